@@ -25,7 +25,7 @@ from harvester.base.codec import (
     pieces_of,
     records_checksum,
 )
-from harvester.base.dates import Cut
+from harvester.base.dates import WindowKind
 from harvester.base.secrets import Secret
 
 TokenSource = Callable[[], "Awaitable[Token | str] | Token | str"]
@@ -246,7 +246,7 @@ class Endpoint(Protocol):
     @property
     def first_day(self) -> date: ...
     @property
-    def cut(self) -> Cut: ...
+    def cut(self) -> WindowKind: ...
     @property
     def span(self) -> int: ...
     @property
@@ -309,7 +309,7 @@ def listed(names: Collection[str], noun: str) -> str:
     return f"{first} and {many(left, f'more {noun}')}" if left > 0 else first
 
 
-HELD = 6 * 3600.0
+RECHECK_INTERVAL = 6 * 3600.0
 """Seconds for which a window that is stored with all its days, and is not final, is not asked for
 again: WeChat's figures change once a day."""
 

@@ -141,7 +141,7 @@ def gaps(begin: date, end: date, covered: Sequence[Days]) -> Iterator[Days]:
         yield begin, end
 
 
-class Cut(Enum):
+class WindowKind(Enum):
     """How a range is cut into windows of an interface."""
 
     DAYS = "days"  # any consecutive days, up to its span
@@ -168,13 +168,13 @@ def either(names: Sequence[str]) -> str:
 class Grid:
     """How the days of one interface are cut into windows.
 
-    span: the most days of a window (`Cut.DAYS`, `Cut.RECENT`); with `Cut.DAYS` a window begins at
-        every ``span``-th day from ``anchor`` on, so that windows of two runs overlap only if one
-        contains the other.
+    span: the most days of a window (`WindowKind.DAYS`, `WindowKind.RECENT`); with
+        `WindowKind.DAYS` a window begins at every ``span``-th day from ``anchor`` on, so that
+        windows of two runs overlap only if one contains the other.
     last: the last day that can be requested.
     """
 
-    cut: Cut
+    cut: WindowKind
     span: int
     anchor: date
     last: date
@@ -190,18 +190,18 @@ class Grid:
         if newest:
             stretches = reversed(list(stretches))
         for stretch in stretches:
-            if self.cut is Cut.DAYS:
+            if self.cut is WindowKind.DAYS:
                 cut = _newest_days if newest else _oldest_days
                 yield from cut(stretch, self.span, self.anchor)
-            elif self.cut is Cut.RECENT:
+            elif self.cut is WindowKind.RECENT:
                 yield from self._recent(stretch)
             else:
                 periods = _periods(stretch, self.cut)
                 yield from reversed(list(periods)) if newest else periods
 
     def count(self, begin: date, end: date, covered: Sequence[Days] = ()) -> int:
-        """How many windows `windows` returns; counted without creating them for `Cut.DAYS`."""
-        if self.cut is not Cut.DAYS:
+        """How many windows `windows` returns; not created for `WindowKind.DAYS`."""
+        if self.cut is not WindowKind.DAYS:
             return sum(1 for _ in self.windows(begin, end, covered))
         if self.span == 1:
             return sum(map(days_in, gaps(begin, end, covered)))
@@ -213,7 +213,7 @@ class Grid:
 
     def nearest(self, begin: date) -> str:
         """A window that would fit, for a range without one."""
-        if self.cut is Cut.RECENT:
+        if self.cut is WindowKind.RECENT:
             numbers = recent_days(self.span)
             firsts = [f"{self.last - timedelta(days=number - 1)}" for number in numbers]
             return f"{either(firsts)} to {self.last}"
@@ -249,7 +249,7 @@ def _newest_days(stretch: Days, span: int, anchor: date) -> Iterator[Days]:
         last = begin - ONE_DAY
 
 
-def _periods(stretch: Days, cut: Cut) -> Iterator[Days]:
+def _periods(stretch: Days, cut: WindowKind) -> Iterator[Days]:
     """The weeks or months that a date range contains as a whole, oldest first."""
     first, last = period_of(stretch[0], cut)
     if first < stretch[0]:
@@ -259,9 +259,9 @@ def _periods(stretch: Days, cut: Cut) -> Iterator[Days]:
         first, last = period_of(last + ONE_DAY, cut)
 
 
-def period_of(day: date, cut: Cut) -> Days:
+def period_of(day: date, cut: WindowKind) -> Days:
     """The week (Monday to Sunday) or the calendar month of a day."""
-    if cut is Cut.WEEK:
+    if cut is WindowKind.WEEK:
         monday = day - timedelta(days=day.weekday())
         return monday, monday + timedelta(days=6)
     first = day.replace(day=1)

@@ -21,13 +21,13 @@ from harvester.errors import UsageError
 
 _CLOSED = -1
 
-_open: WeakSet[Claim] = WeakSet()
+_open: WeakSet[FileLock] = WeakSet()
 """The claims of this process."""
 _guard = RLock()
 """Held while a claim is taken or released, and during a fork."""
 
 
-class Claim:
+class FileLock:
     """The exclusive use of something, by an advisory lock on a file beside it."""
 
     def __init__(self, path: Path, what: str) -> None:
@@ -38,7 +38,7 @@ class Claim:
             )
 
     @classmethod
-    def attempt(cls, path: Path, mode: int) -> Claim | None:
+    def attempt(cls, path: Path, mode: int) -> FileLock | None:
         """The claim, or None if another process has it; mode: of the file, if it is made."""
         claim = cls.__new__(cls)
         return claim if claim._take(path, mode) else None

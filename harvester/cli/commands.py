@@ -52,7 +52,7 @@ from harvester.errors import (
 from harvester.events import Observer, Report
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, ledger_of, open_ledger
 from harvester.model import Account
-from harvester.report.streams import STATES, Wanted
+from harvester.report.streams import STATES, StatusFilter
 from harvester.tokens.stores import open_store
 from harvester.transport import tls_context
 
@@ -159,7 +159,7 @@ def _text(spec: str | Secret) -> str:
 def run(**values: Any) -> int:
     """Harvest ENDPOINT... from --start to --end; the same command again resumes."""
     from harvester.cli.loop import uvloop_factory
-    from harvester.cli.session import Manner, conclude, conclude_unread, conduct
+    from harvester.cli.session import OutputOptions, conclude, conclude_unread, conduct
 
     called = click.get_current_context().obj
     called.as_json, called.aside = values["json"], STANDARD_OUTPUT in map(_text, values["sink"])
@@ -181,7 +181,7 @@ def run(**values: Any) -> int:
     places = [name for name in names if name != STANDARD_OUTPUT]
     where = ", ".join(places) if values["sink"] else str(values["out"])
     aside = len(places) < len(names)
-    manner = Manner(values["json"], aside, values["quiet"])
+    manner = OutputOptions(values["json"], aside, values["quiet"])
     failed = ""
     try:
         try:
@@ -262,7 +262,7 @@ def status(**values: Any) -> int:
     listed = _listed(values)
     appids = {*values["appids"], *_selected(listed or (), values["only"], values["accounts"])}
     known = None if listed is None else {each.appid: each.enabled for each in listed}
-    wanted = Wanted(appids, _named(values["names"]), values["states"], known)
+    wanted = StatusFilter(appids, _named(values["names"]), values["states"], known)
     ledger = _ledger_in(values["out"], values["ledger"])
     return asyncio.run(
         show_status(

@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 
 from harvester.base.codec import encode
-from harvester.base.dates import Cut, recent_days
+from harvester.base.dates import WindowKind, recent_days
 from harvester.cli import COMPLETE
 from harvester.cli.terminal import out, plain, show_json, tell
 from harvester.config import plugins
@@ -104,9 +104,9 @@ def _row(endpoint: Endpoint) -> tuple[str, ...]:
 
 def days_a_call(endpoint: Endpoint) -> str:
     """How many days a call asks for, as a table says it."""
-    if endpoint.cut is Cut.RECENT:
+    if endpoint.cut is WindowKind.RECENT:
         return "/".join(map(str, sorted(recent_days(endpoint.span))))
-    return str(endpoint.span) if endpoint.cut is Cut.DAYS else endpoint.cut.value
+    return str(endpoint.span) if endpoint.cut is WindowKind.DAYS else endpoint.cut.value
 
 
 def _state(endpoint: Endpoint) -> str:

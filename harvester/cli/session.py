@@ -126,7 +126,7 @@ def _heed_no_more() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-class Manner(NamedTuple):
+class OutputOptions(NamedTuple):
     """How the end of a run is told.
 
     as_json: the report is the last line.  aside: standard output holds records, and so nothing
@@ -140,7 +140,7 @@ class Manner(NamedTuple):
 
 
 def conclude(
-    report: Report, where: str, manner: Manner, days: tuple[date, date] | None = None
+    report: Report, where: str, manner: OutputOptions, days: tuple[date, date] | None = None
 ) -> int:
     """Tell what was done; gives the exit status.  days: that were asked for."""
     if not manner.quiet:
@@ -167,7 +167,7 @@ def conclude(
 
 
 def _tell_summary(
-    report: Report, where: str, manner: Manner, days: tuple[date, date] | None
+    report: Report, where: str, manner: OutputOptions, days: tuple[date, date] | None
 ) -> None:
     """The last line: what was harvested, of which days, and when that was."""
     parts = summarize(report)

@@ -16,8 +16,8 @@ from rich.text import Text
 from harvester.base import codec
 from harvester.base.dates import (
     ONE_DAY,
-    Cut,
     Days,
+    WindowKind,
     days_in,
     rfc3339,
     runs,
@@ -39,7 +39,7 @@ from harvester.model import Endpoint
 from harvester.model import listed as listing
 from harvester.report.causes import Cause
 from harvester.report.overview import Overview, overview_of
-from harvester.report.streams import BLANK, STATES, Counts, Reader, Stream, Wanted
+from harvester.report.streams import BLANK, STATES, Counts, Reader, StatusFilter, Stream
 
 DETAILED, ASKED = 6, 50
 """Up to so many streams are shown by month and day, if no filter was given and if one was."""
@@ -50,7 +50,7 @@ LINES, CAUSES = 20, 100
 async def show_status(
     ledger: Ledger,
     own: Iterable[Endpoint] = (),
-    wanted: Wanted = Wanted(),  # noqa: B008  (it is immutable)
+    wanted: StatusFilter = StatusFilter(),  # noqa: B008  (it is immutable)
     listed: Sequence[ListedAccount] = (),
     *,
     as_json: bool = False,
@@ -252,7 +252,9 @@ def _counted(stream: Stream) -> str:
     )
 
 
-def _show_stream(stream: Stream, calendar: Calendar, cut: Cut, states: Collection[str]) -> None:
+def _show_stream(
+    stream: Stream, calendar: Calendar, cut: WindowKind, states: Collection[str]
+) -> None:
     """One interface of one account by month, and its ranges; states: only ranges of these."""
     days, (appid, name) = stream.days, stream.key
     records = "records not counted" if stream.records is None else many(stream.records, "record")
@@ -278,7 +280,7 @@ def _show_stream(stream: Stream, calendar: Calendar, cut: Cut, states: Collectio
 
 
 def _rows(
-    stream: Stream, calendar: Calendar, cut: Cut, states: Collection[str]
+    stream: Stream, calendar: Calendar, cut: WindowKind, states: Collection[str]
 ) -> Iterator[tuple[date, date, str]]:
     """What is not done, or not for good."""
     if not states or "missing" in states:
@@ -294,7 +296,7 @@ def _rows(
         yield from _provisional(each for each in calendar.windows.values() if each.stored)
 
 
-def _not_asked(stream: Stream, cut: Cut) -> Iterator[tuple[date, date, str]]:
+def _not_asked(stream: Stream, cut: WindowKind) -> Iterator[tuple[date, date, str]]:
     """The days that no window can have, and why."""
     recent = "not asked for: this interface gives no other days than those that end yesterday"
     for first, last in stream.runs(BLANK):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from harvester.base.dates import Cut, nearest
+from harvester.base.dates import WindowKind, nearest
 from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.model import Field
@@ -18,7 +18,7 @@ from harvester.wechat.codes import ERRORS
 from harvester.wechat.endpoint import UNIX, JsonEndpoint
 from harvester.wechat.publisher import PUBLISHER_ERRORS, PublisherEndpoint
 
-_CUTS = {cut.value: cut for cut in Cut}
+_CUTS = {cut.value: cut for cut in WindowKind}
 _DATES = {"YYYY-MM-DD": "%Y-%m-%d", "YYYYMMDD": "%Y%m%d", "unix": UNIX}
 _TYPES = ("date", "int", "float", "str", "bool", "object", "list")
 _ENDPOINT: Mapping[str, type | tuple[type, ...]] = {

@@ -50,7 +50,7 @@ class Job(NamedTuple):
     attempt: Attempt | None
 
 
-class Turn:
+class ScheduleState:
     """The scheduler's note on an account.
 
     open: it is not finished; at: the time of its next turn, 0 if it is in the ready queue.
@@ -95,7 +95,7 @@ class AccountQueue:
         self._renewing = False  # a worker fetches a token
         self._renew_at = 0.0
         self._token_failures = 0
-        self.turn = Turn()
+        self.turn = ScheduleState()
         self.stopped = False
         self.why = ""
         self._next = 0

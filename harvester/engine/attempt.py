@@ -17,7 +17,7 @@ from typing import Any
 from harvester.base.codec import MalformedError, own_fields
 from harvester.base.dates import (
     ONE_DAY,
-    Cut,
+    WindowKind,
     china,
     last_legal_day,
     rfc3339,
@@ -38,7 +38,7 @@ from harvester.errors import (
 )
 from harvester.ledger.coverage import Outcome
 from harvester.model import (
-    HELD,
+    RECHECK_INTERVAL,
     Action,
     Batch,
     Endpoint,
@@ -122,7 +122,7 @@ def explain(verdict: Verdict) -> str:
 
 def _has(endpoint: Endpoint, records: Sequence[dict[str, Any]], day: date) -> bool:
     """Whether a window has figures of its last day; of a whole period they are one."""
-    if endpoint.cut is not Cut.DAYS or not endpoint.day_field:
+    if endpoint.cut is not WindowKind.DAYS or not endpoint.day_field:
         return bool(records)
     field = endpoint.day_field
     return any(
@@ -134,7 +134,7 @@ def _empty(endpoint: Endpoint, records: Sequence[dict[str, Any]], window: Window
     """A bit for each day of a window that has no record, as far as the records name their days."""
     if not records:
         return all_days(window)
-    if window.begin == window.end or endpoint.cut is not Cut.DAYS or not endpoint.day_field:
+    if window.begin == window.end or endpoint.cut is not WindowKind.DAYS or not endpoint.day_field:
         return 0
     first = window.begin.toordinal()
     named = {day_of(in_record(record, endpoint.day_field)) for record in records}
@@ -318,7 +318,11 @@ class Pipeline:
         if endpoint.late_days:
             until = final_at(endpoint, end)
             if wall < until:
-                return f"its figures can change until {china(until).date()}", False, wall + HELD
+                return (
+                    f"its figures can change until {china(until).date()}",
+                    False,
+                    wall + RECHECK_INTERVAL,
+                )
             if wall < entry_late_until(endpoint, end) and not has_last_entry(
                 endpoint, records, end
             ):

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from harvester.base.dates import (
     ONE_DAY,
-    Cut,
     Days,
     Grid,
+    WindowKind,
     last_legal_day,
     last_settled_day,
     quota_day,
@@ -35,7 +35,7 @@ from harvester.engine.window_queue import Attempt, InterfaceQueue, WindowQueue
 from harvester.events import Deferred, Failed
 from harvester.ledger.base import Exhausted, Key, Lease, Ledger
 from harvester.ledger.coverage import KNOWN, STORED, Calendar, OpenWindow
-from harvester.model import HELD, Endpoint, Request, Response, Window
+from harvester.model import RECHECK_INTERVAL, Endpoint, Request, Response, Window
 from harvester.tokens.shared import shared_token
 from harvester.wechat.endpoint import grid
 
@@ -106,7 +106,7 @@ def needed(
     days: Days,
     calendar: Calendar,
     wall: float,
-    hold: float = HELD,
+    hold: float = RECHECK_INTERVAL,
     *,
     counts_only: bool = False,
 ) -> Need:
@@ -116,7 +116,7 @@ def needed(
     counts_only: leaves out ``stored`` where the numbers need no list of it.
     """
     begin, end = days
-    by_day = counts_only and cut.cut is Cut.DAYS and cut.span == 1
+    by_day = counts_only and cut.cut is WindowKind.DAYS and cut.span == 1
     stored = list(calendar.runs(begin, end, STORED)) if calendar.years and not by_day else []
     again = [
         window
@@ -125,7 +125,7 @@ def needed(
         and window.begin <= end
         and begin <= window.end
         and not wall < window.due <= wall + hold  # due later still: by a clock that was ahead
-        and (cut.cut is not Cut.RECENT or window.end == cut.last)
+        and (cut.cut is not WindowKind.RECENT or window.end == cut.last)
     ]
     again.sort(reverse=True)
     whole = cut.count(begin, end)
@@ -152,7 +152,7 @@ async def demands(
     ledger: Ledger | None,
     wall: float,
     *,
-    hold: float = HELD,
+    hold: float = RECHECK_INTERVAL,
     stored: Mapping[Key, Calendar] | None = None,
     anew: bool = False,
     marks: bool = True,
@@ -254,7 +254,7 @@ async def build_plan(
     exhausted: list[tuple[InterfaceQueue, Exhausted]] = []
     settled = {each.name: last_settled_day(wall, each.settled_hour) for each in scope.endpoints}
     rate = Rate.parse(options.rate)
-    hold = 0.0 if options.refresh else HELD
+    hold = 0.0 if options.refresh else RECHECK_INTERVAL
     planned = skipped = 0
     async for appid, listed in demands(scope, ledger, wall, hold=hold, stored=stored):
         lease = leases[appid] if leases else Lease(appid, EPOCH)

@@ -360,7 +360,7 @@ class Engine:
         stored: dict[Key, Calendar] | None = None
         if ledger is None:
             stored = await calendars_in(sinks, self._scope.endpoints, self._scope.accounts)
-        elif await ledger.rebook(quota_day(self._wall())):
+        elif await ledger.fold_future_calls(quota_day(self._wall())):
             notes = (*notes, SET_BACK)
         wall = self._wall()
         if ledger is not None:

@@ -12,7 +12,7 @@ from datetime import date
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from harvester.base.dates import Cut, Days, either, recent_days
+from harvester.base.dates import Days, WindowKind, either, recent_days
 from harvester.errors import UsageError
 from harvester.model import Endpoint, TokenProvider
 from harvester.wechat.endpoint import grid
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from harvester.tokens.stores.base import TokenStore
 
 KINDS = {
-    Cut.DAYS: "any days",
-    Cut.WEEK: "whole weeks, Monday to Sunday,",
-    Cut.MONTH: "whole calendar months",
+    WindowKind.DAYS: "any days",
+    WindowKind.WEEK: "whole weeks, Monday to Sunday,",
+    WindowKind.MONTH: "whole calendar months",
 }
 
 
 def _kind(endpoint: Endpoint) -> str:
     """The kind of windows that an interface accepts."""
-    if endpoint.cut is not Cut.RECENT:
+    if endpoint.cut is not WindowKind.RECENT:
         return KINDS[endpoint.cut]
     numbers = [str(number) for number in sorted(recent_days(endpoint.span))]
     return f"{either(numbers)} days that end yesterday" if len(numbers) > 1 else "yesterday"
@@ -70,7 +70,7 @@ class Scope:
     def range_of(self, endpoint: Endpoint) -> Days | None:
         """The days that an interface has of the range, or None if it has none."""
         begin, end = self.begin, self.end
-        if self.follows and self.last is not None and endpoint.cut is Cut.RECENT:
+        if self.follows and self.last is not None and endpoint.cut is WindowKind.RECENT:
             begin, end = begin + (self.last - end), self.last
         begin = max(begin, endpoint.first_day)
         return (begin, end) if begin <= end else None

@@ -20,8 +20,8 @@ from harvester.errors import UsageError, needs
 from harvester.model import Batch, Field, Window
 from harvester.sinks.rows import (
     METADATA,
-    Misfit,
     Table,
+    TypeMismatch,
     distinct,
     exactly,
     kinds_of,
@@ -50,7 +50,7 @@ _SCALARS: dict[str, Any] = {
     "int": pa.int64(), "float": pa.float64(), "str": pa.string(), "bool": pa.bool_(),
     "date": pa.date32(), "timestamp": pa.timestamp("us", tz="UTC"), "json": pa.string(),
 }  # fmt: skip
-_MISFITS = (Misfit, MalformedError, TypeError, ValueError, OverflowError, pa.ArrowException)
+_MISFITS = (TypeMismatch, MalformedError, TypeError, ValueError, OverflowError, pa.ArrowException)
 
 
 def table_of(name: str, fields: Sequence[Field] = ()) -> Table:
@@ -97,7 +97,7 @@ def _by_column(fields: Sequence[Field], documents: Sequence[Document]) -> list[S
 
 
 def _column(field: Field, values: Sequence[Any]) -> Sequence[Any]:
-    """The values of a field as its column takes them; raises `Misfit` if one does not fit."""
+    """The values of a field as its column takes them; raises `TypeMismatch` if one does not fit."""
     if field.type == "timestamp":
         return distinct(values, moment)
     if field.type == "date":

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harvester.base.lock import Claim
+from harvester.base.lock import FileLock
 from harvester.errors import ExportError, UsageError, needs
 from harvester.exports.arrow import pa
 from harvester.exports.base import Held, Part, TableShape, Unit
@@ -37,7 +37,7 @@ class DuckDB:
         self.shape = spec.options.get("shape", shape)
         self.harvest = self.digest = ""
         self._draft = self.path.with_name(f".{self.path.name}.new")
-        self._claim: Claim | None = None
+        self._claim: FileLock | None = None
         self._database: Any = None
 
     def __repr__(self) -> str:
@@ -60,7 +60,7 @@ class DuckDB:
                 if not self.path.parent.is_dir():
                     raise UsageError(f"there is no directory {self.path.parent}")
                 lock = self.path.with_name(f".{self.path.name}.lock")
-                self._claim = Claim(lock, self.identity)
+                self._claim = FileLock(lock, self.identity)
             return self._held() if self.path.exists() else Held()
 
     def _held(self) -> Held:

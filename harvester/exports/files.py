@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from harvester.base import files as durable
 from harvester.base.codec import MalformedError, encode, parse
-from harvester.base.lock import Claim
+from harvester.base.lock import FileLock
 from harvester.errors import ExportError, UsageError
 from harvester.exports.base import Held, Part, TableShape, Unit
 from harvester.sinks.spec import Spec
@@ -54,7 +54,7 @@ class _Folder:
         self.shape = spec.options.get("shape", shape)
         self.form = ""
         self.harvest = self.digest = ""
-        self._claim: Claim | None = None
+        self._claim: FileLock | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path}>"
@@ -70,7 +70,7 @@ class _Folder:
                 )
             if create:
                 durable.make_directory(self.path, "directory of an export")
-                self._claim = Claim(self.path / LOCK, f"{self.identity}")
+                self._claim = FileLock(self.path / LOCK, f"{self.identity}")
             return self._held()
 
     def finish(self) -> None: ...

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from harvester.base import files as durable
-from harvester.base.lock import Claim
+from harvester.base.lock import FileLock
 from harvester.errors import ExportError, HarvestError, UsageError, needs
 from harvester.exports.base import Held, Part, TableShape, Unit
 from harvester.sinks.spec import Spec
@@ -93,7 +93,7 @@ class Iceberg:
         self.harvest = self.digest = ""
         self._path = None if spec.place.startswith("s3://") else Path(spec.place)
         self._files = _files_of(self._path, spec.place, options)
-        self._claim: Claim | None = None
+        self._claim: FileLock | None = None
         self._catalog: SqlCatalog | None = None
         self._had_pool = ExecutorFactory._instance is not None
 
@@ -119,7 +119,7 @@ class Iceberg:
             if self._path is not None:
                 if create:
                     durable.make_directory(self._path, "directory of an export")
-                    self._claim = Claim(self._path / ".harvester.base.lock", self.identity)
+                    self._claim = FileLock(self._path / ".harvester.base.lock", self.identity)
                 elif not self._path.is_dir():
                     return Held()
             self._files.check()

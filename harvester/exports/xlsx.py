@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from harvester.base.lock import Claim
+from harvester.base.lock import FileLock
 from harvester.errors import ExportError, UsageError, needs
 from harvester.exports.base import Held, Part, TableShape, Unit
 from harvester.exports.files import as_json, failing, show, titles_of
@@ -51,7 +51,7 @@ class Xlsx:
         self.form = f"xlsx {self._header}"
         self.harvest = self.digest = ""
         self._draft = self.path.with_name(f".{self.path.name}.new")
-        self._claim: Claim | None = None
+        self._claim: FileLock | None = None
         self._book: Any = None
         self._sheets: list[_Sheet] = []
 
@@ -66,7 +66,7 @@ class Xlsx:
                 if not self.path.parent.is_dir():
                     raise UsageError(f"there is no directory {self.path.parent}")
                 lock = self.path.with_name(f".{self.path.name}.lock")
-                self._claim = Claim(lock, self.identity)
+                self._claim = FileLock(lock, self.identity)
             if not self.path.exists():
                 return Held()
             harvest, _, digest = _noted(self.path).partition(" ")

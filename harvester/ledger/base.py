@@ -164,7 +164,7 @@ class Ledger(Protocol):
         """The marked days of these accounts."""
         ...
 
-    async def rebook(self, today: date) -> bool:
+    async def fold_future_calls(self, today: date) -> bool:
         """Count calls of future days as today's, after a clock change; returns if any were."""
         ...
 

@@ -310,8 +310,8 @@ class PostgresLedger(Statements):
     def _own(self) -> dict[str, Account] | None:
         return None if self._worker is None else self._held.some()
 
-    async def rebook(self, today: date) -> bool:
-        return await self._call(statements.rebook, today)
+    async def fold_future_calls(self, today: date) -> bool:
+        return await self._call(statements.fold_future_calls, today)
 
     # what is known
 

@@ -19,7 +19,7 @@ from typing import Self, TypeVar
 from harvester.base import sqlite as sqlitefile
 from harvester.base.dates import Days
 from harvester.base.files import has_room, is_full, make_directory, step
-from harvester.base.lock import Claim
+from harvester.base.lock import FileLock
 from harvester.base.threads import Thread
 from harvester.errors import HarvestError, LedgerError, NoLedgerError, UsageError
 from harvester.ledger import sqlite_tables as tables
@@ -64,7 +64,7 @@ class SqliteLedger(Statements):
         self.where = f"the ledger {self.path}"
         self._readonly = readonly
         self._thread: Thread | None = None
-        self._claim: Claim | None = None
+        self._claim: FileLock | None = None
         self._database: sqlite3.Connection | None = None
         self._sound = False
 
@@ -122,8 +122,8 @@ class SqliteLedger(Statements):
     async def forget(self, key: Key, days: Days) -> None:
         await self._call(tables.forget, key, days)
 
-    async def rebook(self, today: date) -> bool:
-        return await self._call(tables.rebook, today)
+    async def fold_future_calls(self, today: date) -> bool:
+        return await self._call(tables.fold_future_calls, today)
 
     # what is known
 
@@ -273,7 +273,7 @@ class SqliteLedger(Statements):
     def _open_for_writing(self) -> None:
         try:
             make_directory(self.path.parent, "directory of the ledger")
-            self._claim = Claim(
+            self._claim = FileLock(
                 self.path.with_name(self.path.name + ".lock"), f"the directory {self.path.parent}"
             )
         except OSError as exc:

@@ -140,10 +140,10 @@ def forget(tables: Tables, key: Key, days: Days) -> None:
     statements.change(tables, key, Calendar.forget, *days)
 
 
-def rebook(tables: Tables, today: date) -> bool:
+def fold_future_calls(tables: Tables, today: date) -> bool:
     """Count calls of future days as today's (after a clock change); returns whether any were."""
     settle(tables)
-    return statements.rebook(tables, today)
+    return statements.fold_future_calls(tables, today)
 
 
 # what is known

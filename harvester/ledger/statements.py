@@ -187,7 +187,7 @@ def _numbers(tables: Tables, table: str, names: Iterable[str]) -> dict[str, int]
     return found
 
 
-def rebook(tables: Tables, today: date) -> bool:
+def fold_future_calls(tables: Tables, today: date) -> bool:
     """Count calls of future days as today's (after a clock change); returns whether any were.
 
     Calls of days that no quota needs any more are forgotten.

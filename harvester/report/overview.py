@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 from harvester.base.dates import (
     ONE_DAY,
-    Cut,
     Days,
+    WindowKind,
     china,
     last_settled_day,
     period_of,
@@ -334,7 +334,7 @@ def _months_in(begin: int, end: int) -> Iterable[tuple[int, int]]:
     """The months from one day up to another one (ordinals), and how many days of each."""
     while begin < end:
         day = date.fromordinal(begin)
-        following = min(period_of(day, Cut.MONTH)[1].toordinal() + 1, end)
+        following = min(period_of(day, WindowKind.MONTH)[1].toordinal() + 1, end)
         yield day.year * 12 + day.month - 1, following - begin
         begin = following
 
@@ -458,7 +458,7 @@ class _Maker:
             return day
         if not self._made.archive:
             day = last_settled_day(self._now, endpoint.settled_hour)
-        if endpoint.cut in (Cut.WEEK, Cut.MONTH):
+        if endpoint.cut in (WindowKind.WEEK, WindowKind.MONTH):
             period = period_of(day, endpoint.cut)
             return day if period[1] == day else period[0] - ONE_DAY
         return day

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from harvester.base.dates import (
     ONE_DAY,
-    Cut,
     Days,
+    WindowKind,
     days_in,
     last_settled_day,
     nearest,
@@ -93,7 +93,7 @@ def sum_of(counts: Iterable[Counts]) -> Counts:
     return Counts(*map(sum, zip(*counts, strict=True)))
 
 
-class Wanted(NamedTuple):
+class StatusFilter(NamedTuple):
     """What of the ledger is to be shown.
 
     appids, endpoints, states: only these, all if there are none.  listed: the accounts of a file,
@@ -200,7 +200,7 @@ class Reader:
         ledger: Ledger,
         now: float,
         own: Iterable[Endpoint] = (),
-        wanted: Wanted = Wanted(),  # noqa: B008
+        wanted: StatusFilter = StatusFilter(),  # noqa: B008
     ) -> None:
         self.ledger, self.now, self.wanted = ledger, now, wanted
         self.asked: dict[Key, Days] = {}
@@ -275,10 +275,10 @@ class Reader:
         overdue = await self._overdue(key, asked, calendar)
         return Stream(key, days, first, letters, counts, records, overdue)
 
-    def cut_of(self, name: str) -> Cut:
+    def cut_of(self, name: str) -> WindowKind:
         """How an interface is cut; of one that is not installed it is not known: as days."""
         endpoint = self.endpoint(name)
-        return endpoint.cut if endpoint else Cut.DAYS
+        return endpoint.cut if endpoint else WindowKind.DAYS
 
     def endpoint(self, name: str) -> Endpoint | None:
         """An interface; None if it is not installed."""
@@ -311,7 +311,7 @@ class Reader:
 
 
 def letters_of(
-    calendar: Calendar, asked: Days | None, known: Days | None, cut: Cut
+    calendar: Calendar, asked: Days | None, known: Days | None, cut: WindowKind
 ) -> tuple[date, bytes]:
     """The first day, and a letter a day; of what was asked for, whole weeks or months alone."""
     spans = [span for span in (asked and _whole(asked, cut), known) if span]
@@ -324,14 +324,14 @@ def letters_of(
     ]
     low = begin.toordinal() - date(begin.year, 1, 1).toordinal()
     letters = b"".join(rows)[low : low + days_in((begin, end))]
-    if cut is Cut.RECENT:
+    if cut is WindowKind.RECENT:
         letters = letters.replace(bytes([MISSING]), bytes([BLANK]))
     return begin, letters
 
 
-def _whole(days: Days, cut: Cut) -> Days | None:
+def _whole(days: Days, cut: WindowKind) -> Days | None:
     """The weeks or months that lie in a range as a whole; None if there is none."""
-    if cut not in (Cut.WEEK, Cut.MONTH):
+    if cut not in (WindowKind.WEEK, WindowKind.MONTH):
         return days
     first, last = period_of(days[0], cut), period_of(days[1], cut)
     begin = days[0] if first[0] == days[0] else first[1] + ONE_DAY

@@ -7,7 +7,7 @@ fields that the catalogue does not know, and of the raw values that are not of t
 (their columns are null then).  A record is its columns, overwritten by ``_extra``.
 
 Records that match the catalogue become rows column by column, which is several times faster than
-record by record.  A chunk with a record that does not match raises `Misfit`, and is converted
+record by record.  A chunk with a record that does not match raises `TypeMismatch`, and is converted
 record by record.
 """
 
@@ -51,7 +51,7 @@ CHUNK = 250
 """Records that become columns at once: so many fit into the processor's cache."""
 
 
-class Misfit(Exception):  # noqa: N818  (no error: the chunk goes record by record)
+class TypeMismatch(Exception):  # noqa: N818  (no error: the chunk goes record by record)
     """A value is not as its field says."""
 
 
@@ -127,12 +127,12 @@ class Table:
         for chunk in chunks(batches):
             try:
                 rows += self._by_column(chunk)
-            except Misfit:
+            except TypeMismatch:
                 rows += chain.from_iterable(map(self.rows, chunk))
         return rows
 
     def _by_column(self, batches: Sequence[Batch]) -> list[Row]:
-        """The rows of all these batches; raises `Misfit`."""
+        """The rows of all these batches; raises `TypeMismatch`."""
         records = [*chain.from_iterable([batch.records for batch in batches])]
         came, rows = values_of(self.fields, records)
         columns = [
@@ -163,7 +163,7 @@ class Table:
         return zip(*found, [None] * len(batches), strict=True)
 
     def _column(self, field: Field, values: Sequence[Any]) -> Sequence[Any]:
-        """The values of a field as the column takes them; raises `Misfit` if one is not so.
+        """The values of a field as the column takes them; raises `TypeMismatch` if one is not so.
 
         The same object if all of them stay as they are.
         """
@@ -352,12 +352,12 @@ def fit(value: object, field: Field) -> Fitted:
 
 
 def exactly(value: Any, field: Field) -> Any:
-    """The same, of which nothing may be lost; raises `Misfit`."""
+    """The same, of which nothing may be lost; raises `TypeMismatch`."""
     if value is None:
         return None
     held, exact = _TYPED[field.type](value, field)
     if not exact:
-        raise Misfit
+        raise TypeMismatch
     return held
 
 
@@ -372,14 +372,14 @@ class Values(NamedTuple):
 
 
 def values_of(fields: Sequence[Field], records: Sequence[dict[str, Any]]) -> Values:
-    """The values of records; most have all fields and no other.  Raises `Misfit`."""
+    """The values of records; most have all fields and no other.  Raises `TypeMismatch`."""
     names = [field.name for field in fields]
     if len(names) > 1 and {*map(len, records)} == {len(names)}:
         with suppress(KeyError):
             rows = [*map(itemgetter(*names), records)]
             return Values([*zip(*rows, strict=True)], rows)
     if not {*names}.issuperset(set().union(*records)):
-        raise Misfit
+        raise TypeMismatch
     columns = [[record.get(name) for record in records] for name in names]
     return Values(columns, [*zip(*columns, strict=True)] if names else [()] * len(records))
 
@@ -388,7 +388,7 @@ def kinds_of(field: Field, values: Sequence[Any]) -> set[type]:
     """The types of a scalar field's values, which are its own and that of None."""
     kinds = {*map(type, values)}
     if not kinds <= _KINDS[field.type]:
-        raise Misfit
+        raise TypeMismatch
     return kinds
 
 
@@ -400,7 +400,7 @@ def distinct(values: Sequence[Any], made: Callable[[Any], Any]) -> Sequence[Any]
     try:
         forms = {value: made(value) for value in {*values}}
     except TypeError:  # a list, an object
-        raise Misfit from None
+        raise TypeMismatch from None
     if all([value is form or value == form for value, form in forms.items()]):
         return values
     return [forms[value] for value in values]
@@ -419,7 +419,7 @@ def _ints(field: Field, values: Sequence[Any]) -> Sequence[Any]:
     kinds = kinds_of(field, values)
     present = values if _NOTHING not in kinds else [each for each in values if each is not None]
     if present and (min(present) < _LEAST or max(present) > _MOST):
-        raise Misfit
+        raise TypeMismatch
     return values
 
 

@@ -45,7 +45,7 @@ async def check_ledger(
     """Try everything that a ledger promises; raises `BrokenPromiseError` at the first that fails.
 
     make: returns a ledger on what is stored under that name, not yet entered, as a new process
-        would make it; each check has a name of its own (``commit``, ``rebook``), under which
+        would make it; each check has a name of its own (``commit``, ``sinks``), under which
         nothing is stored before.
     reader: the same of one that only reads, while another is open; without it that is not tried.
     crash: ends a ledger that is open as the end of its process would, without whatever closing it
@@ -93,7 +93,7 @@ async def new(bench: LedgerBench) -> None:
     async with bench.make() as ledger:
         if await ledger.checkpoint("one") or await ledger.sinks():
             raise bench.broken("it knows a sink")
-        await bench.rebook(ledger, TODAY)
+        await bench.fold_future_calls(ledger, TODAY)
         await bench.expect(ledger)
 
 
@@ -296,7 +296,7 @@ async def spent(bench: LedgerBench) -> None:
 
 
 @_check
-async def rebook(bench: LedgerBench) -> None:
+async def fold_future_calls(bench: LedgerBench) -> None:
     """Calls of future days are counted as today's, and the method returns whether there are any."""
     for here in (True, False):
         async with bench.make() as ledger:
@@ -304,12 +304,12 @@ async def rebook(bench: LedgerBench) -> None:
             others = [Spent(OTHER, INTERFACE, TODAY + timedelta(days=n), 7) for n in (-1, 2)]
             await bench.commit(ledger, spent=[*calls, *others])
             if here:
-                await bench.rebook(ledger, TODAY)
+                await bench.fold_future_calls(ledger, TODAY)
                 await bench.expect(ledger)
         async with bench.make() as ledger:
-            await bench.rebook(ledger, TODAY)
-            await bench.rebook(ledger, TODAY)
-            await bench.rebook(ledger, TODAY - timedelta(days=1))
+            await bench.fold_future_calls(ledger, TODAY)
+            await bench.fold_future_calls(ledger, TODAY)
+            await bench.fold_future_calls(ledger, TODAY - timedelta(days=1))
             await bench.expect(ledger)
         await bench.expect()
 
@@ -387,7 +387,9 @@ async def _any_call(bench: LedgerBench, ledger: Ledger, draw: Random) -> None:
     key = draw.choice((ONE, OTHER)), draw.choice((INTERFACE, "checked_too"))
     first = draw.randint(0, 60)
     days = day(first), day(first + draw.choice((0, 3, 20)))
-    call = draw.choice(("commit",) * 12 + ("reopen", "forget", "rebook", "register", "others"))
+    call = draw.choice(
+        ("commit",) * 12 + ("reopen", "forget", "fold_future_calls", "register", "others")
+    )
     if call == "commit":
         on = TODAY + timedelta(days=draw.choice((-1, 0, 0, 0, 1)))
         await bench.commit(
@@ -402,8 +404,8 @@ async def _any_call(bench: LedgerBench, ledger: Ledger, draw: Random) -> None:
         await bench.reopen(ledger, key, days, opened, {2024: Tally(first, first)})
     elif call == "forget" and key in bench.model.calendars:
         await bench.forget(ledger, key, days)
-    elif call == "rebook":
-        await bench.rebook(ledger, TODAY)
+    elif call == "fold_future_calls":
+        await bench.fold_future_calls(ledger, TODAY)
     elif call == "register":
         await bench.list_sinks(ledger, {draw.choice(("one", "two")): ""})
         await bench.register(ledger, (*key, *days))

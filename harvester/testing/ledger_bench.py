@@ -90,8 +90,8 @@ class Model:
         """The calendar of an interface of an account, a new one if there is none."""
         return self.calendars.setdefault(key, Calendar())
 
-    def rebook(self, today: date) -> bool:
-        """As `Ledger.rebook`."""
+    def fold_future_calls(self, today: date) -> bool:
+        """As `Ledger.fold_future_calls`."""
         later = {place: calls for place, calls in self.budget.items() if place[1] > today}
         for (key, on), calls in later.items():
             del self.budget[key, on]
@@ -178,11 +178,11 @@ class LedgerBench:
         await ledger.forget(key, days)
         self.model.calendar(key).forget(*days)
 
-    async def rebook(self, ledger: Ledger, today: date) -> None:
+    async def fold_future_calls(self, ledger: Ledger, today: date) -> None:
         """Count calls as today's, here and in memory."""
-        found, wanted = await ledger.rebook(today), self.model.rebook(today)
+        found, wanted = await ledger.fold_future_calls(today), self.model.fold_future_calls(today)
         if found != wanted:
-            raise self.broken(f"rebook returns {found}, not {wanted}")
+            raise self.broken(f"fold_future_calls returns {found}, not {wanted}")
 
     async def list_sinks(self, ledger: Ledger, sinks: Mapping[str, str]) -> None:
         """List sinks, here and in memory."""

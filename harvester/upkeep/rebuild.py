@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from harvester.base import files as durable
 from harvester.base.dates import china, settles_at
-from harvester.base.lock import Claim
+from harvester.base.lock import FileLock
 from harvester.errors import LedgerError, NoLedgerError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.ledger.coverage import DONE, Calendar, Outcome
@@ -63,7 +63,7 @@ async def rebuild(path: Path, sinks: Sequence[Sink], find: Endpoints, now: float
     """
     source = _source(sinks)
     await _close(path)
-    claim = Claim(path.with_name(f"{path.name}.lock"), f"the directory {path.parent}")
+    claim = FileLock(path.with_name(f"{path.name}.lock"), f"the directory {path.parent}")
     try:
         new = path.with_name(f"{path.name}.new")
         _remove(new)

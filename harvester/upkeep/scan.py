@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import date, datetime
 from itertools import islice
 
-from harvester.base.dates import ONE_DAY, Cut, Days, last_legal_day
+from harvester.base.dates import ONE_DAY, Days, WindowKind, last_legal_day
 from harvester.base.outside import guard_cancellation, guarded
 from harvester.base.threads import READING, Thread
 from harvester.errors import SinkError
@@ -131,7 +131,7 @@ async def reopen(
                 await ledger.forget(key, marked[key])
                 continue
             part = _Reopened(key, calendar, marked[key])
-            recent = endpoint.cut is Cut.RECENT  # only windows of this grid can be requested
+            recent = endpoint.cut is WindowKind.RECENT  # only windows of this grid can be requested
             for each in windows[key[0]]:
                 part.add(each, opens=not recent or each.window.end == last_legal_day(wall))
             sums = part.sums(source.identity, exact=exact[source.identity])

@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Any, ClassVar
 
 from harvester.base.codec import MalformedError, encode, parse
-from harvester.base.dates import ONE_DAY, Cut, Grid, Load, last_settled_day, settles_at
+from harvester.base.dates import ONE_DAY, Grid, Load, WindowKind, last_settled_day, settles_at
 from harvester.errors import UsageError
 from harvester.model import Action, Endpoint, Field, Request, Response, Token, Verdict, Window
 from harvester.wechat.response import Rule, code_of, read, refusal
@@ -123,8 +123,10 @@ def grid(endpoint: Endpoint, last: date) -> Grid:
 def load_of(endpoint: Endpoint, end: date, calls: int, spent: int, now: float) -> Load:
     """What the calls that are left, up to an end, need of an interface's daily quota."""
     moves_on = end == last_settled_day(now, endpoint.settled_hour)
-    period = {Cut.DAYS: endpoint.span, Cut.WEEK: 7, Cut.MONTH: 30}.get(endpoint.cut, 1)
-    by_the_day = endpoint.cut in (Cut.DAYS, Cut.RECENT)
+    period = {WindowKind.DAYS: endpoint.span, WindowKind.WEEK: 7, WindowKind.MONTH: 30}.get(
+        endpoint.cut, 1
+    )
+    by_the_day = endpoint.cut in (WindowKind.DAYS, WindowKind.RECENT)
     return Load(calls, spent, end, moves_on and by_the_day, endpoint.late_days, period)
 
 
@@ -169,7 +171,7 @@ class JsonEndpoint:
     title: str = ""
     label: str = ""
     group: str = ""
-    cut: Cut = Cut.DAYS
+    cut: WindowKind = WindowKind.DAYS
     asks_first_day: bool = False
     dates: str = "%Y-%m-%d"
     begin_key: str = "begin_date"
@@ -203,7 +205,7 @@ class JsonEndpoint:
                 f"interface {self.name}: begin_key, end_key and the keys of body are names that"
                 " differ"
             )
-        one_day = self.asks_first_day or (self.cut is Cut.DAYS and self.span == 1)
+        one_day = self.asks_first_day or (self.cut is WindowKind.DAYS and self.span == 1)
         if len(days) == 1 and not one_day:
             raise UsageError(
                 f"interface {self.name}: begin_key and end_key are one key, so a request names one"
@@ -291,7 +293,7 @@ class JsonEndpoint:
         if verdict.action is Action.STOP_ENDPOINT and self.successors:
             names = ", ".join(self.successors)
             return verdict._replace(message=f"{verdict.message}; its successors are {names}")
-        return too_long(verdict, answer, window) if self.cut is Cut.DAYS else verdict
+        return too_long(verdict, answer, window) if self.cut is WindowKind.DAYS else verdict
 
 
 def too_long(verdict: Verdict, answer: Mapping[str, Any], window: Window) -> Verdict:

@@ -24,7 +24,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from harvester.base.dates import Cut
+from harvester.base.dates import WindowKind
 from harvester.model import Field
 from harvester.wechat.codes import ERRORS
 from harvester.wechat.endpoint import UNIX, JsonEndpoint
@@ -414,8 +414,8 @@ _ARTICLES = (
 # Messages.  The pages of weeks and months ask for the first day alone, and date the row that day;
 # an older table allows 30 days, which may not hold.
 
-_WEEK: dict[str, Any] = {"cut": Cut.WEEK, "asks_first_day": True}
-_MONTH: dict[str, Any] = {"cut": Cut.MONTH, "asks_first_day": True}
+_WEEK: dict[str, Any] = {"cut": WindowKind.WEEK, "asks_first_day": True}
+_MONTH: dict[str, Any] = {"cut": WindowKind.MONTH, "asks_first_day": True}
 _MONDAY, _FIRST = _date("the week's Monday"), _date("the first day of the month")
 _KINDS = (
     _int("msg_type", "1 text, 2 picture, 3 voice, 4 video, 6 link or other app"),
@@ -536,10 +536,18 @@ _MINI_PROGRAMS = (
     ),
     _visits("DailyVisitTrend", "getDailyVisitTrend", "visits of a day", _MINI_DAY),
     _visits(
-        "WeeklyVisitTrend", "getWeeklyVisitTrend", "visits of a week", _MINI_WEEK, cut=Cut.WEEK
+        "WeeklyVisitTrend",
+        "getWeeklyVisitTrend",
+        "visits of a week",
+        _MINI_WEEK,
+        cut=WindowKind.WEEK,
     ),
     _visits(
-        "MonthlyVisitTrend", "getMonthlyVisitTrend", "visits of a month", _MINI_MONTH, cut=Cut.MONTH
+        "MonthlyVisitTrend",
+        "getMonthlyVisitTrend",
+        "visits of a month",
+        _MINI_MONTH,
+        cut=WindowKind.MONTH,
     ),
     # The last figures are of the 30th day, the 4th week or the month after the period, and that
     # day's come on the day after it: 31, 29 and 32 days.
@@ -557,7 +565,7 @@ _MINI_PROGRAMS = (
         "a week's visitors who came again",
         _MINI_WEEK,
         "weeks later: 0 to 4, or fewer",
-        cut=Cut.WEEK,
+        cut=WindowKind.WEEK,
         late_days=29,
     ),
     _retained(
@@ -566,7 +574,7 @@ _MINI_PROGRAMS = (
         "a month's visitors who came again",
         _MINI_MONTH,
         "months later: 0, 1",
-        cut=Cut.MONTH,
+        cut=WindowKind.MONTH,
         late_days=32,
     ),
     _mini(
@@ -624,7 +632,7 @@ _MINI_PROGRAMS = (
             _object("visit_uv_new", "new visitors", *_VISITORS),
             _object("visit_uv", "all visitors", *_VISITORS),
         ),
-        cut=Cut.RECENT,
+        cut=WindowKind.RECENT,
         span=30,
         rows="",
     ),
@@ -749,7 +757,7 @@ _PUBLISHER = (
             _int("revenue_all", "of the answer: income, in fen"),
             _int("settled_revenue_all", "of the answer: settled income, in fen"),
         ),
-        cut=Cut.MONTH,
+        cut=WindowKind.MONTH,
         rows="settlement_list",
         lifts=("body", "penalty_all", "revenue_all", "settled_revenue_all"),
         day_field="",
@@ -772,7 +780,7 @@ _PUBLISHER = (
             _int("video_duration_max", "seconds of the longest video"),
         ),
         page=_UNITS,
-        cut=Cut.RECENT,
+        cut=WindowKind.RECENT,
         dated=False,
         rows="ad_unit",
         day_field="",

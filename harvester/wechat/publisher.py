@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from harvester.base.dates import Cut
+from harvester.base.dates import WindowKind
 from harvester.model import Action, Request, Response, Token, Verdict, Window
 from harvester.wechat.codes import ERRORS
 from harvester.wechat.endpoint import JsonEndpoint, too_long
@@ -91,7 +91,7 @@ class PublisherEndpoint(JsonEndpoint):
         if code:
             rules = ERRORS if said is answer and code in ERRORS else self.errors
             verdict = refusal(said, rules)
-            return too_long(verdict, said, window) if self.cut is Cut.DAYS else verdict
+            return too_long(verdict, said, window) if self.cut is WindowKind.DAYS else verdict
         if self.rows not in answer and "base_resp" not in answer:
             return Verdict(Action.RETRY, f"the answer has neither base_resp nor {self.rows}")
         return self._page(answer, window)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import harvester
-from harvester.base.dates import Cut, last_legal_day
+from harvester.base.dates import WindowKind, last_legal_day
 from harvester.config import plugins
 from harvester.wechat.endpoint import grid
 from tests.scenarios.command import Start
@@ -171,4 +171,4 @@ async def test_run_harvests_every_interface_exactly(wechat: Start, tmp_path: Pat
 
 
 def test_the_days_of_the_interfaces_that_were_left_out_end_yesterday() -> None:
-    assert {endpoint.name for endpoint in EVERY if endpoint.cut is Cut.RECENT} == RECENT
+    assert {endpoint.name for endpoint in EVERY if endpoint.cut is WindowKind.RECENT} == RECENT

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harvester.base.lock import Claim
+from harvester.base.lock import FileLock
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Stored
 from harvester.tokens.stores import FileStore, files
@@ -124,14 +124,14 @@ async def test_a_write_waits_for_another_one_and_then_gives_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = FileStore(tmp_path / "t")
-    claim = Claim(tmp_path / "t.lock", "")
+    claim = FileLock(tmp_path / "t.lock", "")
     writing = asyncio.create_task(store.replace("wx1", None, ONE))
     await asyncio.sleep(0.1)
     assert not writing.done()
     claim.release()
     assert await writing
     monkeypatch.setattr(files, "PATIENCE", 0.1)
-    claim = Claim(tmp_path / "t.lock", "")
+    claim = FileLock(tmp_path / "t.lock", "")
     with pytest.raises(AttemptError, match=r"is held by a stopped process$"):
         await store.replace("wx1", ONE, TWO)
     claim.release()

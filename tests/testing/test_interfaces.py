@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harvester.base.dates import Cut, last_legal_day
+from harvester.base.dates import WindowKind, last_legal_day
 from harvester.testing import Faults
 from harvester.testing.catalogue import INTERFACES, SPARSE, Interface
 from harvester.wechat.interfaces import INTERFACES as ENDPOINTS
@@ -84,7 +84,12 @@ def test_a_call_may_ask_for_so_many_days_and_no_more(name: str, span: int) -> No
 
 
 def test_the_days_of_an_interface_are_those_that_wechats_pages_tell() -> None:
-    rules = {Cut.DAYS: "days", Cut.WEEK: "week", Cut.MONTH: "month", Cut.RECENT: "portrait"}
+    rules = {
+        WindowKind.DAYS: "days",
+        WindowKind.WEEK: "week",
+        WindowKind.MONTH: "month",
+        WindowKind.RECENT: "portrait",
+    }
     for interface in LIST:
         endpoint = ENDPOINTS[interface.name]
         assert interface.first_day == endpoint.first_day

@@ -57,8 +57,8 @@ class Reference:
     async def forget(self, key: Key, days: Days) -> None:
         self.disk.calendar(key).forget(*days)
 
-    async def rebook(self, today: date) -> bool:
-        return self.disk.rebook(today)
+    async def fold_future_calls(self, today: date) -> bool:
+        return self.disk.fold_future_calls(today)
 
     async def note_exhausted(self, said: Exhausted) -> None:
         self.disk.exhausted[said.appid, said.endpoint] = said
@@ -281,7 +281,7 @@ def drop_later_days(ledger: Reference, today: date) -> bool:
 
 def count_later_days_twice(ledger: Reference, today: date) -> bool:
     before = {place: n for place, n in ledger.disk.budget.items() if place[1] > today}
-    found = ledger.disk.rebook(today)
+    found = ledger.disk.fold_future_calls(today)
     ledger.disk.budget.update(before)
     return found
 
@@ -291,14 +291,14 @@ def rebook_one_day(ledger: Reference, today: date) -> bool:
     others = {place: n for place, n in ledger.disk.budget.items() if place[1] > tomorrow}
     for place in others:
         del ledger.disk.budget[place]
-    found = ledger.disk.rebook(today)
+    found = ledger.disk.fold_future_calls(today)
     ledger.disk.budget.update(others)
     return found
 
 
 def rebook_every_day(ledger: Reference, today: date) -> bool:
     before = [place for place in ledger.disk.budget if place[1] < today]
-    found = ledger.disk.rebook(today)
+    found = ledger.disk.fold_future_calls(today)
     for key, on in before:
         ledger.disk.budget[key, today] += ledger.disk.budget.pop((key, on))
     return found
@@ -347,7 +347,7 @@ class ReadsWhenItIsOpened(Reference):
         return self
 
 
-DROPS_LATER_DAYS = does("rebook", drop_later_days)
+DROPS_LATER_DAYS = does("fold_future_calls", drop_later_days)
 FAULTS: dict[str, tuple[str, type[Reference]]] = {
     "knows an account": ("new", gives("accounts", lambda _, found: sorted({*found, "wx0"}))),
     "knows a sink": ("new", gives("sinks", lambda _, found: {"memory:": "", **found})),
@@ -381,11 +381,17 @@ FAULTS: dict[str, tuple[str, type[Reference]]] = {
     "is never below zero": ("spent", gives("spent", never_below_zero)),
     "counts by account": ("spent", gives("spent", by_account)),
     "gives the calls of all": ("spent", takes("spent", lambda _, day, *appids: (day,))),
-    "drops later days": ("rebook", DROPS_LATER_DAYS),
-    "counts later days twice": ("rebook", does("rebook", count_later_days_twice)),
-    "rebooks one day": ("rebook", does("rebook", rebook_one_day)),
-    "rebooks every day": ("rebook", does("rebook", rebook_every_day)),
-    "does not say that it rebooked": ("rebook", gives("rebook", lambda _, found: False)),
+    "drops later days": ("fold_future_calls", DROPS_LATER_DAYS),
+    "counts later days twice": (
+        "fold_future_calls",
+        does("fold_future_calls", count_later_days_twice),
+    ),
+    "rebooks one day": ("fold_future_calls", does("fold_future_calls", rebook_one_day)),
+    "rebooks every day": ("fold_future_calls", does("fold_future_calls", rebook_every_day)),
+    "does not say that it rebooked": (
+        "fold_future_calls",
+        gives("fold_future_calls", lambda _, found: False),
+    ),
     "keeps the longest wait": ("exhausted", takes("note_exhausted", the_longest_wait)),
     "is spent for a second more": (
         "exhausted",
@@ -431,11 +437,12 @@ def test_for_each_check_there_is_a_fault_that_it_finds() -> None:
 
 async def test_what_is_broken_is_said_in_one_sentence() -> None:
     with pytest.raises(BrokenPromiseError) as caught:
-        await check(DROPS_LATER_DAYS, "rebook")
+        await check(DROPS_LATER_DAYS, "fold_future_calls")
     said = str(caught.value)
     assert said.startswith(
-        "rebook: Calls of future days are counted as today's, and the method returns whether there"
-        " are any: spent of 2024-02-10: {('wx0000000000000001', 'checked'): 1} is given, not {"
+        "fold_future_calls: Calls of future days are counted as today's, and the method returns"
+        " whether there are any: spent of 2024-02-10: {('wx0000000000000001', 'checked'): 1} is"
+        " given, not {"
     )
     assert "\n" not in said
 

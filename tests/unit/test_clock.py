@@ -185,7 +185,10 @@ async def test_rebooking_adds_to_what_today_has(tmp_path: Path) -> None:
         for number, each in enumerate(near[:4]):
             await ledger.commit([], {}, [Spent("a", "e", each, (0, 1, 10, 100)[number])])
         await ledger.commit([], {}, [Spent("b", "e", near[4], 5)])
-        assert [await ledger.rebook(day), await ledger.rebook(day)] == [True, False]
+        assert [await ledger.fold_future_calls(day), await ledger.fold_future_calls(day)] == [
+            True,
+            False,
+        ]
         found = [await ledger.spent(near[n]) for n in (0, 1, 2, 4)]
     assert found == [{("a", "e"): 0}, {("a", "e"): 111, ("b", "e"): 5}, {}, {}]
 

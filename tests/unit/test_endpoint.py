@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harvester.base.dates import Cut, Grid, Load, last_settled_day, settles_at
+from harvester.base.dates import Grid, Load, WindowKind, last_settled_day, settles_at
 from harvester.errors import UsageError
 from harvester.model import Action, Field, Request, Response, Token, Verdict, Window
 from harvester.wechat.endpoint import (
@@ -247,12 +247,12 @@ def test_what_follows_once_no_attempt_is_left_comes_from_the_rule() -> None:
 
 def test_a_grid_is_made_of_what_an_interface_says() -> None:
     last = date(2020, 1, 31)
-    days = grid(replace(ENDPOINT, cut=Cut.DAYS, span=7), last)
-    assert days == Grid(Cut.DAYS, 7, date(2014, 12, 1), last)
+    days = grid(replace(ENDPOINT, cut=WindowKind.DAYS, span=7), last)
+    assert days == Grid(WindowKind.DAYS, 7, date(2014, 12, 1), last)
 
 
 def test_its_days_are_cut_as_it_says() -> None:
-    weekly = grid(replace(ENDPOINT, cut=Cut.WEEK), date(2020, 1, 31))
+    weekly = grid(replace(ENDPOINT, cut=WindowKind.WEEK), date(2020, 1, 31))
     assert list(weekly.windows(date(2020, 1, 1), date(2020, 1, 15))) == [WEEK[2:]]
 
 
@@ -388,16 +388,16 @@ def test_where_no_field_is_known_a_whole_answer_holds_something() -> None:
 @pytest.mark.parametrize(
     ("code", "text", "window", "cut", "action"),
     [
-        (61501, "date range error", WEEK, Cut.DAYS, Action.SPLIT),
-        (61500, "date range error", WEEK, Cut.DAYS, Action.SPLIT),
-        (61500, "date format error", WEEK, Cut.DAYS, Action.FAIL_WINDOW),
-        (61501, "date range error", DAY, Cut.DAYS, Action.FAIL_WINDOW),
-        (61501, "date range error", WEEK, Cut.WEEK, Action.FAIL_WINDOW),
-        (-1, "out of range", WEEK, Cut.DAYS, Action.RETRY),
+        (61501, "date range error", WEEK, WindowKind.DAYS, Action.SPLIT),
+        (61500, "date range error", WEEK, WindowKind.DAYS, Action.SPLIT),
+        (61500, "date format error", WEEK, WindowKind.DAYS, Action.FAIL_WINDOW),
+        (61501, "date range error", DAY, WindowKind.DAYS, Action.FAIL_WINDOW),
+        (61501, "date range error", WEEK, WindowKind.WEEK, Action.FAIL_WINDOW),
+        (-1, "out of range", WEEK, WindowKind.DAYS, Action.RETRY),
     ],
 )
 def test_a_window_of_days_that_is_too_long_is_split(
-    code: int, text: str, window: Window, cut: Cut, action: Action
+    code: int, text: str, window: Window, cut: WindowKind, action: Action
 ) -> None:
     verdict = said({"errcode": code, "errmsg": text}, window=window, cut=cut)
     assert (verdict.action, verdict.code) == (action, code)
@@ -624,18 +624,18 @@ def test_an_answer_of_just_so_many_values_is_read(more: int) -> None:
 
 NOON = datetime(2026, 3, 11, 4, tzinfo=UTC).timestamp()  # at noon in China
 LOADS = [
-    (Cut.DAYS, 7, date(2026, 3, 10), True, 7),
-    (Cut.DAYS, 7, date(2026, 3, 9), False, 7),
-    (Cut.WEEK, 7, date(2026, 3, 10), False, 7),
-    (Cut.MONTH, 31, date(2026, 3, 10), False, 30),
-    (Cut.RECENT, 30, date(2026, 3, 10), True, 1),
-    (Cut.RECENT, 30, date(2026, 3, 9), False, 1),
+    (WindowKind.DAYS, 7, date(2026, 3, 10), True, 7),
+    (WindowKind.DAYS, 7, date(2026, 3, 9), False, 7),
+    (WindowKind.WEEK, 7, date(2026, 3, 10), False, 7),
+    (WindowKind.MONTH, 31, date(2026, 3, 10), False, 30),
+    (WindowKind.RECENT, 30, date(2026, 3, 10), True, 1),
+    (WindowKind.RECENT, 30, date(2026, 3, 9), False, 1),
 ]
 
 
 @pytest.mark.parametrize(("by", "span", "end", "moves_on", "period"), LOADS)
 def test_what_is_left_of_an_interface_needs_calls_of_its_quota(
-    by: Cut, span: int, end: date, moves_on: bool, period: int
+    by: WindowKind, span: int, end: date, moves_on: bool, period: int
 ) -> None:
     one = replace(ENDPOINT, cut=by, span=span, late_days=4, settled_hour=8)
     wanted = Load(5, 3, end, moves_on, 4, period)

@@ -15,7 +15,7 @@ from harvester.base.fencing import (
     wait_after,
 )
 
-HELD = {"a": 2, "b": 3, "c": 4}
+RECHECK_INTERVAL = {"a": 2, "b": 3, "c": 4}
 
 
 @pytest.mark.parametrize(
@@ -41,27 +41,27 @@ def test_at_no_moment_may_one_send_and_another_claim() -> None:
 
 
 def test_what_was_fetched_under_the_present_epoch_is_current() -> None:
-    assert is_current(2, HELD, "a")
-    assert not is_current(1, HELD, "a")
-    assert not is_current(3, HELD, "a")
-    assert not is_current(EPOCH, HELD, "of nobody")
+    assert is_current(2, RECHECK_INTERVAL, "a")
+    assert not is_current(1, RECHECK_INTERVAL, "a")
+    assert not is_current(3, RECHECK_INTERVAL, "a")
+    assert not is_current(EPOCH, RECHECK_INTERVAL, "of nobody")
 
 
 def test_accounts_of_another_epoch_and_those_that_are_not_known_are_lost() -> None:
-    assert lost(HELD, {"a": 2, "b": 4, "c": 3, "d": 1}) == {"b", "c"}
-    assert lost(HELD, {"a": 2}) == {"b", "c"}
-    assert lost(HELD, HELD) == lost({}, HELD) == set()
+    assert lost(RECHECK_INTERVAL, {"a": 2, "b": 4, "c": 3, "d": 1}) == {"b", "c"}
+    assert lost(RECHECK_INTERVAL, {"a": 2}) == {"b", "c"}
+    assert lost(RECHECK_INTERVAL, RECHECK_INTERVAL) == lost({}, RECHECK_INTERVAL) == set()
 
 
 def test_a_sink_refuses_lower_epochs_and_raises_to_higher_ones() -> None:
     known = {"a": 3, "b": 3, "c": 3, "d": 9}
-    assert refused(HELD, known) == {"a"}
-    assert raised(HELD, known) == {"c": 4}
+    assert refused(RECHECK_INTERVAL, known) == {"a"}
+    assert raised(RECHECK_INTERVAL, known) == {"c": 4}
 
 
 def test_a_sink_refuses_no_account_that_it_does_not_know() -> None:
-    assert refused(HELD, {}) == set()
-    assert raised(HELD, {}) == HELD
+    assert refused(RECHECK_INTERVAL, {}) == set()
+    assert raised(RECHECK_INTERVAL, {}) == RECHECK_INTERVAL
 
 
 def test_what_is_refused_raises_nothing() -> None:

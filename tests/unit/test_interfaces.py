@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from harvester.base.dates import Cut
+from harvester.base.dates import WindowKind
 from harvester.cli.endpoints import days_a_call, show
 from harvester.config import plugins
 from harvester.config.interfaces import read_interfaces
@@ -181,7 +181,7 @@ def test_an_interface_of_ones_own_needs_a_name_a_path_and_a_first_day() -> None:
 def test_everything_of_an_interface_can_be_said() -> None:
     [made] = read(FULL)
     assert made == JsonEndpoint(
-        "mine", "/datacube/mine", date(2020, 1, 1), span=7, cut=Cut.DAYS, dates="%Y%m%d",
+        "mine", "/datacube/mine", date(2020, 1, 1), span=7, cut=WindowKind.DAYS, dates="%Y%m%d",
         group="own", settled_hour=10, late_days=3, daily=True, begin_key="since", end_key="until",
         body={"metric": "1:5", "kinds": [1, 2], "filter": {"open": True}}, rows="rows",
         lifts=("total",), day_field="day", key=("day", "kind"), title="what is mine",
@@ -218,8 +218,8 @@ def test_a_week_that_is_asked_for_by_its_first_day_may_have_one_key() -> None:
     assert made.request(window, Token("t")).body == b'{"ds":"2020-01-06"}'
 
 
-@pytest.mark.parametrize("cut", list(Cut))
-def test_a_cut_is_said_in_a_word(cut: Cut) -> None:
+@pytest.mark.parametrize("cut", list(WindowKind))
+def test_a_cut_is_said_in_a_word(cut: WindowKind) -> None:
     [made] = read(f'{MINIMAL}cut = "{cut.value}"\n')
     assert made.cut is cut
 

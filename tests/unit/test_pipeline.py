@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from anyio import current_time
 
-from harvester.base.dates import Cut, next_quota_day, settles_at
+from harvester.base.dates import WindowKind, next_quota_day, settles_at
 from harvester.engine.account_queue import AccountQueue
 from harvester.engine.attempt import PAGES, REFUSALS, Pipeline, explain
 from harvester.engine.limiter import Limiter, Rate
@@ -29,7 +29,7 @@ from harvester.errors import (
 )
 from harvester.ledger.coverage import Outcome
 from harvester.model import (
-    HELD,
+    RECHECK_INTERVAL,
     Action,
     Batch,
     Endpoint,
@@ -408,12 +408,13 @@ def test_an_interface_of_somebodys_own_may_not_say_whether_it_is_daily() -> None
 def test_a_window_with_all_its_days_that_still_grows_is_due_hours_later() -> None:
     growing = replace(DAYS, late_days=7)
     found = of_days(4, endpoint=growing)
-    assert found.outcome.due == settles_at(FOUR.end, 13) + HELD
+    assert found.outcome.due == settles_at(FOUR.end, 13) + RECHECK_INTERVAL
     assert of_days(3, endpoint=growing).outcome.due == 0.0
 
 
 @pytest.mark.parametrize(
-    "other", [{"day_field": ""}, {"day_field": "date"}, {"cut": Cut.WEEK}, {"cut": Cut.MONTH}]
+    "other",
+    [{"day_field": ""}, {"day_field": "date"}, {"cut": WindowKind.WEEK}, {"cut": WindowKind.MONTH}],
 )
 @pytest.mark.parametrize("hour", [11.0, 13.0, SURE])
 def test_records_that_name_no_day_are_of_every_day(other: dict[str, Any], hour: float) -> None:

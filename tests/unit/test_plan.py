@@ -13,11 +13,11 @@ from harvester.base.dates import (
     CHINA,
     LATENCY,
     QUOTA_MARGIN,
-    Cut,
     Days,
     Estimate,
     Grid,
     Load,
+    WindowKind,
     check_range,
     china,
     days_in,
@@ -48,11 +48,11 @@ FIRST = date(2020, 1, 1)
 
 
 def windows(begin: date, end: date, span: int, covered: Sequence[Days]) -> Iterator[Days]:
-    return Grid(Cut.DAYS, span, begin, date.max).windows(begin, end, covered)
+    return Grid(WindowKind.DAYS, span, begin, date.max).windows(begin, end, covered)
 
 
 def count_windows(begin: date, end: date, span: int, covered: Sequence[Days]) -> int:
-    return Grid(Cut.DAYS, span, begin, date.max).count(begin, end, covered)
+    return Grid(WindowKind.DAYS, span, begin, date.max).count(begin, end, covered)
 
 
 def day(number: int) -> date:
@@ -271,19 +271,19 @@ def test_counting_windows_agrees_with_making_them(
 def test_newest_first_are_the_same_windows_in_reverse(
     wanted: Days, span: int, covered: list[Days], back: int
 ) -> None:
-    grid = Grid(Cut.DAYS, span, wanted[0] - timedelta(days=back), date.max)
+    grid = Grid(WindowKind.DAYS, span, wanted[0] - timedelta(days=back), date.max)
     newest = list(grid.windows(*wanted, covered, newest=True))
     assert newest == list(grid.windows(*wanted, covered))[::-1]
     assert grid.count(*wanted, covered) == len(newest)
 
 
-@pytest.mark.parametrize("cut", [Cut.WEEK, Cut.MONTH])
-def test_weeks_and_months_are_given_only_as_a_whole(cut: Cut) -> None:
+@pytest.mark.parametrize("cut", [WindowKind.WEEK, WindowKind.MONTH])
+def test_weeks_and_months_are_given_only_as_a_whole(cut: WindowKind) -> None:
     grid = Grid(cut, 1, date(2014, 12, 1), date.max)
     found = list(grid.windows(date(2024, 1, 3), date(2024, 4, 2)))
     assert list(grid.windows(date(2024, 1, 3), date(2024, 4, 2), newest=True)) == found[::-1]
     assert grid.count(date(2024, 1, 3), date(2024, 4, 2)) == len(found)
-    if cut is Cut.WEEK:
+    if cut is WindowKind.WEEK:
         assert found[0] == (date(2024, 1, 8), date(2024, 1, 14))
         assert found[-1] == (date(2024, 3, 25), date(2024, 3, 31))
         assert len(found) == 12
@@ -295,7 +295,7 @@ def test_weeks_and_months_are_given_only_as_a_whole(cut: Cut) -> None:
 
 
 def test_a_week_that_is_covered_is_not_asked_for() -> None:
-    grid = Grid(Cut.WEEK, 1, date(2014, 12, 1), date.max)
+    grid = Grid(WindowKind.WEEK, 1, date(2014, 12, 1), date.max)
     covered = [(date(2024, 1, 8), date(2024, 1, 14))]
     assert list(grid.windows(date(2024, 1, 1), date(2024, 1, 21), covered)) == [
         (date(2024, 1, 1), date(2024, 1, 7)),
@@ -309,22 +309,22 @@ def test_a_week_that_is_covered_is_not_asked_for() -> None:
 )
 def test_recent_days_are_the_longest_stretch_that_ends_yesterday(begin: int, first: int) -> None:
     yesterday = date(2024, 1, 31)
-    grid = Grid(Cut.RECENT, 30, date(2017, 1, 9), yesterday)
+    grid = Grid(WindowKind.RECENT, 30, date(2017, 1, 9), yesterday)
     found = list(grid.windows(yesterday - timedelta(days=begin), yesterday))
     assert found == [(date(2024, 1, first), yesterday)]
 
 
 def test_recent_days_that_end_before_yesterday_cannot_be_had() -> None:
-    grid = Grid(Cut.RECENT, 30, date(2017, 1, 9), date(2024, 1, 31))
+    grid = Grid(WindowKind.RECENT, 30, date(2017, 1, 9), date(2024, 1, 31))
     assert list(grid.windows(date(2024, 1, 1), date(2024, 1, 30))) == []
     assert grid.nearest(date(2024, 1, 1)) == "2024-01-02, 2024-01-25 or 2024-01-31 to 2024-01-31"
 
 
 @pytest.mark.parametrize(
     ("cut", "near"),
-    [(Cut.WEEK, "2024-01-01 to 2024-01-07"), (Cut.MONTH, "2024-01-01 to 2024-01-31")],
+    [(WindowKind.WEEK, "2024-01-01 to 2024-01-07"), (WindowKind.MONTH, "2024-01-01 to 2024-01-31")],
 )
-def test_a_window_that_would_fit_is_named(cut: Cut, near: str) -> None:
+def test_a_window_that_would_fit_is_named(cut: WindowKind, near: str) -> None:
     assert Grid(cut, 1, FIRST, date(2024, 6, 1)).nearest(date(2024, 1, 3)) == near
 
 

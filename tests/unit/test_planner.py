@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.base.dates import Cut, Days, Grid
+from harvester.base.dates import Days, Grid, WindowKind
 from harvester.base.fencing import EPOCH
 from harvester.config.settings import engine_options
 from harvester.engine import planner
@@ -26,7 +26,7 @@ from harvester.events import Deferred, Failed
 from harvester.ledger import Exhausted, Key, Spent, SqliteLedger
 from harvester.ledger.base import Lease
 from harvester.ledger.coverage import STORED, Calendar, Outcome
-from harvester.model import HELD, Endpoint, Response, Tally, Window
+from harvester.model import RECHECK_INTERVAL, Endpoint, Response, Tally, Window
 from harvester.tokens.stores import MemoryStore
 from harvester.wechat.interfaces import INTERFACES
 from tests.support import A, B, at, noon, scope
@@ -59,7 +59,7 @@ def calendar_of(*outcomes: Outcome) -> Calendar:
     return calendar
 
 
-def cut(span: int = 1, kind: Cut = Cut.DAYS, last: str = "2024-02-09") -> Grid:
+def cut(span: int = 1, kind: WindowKind = WindowKind.DAYS, last: str = "2024-02-09") -> Grid:
     return Grid(kind, span, day("2024-01-01"), day(last))
 
 
@@ -132,8 +132,8 @@ def test_an_open_window_at_the_edge_is_asked_for_as_a_whole(
         (WALL - 1, True),
         (WALL, True),
         (WALL + 1, False),
-        (WALL + HELD, False),
-        (WALL + HELD + 1, True),  # written by a clock that was ahead
+        (WALL + RECHECK_INTERVAL, False),
+        (WALL + RECHECK_INTERVAL + 1, True),  # written by a clock that was ahead
     ],
 )
 def test_an_open_window_is_held_back_until_it_is_due(due: float, is_asked: bool) -> None:
@@ -154,7 +154,7 @@ def test_of_recent_days_only_a_window_that_ends_yesterday_is_asked_for_again() -
         outcome("2024-01-10", "2024-02-08", "open"), outcome("2024-02-09", state="open")
     )
     asked = days("2024-01-01", "2024-02-09")
-    found = need(calendar, asked, cut(30, Cut.RECENT))
+    found = need(calendar, asked, cut(30, WindowKind.RECENT))
     assert [each.days for each in found.again] == [days("2024-02-09")]
     found = need(calendar, asked, cut(30))
     assert len(found.again) == 2
@@ -435,7 +435,7 @@ def test_an_open_window_that_ends_yesterday_waits_for_the_hour_too(
 def test_of_an_interface_of_recent_days_only_those_up_to_yesterday_are_asked_for_again(
     tmp_path: Path,
 ) -> None:
-    recent = replace(SUMMARY, cut=Cut.RECENT, span=1)
+    recent = replace(SUMMARY, cut=WindowKind.RECENT, span=1)
     came = [outcome("2024-02-08", state="open"), outcome("2024-02-09", state="open")]
     plan = plan_of(tmp_path, *came, begin="2024-02-08", endpoints=[recent])
     assert order_of(queues_of(plan)[0]) == ["09!"]
@@ -598,7 +598,9 @@ def test_a_whole_range_that_is_done_leaves_no_window(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "by", [cut(), cut(2), cut(7), cut(kind=Cut.WEEK)], ids=["day", "2 days", "7 days", "week"]
+    "by",
+    [cut(), cut(2), cut(7), cut(kind=WindowKind.WEEK)],
+    ids=["day", "2 days", "7 days", "week"],
 )
 def test_numbers_without_lists_are_the_same_numbers(by: Grid) -> None:
     calendar = calendar_of(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harvester.base.dates import rfc3339
-from harvester.base.lock import Claim
+from harvester.base.lock import FileLock
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import SqliteLedger
 from harvester.ledger.coverage import DONE, STORED, Calendar
@@ -262,7 +262,7 @@ def test_where_no_sink_can_be_scanned_it_is_refused(tmp_path: Path) -> None:
 
 
 def test_while_a_run_is_under_way_nothing_is_made(tmp_path: Path) -> None:
-    claim = Claim(tmp_path / "ledger.sqlite.lock", "the directory")
+    claim = FileLock(tmp_path / "ledger.sqlite.lock", "the directory")
     try:
         with pytest.raises(UsageError):
             asyncio.run(made(tmp_path, END))
@@ -327,7 +327,7 @@ async def test_where_a_sink_cannot_be_read_the_ledger_is_as_it_was(tmp_path: Pat
         await made(tmp_path, sinks=[sink])
     assert path.read_bytes() == b"former"
     assert sink.closed == 1
-    Claim(tmp_path / "ledger.sqlite.lock", "the directory").release()
+    FileLock(tmp_path / "ledger.sqlite.lock", "the directory").release()
 
 
 def test_records_are_not_kept_of_what_was_read() -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from harvester.base.dates import Cut, Days
+from harvester.base.dates import Days, WindowKind
 from harvester.errors import SinkError
 from harvester.ledger import SqliteLedger
 from harvester.ledger.coverage import DONE, STORED, Calendar, Outcome
@@ -244,7 +244,7 @@ def test_only_what_was_asked_for_is_opened(tmp_path: Path) -> None:
 
 
 def test_of_an_interface_of_recent_days_only_what_ends_yesterday_is_opened(tmp_path: Path) -> None:
-    recent = replace(SUMMARY, name="recent", cut=Cut.RECENT, span=30)
+    recent = replace(SUMMARY, name="recent", cut=WindowKind.RECENT, span=30)
     month = batch("2024-01-10", "2024-02-08", name="recent")
     yesterday = batch("2024-02-09", name="recent")
     range_ = date(2024, 1, 1), date(2024, 2, 9)

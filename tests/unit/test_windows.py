@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harvester import events
-from harvester.base.dates import RECENT_DAYS, Cut, Days, last_legal_day
+from harvester.base.dates import RECENT_DAYS, Days, WindowKind, last_legal_day
 from harvester.config import plugins
 from harvester.engine.attempt import EQUAL_REFUSALS
 from harvester.model import Request, Response
@@ -87,7 +87,7 @@ def test_a_history_of_users_of_4353_days_takes_622_calls(endpoint: JsonEndpoint)
 @pytest.mark.parametrize("endpoint", EVERY, ids=lambda each: each.name)
 def test_the_wire_sees_the_dates_that_wechat_documents(endpoint: JsonEndpoint) -> None:
     begin = max(endpoint.first_day, YESTERDAY - timedelta(days=200))
-    if endpoint.cut is Cut.RECENT:
+    if endpoint.cut is WindowKind.RECENT:
         begin = YESTERDAY - timedelta(days=29)
     asked, _, report = harvest(endpoint, (begin, YESTERDAY))
     assert (report.state, report.windows.failed) == ("complete", 0)
@@ -100,15 +100,15 @@ def test_the_wire_sees_the_dates_that_wechat_documents(endpoint: JsonEndpoint) -
 
 def _documented(endpoint: JsonEndpoint, first: date, last: date) -> None:
     number = (last - first).days + 1
-    if endpoint.cut is Cut.RECENT:
+    if endpoint.cut is WindowKind.RECENT:
         assert number in RECENT_DAYS
         assert last == YESTERDAY
     elif endpoint.asks_first_day:
         assert number == 1
-        assert first.weekday() == 0 if endpoint.cut is Cut.WEEK else first.day == 1
-    elif endpoint.cut is Cut.WEEK:
+        assert first.weekday() == 0 if endpoint.cut is WindowKind.WEEK else first.day == 1
+    elif endpoint.cut is WindowKind.WEEK:
         assert (first.weekday(), last.weekday(), number) == (0, 6, 7)
-    elif endpoint.cut is Cut.MONTH:
+    elif endpoint.cut is WindowKind.MONTH:
         assert (first.day, (last + timedelta(days=1)).day) == (1, 1)
         assert number <= 31
     else:

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
-from harvester.base.dates import Cut, Days, last_legal_day
+from harvester.base.dates import Days, WindowKind, last_legal_day
 from harvester.config import plugins
 from harvester.model import Action, Endpoint, Field, Request, Response, Token, Window
 from harvester.wechat import types
@@ -19,7 +19,7 @@ from tests.testing.support import Wechat
 
 NOW = noon("2026-06-01")
 OLD, NEW, MINI, ADS = date(2014, 12, 1), date(2025, 11, 1), date(2017, 1, 9), date(2016, 1, 1)
-D, W, M, R = Cut.DAYS, Cut.WEEK, Cut.MONTH, Cut.RECENT
+D, W, M, R = WindowKind.DAYS, WindowKind.WEEK, WindowKind.MONTH, WindowKind.RECENT
 MINI_NAME = "getweanalysisappid"
 FACTS = [
     ("users", D, 7, OLD, 0, "2", "getusersummary getusercumulate"),
@@ -206,7 +206,7 @@ def windows(endpoint: Endpoint) -> Iterator[tuple[Wechat, list[Days]]]:
     """The last windows of an interface, more than two and at least sixty days of them."""
     wechat = Wechat(NOW)
     last = last_legal_day(NOW)
-    if endpoint.cut is Cut.RECENT:  # it has but windows that end yesterday
+    if endpoint.cut is WindowKind.RECENT:  # it has but windows that end yesterday
         for number in (0, 1):
             wechat = Wechat(NOW - 86400 * number)
             last = last_legal_day(wechat.clock.now)

@@ -15,7 +15,7 @@ from typing import Any
 
 from harvester.base import files as durable
 from harvester.base.codec import encode, parse
-from harvester.base.lock import Claim
+from harvester.base.lock import FileLock
 from harvester.errors import UsageError
 
 NOTE = ".jsonl.lock"
@@ -37,7 +37,7 @@ class Directory:
         self.owner = ""
         self.commits = 0
         self.folders: list[str] = []
-        self._claim: Claim | None = None
+        self._claim: FileLock | None = None
 
     @property
     def is_locked(self) -> bool:
@@ -48,7 +48,7 @@ class Directory:
         """Make it and lock it; raises `UsageError` if it cannot be used."""
         try:
             durable.make_directory(self.path, "directory of segments")
-            self._claim = Claim(self.path / NOTE, f"the directory {self.path}")
+            self._claim = FileLock(self.path / NOTE, f"the directory {self.path}")
         except OSError as exc:
             if durable.is_full(exc):
                 raise  # nothing is wrong with the directory

@@ -29,7 +29,7 @@ TAIL = 512
 ANY_DAY = date.max.toordinal()
 
 
-class Mark(NamedTuple):
+class SegmentState(NamedTuple):
     """How much of a file counts.
 
     size: in bytes.  generation: how often it was rewritten.  small: bytes in small members.
@@ -44,14 +44,14 @@ class Mark(NamedTuple):
     last: int = 0
 
     @classmethod
-    def parse(cls, text: str) -> Mark:
+    def parse(cls, text: str) -> SegmentState:
         return cls(*map(int, text.split()))
 
     def __str__(self) -> str:
         return " ".join(map(str, self))
 
 
-Marks = dict[str, Mark]
+SegmentStates = dict[str, SegmentState]
 
 
 class Days:

@@ -74,8 +74,8 @@ from harvester.sinks.jsonl.segments import (
     NAME,
     TAIL,
     Days,
-    Mark,
-    Marks,
+    SegmentState,
+    SegmentStates,
     WindowLines,
     first_day_of,
     folder_of,
@@ -97,7 +97,7 @@ written: its first run makes it the owner."""
 _LOOKS = "looks"  # there are windows of which the ledger knows nothing: each write looks for them
 
 
-_Known = dict[tuple[str, Mark], list[WindowLines]]
+_Known = dict[tuple[str, SegmentState], list[WindowLines]]
 _REMEMBERED = 2
 """Files whose windows are remembered between two scans."""
 
@@ -106,7 +106,7 @@ class _Source:
     """A file that is read, and how much of it counts."""
 
     def __init__(
-        self, name: str, file: FileIO | None, mark: Mark, known: _Known | None = None
+        self, name: str, file: FileIO | None, mark: SegmentState, known: _Known | None = None
     ) -> None:
         self._name = name
         self._packing = compression_of(name)
@@ -183,7 +183,7 @@ class _Merged(NamedTuple):
     """
 
     commits: int = 0
-    files: Mapping[str, list[Mark]] = {}
+    files: Mapping[str, list[SegmentState]] = {}
 
 
 class JsonLines(Sink):
@@ -206,7 +206,7 @@ class JsonLines(Sink):
         journal_bytes: int = JOURNAL_BYTES,
     ) -> None:
         self.path = Path(directory)
-        self._marks: Marks = {}
+        self._marks: SegmentStates = {}
         if compress not in COMPRESSIONS:
             raise UsageError(f"invalid compress={compress!r}: expected gzip or zstd")
         self._suffix = COMPRESSIONS[compress]().suffix
@@ -216,7 +216,9 @@ class JsonLines(Sink):
         self._commits = 0  # the number of the latest one that the ledger has, or is about to store
         self._settled = False  # nothing is here that the ledger does not know, or will not
         self._looks = False  # for stored windows that overlap, also where none is known of
-        self._unknown: dict[str, list[Mark]] = {}  # of merged files; the ledger may not have them
+        self._unknown: dict[
+            str, list[SegmentState]
+        ] = {}  # of merged files; the ledger may not have them
         self._merged_commits = 0  # the latest write of which they have windows
         self._note: tuple[tuple[int, int], _Merged] = (0, 0), _Merged()  # as last read
         self._appended: list[str] = []  # files to which this write has added lines
@@ -326,8 +328,8 @@ class JsonLines(Sink):
         return {**entries, _TAKEN: "", **looks, **self._report()}
 
     def _standing(
-        self, known: Marks, folder: str = "", *, noted: bool = True
-    ) -> Iterator[tuple[str, FileIO, Mark]]:
+        self, known: SegmentStates, folder: str = "", *, noted: bool = True
+    ) -> Iterator[tuple[str, FileIO, SegmentState]]:
         """Each file of an interface, or of all, as a ledger knows it, open, and its present mark.
 
         The journal is opened before the files.  A run that merges it now empties it last: so it has
@@ -343,7 +345,7 @@ class JsonLines(Sink):
             if (found := self._fitting(name, merged[name])) is not None:
                 yield name, *found
 
-    def _current(self, name: str, mark: Mark) -> tuple[FileIO, Mark]:
+    def _current(self, name: str, mark: SegmentState) -> tuple[FileIO, SegmentState]:
         """The open file with that mark, or with a later one, if it was merged since.
 
         It stays what it is while it is open, whatever becomes of its name.
@@ -361,7 +363,7 @@ class JsonLines(Sink):
             f" ({self._command})"
         )
 
-    def _fitting(self, name: str, marks: list[Mark]) -> tuple[FileIO, Mark] | None:
+    def _fitting(self, name: str, marks: list[SegmentState]) -> tuple[FileIO, SegmentState] | None:
         """The open file, and which of these marks it has, or a later one that was noted."""
         with suppress(FileNotFoundError):
             file = opened(self.path / name)
@@ -381,7 +383,9 @@ class JsonLines(Sink):
             found = path.stat()
             if self._note[0] != (found.st_ino, found.st_mtime_ns):
                 note = parse(path.read_bytes())
-                files = {name: [*map(Mark.parse, marks)] for name, marks in note["files"].items()}
+                files = {
+                    name: [*map(SegmentState.parse, marks)] for name, marks in note["files"].items()
+                }
                 self._note = (found.st_ino, found.st_mtime_ns), _Merged(note["commits"], files)
         except FileNotFoundError:
             return _Merged()
@@ -416,7 +420,7 @@ class JsonLines(Sink):
             generation = max((mark.generation for mark in noted.get(name, ())), default=0)
             with opened(path) as file:
                 if (size := compression_of(name).whole(file)) or name == JOURNAL:
-                    mark = Mark(size, generation, 0, tail_of(file, size), ANY_DAY)
+                    mark = SegmentState(size, generation, 0, tail_of(file, size), ANY_DAY)
                     self._mark(name, mark)
             if name != JOURNAL and folder_of(name) not in self._home.folders:
                 self._home.folders.append(folder_of(name))
@@ -461,7 +465,7 @@ class JsonLines(Sink):
             self._own()
         self._unknown.clear()  # the ledger has stored the former write, and what it returned
         self._merged_commits = 0
-        if self._marks.get(JOURNAL, Mark()).size >= self._journal_bytes:
+        if self._marks.get(JOURNAL, SegmentState()).size >= self._journal_bytes:
             self._merge()
         before = dict(self._marks)
         self._appended.clear()
@@ -534,7 +538,7 @@ class JsonLines(Sink):
         if not pieces:
             return
         packing = compression_of(name)
-        mark = self._marks.get(name, Mark())
+        mark = self._marks.get(name, SegmentState())
         small = mark.small
         if packing.suffix:
             plain, pieces = pieces, [packing.pack(pieces)]
@@ -550,9 +554,9 @@ class JsonLines(Sink):
         last = max([batch.window[3] for batch in batches]).toordinal()
         end = _end_of(pieces)
         tail = crc32(end) if len(end) == TAIL else self._tail_of(self.path / name, size)
-        self._mark(name, Mark(size, mark.generation, small, tail, max(last, mark.last)))
+        self._mark(name, SegmentState(size, mark.generation, small, tail, max(last, mark.last)))
 
-    def _mark(self, name: str, mark: Mark) -> None:
+    def _mark(self, name: str, mark: SegmentState) -> None:
         self._marks[name] = mark
         self._changed.add(name)
 
@@ -594,7 +598,7 @@ class JsonLines(Sink):
             self._home.write()
         durable.make_directory(self.path / folder, "folder of lines")
 
-    def _undo(self, before: Marks) -> None:
+    def _undo(self, before: SegmentStates) -> None:
         """A write has failed: go back to what was stored, as far as the disk lets us."""
         for name in self._appended:
             with suppress(OSError):
@@ -623,7 +627,7 @@ class JsonLines(Sink):
     def _merge(self) -> None:
         """Bring the windows of the journal into the files of their months."""
         places: dict[str, list[_Place]] = defaultdict(list)
-        mark = self._marks.get(JOURNAL, Mark())
+        mark = self._marks.get(JOURNAL, SegmentState())
         for name in filter(self._is_scattered, self._marks):
             places[folder_of(name)]  # without a window
         with ExitStack() as stack:
@@ -641,11 +645,11 @@ class JsonLines(Sink):
         if mark.size:
             with self._draft(JOURNAL):
                 pass
-            self._place({JOURNAL: Mark(0, mark.generation + 1)})
+            self._place({JOURNAL: SegmentState(0, mark.generation + 1)})
 
     def _is_scattered(self, name: str) -> bool:
         """Whether the small members of a file take much of it."""
-        mark = self._marks.get(name, Mark())
+        mark = self._marks.get(name, SegmentState())
         return mark.small > _SMALL_BYTES and mark.small * _SMALL_SHARE > mark.size
 
     def _merge_into(
@@ -660,9 +664,9 @@ class JsonLines(Sink):
             added[place.file].append(place)
         names = sorted({*self._files_of(endpoint), *added})
         for others in (True, False):  # first what a window of another month replaces: so a reader
-            drafts: Marks = {}  # never sees both
+            drafts: SegmentStates = {}  # never sees both
             for name in names:
-                first, last = first_day_of(name), self._marks.get(name, Mark()).last
+                first, last = first_day_of(name), self._marks.get(name, SegmentState()).last
                 gone = [
                     each
                     for month, each in days.items()
@@ -683,12 +687,12 @@ class JsonLines(Sink):
         journal: _Source | None,
         *,
         unchanged: bool,
-    ) -> Mark | None:
+    ) -> SegmentState | None:
         """Write a draft of a file without what overlaps these days, and with these windows.
 
         unchanged: also if the windows of the file stay as they are; else None is returned then.
         """
-        mark, last = self._marks.get(name, Mark()), 0
+        mark, last = self._marks.get(name, SegmentState()), 0
         packer = compression_of(name).packer()
 
         def stays(found: WindowLines) -> bool:
@@ -712,7 +716,7 @@ class JsonLines(Sink):
             draft.write(packer.flush())
         with opened(_draft_of(self.path / name)) as file:
             size = file.seek(0, os.SEEK_END)
-            return Mark(size, mark.generation + 1, 0, tail_of(file, size), last)
+            return SegmentState(size, mark.generation + 1, 0, tail_of(file, size), last)
 
     @contextmanager
     def _draft(self, name: str) -> Iterator[IO[bytes]]:
@@ -730,7 +734,7 @@ class JsonLines(Sink):
             draft.unlink(missing_ok=True)
             raise
 
-    def _place(self, drafts: Marks) -> None:
+    def _place(self, drafts: SegmentStates) -> None:
         """Note the state of drafts, then let them take the place of their files."""
         if not drafts:
             return
@@ -832,7 +836,7 @@ class JsonLines(Sink):
         self, endpoint: str, checkpoint: Checkpoint | None, stack: ExitStack
     ) -> list[_Source]:
         """The journal and the files of an interface; all are open: a run may replace them."""
-        sources = [_Source(JOURNAL, None, Mark())]
+        sources = [_Source(JOURNAL, None, SegmentState())]
         try:
             for name, file, mark in self._open_files(endpoint, checkpoint):
                 source = _Source(name, stack.enter_context(file), mark, self._known)
@@ -843,7 +847,7 @@ class JsonLines(Sink):
 
     def _open_files(
         self, endpoint: str, checkpoint: Checkpoint | None
-    ) -> Iterator[tuple[str, FileIO, Mark]]:
+    ) -> Iterator[tuple[str, FileIO, SegmentState]]:
         if self._home.is_locked:
             yield from self._standing(self._marks, endpoint, noted=False)
             return
@@ -854,7 +858,7 @@ class JsonLines(Sink):
         for name, path in self._on_disk(endpoint):
             with suppress(FileNotFoundError):  # removed by a run
                 file = opened(path)
-                yield name, file, Mark(compression_of(name).whole(file), last=ANY_DAY)
+                yield name, file, SegmentState(compression_of(name).whole(file), last=ANY_DAY)
 
 
 _TWO_NUMBERS, _MODULUS = Struct("<QQ"), 1 << 64
@@ -883,16 +887,16 @@ def _by_period(group: Sequence[Batch]) -> Collection[Sequence[Batch]]:
     return files.values()
 
 
-def _marks_in(checkpoint: Checkpoint) -> Marks:
+def _marks_in(checkpoint: Checkpoint) -> SegmentStates:
     """The files of a checkpoint."""
     return {
-        name: Mark.parse(text)
+        name: SegmentState.parse(text)
         for name, text in checkpoint.items()
         if text and (name == JOURNAL or NAME.fullmatch(name))
     }
 
 
-def _may_have(name: str, mark: Mark, first: date, last: date) -> bool:
+def _may_have(name: str, mark: SegmentState, first: date, last: date) -> bool:
     """Whether a file may have windows with a day between these, both included."""
     return first_day_of(name) <= last.toordinal() and first.toordinal() <= mark.last
 

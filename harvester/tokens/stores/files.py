@@ -21,7 +21,7 @@ import anyio
 
 from harvester.base import files as durable
 from harvester.base.codec import MalformedError, encode, parse
-from harvester.base.lock import Claim
+from harvester.base.lock import FileLock
 from harvester.base.secrets import DIRECTORY, check_private, write_private
 from harvester.base.threads import Thread
 from harvester.errors import AttemptError, UsageError
@@ -109,7 +109,7 @@ class FileStore:
     def _replace(self, key: str, former: Stored | None, new: Stored) -> bool | None:
         """Whether it was stored; None if another program is writing."""
         path = self._file_of(key)
-        claim = Claim.attempt(path.with_name(f"{path.name}.lock"), 0o600)
+        claim = FileLock.attempt(path.with_name(f"{path.name}.lock"), 0o600)
         if claim is None:
             return None
         try:
@@ -148,12 +148,12 @@ class _Wait:
     def __init__(self, path: Path, lease: float) -> None:
         self._path = path
         self._lease = lease
-        self._claim: Claim | None = None
+        self._claim: FileLock | None = None
         self._holder, self._since = b"", time.monotonic()
 
     def take(self) -> bool:
         """Whether it could be taken now; removes the file of a holder that is stopped."""
-        claim = Claim.attempt(self._path, 0o600)
+        claim = FileLock.attempt(self._path, 0o600)
         if claim is None:
             self._watch_holder()
             return False
@@ -202,7 +202,7 @@ def _content(path: Path) -> bytes:
 
 def _put_aside(path: Path, holder: bytes) -> None:
     """Remove the file of a lease whose holder is stopped."""
-    guard = Claim.attempt(path.with_name(f"{path.name}.over"), 0o600)
+    guard = FileLock.attempt(path.with_name(f"{path.name}.over"), 0o600)
     if guard is None:  # another waiter does it
         return
     try:

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from harvester.base.dates import Cut, Days
+from harvester.base.dates import Days, WindowKind
 from harvester.config import plugins
 from harvester.engine.limiter import Rate
 from harvester.events import Report
@@ -158,7 +158,7 @@ def _letters(key: Key, calendar: Calendar, final: Sequence[StoredWindow]) -> Ite
 def _with_records(name: str, windows: Iterable[StoredWindow]) -> set[date]:
     """The days that have records: those that these name, or all of a whole period."""
     endpoint = plugins.endpoint(name)
-    if endpoint.cut is not Cut.DAYS or not endpoint.day_field:
+    if endpoint.cut is not WindowKind.DAYS or not endpoint.day_field:
         return {day for each in windows for day in days(each.window.begin, each.window.end)}
     found = {
         day_of(in_record(record, endpoint.day_field))

@@ -34,7 +34,7 @@ from harvester.errors import HarvestError
 from harvester.events import Event, Notice, Report, Stalled
 from harvester.ledger import FILE_NAME, Key, SqliteLedger
 from harvester.ledger.coverage import Calendar
-from harvester.model import HELD
+from harvester.model import RECHECK_INTERVAL
 from harvester.sinks.base import Sink, StoredWindow, name_in
 from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import Faults, MemorySink, Simulator, VirtualTimeLoop, run_virtual
@@ -157,7 +157,7 @@ class World:
         for _ in range(draw.randint(1, 4)):
             yield self._troubled()
         self._simulator.daily_quota = self._simulator.delay_until_hour = None
-        self._now += HELD  # so that what still grows is asked for again
+        self._now += RECHECK_INTERVAL  # so that what still grows is asked for again
         everybody = engine_options(rate="100/s", concurrency=draw.randint(1, 16), wait=True)
         end = last_settled_day(self._now)
         yield Course(QUIET, everybody, self._appids, (self._begin, end))
