@@ -94,7 +94,8 @@ def _flatten(
         inner = list(_fields_of(items)) if pa.types.is_struct(items.type) else [(each, items)]
         taken = {known for known, _ in inner}
         beside = [column for column in [*mine, number] if column[0] not in taken]
-        _flatten(found, f"{name}_{each}", [*beside, *inner], [*mine, number])
+        [*_, table] = _distinct([*found, f"{name}_{each}"])
+        _flatten(found, table, [*beside, *inner], [*mine, number])
 
 
 def _without_objects(columns: Sequence[Column]) -> Iterator[Column]:
