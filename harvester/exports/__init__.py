@@ -31,8 +31,8 @@ class Difference(NamedTuple):
     """How a target differs from a sink.
 
     shapes: of the interfaces that are compared.  wanted: the stamps of all their months.  changed:
-    months that are to be written; gone: parts of the target that are to be removed.  is_equal: whether
-    nothing differs.
+    months that are to be written; gone: parts of the target that are to be removed.  is_equal:
+    whether nothing differs.
     """
 
     shapes: dict[str, Shape]
