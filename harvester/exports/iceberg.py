@@ -319,9 +319,9 @@ def _files_of(path: Path | None, place: str, options: Mapping[str, str]) -> File
             raise UsageError(
                 f"export: iceberg:DIR has no option {min(options)!r}; it is one of a bucket"
             )
-        if {"#", "%"} & {*str(path.resolve())}:
+        if {*"#%\t\r\n"} & {*str(path.resolve())}:
             raise UsageError(
-                f"the directory {path} cannot be the location of tables, which has no # or %;"
+                f"the directory {path} cannot be the location of tables, which has no #, % or tab;"
                 " choose another directory"
             )
         return LocalFiles(path)

@@ -26,6 +26,7 @@ from harvester.sinks.spec import Spec
 
 try:
     import xlsxwriter
+    from xlsxwriter.exceptions import FileCreateError
 except ImportError as exc:
     raise UsageError(needs("xlsx: needs a library", "xlsx")) from exc
 
@@ -79,6 +80,10 @@ class Xlsx:
     def write(
         self, tables: Sequence[TableShape], units: Iterable[Unit], removed: Sequence[Part]
     ) -> None:
+        with failing(self.identity):
+            self._write(tables, units)
+
+    def _write(self, tables: Sequence[TableShape], units: Iterable[Unit]) -> None:
         if self._book is None:
             self._begin()
         sheets = {table.name: self._sheet(table) for table in tables}
@@ -134,7 +139,10 @@ class Xlsx:
                 self._begin()
             self._write_contents()
             book, self._book = self._book, None
-            book.close()
+            try:
+                book.close()
+            except FileCreateError as exc:
+                raise exc.args[0] from exc  # the error of the system
             show(self._draft / self.path.name, self.path)
 
     def _write_contents(self) -> None:
@@ -215,7 +223,7 @@ class _Sheet:
             is_day = isinstance(value, date)
             text = value if isinstance(value, str) else str(value) if is_day else as_json(value)
             text = _CONTROL.sub("", text)
-            if len(text) > _LONGEST:
+            if 2 * len(text) > _LONGEST and len(text.encode("utf-16-le")) // 2 > _LONGEST:
                 raise ExportError(
                     f"{self.table}: a text of {len(text):,} characters is too long for a cell"
                     f" (at most {_LONGEST:,}); export csv:DIR, or choose ?shape=flat"

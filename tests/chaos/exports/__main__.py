@@ -385,7 +385,8 @@ def main() -> int:
         print(f"WRONG: {problem}")
     print(
         f"{done['kills']:,} kills ({done['at moments']:,} at random moments,"
-        f" {done['at steps']:,} at durable steps) of exports to {len(cases)} targets in {done['rounds']:,} rounds:"
+        f" {done['at steps']:,} at durable steps) of exports to {len(cases)} targets"
+        f" in {done['rounds']:,} rounds:"
         f" {done['rows']:,} rows compared, {done['reads']:,} reads beside exports,"
         f" {len(wrong)} wrong ({time.monotonic() - began:.0f} s)"
     )
