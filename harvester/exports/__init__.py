@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from hashlib import blake2b
@@ -31,18 +31,15 @@ class Difference(NamedTuple):
     """How a target differs from a sink.
 
     shapes: of the interfaces that are compared.  wanted: the stamps of all their months.  changed:
-    months that are to be written; gone: parts of the target that are to be removed.
+    months that are to be written; gone: parts of the target that are to be removed.  is_equal:
+    whether nothing differs.
     """
 
     shapes: dict[str, Shape]
     wanted: dict[str, dict[str, str]]
     changed: dict[str, list[str]]
     gone: list[Part]
-
-    @property
-    def is_equal(self) -> bool:
-        """Whether nothing differs."""
-        return not self.gone and not any(self.changed.values())
+    is_equal: bool
 
     @property
     def kept(self) -> int:
@@ -116,6 +113,8 @@ def _compare(
     stored = source.interfaces()
     chosen = [name for name in stored if not names or name in names]
     shapes = {name: Shape(name, find(name), target.shape) for name in chosen}
+    _check_names(target, shapes.values())
+    known = {*stored, *names}
     wanted: dict[str, dict[str, str]] = {}
     changed: dict[str, list[str]] = {}
     parts: set[Part] = set()
@@ -131,13 +130,29 @@ def _compare(
             if any(held.stamps.get((table, month)) != stamp for table in tables)
         ]
     gone = [
-        part for part in held.stamps if part not in parts and (not names or _owner(part[0], names))
+        part
+        for part in held.stamps
+        if part not in parts and (not names or _owner(part[0], known) in names)
     ]
     if target.whole:
         target.digest = _digest(wanted)
         equal = held.digest == target.digest
         changed = {name: [] if equal else [*months] for name, months in wanted.items()}
-    return Difference(shapes, wanted, changed, gone)
+        return Difference(shapes, wanted, changed, [], equal or not (wanted or held.digest))
+    return Difference(shapes, wanted, changed, gone, not gone and not any(changed.values()))
+
+
+def _check_names(target: Target, shapes: Iterable[Shape]) -> None:
+    """Raise `UsageError` if two interfaces need a table of the same name."""
+    taken: dict[str, str] = {}
+    for shape in shapes:
+        for table in shape.tables:
+            other = taken.setdefault(table.name.lower(), shape.name)
+            if other != shape.name:
+                raise UsageError(
+                    f"{target.identity}: the interfaces {other} and {shape.name} both need a table"
+                    f" {table.name}; export one of them (--endpoint), each to a target of its own"
+                )
 
 
 def _digest(wanted: Mapping[str, Mapping[str, str]]) -> str:
@@ -156,8 +171,9 @@ def _text(form: str, stamp: Stamp) -> str:
 
 
 def _owner(table: str, names: Collection[str]) -> str:
-    """The interface of a table; empty if it is none of these."""
-    return next((name for name in names if table == name or table.startswith(f"{name}_")), "")
+    """The interface of a table, of several the longest name; empty if it is none of these."""
+    owners = [name for name in names if table == name or table.startswith(f"{name}_")]
+    return max(owners, key=len, default="")
 
 
 def _by_interface(parts: Sequence[Part], names: Collection[str]) -> dict[str, list[Part]]:

@@ -5,16 +5,18 @@ Rule: a copy of the file is changed and replaces it, so that readers may have th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from harvester.base.lock import FileLock
 from harvester.errors import ExportError, UsageError, needs
 from harvester.exports.arrow import pa
 from harvester.exports.base import Held, Part, TableShape, Unit
-from harvester.exports.files import copied, failing, show
+from harvester.exports.files import failing, show
 from harvester.sinks.spec import Spec
 
 try:
@@ -32,12 +34,13 @@ class DuckDB:
     form = ""
 
     def __init__(self, spec: Spec, shape: str) -> None:
-        self.path = Path(spec.place)
+        self.path = Path(spec.place).resolve()  # of a link the file that it names is replaced
         self.identity = f"duckdb:{spec.place}"
         self.shape = spec.options.get("shape", shape)
         self.harvest = self.digest = ""
         self._draft = self.path.with_name(f".{self.path.name}.new")
         self._claim: FileLock | None = None
+        self._beside: TemporaryDirectory[str] | None = None
         self._database: Any = None
 
     def __repr__(self) -> str:
@@ -61,11 +64,17 @@ class DuckDB:
                     raise UsageError(f"there is no directory {self.path.parent}")
                 lock = self.path.with_name(f".{self.path.name}.lock")
                 self._claim = FileLock(lock, self.identity)
-            return self._held() if self.path.exists() else Held()
+                self._remove_draft()
+            if not self.path.exists():
+                return Held()
+            if not create:  # beside the file may be the draft of an export
+                self._beside = TemporaryDirectory()
+                self._draft = Path(self._beside.name, self.path.name)
+            return self._held()
 
     def _held(self) -> Held:
         """Read the stamps from the copy: whoever has the file open would be in the way."""
-        copied(self.path, self._draft)
+        shutil.copyfile(self.path, self._draft)
         try:
             self._database = duckdb.connect(str(self._draft))
             rows = self._database.sql(f"SELECT * FROM {_STAMPS}").fetchall()
@@ -82,8 +91,9 @@ class DuckDB:
         with self._failing():
             database = self._opened()
             database.execute("BEGIN")
+            units = list(units)
             for table in tables:
-                self._make(table)
+                self._make(table, {*(unit.month for unit in units)})
             for name, month in removed:
                 self._remove(name, month)
             for unit in units:
@@ -111,9 +121,11 @@ class DuckDB:
             )
         return self._database
 
-    def _make(self, table: TableShape) -> None:
+    def _make(self, table: TableShape, months: Collection[str]) -> None:
         """Make a table, anew if it has other columns; then all its months are written."""
         database = self._database
+        held = database.execute(f'SELECT month FROM {_STAMPS} WHERE "table" = ?', [table.name])
+        left = {month for (month,) in held.fetchall()} - {*months}
         database.register("columns", table.schema.empty_table())
         wanted = database.sql("SELECT column_name, column_type FROM (DESCRIBE columns)").fetchall()
         found = database.execute(
@@ -121,6 +133,11 @@ class DuckDB:
             " ORDER BY column_index",
             [table.name],
         ).fetchall()
+        if found != wanted and left:
+            raise UsageError(
+                f"{self.path}: somebody has changed the columns of {table.name}; remove the file,"
+                " and the same command makes it anew"
+            )
         if found != wanted:
             database.execute(f'DROP TABLE IF EXISTS "{table.name}"')
             database.execute(f'CREATE TABLE "{table.name}" AS SELECT * FROM columns')
@@ -154,9 +171,11 @@ class DuckDB:
         database, self._database = self._database, None
         if database is not None:
             database.close()
-        self._remove_draft()
+        if self._beside is not None:
+            self._beside.cleanup()
         claim, self._claim = self._claim, None
-        if claim is not None:
+        if claim is not None:  # else the draft is another one's
+            self._remove_draft()
             claim.release()
 
     def _remove_draft(self) -> None:

@@ -14,7 +14,6 @@ import csv
 import io
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -47,6 +46,7 @@ class _Folder:
 
     whole = False
     scheme = ""
+    drafts: Sequence[str] = ()
 
     def __init__(self, spec: Spec, shape: str) -> None:
         self.path = Path(spec.place)
@@ -71,6 +71,7 @@ class _Folder:
             if create:
                 durable.make_directory(self.path, "directory of an export")
                 self._claim = FileLock(self.path / LOCK, f"{self.identity}")
+                self._remove_drafts()
             return self._held()
 
     def finish(self) -> None: ...
@@ -82,6 +83,17 @@ class _Folder:
 
     def _held(self) -> Held:
         raise NotImplementedError
+
+    def _remove_drafts(self) -> None:
+        """Remove what a killed export has left."""
+        for pattern in self.drafts:
+            for path in self.path.glob(pattern):
+                path.unlink(missing_ok=True)
+
+    def _refuse(self, path: Path) -> None:
+        raise UsageError(
+            f"{path} is no export of harvester; choose another directory, or remove the file"
+        )
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
@@ -106,6 +118,7 @@ class Parquet(_Folder):
     """A file a table and month."""
 
     scheme = "parquet"
+    drafts = ("*/.????-??.parquet.new",)
 
     def _held(self) -> Held:
         harvest, stamps = "", {}
@@ -137,6 +150,10 @@ class Parquet(_Folder):
         drafts = {
             table.name: self.path / table.name / f".{unit.month}.parquet.new" for table in tables
         }
+        for name in drafts:
+            path = self.path / name / f"{unit.month}.parquet"
+            if path.exists() and _note_of(path) is None:
+                self._refuse(path)
         try:
             with ExitStack() as stack:
                 writers = {
@@ -167,7 +184,7 @@ def _note_of(path: Path) -> dict[str, Any] | None:
     try:
         noted = (pq.read_metadata(path).metadata or {}).get(_KEY)
         return None if noted is None else dict(parse(noted))
-    except (pa.ArrowException, MalformedError):
+    except (pa.ArrowException, MalformedError, TypeError, ValueError):
         return {}
 
 
@@ -175,6 +192,7 @@ class Csv(_Folder):
     """A file a table, with UTF-8's mark at its beginning, by which Excel knows the encoding."""
 
     scheme = "csv"
+    drafts = (".*.part", ".*.csv.new", f".{NOTE}.*.new")
 
     def __init__(self, spec: Spec, shape: str) -> None:
         super().__init__(spec, shape)
@@ -206,6 +224,9 @@ class Csv(_Folder):
         with self._failing():
             stamps: dict[str, str] = {}
             names = [table.name for table in tables]
+            for name in names:
+                if name not in self._tables() and (self.path / f"{name}.csv").exists():
+                    self._refuse(self.path / f"{name}.csv")
             parts = {name: self.path / f".{name}.part" for name in names}
             drafts = {name: self.path / f".{name}.csv.new" for name in names}
             try:
@@ -217,9 +238,12 @@ class Csv(_Folder):
                 for path in (*parts.values(), *drafts.values()):
                     path.unlink(missing_ok=True)
             for name in sorted({name for name, _ in removed} - {*names}):
-                if self._tables().pop(name, None) is not None:
+                if name in self._tables():
+                    path = self.path / f"{name}.csv"
+                    if path.exists():
+                        durable.remove(path, "file of an export")
+                    del self._tables()[name]
                     self._save()
-                    durable.remove(self.path / f"{name}.csv", "file of an export")
 
     def _write_parts(
         self,
@@ -276,9 +300,10 @@ class Csv(_Folder):
             out.flush()
             durable.sync(out.fileno(), "draft of an export")
             size = out.tell()
-        # Without its entry a file counts for nothing: so the two are never of different exports.
-        if self._tables().pop(table.name, None) is not None:
-            self._save()
+        # With an empty entry a file is ours, and counts for nothing: so the stamps are never those
+        # of another export.
+        self._tables()[table.name] = {"size": -1, "months": {}}
+        self._save()
         durable.rename(draft, path, "export")
         self._tables()[table.name] = {"size": size, "months": months}
         self._save()
@@ -359,13 +384,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(each) for each in value]
     return value.isoformat() if hasattr(value, "isoformat") else value
-
-
-def copied(path: Path, draft: Path) -> None:
-    """Copy a file as a draft that is changed and then replaces it."""
-    draft.unlink(missing_ok=True)
-    if path.exists():
-        shutil.copyfile(path, draft)
 
 
 def show(draft: Path, path: Path) -> None:

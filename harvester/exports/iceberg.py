@@ -32,7 +32,7 @@ from harvester.sinks.spec import Spec
 try:
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from pyiceberg.catalog.sql import SqlCatalog
+    from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
     from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError
     from pyiceberg.io.pyarrow import parquet_file_to_data_file, schema_to_pyarrow
     from pyiceberg.schema import Schema
@@ -52,6 +52,7 @@ try:
         TimestamptzType,
     )
     from pyiceberg.utils.concurrent import ExecutorFactory
+    from sqlalchemy.orm import Session
 except ImportError as exc:
     raise UsageError(needs("iceberg: needs a library", "iceberg")) from exc
 
@@ -126,6 +127,8 @@ class Iceberg:
             self._connect(create=create)
             harvest, stamps = "", {}
             for name in self._files.folders():
+                if create:
+                    self._mend_hint(name)
                 for key, value in self._properties(name).items():
                     if key.startswith(_STAMP):
                         stamps[name, key.removeprefix(_STAMP)] = str(value)
@@ -154,22 +157,29 @@ class Iceberg:
         """A table in its newest state, None if there is none."""
         catalog, identifier = self._opened, (NAMESPACE, name)
         newest = _newest_metadata(self._files, name)
-        try:
-            table = catalog.load_table(identifier)
-        except NoSuchTableError:
-            table = None
-        except Exception:  # noqa: BLE001  (its state is gone or damaged: errors of any kind)
-            catalog.drop_table(identifier)
-            table = None
         if newest is None:
-            if table is not None:
+            with suppress(NoSuchTableError):
                 catalog.drop_table(identifier)
             return None
-        if table is not None and table.metadata_location == newest:
-            return table
-        if table is not None:
-            catalog.drop_table(identifier)
-        return catalog.register_table(identifier, newest)
+        with Session(catalog.engine) as session, session.begin():  # readers find one or the other
+            mine = session.get(IcebergTables, (catalog.name, NAMESPACE, name))
+            if mine is not None and mine.metadata_location != newest:
+                mine.metadata_location = newest
+        if mine is None:
+            catalog.register_table(identifier, newest)
+        table = catalog.load_table(identifier)
+        if table.location() != f"{self._files.root}/{name}":
+            raise UsageError(
+                f"{self.identity} was moved from {table.location()}, and Iceberg's tables cannot"
+                " be; move it back, or remove it"
+            )
+        return table
+
+    def _mend_hint(self, name: str) -> None:
+        """Note the newest state of a table, if an export was killed before it did so."""
+        newest = _METADATA_FILE.fullmatch(_newest_metadata(self._files, name) or "")
+        if newest and self._files.get(f"{name}/{_HINT}") != newest[1].encode():
+            self._files.put(f"{name}/{_HINT}", newest[1].encode())
 
     def write(
         self, tables: Sequence[TableShape], units: Iterable[Unit], removed: Sequence[Part]
@@ -309,9 +319,9 @@ def _files_of(path: Path | None, place: str, options: Mapping[str, str]) -> File
             raise UsageError(
                 f"export: iceberg:DIR has no option {min(options)!r}; it is one of a bucket"
             )
-        if {"#", "%"} & {*str(path.resolve())}:
+        if {*"#%\t\r\n"} & {*str(path.resolve())}:
             raise UsageError(
-                f"the directory {path} cannot be the location of tables, which has no # or %;"
+                f"the directory {path} cannot be the location of tables, which has no #, % or tab;"
                 " choose another directory"
             )
         return LocalFiles(path)

@@ -36,7 +36,8 @@ class Shape:
 
     def __init__(self, name: str, endpoint: Endpoint | None, shape: str) -> None:
         self.name = name
-        self.table = arrow.table_of(name, endpoint.fields if endpoint is not None else ())
+        fields = endpoint.fields if endpoint is not None else ()
+        self.table = arrow.table_of(name, [each for each in fields if each.name.lower() != ROW])
         self._is_flat = shape == FLAT
         self._schema = arrow.schema_of(self.table).append(pa.field(ROW, pa.int32()))
         key = getattr(endpoint, "key", ())
@@ -93,8 +94,9 @@ def _flatten(
         mine = [(known, values.take(parents)) for known, values in key]
         inner = list(_fields_of(items)) if pa.types.is_struct(items.type) else [(each, items)]
         taken = {known for known, _ in inner}
-        beside = [column for column in [*mine, number] if column[0] not in taken]
-        _flatten(found, f"{name}_{each}", [*beside, *inner], [*mine, number])
+        beside = [each for each in [*mine, number] if each[0] not in taken or each[0][0] == "_"]
+        [*_, table] = _distinct([*found, f"{name}_{each}"])
+        _flatten(found, table, [*beside, *inner], [*mine, number])
 
 
 def _without_objects(columns: Sequence[Column]) -> Iterator[Column]:

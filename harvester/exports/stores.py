@@ -63,6 +63,10 @@ class Files(Protocol):
 
     def put(self, name: str, data: bytes) -> None: ...
 
+    def get(self, name: str) -> bytes:
+        """The content of an object, empty if there is none."""
+        ...
+
     def find(self, folder: str) -> list[Found]:
         """All objects in a folder, those in folders within it too; none if there is no folder."""
         ...
@@ -89,6 +93,11 @@ class LocalFiles:
 
     def put(self, name: str, data: bytes) -> None:
         durable.replace_file(self.path / name, data, "file of a table")
+
+    def get(self, name: str) -> bytes:
+        with suppress(FileNotFoundError):
+            return (self.path / name).read_bytes()
+        return b""
 
     def find(self, folder: str) -> list[Found]:
         return sorted(self._walk(self.path / folder))
@@ -138,12 +147,15 @@ class _SyncedOutput(OutputFile):
 
 
 class _Synced(io.BufferedWriter):
-    """A file that is durable once it is closed."""
+    """A file that is there, whole and durable, once it is closed."""
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
+        if not overwrite and path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         self._place = path
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | (os.O_TRUNC if overwrite else os.O_EXCL)
-        super().__init__(io.FileIO(os.open(path, flags, 0o666), "w"), _BUFFER)
+        self._draft = path.with_name(f".{path.name}.new")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_TRUNC
+        super().__init__(io.FileIO(os.open(self._draft, flags, 0o666), "w"), _BUFFER)
 
     def close(self) -> None:
         if self.closed:
@@ -154,7 +166,7 @@ class _Synced(io.BufferedWriter):
             durable.sync(self.fileno(), "table file")
         finally:
             super().close()
-        durable.sync_directory(self._place.parent)
+        durable.rename(self._draft, self._place, "table file")
 
 
 class Bucket(NamedTuple):
@@ -208,6 +220,11 @@ class BucketFiles:
     def put(self, name: str, data: bytes) -> None:
         with self._system.open_output_stream(self._path(name)) as out:
             out.write(data)
+
+    def get(self, name: str) -> bytes:
+        with suppress(FileNotFoundError), self._system.open_input_stream(self._path(name)) as file:
+            return bytes(file.read())
+        return b""
 
     def find(self, folder: str) -> list[Found]:
         selector = fs.FileSelector(self._path(folder), allow_not_found=True, recursive=True)

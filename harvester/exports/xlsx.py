@@ -9,6 +9,7 @@ time zones, and no control characters.
 from __future__ import annotations
 
 import re
+import shutil
 import zipfile
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
@@ -25,6 +26,7 @@ from harvester.wechat.titles import INTERFACES
 
 try:
     import xlsxwriter
+    from xlsxwriter.exceptions import FileCreateError
 except ImportError as exc:
     raise UsageError(needs("xlsx: needs a library", "xlsx")) from exc
 
@@ -35,6 +37,8 @@ _NAME = 31
 _EXACT = 10**15
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _LONGEST = 32_767
+_FIRST_YEAR = 1900
+"""Excel has no days before it, and takes it for a leap year."""
 _PROPERTIES = "docProps/custom.xml"
 
 
@@ -44,7 +48,7 @@ class Xlsx:
     whole = True
 
     def __init__(self, spec: Spec, shape: str) -> None:
-        self.path = Path(spec.place)
+        self.path = Path(spec.place).resolve()  # of a link the file that it names is replaced
         self.identity = f"xlsx:{spec.place}"
         self.shape = spec.options.get("shape", shape)
         self._header = spec.options.get("header", "")
@@ -67,6 +71,7 @@ class Xlsx:
                     raise UsageError(f"there is no directory {self.path.parent}")
                 lock = self.path.with_name(f".{self.path.name}.lock")
                 self._claim = FileLock(lock, self.identity)
+                shutil.rmtree(self._draft, ignore_errors=True)  # left by a killed export
             if not self.path.exists():
                 return Held()
             harvest, _, digest = _noted(self.path).partition(" ")
@@ -75,6 +80,10 @@ class Xlsx:
     def write(
         self, tables: Sequence[TableShape], units: Iterable[Unit], removed: Sequence[Part]
     ) -> None:
+        with failing(self.identity):
+            self._write(tables, units)
+
+    def _write(self, tables: Sequence[TableShape], units: Iterable[Unit]) -> None:
         if self._book is None:
             self._begin()
         sheets = {table.name: self._sheet(table) for table in tables}
@@ -85,8 +94,14 @@ class Xlsx:
                 self._check_size()
 
     def _begin(self) -> None:
-        options = {"constant_memory": True, "strings_to_urls": False, "strings_to_formulas": False}
-        self._book = xlsxwriter.Workbook(str(self._draft), options)
+        self._draft.mkdir()
+        options = {
+            "constant_memory": True,
+            "strings_to_urls": False,
+            "strings_to_formulas": False,
+            "tmpdir": str(self._draft),
+        }
+        self._book = xlsxwriter.Workbook(str(self._draft / self.path.name), options)
         self._contents = self._book.add_worksheet("harvester")
         self._heading = self._book.add_format({"bold": True, "bottom": 1})
         self._formats = {
@@ -123,9 +138,12 @@ class Xlsx:
             if self._book is None:
                 self._begin()
             self._write_contents()
-            book, self._book = self._book, None
-            book.close()
-            show(self._draft, self.path)
+            try:
+                self._book.close()
+            except FileCreateError as exc:
+                raise exc.args[0] from exc  # the error of the system
+            self._book = None
+            show(self._draft / self.path.name, self.path)
 
     def _write_contents(self) -> None:
         """The first sheet: what is in the workbook."""
@@ -151,9 +169,9 @@ class Xlsx:
             book.fileclosed = True
             for sheet in book.worksheets():
                 sheet.row_data_fh.close()
-        self._draft.unlink(missing_ok=True)
         claim, self._claim = self._claim, None
-        if claim is not None:
+        if claim is not None:  # else the draft is another one's
+            shutil.rmtree(self._draft, ignore_errors=True)
             claim.release()
 
 
@@ -199,12 +217,13 @@ class _Sheet:
                 sheet.write_string(row, column, str(value))
         elif isinstance(value, datetime):
             sheet.write_datetime(row, column, value.replace(tzinfo=None), self._formats["moment"])
-        elif isinstance(value, date):
+        elif isinstance(value, date) and value.year > _FIRST_YEAR:
             sheet.write_datetime(row, column, value, self._formats["date"])
         else:
-            text = value if isinstance(value, str) else as_json(value)
+            is_day = isinstance(value, date)
+            text = value if isinstance(value, str) else str(value) if is_day else as_json(value)
             text = _CONTROL.sub("", text)
-            if len(text) > _LONGEST:
+            if 2 * len(text) > _LONGEST and len(text.encode("utf-16-le")) // 2 > _LONGEST:
                 raise ExportError(
                     f"{self.table}: a text of {len(text):,} characters is too long for a cell"
                     f" (at most {_LONGEST:,}); export csv:DIR, or choose ?shape=flat"
