@@ -1,4 +1,4 @@
-"""What an export must not fall over, lose or overwrite; a table of cases for each kind of target."""
+"""What an export must not fall over, lose or overwrite; cases for each kind of target."""
 
 from __future__ import annotations
 
@@ -298,12 +298,11 @@ def test_any_path_can_be_a_target_or_is_refused(tmp_path: Path, target: str, nam
     folder = tmp_path / name
     folder.mkdir()
     spec, sink = target.format(folder), few()
-    try:
-        do(sink, spec)
-    except UsageError as exc:
-        assert target.startswith("iceberg")
-        assert "choose another directory" in str(exc)
+    if target.startswith("iceberg") and name in ("percent%20", "hash#", "ta\tb"):
+        with pytest.raises(UsageError, match="choose another directory"):
+            do(sink, spec)
         return
+    do(sink, spec)
     assert do(sink, spec).kept == 4
     assert len(tables(spec)[USERS]) == 16
     assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -416,7 +415,7 @@ def test_a_file_of_somebody_else_in_the_place_of_ours_is_refused(
 def test_a_moved_directory_of_iceberg_is_refused(tmp_path: Path) -> None:
     do(few(), f"iceberg:{tmp_path}/ice")
     (tmp_path / "ice").rename(tmp_path / "moved")
-    with pytest.raises(UsageError, match="was moved from .* move it back, or remove it"):
+    with pytest.raises(UsageError, match=r"was moved from .* move it back, or remove it"):
         do(few(), f"iceberg:{tmp_path}/moved")
 
 
