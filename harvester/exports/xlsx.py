@@ -139,11 +139,11 @@ class Xlsx:
             if self._book is None:
                 self._begin()
             self._write_contents()
-            book, self._book = self._book, None
             try:
-                book.close()
+                self._book.close()
             except FileCreateError as exc:
                 raise exc.args[0] from exc  # the error of the system
+            self._book = None
             show(self._draft / self.path.name, self.path)
 
     def _write_contents(self) -> None:
