@@ -16,7 +16,7 @@ from harvester.errors import UsageError
 from harvester.exports.base import Target
 from harvester.exports.run import described, differing, export_all
 from harvester.exports.source import Source
-from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.ledger import PostgresLedger, SqliteLedger, checkpoint_in
 from harvester.model import Endpoint
 from harvester.sinks.base import Sink, spec_of
 
@@ -63,8 +63,9 @@ async def _source(ledger: SqliteLedger | PostgresLedger, given: Sequence[Sink]) 
         for name in named or known:
             sink = sink_named(ledger, name, named)
             if sink is not None and sink.scan is not None:
-                checkpoint = await ledger.checkpoint(name)
-                return Source(sink, partial(dict, checkpoint))
+                if ledger.path is not None:  # read anew: a run may replace files meanwhile
+                    return Source(sink, partial(checkpoint_in, ledger.path, name))
+                return Source(sink, partial(dict, await ledger.checkpoint(name)))
         places = ", ".join(spec_of(name, ledger.path) for name in known)
     raise UsageError(
         f"no sink of this ledger can be read back ({places or 'none is listed'}), so nothing can be"

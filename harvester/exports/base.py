@@ -31,7 +31,7 @@ class TableShape(NamedTuple):
 class Unit(NamedTuple):
     """A month of an interface that is to be written.
 
-    chunks: gives its rows, in the order of account, day and position.
+    chunks: gives its rows, in the order of account, first day and position.
     """
 
     month: str

@@ -34,7 +34,8 @@ class DuckDB:
     form = ""
 
     def __init__(self, spec: Spec, shape: str) -> None:
-        self.path = Path(spec.place).resolve()  # of a link the file that it names is replaced
+        path = Path(spec.place)
+        self.path = path.resolve() if path.is_symlink() else path  # the link itself stays
         self.identity = f"duckdb:{spec.place}"
         self.shape = spec.options.get("shape", shape)
         self.harvest = self.digest = ""

@@ -56,7 +56,7 @@ class Source:
         return found
 
     def chunks(self, shape: Shape, month: str) -> Iterator[Chunk]:
-        """The rows of a month, in the order of account, day and position."""
+        """The rows of a month, in the order of account, first day and position."""
         documents: list[dict[str, Any]] = []
         numbers: list[int] = []
         days = _days_of(month)

@@ -35,6 +35,7 @@ from tests.exports.support import (
     users,
 )
 
+pytestmark = pytest.mark.thorough
 each_target = pytest.mark.parametrize("target", TARGETS)
 each_shape = pytest.mark.parametrize("shape", ["nested", "flat"])
 NAME = "getpractice"
