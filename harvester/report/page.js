@@ -169,7 +169,7 @@
       if (pictures.has(year)) pictures.get(year).append(mark);
     };
     const grid = h("div", {class: "years", tabindex: 0, role: "application",
-      "aria-label": language() ? "Calendar; arrow keys read the days" : "日历；方向键逐日读出"});
+      "aria-label": language() ? "Calendar; arrow keys read the days" : "日历；用方向键逐日查看"});
     for (const year of [...years.keys()].sort((a, b) => b - a)) {
       const {paths, dots} = years.get(year);
       const picture = s("svg", {viewBox: "-26 0 566 84", "aria-hidden": "true"},

@@ -121,7 +121,7 @@ def clauses(seen: Overview) -> list[Clause]:
     found += [_clause(cause, seen.made) for cause in seen.causes if not cause.mine]
     if provisional := seen.counts.provisional:
         found.append(Clause("provisional", (
-            f"{number(provisional)} 个接口日的数字还会变，已暂存",
+            f"{number(provisional)} 天的数据（按接口计）仍可能变动，已先入库",
             f"{plural(provisional, 'day')} can still change; they are stored as provisional",
         )))  # fmt: skip
     if seen.accounts and not seen.causes and not found:

@@ -32,7 +32,7 @@ TEXTS: dict[str, Text] = {
     "for_you": ("需要你处理", "For you to do"),
     "a_cause": ("同一原因合为一件", "one line a cause"),
     "nothing_to_do": ("没有。", "Nothing."),
-    "by_itself": ("会自己好", "Resolves by itself"),
+    "by_itself": ("无需处理，会自动恢复", "Resolves by itself"),
     "run_on": ("继续运行即可", "just run on"),
     "coverage": ("覆盖", "Coverage"),
     "column": (
@@ -40,7 +40,7 @@ TEXTS: dict[str, Text] = {
         "a column a month; heights are shares of its days",
     ),
     "final": ("已定稿", "final"),
-    "provisional": ("暂定，还会变", "provisional"),
+    "provisional": ("暂定，仍可能变动", "provisional"),
     "empty": ("空", "empty"),
     "is_waiting": ("等待", "waiting"),
     "failed": ("失败", "failed"),
