@@ -72,7 +72,7 @@ class _Called:
 
 
 def invoke(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; gives the exit status, and says every error in one sentence."""
+    """Run a command and return the exit status; each error is printed as one sentence."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     called = _called(given)
     screen.log_as("text")
@@ -114,7 +114,7 @@ def _refused(text: str, status: int, called: _Called) -> int:
 
 
 def _called(given: Sequence[str]) -> _Called:
-    """What the words say, before they are read."""
+    """Detect --json and the sink - before click parses the arguments."""
     as_json = given[:1] == ["run"] and ("--json" in given or _json_in_environment())
     aside = f"--sink={STANDARD_OUTPUT}" in given or ("--sink", STANDARD_OUTPUT) in pairwise(given)
     return _Called(as_json, aside)
@@ -204,12 +204,12 @@ def run(**values: Any) -> int:
 
 
 @cli.command(
-    context_settings=CONTEXT, short_help="Tell what run would do; sends nothing.", epilog=PLACES
+    context_settings=CONTEXT, short_help="Show what run would do; sends nothing.", epilog=PLACES
 )
 @json_option
 @options_of("plan")
 def plan(**values: Any) -> int:
-    """Tell what `run` would do: calls, days of quota, hours.  Sends nothing, needs no secret."""
+    """Show what `run` would do: calls, days of quota, hours.  Sends nothing, needs no secret."""
     from harvester.cli.inspect import show_plan
 
     asked.require(values, account=False)
@@ -337,7 +337,7 @@ def report(sink: tuple[Secret, ...], **values: Any) -> int:
 
     It reads the ledger, and the figures from the first destination that has everything.  It sends
     nothing to WeChat, and may run while a harvest is running.  With --accounts FILE the accounts
-    have the names that stand there.
+    have the names of that file.
     """
     from harvester.cli.report import language, write_report
 
@@ -389,7 +389,7 @@ def rebuild(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
     """Make a new ledger from what is stored, in place of one that is damaged or lost.
 
     No record is touched, nothing is sent, and the former ledger stays beside the new one, as
-    ledger.sqlite.damaged-….  What no record tells is forgotten: empty days, failures, today's
+    ledger.sqlite.damaged-….  What no record shows is lost: empty days, failures, today's
     calls.  The next run asks again for such days, and for what may not be whole or final.
     """
     from harvester.cli.rebuild import show_rebuilding
@@ -519,7 +519,7 @@ def remove_sink(spec: Secret, out: Path, ledger: Any) -> int:
     return asyncio.run(show_removal(_ledger_in(out, ledger, readonly=False), made))
 
 
-@cli.command(context_settings=CONTEXT, short_help="List the interfaces, or tell about one.")
+@cli.command(context_settings=CONTEXT, short_help="List the interfaces, or describe one.")
 @click.argument("name", required=False)
 @json_option
 @options_of("endpoints")

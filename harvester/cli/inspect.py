@@ -135,7 +135,7 @@ def _quota(loads: Collection[tuple[str, Load]], options: Options, now: float) ->
     """The calls as days of the daily quota, and when they are over."""
     daily, today = options.daily_quota, china(now).date()
     if daily is None:
-        return "WeChat publishes no daily quota; --daily-quota N tells how many days it takes"
+        return "WeChat publishes no daily quota; --daily-quota N shows how many days it takes"
     needed = {(name, load): quota_days(load, daily, today) for name, load in loads}
     each = f"at {daily:,} calls a day for one interface of one account"
     never = sorted({name for (name, _), days in needed.items() if days is None})

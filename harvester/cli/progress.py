@@ -42,7 +42,7 @@ EVERY = 10.0
 """Seconds between two plain lines of progress."""
 
 LOUD = 20
-"""So many lines of one kind are told."""
+"""The most lines of one kind."""
 
 TALL = 4
 """So many lines of a terminal one message takes at the most."""
@@ -117,7 +117,7 @@ class _Cause:
 
 
 class _Counts:
-    """Where a run stands."""
+    """The progress of a run."""
 
     def __init__(self) -> None:
         self._book = Bookkeeper()
@@ -278,7 +278,7 @@ class Lines:
         self._told = time.monotonic()
 
     def __call__(self, event: Event) -> None:
-        """Tell what is worth a line, and where the run stands every few seconds."""
+        """Print what is worth a line, and the progress every few seconds."""
         counts = self._counts
         counts.add(event)
         notice = event if isinstance(event, events.Notice) else None
@@ -379,7 +379,7 @@ class Bar:
         self._task = self.progress.add_task("", total=None)
 
     def __call__(self, event: Event) -> None:
-        """Move the bar; tell what is worth a line."""
+        """Move the bar; print what is worth a line."""
         counts = self._counts
         counts.add(event)
         for text in self._news.of(event, silent=isinstance(event, events.Stalled)):

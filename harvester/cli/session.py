@@ -120,14 +120,14 @@ def _give_up() -> None:
 
 
 def _heed_no_more() -> None:
-    """Let a key that is held down end nothing any more: what was done is told, and that is soon."""
+    """Ignore further signals during the summary."""
     for number in _SIGNALS:
         signal.signal(number, lambda *_: None)  # for one that has come and was not handled yet
         signal.signal(number, signal.SIG_IGN)
 
 
 class OutputOptions(NamedTuple):
-    """How the end of a run is told.
+    """How the end of a run is printed.
 
     as_json: the report is the last line.  aside: standard output holds records, and so nothing
         else: what would stand there goes to standard error.  quiet: nothing but what needs
@@ -198,7 +198,7 @@ def _tell_causes(report: Report) -> None:
 
 
 def conclude_unread(report: Report | None, *, as_json: bool) -> int:
-    """Nobody reads any more what is handed out: nothing is said but what was asked for."""
+    """Print nothing but what was asked for: the reader of the output is gone."""
     if as_json and report is not None:
         show_json(report.to_dict(), aside=True)
     return STOPPED

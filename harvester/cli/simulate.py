@@ -113,7 +113,7 @@ def demo(directory: Path) -> int:
         f" {DEMO_START} to {DEMO_END},"
     )
     tell(
-        f"a week or a day a call, {DEMO_RATE} an account, and now and then it says -1, system busy."
+        f"one call per week or day, {DEMO_RATE} per account; sometimes it answers -1, system busy."
     )
     report = conduct(lambda observe, stop: _demo(directory, observe, stop))
     tell(", ".join(summarize(report)))
@@ -197,7 +197,7 @@ def _show_harvest(directory: Path) -> None:
     messages: Counter[int] = Counter()
     for record in _records(directory, DEMO_ENDPOINTS[2]):
         messages[record["ref_hour"] // 100] += record["msg_count"]
-    tell(f"The records lie in {directory}/<interface>/*.jsonl, one JSON object a line.")
+    tell(f"The records are in {directory}/<interface>/*.jsonl, one JSON object a line.")
     tell()
     tell("Followers by month (getusersummary; at its end: getusercumulate)")
     rows = [
@@ -217,7 +217,7 @@ def _show_harvest(directory: Path) -> None:
 
 
 def _bars(titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    """A table whose second column stands as a bar, too."""
+    """A table whose second column is drawn as a bar, too."""
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column(titles[0])
     table.add_column(width=32)

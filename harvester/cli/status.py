@@ -42,9 +42,9 @@ from harvester.report.overview import Overview, overview_of
 from harvester.report.streams import BLANK, STATES, Counts, Reader, StatusFilter, Stream
 
 DETAILED, ASKED = 6, 50
-"""Up to so many streams are shown by month and day, if no filter was given and if one was."""
+"""The most streams that are shown by month and day, without a filter and with one."""
 LINES, CAUSES = 20, 100
-"""So many lines of a kind, and so many causes, are shown."""
+"""The most lines of a kind, and the most causes."""
 
 
 async def show_status(

@@ -88,7 +88,7 @@ def harmless(text: str) -> str:
 
 
 def escaped(document: str) -> str:
-    """JSON that means the same and is harmless: what is not printable stands in escapes."""
+    """JSON that means the same and is harmless: what is not printable is escaped."""
     if document.isprintable():
         return document
     return "".join(char if char.isprintable() else _escape(char) for char in document)
@@ -114,7 +114,7 @@ def say(text: str, level: str = "warning") -> None:
 
 
 class _Messages(logging.Handler):
-    """What the library tells its logger, as sentences on standard error."""
+    """Messages of the library's logger, as sentences on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno < logging.ERROR:
@@ -127,7 +127,7 @@ _messages = _Messages()
 
 
 def listen() -> None:
-    """From now on show what the library tells its logger."""
+    """Show the messages of the library's logger from now on."""
     logging.getLogger("harvester").addHandler(_messages)  # the same one is added once
 
 
