@@ -222,7 +222,7 @@ def _export_at(path: Path) -> str:
     """The kind of the export at a path; empty if there is none."""
     if path.is_file():
         return {".duckdb": "duckdb", ".xlsx": "xlsx"}.get(path.suffix, "")
-    if not (path / ".harvester.base.lock").exists():
+    if not (path / ".harvester.lock").exists():
         return ""
     if (path / ".harvester.json").exists():
         return "csv"

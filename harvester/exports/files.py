@@ -32,7 +32,7 @@ from harvester.exports.base import Held, Part, TableShape, Unit
 from harvester.sinks.spec import Spec
 from harvester.wechat.titles import field_title
 
-LOCK = ".harvester.base.lock"
+LOCK = ".harvester.lock"
 NOTE = ".harvester.json"
 _MONTH = re.compile(r"\d{4}-\d{2}")
 _KEY = b"harvester"

@@ -120,7 +120,7 @@ class Iceberg:
             if self._path is not None:
                 if create:
                     durable.make_directory(self._path, "directory of an export")
-                    self._claim = FileLock(self._path / ".harvester.base.lock", self.identity)
+                    self._claim = FileLock(self._path / ".harvester.lock", self.identity)
                 elif not self._path.is_dir():
                     return Held()
             self._files.check()
