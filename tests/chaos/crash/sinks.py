@@ -137,7 +137,7 @@ def _lines(suffix: str, compress: str, journal_bytes: int) -> Row:
 
 def as_columns(record: Record) -> Record:
     """A record's values, whatever types they had on the way, ``_extra`` laid over them."""
-    found = {key: value for key, value in record.items() if key not in (*META, "_checksum")}
+    found = {key: value for key, value in record.items() if key not in (*META, "_row", "_checksum")}
     extra = found.pop("_extra", None)
     found.update(json.loads(extra) if isinstance(extra, str) else extra or {})
     plain: Record = _plain(found)
@@ -211,7 +211,10 @@ def _make_mysql(directory: Path) -> Sink:
 
 def _mysql(directory: Path) -> Iterator[Record]:
     name = _place(directory)
-    tables = f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{name}'"
+    tables = (
+        f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{name}'"
+        " AND table_type = 'BASE TABLE'"
+    )
     with closing(_connected_to_mysql()) as connection:
         yield from _rows(connection.cursor(), tables, f"SELECT * FROM {name}.{{}}")
 
