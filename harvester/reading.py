@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harvester.base.dates import FIRST, Days, parse_day
+from harvester.base.secrets import Secret
+from harvester.base.threads import wait_for
 from harvester.config import plugins
 from harvester.errors import UsageError
-from harvester.ledger import FILE_NAME, checkpoint_in, ledger_of_file, named_sinks
+from harvester.ledger import FILE_NAME, checkpoint_in, ledger_of_file, named_sinks, open_ledger
 from harvester.model import Account, Endpoint, metadata
 from harvester.sinks.base import (
     Checkpoint,
@@ -52,17 +54,17 @@ def read(
     spec (``"sqlite:FILE"``, ``"postgresql://…"``); or a sink.  endpoint: a name or an `Endpoint`.
     start, end: only of these days, both included, as of `run`: by the record's own day where the
     interface names one (``ref_date``), else by whether its window has days of the range.  appids:
-    only of these accounts.  ledger: its file or directory, if it is not beside the records.
+    only of these accounts.  ledger: its file or directory, if it is not beside the records, or the
+    URL of a shared one.
 
     Lines that a killed run wrote and its ledger does not know are left out; without a ledger all
     records are read.  Needs the extra ``export`` (pyarrow), and that of the
     sink.  Raises `UsageError` for wrong arguments, and `SinkError` if stored records are gone or
     cannot be read, also during reading.
     """
-    sink, found = _sink(where, ledger)
+    sink, checkpoint = _source(where, ledger)
     made = plugins.endpoint(endpoint) if isinstance(endpoint, str) else endpoint
     days = None if start is None and end is None else _days(start, end)
-    checkpoint = partial(_checkpoint, sink, found, asked=ledger is not None)
     checkpoint()  # what is wrong is said at once
     return StoredRecords(sink, made, _appids(appids), days, checkpoint)
 
@@ -101,8 +103,7 @@ def export(
         for each in (plugins.endpoints_of(item) if isinstance(item, str) else [item])
     }
     opened = open_target(target)
-    sink, found = _sink(source, ledger)
-    checkpoint = partial(_checkpoint, sink, found, asked=ledger is not None)
+    sink, checkpoint = _source(source, ledger)
     checkpoint()  # what is wrong is said at once
     return exported(
         Source(guarded_sink(sink), checkpoint),
@@ -194,6 +195,24 @@ def _day_field(table: Table, endpoint: Endpoint) -> str:
     column, _, within = name.partition(".")
     kind = "object" if within else "date"
     return name if any(field[:2] == (column, kind) for field in table.fields) else ""
+
+
+def _source(
+    where: str | os.PathLike[str] | Sink, ledger: str | os.PathLike[str] | None
+) -> tuple[Sink, Callable[[], Checkpoint | None]]:
+    """The sink to read, and what gives the newest checkpoint that its ledger has."""
+    if isinstance(ledger, str) and "://" in ledger:
+        sink, _ = _sink(where, None)
+        url = Secret(ledger)
+        return sink, lambda: wait_for(lambda: _checkpoint_in_database(url, sink))
+    sink, found = _sink(where, ledger)
+    return sink, partial(_checkpoint, sink, found, asked=ledger is not None)
+
+
+async def _checkpoint_in_database(url: Secret, sink: Sink) -> Checkpoint | None:
+    """A shared ledger's entry for a sink."""
+    async with open_ledger(url, readonly=True) as ledger:
+        return await ledger.checkpoint(name_in(sink, ledger.path)) or None
 
 
 def _sink(

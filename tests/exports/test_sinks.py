@@ -122,3 +122,34 @@ def test_exports_beside_a_run_are_whole_and_the_last_one_is_equal(
     for path in tmp_path.rglob("*"):
         if path.is_file():
             assert b"practice" not in path.read_bytes(), path
+
+
+def test_a_shared_ledger_is_exported_from_any_machine(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    urls = [postgres.url(postgres.new_database()) for _ in range(2)]
+    for url in urls:
+        harvester.run_sync(
+            ACCOUNTS,
+            "users",
+            **LATER,
+            sink=url,
+            ledger=url,
+            transport=FakeTransport(Simulator()),
+            rate="100000/s",
+        )
+    target = f"csv:{tmp_path}/csv"
+    written = harvester.export(urls[0], target, ledger=urls[0]).written
+    done = subprocess.run(
+        command("export", target, "--check", "--ledger", urls[0], "--from", urls[0]),
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "is equal to postgresql://" in done.stdout) == (0, True), done.stderr
+    assert harvester.export(urls[0], target, ledger=urls[0]).kept == written > 0
+    with pytest.raises(harvester.UsageError, match="another harvest"):
+        harvester.export(urls[1], target, ledger=urls[1])
+    assert {*tables(target)} >= {USERS}
