@@ -239,6 +239,6 @@ def test_own_interfaces_of_a_configuration_are_known_when_a_ledger_is_made_anew(
     }  # fmt: skip
     later = {**record, "_begin_date": "2024-01-02", "_end_date": "2024-01-02"}
     lines = "".join(json.dumps(each) + "\n" for each in (record, later))
-    Path("harvest/getmine/000001.jsonl").write_text(lines)
+    Path("harvest/getmine/2024-01.jsonl").write_text(lines)
     assert invoke(["rebuild"]) == 0
     assert "2 of these may not be whole or final" in capsys.readouterr().out
