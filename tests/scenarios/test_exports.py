@@ -17,7 +17,7 @@ from tests.exports.support import tables
 from tests.support import command, environment
 
 START, END = "2026-01-20", "2026-02-10"
-ACCOUNT = Account("wx0123456789abcdef", secret="practice")
+ACCOUNT = Account("wx00000000000000ab", secret="practice")
 
 
 def harvested(home: Path, *sinks: str, **options: Any) -> harvester.Report:

@@ -54,7 +54,7 @@ def outcomes() -> list[Outcome]:
 
 
 async def joined(ledger: PostgresLedger, lease: float) -> None:
-    await ledger.join(Job("job", [], lease, time.time()))
+    await ledger.join(Job("job", lease, time.time()))
     await ledger.want(APPIDS)
 
 
