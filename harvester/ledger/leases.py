@@ -187,7 +187,7 @@ def join(tables: Tables, name: str, job: Job) -> tuple[int, float]:
         job.lease,
     )
     if job.marks and not tables.rows(
-        "SELECT FROM worker WHERE job = %s AND refreshes AND until >= clock_timestamp()"
+        "SELECT 1 FROM worker WHERE job = %s AND refreshes AND until >= clock_timestamp()"
         " AND id <> %s",
         job.name,
         worker,
@@ -352,7 +352,7 @@ def dismiss(tables: Tables) -> bool:
         "SELECT FROM worker WHERE id = holder AND until >= clock_timestamp())"
     )
     tables.run("DELETE FROM worker WHERE until < clock_timestamp()")
-    return not tables.rows("SELECT FROM worker LIMIT 1")
+    return not tables.rows("SELECT 1 FROM worker LIMIT 1")
 
 
 def workers(tables: Tables) -> list[WorkerState]:
