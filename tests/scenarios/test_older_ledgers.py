@@ -124,7 +124,9 @@ def test_until_a_rebuild_has_succeeded_nothing_has_changed(
         former += untouched
         report = run(place)
         assert report.state == "complete", step
-        assert (report.requests == 0) == untouched, step
+        # A file may have been cut off; of a database every window is whole.
+        again = not untouched and sink.startswith("jsonl")
+        assert (report.requests > 0) == again, step
         assert days_in(sink.format(place), NAME) == each_once(*JUNE), step
     assert former * stride > 12
 
@@ -142,7 +144,7 @@ def test_until_a_rebuild_of_a_shared_ledger_has_succeeded_nothing_has_changed(
     assert len(killed.stdout.splitlines()) > 8
     assert server.requests == requests
     succeeded(*run, **env)
-    assert 0 < server.requests - requests < 5
+    assert server.requests == requests  # of a database every window is whole
     succeeded("verify", *where, **env)
 
 
