@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Protocol, TypeVar
 
 from harvester.model import Batch, Window
@@ -21,6 +21,9 @@ class HasWindow(Protocol):
 
 
 T = TypeVar("T", bound=HasWindow)
+
+
+_WINDOW = attrgetter("window")
 
 
 def by_endpoint(batches: Sequence[Batch]) -> dict[str, Sequence[Batch]]:
@@ -51,7 +54,7 @@ def last_of_overlapping(batches: Sequence[T]) -> Sequence[T]:
 
 def windows_of(batches: Sequence[HasWindow]) -> list[Window]:
     """Their windows."""
-    return [batch.window for batch in batches]
+    return [*map(_WINDOW, batches)]
 
 
 def _different_days(windows: Sequence[Window]) -> bool:

@@ -42,7 +42,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import date
 from hashlib import blake2b
 from io import FileIO
-from operator import itemgetter
+from operator import attrgetter, itemgetter, methodcaller
 from pathlib import Path
 from struct import Struct
 from tempfile import TemporaryFile
@@ -485,12 +485,13 @@ class JsonLines(Sink):
         """Write the windows of one interface; those that overlap stored ones into the journal."""
         replacing = self._replacing(endpoint, group)
         if replacing:
-            self._append(JOURNAL, replacing)
+            self._append(JOURNAL, replacing, _last_day(replacing))
         if len(replacing) < len(group):
             skipped = {*map(id, replacing)}
-            for some in _by_period([batch for batch in group if id(batch) not in skipped]
-                                   if skipped else group):  # fmt: skip
-                self._append(self._file_of(some[0].window, some[0].fetched_at), some)
+            new = [batch for batch in group if id(batch) not in skipped] if skipped else group
+            for some, last_day in _by_period(new):
+                name = self._file_of(some[0].window, new[0].fetched_at)
+                self._append(name, some, last_day)
         if endpoint in self._days:
             self._days[endpoint].add(batch.window for batch in group)
 
@@ -525,9 +526,9 @@ class JsonLines(Sink):
         names = [stem + made.suffix for made in COMPRESSIONS.values()]
         return next((name for name in names if name in self._marks), stem + self._suffix)
 
-    def _append(self, name: str, batches: Sequence[Batch]) -> None:
-        """Add the lines of windows to the end of a file."""
-        pieces = [lines for batch in batches if (lines := batch.lines())]
+    def _append(self, name: str, batches: Sequence[Batch], last_day: date) -> None:
+        """Add the lines of windows, until that day, to the end of a file."""
+        pieces = [*filter(None, map(_LINES, batches))]
         if name == JOURNAL:
             pieces = [
                 piece
@@ -551,7 +552,7 @@ class JsonLines(Sink):
             durable.sync(descriptor, "lines")
         finally:
             os.close(descriptor)
-        last = max([batch.window[3] for batch in batches]).toordinal()
+        last = last_day.toordinal()
         end = _end_of(pieces)
         tail = crc32(end) if len(end) == TAIL else self._tail_of(self.path / name, size)
         self._mark(name, SegmentState(size, mark.generation, small, tail, max(last, mark.last)))
@@ -866,25 +867,35 @@ _TWO_NUMBERS, _MODULUS = Struct("<QQ"), 1 << 64
 
 def _period_of(begin: date, fetched_at: str) -> tuple[int, int]:
     """The year and the month of a window's file; 0 for a file of the whole year."""
-    old = fetched_at > f"{begin.year + 1}-04"
-    return begin.year, 0 if old else begin.month
+    return begin.year, 0 if begin.year < _open_year(fetched_at) else begin.month
 
 
-def _by_period(group: Sequence[Batch]) -> Collection[Sequence[Batch]]:
-    """The batches of each file."""
-    begins = [batch.window[2] for batch in group]
-    moments = [batch.fetched_at for batch in group]
-    ends = {
-        _period_of(begin, moment)
-        for begin in (min(begins), max(begins))
-        for moment in (min(moments), max(moments))
-    }
-    if len(ends) == 1:  # mostly
-        return [group]
+def _open_year(fetched_at: str) -> int:
+    """The first year that has a file for each month."""
+    return int(fetched_at[:4]) - (fetched_at[5:7] < "04")
+
+
+def _by_period(group: Sequence[Batch]) -> Iterable[tuple[Sequence[Batch], date]]:
+    """The batches of each file, as of when the first one was fetched, and their last day."""
+    _, _, begins, ends = zip(*map(_WINDOW, group), strict=True)
+    open_year = _open_year(group[0].fetched_at)
+    first, last = min(begins), max(begins)
+    same = first.year == last.year and (first.year < open_year or first.month == last.month)
+    if same:  # mostly
+        return [(group, max(ends))]
     files: dict[tuple[int, int], list[Batch]] = defaultdict(list)
-    for batch, begin, moment in zip(group, begins, moments, strict=True):
-        files[_period_of(begin, moment)].append(batch)
-    return files.values()
+    for batch, begin in zip(group, begins, strict=True):
+        year = begin.year
+        files[year, 0 if year < open_year else begin.month].append(batch)
+    return [(some, _last_day(some)) for some in files.values()]
+
+
+def _last_day(batches: Iterable[Batch]) -> date:
+    last: date = max(map(_END, map(_WINDOW, batches)))
+    return last
+
+
+_WINDOW, _END, _LINES = attrgetter("window"), itemgetter(3), methodcaller("lines")
 
 
 def _marks_in(checkpoint: Checkpoint) -> SegmentStates:
