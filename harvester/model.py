@@ -325,8 +325,18 @@ class Batch:
     """
 
     __slots__ = (
-        "_beside", "_checksum", "_lines", "_pieces", "_records", "count", "endpoint", "fetched_at",
-        "late", "replaces", "version", "window",
+        "_beside",
+        "_checksum",
+        "_pieces",
+        "_records",
+        "count",
+        "endpoint",
+        "fetched_at",
+        "late",
+        "packed",
+        "replaces",
+        "version",
+        "window",
     )  # fmt: skip
 
     def __init__(
@@ -348,7 +358,7 @@ class Batch:
         self.replaces = replaces
         self.late = late
         self._records: list[dict[str, Any]] | None = records
-        self._lines: bytes | None = None
+        self.packed: bytes | None = None
         self._pieces: list[bytes] | None = None
         self._beside: bytes | None = None
         self._checksum: int | None = None
@@ -360,8 +370,8 @@ class Batch:
     def records(self) -> list[dict[str, Any]]:
         """The records unchanged, without the metadata."""
         if self._records is None:
-            assert self._lines is not None, "pack has made the lines"
-            self._records = own_fields(parse_lines(self._lines))
+            assert self.packed is not None, "pack has made the lines"
+            self._records = own_fields(parse_lines(self.packed))
         return self._records
 
     @property
@@ -385,8 +395,8 @@ class Batch:
 
     def lines(self) -> bytes:
         """The records as JSON lines, metadata included, UTF-8."""
-        if self._lines is not None:
-            return self._lines
+        if self.packed is not None:
+            return self.packed
         return lines_of(self.pieces, self._line_end())
 
     def _line_end(self) -> bytes:
@@ -399,7 +409,7 @@ class Batch:
 
         For sinks that take lines; `records` parses them again.
         """
-        self._lines = self.lines()
+        self.packed = self.lines()
         self._records = self._pieces = self._beside = None
 
     def documents(self) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from operator import attrgetter, itemgetter
 from typing import Protocol, TypeVar
 
 from harvester.model import Batch, Window
@@ -23,12 +22,9 @@ class HasWindow(Protocol):
 T = TypeVar("T", bound=HasWindow)
 
 
-_WINDOW = attrgetter("window")
-
-
 def by_endpoint(batches: Sequence[Batch]) -> dict[str, Sequence[Batch]]:
     """The batches of each interface in their order; interfaces by name."""
-    found = {*map(itemgetter(1), windows_of(batches))}
+    found = {window[1] for window in windows_of(batches)}
     if len(found) == 1:  # mostly
         return dict.fromkeys(found, batches)
     groups: dict[str, list[Batch]] = {name: [] for name in sorted(found)}
@@ -54,7 +50,7 @@ def last_of_overlapping(batches: Sequence[T]) -> Sequence[T]:
 
 def windows_of(batches: Sequence[HasWindow]) -> list[Window]:
     """Their windows."""
-    return [*map(_WINDOW, batches)]
+    return [batch.window for batch in batches]
 
 
 def _different_days(windows: Sequence[Window]) -> bool:

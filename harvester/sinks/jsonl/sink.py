@@ -42,7 +42,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import date
 from hashlib import blake2b
 from io import FileIO
-from operator import attrgetter, itemgetter, methodcaller
+from operator import itemgetter
 from pathlib import Path
 from struct import Struct
 from tempfile import TemporaryFile
@@ -528,7 +528,7 @@ class JsonLines(Sink):
 
     def _append(self, name: str, batches: Sequence[Batch], last_day: date) -> None:
         """Add the lines of windows, until that day, to the end of a file."""
-        pieces = [*filter(None, map(_LINES, batches))]
+        pieces = [lines for batch in batches if (lines := batch.packed or batch.lines())]
         if name == JOURNAL:
             pieces = [
                 piece
@@ -877,12 +877,13 @@ def _open_year(fetched_at: str) -> int:
 
 def _by_period(group: Sequence[Batch]) -> Iterable[tuple[Sequence[Batch], date]]:
     """The batches of each file, as of when the first one was fetched, and their last day."""
-    _, _, begins, ends = zip(*map(_WINDOW, group), strict=True)
+    windows = [batch.window for batch in group]
+    begins = [window[2] for window in windows]
     open_year = _open_year(group[0].fetched_at)
     first, last = min(begins), max(begins)
     same = first.year == last.year and (first.year < open_year or first.month == last.month)
     if same:  # mostly
-        return [(group, max(ends))]
+        return [(group, max([window[3] for window in windows]))]
     files: dict[tuple[int, int], list[Batch]] = defaultdict(list)
     for batch, begin in zip(group, begins, strict=True):
         year = begin.year
@@ -891,11 +892,7 @@ def _by_period(group: Sequence[Batch]) -> Iterable[tuple[Sequence[Batch], date]]
 
 
 def _last_day(batches: Iterable[Batch]) -> date:
-    last: date = max(map(_END, map(_WINDOW, batches)))
-    return last
-
-
-_WINDOW, _END, _LINES = attrgetter("window"), itemgetter(3), methodcaller("lines")
+    return max([batch.window[3] for batch in batches])
 
 
 def _marks_in(checkpoint: Checkpoint) -> SegmentStates:
