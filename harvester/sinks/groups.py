@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import date
 from typing import Protocol, TypeVar
 
 from harvester.model import Batch, Window
@@ -46,6 +47,15 @@ def last_of_overlapping(batches: Sequence[T]) -> Sequence[T]:
             kept.append(batch)
         taken.update(days)
     return kept[::-1]
+
+
+def single_days(batches: Sequence[HasWindow]) -> list[date] | None:
+    """The days of windows of one day each, all different; None for other windows."""
+    windows = windows_of(batches)
+    days = [window[2] for window in windows]
+    if days != [window[3] for window in windows] or len({*windows}) < len(windows):
+        return None
+    return days
 
 
 def windows_of(batches: Sequence[HasWindow]) -> list[Window]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import harvester
+from harvester.config import plugins
 from harvester.ledger import SqliteLedger
 from harvester.model import Field
 from harvester.upkeep.verify import verify
@@ -59,7 +60,7 @@ class Job:
 
     def stored(self, names: Sequence[str]) -> list[dict[str, Any]]:
         """The records as the sink returns them, one a day."""
-        sink = harvester.config.plugins.sink(self.spec)
+        sink = plugins.sink(self.spec)
         found = sorted(sink.scan("mine"), key=lambda stored: stored.window)
         records = []
         for each in found:
@@ -71,7 +72,7 @@ class Job:
     async def differences(self) -> list[Any]:
         """Where the sink is not what was fetched."""
         async with SqliteLedger(self.ledger, readonly=True) as ledger:
-            sink, state = harvester.config.plugins.sink(self.spec), await ledger.sinks()
+            sink, state = plugins.sink(self.spec), await ledger.sinks()
             [name] = state
             return (await verify(ledger, name, sink, state[name])).differences
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import harvester
+from harvester.config import plugins
 from harvester.ledger import SqliteLedger
 from harvester.model import Batch, Window
 from tests.scenarios.command import asked, succeeded
@@ -36,7 +37,7 @@ def replacing(place: Path, spec: str, ready: threading.Event, ended: threading.E
         ]  # fmt: skip
 
     async def main() -> None:
-        sink = harvester.config.plugins.sink(spec)
+        sink = plugins.sink(spec)
         name = spec.replace(f"{place}", ".")
         async with SqliteLedger(place / "ledger.sqlite") as ledger:
             await ledger.commit([], {name: await sink.open(await ledger.checkpoint(name))})

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import harvester
+from harvester.config import plugins
 from harvester.ledger import SqliteLedger
 from harvester.model import Batch, Window
 from harvester.sinks.base import Stamp
@@ -116,7 +117,7 @@ def of_memory(directory: Path) -> Any:
 
 
 def of_lines(directory: Path) -> Any:
-    return harvester.config.plugins.sink(f"jsonl:{directory}")
+    return plugins.sink(f"jsonl:{directory}")
 
 
 @pytest.mark.parametrize("changed", CHANGES)

@@ -51,6 +51,7 @@ from zlib import crc32
 
 from harvester.base import files as durable
 from harvester.base.codec import encode, line_end, parse
+from harvester.base.dates import ONE_DAY
 from harvester.base.dates import Days as Range
 from harvester.base.threads import Thread
 from harvester.errors import SinkError, UsageError
@@ -65,7 +66,7 @@ from harvester.sinks.base import (
     Written,
     within,
 )
-from harvester.sinks.groups import by_endpoint, last_of_overlapping
+from harvester.sinks.groups import by_endpoint, last_of_overlapping, single_days
 from harvester.sinks.jsonl.compression import CHUNK, COMPRESSIONS, compression_of
 from harvester.sinks.jsonl.directory import Directory
 from harvester.sinks.jsonl.segments import (
@@ -483,21 +484,24 @@ class JsonLines(Sink):
 
     def _store(self, endpoint: str, group: Sequence[Batch]) -> None:
         """Write the windows of one interface; those that overlap stored ones into the journal."""
-        replacing = self._replacing(endpoint, group)
+        days = single_days(group)
+        replacing = self._replacing(endpoint, group, overlap=days is None)
         if replacing:
             self._append(JOURNAL, replacing, _last_day(replacing))
         if len(replacing) < len(group):
             skipped = {*map(id, replacing)}
             new = [batch for batch in group if id(batch) not in skipped] if skipped else group
-            for some, last_day in _by_period(new):
+            for some, last_day in _by_period(new, days if new is group else None):
                 name = self._file_of(some[0].window, new[0].fetched_at)
                 self._append(name, some, last_day)
         if endpoint in self._days:
             self._days[endpoint].add(batch.window for batch in group)
 
-    def _replacing(self, endpoint: str, group: Sequence[Batch]) -> Sequence[Batch]:
-        """Those that overlap stored ones; all, if they overlap each other."""
-        if len(last_of_overlapping(group)) < len(group):
+    def _replacing(
+        self, endpoint: str, group: Sequence[Batch], *, overlap: bool
+    ) -> Sequence[Batch]:
+        """Those that overlap stored ones; all, if they overlap each other, which they may."""
+        if overlap and len(last_of_overlapping(group)) < len(group):
             return group
         if wanted := [batch for batch in group if self._looks or batch.replaces]:
             self._look(endpoint, [batch.window for batch in wanted])
@@ -875,15 +879,24 @@ def _open_year(fetched_at: str) -> int:
     return int(fetched_at[:4]) - (fetched_at[5:7] < "04")
 
 
-def _by_period(group: Sequence[Batch]) -> Iterable[tuple[Sequence[Batch], date]]:
-    """The batches of each file, as of when the first one was fetched, and their last day."""
-    windows = [batch.window for batch in group]
-    begins = [window[2] for window in windows]
+def _by_period(
+    group: Sequence[Batch], days: Sequence[date] | None
+) -> Iterable[tuple[Sequence[Batch], date]]:
+    """The batches of each file, as of when the first one was fetched, and their last day.
+
+    days: of windows of one day each.
+    """
+    begins = days or [batch.window[2] for batch in group]
     open_year = _open_year(group[0].fetched_at)
     first, last = min(begins), max(begins)
     same = first.year == last.year and (first.year < open_year or first.month == last.month)
     if same:  # mostly
-        return [(group, max([window[3] for window in windows]))]
+        return [(group, last if days else _last_day(group))]
+    if days and first.year + 1 == last.year < open_year:
+        turn = date(last.year, 1, 1)
+        former = [batch for batch, day in zip(group, days, strict=True) if day < turn]
+        latter = [batch for batch, day in zip(group, days, strict=True) if day >= turn]
+        return [(former, turn - ONE_DAY), (latter, last)]
     files: dict[tuple[int, int], list[Batch]] = defaultdict(list)
     for batch, begin in zip(group, begins, strict=True):
         year = begin.year
