@@ -162,7 +162,7 @@ def test_a_file_that_is_no_page_is_not_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("ran")
 def test_the_page_says_why_it_has_no_curves(tmp_path: Path) -> None:
-    (segment,) = tmp_path.glob("*/2024-*.jsonl")
+    (segment,) = tmp_path.glob("*/2024.jsonl")
     content = bytearray(segment.read_bytes())
     content[content.index(b"_appid")] ^= 1
     segment.write_bytes(content)

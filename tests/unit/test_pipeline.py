@@ -233,7 +233,7 @@ def test_a_window_counts_its_records_however_they_are_kept(encode: bool, pack: b
     found = harvested({"list": [{"a": 1}, {"a": 2}]}, encode=encode, pack=pack)
     assert found.outcome.tally == (found.batch.tally if encode else Tally(2))
     assert found.batch.records == [{"a": 1}, {"a": 2}]
-    assert (found.batch._lines is not None) is pack
+    assert (found.batch.packed is not None) is pack
 
 
 def test_lines_are_not_made_where_nobody_wants_them() -> None:
