@@ -36,7 +36,7 @@ def by_endpoint(batches: Sequence[Batch]) -> dict[str, Sequence[Batch]]:
 
 def last_of_overlapping(batches: Sequence[T]) -> Sequence[T]:
     """The batches of an interface that no later one overlaps, in their order."""
-    if _different_days(windows_of(batches)):
+    if single_days(batches) is not None:
         return batches
     later: dict[str, set[int]] = defaultdict(set)
     kept: list[T] = []
@@ -50,7 +50,7 @@ def last_of_overlapping(batches: Sequence[T]) -> Sequence[T]:
 
 
 def single_days(batches: Sequence[HasWindow]) -> list[date] | None:
-    """The days of windows of one day each, all different; None for other windows."""
+    """The days of windows of one day each, which do not overlap; None for other windows."""
     windows = windows_of(batches)
     days = [window[2] for window in windows]
     if days != [window[3] for window in windows] or len({*windows}) < len(windows):
@@ -61,10 +61,3 @@ def single_days(batches: Sequence[HasWindow]) -> list[date] | None:
 def windows_of(batches: Sequence[HasWindow]) -> list[Window]:
     """Their windows."""
     return [batch.window for batch in batches]
-
-
-def _different_days(windows: Sequence[Window]) -> bool:
-    """Whether they are single days, each another one; then none overlaps."""
-    if not windows or len({*windows}) < len(windows):
-        return not windows
-    return [window[2] for window in windows] == [window[3] for window in windows]
