@@ -11,8 +11,6 @@ from harvester.base.dates import CHINA
 from harvester.model import Endpoint
 from harvester.report.causes import Text
 
-LANGUAGES = ("zh", "en")
-
 TEXTS: dict[str, Text] = {
     "title": ("公众号数据采集", "WeChat harvest"),
     "made": ("生成于", "Made"),

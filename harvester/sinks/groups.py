@@ -25,7 +25,7 @@ T = TypeVar("T", bound=HasWindow)
 
 def by_endpoint(batches: Sequence[Batch]) -> dict[str, Sequence[Batch]]:
     """The batches of each interface in their order; interfaces by name."""
-    found = {window[1] for window in windows_of(batches)}
+    found = {batch.window[1] for batch in batches}
     if len(found) == 1:  # mostly
         return dict.fromkeys(found, batches)
     groups: dict[str, list[Batch]] = {name: [] for name in sorted(found)}
