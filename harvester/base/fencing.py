@@ -16,14 +16,6 @@ EPOCH = 1
 """The epoch of an account without a shared ledger.  Claims of a shared ledger use higher epochs."""
 
 
-def claimable(until: float | None, now: float) -> bool:
-    """Whether an account may be claimed.
-
-    until: when the lease of its holder ends, None if no worker holds it; now: the ledger's time.
-    """
-    return until is None or until < now
-
-
 def may_send(deadline: float, now: float) -> bool:
     """Whether a request may leave; deadline: the end of the lease on the worker's clock."""
     return now < deadline

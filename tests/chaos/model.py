@@ -46,6 +46,14 @@ MISSING, OPEN, FINAL, AGAIN = range(4)
 """A window that is open is requested again by a later run; one that was marked, by this one."""
 
 
+def claimable(until: float | None, now: float) -> bool:
+    """Whether an account may be claimed; the ledgers ask this in SQL.
+
+    until: when the lease of its holder ends, None if no worker holds it; now: the ledger's time.
+    """
+    return until is None or until < now
+
+
 class Item(NamedTuple):
     """A window that was fetched, and under which epoch."""
 
@@ -182,7 +190,7 @@ class Rules:
     ledgers_day: the day is that of the ledger's clock.
     """
 
-    claimable: Callable[[float | None, float], bool] = fencing.claimable
+    claimable: Callable[[float | None, float], bool] = claimable
     is_current: Callable[[int, Mapping[str, int], str], bool] = fencing.is_current
     lost: Callable[[Mapping[str, int], Mapping[str, int]], set[str]] = fencing.lost
     refused: Callable[[Mapping[str, int], Mapping[str, int]], set[str]] = fencing.refused

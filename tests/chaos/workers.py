@@ -47,6 +47,7 @@ from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
 from harvester.testing import FakeTransport, MemorySink, Simulator, VirtualTimeLoop, run_virtual
 from harvester.testing.ledger_bench import Model
 from tests.chaos import seeds
+from tests.chaos.model import claimable
 from tests.chaos.seeds import Life
 from tests.support import days, noon, scope
 
@@ -202,7 +203,7 @@ class Ledger:
     async def claim(self, limit: int) -> list[Lease]:
         await self._line.pass_()
         now, (job, until) = self._loop.time(), self.store.workers[self.worker]
-        if fencing.claimable(until, now):
+        if claimable(until, now):
             return []
         self.store.workers[self.worker] = (job, now + self._lease)
         found = []
@@ -211,7 +212,7 @@ class Ledger:
             held_until = self._until(account.holder)
             if self.store.left_to_others(appid, self.worker, now):
                 continue
-            if len(found) < limit and fencing.claimable(held_until, now):
+            if len(found) < limit and claimable(held_until, now):
                 since = account.freed if account.holder is None else held_until
                 account.holder, account.freed = self.worker, None
                 account.epoch += STEP
@@ -226,7 +227,7 @@ class Ledger:
         held = dict(self.epochs)
         await self._line.pass_()
         job, until = self.store.workers[self.worker]
-        if fencing.claimable(until, self._loop.time()):
+        if claimable(until, self._loop.time()):
             return None
         self.store.workers[self.worker] = (job, self._loop.time() + self._lease)
         lost = {appid: held[appid] for appid in fencing.lost(held, self.store.known())}

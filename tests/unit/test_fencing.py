@@ -6,7 +6,6 @@ import pytest
 
 from harvester.base.fencing import (
     EPOCH,
-    claimable,
     is_current,
     lost,
     may_send,
@@ -14,6 +13,7 @@ from harvester.base.fencing import (
     refused,
     wait_after,
 )
+from tests.chaos.model import claimable
 
 RECHECK_INTERVAL = {"a": 2, "b": 3, "c": 4}
 
