@@ -16,6 +16,7 @@ from harvester.cli.commands import invoke
 from harvester.cli.terminal import log_as, name_accounts, say
 from harvester.config.accounts import list_accounts, read_accounts
 from harvester.errors import UsageError
+from harvester.exports.targets import KINDS
 from harvester.job import Job
 from harvester.model import Account
 from harvester.wechat.interfaces import INTERFACES
@@ -67,7 +68,7 @@ def test_a_sink_that_is_nearly_one_is_suggested(spec: str, meant: str, capsys: O
     assert "hidden" not in said
 
 
-@pytest.mark.parametrize("scheme", ["parquet", "iceberg", "duckdb", "csv", "xlsx"])
+@pytest.mark.parametrize("scheme", KINDS)
 def test_an_export_that_is_given_as_a_sink_is_refused_with_what_to_type(
     scheme: str, capsys: Output
 ) -> None:
