@@ -328,4 +328,6 @@ def hunt(module: str, fault: Planted, worlds: int, jobs: int) -> str:
             check=False,
         )
         line = found.stdout.partition(f"python -m {module} --seed ")[2]
-        return line.partition(" ")[0] if found.returncode == 1 else ""
+        if found.returncode and not line:
+            raise RuntimeError(f"the worlds ended with an error:\n{found.stderr}")
+        return line.partition(" ")[0]

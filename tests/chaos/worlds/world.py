@@ -149,6 +149,8 @@ class World:
                     return broken
                 self._now += self._draw.choice((0.0, 0.0, 900.0, 20_000.0, 90_000.0))
             return []
+        except HarvestError as exc:
+            return [f"what is stored cannot be read after run {self.runs}: {exc}"]
         finally:
             shutil.rmtree(self._directory)
 
