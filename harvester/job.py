@@ -25,7 +25,7 @@ from harvester.engine.limiter import Rate
 from harvester.engine.options import StopSignal
 from harvester.errors import UsageError
 from harvester.events import Observer, Report
-from harvester.ledger import FILE_NAME, SqliteLedger, open_ledger
+from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, open_ledger
 from harvester.model import Account
 from harvester.sinks.base import spec_of
 from harvester.tokens.stores import open_store
@@ -134,13 +134,20 @@ class Job:
             raise UsageError(f"{path}: {exc}") from None
 
     async def run(
-        self, *, on_event: Observer | None = None, stop: StopSignal | None = None
+        self,
+        *,
+        accounts: Account | Sequence[Account] | None = None,
+        on_event: Observer | None = None,
+        stop: StopSignal | None = None,
     ) -> Report:
-        """Run it here; returns and raises what `harvester.run` does."""
+        """Run it here; returns and raises what `harvester.run` does.
+
+        accounts: what `read_accounts` has returned before; without it the accounts are read now.
+        """
         ledger = {"ledger": SqliteLedger(Path(self.out) / FILE_NAME)}  # its directory may be new
         options = {**ledger, **self.options, "on_event": on_event, "stop": stop}
         return await api.run(
-            self._accounts(),
+            self.read_accounts() if accounts is None else accounts,
             self._interfaces(),
             self.start,
             self.end,
@@ -154,7 +161,20 @@ class Job:
         """Run it here from code that is not asynchronous, as `harvester.run_sync` does."""
         return wait_for(lambda: self.run(on_event=on_event, stop=stop))
 
-    def _accounts(self) -> Account | list[Account]:
+    def open_ledger(
+        self, *, readonly: bool = False, beside: bool = False
+    ) -> SqliteLedger | PostgresLedger:
+        """Its ledger, not entered yet; raises `UsageError`.
+
+        readonly: it is only read.  beside: for the messages of the daily service.
+        """
+        given = self.options.get("ledger")
+        if not isinstance(given, str):
+            return SqliteLedger(Path(self.out) / FILE_NAME, readonly=readonly, beside=beside)
+        return open_ledger(given, readonly=readonly, beside=beside)
+
+    def read_accounts(self) -> Account | list[Account]:
+        """Its accounts with their secrets; raises `UsageError`, also if none can have a token."""
         if self.accounts is not None:
             return read_accounts(Path(self.accounts), only=self.only)
         return single_account(self.appid or "")

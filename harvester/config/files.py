@@ -16,6 +16,8 @@ from harvester.config.settings import OPTIONS, InvalidOptionError, check, read
 from harvester.errors import UsageError, without_passwords
 
 DEFAULT_FILE = "harvester.toml"
+SERVICE = "serve"
+"""The table of the daily service (`harvester.config.service`)."""
 _SYNONYMS = {"endpoints": "endpoint"}
 COMMAND_OPTIONS = [name for name, option in OPTIONS.items() if option.commands]
 
@@ -58,7 +60,10 @@ def dashed(name: str) -> str:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The options in a file, by name, and the tables of ``interface``; raises `UsageError`."""
+    """The options in a file, by name, the tables of ``interface``, and that of ``serve``.
+
+    Raises `UsageError`.
+    """
     values: dict[str, Any] = {}
     for key, value in read_toml(path).items():
         name = _SYNONYMS.get(key, key.replace("-", "_"))
@@ -67,8 +72,11 @@ def read_config(path: Path) -> dict[str, Any]:
         if name == "interface":
             if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
                 raise UsageError(f"{path}: interface is not a list of tables; write [[interface]]")
+        elif name == SERVICE:
+            if not isinstance(value, dict):
+                raise UsageError(f"{path}: serve is not a table; write [serve]")
         elif name not in COMMAND_OPTIONS:
-            known = sorted(dashed(each) for each in (*COMMAND_OPTIONS, "interface"))
+            known = sorted(dashed(each) for each in (*COMMAND_OPTIONS, "interface", SERVICE))
             raise UsageError(f"{path}: unknown key {key!r}{nearest(key, known)}")
         elif isinstance(value, dict):
             raise UsageError(f"{path}: {key!r} is a table; give a value")

@@ -22,18 +22,21 @@ from harvester.base.files import has_room, is_full, make_directory, step
 from harvester.base.lock import FileLock
 from harvester.base.threads import Thread
 from harvester.errors import HarvestError, LedgerError, NoLedgerError, UsageError
+from harvester.ledger import outbox, statements
 from harvester.ledger import sqlite_tables as tables
-from harvester.ledger import statements
 from harvester.ledger.base import Key, Spent
 from harvester.ledger.coverage import Calendar, OpenWindow, Outcome
+from harvester.ledger.outbox import Outbox
 from harvester.ledger.sqlite_tables import VERSION, Tables
-from harvester.ledger.statements import Statements
 from harvester.model import Tally
 
 FILE_NAME = "ledger.sqlite"
 
 _DAMAGE = ("malformed", "not a database", "decode", "no such column", "no such table", "corrupt",
            "user-defined", "already exists", "unsupported file format")  # fmt: skip
+
+BESIDE_SECONDS = 20.0
+"""The longest that a transaction beside a run waits for one of the run."""
 
 _NO_VALUES = (ValueError, TypeError, OverflowError)  # a date that is none, text that is not UTF-8
 _UNUSABLE = ("readonly", "unable to open")
@@ -51,18 +54,22 @@ def ledger_of(place: Path) -> Path:
     return ledger_of_file(place) if place.is_file() else place / FILE_NAME
 
 
-class SqliteLedger(Statements):
+class SqliteLedger(Outbox):
     """The ledger in one SQLite file.
 
     An async context manager.  While it is open for writing no other process can open it so; a
-    reader (``readonly=True``) can always open it.  Raises `UsageError` if it is in use or cannot be
-    created, `LedgerError` if it is damaged or of a newer version.
+    reader (``readonly=True``) can always open it, and so can the daily service for its own tables
+    (``beside=True``).  Raises `UsageError` if it is in use or cannot be created, `LedgerError` if
+    it is damaged or of a newer version.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, readonly: bool = False) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, readonly: bool = False, beside: bool = False
+    ) -> None:
         self.path: Path = Path(path)
         self.where = f"the ledger {self.path}"
         self._readonly = readonly
+        self._beside = beside
         self._thread: Thread | None = None
         self._claim: FileLock | None = None
         self._database: sqlite3.Connection | None = None
@@ -246,6 +253,9 @@ class SqliteLedger(Statements):
             if self._is_void(self._database):
                 self._database.close()
                 self._database = tables.made(sqlite3.connect(":memory:", check_same_thread=False))
+        elif self._beside:
+            self._open_beside()
+            return
         else:
             self._open_for_writing()
         self._check_version()
@@ -290,6 +300,17 @@ class SqliteLedger(Statements):
         if not self._version(database):
             with step("make ledger"):
                 tables.made(database)
+
+    def _open_beside(self) -> None:
+        """Open it while a run may hold it: each call is one short transaction."""
+        if not self.path.exists():
+            raise NoLedgerError(f"there is no ledger at {self.path}")
+        self._database = sqlite3.connect(
+            sqlitefile.uri(self.path, "rw"), uri=True, isolation_level=None,
+            timeout=BESIDE_SECONDS, check_same_thread=False,
+        )  # fmt: skip
+        self._check_version()
+        self._transact(outbox.make, ())
 
     def _check_version(self) -> None:
         assert self._database is not None

@@ -1,0 +1,338 @@
+"""What the daily service has to say: the digest of a day, what a person must do, what is over.
+
+Rule: pure; from an `Overview` to texts in one language, short enough for a chat robot.
+
+A cause is alerted once for each account that it concerns, or for each interface of it if it is
+about that, and again only for others; what is over is said once, too.  An account whose newest
+figures are there is fine, whatever is left of a former cause: days that once failed are asked for
+again later.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import date, time, timedelta
+from typing import NamedTuple
+
+from harvester.base.dates import ONE_DAY, WindowKind, last_settled_day, period_of
+from harvester.errors import without_passwords
+from harvester.report import Overview
+from harvester.report import summary as verdict
+from harvester.report.causes import KINDS, Cause, Text
+from harvester.report.overview import AccountView
+from harvester.report.texts import moment as moment_of
+from harvester.report.texts import number, plural, title_of
+from harvester.service.schedule import moment
+
+LONGEST = 1900
+"""Bytes of a body: WeCom's robot takes 2,048."""
+NAMED = 3
+"""Accounts of a cause that are named."""
+STALE = "stale"
+RUN = "run"
+"""The causes that are none of `KINDS`: figures that are too old, and runs that stop."""
+
+Causes = Mapping[str, tuple[str, ...]]
+"""The accounts of each cause, with an interface each if it is about that."""
+
+_OF_INTERFACES = ("permission", "retired", "refused")
+_RUNS = re.compile(r"([feowx. ])(\d+)")
+
+
+class Said(NamedTuple):
+    """A message."""
+
+    title: str
+    body: str
+
+
+# which causes there are
+
+
+def causes_of(seen: Overview, at: time, stale_after: float) -> dict[str, tuple[str, ...]]:
+    """What a person must see to now."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for account in seen.accounts:
+        if not account.late:  # not expected any more, or here
+            continue
+        mine = [reason for reason in account.reasons if reason.mine]
+        for reason in mine:
+            found[f"{reason.kind} {reason.ip}".strip()].update(_whom(account, reason))
+        if not mine and _is_stale(seen, account, at, stale_after):
+            found[STALE].add(account.appid)
+    return {cause: tuple(sorted(whom)) for cause, whom in sorted(found.items())}
+
+
+def _whom(account: AccountView, reason: Cause) -> Iterable[str]:
+    if reason.kind in _OF_INTERFACES:
+        return [f"{account.appid} {name}" for name in reason.days]
+    return [account.appid]
+
+
+def _is_stale(seen: Overview, account: AccountView, at: time, stale_after: float) -> bool:
+    """Whether figures that are missing were due long ago.
+
+    A harvest a day is 24 hours behind the one before: what is more than that, of ``stale_after``,
+    is the time that the missing one has.
+    """
+    endpoints = {view.name: view.endpoint for view in seen.interfaces}
+    slack = max(stale_after - 86_400.0, 0.0)
+    for row in account.rows:
+        endpoint = endpoints.get(row.endpoint)
+        cut = endpoint.cut if endpoint is not None else WindowKind.DAYS
+        missing = _first_missing(seen.shapes[row.shape], row.first, cut)
+        if missing is None:  # not one is there: the newest is asked for first
+            missing = seen.day if endpoint is None else last_settled_day(
+                seen.made, endpoint.settled_hour
+            )  # fmt: skip
+        if missing <= seen.day and seen.made > moment(missing + ONE_DAY, at) + slack:
+            return True
+    return False
+
+
+def _first_missing(runs: str, first: date, cut: WindowKind) -> date | None:
+    """The last day of the first period behind all that is stored; None if nothing is."""
+    stored, place = -1, 0
+    for letter, length in _RUNS.findall(runs):
+        place += int(length)
+        if letter in "feo":
+            stored = place - 1
+    if stored < 0:
+        return None
+    following = first + timedelta(days=stored) + ONE_DAY
+    if cut in (WindowKind.WEEK, WindowKind.MONTH):
+        return period_of(following, cut)[1]
+    return following
+
+
+class Change(NamedTuple):
+    """What is new, what is over, and what is alerted from now on."""
+
+    raised: Causes
+    over: Causes
+    causes: Causes
+
+
+def change(before: Causes, now: Causes, seen: Overview) -> Change:
+    """What has changed.
+
+    A cause is over for an account once its newest figures are there.  Until then it is kept, and
+    nothing is said of it; nothing is said either of an account that is not harvested any more.
+    """
+    state = {each.appid: bool(each.late) for each in seen.expected}
+    raised, over, causes = {}, {}, {cause: set(whom) for cause, whom in now.items()}
+    for cause, whom in now.items():
+        if new := tuple(each for each in whom if each not in before.get(cause, ())):
+            raised[cause] = new
+    for cause, whom in before.items():
+        gone = [each for each in whom if each not in now.get(cause, ())]
+        late = {each: None if is_run(cause) else state.get(each.split()[0]) for each in gone}
+        if ended := tuple(each for each in gone if late[each] is False or is_run(cause)):
+            over[cause] = ended
+        if kept := [each for each in gone if late[each]]:
+            causes.setdefault(cause, set()).update(kept)
+    return Change(
+        raised, over, {cause: tuple(sorted(whom)) for cause, whom in sorted(causes.items())}
+    )
+
+
+def run_causes(before: Causes, host: str, told: str | None) -> dict[str, tuple[str, ...]]:
+    """The causes that are about runs: those of other machines stay as they are.
+
+    told: why runs stop on this one, empty if they do not, None if that is not known.  A reason that
+    differs in numbers alone is the same.
+    """
+    found = {cause: whom for cause, whom in before.items() if is_run(cause)}
+    mine = f"{RUN} {host}"
+    if told == "":
+        found.pop(mine, None)
+    elif told is not None and _same(found.get(mine, ("",))[0]) != _same(told):
+        found[mine] = (told,)
+    return found
+
+
+def _same(text: str) -> str:
+    return re.sub(r"\d+", "#", without_passwords(text))
+
+
+def is_run(cause: str) -> bool:
+    """Whether a cause is about runs that stop, on some machine, and so about no account."""
+    return cause.partition(" ")[0] == RUN
+
+
+# texts
+
+
+def alert(changed: Change, seen: Overview, lang: str) -> Said | None:
+    """The message about a change; None if there is none."""
+    raised = [_raised(cause, whom, seen) for cause, whom in changed.raised.items()]
+    over = [_over(cause, whom, seen) for cause, whom in changed.over.items()]
+    if not raised and not over:
+        return None
+    concerned = _accounts(changed.raised or changed.over)
+    count = len(concerned)
+    if not raised:
+        title = f"已恢复：{number(count)} 个账号", f"Recovered: {plural(count, 'account')}"
+    else:
+        needs = "needs" if count == 1 else "need"
+        title = (
+            f"需要处理：{number(count)} 个账号",
+            f"{plural(count, 'account')} {needs} you",
+        )
+    if not count:
+        title = ("采集已恢复", "The harvest has recovered") if not raised else (
+            "采集停止", "The harvest stopped")  # fmt: skip
+    return _said(title, [*raised, *over], lang)
+
+
+def _raised(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
+    kind, _, rest = cause.partition(" ")
+    if kind == RUN:
+        said = without_passwords(" ".join(whom))
+        return f"● 运行停止（{rest}）：{said}", f"● The run stopped ({rest}): {said}"
+    zh, en = _named(whom, seen)
+    if kind == STALE:
+        return (
+            f"● 数据过期：{zh}。超过规定时间没有新数据，请查看状态页。",
+            f"● Stale figures: {en}.  Nothing new for longer than allowed; see the page.",
+        )
+    known = KINDS[kind]
+    title = _titled(known.title, rest, whom)
+    return (
+        f"● {title[0]}：{zh}。{known.advice[0]}",
+        f"● {title[1]}: {en}.  {known.advice[1]}",
+    )
+
+
+def _over(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
+    kind, _, rest = cause.partition(" ")
+    if kind == RUN:
+        return f"○ 已恢复：运行停止（{rest}）", f"○ Over: the run stopped ({rest})"
+    zh, en = _named(whom, seen)
+    if kind == STALE:
+        return f"○ 已恢复：数据过期，{zh}", f"○ Over: stale figures, {en}"
+    title = _titled(KINDS[kind].title, rest, whom)
+    return f"○ 已恢复：{title[0]}，{zh}", f"○ Over: {title[1]}, {en}"
+
+
+def _titled(title: Text, ip: str, whom: tuple[str, ...]) -> Text:
+    names = dict.fromkeys(each.partition(" ")[2] for each in whom)
+    titles = [title_of(name) for name in names if name]
+    zh, en = "、".join(t[0] for t in titles), ", ".join(t[1] for t in titles)
+    return (
+        " ".join(title[0].format(ip=ip, interfaces=zh, days="").split()),
+        " ".join(title[1].format(ip=ip, interfaces=en, days="").split()),
+    )
+
+
+def _accounts(causes: Causes) -> list[str]:
+    """The accounts that any of these is about."""
+    found = {
+        each.partition(" ")[0]
+        for cause, whom in causes.items()
+        if not is_run(cause)
+        for each in whom
+    }
+    return sorted(found)
+
+
+def _named(whom: Iterable[str], seen: Overview) -> Text:
+    """The first accounts by name and appid, and how many others."""
+    appids = list(dict.fromkeys(each.partition(" ")[0] for each in whom))
+    names = {account.appid: account.name for account in seen.accounts if account.name}
+    shown = [f"{names[a]} ({a})" if a in names else a for a in appids[:NAMED]]
+    more = len(appids) - NAMED
+    zh, en = "、".join(shown), ", ".join(shown)
+    if more > 0:
+        return f"{zh} 等 {number(len(appids))} 个账号", f"{en} and {plural(more, 'other')}"
+    return zh, en
+
+
+def digest(seen: Overview, due: date, until: float, lang: str) -> Said:
+    """The message after the harvest of a day.
+
+    until: the Unix time at which the service returns for more, 0 if it need not.
+    """
+    label = f"{due.month}月{due.day}日", f"{due:%Y-%m-%d}"
+    headline = verdict.headline(seen)
+    title = f"{label[0]} {headline[0]}", f"{label[1]}: {headline[1]}"
+    lines: list[Text] = []
+    total = len(seen.expected)
+    lines.append(
+        (
+            f"到齐：{number(seen.fresh)} / {number(total)} 个账号",
+            f"Here: {number(seen.fresh)} of {plural(total, 'account')}",
+        )
+    )
+    lines += [_missing(cause, seen) for cause in seen.causes if cause.kind != "ended"]
+    if until > seen.made:
+        zh, en = moment_of(until, seen.made)
+        lines.append((f"{zh} 自动再取", f"Asks again by itself: {en}"))
+    lines += _quotas(seen)
+    history, finish = verdict.figures(seen)[1:3] if seen.accounts else (None, None)
+    for figure in (history, finish):
+        if figure is not None:
+            lines.append((_figure(figure, 0), _figure(figure, 1)))
+    return _said(title, lines, lang)
+
+
+def _missing(cause: Cause, seen: Overview) -> Text:
+    """What is not there, and why."""
+    title, named = verdict.cause_title(cause, seen), _named(cause.appids, seen)
+    days = sum(cause.days.values())
+    shape = "●" if cause.mine else "○"
+    return (
+        f"{shape} {title[0]}：{named[0]}（缺 {number(days)} 接口日）",
+        f"{shape} {title[1]}: {named[1]} ({plural(days, 'interface-day')} missing)",
+    )
+
+
+def _figure(figure: verdict.Figure, lang: int) -> str:
+    parts = [figure.value[lang], figure.unit[lang]]
+    text = " ".join(part for part in parts if part)
+    note = figure.note[lang]
+    if lang:
+        return f"{figure.label[1]}: {text}" + (f" ({note})" if note else "")
+    return f"{figure.label[0]}：{text}" + (f"（{note}）" if note else "")
+
+
+def _quotas(seen: Overview) -> list[Text]:
+    """The calls that are left today."""
+    known = [quota for quota in seen.quotas if quota.left is not None]
+    used = sum(quota.used for quota in seen.quotas)
+    if not seen.quotas:
+        return []
+    if not known:
+        return [(f"今天调用 {number(used)} 次，剩余额度未知",
+                 f"Calls today: {number(used)}; what is left is not known")]  # fmt: skip
+    left = sum(quota.left or 0 for quota in known)
+    least = min(known, key=lambda quota: quota.left or 0)
+    zh, en = title_of(least.endpoint)
+    return [(
+        f"今天调用 {number(used)} 次，剩 {number(left)} 次，最少的是{zh}"
+        f"（{number(least.left or 0)}）",
+        f"Calls today: {number(used)}; left: {number(left)}, the least of {en}"
+        f" ({number(least.left or 0)})",
+    )]  # fmt: skip
+
+
+def _said(title: Text, lines: list[Text], lang: str) -> Said:
+    place = 0 if lang == "zh" else 1
+    return Said(f"harvester: {title[place]}", _cut([line[place] for line in lines], place))
+
+
+def _cut(lines: list[str], place: int) -> str:
+    """The lines that fit, and how many do not."""
+    kept: list[str] = []
+    size = 0
+    for line in lines:
+        size += len(line.encode()) + 1
+        if size > LONGEST - 60:
+            more = len(lines) - len(kept)
+            kept.append((f"……另有 {more} 条", f"… and {more} more")[place])
+            break
+        kept.append(line)
+    return "\n".join(kept)
+

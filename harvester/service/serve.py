@@ -1,0 +1,411 @@
+"""The daily service: a loop over the same run that ``harvester run`` makes.
+
+Rule: decides nothing that a run decides.  The ledger is open for writing only while a run goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import anyio
+
+from harvester.base.secrets import Secret, read_reference
+from harvester.config.accounts import list_accounts
+from harvester.config.files import SERVICE, read_config
+from harvester.config.interfaces import read_interfaces
+from harvester.config.service import ServiceOptions, read_service
+from harvester.errors import ExportError, HarvestError, RunError, UsageError
+from harvester.events import Event, Report
+from harvester.job import Job
+from harvester.ledger.base import Ledger
+from harvester.ledger.outbox import Message, Outbox
+from harvester.model import Account, Endpoint, many
+from harvester.report import Overview, overview
+from harvester.service import alerts, schedule
+from harvester.service.schedule import Progress
+from harvester.service.sender import PING, Deliver, Sender, check_ping, check_url, deliver
+
+TICK = 60.0
+"""The most seconds until a clock that was set is noticed."""
+LOOKED_AFTER = 600.0
+"""The most seconds between two looks into the ledger while nothing is to be harvested."""
+LEDGER_AGAIN = 30.0
+"""Seconds until a ledger that could not be opened is tried again."""
+FAILURES = 3
+"""Runs in a row that were stopped before a person is told: an outage mostly passes."""
+TURNS = 20
+"""Attempts at storing a state that other processes change, too."""
+
+
+@dataclass(frozen=True, repr=False)
+class Setup:
+    """What a configuration says, with the accounts and secrets that it refers to.
+
+    names: of accounts, by appid.  disabled: accounts that the file switches off.  targets: the URLs
+    of alerts and of the ping by their references.  token: of the pages, None if they are open.
+    """
+
+    job: Job
+    options: ServiceOptions
+    accounts: Account | list[Account]
+    lang: str
+    names: Mapping[str, str] = field(default_factory=dict)
+    disabled: frozenset[str] = frozenset()
+    own: tuple[Endpoint, ...] = ()
+    targets: Mapping[str, Secret] = field(default_factory=dict)
+    token: Secret | None = None
+
+    def __repr__(self) -> str:
+        return f"<Setup of {self.number} accounts>"
+
+    @property
+    def number(self) -> int:
+        """How many accounts are harvested."""
+        return len(self.accounts) if isinstance(self.accounts, list) else 1
+
+    @classmethod
+    def load(cls, path: Path, lang: str = "en") -> Setup:
+        """Read a configuration and all that it refers to; raises `UsageError`.
+
+        lang: the language where the configuration names none.
+        """
+        options = read_service(read_config(path).get(SERVICE, {}), str(path))
+        job = Job.load(path)
+        _check_job(job, path)
+        listed = [] if job.accounts is None else list_accounts(Path(job.accounts))
+        folder = path.absolute().parent
+        targets = {each: _read("alerts", each, folder, path) for each in options.alerts}
+        for reference, url in targets.items():
+            check_url(reference, url)
+        if options.ping:
+            targets[options.ping] = _read("ping", options.ping, folder, path)
+            check_ping(options.ping, targets[options.ping])
+        return cls(
+            job,
+            options,
+            job.read_accounts(),
+            options.lang or lang,
+            {each.appid: each.name for each in listed if each.name},
+            frozenset(each.appid for each in listed if not each.enabled),
+            tuple(read_interfaces([*job.interfaces], str(path))),
+            targets,
+            _read("token", options.token, folder, path) if options.token else None,
+        )
+
+    def messages(self, key: str, said: alerts.Said) -> list[Message]:
+        """A message for each alert URL."""
+        return [Message(key, target, said.title, said.body) for target in self.options.alerts]
+
+    async def look(self, now: float) -> Overview:
+        """What the ledger knows; raises `UsageError`, `LedgerError`."""
+        async with self.job.open_ledger(readonly=True) as ledger:
+            return await overview(
+                cast("Ledger", ledger),
+                now,
+                own=self.own,
+                names=self.names,
+                disabled=self.disabled,
+                where=ledger.where.removeprefix("the ledger ").removeprefix("in "),
+                daily_quota=cast("int | None", self.job.options.get("daily_quota")),
+            )
+
+
+def _read(name: str, reference: str, folder: Path, path: Path) -> Secret:
+    try:
+        return read_reference(reference, folder, name)
+    except UsageError as exc:
+        raise UsageError(f"{path}: [serve] {name}: {exc}") from None
+
+
+def _check_job(job: Job, path: Path) -> None:
+    """Raise `UsageError` for a run that a daily service cannot repeat."""
+    if not job.end.startswith("yesterday"):
+        raise UsageError(
+            f'{path}: end = {job.end!r}: the service harvests a day each day; write "yesterday"'
+        )
+    for name, why in (
+        ("wait", "the service comes back by itself"),
+        ("refresh", "each run would harvest everything again"),
+    ):
+        if job.options.get(name):
+            raise UsageError(f"{path}: {name} is not for the service: {why}")
+    if any(spec == "-" for spec in job.sink):
+        raise UsageError(f'{path}: sink = "-" is not for the service: nobody reads its output')
+
+
+class Service:
+    """The daily service.
+
+    load: reads the configuration; called at the start and by `reload`; raises `UsageError`.
+    clock: the wall clock.  say: a line of the log.  observe: receives the events of all runs.
+    deliver: sends a message to a URL.
+    setup, progress, seen: what is in use, what was done, and what the ledger had after the last
+    run; they are replaced, never changed.  running: whether a run goes on.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Setup],
+        *,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.time,
+        observe: Callable[[Event], None] | None = None,
+        deliver: Deliver = deliver,
+    ) -> None:
+        self._load, self._say, self._clock, self._observe = load, say, clock, observe
+        self.setup = load()
+        self.progress = Progress()
+        self.seen: Overview | None = None
+        self.trouble = ""
+        self._made = False
+        self._stopping, self._woken = asyncio.Event(), asyncio.Event()
+        self._run: asyncio.Event | None = None
+        self._failures, self._retry_at, self._reloaded = 0, 0.0, 0.0
+        self.sender = Sender(self._box, lambda: self.setup.targets, deliver, say, clock)
+
+    def __repr__(self) -> str:
+        return f"<Service {self.setup!r}, {'running' if self.running else 'waiting'}>"
+
+    @property
+    def running(self) -> bool:
+        """Whether a run goes on."""
+        return self._run is not None
+
+    def stop(self) -> None:
+        """End in order: requests in flight are finished and committed."""
+        self._stopping.set()
+        self._interrupt()
+
+    def reload(self) -> None:
+        """Read the configuration again; one that cannot be used changes nothing, and is named."""
+        try:
+            setup = self._load()
+        except HarvestError as exc:
+            self._say(f"not reloaded, the former configuration stays in use: {exc}")
+            return
+        if setup.options.listen != self.setup.options.listen:
+            self._say("reloaded; listen takes effect at the next start")
+        self.setup = setup
+        self._say(f"reloaded: {many(setup.number, 'account')}")
+        self._failures, self._retry_at, self._reloaded = 0, 0.0, self._clock()
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        """Let a run end in order, and the loop look what is next."""
+        self._woken.set()
+        if self._run is not None:
+            self._run.set()
+
+    async def run(self) -> None:
+        """Serve until `stop`."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.sender.run)
+            while not self._stopping.is_set():
+                self._woken.clear()
+                try:
+                    await self._step()
+                    self.trouble = ""
+                except HarvestError as exc:  # mostly a database that is away
+                    if str(exc) != self.trouble:
+                        self._say(str(exc))
+                    self.trouble = str(exc)
+                    await self._sleep(LEDGER_AGAIN)
+            group.cancel_scope.cancel()
+
+    async def _step(self) -> None:
+        """Make a run if one is due; else wait for it, but not for long."""
+        await self._make_ledger()
+        async with self._box() as box:
+            _, text = await box.service_state()
+        self.progress = Progress.read(text)
+        if self.next_run() <= self._clock():
+            await self._harvest()
+            return
+        await self._conclude(None)
+        end = self._clock() + LOOKED_AFTER
+        while not self._woken.is_set() and (now := self._clock()) < end:
+            if (start := self.next_run()) <= now:
+                return
+            await self._sleep(min(start - now, TICK, end - now))
+            if self._clock() < now:  # it was set back
+                end = self._clock() + LOOKED_AFTER
+
+    async def _make_ledger(self) -> None:
+        """Make the ledger before its first use: a run may not have made it yet."""
+        ledger = self.setup.job.open_ledger()
+        if not self._made and (ledger.path is None or not ledger.path.exists()):
+            async with ledger:
+                pass
+        self._made = True
+
+    def next_run(self) -> float:
+        """The Unix time of the next run; now, or before it, if that is due."""
+        now, at, progress = self._clock(), self.setup.options.at, self.progress
+        if self._reloaded:
+            progress = replace(progress, until=self._reloaded)
+        return max(schedule.next_run(progress, now, at), self._retry_at)
+
+    async def _sleep(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            await self._woken.wait()
+
+    def _box(self) -> Outbox:
+        return self.setup.job.open_ledger(beside=True)
+
+    # a run
+
+    async def _harvest(self) -> None:
+        setup, now = self.setup, self._clock()
+        due = schedule.due_day(now, setup.options.at)
+        self._say(f"harvest of {due} begins: {many(setup.number, 'account')}")
+        stop, self._reloaded = asyncio.Event(), 0.0
+        seconds = schedule.latest_end(now, setup.options.at) - now
+        timer = asyncio.get_running_loop().call_later(seconds, stop.set)
+        self._run = stop
+        try:
+            report, problem = await self._run_job(setup, stop)
+        finally:
+            self._run = None
+            timer.cancel()
+        self._say(_summary(due, report, problem))
+        if self._stopping.is_set() and (report is None or report.state == "interrupted"):
+            return
+        await self._settle(due, report, problem)
+
+    async def _run_job(self, setup: Setup, stop: asyncio.Event) -> tuple[Report | None, str]:
+        """The report of a run that was not stopped by an error, and what went wrong."""
+        try:
+            run = setup.job.run(accounts=setup.accounts, on_event=self._observe, stop=stop)
+            return await run, ""
+        except ExportError as exc:
+            return cast("Report | None", exc.report), str(exc)
+        except (RunError, UsageError) as exc:
+            return None, str(exc)
+
+    async def _settle(self, due: date, report: Report | None, problem: str) -> None:
+        """Store what a run has done, and post what there is to say."""
+        self._failures = self._failures + 1 if problem else 0
+        ended = self._clock()
+        self._retry_at = ended + schedule.retry_after(self._failures) if problem else 0.0
+        told = "" if not problem else problem if self._failures >= FAILURES else None
+        if report is None:
+            await self._conclude(None, 0.0, told)
+            return
+        until = ended if report.state == "interrupted" else _until(report, ended)
+        if problem:
+            until = min(until or self._retry_at, self._retry_at)
+        await self._conclude(due, until, told)
+
+    async def _conclude(
+        self, due: date | None, until: float = 0.0, told: str | None = None
+    ) -> None:
+        """Compare the ledger with what was said before; store and post the difference.
+
+        due: the day whose harvest was made, None if none was.  until: from when the next run can
+        get more, 0 if it cannot.  told: why runs stop on this
+        machine, empty if they do not, None if that is not known.
+        """
+        for _ in range(TURNS):
+            async with self._box() as box:
+                number, text = await box.service_state()
+            setup, now = self.setup, self._clock()
+            self.seen = seen = await setup.look(now)
+            before = Progress.read(text)
+            progress, said = _next(before, seen, setup, due, until, told)
+            if progress == before and not said:
+                self.progress = before
+                return
+            messages = _messages(setup, number, said)
+            async with self._box() as box:
+                stored = await box.post(number, progress.write(), messages, now)
+            if stored:
+                self.progress = progress
+                self.sender.wake()
+                return
+        raise RunError("other processes change the state of the service all the time")
+
+
+class _Said(NamedTuple):
+    """What there is to post.
+
+    pinged: the day to report as good, None if none is.
+    """
+
+    alert: alerts.Said | None = None
+    digest: alerts.Said | None = None
+    day: date | None = None
+    pinged: date | None = None
+
+    def __bool__(self) -> bool:
+        return any(part is not None for part in self)
+
+
+def _next(
+    before: Progress,
+    seen: Overview,
+    setup: Setup,
+    due: date | None,
+    until: float,
+    told: str | None,
+) -> tuple[Progress, _Said]:
+    """What is stored next, and what is said; see `Service._conclude`."""
+    at, stale_after = setup.options.at, setup.options.stale_after
+    now = alerts.causes_of(seen, at, stale_after)
+    if due is None:  # between two runs a cause is not over, and only time adds one
+        stale = {*before.causes.get(alerts.STALE, ()), *now.get(alerts.STALE, ())}
+        now = {name: whom for name, whom in before.causes.items() if not alerts.is_run(name)}
+        if stale:
+            now[alerts.STALE] = tuple(sorted(stale))
+    now |= alerts.run_causes(before.causes, socket.gethostname(), told)
+    changed = alerts.change(before.causes, now, seen)
+    progress = replace(before, causes=dict(changed.causes))
+    alert = alerts.alert(changed, seen, setup.lang)
+    if due is None:
+        return progress, _Said(alert)
+    if any(cause.kind == "retry" for cause in seen.causes):
+        until = min(until or math.inf, seen.made + schedule.AGAIN)
+    progress = replace(progress, day=due, ended=seen.made, until=until)
+    digest = pinged = None
+    if before.day != due:
+        digest = alerts.digest(seen, due, until, setup.lang)
+    if seen.fresh and before.pinged != due:
+        pinged = due
+        progress = replace(progress, pinged=due)
+    return progress, _Said(alert, digest, due, pinged)
+
+
+def _messages(setup: Setup, number: int, said: _Said) -> list[Message]:
+    """The messages, for each target one; number: of the state that they follow from."""
+    found: list[Message] = []
+    if said.digest is not None:
+        found += setup.messages(f"digest {said.day}", said.digest)
+    if said.alert is not None:
+        found += setup.messages(f"alert {number + 1}", said.alert)
+    if said.pinged is not None and setup.options.ping:
+        found.append(Message(f"{PING} {said.pinged}", setup.options.ping, "", ""))
+    return found
+
+
+def _until(report: Report, ended: float) -> float:
+    """From when the next run can get more; 0 if it cannot, as far as this one knows."""
+    return max(report.until, ended + schedule.PAUSE) if report.until is not None else 0.0
+
+
+def _summary(due: date, report: Report | None, problem: str) -> str:
+    if report is None:
+        return f"harvest of {due} stopped: {problem}"
+    windows = report.windows
+    parts = [f"harvest of {due} {report.state}: {many(windows.done, 'window')}"]
+    for count, word in ((windows.waiting, "waiting"), (windows.failed, "failed")):
+        if count:
+            parts.append(f"{count:,} {word}")
+    parts += [many(report.records, "record"), many(report.requests, "request")]
+    return ", ".join(parts) + (f"; {problem}" if problem else "")
