@@ -14,11 +14,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from harvester.base.dates import ONE_DAY, rfc3339
 from harvester.errors import IncompleteError
-from harvester.model import Window, listed, many, without_rid
+from harvester.model import Action, Window, listed, many, without_rid
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,28 +67,58 @@ class Split:
     windows: int
 
 
+class Answer(NamedTuple):
+    """A data request that was sent.
+
+    code: WeChat's errcode, 0 if it sent none; None if no answer came, or none that is JSON.
+    seconds: until the answer, or until it was given up.
+    """
+
+    appid: str
+    endpoint: str
+    code: int | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """The data requests since the last such event, in groups.
+
+    Emitted only if there is an observer.
+    """
+
+    answers: tuple[Answer, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """A window (or, if None, the token) of an account is tried again after some seconds."""
+    """A window (or, if None, the token) of an account is tried again after some seconds.
+
+    action: what kind of answer it follows: ``RETRY``, ``SLOW_DOWN``, ``RENEW_TOKEN``,
+    ``NOT_READY``.
+    """
 
     appid: str
     window: Window | None
     attempt: int
     delay: float
     reason: str
+    action: Action = Action.RETRY
 
 
 @dataclass(frozen=True, slots=True)
 class Paused:
     """An account, or one interface of it, sends nothing for some seconds, and why.
 
-    endpoint: the interface; empty if the whole account pauses.
+    endpoint: the interface; empty if the whole account pauses.  action: ``QUOTA``, or
+    ``SLOW_DOWN``: WeChat asked for fewer requests.
     """
 
     appid: str
     seconds: float
     reason: str
     endpoint: str = ""
+    action: Action = Action.QUOTA
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +222,7 @@ Event = (
     RunStarted
     | Committed
     | Split
+    | Requested
     | Retrying
     | Paused
     | Deferred

@@ -245,7 +245,9 @@ class Worker:
         )
         account.why = harvested.outcome.detail
         if self._options.wait and queue.stopped is None and again.deferrals <= DEFERRALS:
-            self._try_again(queue, again, NOT_READY_AGAIN, account.why, again.deferrals)
+            self._try_again(
+                queue, again, NOT_READY_AGAIN, account.why, again.deferrals, Action.NOT_READY
+            )
             return
         begin, end = attempt.days
         until = self._wall() + NOT_READY_AGAIN
@@ -254,9 +256,15 @@ class Worker:
         )
 
     def _try_again(
-        self, queue: InterfaceQueue, attempt: Attempt, delay: float, reason: str, number: int
+        self,
+        queue: InterfaceQueue,
+        attempt: Attempt,
+        delay: float,
+        reason: str,
+        number: int,
+        action: Action,
     ) -> None:
-        self._emit(events.Retrying(queue.appid, attempt.window, number, delay, reason))
+        self._emit(events.Retrying(queue.appid, attempt.window, number, delay, reason, action))
         queue.again(attempt, _now() + delay)
 
     def _report_split(self, queue: InterfaceQueue) -> None:
@@ -272,10 +280,10 @@ class Worker:
         if decision.first and decision.action is Action.RENEW_TOKEN:
             self._notice("TokenRefused", account, f"the access token was refused: {reason}")
         elif decision.first:
-            self._emit(events.Paused(account.appid, delay, reason))
+            self._emit(events.Paused(account.appid, delay, reason, action=decision.action))
             speed = f"{account.limiter.speed:.0%} of its rate"
             self._notice("Slowed", account, f"from now on at {speed}, recovering slowly")
-        self._try_again(queue, attempt, delay, reason, attempt.failures)
+        self._try_again(queue, attempt, delay, reason, attempt.failures, decision.action)
 
     async def _not_ready(
         self, account: AccountQueue, queue: InterfaceQueue, decision: Decision
@@ -283,7 +291,7 @@ class Worker:
         attempt, delay, reason = decision.attempt, decision.delay, decision.reason
         account.why = reason
         if self._options.wait and attempt.deferrals <= DEFERRALS:
-            self._try_again(queue, attempt, delay, reason, attempt.deferrals)
+            self._try_again(queue, attempt, delay, reason, attempt.deferrals, decision.action)
         else:
             later = StopReason(self._wall() + delay, reason)
             await self._leave(queue, [attempt.days], later)
@@ -420,7 +428,7 @@ class Worker:
                 if action is Action.SLOW_DOWN:
                     account.pause(delay, _now())
                 account.renewed(_now() + delay)
-                self._emit(events.Retrying(account.appid, None, failures, delay, reason))
+                self._emit(events.Retrying(account.appid, None, failures, delay, reason, action))
 
     async def _no_token(self, account: AccountQueue, verdict: Verdict, failures: int) -> None:
         """Stop an account; or leave it to others, since the reason may be this machine's own."""
