@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import time
 from typing import Any, NamedTuple
 
@@ -50,7 +50,7 @@ class ServiceOptions:
     """
 
     at: time = time(8, 5)
-    listen: Address = Address()
+    listen: Address = field(default_factory=Address)
     stale_after: float = 26 * 3600.0
     alerts: tuple[str, ...] = ()
     ping: str = ""

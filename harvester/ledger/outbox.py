@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from harvester.ledger.statements import Statements, Table, Tables, put
+from harvester.ledger.statements import Statements, Table, Tables
 
 STATE = Table("service", {"name": "text"}, {"number": "bigint", "value": "text"})
 MESSAGE = Table(
@@ -30,8 +30,10 @@ MESSAGE = Table(
 TABLES = (STATE, MESSAGE)
 
 _NAME = "daily"
+AHEAD = 3600.0
+"""Seconds by which a message may be due in the future: more, and a clock was wrong."""
 KEPT = 30 * 86_400.0
-"""Seconds for which a message that was sent is kept."""
+"""Seconds for which a message is kept: one with its key is not posted again."""
 
 
 class Message(NamedTuple):
@@ -60,6 +62,12 @@ class Turn(NamedTuple):
     due: float = math.inf
 
 
+def is_made(tables: Tables) -> bool:
+    """Whether the embedded ledger has the tables."""
+    sql = "SELECT count(*) FROM sqlite_master WHERE name = ANY(%s)"
+    return int(tables.rows(sql, [table.name for table in TABLES])[0][0]) == len(TABLES)
+
+
 def make(tables: Tables) -> None:
     """Create the tables if they are missing: the ledger may be older than the service."""
     for table in TABLES:
@@ -72,9 +80,7 @@ def state(tables: Tables) -> tuple[int, str]:
     return (int(rows[0][0]), str(rows[0][1])) if rows else (0, "")
 
 
-def post(
-    tables: Tables, number: int, value: str, messages: Sequence[Message], now: float
-) -> bool:
+def post(tables: Tables, number: int, value: str, messages: Sequence[Message], now: float) -> bool:
     """Store the next state and its messages, unless the number is not that of the state any more.
 
     A message whose key and target are known is not posted again.
@@ -90,19 +96,19 @@ def post(
             return False
     rows = [(each.key, each.target, each.title, each.body, now, now, 0, 0.0) for each in messages]
     tables.insert(MESSAGE, rows, "key = excluded.key")
-    tables.run("DELETE FROM message WHERE ended > 0 AND posted < %s", now - KEPT)
+    tables.run("DELETE FROM message WHERE posted < %s", now - KEPT)
     return True
 
 
-def claim(
-    tables: Tables, targets: Sequence[str], now: float, lease: float, spacing: float
-) -> Turn:
+def claim(tables: Tables, targets: Sequence[str], now: float, lease: float, spacing: float) -> Turn:
     """Claim the oldest message that is due for one of these targets.
 
     lease: seconds until others may claim it.  spacing: seconds between two messages of a target.
     """
-    busy = "SELECT target, max(ended) FROM message WHERE ended > %s GROUP BY target"
-    free = {str(target): float(last) + spacing for target, last in tables.rows(busy, now - spacing)}
+    busy = "SELECT target, max(ended) FROM message WHERE ended > %s AND ended <= %s GROUP BY target"
+    free = {
+        str(target): float(last) + spacing for target, last in tables.rows(busy, now - spacing, now)
+    }
     waiting = tables.rows(
         "SELECT key, target, title, body, posted, attempts, due FROM message"
         " WHERE ended = 0 AND target = ANY(%s) ORDER BY posted, key",
@@ -110,7 +116,7 @@ def claim(
     )
     next_due = math.inf
     for key, target, title, body, posted, attempts, due in waiting:
-        ready = max(float(due), min(free.get(target, 0.0), now + spacing))
+        ready = max(float(due) if due <= now + AHEAD else now, free.get(target, 0.0))
         if ready > now:
             next_due = min(next_due, ready)
             continue
@@ -146,14 +152,15 @@ def settle(tables: Tables, message: Message, now: float, again: float | None = N
 
 
 class Outbox(Statements):
-    """The methods of `harvester.ledger.base.Outbox`, the same in both ledgers."""
+    """What the daily service reads and stores, the same in both ledgers; raises `LedgerError`.
+
+    The functions of this module describe it.
+    """
 
     async def service_state(self) -> tuple[int, str]:
         return await self._read(state)
 
-    async def post(
-        self, number: int, value: str, messages: Sequence[Message], now: float
-    ) -> bool:
+    async def post(self, number: int, value: str, messages: Sequence[Message], now: float) -> bool:
         return await self._call(post, number, value, messages, now)
 
     async def claim_message(

@@ -88,9 +88,7 @@ class PostgresLedger(Outbox):
     path: Path | None = None
     identity = ""  # of an object whose URL was refused: a traceback may show its repr
 
-    def __init__(
-        self, url: str | Secret, *, readonly: bool = False, beside: bool = False
-    ) -> None:
+    def __init__(self, url: str | Secret, *, readonly: bool = False, beside: bool = False) -> None:
         self._held = _Held()
         plain, schema = _without_schema(Secret(url))
         if not _NAME.fullmatch(schema):

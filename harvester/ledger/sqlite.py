@@ -310,7 +310,8 @@ class SqliteLedger(Outbox):
             timeout=BESIDE_SECONDS, check_same_thread=False,
         )  # fmt: skip
         self._check_version()
-        self._transact(outbox.make, ())
+        if not self._look(outbox.is_made):
+            self._transact(outbox.make, ())
 
     def _check_version(self) -> None:
         assert self._database is not None

@@ -307,15 +307,16 @@ def _quotas(seen: Overview) -> list[Text]:
     if not known:
         return [(f"今天调用 {number(used)} 次，剩余额度未知",
                  f"Calls today: {number(used)}; what is left is not known")]  # fmt: skip
-    left = sum(quota.left or 0 for quota in known)
+    left = number(sum(quota.left or 0 for quota in known))
     least = min(known, key=lambda quota: quota.left or 0)
     zh, en = title_of(least.endpoint)
-    return [(
-        f"今天调用 {number(used)} 次，剩 {number(left)} 次，最少的是{zh}"
-        f"（{number(least.left or 0)}）",
-        f"Calls today: {number(used)}; left: {number(left)}, the least of {en}"
-        f" ({number(least.left or 0)})",
-    )]  # fmt: skip
+    few = number(least.left or 0)
+    return [
+        (
+            f"今天调用 {number(used)} 次，剩 {left} 次，最少的是{zh}（{few}）",
+            f"Calls today: {number(used)}; left: {left}, the least of {en} ({few})",
+        )
+    ]
 
 
 def _said(title: Text, lines: list[Text], lang: str) -> Said:
@@ -335,4 +336,3 @@ def _cut(lines: list[str], place: int) -> str:
             break
         kept.append(line)
     return "\n".join(kept)
-

@@ -11,6 +11,7 @@ import logging
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
@@ -18,7 +19,8 @@ import anyio
 from harvester.base.retry import Backoff
 from harvester.base.secrets import Secret
 from harvester.errors import HarvestError, UsageError, needs
-from harvester.ledger.outbox import Message, Outbox
+from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.ledger.outbox import Message
 
 SPACING = 5.0
 """Seconds between two messages to one target: robots take 20 a minute."""
@@ -29,7 +31,7 @@ LATEST = 20.0
 AGAIN = Backoff(base=60.0, cap=900.0)
 GIVEN_UP = 3 * 86_400.0
 """Seconds after which a message that could not be sent is given up."""
-LOOKED_AFTER = 300.0
+LOOKED_AFTER = 600.0
 """The most seconds between two looks into the outbox: another process may have ended."""
 ANSWER = 30.0
 """Seconds for the answer to a ping."""
@@ -48,12 +50,12 @@ class DeliveryError(HarvestError):
 class Sender:
     """Sends what is due, until it is cancelled.
 
-    opened: gives the outbox, not entered.  targets: gives the URLs by their references.
+    opened: gives the ledger, not entered.  targets: gives the URLs by their references.
     """
 
     def __init__(
         self,
-        opened: Callable[[], Outbox],
+        opened: Callable[[], SqliteLedger | PostgresLedger],
         targets: Callable[[], Mapping[str, Secret]],
         deliver: Deliver,
         say: Callable[[str], None],
@@ -147,7 +149,9 @@ def _made(url: Secret) -> object:
         raise UsageError(needs("alerts need their library", "serve")) from None
     logging.getLogger("apprise").disabled = True  # it logs parts of URLs
     made = apprise.Apprise()
-    return made if made.add(url.value) else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what it imports now
+        return made if made.add(url.value) else None
 
 
 def _notify(message: Message, url: Secret) -> None:

@@ -25,8 +25,9 @@ from harvester.config.service import ServiceOptions, read_service
 from harvester.errors import ExportError, HarvestError, RunError, UsageError
 from harvester.events import Event, Report
 from harvester.job import Job
+from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.ledger.base import Ledger
-from harvester.ledger.outbox import Message, Outbox
+from harvester.ledger.outbox import Message
 from harvester.model import Account, Endpoint, many
 from harvester.report import Overview, overview
 from harvester.service import alerts, schedule
@@ -35,7 +36,7 @@ from harvester.service.sender import PING, Deliver, Sender, check_ping, check_ur
 
 TICK = 60.0
 """The most seconds until a clock that was set is noticed."""
-LOOKED_AFTER = 600.0
+LOOKED_AFTER = 1800.0
 """The most seconds between two looks into the ledger while nothing is to be harvested."""
 LEDGER_AGAIN = 30.0
 """Seconds until a ledger that could not be opened is tried again."""
@@ -229,7 +230,7 @@ class Service:
         if self.next_run() <= self._clock():
             await self._harvest()
             return
-        await self._conclude(None)
+        await self._conclude(None)  # time alone makes figures stale
         end = self._clock() + LOOKED_AFTER
         while not self._woken.is_set() and (now := self._clock()) < end:
             if (start := self.next_run()) <= now:
@@ -257,7 +258,7 @@ class Service:
         with anyio.move_on_after(seconds):
             await self._woken.wait()
 
-    def _box(self) -> Outbox:
+    def _box(self) -> SqliteLedger | PostgresLedger:
         return self.setup.job.open_ledger(beside=True)
 
     # a run

@@ -1,0 +1,483 @@
+"""The daily service in virtual time: mornings with everything that can happen to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import nullcontext
+from datetime import date, timedelta
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harvester import api
+from harvester.base.secrets import Secret
+from harvester.engine.run import Engine
+from harvester.errors import AttemptError
+from harvester.ledger.outbox import Message
+from harvester.model import Request, Response
+from harvester.service import sender, serve
+from harvester.service.sender import DeliveryError
+from harvester.service.serve import Service, Setup
+from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, run_virtual
+from tests.support import as_multiset, at, bare, days, stored
+
+A, B, C, D = (f"wx00000000000000{letter}{letter}" for letter in "abcd")
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+BEGIN = date(2026, 3, 1)
+FIRST = date(2026, 2, 20)
+
+CONFIG = """
+endpoint = ["getusersummary", "getarticleread"]
+start = "{first}"
+end = "yesterday"
+accounts = "accounts.toml"
+rate = "1000/s"
+sink = ["jsonl:data"]
+ledger = "ledger.sqlite"
+
+[serve]
+at = "08:05"
+alerts = ["env:ALERTS"]
+ping = "env:PING"
+lang = "en"
+"""
+
+
+class World:
+    """A WeChat with the right time, a machine whose clock may be set, and its service.
+
+    sent: the messages that arrived, with the Unix time at which they did.  lines: of the log.
+    off: seconds by which the machine's clock is ahead.  away: whether nobody answers; deaf: whether
+    the webhook does not.
+    """
+
+    def __init__(self, folder: Path, loop: VirtualTimeLoop, **how: Any) -> None:
+        self.folder, self.loop = folder, loop
+        self.simulator = Simulator(wall=self.right, **how)
+        self.sent: list[tuple[float, Message]] = []
+        self.lines: list[str] = []
+        self.begun: list[float] = []
+        self.off = 0.0
+        self.away = self.deaf = False
+        self.kill_after = 0
+        self.service: Service | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._network = FakeTransport(self.simulator, latency=0.01)
+        self.list_accounts(A, B, C)
+        (folder / "harvester.toml").write_text(CONFIG.format(first=FIRST))
+
+    def list_accounts(self, *appids: str) -> None:
+        """Write the file of accounts."""
+        text = "\n".join(
+            f'[[account]]\nappid = "{each}"\nname = "name of {each[-1]}"\nsecret = "env:SECRET"'
+            for each in appids
+        )
+        (self.folder / "accounts.toml").write_text(text)
+
+    def right(self) -> float:
+        """The right Unix time."""
+        return at(str(BEGIN), 7) + self.loop.time()
+
+    def machine(self) -> float:
+        """The time of the machine."""
+        return self.right() + self.off
+
+    async def send(self, request: Request, leave: Any = None) -> Response:
+        """WeChat's answer."""
+        if self.away:
+            await asyncio.sleep(1)
+            raise AttemptError("nobody answers")
+        if self.kill_after and request.path.startswith("/datacube/"):
+            self.kill_after -= 1
+            if not self.kill_after:
+                self.kill()
+        return await self._network.send(request)
+
+    async def deliver(self, message: Message, url: Secret) -> None:
+        """The webhook."""
+        await asyncio.sleep(0.5)
+        if self.deaf:
+            raise DeliveryError("it does not answer")
+        assert url.value == ("json://a-token@hook" if message.title else "http://ping/a-token")
+        self.sent.append((self.right(), message))
+
+    def say(self, text: str) -> None:
+        """The log."""
+        self.lines.append(text)
+        if "begins" in text:
+            self.begun.append(self.right())
+
+    def start(self) -> None:
+        """Start the service, as a new process."""
+        self.service = Service(
+            lambda: Setup.load(self.folder / "harvester.toml"),
+            say=self.say,
+            clock=self.machine,
+            deliver=self.deliver,
+        )
+        self._task = asyncio.ensure_future(self.service.run())
+
+    def kill(self) -> None:
+        """End the service at once."""
+        assert self._task is not None
+        self._task.cancel()
+
+    async def stop(self) -> None:
+        """End the service in order."""
+        assert self.service is not None
+        assert self._task is not None
+        self.service.stop()
+        await self._task
+
+    async def until(self, day: int, hour: float) -> None:
+        """Wait for an hour of a day of the test, from 0."""
+        moment = at(str(BEGIN + timedelta(days=day)), hour)
+        assert moment >= self.right()
+        await asyncio.sleep(moment - self.right())
+        if self._task is not None and self._task.done() and not self._task.cancelled():
+            self._task.result()
+
+    # what was observed
+
+    def keys(self, word: str = "") -> list[str]:
+        """The keys of the messages that arrived, of one kind."""
+        return [each.key for _, each in self.sent if each.key.startswith(word)]
+
+    def alerts(self) -> list[str]:
+        """The bodies of the alerts, in order."""
+        return [each.body for _, each in self.sent if each.key.startswith("alert")]
+
+    def digest(self, day: int) -> Message:
+        """The digest of a day."""
+        key = f"digest {BEGIN + timedelta(days=day)}"
+        [found] = [each for _, each in self.sent if each.key == key]
+        return found
+
+    def arrived(self, key: str) -> float:
+        """When a message arrived."""
+        return next(moment for moment, each in self.sent if each.key == key)
+
+    def check_days(self, number: int) -> None:
+        """A digest and a ping of each day, once."""
+        wanted = [str(BEGIN + timedelta(days=day)) for day in range(number)]
+        for word in ("digest", "ping"):
+            assert Counter(self.keys(word)) == Counter(f"{word} {day}" for day in wanted)
+
+    def check_records(self, last: date, *appids: str) -> None:
+        """Each record of each day is stored once."""
+        for endpoint in ("getusersummary", "getarticleread"):
+            found = as_multiset(
+                (each["_appid"], endpoint, bare(each))
+                for each in stored(self.folder / "data", endpoint)
+            )
+            truth = as_multiset(
+                (appid, endpoint, record)
+                for appid in appids
+                for day in days(FIRST, last)
+                for record in self.simulator.truth_of(endpoint, appid, day, day)
+            )
+            assert found == truth, endpoint
+
+    def served(self) -> Counter[int]:
+        """How many windows were answered with their data how often."""
+        return Counter(self.simulator.served_of.values())
+
+
+@pytest.fixture(autouse=True)
+def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
+        ("SECRET", "practice"),
+        ("ALERTS", "json://a-token@hook"),
+        ("PING", "http://ping/a-token"),
+    ):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(serve, "check_url", lambda reference, url: None)  # Apprise takes seconds
+    monkeypatch.setattr(serve, "TICK", 600.0)
+    monkeypatch.setattr(serve, "LOOKED_AFTER", 3 * HOUR)
+    monkeypatch.setattr(sender, "LOOKED_AFTER", 3 * HOUR)
+
+
+def live(folder: Path, monkeypatch: pytest.MonkeyPatch, story: Any, **how: Any) -> World:
+    """Let a story happen in virtual time."""
+
+    async def main(loop: VirtualTimeLoop) -> World:
+        world = World(folder, loop, **how)
+        monkeypatch.setattr(api, "time", SimpleNamespace(time=world.machine))
+        monkeypatch.setattr(api, "Engine", partial(Engine, wall=world.machine))
+        monkeypatch.setattr(api, "_transport", lambda options: nullcontext(world))
+        monkeypatch.setattr(api, "_within", lambda transport, options: options)
+        await story(world)
+        return world
+
+    return run_virtual(main)
+
+
+def test_a_day_is_harvested_at_its_hour_and_nothing_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        world.start()
+        await world.until(0, 8.05)
+        assert not world.simulator.counts["data"]
+        await world.until(2, 12)
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    assert [round(moment - at(str(BEGIN), 8 + 5 / 60), -1) for moment in world.begun] == [
+        0.0,
+        DAY,
+        2 * DAY,
+    ]
+    world.check_days(3)
+    world.check_records(BEGIN + timedelta(days=1), A, B, C)
+    assert set(world.served()) == {1}
+    assert world.alerts() == []
+    digest = world.digest(2)
+    assert digest.title == "harvester: 2026-03-03: Yesterday is complete for all 3 accounts"
+    assert "Here: 3 of 3 accounts" in digest.body
+
+
+def test_figures_that_are_late_are_fetched_the_same_day_as_soon_as_they_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        world.start()
+        await world.until(0, 12)
+        assert world.digest(0).body.count("late") == 0
+        world.simulator.delay_until_hour = 10.5
+        await world.until(1, 8.5)
+        assert "WeChat does not have the figures yet" in world.digest(1).body
+        assert "Asks again by itself: 08:35 today" in world.digest(1).body
+        await world.until(1, 12)
+        assert len(world.begun) > 2
+        assert world.service is not None
+        assert world.service.seen is not None
+        assert world.service.seen.fresh == 3
+        world.simulator.delay_until_hour = None
+        await world.until(2, 12)
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    world.check_days(3)
+    world.check_records(BEGIN + timedelta(days=1), A, B, C)
+    assert set(world.served()) == {1}
+    assert world.alerts() == []
+
+
+def test_a_quota_goes_to_the_newest_figures_first_and_to_the_past_day_by_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        world.start()
+        for day in range(4):
+            await world.until(day, 8.2)
+            assert world.service is not None
+            assert world.service.seen is not None
+            assert world.service.seen.fresh == 3, day
+            used = world.simulator.counts["data"]
+            await world.until(day + 1, 8)
+            assert world.simulator.counts["data"] <= used + 3  # none of the next day's quota
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story, daily_quota={"getarticleread": 4})
+    world.check_days(4)
+    world.check_records(BEGIN + timedelta(days=2), A, B, C)
+    assert "Waiting for quota" in world.digest(0).body
+    assert world.alerts() == []
+
+
+def test_what_a_person_must_do_is_said_once_and_so_is_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        world.start()
+        await world.until(0, 12)
+        world.simulator.refuse_token[C] = 40125
+        world.simulator.revoke(C)
+        await world.until(2, 12)
+        world.simulator.refuse = {(A, "getusersummary"): 48001}
+        await world.until(3, 12)
+        world.simulator.refuse_token[B] = 40125
+        world.simulator.revoke(B)
+        await world.until(4, 12)
+        del world.simulator.refuse_token[C]
+        await world.until(5, 12)
+        world.simulator.refuse_token.clear()
+        world.simulator.refuse.clear()
+        await world.until(6, 12)
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    world.check_records(BEGIN + timedelta(days=5), A, B, C)
+    secret = "AppSecret is wrong or frozen"
+    permission = "No permission for the interface: Followers gained, lost"
+    assert [alert.split(".  ")[0] for alert in world.alerts()] == [
+        f"● {secret}: name of c ({C})",
+        f"● {permission}: name of a ({A})",
+        f"● {secret}: name of b ({B})",
+        f"○ Over: {secret}, name of c ({C})",
+        f"○ Over: {permission}, name of a ({A})\n○ Over: {secret}, name of b ({B})",
+    ]
+
+
+async def _killed_in_the_middle(world: World, day: int) -> None:
+    await world.until(day, 8)
+    world.kill_after = 3
+    await world.until(day, 8.5)
+    world.start()
+
+
+async def _down_at_its_hour(world: World, day: int) -> None:
+    await world.until(day, 7.5)
+    await world.stop()
+    await world.until(day, 11)
+    world.start()
+
+
+async def _nobody_answers(world: World, day: int) -> None:
+    await world.until(day, 8)
+    world.away = True
+    await world.until(day, 9.5)
+    world.away = False
+
+
+async def _the_webhook_is_away(world: World, day: int) -> None:
+    await world.until(day, 8)
+    world.deaf = True
+    await world.until(day, 9.2)
+    assert f"digest {BEGIN + timedelta(days=day)}" not in world.keys("digest")
+    world.deaf = False
+
+
+async def _the_clock_goes_over_midnight_and_back(world: World, day: int) -> None:
+    await world.until(day, 22)
+    world.off = 3 * HOUR
+    await world.until(day, 22.5)
+    world.off = 0.0
+
+
+async def _the_clock_goes_back_over_midnight(world: World, day: int) -> None:
+    await world.until(day + 1, 0.5)
+    world.off = -HOUR
+    await world.until(day + 1, 7)
+    world.off = 0.0
+
+
+async def _the_clock_is_a_day_ahead(world: World, day: int) -> None:
+    await world.until(day, 12)
+    world.off = DAY
+    await world.until(day, 13)
+    world.off = 0.0
+
+
+async def _restarted(world: World, day: int) -> None:
+    await world.until(day, 14)
+    await world.stop()
+    world.start()
+
+
+async def _figures_are_late(world: World, day: int) -> None:
+    await world.until(day, 8)
+    world.simulator.delay_until_hour = 10.5
+    await world.until(day, 12)
+    world.simulator.delay_until_hour = None
+
+
+async def _a_reload_is_broken_and_mended(world: World, day: int) -> None:
+    assert world.service is not None
+    await world.until(day, 12)
+    text = (world.folder / "accounts.toml").read_text()
+    (world.folder / "accounts.toml").write_text(text.replace("[[account]]", "[[acount]]"))
+    world.service.reload()
+    assert "the former configuration stays in use" in world.lines[-1]
+    assert world.service.setup.number == 3
+    await world.until(day + 1, 12)
+    (world.folder / "accounts.toml").write_text(text)
+    world.service.reload()
+    assert world.lines[-1] == "reloaded: 3 accounts"
+
+
+STORIES = [
+    _killed_in_the_middle,
+    _down_at_its_hour,
+    _nobody_answers,
+    _the_webhook_is_away,
+    _the_clock_goes_over_midnight_and_back,
+    _the_clock_goes_back_over_midnight,
+    _restarted,
+    _figures_are_late,
+    _a_reload_is_broken_and_mended,
+    _the_clock_is_a_day_ahead,
+]
+
+
+@pytest.mark.parametrize("happens", STORIES[:-1], ids=lambda happens: happens.__name__[1:])
+def test_each_day_is_harvested_once_and_told_once_when(
+    happens: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        world.start()
+        await world.until(0, 12)
+        await happens(world, 1)
+        await world.until(3, 12)
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    world.check_days(4)
+    world.check_records(BEGIN + timedelta(days=2), A, B, C)
+    stopped = ["● The run stopped", "○ Over: the run stopped"]
+    begun = [alert.partition(" (")[0] for alert in world.alerts()]
+    assert begun == (stopped if happens is _nobody_answers else [])
+    if happens is not _killed_in_the_middle:  # what was not committed is asked for again
+        assert set(world.served()) == {1}
+
+
+def test_what_a_clock_that_was_a_day_ahead_did_does_not_take_the_place_of_the_day_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        world.start()
+        await world.until(0, 12)
+        await _the_clock_is_a_day_ahead(world, 1)
+        await world.until(3, 12)
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    world.check_days(4)
+    world.check_records(BEGIN + timedelta(days=2), A, B, C)
+    assert set(world.served()) == {1}
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(400)
+def test_a_month_of_mornings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "AppSecret is wrong or frozen"
+
+    async def story(world: World) -> None:
+        world.start()
+        for number, happens in enumerate(STORIES):
+            await happens(world, 2 * number + 1)  # a quiet day after each
+        world.simulator.refuse_token[C] = 40125
+        world.simulator.revoke(C)
+        await world.until(23, 12)
+        await _restarted(world, 23)
+        world.simulator.refuse_token.clear()
+        await world.until(25, 12)
+        world.list_accounts(A, B, C, D)
+        assert world.service is not None
+        world.service.reload()
+        await world.until(30, 12)
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story, daily_quota={"getarticleread": 7})
+    world.check_days(31)
+    world.check_records(BEGIN + timedelta(days=29), A, B, C, D)
+    assert sum(number > 1 for number in world.served()) <= 1
+    told = [line.partition(" (")[0] for alert in world.alerts() for line in alert.split("\n")]
+    assert told.count("● The run stopped") == told.count("○ Over: the run stopped") == 1
+    assert told.count(f"● {secret}: name of c") == 1
+    assert told.count(f"○ Over: {secret}, name of c") == 1
