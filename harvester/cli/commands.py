@@ -40,6 +40,7 @@ from harvester.config.accounts import (
     choose,
     list_accounts,
 )
+from harvester.config.files import DEFAULT_FILE, read_config
 from harvester.config.interfaces import choose_interfaces
 from harvester.config.settings import Keywords
 from harvester.errors import (
@@ -552,6 +553,44 @@ def endpoints(name: str | None, *, as_json: bool) -> int:
     from harvester.cli.endpoints import show
 
     return show(name, asked.own_interfaces(), as_json=as_json)
+
+
+@cli.command(context_settings=CONTEXT, short_help="Harvest each day, and show it: a service.")
+@click.option(
+    "--config",
+    "path",
+    metavar="FILE",
+    envvar="HARVESTER_CONFIG",
+    type=FILE,
+    default=Path(DEFAULT_FILE),
+    show_default=True,
+    help="TOML: what to harvest, as run takes it, and the table [serve].",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(("text", "json")),
+    help="Messages as text, or as json: an object a line.  [default: of the file, or text]",
+)
+def serve(path: Path, log_format: str | None) -> int:
+    """Harvest each day at the stated time in China, until it is stopped.
+
+    \b
+    [serve]
+    at = "08:05"                  China; from 08:00 on
+    listen = "127.0.0.1:8605"     /, /status.json, /metrics, /healthz, /readyz
+    alerts = ["env:ALERT_URL"]    Apprise URLs: digests and alerts
+    ping = "env:PING_URL"         GET after each good day
+    token = "env:TOKEN"           of the pages; needed beyond this machine
+    stale_after = "26h"
+    lang = "zh"                   or en
+
+    SIGTERM ends it in order, SIGHUP reloads the file and the accounts.
+    """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
+    from harvester.cli.report import language
+    from harvester.cli.serve import serve as start
+
+    screen.log_as(log_format or read_config(path).get("log_format", "text"))
+    return start(path, language())
 
 
 @cli.command(context_settings=CONTEXT, short_help="Serve a local WeChat to practise on.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +19,7 @@ import anyio
 
 from harvester.base.retry import Backoff
 from harvester.base.secrets import Secret
-from harvester.errors import HarvestError, UsageError, needs
+from harvester.errors import HarvestError, NoLedgerError, UsageError, needs
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.ledger.outbox import Message
 
@@ -76,6 +77,8 @@ class Sender:
             self._posted.clear()
             try:
                 due = await self.send_one()
+            except NoLedgerError:  # then there is no message either
+                due = math.inf
             except HarvestError as exc:  # the ledger: it holds the messages until it is back
                 self._note(f"no messages are sent: {exc}")
                 due = self._clock() + LOOKED_AFTER

@@ -23,7 +23,7 @@ from harvester.config.files import SERVICE, read_config
 from harvester.config.interfaces import read_interfaces
 from harvester.config.service import ServiceOptions, read_service
 from harvester.errors import ExportError, HarvestError, RunError, UsageError
-from harvester.events import Event, Report
+from harvester.events import Event, Report, causes
 from harvester.job import Job
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.ledger.base import Ledger
@@ -42,6 +42,8 @@ LEDGER_AGAIN = 30.0
 """Seconds until a ledger that could not be opened is tried again."""
 FAILURES = 3
 """Runs in a row that were stopped before a person is told: an outage mostly passes."""
+NAMED = 5
+"""Reasons of failures that the log names after a run."""
 TURNS = 20
 """Attempts at storing a state that other processes change, too."""
 
@@ -197,6 +199,7 @@ class Service:
         self.setup = setup
         self._say(f"reloaded: {many(setup.number, 'account')}")
         self._failures, self._retry_at, self._reloaded = 0, 0.0, self._clock()
+        self._made = False  # it may be another ledger
         self._interrupt()
 
     def _interrupt(self) -> None:
@@ -242,10 +245,9 @@ class Service:
     async def _make_ledger(self) -> None:
         """Make the ledger before its first use: a run may not have made it yet."""
         ledger = self.setup.job.open_ledger()
-        if not self._made and (ledger.path is None or not ledger.path.exists()):
+        if not (self._made if ledger.path is None else ledger.path.exists()):
             async with ledger:
-                pass
-        self._made = True
+                self._made = True
 
     def next_run(self) -> float:
         """The Unix time of the next run; now, or before it, if that is due."""
@@ -276,7 +278,8 @@ class Service:
         finally:
             self._run = None
             timer.cancel()
-        self._say(_summary(due, report, problem))
+        for line in _summary(due, report, problem):
+            self._say(line)
         if self._stopping.is_set() and (report is None or report.state == "interrupted"):
             return
         await self._settle(due, report, problem)
@@ -400,13 +403,19 @@ def _until(report: Report, ended: float) -> float:
     return max(report.until, ended + schedule.PAUSE) if report.until is not None else 0.0
 
 
-def _summary(due: date, report: Report | None, problem: str) -> str:
+def _summary(due: date, report: Report | None, problem: str) -> list[str]:
+    """What a run did, and why windows failed."""
     if report is None:
-        return f"harvest of {due} stopped: {problem}"
+        return [f"harvest of {due} stopped: {problem}"]
     windows = report.windows
     parts = [f"harvest of {due} {report.state}: {many(windows.done, 'window')}"]
     for count, word in ((windows.waiting, "waiting"), (windows.failed, "failed")):
         if count:
             parts.append(f"{count:,} {word}")
     parts += [many(report.records, "record"), many(report.requests, "request")]
-    return ", ".join(parts) + (f"; {problem}" if problem else "")
+    lines = [", ".join(parts)]
+    found = causes(report.failures)
+    lines += [f"{cause} failed: {cause.error}" for cause in found[:NAMED]]
+    if len(found) > NAMED:
+        lines.append(f"and {len(found) - NAMED:,} more; harvester status lists them")
+    return [*lines, *([problem] if problem else [])]

@@ -1,0 +1,71 @@
+"""The command ``serve``: the daily service, its pages, and its signals.
+
+Rule: SIGTERM and SIGINT end it in order, a second one at once; SIGHUP reloads.  None loses data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from harvester.cli import COMPLETE
+from harvester.cli.loop import run
+from harvester.cli.terminal import log, name_accounts
+from harvester.errors import UsageError, needs
+from harvester.report.page import template
+from harvester.service.serve import Service, Setup
+
+
+def serve(path: Path, lang: str) -> int:
+    """Serve what a file describes until a signal comes; raises `UsageError`."""
+    template()  # before anything is sent, if a library is missing
+    try:
+        import harvester.service.metrics as _metrics
+    except ImportError:
+        raise UsageError(needs("harvester serve needs its libraries", "serve")) from None
+    del _metrics
+    return run(_serve(partial(_loaded, path, lang)))
+
+
+def _loaded(path: Path, lang: str) -> Setup:
+    setup = Setup.load(path, lang)
+    name_accounts(setup.names)
+    return setup
+
+
+async def _serve(load: Callable[[], Setup]) -> int:
+    from harvester.service.http import Pages
+    from harvester.service.metrics import Metrics
+
+    metrics = Metrics()
+    service = Service(load, say=log, observe=metrics.observe)
+    task = asyncio.current_task()
+    assert task is not None
+    stopping = False
+
+    def stop() -> None:
+        nonlocal stopping
+        if stopping:
+            task.cancel()
+            return
+        stopping = True
+        log("ending once what is under way is stored; once more to end at once")
+        service.stop()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, service.reload)
+    address = service.setup.options.listen
+    try:
+        async with Pages(service, metrics).served(address) as port:
+            log(f"serving http://{address._replace(port=port)}/")
+            await service.run()
+    except asyncio.CancelledError:
+        if not stopping:
+            raise
+    log("ended")
+    return COMPLETE

@@ -1,0 +1,284 @@
+"""The pages of the daily service: ``/healthz``, ``/readyz``, ``/status.json``, ``/``, ``/metrics``.
+
+Rule: reads the ledger and the sinks, changes nothing, and never delays the harvest: what takes long
+is made in a thread, by one request for all that wait, and kept for some seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hmac
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeVar
+
+from aiohttp import web
+
+import harvester
+from harvester.api import open_sinks
+from harvester.base.codec import encode
+from harvester.base.dates import rfc3339
+from harvester.base.secrets import Secret
+from harvester.config.service import Address
+from harvester.errors import HarvestError, UsageError, without_passwords
+from harvester.report import Overview, page
+from harvester.report.charts import Figures, days_for, figures
+from harvester.service.metrics import Metrics
+from harvester.service.serve import Service, Setup
+from harvester.sinks.base import name_in
+
+KEPT = 5.0
+"""Seconds for which what was made is given out again."""
+OLDEST = 60.0
+"""Seconds for which it is given out while it is made anew."""
+ANSWER = 10.0
+"""Seconds within which ledger and sinks must answer to be ready."""
+
+OPEN = ("/healthz", "/readyz")
+"""The paths that need no token: probes have none."""
+
+_LOCAL = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?")
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+T = TypeVar("T")
+
+
+class Kept(Generic[T]):
+    """A value that is made anew when it is asked for and older than `KEPT`, by one task for all.
+
+    Up to `OLDEST` the former one is given out meanwhile.
+    """
+
+    def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
+        self._make = make
+        self._value: T | None = None
+        self._made = float("-inf")
+        self._task: asyncio.Task[T] | None = None
+
+    async def get(self) -> T:
+        """The value; raises what making it raises."""
+        age = time.monotonic() - self._made
+        if self._value is not None and age < KEPT:
+            return self._value
+        if self._task is None or self._task.done():
+            self._task = asyncio.ensure_future(self._renew())
+            self._task.add_done_callback(_retrieved)
+        if self._value is not None and age < OLDEST:
+            return self._value
+        return await asyncio.shield(self._task)
+
+    async def _renew(self) -> T:
+        begun = time.monotonic()
+        self._value = await self._make()
+        self._made = begun
+        return self._value
+
+
+def _retrieved(task: asyncio.Task[Any]) -> None:
+    """Look at the error: whoever waits gets it, and nobody may."""
+    if not task.cancelled():
+        task.exception()
+
+
+class Pages:
+    """The pages of a service."""
+
+    def __init__(
+        self, service: Service, metrics: Metrics, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._service, self._metrics, self._clock = service, metrics, clock
+        self._overview = Kept(self._look)
+        self._ready = Kept(self._check)
+        self._page = Kept(self._make_page)
+        self._status = Kept(self._make_status)
+        self._figures: tuple[object, Figures | None, str] = (None, None, "")
+
+    @asynccontextmanager
+    async def served(self, address: Address) -> AsyncIterator[int]:
+        """Serve them meanwhile; gives the port.  Raises `UsageError` if it cannot be taken."""
+        application = web.Application(middlewares=[self._guard], client_max_size=1)
+        application.router.add_get("/healthz", self._healthz)
+        application.router.add_get("/readyz", self._readyz)
+        application.router.add_get("/status.json", self._status_json)
+        application.router.add_get("/metrics", self._metrics_text)
+        application.router.add_get("/", self._root)
+        runner = web.AppRunner(application, access_log=None, handle_signals=False)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, address.host, address.port, shutdown_timeout=1.0)
+            try:
+                await site.start()
+            except OSError as exc:
+                raise UsageError(
+                    f"listen = {str(address)!r} cannot be used ({exc.strerror or exc})"
+                ) from None
+            yield int(runner.addresses[0][1])
+        finally:
+            await runner.cleanup()
+
+    # who may ask
+
+    @web.middleware
+    async def _guard(
+        self,
+        request: web.Request,
+        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    ) -> web.StreamResponse:
+        token = self._service.setup.token
+        if request.path not in OPEN:
+            if token is not None and not _allows(token, request.headers.get("Authorization", "")):
+                return _text(
+                    "a token is needed: Bearer, or a Basic password",
+                    401,
+                    {"WWW-Authenticate": 'Basic realm="harvester"'},
+                )
+            if token is None and not _LOCAL.fullmatch(request.host):  # a name that leads to us
+                return _text("without a token only this machine is answered", 403)
+        try:
+            response = await handler(request)
+        except web.HTTPException as exc:
+            return _text(exc.reason, exc.status)
+        except HarvestError as exc:  # the ledger cannot be read
+            return _text(without_passwords(str(exc)), 503)
+        response.headers.update(_HEADERS)
+        return response
+
+    # the pages
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return _text("ok")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        problems = await self._ready.get()
+        return _text("\n".join(problems) or "ready", 503 if problems else 200)
+
+    async def _status_json(self, _: web.Request) -> web.Response:
+        return web.Response(body=await self._status.get(), content_type="application/json")
+
+    async def _metrics_text(self, _: web.Request) -> web.Response:
+        self._metrics.update(await self._overview.get())
+        return web.Response(
+            body=self._metrics.render(),
+            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
+        )
+
+    async def _root(self, _: web.Request) -> web.Response:
+        return web.Response(body=await self._page.get(), content_type="text/html", charset="utf-8")
+
+    # what they show
+
+    async def _look(self) -> Overview:
+        setup, now = self._service.setup, self._clock()
+        return await asyncio.to_thread(lambda: asyncio.run(setup.look(now)))
+
+    async def _make_status(self) -> bytes:
+        seen = await self._overview.get()
+        service, progress = self._service, self._service.progress
+        document = {
+            "service": {
+                "version": harvester.__version__,
+                "running": service.running,
+                "accounts": service.setup.number,
+                "day": None if progress.day is None else progress.day.isoformat(),
+                "ended": _moment(progress.ended),
+                "until": _moment(progress.until),
+                "next_run": None if service.running else _moment(service.next_run()),
+                "alerted": {cause: list(whom) for cause, whom in progress.causes.items()},
+                "trouble": without_passwords(service.trouble) or None,
+            },
+            **seen.to_dict(),
+        }
+        return encode(document)
+
+    async def _make_page(self) -> bytes:
+        setup = self._service.setup
+        seen = await self._overview.get()
+        day = self._service.progress.day
+        return await asyncio.to_thread(self._rendered, setup, seen, day)
+
+    def _rendered(self, setup: Setup, seen: Overview, day: object) -> bytes:
+        """The page; in a thread.  day: whose harvest was made last: then figures are read again."""
+        if seen.accounts and (day is None or self._figures[0] != day):
+            try:
+                self._figures = day, _figures_of(setup, seen), ""
+            except (HarvestError, OSError) as exc:  # a run may have replaced a file meanwhile
+                self._figures = None, None, without_passwords(str(exc))
+        _, drawn, why = self._figures
+        text = page(seen, setup.lang, figures=drawn, no_figures=why, version=harvester.__version__)
+        return text.encode()
+
+    async def _check(self) -> list[str]:
+        """Why the service is not ready: what does not answer; empty if it is."""
+        setup = self._service.setup
+        try:
+            async with asyncio.timeout(ANSWER):
+                return await asyncio.to_thread(lambda: asyncio.run(_unreached(setup)))
+        except TimeoutError:
+            return [f"the ledger or a sink has not answered for {ANSWER:g} s"]
+
+
+def _text(text: str, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(text=text + "\n", status=status, headers={**_HEADERS, **(headers or {})})
+
+
+def _moment(unix: float) -> str | None:
+    return rfc3339(unix) if unix else None
+
+
+def _allows(token: Secret, header: str) -> bool:
+    """Whether a header has the token; takes the same time for each that is as long."""
+    kind, _, given = header.partition(" ")
+    if kind.lower() == "basic":
+        try:
+            given = base64.b64decode(given, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return False
+    elif kind.lower() != "bearer":
+        return False
+    return hmac.compare_digest(given.encode(), token.value.encode())
+
+
+async def _unreached(setup: Setup) -> list[str]:
+    """What of ledger and sinks cannot be reached."""
+    found: list[str] = []
+    try:
+        async with setup.job.open_ledger(readonly=True) as ledger:
+            known = await ledger.sinks()
+            for sink in open_sinks(setup.job.sink or f"jsonl:{setup.job.out}"):
+                name = name_in(sink, ledger.path)
+                if sink.endpoints is None or name not in known:  # it is made by the first run
+                    continue
+                checkpoint = await ledger.checkpoint(name)
+                try:
+                    sink.endpoints(checkpoint)
+                except (HarvestError, OSError) as exc:
+                    found.append(without_passwords(str(exc)))
+    except HarvestError as exc:
+        found.append(without_passwords(str(exc)))
+    return found
+
+
+def _figures_of(setup: Setup, seen: Overview) -> Figures | None:
+    """The figures of the first sink that can be read; raises what reading it raises."""
+    first = min(row.first for account in seen.accounts for row in account.rows)
+    days = days_for(len(seen.accounts), first, seen.day)
+    endpoints = [view.name for view in seen.interfaces]
+    for sink in open_sinks(setup.job.sink or f"jsonl:{setup.job.out}"):
+        if sink.scan is not None:
+            checkpoint = asyncio.run(_checkpoint(setup, sink))
+            return figures(sink, checkpoint, seen.day, endpoints, days)
+    return None
+
+
+async def _checkpoint(setup: Setup, sink: Any) -> dict[str, str]:
+    async with setup.job.open_ledger(readonly=True) as ledger:
+        return await ledger.checkpoint(name_in(sink, ledger.path))
