@@ -115,7 +115,7 @@ def _address(value: Any) -> Address:
 
 def _duration(value: Any) -> float:
     try:
-        if isinstance(value, str):
+        if isinstance(value, str) and not value.strip().isdecimal():
             return float(str(DURATION.check(value)))
     except ValueError:
         pass

@@ -111,10 +111,12 @@ class Pages:
         application.router.add_get("/status.json", self._status_json)
         application.router.add_get("/metrics", self._metrics_text)
         application.router.add_get("/", self._root)
-        runner = web.AppRunner(application, access_log=None, handle_signals=False)
+        runner = web.AppRunner(
+            application, access_log=None, handle_signals=False, shutdown_timeout=1.0
+        )
         await runner.setup()
         try:
-            site = web.TCPSite(runner, address.host, address.port, shutdown_timeout=1.0)
+            site = web.TCPSite(runner, address.host, address.port)
             try:
                 await site.start()
             except OSError as exc:

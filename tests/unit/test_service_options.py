@@ -1,0 +1,82 @@
+"""The [serve] table: what it takes, and what is said of what it does not take."""
+
+from __future__ import annotations
+
+from datetime import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harvester.config.files import read_config
+from harvester.config.service import Address, ServiceOptions, read_service
+from harvester.errors import UsageError
+
+
+def test_nothing_need_be_given() -> None:
+    assert read_service({}, "f") == ServiceOptions()
+
+
+def test_all_of_it() -> None:
+    table = {
+        "at": "9:30", "listen": "[::1]:80", "stale_after": "30h", "alerts": ["env:A", "file:b"],
+        "ping": "env:P", "token": "file:/t", "lang": "zh",
+    }  # fmt: skip
+    assert read_service(table, "f") == ServiceOptions(
+        time(9, 30), Address("::1", 80), 108_000.0, ("env:A", "file:b"), "env:P", "file:/t", "zh"
+    )
+    assert read_service({"stale-after": "2d", "alerts": "env:A"}, "f").alerts == ("env:A",)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"alert": []}, "[serve] has no key 'alert' (did you mean alerts?)"),
+        ({"at": "8.05"}, 'expected a time in China, as "08:05"'),
+        ({"at": "25:00"}, "expected a time in China"),
+        ({"at": 8}, "expected a time in China"),
+        ({"at": "07:59"}, "WeChat has the figures of a day from 08:00"),
+        ({"listen": "8605"}, "expected HOST:PORT"),
+        ({"listen": "::1:8605"}, "in brackets"),
+        ({"listen": "127.0.0.1:99999"}, "expected HOST:PORT"),
+        ({"listen": "http://127.0.0.1:1"}, "IPv6 address"),
+        ({"stale_after": 26}, 'expected a duration with its unit, as "26h"'),
+        ({"stale_after": "26"}, 'expected a duration with its unit, as "26h"'),
+        ({"stale_after": "soon"}, "expected a duration"),
+        ({"alerts": ["env:A", "env:A"]}, "a reference is given twice"),
+        ({"lang": "fr"}, "expected zh or en"),
+        ({"listen": "0.0.0.0:8605"}, "can be reached from other machines, so a token is needed"),
+        ({"listen": "harvester.local:1"}, "so a token is needed"),
+    ],
+)
+def test_what_is_refused(table: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_service(table, "h.toml")
+    assert said in str(caught.value)
+    assert str(caught.value).startswith("h.toml: ")
+
+
+@pytest.mark.parametrize("name", ["alerts", "ping", "token"])
+def test_a_secret_in_the_place_of_a_reference_is_refused_and_not_shown(name: str) -> None:
+    with pytest.raises(
+        UsageError, match="a secret is a reference: env:NAME or file:PATH"
+    ) as caught:
+        read_service({name: "wecombot://s3cr3t"}, "h.toml")
+    assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize("listen", ["localhost:1", "127.0.0.1:1", "127.8.0.1:1", "[::1]:1"])
+def test_this_machine_needs_no_token(listen: str) -> None:
+    assert read_service({"listen": listen}, "f").listen.is_loopback
+
+
+def test_other_machines_with_a_token() -> None:
+    assert not read_service({"listen": "0.0.0.0:1", "token": "env:T"}, "f").listen.is_loopback
+
+
+def test_other_commands_read_a_file_with_the_table(tmp_path: Path) -> None:
+    (tmp_path / "h.toml").write_text('rate = "1/s"\n[serve]\nat = "08:05"\n')
+    assert read_config(tmp_path / "h.toml")["serve"] == {"at": "08:05"}
+    (tmp_path / "h.toml").write_text("serve = 1")
+    with pytest.raises(UsageError, match=r"write \[serve\]"):
+        read_config(tmp_path / "h.toml")

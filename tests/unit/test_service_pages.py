@@ -1,0 +1,221 @@
+"""The pages of the service, over real sockets: who may ask, and what is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+import harvester
+from harvester.config.service import Address
+from harvester.errors import UsageError
+from harvester.service import http, serve
+from harvester.service.http import Pages
+from harvester.service.metrics import Metrics
+from harvester.service.serve import Service, Setup
+from harvester.testing import FakeTransport, Simulator
+from tests.support import A, B
+
+TOKEN = "t0ken-of-the-pages"
+HOOK = "json://hook/t0ken-of-the-robot"
+CONFIG = """
+endpoint = ["users"]
+start = "yesterday-9d"
+end = "yesterday"
+accounts = "accounts.toml"
+[serve]
+alerts = ["env:HOOK"]
+lang = "en"
+"""
+ACCOUNTS = "".join(
+    f'[[account]]\nappid = "{appid}"\nname = "Café {appid[-1]}"\nsecret = "env:SECRET"\n'
+    for appid in (A, B)
+)
+
+
+@pytest.fixture(scope="module")
+def harvested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a configuration and what it harvests."""
+    folder = tmp_path_factory.mktemp("harvested")
+    (folder / "harvester.toml").write_text(CONFIG)
+    (folder / "accounts.toml").write_text(ACCOUNTS)
+    harvester.run_sync(
+        [harvester.Account(appid, secret="practice") for appid in (A, B)],
+        "users",
+        "yesterday-9d",
+        "yesterday",
+        sink=f"jsonl:{folder / 'harvest'}",
+        transport=FakeTransport(Simulator()),
+        rate="1000/s",
+    )
+    return folder
+
+
+@pytest.fixture
+def folder(harvested: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SECRET", "practice")
+    monkeypatch.setenv("HOOK", HOOK)
+    monkeypatch.setenv("TOKEN", TOKEN)
+    monkeypatch.setattr(serve, "check_url", lambda reference, url: None)  # Apprise takes seconds
+    return shutil.copytree(harvested, tmp_path / "harvested")
+
+
+Answer = tuple[int, str, Any]
+
+
+def asked(folder: Path, story: Callable[[Any], Any]) -> Any:
+    """Serve the pages meanwhile."""
+
+    async def main() -> Any:
+        service = Service(lambda: Setup.load(folder / "harvester.toml"), say=print)
+        async with (
+            Pages(service, Metrics()).served(Address("127.0.0.1", 0)) as port,
+            aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+        ):
+
+            async def get(path: str, **headers: str) -> Answer:
+                async with session.get(path, headers=headers) as answer:
+                    return answer.status, await answer.text(), answer.headers
+
+            return await story(get)
+
+    return asyncio.run(main())
+
+
+def test_each_page(folder: Path) -> None:
+    async def story(get: Any) -> None:
+        assert (await get("/healthz"))[:2] == (200, "ok\n")
+        assert (await get("/readyz"))[:2] == (200, "ready\n")
+        status, text, headers = await get("/status.json")
+        document = json.loads(text)
+        assert (status, headers["Content-Type"]) == (200, "application/json")
+        assert (document["accounts"], document["service"]["accounts"]) == (2, 2)
+        assert document["service"]["running"] is False
+        status, text, headers = await get("/")
+        assert status == 200
+        assert text.startswith("<!doctype html>")
+        assert "Café a" in text
+        assert headers["Cache-Control"] == "no-store"
+        status, text, headers = await get("/metrics")
+        assert 'harvester_accounts{state="fresh"}' in text
+        assert headers["Content-Type"].startswith("text/plain")
+        assert (await get("/nothing"))[0] == 404
+
+    asked(folder, story)
+
+
+def test_no_page_and_no_repr_holds_a_secret(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def story(get: Any) -> list[str]:
+        return [(await get(path))[1] for path in ("/", "/status.json", "/metrics", "/readyz")]
+
+    texts = asked(folder, story)
+    setup = Setup.load(folder / "harvester.toml")
+    texts += [repr(setup), repr(setup.targets), repr(Service(lambda: setup, say=print))]
+    texts += capsys.readouterr()
+    for text in texts:
+        assert "practice" not in text
+        assert "t0ken" not in text
+
+
+def test_a_request_under_another_name_is_refused_where_there_is_no_token(folder: Path) -> None:
+    async def story(get: Any) -> None:
+        for host, status in (("evil.example", 403), ("localhost", 200), ("127.0.0.1:80", 200)):
+            assert (await get("/status.json", Host=host))[0] == status
+            assert (await get("/healthz", Host=host))[0] == 200
+
+    asked(folder, story)
+
+
+def _basic(password: str) -> str:
+    return "Basic " + base64.b64encode(f"anybody:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (f"Bearer {TOKEN}", 200),
+        (f"bearer {TOKEN}", 200),
+        (_basic(TOKEN), 200),
+        (_basic(f"{TOKEN}x"), 401),
+        (f"Bearer {TOKEN[:-1]}", 401),
+        ("Bearer ", 401),
+        ("Bearer ü", 401),
+        ("Basic %%%", 401),
+        (f"Digest {TOKEN}", 401),
+        ("", 401),
+    ],
+)
+def test_with_a_token(header: str, status: int, folder: Path) -> None:
+    with (folder / "harvester.toml").open("a") as file:
+        file.write('listen = "0.0.0.0:8605"\ntoken = "env:TOKEN"\n')
+
+    async def story(get: Any) -> None:
+        headers = {"Authorization": header, "Host": "harvester.example"}
+        for path in ("/", "/status.json", "/metrics", "/nothing"):
+            found = await get(path, **headers)
+            assert found[0] == (404 if path == "/nothing" and status == 200 else status)
+            assert TOKEN not in found[1]
+        assert (await get("/healthz"))[0] == (await get("/readyz"))[0] == 200
+        assert "Basic" in (await get("/"))[2]["WWW-Authenticate"]
+
+    asked(folder, story)
+
+
+def test_it_is_not_ready_without_its_ledger_or_its_sink(folder: Path) -> None:
+    async def story(get: Any) -> None:
+        status, text, _ = await get("/readyz")
+        assert status == 503
+        assert "ledger" in text
+        assert (await get("/healthz"))[0] == 200
+        status, text, _ = await get("/status.json")
+        assert status == 503
+
+    (folder / "harvest" / "ledger.sqlite").unlink()
+    asked(folder, story)
+
+
+def test_a_port_that_is_taken_is_named(folder: Path) -> None:
+    async def main() -> None:
+        pages = Pages(Service(lambda: Setup.load(folder / "harvester.toml"), say=print), Metrics())
+        async with (
+            pages.served(Address("127.0.0.1", 0)) as port,
+            pages.served(Address("127.0.0.1", port)),
+        ):
+            pass
+
+    with pytest.raises(UsageError, match=r"listen = '127\.0\.0\.1:\d+' cannot be used"):
+        asyncio.run(main())
+
+
+def test_what_takes_long_is_made_once_for_all_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        made = []
+
+        async def make() -> int:
+            made.append(1)
+            await asyncio.sleep(0.05)
+            return len(made)
+
+        kept = http.Kept(make)
+        assert await asyncio.gather(*[kept.get() for _ in range(20)]) == [1] * 20
+        assert await kept.get() == 1
+        monkeypatch.setattr(http, "KEPT", 0.0)
+        begun = time.monotonic()
+        assert await kept.get() == 1  # the former one, while the next is made
+        assert time.monotonic() - begun < 0.05
+        await asyncio.sleep(0.1)
+        assert len(made) == 2
+        monkeypatch.setattr(http, "OLDEST", 0.0)
+        assert await kept.get() == 3
+
+    asyncio.run(main())
