@@ -1,0 +1,288 @@
+"""``harvester serve`` as real processes: killed, frozen, stopped, reloaded, with a webhook away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harvester.base.dates import china
+from harvester.base.secrets import Secret
+from harvester.ledger import open_ledger
+from harvester.service.schedule import Progress
+from harvester.testing import Simulator
+from tests.own_server import free_port
+from tests.postgres_server import PASSWORD, PostgresServer
+from tests.scenarios.command import begun, started, until
+from tests.support import Wechat, as_multiset, at, bare, days, stored
+
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(180)]
+
+DAY = "2026-03-10"
+APPIDS = [f"wx{number:016x}" for number in range(4)]
+ENDPOINT = "getarticleread"
+TOKEN = "t0ken-of-the-robot"
+
+
+class Hook(ThreadingHTTPServer):
+    """A webhook that may be away; got: the titles that it took."""
+
+    def __init__(self) -> None:
+        self.got: list[str] = []
+        self.refused = 0
+        self.away = False
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def titled(self, word: str) -> list[str]:
+        """The titles with this word."""
+        return [each for each in self.got if word in each]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        assert isinstance(self.server, Hook)
+        if self.server.away:
+            self.server.refused += 1
+        else:
+            self.server.got.append(json.loads(body)["title"])
+        self.send_response(503 if self.server.away else 200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    with Hook() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+Process = subprocess.Popen[str]
+Start = Callable[[Process], Process]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Takes processes that end with the test, however that ends."""
+    processes: list[Process] = []
+
+    def start(process: Process) -> Process:
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+class Clock:
+    """A clock from an hour in China on a day, so many times as fast as ours."""
+
+    def __init__(self, hour: float, factor: float) -> None:
+        self.start, self.factor, self.began = at(DAY, hour), factor, time.time()
+
+    def __call__(self) -> float:
+        return self.start + (time.time() - self.began) * self.factor
+
+    @property
+    def hour(self) -> float:
+        return (self() - at(DAY, 0)) / 3600
+
+
+def configured(folder: Path, url: str, hook: Hook, **more: Any) -> int:
+    """Write a configuration; gives the port of the pages."""
+    secret = folder / "hook"
+    secret.write_text(f"json://127.0.0.1:{hook.server_port}/{TOKEN}")
+    secret.chmod(0o600)
+    port = free_port()
+    options = {"start": "2026-02-01", "rate": "1000/s", "concurrency": 4, "sink": ["jsonl:data"]}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in {**options, **more}.items()]
+    (folder / "harvester.toml").write_text(
+        f'endpoint = ["{ENDPOINT}"]\nend = "yesterday"\naccounts = "accounts.csv"\n'
+        f'base-url = "{url}"\n'
+        + "\n".join(lines)
+        + f"""
+[serve]
+at = "08:05"
+listen = "127.0.0.1:{port}"
+alerts = ["file:hook"]
+lang = "en"
+"""
+    )
+    rows = "".join(f"{each},env:HARVESTER_SECRET\n" for each in APPIDS)
+    (folder / "accounts.csv").write_text("appid,secret\n" + rows)
+    return port
+
+
+def got(port: int, path: str) -> Any:
+    """The answer of a page, None if there is none."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
+            return answer.read().decode()
+    except (OSError, urllib.error.URLError):
+        return None
+
+
+def status(port: int) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(got(port, "/status.json") or '{"service": {}}')
+    return found
+
+
+def ended(process: Process, how: signal.Signals = signal.SIGTERM) -> str:
+    """End it; gives its log, in which there is no secret."""
+    process.send_signal(how)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == (-signal.SIGKILL if how is signal.SIGKILL else 0), err
+    assert TOKEN not in err
+    assert "practice" not in err
+    assert "Traceback" not in err, err
+    return err
+
+
+def test_started_before_its_hour_killed_in_the_middle_and_started_again(
+    tmp_path: Path, hook: Hook, start: Start
+) -> None:
+    clock = Clock(8, 60)
+    simulator = Simulator(wall=clock, latency=0.1)
+    with Wechat(simulator) as wechat:
+        port = configured(tmp_path, wechat.url, hook)
+        command = "serve", "--config", tmp_path / "harvester.toml"
+        first = start(started(DAY, clock.hour, *command, factor=60))
+        until(lambda: got(port, "/healthz"))
+        if clock.hour < 8 + 4.5 / 60:
+            assert not simulator.counts["data"]
+        until(lambda: len(simulator.served_of) >= 20)
+        assert clock.hour >= 8 + 5 / 60
+        ended(first, signal.SIGKILL)
+        assert len(simulator.served_of) < 4 * 37
+        second = start(started(DAY, clock.hour, *command, factor=60))
+        until(lambda: hook.titled("Yesterday is complete"))
+        until(lambda: status(port)["service"].get("day") == DAY)
+        assert status(port)["accounts"] == 4
+        until(lambda: clock.hour > 9)
+        err = ended(second)
+        last = max(begin for _, _, begin, _ in simulator.served_of)
+        found = as_multiset(
+            (each["_appid"], "", bare(each)) for each in stored(tmp_path / "data", ENDPOINT)
+        )
+        truth = as_multiset(
+            (appid, "", record)
+            for appid in APPIDS
+            for day in days(date(2026, 2, 1), last)
+            for record in simulator.truth_of(ENDPOINT, appid, day, day)
+        )
+    assert found == truth
+    assert len(hook.got) == 1, hook.got
+    assert err.count("begins") == 1
+
+
+def test_a_webhook_that_is_away_for_an_hour_gets_each_message_once(
+    tmp_path: Path, hook: Hook, start: Start
+) -> None:
+    clock = Clock(8.05, 600)
+    simulator = Simulator(wall=clock, refuse_token={APPIDS[0]: 40125})
+    hook.away = True
+    with Wechat(simulator) as wechat:
+        port = configured(tmp_path, wechat.url, hook)
+        command = "serve", "--config", tmp_path / "harvester.toml"
+        process = start(started(DAY, 8.05, *command, factor=600))
+        until(lambda: status(port)["service"].get("day") == DAY)  # the harvest did not wait
+        harvested = clock()
+        until(lambda: clock() > harvested + 3600)
+        assert hook.refused >= 2
+        hook.away = False
+        until(lambda: len(hook.got) == 2)
+        time.sleep(1)  # ten minutes
+        err = ended(process)
+    assert len(hook.titled("needs you")) == len(hook.titled("incomplete for 1 of 4")) == 1
+    assert "file:hook did not take the message" in err
+
+
+def test_two_on_one_ledger_one_of_them_frozen(
+    tmp_path: Path, hook: Hook, postgres: PostgresServer, start: Start
+) -> None:
+    url = postgres.url(postgres.new_database()).replace(f":{PASSWORD}", "")
+    simulator = Simulator(latency=0.1, refuse_token={APPIDS[0]: 40125})
+    with Wechat(simulator) as wechat:
+        folders = [tmp_path / name for name in ("one", "two")]
+        ports = []
+        for folder in folders:
+            folder.mkdir()
+            more = {"start": "yesterday-40d", "ledger": url, "sink": [url], "lease": "2s"}
+            ports.append(configured(folder, wechat.url, hook, **more))
+        _due(url)
+        processes = [
+            start(begun("serve", "--config", folder / "harvester.toml", PGPASSWORD=PASSWORD))
+            for folder in folders
+        ]
+        until(lambda: simulator.counts["data"] >= 10)
+        processes[0].send_signal(signal.SIGSTOP)
+        until(lambda: len(hook.got) == 2, 90)  # the digest and the alert
+        served = status(ports[1])
+        assert served["accounts"] == 4
+        assert served["service"]["alerted"] == {"secret": [APPIDS[0]]}
+        processes[0].send_signal(signal.SIGCONT)
+        until(lambda: status(ports[0])["service"].get("running") is False, 90)
+        time.sleep(2)
+        for process in processes:
+            ended(process)
+    assert len(hook.got) == 2, hook.got
+    rows = postgres.execute(
+        f"SELECT _appid, _begin_date, _row FROM {ENDPOINT}", url.rpartition("/")[2]
+    )
+    assert len(rows) == len({*rows})
+    assert len({(appid, day) for appid, day, _ in rows}) == 3 * 41
+    contents = str(postgres.execute("SELECT * FROM harvester.message", url.rpartition("/")[2]))
+    assert TOKEN not in contents
+
+
+def _due(url: str) -> None:
+    """Let a day's harvest be due now, whatever the hour: the last one was made days ago."""
+
+    async def main() -> None:
+        spec = Secret(url.replace("harvester@", f"harvester:{PASSWORD}@"))
+        async with open_ledger(spec) as ledger:
+            day = china(time.time()).date() - timedelta(days=3)
+            assert await ledger.post(0, Progress(day).write(), [], time.time())
+
+    asyncio.run(main())
+
+
+def test_a_reload_and_an_orderly_end(tmp_path: Path, hook: Hook, start: Start) -> None:
+    clock = Clock(9, 60)
+    simulator = Simulator(wall=clock, latency=0.1)
+    with Wechat(simulator) as wechat:
+        port = configured(tmp_path, wechat.url, hook)
+        command = "serve", "--config", tmp_path / "harvester.toml"
+        process = start(started(DAY, 9, *command, factor=60))
+        until(lambda: len(simulator.served_of) >= 20)
+        before = (tmp_path / "accounts.csv").read_text()
+        (tmp_path / "accounts.csv").write_text("appid,sekret\n")
+        process.send_signal(signal.SIGHUP)
+        (tmp_path / "accounts.csv").write_text(before + f"{'wx' + 'f' * 16},env:HARVESTER_SECRET\n")
+        time.sleep(0.5)
+        process.send_signal(signal.SIGHUP)
+        until(lambda: status(port).get("accounts") == 5, 90)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "reloaded: 5 accounts" in err
+    assert "Traceback" not in err
