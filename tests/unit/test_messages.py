@@ -388,7 +388,7 @@ def test_a_job_selects_accounts_too(file: Path) -> None:
         'only = "north"\n'
     )
     job = Job.load(file.parent / "harvester.toml")
-    accounts = job._accounts()
+    accounts = job.read_accounts()
     assert isinstance(accounts, list)
     assert [each.appid for each in accounts] == [A]
     with pytest.raises(UsageError, match="only: it selects accounts of a file"):
