@@ -64,14 +64,15 @@ class Shape:
         }
         empty = self.split([], [])
         self.tables = [
-            TableShape(each, commented(rows.schema, self._fields_in(each)))
+            TableShape(each, commented(rows.schema, self.fields_of(each)))
             for each, rows in empty.items()
         ]
 
     def __repr__(self) -> str:
         return f"<Shape of {self.name}, {len(self.tables)} tables>"
 
-    def _fields_in(self, table: str) -> dict[str, Field]:
+    def fields_of(self, table: str) -> dict[str, Field]:
+        """The fields of the interface that are columns of a table, by column."""
         own = {column: field for (name, column), field in self._fields.items() if name == table}
         key = {name: self._fields[self.name, name] for name in self._identifying}
         return {**key, **own}

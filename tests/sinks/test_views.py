@@ -180,6 +180,7 @@ def test_every_interface_is_a_table_with_comments_and_its_views_can_be_read(
 
 
 JOINED = ("articles", "article_days")
+DOCS = Path(__file__).parents[2] / "docs" / "sinks.md"
 
 
 def of(name: str, number: int, *records: dict[str, Any]) -> Batch:
@@ -223,6 +224,8 @@ def test_the_views_that_join_interfaces_have_a_row_a_key(target: Target) -> None
     assert rows(target, "article_totals", "msgid, stat_date, read_user, share_count") == [
         ("7_1", "2024-01-05", 4, 8), ("7_1", "2024-01-06", None, None),
     ]  # fmt: skip
+    documented = DOCS.read_text().partition("```sql\nSELECT title")[2].partition("```")[0]
+    assert plain(target.execute(f"SELECT title{documented}")) == [("it's", "http://o", 4)]
     assert rows(target, "followers_by_source", "user_source, user_source_zh, new_user") == [
         (1, "搜索公众号", 5), (9, None, None),
     ]  # fmt: skip
