@@ -1,4 +1,4 @@
-"""Tokens in a store, of platforms, and from elsewhere; see test_datacube for WeChat's own two."""
+"""Tokens in a store, of platforms, and from elsewhere; see test_official for WeChat's own two."""
 
 from __future__ import annotations
 
