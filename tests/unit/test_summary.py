@@ -1,26 +1,15 @@
-"""What the report page knows of a ledger, and what it says first."""
+"""What the report page shows first, by what a ledger knows."""
 
 from __future__ import annotations
 
-import asyncio
 from datetime import date, timedelta
 from typing import Any
 
-import pytest
-
-from harvester.ledger.coverage import OpenWindow
-from harvester.model import Batch, Window
 from harvester.report import summary as verdict
-from harvester.report.causes import KINDS, kind_of
-from harvester.report.charts import DAYS as DAYS_OF_CURVES
-from harvester.report.charts import TOTALS, Article, days_for, figures
-from harvester.report.overview import RECENT, Overview, runs_of
+from harvester.report.overview import RECENT, Overview
 from harvester.report.page import newest
 from harvester.report.summary import Figure
-from harvester.report.texts import INTERFACE_TITLES, TEXTS, compact, moment, share
-from harvester.sinks.memory import MemorySink
-from harvester.wechat.interfaces import INTERFACES
-from tests.report_data import FAILURES, NOW, YESTERDAY, KnownLedger, agency
+from tests.report_data import FAILURES, NOW, YESTERDAY, KnownLedger
 from tests.support import A, B, at
 
 USERS, FOLLOWERS = "getusersummary", "getusercumulate"
@@ -172,50 +161,6 @@ def test_not_a_single_day_came() -> None:
     assert (seen.calls, seen.blocked, seen.finished) == (0, 96, None)
 
 
-# causes
-
-
-@pytest.mark.parametrize(
-    ("code", "detail", "kind"),
-    [
-        (40125, "no access token: errcode 40125", "secret"),
-        (40164, "no access token: errcode 40164 (invalid ip)", "ip"),
-        (48001, "errcode 48001", "permission"),
-        (47009, "errcode 47009", "retired"),
-        (45040, "errcode 45040", "month"),
-        (61500, "errcode 61500", "refused"),
-        (-1, "errcode -1, after 5 attempts", "retry"),
-        (None, "HTTP 502, after 5 attempts", "retry"),
-        (None, "no access token: accounts.toml, account 2: there is no file s", "token"),
-        (987654, "errcode 987654 (new)", "refused"),
-    ],
-)  # fmt: skip
-def test_the_kind_of_a_failure(code: int | None, detail: str, kind: str) -> None:
-    assert kind_of(OpenWindow(BEGIN, BEGIN, "failed", detail=detail, code=code)) == kind
-
-
-def test_a_cause_is_one_thing_to_do_for_all_its_accounts() -> None:
-    ledger = KnownLedger()
-    for number in range(4):
-        appid = f"wx{number}"
-        for endpoint in (USERS, FOLLOWERS):
-            ledger.asked_for(appid, endpoint, BEGIN, YESTERDAY)
-            code, detail = FAILURES[number % 2]
-            ledger.put(appid, endpoint, BEGIN, YESTERDAY, "failed", code=code,
-                       detail=detail.format(appid), rid=f"r{number}")  # fmt: skip
-    seen = ledger.seen()
-    secret, address = seen.causes
-    assert ([*secret.appids], sum(secret.days.values())) == (["wx0", "wx2"], 4 * DAYS)
-    assert [*secret.messages.values()] == ["r0"]  # one sentence, without the appid
-    assert (address.ip, [*address.appids]) == ("203.0.113.7", ["wx1", "wx3"])
-    assert verdict.cause_title(address, seen) == (
-        "本机 IP 203.0.113.7 不在白名单",
-        "IP 203.0.113.7 is not on the white list",
-    )
-    assert verdict.figures(seen)[3].value[0] == "2"
-    assert verdict.clauses(seen)[0].text[1] == "4 accounts need you: secret 2, IP list 2"
-
-
 # when
 
 
@@ -270,154 +215,3 @@ def test_a_day_without_a_run_is_late_although_the_day_before_had_one() -> None:
     ledger = two("final")
     ledger.calls[A, USERS] = 3
     assert said(ledger.seen(at("2026-11-27", 9)))[1].startswith("Yesterday is incomplete for")
-
-
-# sums
-
-
-def test_months_and_weeks_add_up() -> None:
-    ledger, names = agency(40)
-    seen = ledger.seen(names=names)
-    for view in seen.interfaces:
-        columns = zip(*view.months.values(), strict=True)
-        assert tuple(map(sum, columns)) == view.counts
-    assert tuple(map(sum, zip(*(one.counts for one in seen.accounts), strict=True))) == seen.counts
-    last = [sum(week) for account in seen.accounts for week in account.weeks]
-    assert max(last) == 7 * len(seen.interfaces)
-    assert {account.name for account in seen.accounts} == {*names.values()}
-
-
-def test_letters_as_runs() -> None:
-    assert runs_of(b"fff..o") == "f3.2o1"
-
-
-# figures
-
-
-def sink_with(*windows: tuple[str, str, list[dict[str, object]]]) -> MemorySink:
-    """A sink that holds a window of yesterday for each account, interface and its records."""
-    sink = MemorySink()
-    batches = [
-        Batch(Window(appid, name, YESTERDAY, YESTERDAY), records, "2026-11-26T01:00:00Z")
-        for appid, name, records in windows
-    ]
-
-    async def fill() -> None:
-        await sink.open({})
-        await sink.write(batches, {})
-
-    asyncio.run(fill())
-    return sink
-
-
-def test_figures_are_those_that_are_stored() -> None:
-    day = str(YESTERDAY)
-    sink = sink_with(
-        (A, USERS, [{"ref_date": day, "user_source": 0, "new_user": 3, "cancel_user": 1},
-                    {"ref_date": day, "user_source": 1, "new_user": 4, "cancel_user": 0}]),
-        (A, FOLLOWERS, [{"ref_date": day, "cumulate_user": 700}]),
-        (B, "getbizsummary", [{"ref_date": day, "detail": {"read_user": 9}}]),
-        (B, FOLLOWERS, [{"ref_date": day, "cumulate_user": "many"}]),
-    )  # fmt: skip
-    found = figures(sink, None, YESTERDAY, [USERS, FOLLOWERS, "getbizsummary"])
-    assert [found.latest(A, name) for name in ("gained", "lost", "followers")] == [7, 1, 700]
-    assert found.of(A, "gained")[:-1] == [None] * (DAYS_OF_CURVES - 1)
-    assert (found.latest(B, "readers"), found.latest(B, "followers")) == (9, None)
-    assert found.weeks("gained")[-2:] == [None, 7]
-    assert figures(sink, None, YESTERDAY, [USERS]).latest(A, "followers") is None
-    assert figures(sink, None, BEGIN, [USERS]).latest(A, "gained") is None
-
-
-def test_people_are_counted_by_source_over_the_last_year() -> None:
-    def read(day: date, *sources: object) -> dict[str, object]:
-        return {"ref_date": str(day), "detail": {"read_user": 9, "read_user_source": [*sources]}}
-
-    def by(scene: object, people: object) -> dict[str, object]:
-        return {"scene_desc": scene, "user_count": people}
-
-    before = YESTERDAY - timedelta(days=DAYS_OF_CURVES)
-    sink = sink_with(
-        (A, "getbizsummary", [
-            read(YESTERDAY, by("全部", 9), by("朋友圈", 5), by("聊天会话", 6)),
-            read(YESTERDAY, by("搜一搜", None), 7),
-            read(YESTERDAY, by("朋友圈", 1)),
-            read(before, by("朋友圈", 100)),
-            {"ref_date": str(YESTERDAY), "detail": {"read_user": 1}},
-        ]),
-        (A, USERS, [{"ref_date": str(YESTERDAY), "user_source": 30, "new_user": 4},
-                    {"ref_date": str(YESTERDAY), "user_source": 17, "new_user": "many"}]),
-    )  # fmt: skip
-    found = figures(sink, None, YESTERDAY, [USERS, "getbizsummary"], DAYS_OF_CURVES + 1)
-    assert found.sources[A] == {"readers": {"朋友圈": 6, "聊天会话": 6}, "gained": {"30": 4}}
-    assert found.of(A, "readers")[0] == 9  # the day before the last year has a place
-
-
-def test_the_most_read_articles_are_those_with_most_readers_on_their_latest_day() -> None:
-    def article(number: int, *totals: tuple[str, object]) -> dict[str, object]:
-        entries = [{"stat_date": day, "read_user": readers} for day, readers in totals]
-        return {
-            "ref_date": "2026-11-01", "msgid": f"{number}_1", "title": f"No. {number}",
-            "content_url": f"http://mp.weixin.qq.com/s?mid={number}", "detail_list": entries,
-        }  # fmt: skip
-
-    many = [article(n, ("2026-11-01", 1), ("2026-11-02", n)) for n in range(3_000)]
-    sink = sink_with(
-        (A, TOTALS, [*many, article(5_000), article(5_001, ("2026-11-03", None))]),
-        (B, TOTALS, [article(1, ("2026-11-03", 7), ("2026-11-02", 9)), {"detail_list": 3}]),
-    )
-    found = figures(sink, None, YESTERDAY, [TOTALS])
-    assert [each.readers for each in found.articles[A]] == [*range(2_999, 2_989, -1)]
-    assert found.articles[B] == [
-        Article(7, "2026-11-01", "No. 1", "http://mp.weixin.qq.com/s?mid=1")
-    ]
-
-
-def test_of_few_accounts_all_days_are_read() -> None:
-    first = YESTERDAY - timedelta(days=3_999)
-    assert days_for(1, first, YESTERDAY) == 4_000
-    assert days_for(100, first, YESTERDAY) == 875
-    assert days_for(1_000, first, YESTERDAY) == DAYS_OF_CURVES
-    assert days_for(1, YESTERDAY, YESTERDAY) == DAYS_OF_CURVES
-
-
-@pytest.mark.parametrize(
-    ("value", "zh", "en"),
-    [
-        (None, "–", "–"),
-        (9_999, "9,999", "9,999"),
-        (316_971, "31.7万", "317k"),
-        (-12_345, "-1.2万", "-12.3k"),
-        (271_900_000, "2.7亿", "272M"),
-        (1_234_000_000, "12.3亿", "1.2B"),
-    ],
-)
-def test_large_numbers_in_a_few_signs(value: int | None, zh: str, en: str) -> None:
-    assert compact(value) == (zh, en)
-
-
-# words
-
-
-def test_every_interface_has_a_short_name_in_both_languages() -> None:
-    assert INTERFACE_TITLES.keys() == INTERFACES.keys()
-    texts = [*INTERFACE_TITLES.values(), *TEXTS.values(), *(
-        text for kind in KINDS.values() for text in (kind.short, kind.title, kind.advice)
-    )]  # fmt: skip
-    for zh, en in texts:
-        assert zh.strip()
-        assert en.strip()
-        assert not [char for char in en if char > "\u2fff"], en
-
-
-@pytest.mark.parametrize(
-    ("part", "whole", "text"),
-    [(0, 9, "0%"), (9, 9, "100%"), (1, 10**6, "0.1%"), (10**6 - 1, 10**6, "99.9%"), (0, 0, "–")],
-)
-def test_a_share_says_all_or_nothing_only_if_it_is(part: int, whole: int, text: str) -> None:
-    assert share(part, whole) == text
-
-
-def test_times_that_are_waited_for() -> None:
-    assert moment(NOW - 1, NOW)[1] == "now"
-    assert moment(NOW + 3600, NOW) == ("今天 17:30", "17:30 today")
-    assert moment(at("2026-11-28", 9), NOW) == ("11月28日 09:00", "Nov 28, 09:00")
