@@ -277,8 +277,8 @@ async def test_what_a_column_cannot_hold_stands_in_extra_and_is_reported_once(
 ) -> None:
     sink = await target.open()
     assert (await target.write(sink, batch(1, {"n": 1, "Title": 3, "new": 2}))).drift == [
-        "checked: Title came as int, not as str; it stands in _extra",
-        "checked: the field 'new' is not known; it stands in _extra",
+        "checked: Title came as int, not as str; it is in _extra",
+        "checked: the field 'new' is not known; it is in _extra",
     ]
     assert (await target.write(sink, batch(2, {"n": 1, "Title": 3, "new": 2}))).drift == []
     await sink.close()
@@ -736,7 +736,7 @@ def test_text_and_names_of_fields_are_stored_as_they_came_and_do_nothing(target:
 
 def test_interfaces_whose_names_differ_only_in_case_are_refused(lite: Target) -> None:
     one, two = (replace(CHECKED, name=name) for name in ("own", "OWN"))
-    with pytest.raises(SinkError, match="cannot tell the tables own and OWN apart"):
+    with pytest.raises(SinkError, match="cannot distinguish the tables own and OWN"):
         lite.harvest([part(1, 1, endpoint=one)], [part(1, 1, endpoint=two)])
 
 
