@@ -100,7 +100,7 @@ class Figures:
 
 
 def days_for(accounts: int, first: date, last: date) -> int:
-    """How many days to read, by the number of accounts: all if there is room, a year at the least."""
+    """How many days to read of a number of accounts: all if there is room, at least a year."""
     room = ROOM // (len(SERIES) * max(accounts, 1))
     return max(DAYS, min((last - first).days + 1, room))
 

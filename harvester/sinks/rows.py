@@ -95,7 +95,7 @@ class Table:
         self._known = {field.name for field in self.fields} | {field.name for field in METADATA}
         self._beyond = beyond
         self._drift: dict[str, None] = {}
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Table {self.name}, {len(self.columns)} columns>"
@@ -179,8 +179,8 @@ class Table:
 
     def drift(self) -> list[str]:
         """What differed from the catalogue, since this was last asked; nothing twice."""
-        new = [sentence for sentence in self._drift if sentence not in self._told]
-        self._told.update(new)
+        new = [sentence for sentence in self._drift if sentence not in self._reported]
+        self._reported.update(new)
         self._drift.clear()
         return new
 
