@@ -587,7 +587,7 @@ def endpoints(name: str | None, *, as_json: bool) -> int:
 @click.option(
     "--silent-hours",
     type=click.FloatRange(0),
-    help="Hours from a day's end until its rows are there; no answer says that they are late.",
+    help="Hours from a day's end until its rows are there; no answer reports that they are late.",
 )
 @click.option("--sparse", is_flag=True, help="Some fields are missing in every second row.")
 @click.option("--component", metavar="APPID", help="A third-party platform; --secret is its, too.")

@@ -98,10 +98,10 @@ def _on_signals(
             loop.call_later(LONGEST_END, _give_up)
         stop.set()
 
-    def tell(*_: object) -> None:
+    def wake(*_: object) -> None:
         loop.call_soon_threadsafe(on_signal)
 
-    former = {number: signal.signal(number, tell) for number in _SIGNALS}
+    former = {number: signal.signal(number, wake) for number in _SIGNALS}
 
     def end() -> None:
         if stop.is_set():
@@ -130,7 +130,7 @@ class OutputOptions(NamedTuple):
     """How the end of a run is printed.
 
     as_json: the report is the last line.  aside: standard output holds records, and so nothing
-        else: what would stand there goes to standard error.  quiet: nothing but what needs
+        else: the rest goes to standard error.  quiet: nothing but what needs
         attention.
     """
 
@@ -142,10 +142,10 @@ class OutputOptions(NamedTuple):
 def conclude(
     report: Report, where: str, manner: OutputOptions, days: tuple[date, date] | None = None
 ) -> int:
-    """Tell what was done; gives the exit status.  days: that were asked for."""
+    """Show what was done; gives the exit status.  days: that were asked for."""
     if not manner.quiet:
-        _tell_summary(report, where, manner, days)
-    _tell_causes(report)
+        _show_summary(report, where, manner, days)
+    _show_causes(report)
     if report.state in ("waiting", "partial") and report.until is not None:
         say(f"run the same command again from {china_time(report.until)}, or with --wait")
     retired = sorted({each.endpoint for each in report.failures if each.code == RETIRED})
@@ -166,7 +166,7 @@ def conclude(
     return STATUS[report.state]
 
 
-def _tell_summary(
+def _show_summary(
     report: Report, where: str, manner: OutputOptions, days: tuple[date, date] | None
 ) -> None:
     """The last line: what was harvested, of which days, and when that was."""
@@ -183,7 +183,7 @@ def _tell_summary(
         print(plain(text), file=sys.stderr if aside else sys.stdout, flush=True)
 
 
-def _tell_causes(report: Report) -> None:
+def _show_causes(report: Report) -> None:
     """What failed and what must wait, a line for each reason."""
     failed = [f"{cause} failed: {cause.error}" for cause in causes(report.failures)]
     waiting = [
@@ -205,7 +205,7 @@ def conclude_unread(report: Report | None, *, as_json: bool) -> int:
 
 
 def summarize(report: Report) -> list[str]:
-    """What a report says, in words."""
+    """A report in words."""
     windows = report.windows
     parts = [f"{report.state}: {many(windows.done, 'window')} harvested"]
     if windows.empty:

@@ -94,12 +94,12 @@ async def _serve(simulator: Simulator, port: int, component: str | None) -> int:
             f" --base-url {server.url} --out practice"
         )
         if component:
-            _tell_platform(simulator, component)
+            _show_platform(simulator, component)
         await ended.wait()
     return 0
 
 
-def _tell_platform(simulator: Simulator, component: str) -> None:
+def _show_platform(simulator: Simulator, component: str) -> None:
     tell(f"platform {plain(component)}: the same secret, ticket {simulator.ticket()}")
     for appid in DEMO_ACCOUNTS:
         tell(f"refresh token of {appid}: {simulator.refresh_token(appid)}")
@@ -184,7 +184,7 @@ def _records(directory: Path, endpoint: str) -> Iterator[dict[str, Any]]:
 
 
 def _show_harvest(directory: Path) -> None:
-    """Both accounts together: what two interfaces say of followers, and when these write."""
+    """Both accounts together: what two interfaces report of followers, and when these write."""
     came: Counter[str] = Counter()
     left: Counter[str] = Counter()
     for record in _records(directory, DEMO_ENDPOINTS[0]):

@@ -3,7 +3,7 @@
 Rule: reads a sink, changes nothing.  A day without a record has no figure, never 0.
 
 Readers are people: they do not add up over days, sources or accounts.  Where they are added all the
-same, the page says so.
+same, the page has a note.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Figures:
 
 
 def days_for(accounts: int, first: date, last: date) -> int:
-    """How many days to read of so many accounts: all if there is room, a year at the least."""
+    """How many days to read of a number of accounts: all if there is room, at least a year."""
     room = ROOM // (len(SERIES) * max(accounts, 1))
     return max(DAYS, min((last - first).days + 1, room))
 
@@ -112,7 +112,7 @@ def figures(
     endpoints: Collection[str],
     days: int = DAYS,
 ) -> Figures:
-    """The figures of so many days up to a day, of those of these interfaces that have some.
+    """The figures of that number of days up to a day, of those of these interfaces that have some.
 
     checkpoint: what the ledger has stored for the sink.  Raises `SinkError`, and `UsageError` if
     the sink cannot be opened here.
@@ -179,7 +179,7 @@ def _read_articles(made: Figures, windows: Iterator[StoredWindow]) -> None:
 
 
 def _article(record: dict[str, Any]) -> Article | None:
-    """An article with what the latest day says; None if it says nothing."""
+    """An article with the figures of its latest day; None without any."""
     entries = record.get("detail_list")
     known = [
         (day, readers)
@@ -189,5 +189,5 @@ def _article(record: dict[str, Any]) -> Article | None:
     ]
     if not known:
         return None
-    told = [str(record.get(name) or "") for name in ("ref_date", "title", "content_url")]
-    return Article(max(known)[1], *told)
+    texts = [str(record.get(name) or "") for name in ("ref_date", "title", "content_url")]
+    return Article(max(known)[1], *texts)

@@ -51,7 +51,7 @@ from harvester.wechat.endpoint import grid, load_of
 from harvester.wechat.interfaces import INTERFACES
 
 SEEN_QUOTA = 1000
-"""Calls a day and interface that most accounts have, where neither an option nor use tells."""
+"""Calls a day and interface of most accounts, where neither an option nor use gives a number."""
 RECENT = timedelta(days=31)
 """An interface of an account that was asked for nothing so young is not expected to be fresh."""
 WEEKS = 12
@@ -142,7 +142,7 @@ class Overview:
     silent: days from the newest that was asked for to ``day``, 0 of an archive.  causes: by kind,
     of accounts that are harvested; reasons: by state and message, of all.  calls: still to be
     made; blocked: calls that a person must unblock first.  finished: the day on which all is
-    there, None if it cannot be told.  shapes: letters a day, as of `runs_of`, each once.
+    there, None if it is not known.  shapes: letters a day, as of `runs_of`, each once.
     attention: the first streams that lack something, of ``to_attend``.  never: accounts of the
     file of which the ledger knows nothing.
     """
@@ -550,7 +550,7 @@ def _reason(cause: Cause) -> Hashable:
 
 
 def _of_page(cause: Cause) -> bool:
-    """Whether the page shows it: that a range has not moved on it says of the whole ledger."""
+    """Whether the page shows it: ranges that have not moved on are shown for the whole ledger."""
     return cause.state != "stale" and not cause.resting
 
 

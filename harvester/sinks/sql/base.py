@@ -44,7 +44,7 @@ from harvester.sinks.views import joined_query
 from harvester.wechat.tables import TABLES, JoinedTable
 
 DISK_FULL = "the disk is full"
-"""What `Driver.says` of an error that says so."""
+"""What `Driver.describe` returns for such an error."""
 VERSION = 4
 _OLD_TABLES = ("_harvester", "_harvester_windows")
 _COMMITS, _LATEST, _TAKEN = "commits", "epoch", "taken"
@@ -124,7 +124,7 @@ class Driver(Protocol):
         """The columns of a table and their types; none if it is not there."""
         ...
 
-    def says(self, exc: Exception) -> str:
+    def describe(self, exc: Exception) -> str:
         """What went wrong, without a secret."""
         ...
 
@@ -226,8 +226,8 @@ class SqlSink(Sink):
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         """Store the batches in one transaction.
 
-        Where several workers write, a write is repeated only if the database has said that nothing
-        was stored; else it raises `Away`, and the sink is opened anew before it is used again.
+        Where several workers write, a write is repeated only if the database has reported that
+        nothing was stored; else it raises `Away`, and the sink is opened anew before its next use.
         """
         shared = any(epoch > EPOCH for epoch in fence.values())
         return await self._persist(self._write, batches, fence, repeats=Undone if shared else Away)
@@ -256,15 +256,15 @@ class SqlSink(Sink):
         try:
             yield
         except driver.errors as exc:
-            said = driver.says(exc)
+            problem = driver.describe(exc)
             if outage := driver.outage(exc):
                 if outage is not Undone:
                     driver.close()
-                raise outage(said) from None
-            if said == DISK_FULL:  # no fault of what was asked for
+                raise outage(problem) from None
+            if problem == DISK_FULL:  # no fault of what was asked for
                 kind = SinkError
-            after = f"; {AGAIN}" if what == "written" or said == DISK_FULL else ""
-            raise kind(f"{driver.where} could not be {what}: {said}{after}") from None
+            after = f"; {AGAIN}" if what == "written" or problem == DISK_FULL else ""
+            raise kind(f"{driver.where} could not be {what}: {problem}{after}") from None
 
     # on the sink's thread: opening
 
@@ -354,7 +354,7 @@ class SqlSink(Sink):
             for (other,) in driver.query("SELECT name FROM _harvester_interface"):
                 if dialect.same(other) == dialect.same(name) and other != name:
                     raise UsageError(
-                        f"{driver.where} cannot tell the tables {other} and {name} apart"
+                        f"{driver.where} cannot distinguish the tables {other} and {name}"
                     )
             existing = driver.columns(name)
             former = self._former(name)
@@ -403,8 +403,8 @@ class SqlSink(Sink):
             if driver.outage(exc) not in (None, Undone):
                 raise
             self._notes.append(
-                f"{what} could not be made: {driver.says(exc)}; a view that is missing is made by"
-                " the next run"
+                f"{what} could not be made: {driver.describe(exc)}; a view that is missing is made"
+                " by the next run"
             )
 
     def _lists(self, layout: Layout, joined: Sequence[JoinedTable], *, anew: bool) -> list[str]:
@@ -608,7 +608,7 @@ class SqlSink(Sink):
         except Away as exc:
             raise SinkAwayError(f"{driver.where} could not be read: {exc}") from None
         except driver.errors as exc:
-            problem = f"{driver.where} could not be read: {driver.says(exc)}"
+            problem = f"{driver.where} could not be read: {driver.describe(exc)}"
             stays = UsageError if driver.is_barred(exc) else SinkError
             kind = SinkAwayError if driver.outage(exc) else stays
         raise kind(problem)  # here, where no frame holds a password

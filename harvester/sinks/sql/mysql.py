@@ -2,7 +2,7 @@
 
 Rule: what is particular to MySQL; the connection is `harvester.sinks.sql.mysql_server`'s business.
 
-JSON stands in columns of text.  MySQL's JSON type would sort the fields of an object and cut whole
+JSON is stored as text.  MySQL's JSON type would sort the fields of an object and cut whole
 numbers of more than 64 bits, and that of MariaDB, which is text with a check, refuses what is
 nested more than 31 times; the JSON functions of both take text.
 
@@ -120,8 +120,8 @@ _AT_ONCE = 100
 class MySQL(SqlSink):
     """The sink in a database of MySQL or MariaDB.
 
-    url: ``mysql://[USER[:PASSWORD]@]HOST[:PORT]/DATABASE[?ssl_ca=FILE]``; the password may stand in
-    ``MYSQL_PWD`` in its place, where a process's arguments do not show it.
+    url: ``mysql://[USER[:PASSWORD]@]HOST[:PORT]/DATABASE[?ssl_ca=FILE]``; the password may be in
+    ``MYSQL_PWD`` instead, where a process's arguments do not show it.
     Raises `UsageError` for a URL that is none, and if the library is missing.
     """
 
@@ -147,7 +147,7 @@ class MySQLDriver:
         self.errors: tuple[type[Exception], ...] = (server.library.MySQLError,)
         self.identity = server.identity
         self.where = server.where
-        self.says = server.says
+        self.describe = server.describe
         self.outage = server.outage
         self.is_barred = server.is_barred
         self._server = server
@@ -234,7 +234,7 @@ class MySQLDriver:
         cursor.execute(sql, tuple(values))
         try:
             yield from cursor.fetchall_unbuffered()  # of the cursor itself it would call `close`
-        except GeneratorExit:  # the server sends a result to its end, unless it is told
+        except GeneratorExit:  # the server sends a result to its end unless the query is killed
             with suppress(*self.errors, Away, UsageError), closing(self._server.connect()) as other:
                 other.query(f"KILL QUERY {self._connection.thread_id()}")
             with suppress(*self.errors):
@@ -295,7 +295,7 @@ class MySQLDriver:
                 f"the table {table} of {self.where} is kept by {found[0][2]}, which has no"
                 f" transactions; run: ALTER TABLE {table} ENGINE=InnoDB"
             )
-        return {  # MariaDB, and MySQL before 8.0.19, tell the width of a number
+        return {  # MariaDB, and MySQL before 8.0.19, report the width of a number
             str(name): "bigint" if kind.startswith("bigint(") else str(kind)
             for name, kind, _ in found
         }

@@ -148,7 +148,7 @@ DIALECT = Dialect(
 class PostgreSQL(SqlSink):
     """The sink in a PostgreSQL database.
 
-    url: as libpq takes it; the password may stand in ``PGPASSWORD`` or ``~/.pgpass`` in its place,
+    url: as libpq takes it; the password may be in ``PGPASSWORD`` or ``~/.pgpass`` instead,
     where a process's arguments do not show it.  ``schema=NAME`` among its options names the schema
     of all tables, which is made if it is not there; two schemas of a database are two sinks.
     Raises `UsageError` for a URL that is none, and if the library is missing.
@@ -188,7 +188,7 @@ class PostgresDriver:
             mark = "&" if "?" in self.identity else "?"
             self.identity += f"{mark}{_OPTION}{quote(schema)}"
             self.where = f"the schema {schema} of {self.where}"
-        self.says = server.says
+        self.describe = server.describe
         self.outage = server.outage
         self.is_barred = server.is_barred
         self._server = server

@@ -178,7 +178,7 @@ class SQLiteDriver:
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with durable.step("close sqlite"):  # what stands in its log goes into the file
+            with durable.step("close sqlite"):  # the content of its log is moved into the file
                 connection.close()
 
     @contextmanager
@@ -250,7 +250,7 @@ class SQLiteDriver:
         found = self.query(f"PRAGMA table_info({DIALECT.quoted(table)})")
         return {str(name): str(kind) for _, name, kind, *_ in found}
 
-    def says(self, exc: Exception) -> str:
+    def describe(self, exc: Exception) -> str:
         text = str(exc)
         if "full" in text or ("disk I/O" in text and not durable.has_room(self._path.parent)):
             return DISK_FULL
