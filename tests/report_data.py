@@ -147,8 +147,10 @@ def _fill(
                rid="6a5e2f1c-0a7b1c2d-3e4f")  # fmt: skip
 
 
-def some_figures(seen: Overview, days: int = DAYS) -> Figures:
-    """Figures for each account, with days that were not harvested."""
+def some_figures(
+    seen: Overview, days: int = DAYS, *, years: int = 3, articles: int = 30
+) -> Figures:
+    """Figures for each account, with days that were not harvested; so many articles a year."""
     made = Figures(YESTERDAY, days)
     chance = random.Random(3)
     for account in seen.accounts:
@@ -164,12 +166,12 @@ def some_figures(seen: Overview, days: int = DAYS) -> Figures:
             "readers": Counter({"公众号消息": 42_000, "朋友圈": 19_000, "搜一搜": 2_800}),
             "gained": Counter({"1": 2_900, "30": 2_500, "4711": 300, "17": 0}),
         }
-    some_years(made.yearly, [account.appid for account in seen.accounts])
+    some_years(made.yearly, [account.appid for account in seen.accounts], years, articles)
     return made
 
 
-def some_years(made: Yearly, appids: Sequence[str], years: int = 3) -> None:
-    """Followers of each month of so many years, and thirty articles a year, of each account."""
+def some_years(made: Yearly, appids: Sequence[str], years: int, articles: int) -> None:
+    """Followers of each month of so many years, and articles of each, of each account."""
     chance = random.Random(4)
     first = 12 * (YESTERDAY.year + 1 - years)
     for appid in appids:
@@ -182,7 +184,7 @@ def some_years(made: Yearly, appids: Sequence[str], years: int = 3) -> None:
 
     def scan(name: str, some: Sequence[str]) -> Iterator[StoredWindow]:
         for appid in some:
-            records = [article(chance, year, n) for year in range(years) for n in range(30)]
+            records = [article(chance, year, n) for year in range(years) for n in range(articles)]
             window = Window(appid, name, BEGIN, YESTERDAY)
             yield StoredWindow(window, Tally(), "", lambda records=records: records)
 

@@ -24,8 +24,8 @@ from harvester.wechat.interfaces import INTERFACES
 DAYS = 371
 """Fifty-three weeks."""
 YEAR = 365
-ROOM = 350_000
-"""Figures that the page holds, of months and of days: about a megabyte at the worst."""
+ROOM = 280_000
+"""Figures that the page holds, of months and of days: 0.8 MB at the worst."""
 ALL_SCENES = "全部"
 """Beside the sources of readers, all of them: WeChat's own word."""
 

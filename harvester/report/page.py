@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
 FOLDED = 200
 """So many accounts of a cause are listed; all of them can be copied."""
-MONTHS = 36_000
-"""Months of single accounts that the page holds: three years of 1,000."""
+MONTHS = 24_000
+"""Months of single accounts that the page holds: two years of 1,000."""
 TITLE, LINK = 200, 500
 """Characters of an article's title, which is cut, and of a link, which is left out if longer."""
 _STEERS = re.compile(
@@ -260,7 +260,7 @@ def _curves(seen: Overview, figures: Figures) -> object:
     since = 12 * (figures.last.year + 1 - max(MONTHS // (12 * count), 1))
     known = figures.yearly.months
     months = [_months_from(known.get(account.appid, {}), since) for account in seen.accounts]
-    room = ROOM - sum(len(column) for each in months for column in each[1])
+    room = ROOM - sum(len(column) for _, columns in months for column in columns[:3])
     days = min(figures.days, max(room, 0) // (len(SERIES) * count))
     names: dict[str, int] = {}
     curves, sources, articles = [], [], []

@@ -356,7 +356,7 @@ def test_people_are_counted_by_source_over_the_last_year() -> None:
 def test_of_few_accounts_all_days_are_read() -> None:
     first = YESTERDAY - timedelta(days=3_999)
     assert days_for(1, first, YESTERDAY) == 4_000
-    assert days_for(100, first, YESTERDAY) == 875
+    assert days_for(100, first, YESTERDAY) == 700
     assert days_for(1_000, first, YESTERDAY) == DAYS_OF_CURVES
     assert days_for(1, YESTERDAY, YESTERDAY) == DAYS_OF_CURVES
 
