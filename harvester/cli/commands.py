@@ -250,6 +250,12 @@ def plan(**values: Any) -> int:
     is_flag=True,
     help="Exit with 1 if anything that was asked for is missing, failed or stale.",
 )
+@click.option(
+    "--missing",
+    metavar="DAY",
+    help="Only what lacks this day (as of --start), the reason, since when, and what to do.",
+)
+@click.option("--csv", "as_csv", is_flag=True, help="With --missing: CSV for Excel.")
 @json_option
 @options_of("status")
 def status(**values: Any) -> int:
@@ -257,23 +263,41 @@ def status(**values: Any) -> int:
 
     With --accounts FILE these are the accounts that the file names and does not disable.
     """
+    from harvester.cli.missing import show_missing
     from harvester.cli.status import show_status
 
+    form = _form(values)
     listed = _listed(values)
     appids = {*values["appids"], *_selected(listed or (), values["only"], values["accounts"])}
     known = None if listed is None else {each.appid: each.enabled for each in listed}
     wanted = StatusFilter(appids, _named(values["names"]), values["states"], known)
     ledger = _ledger_in(values["out"], values["ledger"])
+    own = asked.own_interfaces()
+    if values["missing"] is not None:
+        given = ledger, values["missing"], own, wanted, listed or ()
+        return asyncio.run(show_missing(*given, form=form, check=values["check"]))
     return asyncio.run(
         show_status(
             ledger,
-            asked.own_interfaces(),
+            own,
             wanted,
             listed or (),
             as_json=values["as_json"],
             check=values["check"],
+            daily_quota=values["daily_quota"],
         )
     )
+
+
+def _form(values: dict[str, Any]) -> str:
+    """The form of the answer to --missing; raises `UsageError` for options that exclude another."""
+    if values["as_csv"] and values["missing"] is None:
+        raise UsageError("--csv is for --missing DAY; --json is the whole status for programs")
+    if values["as_csv"] and values["as_json"]:
+        raise UsageError("give either --csv or --json")
+    if values["missing"] is not None and values["states"]:
+        raise UsageError("--missing lists every state of the day; leave --state out")
+    return "csv" if values["as_csv"] else "json" if values["as_json"] else "text"
 
 
 def _selected(
