@@ -28,6 +28,7 @@ from harvester.report.causes import KINDS, Cause, Text
 from harvester.report.charts import ROOM, SERIES, Figures
 from harvester.report.drawing import STACK
 from harvester.report.overview import ACCOUNT_STATES, AccountView, InterfaceView, Overview
+from harvester.report.quotas import InterfaceQuota
 from harvester.report.streams import NOTHING, Counts
 from harvester.report.texts import (
     BY_YEAR_NOTE,
@@ -45,6 +46,7 @@ from harvester.report.texts import (
     share,
     signed,
     title_of,
+    used_up,
 )
 from harvester.report.yearly import Article, Month, sum_of
 
@@ -151,10 +153,12 @@ def template() -> Template:
         "signed": signed,
         "stored_of": _stored_of,
         "sum_of": sum_of,
+        "used_up": used_up,
         "texts": TEXTS,
         "years": drawing.years,
     }
     environment.filters["linked"] = linked
+    environment.tests["is_known"] = _is_known
     return environment.from_string(re.sub(r"\n\s*", "", _asset("page.html")))
 
 
@@ -212,6 +216,11 @@ def _shares(counts: Counts) -> Text:
     zh, en = (separator.join([f"{text[at]} {percent}" for text, percent in shares])
               for at, separator in enumerate(("，", ", ")))  # fmt: skip
     return zh, en
+
+
+def _is_known(quota: InterfaceQuota) -> bool:
+    """Whether there is something to show of an interface's quota."""
+    return bool(quota.used or quota.used_up or quota.daily)
 
 
 def _stored_of(seen: Overview, month: int) -> str:

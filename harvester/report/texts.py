@@ -11,6 +11,7 @@ from datetime import date, datetime
 from harvester.base.dates import CHINA
 from harvester.model import Endpoint
 from harvester.report.causes import Text
+from harvester.report.quotas import InterfaceQuota
 
 TEXTS: dict[str, Text] = {
     "title": ("公众号数据采集", "WeChat harvest"),
@@ -66,6 +67,20 @@ TEXTS: dict[str, Text] = {
         "last year; days added up, a person may come from several",
     ),
     "most_read": ("阅读最多的文章", "Most read articles"),
+    "quota": ("今日额度", "Quota today"),
+    "quota_of": (
+        "中国时间今天的调用次数，全部账号相加",
+        "calls of today in China, of all accounts together",
+    ),
+    "quota_used": ("已用", "Used"),
+    "quota_left": ("剩余", "Left"),
+    "quota_daily": ("每账号每天", "A day, each account"),
+    "quota_up": ("已用完", "Used up"),
+    "not_known": ("未知", "not known"),
+    "no_quota": (
+        "今天还没有调用；每天的额度未知（可用 --daily-quota 给出）。",
+        "No call was sent today, and the daily quota is not known (--daily-quota N states it).",
+    ),
     "by_year": ("按年", "By year"),
     "choose_year": ("选年份", "choose a year"),
     "by_month": ("用户，按月", "Followers by month"),
@@ -321,6 +336,15 @@ def moment(unix: float, now: float) -> Text:
         return f"今天 {clock}", f"{clock} today"
     zh, en = short_day(when.date())
     return f"{zh} {clock}", f"{en}, {clock}"
+
+
+def used_up(quota: InterfaceQuota, now: float) -> Text:
+    """For how many accounts the quota of an interface is used up, and until when."""
+    zh, en = moment(quota.until, now)
+    some, whole = number(quota.used_up), number(quota.accounts)
+    if quota.accounts == 1:
+        return f"{zh} 恢复", f"until {en}"
+    return f"{some} / {whole} 个账号，{zh} 恢复", f"{some} of {whole} accounts, until {en}"
 
 
 def plural(count: int, one: str, more: str = "") -> str:

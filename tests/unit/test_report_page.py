@@ -15,14 +15,24 @@ from typing import Any
 
 import pytest
 
-from harvester.ledger.base import WorkerState
+from harvester.ledger.base import Exhausted, WorkerState
 from harvester.report import Overview, page
 from harvester.report.causes import Cause
 from harvester.report.charts import Figures
 from harvester.report.overview import AccountView
 from harvester.report.page import harmless
 from harvester.report.yearly import Article, Month, Together, Yearly
-from tests.report_data import BEGIN, HOSTILE, YESTERDAY, KnownLedger, agency, largest, some_figures
+from tests.report_data import (
+    BEGIN,
+    HOSTILE,
+    NOW,
+    YESTERDAY,
+    KnownLedger,
+    agency,
+    largest,
+    some_figures,
+)
+from tests.support import at
 
 FIXED = {
     "all", "one", "data", "zh", "en", "light", "dark", "todo", "todo-h", "itself", "itself-h",
@@ -402,6 +412,34 @@ def test_of_many_accounts_fewer_days_are_drawn() -> None:
     content = data_in(page(seen, figures=drawn), "curves")
     assert [len(curve) for curve in content["curves"][0]] == [69] * 4  # and the months of one
     assert content["curves"][1] == [None] * 4
+
+
+# quota
+
+
+@pytest.mark.parametrize(
+    ("calls", "refused", "daily", "expected"),
+    [
+        ((0, 0), 0, None, "No call was sent today, and the daily quota is not known"),
+        ((3, 4), 0, None, "Followers gained, lost getusersummary7not knownnot known–"),
+        ((3, 4), 0, 1_000, "Followers gained, lost getusersummary71,9931,000 × 2–"),
+        ((30, 4), 1, None, "getusersummary34not knownnot known 1 of 2 accounts, until midnight in"),
+        ((30, 4), 2, None, "getusersummary340not known 2 of 2 accounts, until midnight in China"),
+    ],
+)
+def test_the_quota_used_and_left_by_interface(
+    calls: tuple[int, int], refused: int, daily: int | None, expected: str
+) -> None:
+    ledger, midnight = KnownLedger(), at("2026-11-27", 0.02)
+    for appid, sent in zip("ab", calls, strict=True):
+        ledger.harvested(appid, "getusersummary", BEGIN, YESTERDAY)
+        ledger.calls[appid, "getusersummary"] = sent
+    for appid in "ab"[:refused]:
+        key = appid, "getusersummary"
+        ledger.used_up[key] = Exhausted(*key, midnight, NOW - 60)
+    said = Read(page(ledger.seen(daily_quota=daily), "en")).said("en")
+    assert expected in said
+    assert ("InterfaceUsedLeftA day, each accountUsed up" in said) == (expected[:2] != "No")
 
 
 # what is never in it
