@@ -214,7 +214,7 @@ def test_a_run_is_counted_as_its_report_counts_it() -> None:
     metrics = Metrics()
     accounts = [harvester.Account(appid, secret="practice") for appid in (A, B)]
     report = run_virtual(
-        harvester.run(
+        lambda loop: harvester.run(
             accounts,
             OTHER,
             "2024-01-01",
