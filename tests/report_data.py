@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import Any, cast
 
 from harvester.base.dates import Days
-from harvester.ledger.base import Key, Ledger
+from harvester.ledger.base import Exhausted, Key, Ledger
 from harvester.ledger.coverage import Calendar, Outcome
 from harvester.model import Tally, Window
 from harvester.report import Overview, overview
@@ -31,6 +31,7 @@ class KnownLedger:
         self.known: dict[Key, Calendar] = {}
         self.ranges: dict[Key, Days] = {}
         self.calls: dict[Key, int] = {}
+        self.used_up: dict[Key, Exhausted] = {}
         self.known_sinks: dict[str, str] = {}
 
     def harvested(self, appid: str, endpoint: str, begin: date, end: date) -> Calendar:
@@ -70,6 +71,11 @@ class KnownLedger:
 
     async def spent(self, day: date, appids: Sequence[str] | None = None) -> Mapping[Key, int]:
         return self.calls
+
+    async def exhausted(
+        self, now: float, appids: Sequence[str] | None = None
+    ) -> Mapping[Key, Exhausted]:
+        return {key: one for key, one in self.used_up.items() if one.until > now}
 
     async def sinks(self) -> dict[str, str]:
         return self.known_sinks

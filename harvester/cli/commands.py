@@ -266,6 +266,7 @@ def status(**values: Any) -> int:
             listed or (),
             as_json=values["as_json"],
             check=values["check"],
+            daily_quota=values["daily_quota"],
         )
     )
 

@@ -224,7 +224,7 @@ class Keywords(TypedDict, total=False):
         " meanwhile attempts do not count.  With wait there is no limit.")]
     daily_quota: Annotated[int | None, Option(COUNT, None,
         "Calls a day (in China) of one interface of one account; if not given, as many as WeChat"
-        " allows.", (*RUN_AND_PLAN, "report"))]
+        " allows.", (*RUN_AND_PLAN, "status", "report"))]
     ask_quota: Annotated[bool, Option(FLAG, False,
         "Ask WeChat how many calls are left today, once for each interface of each account.")]
     order: Annotated[str, Option(ORDER, "newest",

@@ -186,6 +186,17 @@ def test_a_ledger_sets_the_gauges() -> None:
     assert accounts == [1, 0, 1, 1, 0]
 
 
+def test_the_budget_is_what_all_accounts_have_left() -> None:
+    ledger = KnownLedger()
+    for appid in (A, B):
+        ledger.harvested(appid, E, YESTERDAY, YESTERDAY)
+    ledger.calls = {(A, E): 30}
+    metrics = Metrics()
+    metrics.update(ledger.seen(NOW, daily_quota=100))
+    assert values(metrics)[f"harvester_budget_remaining{{endpoint={E}}}"] == 170
+    assert "harvester_budget_remaining{" not in " ".join(gauges(ledger))
+
+
 def test_the_last_success_is_known_from_the_ledger_after_a_restart() -> None:
     ledger = KnownLedger()
     ledger.harvested(A, E, YESTERDAY - 9 * DAY, YESTERDAY - DAY)
