@@ -43,9 +43,7 @@ from harvester.config.accounts import (
 from harvester.config.interfaces import choose_interfaces
 from harvester.config.settings import Keywords
 from harvester.errors import (
-    ExportError,
     HarvestError,
-    ReaderGoneError,
     UsageError,
     without_passwords,
 )
@@ -159,7 +157,8 @@ def _text(spec: str | Secret) -> str:
 def run(**values: Any) -> int:
     """Harvest ENDPOINT... from --start to --end; the same command again resumes."""
     from harvester.cli.loop import uvloop_factory
-    from harvester.cli.session import OutputOptions, conclude, conclude_unread, conduct
+    from harvester.cli.metrics import metrics_file
+    from harvester.cli.session import OutputOptions, conclude, conduct
 
     called = click.get_current_context().obj
     called.as_json, called.aside = values["json"], STANDARD_OUTPUT in map(_text, values["sink"])
@@ -171,8 +170,10 @@ def run(**values: Any) -> int:
     tls_context(values["ca_file"])
     sinks = open_sinks(values["sink"] or f"jsonl:{values['out']}")
     ledger = values["ledger"] or SqliteLedger(values["out"] / FILE_NAME)  # makes its directory
+    metrics = metrics_file(values)
 
     async def begin(observe: Observer, stop: asyncio.Event) -> Report:
+        observe = observe if metrics is None else metrics.beside(observe)
         given = {**asked.library(values), "ledger": ledger, "on_event": observe, "stop": stop}
         return await harvest(scope, options, sinks, cast("Keywords", given))
 
@@ -182,24 +183,17 @@ def run(**values: Any) -> int:
     where = ", ".join(places) if values["sink"] else str(values["out"])
     aside = len(places) < len(names)
     manner = OutputOptions(values["json"], aside, values["quiet"])
-    failed = ""
-    try:
-        try:
-            report = conduct(begin, factory, quiet=values["quiet"])
-        except ExportError as exc:
-            report, failed = cast("Report", exc.report), str(exc)
-            report.notes.append(failed)
-        status = conclude(report, where, manner, (scope.begin, scope.end))
-    except ReaderGoneError as exc:
-        return conclude_unread(cast("Report | None", exc.report), as_json=values["json"])
-    for spec in values["export"] if not values["quiet"] else ():
+    ending = conduct(begin, factory, quiet=values["quiet"])
+    if metrics is not None:
+        metrics.write(ending.report, known=values["ledger"] or values["out"] / FILE_NAME)
+    tolerance = values["allow_failed"]
+    allowed = tolerance.of(len(scope.accounts)) if tolerance is not None else None
+    status = conclude(ending, where, manner, (scope.begin, scope.end), allowed)
+    for spec in values["export"] if not values["quiet"] and not ending.unread else ():
         target = _text(spec).partition("?")[0]
-        for note in report.notes:
-            if note.startswith(f"{target}: ") and note != failed:
+        for note in ending.report.notes:
+            if note.startswith(f"{target}: ") and note != ending.problem:
                 say(note, "info")
-    if failed:
-        say(failed, "error")
-        return STOPPED
     return COMPLETE if status == MUST_WAIT and values["waiting_ok"] else status
 
 

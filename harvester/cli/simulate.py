@@ -23,7 +23,7 @@ from rich.table import Table
 import harvester
 from harvester.base.codec import parse
 from harvester.cli.session import STATUS, conduct, summarize
-from harvester.cli.terminal import out, plain, tell
+from harvester.cli.terminal import out, plain, say, tell
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.sinks.jsonl.sink import JsonLines
@@ -115,7 +115,9 @@ def demo(directory: Path) -> int:
     tell(
         f"one call per week or day, {DEMO_RATE} per account; sometimes it answers -1, system busy."
     )
-    report = conduct(lambda observe, stop: _demo(directory, observe, stop))
+    report, problem, _ = conduct(lambda observe, stop: _demo(directory, observe, stop))
+    if problem:
+        say(problem, "error")
     tell(", ".join(summarize(report)))
     if report.state != "complete":
         return STATUS[report.state]
