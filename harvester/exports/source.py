@@ -6,7 +6,7 @@ Rule: reads only.
 from __future__ import annotations
 
 import calendar
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date
 from functools import partial
 from typing import Any
@@ -16,12 +16,13 @@ from harvester.base.outside import guard_call
 from harvester.errors import SinkError, UsageError
 from harvester.exports.base import Chunk
 from harvester.exports.shapes import Shape
-from harvester.model import metadata
+from harvester.model import Field, metadata
 from harvester.sinks.base import OWNER, Checkpoint, Sink, Stamp, StoredWindow
+from harvester.sinks.rows import Table
 from harvester.upkeep.scan import error_of
 
 ROWS = 1 << 14
-"""Records of a chunk."""
+"""Records of a chunk that have no lists."""
 _TURNS = 20
 
 
@@ -57,6 +58,7 @@ class Source:
 
     def chunks(self, shape: Shape, month: str) -> Iterator[Chunk]:
         """The rows of a month, in the order of account, first day and position."""
+        size = rows_of(shape.table)
         documents: list[dict[str, Any]] = []
         numbers: list[int] = []
         days = _days_of(month)
@@ -67,7 +69,7 @@ class Source:
             records = self.records(stored)
             documents += [{**record, **beside} for record in records]
             numbers += range(len(records))
-            if len(documents) >= ROWS:
+            if len(documents) >= size:
                 yield shape.split(documents, numbers)
                 documents, numbers = [], []
         if documents:
@@ -106,6 +108,16 @@ class Source:
                 if self._checkpoint() == checkpoint:
                     raise
         return self._guarded(call, self._checkpoint())
+
+
+def rows_of(table: Table) -> int:
+    """The records of an interface that are in memory together: fewer, the deeper its lists are."""
+    return ROWS >> 3 * _depth(table.fields)
+
+
+def _depth(fields: Sequence[Field]) -> int:
+    """How many lists are within each other."""
+    return max([(each.type == "list") + _depth(each.fields) for each in fields], default=0)
 
 
 def _days_of(month: str) -> Days:
