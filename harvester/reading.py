@@ -33,7 +33,9 @@ from harvester.upkeep.scan import guarded_sink
 from harvester.wechat.endpoint import in_record
 
 if TYPE_CHECKING:
+    from harvester.exports import Find
     from harvester.exports.base import Exported
+    from harvester.exports.coverage import Coverage
     from harvester.exports.shapes import Shape
 
 _SIGNS = {"jsonl": (".jsonl.lock", "*/[0-9]*.jsonl*")}
@@ -117,7 +119,7 @@ def read(
     wrong arguments, and `SinkError` if stored records are gone or cannot be read, also during
     reading.
     """
-    sink, checkpoint = _source(where, ledger)
+    sink, checkpoint, _ = _source(where, ledger)
     one, interfaces = _interfaces(endpoint)
     days = None if start is None and end is None else _days(start, end)
     accounts = _appids(appids)
@@ -158,20 +160,30 @@ def export(
     read, and `ExportError` if the target cannot be written.
     """
     from harvester.exports import export as exported
-    from harvester.exports.source import Source
+    from harvester.exports.source import NO_COVERAGE, Source
     from harvester.exports.targets import open_target
 
     _, made = _interfaces(endpoints)
     opened = open_target(target)
-    sink, checkpoint = _source(source, ledger)
-    checkpoint()  # what is wrong is said at once
-    return exported(
-        Source(guarded_sink(sink), checkpoint),
-        opened,
-        [*made],
-        lambda name: made.get(name) or plugins.known_endpoint(name),
-        replace=replace,
-    )
+    sink, checkpoint, place = _source(source, ledger)
+
+    def find(name: str) -> Endpoint | None:
+        return made.get(name) or plugins.known_endpoint(name)
+
+    is_known = checkpoint() is not None  # what is wrong is said at once
+    coverage = NO_COVERAGE
+    if is_known and place is not None and opened.whole:
+        coverage = wait_for(lambda: _coverage_in(place, find))
+    harvested = Source(guarded_sink(sink), checkpoint, coverage)
+    return exported(harvested, opened, [*made], find, replace=replace)
+
+
+async def _coverage_in(place: Secret | Path, find: Find) -> Mapping[str, Coverage]:
+    """What the ledger of a place knows of each interface."""
+    from harvester.exports.coverage import coverage_in
+
+    async with open_ledger(place, readonly=True) as ledger:
+        return await coverage_in(ledger, find)
 
 
 class StoredRecords:
@@ -337,14 +349,14 @@ def _day_field(table: Table, endpoint: Endpoint) -> str:
 
 def _source(
     where: Where, ledger: str | os.PathLike[str] | None
-) -> tuple[Sink, Callable[[], Checkpoint | None]]:
-    """The sink to read, and what gives the newest checkpoint that its ledger has."""
+) -> tuple[Sink, Callable[[], Checkpoint | None], Secret | Path | None]:
+    """The sink to read, what gives the newest checkpoint that its ledger has, and that ledger."""
     if isinstance(ledger, str) and "://" in ledger:
         sink, _ = _sink(where, None)
         url = Secret(ledger)
-        return sink, lambda: wait_for(lambda: _checkpoint_in_database(url, sink))
+        return sink, lambda: wait_for(lambda: _checkpoint_in_database(url, sink)), url
     sink, found = _sink(where, ledger)
-    return sink, partial(_checkpoint, sink, found, asked=ledger is not None)
+    return sink, partial(_checkpoint, sink, found, asked=ledger is not None), found
 
 
 async def _checkpoint_in_database(url: Secret, sink: Sink) -> Checkpoint | None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from harvester.errors import UsageError
-from harvester.exports.base import Chunk, Exported, Held, Part, Target, Unit
+from harvester.exports.base import Chunk, Content, Exported, Held, Part, Target, Unit
 from harvester.exports.shapes import Shape
 from harvester.exports.source import Source
 from harvester.model import Endpoint
@@ -118,9 +118,12 @@ def _compare(
     wanted: dict[str, dict[str, str]] = {}
     changed: dict[str, list[str]] = {}
     parts: set[Part] = set()
+    rows: dict[str, int] = {}
     for name, shape in shapes.items():
         form = _form(shape, target)
-        stamps = {month: _text(form, stamp) for month, stamp in source.stamps(name).items()}
+        found = source.stamps(name)
+        rows[name] = sum(stamp.rows for stamp in found.values())
+        stamps = {month: _text(form, stamp) for month, stamp in found.items()}
         wanted[name] = dict(sorted(stamps.items()))
         tables = [table.name for table in shape.tables]
         parts.update((table, month) for table in tables for month in stamps)
@@ -135,7 +138,16 @@ def _compare(
         if part not in parts and (not names or _owner(part[0], known) in names)
     ]
     if target.whole:
-        target.digest = _digest(wanted)
+        target.contents = {
+            name: Content(
+                rows.get(name, 0),
+                len(shapes[name].tables[0].schema) if name in shapes else 0,
+                source.coverage.get(name),
+            )
+            for name in {*chosen, *source.coverage}
+            if not names or name in names
+        }
+        target.digest = _digest(wanted, target.contents)
         equal = held.digest == target.digest
         changed = {name: [] if equal else [*months] for name, months in wanted.items()}
         return Difference(shapes, wanted, changed, [], equal or not (wanted or held.digest))
@@ -155,8 +167,9 @@ def _check_names(target: Target, shapes: Iterable[Shape]) -> None:
                 )
 
 
-def _digest(wanted: Mapping[str, Mapping[str, str]]) -> str:
+def _digest(wanted: Mapping[str, Mapping[str, str]], contents: Mapping[str, Content]) -> str:
     listed = [f"{name} {month} {stamp}" for name in wanted for month, stamp in wanted[name].items()]
+    listed += [f"{name} {contents[name].coverage}" for name in sorted(contents)]
     return blake2b("\n".join(listed).encode(), digest_size=16).hexdigest()
 
 
