@@ -159,8 +159,8 @@ def conclude(
 ) -> int:
     """Show what was done; gives the exit status.
 
-    days: that were asked for.  allowed: the number of accounts that may fail; None: status 1 if any window
-    failed.
+    days: that were asked for.  allowed: the number of accounts that may fail; None: status 1 if any
+    window failed.
     """
     report, problem = ending.report, ending.problem
     if ending.unread:  # nothing but what was asked for: the reader of the output is gone
