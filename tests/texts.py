@@ -23,7 +23,7 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po, write_po
 
 import harvester
-from harvester.cli.language import PLACEHOLDER
+from harvester.cli.language import PLACEHOLDER, split_margins
 
 PACKAGE = Path(harvester.__file__).parent
 PATH = PACKAGE / "locale" / "zh" / "LC_MESSAGES" / "harvester.po"
@@ -60,9 +60,10 @@ NO_TEXT = re.compile(
     r"\b(?:SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|PRAGMA|BEGIN|COMMIT|FROM|WHERE|GRANT|LOCK|AND|AS"
     r"|SET|VALUES|COPY|ORDER BY|NOT NULL|ROLLBACK|TRANSACTION|ATTACH|CONFLICT|CASE|COLUMNS|CROSS|IN"
     r"|INDEX|ENGINE=InnoDB DEFAULT|PRIMARY KEY)\b|set_config\(|redis\.call|json_each|CONCAT\("
-    r"|%\(|\\d|\(\?|^<|[\u4e00-\u9fff]|\]\.?\||^\w+ \| None$|sheet_name|timestamp\[|_only=True"
+    r"|%\(|\\d[-{+?)]|\(\?|^<|[\u4e00-\u9fff]|\]\.?\||^\w+ \| None$|sheet_name|timestamp\[|_only=True"
     r"|HTTP/1\.1|yyyy|, state, records|run --help$|^users --appid|^HARVESTER_SECRET=|gone\."
-    r"|^\{value\} (?:plan|simulate|status|report|verify)"
+    r"|^\{value\} (?:plan|simulate|status|report|verify)|ISO, YMD|READ|SCHEMA|COLUMN|^TABLE|COMMENT"
+    r"|NESTED|NULL ON|COLLATE |^HTTP \S+$"
 )
 """SQL, patterns, HTML, commands, and what is Chinese already."""
 
@@ -154,7 +155,7 @@ timed out
 timestamp with time zone
 token store
 too many
-tried again,
+tried again
 unable to open
 unsupported file format
 using password: NO
@@ -164,6 +165,9 @@ when it was fetched
 xlsx {value}
 {quoted} is not pickled; pass on where it comes from
 {value} min
+{number} {value}s
+{value} DATE
+{text} [rid: {value}]
 {value} windows
 {value}: {value2}  Default: {quoted}.
 """.splitlines()
@@ -200,7 +204,7 @@ TEXTS = frozenset(
     """\
 adverb advice after also cause causes days detail due ends error errors exc expected hint how
 message more note once opening other problem problems reason reasons rest retries said SAID says
-shown_why span state text texts unread until what what_it_is when where which who why wrong
+shown_why span state strerror text texts unread until what what_it_is when where which who why wrong
 """.split()  # noqa: SIM905
 )
 """Names of variables and attributes that hold a text."""
@@ -265,6 +269,32 @@ PHRASES = [
     *"""\
 {date} to {date2}
 and {count}
+waiting until {time}
+must wait until {time}
+of {value}, {value2} are retired and left out
+of {value}, {value2} is retired and left out
+invalid {value} {value2}: expected {text}
+{value}: invalid {value2} {value3}: expected {text}
+{text} is empty
+{text} is not text
+{text} cannot be read ({text2})
+No such file or directory
+Permission denied
+Not a directory
+Is a directory
+File exists
+File name too long
+No space left on device
+Disk quota exceeded
+Read-only file system
+Input/output error
+Address already in use
+Connection refused
+Too many open files
+Bad file descriptor
+Operation not permitted
+Operation not supported
+{number} missing
 invalid {value} {quoted}: expected {text}
 Next:
 {clock} China time
@@ -532,21 +562,31 @@ def _is_text_of_ours(template: str) -> bool:
     """Whether a text has words of its own, and somebody may read it."""
     words = PLACEHOLDER.sub(" {} ", template).replace("\n", " ").split(" ")
     prose = [each.strip("(),.;:?![]") for each in words]
-    plain = [each for each in prose if re.fullmatch(r"[A-Za-z][a-z'-]*[a-z]", each)]
+    plain = [each for each in prose if re.fullmatch(r"[A-Za-z][A-Za-z'-]*", each)]
     return (
         template not in NOT_SHOWN
         and not NO_TEXT.search(template)
         and " " in template
-        and (
-            not LINKS.issuperset(plain) or ("{value" not in template and _is_typed(template, plain))
-        )
+        and (not LINKS.issuperset(plain) or (bool(plain) and _is_typed(template)))
     )
 
 
-def _is_typed(template: str, words: list[str]) -> bool:
-    """Whether the values of a text with little words are enough to know it by."""
-    kinds = {kind for _, kind in PLACEHOLDER.findall(template)}
-    return bool(words) and bool(kinds - {"value", "text", "quoted"})
+def _is_typed(template: str) -> bool:
+    """Whether the values of a text of small words are enough to know it by."""
+    kinds = [kind for _, kind in PLACEHOLDER.findall(template)]
+    narrow = [kind for kind in kinds if kind not in ("value", "text", "quoted")]
+    return len(narrow) > (1 if "value" in kinds else 0)
+
+
+def _constants(tree: ast.Module) -> dict[str, ast.expr]:
+    """The texts that a module has by a name in capitals."""
+    return {
+        target.id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and _is_text(node.value)
+        for target in node.targets
+        if isinstance(target, ast.Name) and target.id.isupper()
+    }
 
 
 def texts() -> dict[str, list[str]]:
@@ -554,22 +594,20 @@ def texts() -> dict[str, list[str]]:
     found: dict[str, dict[str, None]] = {}
     for text in (*CLICK, *PHRASES):
         found.setdefault(text, {})
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = path.relative_to(PACKAGE).as_posix()
+    trees = {
+        path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
+    shared: dict[str, ast.expr] = {}
+    for tree in trees.values():
+        shared |= _constants(tree)
+    for name, tree in trees.items():
         if name.startswith(ELSEWHERE):
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        constants = {
-            target.id: node.value
-            for node in tree.body
-            if isinstance(node, ast.Assign) and _is_text(node.value)
-            for target in node.targets
-            if isinstance(target, ast.Name)
-        }
-        module = _Module(name, constants)
+        module = _Module(name, shared | _constants(tree))
         module.visit(tree)
         for raw, where in module.found:
-            text = _numbered(raw).strip()
+            text = split_margins(_numbered(raw))[1]
             if _is_text_of_ours(text):
                 found.setdefault(text, {})[where] = None
     return {text: [*where] for text, where in found.items()}

@@ -29,7 +29,7 @@ CATALOGUE = Path(__file__).parents[1] / "locale" / "zh" / "LC_MESSAGES" / "harve
 _DATE = r"\d{4}-\d\d-\d\d"
 _CLOCK = rf"(?:{_DATE} )?\d\d:\d\d(?::\d\d)?"
 KINDS = {
-    "value": r".+?",
+    "value": r"(?:(?![;:] ).)+?",
     "text": r".*?",
     "number": r"[-+]?[\d,.]*\d%?|\?",
     "quoted": r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"",
@@ -48,16 +48,20 @@ PLACEHOLDER = re.compile(r"\{((" + "|".join(KINDS) + r")\d*)\}")
 _TRANSLATED = frozenset(("text", "time", "count", "duration"))
 _WIDE = frozenset(("value", "text", "quoted"))
 """A msgid with none of these placeholders is also found within a text."""
-_SIGNS = {"; ": "；", ": ": "：", ", ": "，", " and ": "和", " ": ""}
+_SIGNS = {"; ": "；", ": ": "：", ", ": "，", " and ": "和"}
 """What separates the parts of a text that is put together, and what replaces it."""
 _SEPARATOR = re.compile(r"; |: |, | and |(?<=[.?]) (?=[A-Z(])")
+_MARGINS = re.compile(r"(\s*(?:[;:,] )?)(\S.*?)([;:,]?(?: \[rid: [^\]]*\])?\s*)", re.DOTALL)
 _HAN = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uff5e]"
-_GAP = re.compile(rf"(?<={_HAN}) \0(?={_HAN})|(?<={_HAN})\0 (?={_HAN})|\0")
-"""A space between Chinese characters at the edge of a translated part, and the mark of the edge."""
+_GAP = re.compile(rf"(?<={_HAN}) \0(?={_HAN})|(?<={_HAN})\0 (?={_HAN})|(?<=，)\0，|\0")
+_JOINT = re.compile(
+    r"(?<=[\u4e00-\u9fff])\0(?=['\"]?[A-Za-z0-9])|(?<=[A-Za-z0-9])\0(?=[\u4e00-\u9fff])"
+)
+"""At the edge of a translated part, which has a mark: a space too many, and one that is missing."""
 _PROSE = re.compile(r"(?<!\S)[a-z]+ [a-z]+ [a-z]+(?!\S)")
-_FEW = 16
-"""A msgid with fewer letters matches no text in which a placeholder is a sentence without a
-translation: it would match sentences of others."""
+_FEW, _FEWER = 16, 9
+"""A msgid with fewer letters matches no text in which a ``value`` is a sentence, or a ``text`` is
+one without a translation: it would match the sentences of others."""
 _PARTS = 16
 """The most separators at which a text is divided."""
 
@@ -139,12 +143,17 @@ class _Template(NamedTuple):
     def match(self, text: str) -> re.Match[str] | None:
         """The values of a text that is this one."""
         found = _pattern(self.msgid).fullmatch(text) if self.anchor in text else None
+        if found is not None and self.anchor in found[found.lastindex or 0]:
+            return None  # two of its kind, one after the other
         if found is None or self.letters >= _FEW:
             return found
-        for name, given in found.groupdict().items():
-            if _PROSE.search(given) and (name.startswith("value") or _part(given) == given):
-                return None
-        return found
+        given = found.groupdict()
+        if any(_PROSE.search(given[name]) for name in given if name.startswith("value")):
+            return None
+        if self.msgid.startswith("{text}") and "; " in given["text"]:
+            return None  # more than one sentence before the words of this one
+        typed = not _WIDE.issuperset(kind for _, kind in PLACEHOLDER.findall(self.msgid))
+        return found if typed or self.letters >= _FEWER or _are_known(given) else None
 
 
 class _Catalogue(NamedTuple):
@@ -201,7 +210,9 @@ def _pattern(msgid: str) -> re.Pattern[str]:
     pieces = PLACEHOLDER.split(msgid)
     parts = [re.escape(pieces[0])]
     for name, kind, text in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
-        parts += [f"(?P<{name}>{KINDS[kind]})", re.escape(text)]
+        added = kind == "text" and len(parts) > 1 and not parts[-1]
+        pattern = r"(?:[ (,;:].*?)?" if added else KINDS[kind]
+        parts += [f"(?P<{name}>{pattern})", re.escape(text)]
     return re.compile("".join(parts), re.DOTALL)
 
 
@@ -209,6 +220,12 @@ def _pattern(msgid: str) -> re.Pattern[str]:
 def _within(msgid: str) -> re.Pattern[str]:
     """The same for a part of a text, between other words."""
     return re.compile(rf"(?<![\w.,/:=-]){_pattern(msgid).pattern}(?![\w/=-])")
+
+
+def _are_known(given: Mapping[str, str]) -> bool:
+    """Whether the sentences among the texts of a match have a translation."""
+    texts = (text for name, text in given.items() if name.startswith("text"))
+    return not any(_PROSE.search(each) and _part(each) == each for each in texts)
 
 
 def _filled(template: _Template, found: re.Match[str]) -> str:
@@ -219,7 +236,7 @@ def _filled(template: _Template, found: re.Match[str]) -> str:
         given = found[name]
         return f"\0{_part(given)}\0" if kind in _TRANSLATED else given
 
-    return _GAP.sub("", PLACEHOLDER.sub(value, template.msgstr))
+    return _GAP.sub("", _JOINT.sub(" ", PLACEHOLDER.sub(value, template.msgstr)))
 
 
 def _part(text: str) -> str:
@@ -233,14 +250,21 @@ def _part(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _in_chinese(text: str) -> str:
-    bare = text.strip()
-    start = text.index(bare)
+    before, bare, after = split_margins(text)
     done = _known(bare) if " " in bare else None
     if done is None and "\n" in bare:
         done = "\n".join(map(_in_chinese, bare.split("\n")))
     if done is None:
         done = _divided(bare)
-    return text[:start] + done + text[start + len(bare) :]
+    if done == bare:
+        return text
+    return _SIGNS.get(f"{before.strip()} ", before) + done + _SIGNS.get(f"{after.strip()} ", after)
+
+
+def split_margins(text: str) -> tuple[str, str, str]:
+    """A text without the separators and spaces before and after it, and these."""
+    found = _MARGINS.fullmatch(text)
+    return ("", text, "") if found is None else (found[1], found[2], found[3])
 
 
 @lru_cache(maxsize=1024)
@@ -266,14 +290,14 @@ def _divided(text: str) -> str:
         left, right = text[: mark.start()], text[mark.end() :]
         done = _known(left) if " " in left else None
         if done is not None:
-            return done + _SIGNS[mark[0]] + _in_chinese(right)
+            return done + _SIGNS.get(mark[0], "") + _in_chinese(right)
     for mark in marks:
         left, right = text[: mark.start()], text[mark.end() :]
         done = _known(right) if mark[0] == " and " else _in_chinese(right)
         if done not in (None, right):
             first = _with_narrow(left)
             between_values = first == left and mark[0] == ", " and not _begins_new(done, right)
-            return first + (", " if between_values else _SIGNS[mark[0]]) + str(done)
+            return first + (", " if between_values else _SIGNS.get(mark[0], "")) + str(done)
     return _with_narrow(text)
 
 

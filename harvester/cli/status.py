@@ -29,7 +29,6 @@ from harvester.cli.terminal import (
     escaped,
     many,
     padded,
-    plain,
     readable,
     show_table,
     tell,
@@ -283,7 +282,7 @@ def _show_stream(
     rows = sorted(_rows(stream, calendar, cut, states))
     for first, last, text in rows[:LINES]:
         span = f"{first}" if first == last else f"{first} to {last}"
-        tell(f"  {span} ({many(days_in((first, last)), 'day')}) {plain(text)}")
+        tell(f"  {span} ({many(days_in((first, last)), 'day')}) {readable(text)}")
     if len(rows) > LINES:
         tell(f"  and {many(len(rows) - LINES, 'more range')}; --json lists them")
 
