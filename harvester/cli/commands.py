@@ -22,7 +22,9 @@ from harvester.api import harvest, open_sinks
 from harvester.base.secrets import Secret
 from harvester.cli import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE
 from harvester.cli import arguments as asked
+from harvester.cli import language as lang
 from harvester.cli import terminal as screen
+from harvester.cli.help import Group
 from harvester.cli.options import (
     FILE,
     PLACES,
@@ -72,19 +74,19 @@ class _Called:
 def invoke(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit status; each error is printed as one sentence."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    called = _called(given)
+    language, command = lang.typed(given)
+    called = _called(command)
     screen.log_as("text")
     screen.name_accounts({})
     screen.listen()
     try:
+        lang.choose(language)
         return int(cli.main(given, "harvester", standalone_mode=False, obj=called) or 0)
     except click.exceptions.NoArgsIsHelpError as exc:
         tell(exc.format_message())
         return UNUSABLE
     except click.NoSuchOption as exc:
-        asks = exc.option_name.replace("-", "").lower() in _SECRETS
-        hint = f" A secret is read from the environment variable {SECRET_VARIABLE}." if asks else ""
-        return _refused(exc.format_message() + hint, UNUSABLE, called)
+        return _refused(exc.format_message() + _hint(exc.option_name), UNUSABLE, called)
     except click.ClickException as exc:
         return _refused(" ".join(exc.format_message().split()), UNUSABLE, called)
     except click.Abort:
@@ -102,6 +104,13 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
         return _refused(f"{exc.filename} cannot be used ({exc.strerror})", UNUSABLE, called)
 
 
+def _hint(option: str) -> str:
+    """What to do in place of an option that people expect."""
+    if option.replace("-", "").lower() in _SECRETS:
+        return f" A secret is read from the environment variable {SECRET_VARIABLE}."
+    return " It comes before the command: harvester --lang zh|en …" if option == lang.OPTION else ""
+
+
 def _refused(text: str, status: int, called: _Called) -> int:
     """Say why nothing was done; gives the status."""
     text = without_passwords(text)
@@ -112,7 +121,7 @@ def _refused(text: str, status: int, called: _Called) -> int:
 
 
 def _called(given: Sequence[str]) -> _Called:
-    """Detect --json and the sink - before click parses the arguments."""
+    """Detect --json and the sink - before click parses them; given: from the command on."""
     as_json = given[:1] == ["run"] and ("--json" in given or _json_in_environment())
     aside = f"--sink={STANDARD_OUTPUT}" in given or ("--sink", STANDARD_OUTPUT) in pairwise(given)
     return _Called(as_json, aside)
@@ -129,7 +138,13 @@ STANDARD_OUTPUT = "-"
 """The sink that has standard output for itself."""
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(context_settings=CONTEXT, cls=Group)
+@click.option(
+    lang.OPTION,
+    type=click.Choice(lang.LANGUAGES),
+    expose_value=False,  # it was read before, as messages about the arguments are in it, too
+    help="The language of help and messages.  [default: HARVESTER_LANG, or the locale's]",
+)
 @click.version_option(harvester.__version__, message="harvester %(version)s")
 def cli() -> None:
     """Harvest years of WeChat datacube statistics, each record of each day exactly once.
@@ -346,7 +361,7 @@ def _named(names: Sequence[str]) -> set[str]:
 @click.option(
     "--lang",
     type=click.Choice(("zh", "en")),
-    help="The language in which it opens; the page has both.  [default: that of the environment]",
+    help="The language in which it opens; the page has both.  [default: that of the command]",
 )
 @known_sink_option
 @options_of("report")
@@ -357,7 +372,7 @@ def report(sink: tuple[Secret, ...], **values: Any) -> int:
     nothing to WeChat, and may run while a harvest is running.  With --accounts FILE the accounts
     have the names of that file.
     """
-    from harvester.cli.report import language, write_report
+    from harvester.cli.report import write_report
 
     file = values["accounts"]
     listed = list_accounts(file) if file is not None else []
@@ -365,7 +380,7 @@ def report(sink: tuple[Secret, ...], **values: Any) -> int:
         write_report(
             _ledger_in(values["out"], values["ledger"]),
             values["html"],
-            values["lang"] or language(),
+            values["lang"] or lang.language(),
             time.time(),
             asked.own_interfaces(),
             given=open_sinks(sink) if sink else [],

@@ -47,8 +47,9 @@ async def show_exporting(
     if check:
         differ = await differing(source, targets, names, find)
         for target in targets:
-            state = "differs from" if target.identity in differ else "is equal to"
-            tell(plain(f"{target.identity} {state} {source.sink.identity}"))
+            name, sink = target.identity, source.sink.identity
+            differs = name in differ
+            tell(f"{name} differs from {sink}" if differs else f"{name} is equal to {sink}")
         return FAILED_WINDOWS if differ else COMPLETE
     for target in targets:
         [done] = await export_all(source, [target], names, find, replace=replace)

@@ -18,7 +18,16 @@ from harvester import events
 from harvester.cli import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
 from harvester.cli.loop import Factory, run
 from harvester.cli.progress import LOUD, display
-from harvester.cli.terminal import china_time, duration, log, logs_json, many, plain, say, show_json
+from harvester.cli.terminal import (
+    china_time,
+    duration,
+    log,
+    logs_json,
+    many,
+    readable,
+    say,
+    show_json,
+)
 from harvester.errors import ExportError, ReaderGoneError, RunError
 from harvester.events import Event, Observer, Report, causes
 from harvester.model import listed
@@ -233,7 +242,7 @@ def _show_summary(
         log(text, event="Summary")
     else:
         aside = manner.as_json or manner.aside
-        print(plain(text), file=sys.stderr if aside else sys.stdout, flush=True)
+        print(readable(text), file=sys.stderr if aside else sys.stdout, flush=True)
 
 
 def _show_causes(report: Report) -> None:
