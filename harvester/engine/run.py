@@ -30,7 +30,7 @@ from typing import Self
 import anyio
 
 from harvester import events
-from harvester.base.dates import last_legal_day, quota_day
+from harvester.base.dates import last_legal_day, quota_day, rfc3339_exact
 from harvester.base.outage import PATIENCE, Away, until_it_answers
 from harvester.base.outside import guard_call, guard_cancellation, is_cancelled
 from harvester.engine import planner
@@ -213,6 +213,8 @@ class Engine:
         options = self._options
         marks = self._ranges() if options.refresh else []
         self._clock.set(await ledger.join(self._job()._replace(marks=marks)))
+        started = [each.started for each in await ledger.workers() if each.alive]
+        self._worker.began = rfc3339_exact(min(started, default=self._clock()))
         stack.push_async_callback(self._leave, ledger)
         self._writer.sharing = Sharing(
             ledger,
@@ -314,7 +316,7 @@ class Engine:
         unfinished = any(not account.finished for account in self._plan.accounts)
         if (ledger := shared(self._writer.ledger)) is not None:
             unfinished = unfinished or bool(await ledger.unfinished())
-            left = await planner.remains(self._scope, ledger, self._wall())
+            left = await planner.remains(self._scope, ledger, self._wall(), self._worker.began)
             self._emit.books.recount(left.events, left.missing)
         if self._stopping and unfinished:
             return self._end("interrupted")

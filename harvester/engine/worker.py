@@ -20,6 +20,7 @@ from harvester.base.dates import (
     china,
     next_quota_day,
     quota_day,
+    rfc3339_exact,
     runs,
     settles_at,
 )
@@ -54,6 +55,8 @@ class Worker:
     emit: receives events.  wall: the wall clock, as `time.time`.
     fatal: the error that ended the run, if any; progressed: the loop's time at which the last
     window was harvested.
+    began: when the first of the processes began that share the ledger now (`Outcome.fetched_at`);
+    empty without others: what the ledger had is of former runs then.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Worker:
         self._unbooked: dict[InterfaceQueue, None] = {}  # so that a commit checks few queues
         self.fatal: RunError | None = None
         self.progressed = 0.0
+        self.began = ""
 
     def __repr__(self) -> str:
         return f"<Worker {self.scheduler!r}, {self._writer.channel!r}>"
@@ -337,15 +341,26 @@ class Worker:
             return
         name = queue.endpoint.name
         until, why, code, rid = reason
+        since = queue.failing.get(code)
+        new = None if self._writer.ledger is None else since is None or since >= self.began > ""
+        fails = rfc3339_exact(self._wall()) if since is None else since
         for begin, end, count in runs(rest):
             if until is None:
-                self._emit(events.Failed(queue.appid, name, begin, end, count, why, code, rid))
+                self._emit(events.Failed(queue.appid, name, begin, end, count, why, code, rid, new))
             else:
                 self._emit(events.Deferred(queue.appid, name, begin, end, count, until, why))
             state = "failed" if until is None else "waiting"
             window = Window(queue.appid, name, begin, end)
             await self._writer.put(
-                Outcome(window, state, due=until or 0.0, detail=why, code=code, rid=rid),
+                Outcome(
+                    window,
+                    state,
+                    due=until or 0.0,
+                    detail=why,
+                    code=code,
+                    rid=rid,
+                    fetched_at=fails if until is None else "",
+                ),
                 queue.epoch,
             )
 

@@ -66,7 +66,7 @@ class SqliteLedger(Outbox):
     def __init__(
         self, path: str | os.PathLike[str], *, readonly: bool = False, beside: bool = False
     ) -> None:
-        self.path: Path = Path(path)
+        self.path: Path = Path(path).expanduser()
         self.where = f"the ledger {self.path}"
         self._readonly = readonly
         self._beside = beside

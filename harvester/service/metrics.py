@@ -68,7 +68,8 @@ HELP = {
     _DURATION: "Seconds from a data request to the end of its answer.",
     _WAITING: "Seconds for which an account, an interface, a token, a window or, without a"
     " network, the run was held back.",
-    _BUDGET: "Calls of an interface that all accounts together have left today.",
+    _BUDGET: "Calls of an interface that all accounts together have left today (in China); absent"
+    " if it is not known: give --daily-quota.",
     _PROVISIONAL: "Windows that are stored and can still change.",
     _ACCOUNTS: "Accounts by state: fresh, late, failed (a person must act), resting (not harvested"
     " any more), never (not harvested yet).",
@@ -220,14 +221,14 @@ class Metrics(Collector):
 
     def update(self, overview: Overview) -> None:
         """Set the gauges to what a ledger has."""
-        made = overview
-        self._update_interfaces(made)
-        left = {(quota.endpoint,): quota.left for quota in getattr(made, "quotas", ())}
-        self._values[_BUDGET] = {key: calls for key, calls in left.items() if calls is not None}
-        self._values[_PROVISIONAL] = {(): made.totals.open_windows}
-        states = Counter([ACCOUNT_STATES[account.state] for account in made.accounts])
+        self._update_interfaces(overview)
+        self._values[_BUDGET] = {
+            (quota.endpoint,): quota.left for quota in overview.quotas if quota.left is not None
+        }
+        self._values[_PROVISIONAL] = {(): overview.totals.open_windows}
+        states = Counter([ACCOUNT_STATES[account.state] for account in overview.accounts])
         self._values[_ACCOUNTS] = {(name,): states[name] for name in ACCOUNT_STATES.values()}
-        self._values[_ACCOUNTS]["never",] = len(made.never)
+        self._values[_ACCOUNTS]["never",] = len(overview.never)
 
     def _update_interfaces(self, made: Overview) -> None:
         """The oldest gaps, and when figures came at the earliest, if no event has shown it."""

@@ -14,7 +14,7 @@ from harvester.base.dates import settles_at
 from harvester.events import Answer, Committed, Deferred, Event, Failed, Paused, Retrying
 from harvester.model import Action, Window
 from harvester.service.metrics import NAMES, Metrics
-from harvester.testing import FakeTransport, Faults, Simulator
+from harvester.testing import FakeTransport, Faults, Simulator, run_virtual
 from tests.report_data import NOW, YESTERDAY, KnownLedger
 from tests.support import A, B
 
@@ -186,6 +186,17 @@ def test_a_ledger_sets_the_gauges() -> None:
     assert accounts == [1, 0, 1, 1, 0]
 
 
+def test_the_budget_is_what_all_accounts_have_left() -> None:
+    ledger = KnownLedger()
+    for appid in (A, B):
+        ledger.harvested(appid, E, YESTERDAY, YESTERDAY)
+    ledger.calls = {(A, E): 30}
+    metrics = Metrics()
+    metrics.update(ledger.seen(NOW, daily_quota=100))
+    assert values(metrics)[f"harvester_budget_remaining{{endpoint={E}}}"] == 170
+    assert "harvester_budget_remaining{" not in " ".join(gauges(ledger))
+
+
 def test_the_last_success_is_known_from_the_ledger_after_a_restart() -> None:
     ledger = KnownLedger()
     ledger.harvested(A, E, YESTERDAY - 9 * DAY, YESTERDAY - DAY)
@@ -210,18 +221,20 @@ def test_series_do_not_grow_with_accounts_or_with_codes_that_a_server_makes_up()
     assert len(values(metrics)) < 60
 
 
-async def test_a_run_is_counted_as_its_report_counts_it() -> None:
+def test_a_run_is_counted_as_its_report_counts_it() -> None:
     metrics = Metrics()
     accounts = [harvester.Account(appid, secret="practice") for appid in (A, B)]
-    report = await harvester.run(
-        accounts,
-        OTHER,
-        "2024-01-01",
-        "2024-01-31",
-        sink="memory:",
-        rate="1000/s",
-        transport=FakeTransport(Simulator(faults=Faults(busy=0.2), seed=3)),
-        on_event=metrics.observe,
+    report = run_virtual(
+        lambda loop: harvester.run(
+            accounts,
+            OTHER,
+            "2024-01-01",
+            "2024-01-31",
+            sink="memory:",
+            rate="1000/s",
+            transport=FakeTransport(Simulator(faults=Faults(busy=0.2), seed=3)),
+            on_event=metrics.observe,
+        )
     )
     found = values(metrics)
     requests = {code: n for code, n in found.items() if code.startswith("harvester_requests_total")}
