@@ -42,7 +42,12 @@ from harvester.config.accounts import (
     choose,
     list_accounts,
 )
-from harvester.config.files import DEFAULT_FILE, read_config
+from harvester.config.files import (
+    DEFAULT_FILE,
+    read_config,
+    unknown_variables,
+    unread_variables,
+)
 from harvester.config.interfaces import choose_interfaces
 from harvester.config.settings import Keywords
 from harvester.errors import (
@@ -571,7 +576,6 @@ def endpoints(name: str | None, *, as_json: bool) -> int:
 @cli.command(context_settings=CONTEXT, short_help="Harvest each day, and show it: a service.")
 @click.option(
     "--config",
-    "path",
     metavar="FILE",
     envvar="HARVESTER_CONFIG",
     type=FILE,
@@ -584,7 +588,7 @@ def endpoints(name: str | None, *, as_json: bool) -> int:
     type=click.Choice(("text", "json")),
     help="Messages as text, or as json: an object a line.  [default: of the file, or text]",
 )
-def serve(path: Path, log_format: str | None) -> int:
+def serve(config: Path, log_format: str | None) -> int:
     """Harvest each day at the stated time in China, until it is stopped.
 
     \b
@@ -597,13 +601,14 @@ def serve(path: Path, log_format: str | None) -> int:
     stale_after = "26h"
     lang = "zh"                   or en
 
-    SIGTERM ends it in order, SIGHUP reloads the file and the accounts.
+    SIGTERM ends it in order, SIGHUP reloads the file and the accounts.  docs/service.md
     """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
-    from harvester.cli.report import language
     from harvester.cli.serve import serve as start
 
-    screen.log_as(log_format or read_config(path).get("log_format", "text"))
-    return start(path, language())
+    screen.log_as(log_format or read_config(config).get("log_format", "text"))
+    for problem in [*unknown_variables(os.environ), *unread_variables(os.environ)]:
+        say(problem)
+    return start(config, lang.language())
 
 
 @cli.command(context_settings=CONTEXT, short_help="Serve a local WeChat to practise on.")

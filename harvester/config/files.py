@@ -105,6 +105,16 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     ]
 
 
+def unread_variables(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each option in the environment, for a command that reads the file alone."""
+    return [
+        f"the environment variable {variable} is not read by serve; write {dashed(name)} into its"
+        " file"
+        for name in COMMAND_OPTIONS
+        if (variable := f"HARVESTER_{name.upper()}") in environ and variable not in _VARIABLES
+    ]
+
+
 def read_environment(environ: Mapping[str, str], names: Collection[str]) -> dict[str, Any]:
     """These options from the environment; raises `UsageError`."""
     values = {}

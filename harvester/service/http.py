@@ -33,8 +33,8 @@ from harvester.sinks.base import name_in
 
 KEPT = 5.0
 """Seconds for which what was made is given out again."""
-OLDEST = 60.0
-"""Seconds for which it is given out while it is made anew."""
+OLDEST = 600.0
+"""Seconds for which it is given out while it is made anew; a page says when it was made."""
 ANSWER = 10.0
 """Seconds within which ledger and sinks must answer to be ready."""
 
@@ -61,20 +61,36 @@ class Kept(Generic[T]):
     def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
         self._make = make
         self._value: T | None = None
-        self._made = float("-inf")
+        self._made = self._asked = float("-inf")
         self._task: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
         """The value; raises what making it raises."""
-        age = time.monotonic() - self._made
-        if self._value is not None and age < KEPT:
+        self._asked = now = time.monotonic()
+        if self._value is not None and now < self._made + KEPT:
             return self._value
+        task = self._renewed()
+        if self._value is not None and now < self._made + OLDEST:
+            return self._value
+        return await asyncio.shield(task)
+
+    async def latest(self) -> T:
+        """The value that is being made, or one that is not older than `KEPT`."""
+        making = self._task is not None and not self._task.done()
+        if self._value is not None and not making and time.monotonic() < self._made + KEPT:
+            return self._value
+        return await asyncio.shield(self._renewed())
+
+    def renew(self) -> None:
+        """Make it anew if it was asked for lately: what it shows has changed."""
+        if time.monotonic() < self._asked + OLDEST:
+            self._renewed()
+
+    def _renewed(self) -> asyncio.Task[T]:
         if self._task is None or self._task.done():
             self._task = asyncio.ensure_future(self._renew())
             self._task.add_done_callback(_retrieved)
-        if self._value is not None and age < OLDEST:
-            return self._value
-        return await asyncio.shield(self._task)
+        return self._task
 
     async def _renew(self) -> T:
         begun = time.monotonic()
@@ -115,6 +131,7 @@ class Pages:
             application, access_log=None, handle_signals=False, shutdown_timeout=1.0
         )
         await runner.setup()
+        self._service.changed = self._renew
         try:
             site = web.TCPSite(runner, address.host, address.port)
             try:
@@ -126,6 +143,11 @@ class Pages:
             yield int(runner.addresses[0][1])
         finally:
             await runner.cleanup()
+
+    def _renew(self) -> None:
+        """A run has ended."""
+        for kept in (self._overview, self._status, self._page):
+            kept.renew()
 
     # who may ask
 
@@ -183,7 +205,7 @@ class Pages:
         return await asyncio.to_thread(lambda: asyncio.run(setup.look(now)))
 
     async def _make_status(self) -> bytes:
-        seen = await self._overview.get()
+        seen = await self._overview.latest()
         service, progress = self._service, self._service.progress
         document = {
             "service": {
@@ -203,7 +225,7 @@ class Pages:
 
     async def _make_page(self) -> bytes:
         setup = self._service.setup
-        seen = await self._overview.get()
+        seen = await self._overview.latest()
         day = self._service.progress.day
         return await asyncio.to_thread(self._rendered, setup, seen, day)
 
@@ -274,10 +296,11 @@ def _figures_of(setup: Setup, seen: Overview) -> Figures | None:
     first = min(row.first for account in seen.accounts for row in account.rows)
     days = days_for(len(seen.accounts), first, seen.day)
     endpoints = [view.name for view in seen.interfaces]
+    appids = [account.appid for account in seen.accounts]
     for sink in open_sinks(setup.job.sink or f"jsonl:{setup.job.out}"):
         if sink.scan is not None:
             checkpoint = asyncio.run(_checkpoint(setup, sink))
-            return figures(sink, checkpoint, seen.day, endpoints, days)
+            return figures(sink, checkpoint, seen.day, endpoints, appids, days)
     return None
 
 

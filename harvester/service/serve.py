@@ -151,7 +151,8 @@ class Service:
     clock: the wall clock.  say: a line of the log.  observe: receives the events of all runs.
     deliver: sends a message to a URL.
     setup, progress, seen: what is in use, what was done, and what the ledger had after the last
-    run; they are replaced, never changed.  running: whether a run goes on.
+    run; they are replaced, never changed.  running: whether a run goes on.  changed: called when
+    what was done has changed.
     """
 
     def __init__(
@@ -168,6 +169,7 @@ class Service:
         self.progress = Progress()
         self.seen: Overview | None = None
         self.trouble = ""
+        self.changed: Callable[[], None] = lambda: None
         self._made = False
         self._stopping, self._woken = asyncio.Event(), asyncio.Event()
         self._run: asyncio.Event | None = None
@@ -333,6 +335,7 @@ class Service:
             if stored:
                 self.progress = progress
                 self.sender.wake()
+                self.changed()
                 return
         raise RunError("other processes change the state of the service all the time")
 

@@ -8,6 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,17 @@ import aiohttp
 import pytest
 
 import harvester
+from harvester.base.dates import last_settled_day
 from harvester.config.service import Address
 from harvester.errors import UsageError
+from harvester.ledger import Outcome, SqliteLedger
+from harvester.model import Window
 from harvester.service import http, serve
 from harvester.service.http import Pages
 from harvester.service.metrics import Metrics
 from harvester.service.serve import Service, Setup
 from harvester.testing import FakeTransport, Simulator
+from harvester.wechat.interfaces import INTERFACES
 from tests.support import A, B
 
 TOKEN = "t0ken-of-the-pages"
@@ -219,3 +224,44 @@ def test_what_takes_long_is_made_once_for_all_and_kept(monkeypatch: pytest.Monke
         assert await kept.get() == 3
 
     asyncio.run(main())
+
+
+@pytest.mark.thorough
+def test_the_pages_of_1500_accounts_are_there_at_once_after_the_first_call(folder: Path) -> None:
+    appids = [f"wx{number:016x}" for number in range(1500)]
+    rows = "".join(f"{appid},Café {appid},env:SECRET\n" for appid in appids)
+    (folder / "accounts.csv").write_text("appid,name,secret\n" + rows)
+    config = (folder / "harvester.toml").read_text().replace("accounts.toml", "accounts.csv")
+    (folder / "harvester.toml").write_text(config)
+    asyncio.run(_filled(folder / "harvest" / "ledger.sqlite", appids))
+    seconds: dict[str, list[float]] = {}
+
+    async def story(get: Any) -> None:
+        for _ in range(3):
+            for path in ("/", "/status.json", "/metrics"):
+                begun = time.monotonic()
+                status, text, _ = await get(path)
+                seconds.setdefault(path, []).append(time.monotonic() - begun)
+                assert (status, len(text) > 1000) == (200, True)
+            await asyncio.sleep(http.KEPT + 0.5)  # so that the next ones are made anew
+
+    asked(folder, story)
+    assert max(seconds["/"][1:] + seconds["/status.json"][1:]) < 1, seconds
+    print(seconds)
+
+
+async def _filled(path: Path, appids: list[str]) -> None:
+    """Fill a ledger with three years of ten interfaces; every hundredth account is broken."""
+    yesterday = last_settled_day(time.time())
+    begin = yesterday - timedelta(days=1100)
+    names = [*INTERFACES][:10]
+    async with SqliteLedger(path) as ledger:
+        for number, appid in enumerate(appids):
+            outcomes = [Outcome(Window(appid, name, begin, yesterday), "final") for name in names]
+            if number % 100 == 0:
+                detail = "no access token: errcode 40125 (invalid appsecret): the secret is wrong"
+                outcomes = [
+                    Outcome(each.window, "failed", code=40125, detail=detail) for each in outcomes
+                ]
+            await ledger.commit(outcomes, {})
+        await ledger.register([(a, name, begin, yesterday) for a in appids for name in names])
