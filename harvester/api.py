@@ -103,7 +103,7 @@ async def harvest(
     scope: Scope, resolved: Options, sinks: Sequence[Sink], options: Keywords
 ) -> Report:
     """Harvest what `resolve` has made of ``options``; of these the rest is used here."""
-    targets = _targets(check("export", options.get("export", ())), sinks)
+    targets = open_targets(options.get("export", ()), sinks)
     ledger, notes = _ledger(options, sinks)
     scope = replace(scope, notes=(*scope.notes, *notes))
     http = _transport(options)
@@ -458,8 +458,11 @@ def _ledger(options: Keywords, sinks: Sequence[Sink]) -> tuple[Ledger | None, tu
     return None, (f'{note}; with ledger="sqlite:FILE" it resumes',)
 
 
-def _targets(exports: Secret | Sequence[Secret], sinks: Sequence[Sink]) -> list[Target]:
+def open_targets(
+    given: str | Secret | Sequence[str | Secret], sinks: Sequence[Sink]
+) -> list[Target]:
     """The targets of exports; raises `UsageError`, also if no sink can be exported."""
+    exports: Secret | Sequence[Secret] = check("export", given)
     listed = [exports] if isinstance(exports, Secret) else exports
     if not listed:
         return []

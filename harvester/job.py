@@ -74,7 +74,7 @@ class Job:
     sink: tuple[str, ...]
     out: str
     interfaces: tuple[dict[str, Any], ...] = field(hash=False)
-    options: Mapping[str, Value] = field(hash=False)
+    options: Mapping[str, Value | tuple[Value, ...]] = field(hash=False)
 
     def __init__(
         self,
@@ -105,7 +105,12 @@ class Job:
             "sink": tuple(_plain("sink", spec) for spec in specs),
             "out": _plain("out", out),
             "interfaces": tuple(_plain_parts("interfaces", table) for table in interfaces),
-            "options": {name: _plain(name, value) for name, value in given.items()},
+            "options": {
+                name: tuple(_plain(name, each) for each in _listed(value))
+                if name == "export"
+                else _plain(name, value)
+                for name, value in given.items()
+            },
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)  # it is frozen
@@ -191,7 +196,8 @@ class Job:
         anybody = Account(self.appid or "wx", secret="-")
         options = cast("Keywords", dict(self.options))
         api.resolve(anybody, self._interfaces(), self.start, self.end, options)
-        api.open_sinks(self.sink or f"jsonl:{self.out}")
+        sinks = api.open_sinks(self.sink or f"jsonl:{self.out}")
+        api.open_targets(cast("Any", self.options.get("export", ())), sinks)
         if isinstance(ledger := self.options.get("ledger"), str):
             open_ledger(ledger, readonly=True)  # only its spec is checked
         if isinstance(store := self.options.get("token_store"), str):
@@ -272,6 +278,8 @@ def _located(name: str, value: Any, folder: Path) -> Any:
     """The value of an option; a relative path in it starts from the folder."""
     if name == "sink":
         return [_sink_in(spec, folder) for spec in value]
+    if name == "export":
+        return [_target_in(spec, folder) for spec in value]
     if name in ("accounts", "ca_file", "out"):
         return folder / value
     text = value.value if isinstance(value, Secret) else value
@@ -281,6 +289,15 @@ def _located(name: str, value: Any, folder: Path) -> Any:
         scheme = "sqlite:" if text.startswith("sqlite:") else ""
         return f"{scheme}{os.path.join(folder, text.removeprefix(scheme))}"
     return value
+
+
+def _target_in(spec: Secret, folder: Path) -> str:
+    """A target's spec; a local path in it starts from the folder."""
+    scheme, colon, place = spec.value.partition(":")
+    if not colon or "://" in spec.value:
+        return spec.value
+    path, mark, options = place.partition("?")
+    return f"{scheme}:{os.path.join(folder, Path(path).expanduser())}{mark}{options}"
 
 
 def _sink_in(spec: Secret, folder: Path) -> Secret:

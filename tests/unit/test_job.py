@@ -284,3 +284,21 @@ def test_a_loaded_job_has_the_accounts_of_its_file(
     assert_exactly_the_truth(
         stored(tmp_path / "harvest", "mine"), server.simulator, (A, B), BEGIN, END
     )
+
+
+def test_a_job_holds_exports_and_brings_them_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARVESTER_SECRET", "practice")
+    assert job(export="csv:tables").options["export"] == ("csv:tables",)
+    assert "is no kind of export" in refused(export=["cvs:tables"])
+    with Wechat(harvester.testing.Simulator()) as wechat:
+        text = (
+            f'endpoint = "getusersummary"\nstart = "2024-01-01"\nend = "2024-01-31"\nappid = "{A}"'
+            f'\nrate = "1000/s"\nbase-url = "{wechat.url}"\nexport = ["csv:tables?header=zh"]\n'
+        )
+        made = Job.load(write(tmp_path, text))
+        assert made.options["export"] == (f"csv:{tmp_path / 'tables'}?header=zh",)
+        report = pickle.loads(pickle.dumps(made)).run_sync()
+    assert report.state == "complete"
+    assert (tmp_path / "tables" / "getusersummary.csv").exists()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 from collections import Counter
 from contextlib import nullcontext
 from datetime import date, timedelta
@@ -481,3 +483,23 @@ def test_a_month_of_mornings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert told.count("● The run stopped") == told.count("○ Over: the run stopped") == 1
     assert told.count(f"● {secret}: name of c") == 1
     assert told.count(f"○ Over: {secret}, name of c") == 1
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(900)
+def test_memory_does_not_grow_over_a_year(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks: list[int] = []
+
+    async def story(world: World) -> None:
+        world.start()
+        for day in range(0, 365, 5):
+            await world.until(day, 12)
+            for kept in (world.sent, world.lines, world.begun, world.simulator.served_of):
+                kept.clear()
+            gc.collect()
+            blocks.append(sys.getallocatedblocks())
+        await world.stop()
+
+    live(tmp_path, monkeypatch, story)
+    month = blocks[6:12]
+    assert max(blocks[-6:]) < 1.02 * max(month), blocks

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from datetime import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from harvester.config.files import read_config
 from harvester.config.service import Address, ServiceOptions, read_service
 from harvester.errors import UsageError
+from harvester.service.serve import Setup
 
 
 def test_nothing_need_be_given() -> None:
@@ -80,3 +83,49 @@ def test_other_commands_read_a_file_with_the_table(tmp_path: Path) -> None:
     (tmp_path / "h.toml").write_text("serve = 1")
     with pytest.raises(UsageError, match=r"write \[serve\]"):
         read_config(tmp_path / "h.toml")
+
+
+def test_the_example_can_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = Path(__file__).parents[2] / "examples" / "harvester.toml"
+    shutil.copy(example, tmp_path)
+    (tmp_path / "accounts.toml").write_text('[[account]]\nappid = "wx1"\nsecret = "env:SECRET"\n')
+    for name in ("SECRET", "PAGES_TOKEN"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("ALERT_URL", "json://localhost/secret")
+    monkeypatch.setenv("PING_URL", "https://localhost/secret")
+    setup = Setup.load(tmp_path / "harvester.toml")
+    assert (setup.number, setup.lang, setup.options.at) == (1, "zh", time(8, 5))
+    text = (tmp_path / "harvester.toml").read_text()
+    without_comments = re.sub(r"(?m)^# (?=\w+ = )", "", text)
+    (tmp_path / "harvester.toml").write_text(without_comments)
+    setup = Setup.load(tmp_path / "harvester.toml")
+    assert setup.token is not None
+    assert len(setup.job.sink) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('end = "2024-01-31"', 'the service harvests a day each day; write "yesterday"'),
+        ("wait = true", "wait is not for the service: the service comes back by itself"),
+        ("refresh = true", "refresh is not for the service"),
+        ('sink = ["-"]', "nobody reads its output"),
+        ('[serve]\nping = "env:NOTHING"', "[serve] ping: the environment variable NOTHING is not"),
+    ],
+)
+def test_a_run_that_a_service_cannot_repeat_is_refused(
+    line: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARVESTER_SECRET", "s")
+    values = {
+        "endpoint": '"users"',
+        "start": '"2024-01-01"',
+        "end": '"yesterday"',
+        "appid": '"wx1"',
+    }
+    values.pop(line.partition(" ")[0], None)
+    lines = [f"{name} = {value}" for name, value in values.items()]
+    (tmp_path / "h.toml").write_text("\n".join([*lines, line]))
+    with pytest.raises(UsageError) as caught:
+        Setup.load(tmp_path / "h.toml")
+    assert said in str(caught.value)
