@@ -28,6 +28,8 @@ from harvester.service.schedule import moment
 
 LONGEST = 1900
 """Bytes of a body: WeCom's robot takes 2,048."""
+LONGEST_REASON = 300
+"""Characters of a message that is passed on."""
 NAMED = 3
 """Accounts of a cause that are named."""
 STALE = "stale"
@@ -38,6 +40,8 @@ Causes = Mapping[str, tuple[str, ...]]
 """The accounts of each cause, with an interface each if it is about that."""
 
 _OF_INTERFACES = ("permission", "retired", "refused")
+_SAID = ("refused", "token")
+"""Kinds of which the message is what a person needs."""
 _RUNS = re.compile(r"([feowx. ])(\d+)")
 
 
@@ -200,10 +204,24 @@ def _raised(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
         )
     known = KINDS[kind]
     title = _titled(known.title, rest, whom)
+    said = f" {_said_by_wechat(kind, whom, seen)}" if kind in _SAID else ""
     return (
-        f"● {title[0]}：{zh}。{known.advice[0]}",
-        f"● {title[1]}: {en}.  {known.advice[1]}",
+        f"● {title[0]}：{zh}。{said or known.advice[0]}",
+        f"● {title[1]}: {en}.  {said.strip() or known.advice[1]}",
     )
+
+
+def _said_by_wechat(kind: str, whom: Iterable[str], seen: Overview) -> str:
+    """The first message of a cause that says no more than that there is one."""
+    appids = {each.partition(" ")[0] for each in whom}
+    found = (
+        reason.reason
+        for account in seen.accounts
+        if account.appid in appids
+        for reason in account.reasons
+        if reason.kind == kind
+    )
+    return without_passwords(next(found, ""))[:LONGEST_REASON]
 
 
 def _over(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
@@ -250,10 +268,10 @@ def _named(whom: Iterable[str], seen: Overview) -> Text:
     return zh, en
 
 
-def digest(seen: Overview, due: date, until: float, lang: str) -> Said:
+def digest(seen: Overview, due: date, again: float, lang: str) -> Said:
     """The message after the harvest of a day.
 
-    until: the Unix time at which the service returns for more, 0 if it need not.
+    again: the Unix time at which the service returns for what must wait, 0 if nothing must.
     """
     label = f"{due.month}月{due.day}日", f"{due:%Y-%m-%d}"
     headline = verdict.headline(seen)
@@ -267,8 +285,8 @@ def digest(seen: Overview, due: date, until: float, lang: str) -> Said:
         )
     )
     lines += [_missing(cause, seen) for cause in seen.causes if cause.kind != "ended"]
-    if until > seen.made:
-        zh, en = moment_of(until, seen.made)
+    if again > seen.made:
+        zh, en = moment_of(again, seen.made)
         lines.append((f"{zh} 自动再取", f"Asks again by itself: {en}"))
     lines += _quotas(seen)
     history, finish = verdict.figures(seen)[1:3] if seen.accounts else (None, None)
@@ -290,8 +308,10 @@ def _missing(cause: Cause, seen: Overview) -> Text:
 
 
 def _figure(figure: verdict.Figure, lang: int) -> str:
-    parts = [figure.value[lang], figure.unit[lang]]
-    text = " ".join(part for part in parts if part)
+    value, unit = figure.value[lang], figure.unit[lang]
+    comma = {"还有": "，", "in": ","}.get(unit.partition(" ")[0], "")
+    text = f"{value}{comma} {unit}" if lang else f"{value}{comma or ' '}{unit}"
+    text = text.strip()
     note = figure.note[lang]
     if lang:
         return f"{figure.label[1]}: {text}" + (f" ({note})" if note else "")

@@ -382,7 +382,8 @@ def _next(
     progress = replace(progress, day=due, ended=seen.made, until=until)
     digest = pinged = None
     if before.day != due:
-        digest = alerts.digest(seen, due, until, setup.lang)
+        again = schedule.next_run(progress, seen.made, at) if until else 0.0
+        digest = alerts.digest(seen, due, again, setup.lang)
     if seen.fresh and before.pinged != due:
         pinged = due
         progress = replace(progress, pinged=due)
