@@ -190,6 +190,30 @@ class _Call(Generic[T]):
         return future.result()
 
 
+async def aside(function: Callable[[], T]) -> T:
+    """Run a function in a thread of its own, which neither a cancellation nor the exit waits for.
+
+    For work that may be abandoned, as what is shown, or a message that is sent again.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def deliver(give: Callable[[Any], None], value: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(lambda: None if future.done() else give(value))
+
+    def work() -> None:
+        try:
+            result = function()
+        except BaseException as exc:  # noqa: BLE001  (whatever it is, the caller gets it)
+            deliver(future.set_exception, exc)
+        else:
+            deliver(future.set_result, result)
+
+    threading.Thread(target=work, name="harvester-aside", daemon=True).start()
+    return await future
+
+
 async def ended(task: asyncio.Future[None]) -> None:
     """Cancel a task and wait for its end, even if the caller is cancelled meanwhile."""
     task.cancel()

@@ -6,17 +6,22 @@ Rule: SIGTERM and SIGINT end it in order, a second one at once; SIGHUP reloads. 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from harvester.cli import COMPLETE
+from harvester.cli import COMPLETE, INTERRUPTED
 from harvester.cli.loop import run
 from harvester.cli.terminal import log, name_accounts
 from harvester.errors import UsageError, needs
 from harvester.report.page import template
 from harvester.service.serve import Service, Setup
+
+LONGEST_END = 10.0
+"""Seconds that a service which is to end at once may take for it: a driver's call may hang."""
 
 
 def serve(path: Path, lang: str) -> int:
@@ -50,6 +55,9 @@ async def _serve(load: Callable[[], Setup]) -> int:
         nonlocal stopping
         if stopping:
             task.cancel()
+            timer = threading.Timer(LONGEST_END, os._exit, [INTERRUPTED])
+            timer.daemon = True
+            timer.start()
             return
         stopping = True
         log("ending once what is under way is stored; once more to end at once")

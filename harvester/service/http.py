@@ -23,6 +23,7 @@ from harvester.api import open_sinks
 from harvester.base.codec import encode
 from harvester.base.dates import rfc3339
 from harvester.base.secrets import Secret
+from harvester.base.threads import aside
 from harvester.config.service import Address
 from harvester.errors import HarvestError, UsageError, without_passwords
 from harvester.report import Overview, page
@@ -202,7 +203,7 @@ class Pages:
 
     async def _look(self) -> Overview:
         setup, now = self._service.setup, self._clock()
-        return await asyncio.to_thread(lambda: asyncio.run(setup.look(now)))
+        return await aside(lambda: asyncio.run(setup.look(now)))
 
     async def _make_status(self) -> bytes:
         seen = await self._overview.latest()
@@ -227,7 +228,7 @@ class Pages:
         setup = self._service.setup
         seen = await self._overview.latest()
         day = self._service.progress.day
-        return await asyncio.to_thread(self._rendered, setup, seen, day)
+        return await aside(lambda: self._rendered(setup, seen, day))
 
     def _rendered(self, setup: Setup, seen: Overview, day: object) -> bytes:
         """The page; in a thread.  day: whose harvest was made last: then figures are read again."""
@@ -245,7 +246,7 @@ class Pages:
         setup = self._service.setup
         try:
             async with asyncio.timeout(ANSWER):
-                return await asyncio.to_thread(lambda: asyncio.run(_unreached(setup)))
+                return await aside(lambda: asyncio.run(_unreached(setup)))
         except TimeoutError:
             return [f"the ledger or a sink has not answered for {ANSWER:g} s"]
 

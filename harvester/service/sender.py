@@ -14,11 +14,13 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import anyio
 
 from harvester.base.retry import Backoff
 from harvester.base.secrets import Secret
+from harvester.base.threads import aside
 from harvester.errors import HarvestError, NoLedgerError, UsageError, needs
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.ledger.outbox import Message
@@ -129,7 +131,7 @@ class Sender:
 async def deliver(message: Message, url: Secret) -> None:
     """Send a message to an Apprise URL, or get the URL of a ping; raises `DeliveryError`."""
     work = _ping if message.key.startswith(PING) else _notify
-    await asyncio.to_thread(work, message, url)
+    await aside(partial(work, message, url))
 
 
 def check_url(reference: str, url: Secret) -> None:

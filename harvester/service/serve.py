@@ -173,6 +173,8 @@ class Service:
         self._made = False
         self._stopping, self._woken = asyncio.Event(), asyncio.Event()
         self._run: asyncio.Event | None = None
+        self._harvesting = False  # until what a run has done is stored, too
+        self._scope: anyio.CancelScope | None = None
         self._failures, self._retry_at, self._reloaded = 0, 0.0, 0.0
         self.sender = Sender(self._box, lambda: self.setup.targets, deliver, say, clock)
 
@@ -188,6 +190,8 @@ class Service:
         """End in order: requests in flight are finished and committed."""
         self._stopping.set()
         self._interrupt()
+        if self._scope is not None and not self._harvesting:
+            self._scope.cancel()  # a server may not answer for long
 
     def reload(self) -> None:
         """Read the configuration again; one that cannot be used changes nothing, and is named."""
@@ -217,7 +221,8 @@ class Service:
             while not self._stopping.is_set():
                 self._woken.clear()
                 try:
-                    await self._step()
+                    with anyio.CancelScope() as self._scope:
+                        await self._step()
                     self.trouble = ""
                 except HarvestError as exc:  # mostly a database that is away
                     if str(exc) != self.trouble:
@@ -233,7 +238,11 @@ class Service:
             _, text = await box.service_state()
         self.progress = Progress.read(text)
         if self.next_run() <= self._clock():
-            await self._harvest()
+            self._harvesting = True
+            try:
+                await self._harvest()
+            finally:
+                self._harvesting = False
             return
         await self._conclude(None)  # time alone makes figures stale
         end = self._clock() + LOOKED_AFTER

@@ -26,7 +26,7 @@ from harvester.testing import Simulator
 from tests.own_server import free_port
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.scenarios.command import begun, started, until
-from tests.support import Wechat, as_multiset, at, bare, days, stored
+from tests.support import Wechat, as_multiset, at, bare, days, harvest, stored
 
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(180)]
 
@@ -286,3 +286,35 @@ def test_a_reload_and_an_orderly_end(tmp_path: Path, hook: Hook, start: Start) -
     assert process.returncode == 0
     assert "reloaded: 5 accounts" in err
     assert "Traceback" not in err
+
+
+def test_it_waits_for_a_database_that_is_away_and_ends_at_once_when_asked(
+    tmp_path: Path, hook: Hook, start: Start
+) -> None:
+    url = f"postgresql://harvester@127.0.0.1:{free_port()}/harvester"
+    port = configured(tmp_path, "http://127.0.0.1:1", hook, ledger=url, sink=[url])
+    process = start(begun("serve", "--config", tmp_path / "harvester.toml", PGPASSWORD=PASSWORD))
+    until(lambda: got(port, "/healthz") == "ok\n")
+    assert got(port, "/readyz") is None  # 503
+    began = time.monotonic()
+    ended(process)
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ('alerts = ["wecombot://t0ken-of-the-robot"]', "a secret is a reference"),
+        ('listen = "0.0.0.0:8605"', "so a token is needed"),
+        ("alert = 1", "has no key 'alert' (did you mean alerts?)"),
+    ],
+)
+def test_what_is_refused_at_the_start(more: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "harvester.toml").write_text(
+        f'endpoint = ["users"]\nstart = "2024-01-01"\nend = "yesterday"\nappid = "wx1"\n'
+        f"[serve]\n{more}\n"
+    )
+    done = harvest("serve", "--config", tmp_path / "harvester.toml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert TOKEN not in done.stderr
