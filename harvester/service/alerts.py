@@ -186,8 +186,9 @@ def alert(changed: Change, seen: Overview, lang: str) -> Said | None:
             f"{plural(count, 'account')} {needs} you",
         )
     if not count:
-        title = ("采集已恢复", "The harvest has recovered") if not raised else (
-            "采集停止", "The harvest stopped")  # fmt: skip
+        title = "运行出错", "Runs end with an error"
+        if not raised:
+            title = "运行已恢复", "Runs end well again"
     return _said(title, [*raised, *over], lang)
 
 
@@ -195,7 +196,7 @@ def _raised(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
     kind, _, rest = cause.partition(" ")
     if kind == RUN:
         said = without_passwords(" ".join(whom))
-        return f"● 运行停止（{rest}）：{said}", f"● The run stopped ({rest}): {said}"
+        return f"● 运行出错（{rest}）：{said}", f"● Runs end with an error ({rest}): {said}"
     zh, en = _named(whom, seen)
     if kind == STALE:
         return (
@@ -227,7 +228,7 @@ def _said_by_wechat(kind: str, whom: Iterable[str], seen: Overview) -> str:
 def _over(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
     kind, _, rest = cause.partition(" ")
     if kind == RUN:
-        return f"○ 已恢复：运行停止（{rest}）", f"○ Over: the run stopped ({rest})"
+        return f"○ 已恢复：运行出错（{rest}）", f"○ Over: runs end with an error ({rest})"
     zh, en = _named(whom, seen)
     if kind == STALE:
         return f"○ 已恢复：数据过期，{zh}", f"○ Over: stale figures, {en}"

@@ -109,7 +109,7 @@ def test_a_message_about_runs_shows_no_password() -> None:
     raised = {"run a": ("postgresql://me:p4ss@host/db does not answer",)}
     said = alert(Change(raised, {}, raised), seen(), "en")
     assert said is not None
-    assert said.title == "harvester: The harvest stopped"
+    assert said.title == "harvester: Runs end with an error"
     assert "p4ss" not in said.body
 
 

@@ -431,7 +431,7 @@ def test_each_day_is_harvested_once_and_told_once_when(
     world = live(tmp_path, monkeypatch, story)
     world.check_days(4)
     world.check_records(BEGIN + timedelta(days=2), A, B, C)
-    stopped = ["● The run stopped", "○ Over: the run stopped"]
+    stopped = ["● Runs end with an error", "○ Over: runs end with an error"]
     begun = [alert.partition(" (")[0] for alert in world.alerts()]
     assert begun == (stopped if happens is _nobody_answers else [])
     if happens is not _killed_in_the_middle:  # what was not committed is asked for again
@@ -480,7 +480,9 @@ def test_a_month_of_mornings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     world.check_records(BEGIN + timedelta(days=29), A, B, C, D)
     assert sum(number > 1 for number in world.served()) <= 1
     told = [line.partition(" (")[0] for alert in world.alerts() for line in alert.split("\n")]
-    assert told.count("● The run stopped") == told.count("○ Over: the run stopped") == 1
+    assert (
+        told.count("● Runs end with an error") == told.count("○ Over: runs end with an error") == 1
+    )
     assert told.count(f"● {secret}: name of c") == 1
     assert told.count(f"○ Over: {secret}, name of c") == 1
 
@@ -505,3 +507,30 @@ def test_memory_does_not_grow_over_a_year(tmp_path: Path, monkeypatch: pytest.Mo
     live(tmp_path, monkeypatch, story)
     month = blocks[6:12]
     assert max(blocks[-6:]) < 1.02 * max(month), blocks
+
+
+def test_an_export_that_fails_is_tried_again_and_holds_up_no_harvest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        with (tmp_path / "harvester.toml").open("r+") as file:
+            text = file.read()
+            file.seek(0)
+            file.write('export = ["csv:tables"]\n' + text)
+        (tmp_path / "tables").write_text("in the way")
+        world.start()
+        await world.until(0, 8.2)
+        assert world.digest(0)
+        await world.until(0, 9)
+        [alert] = world.alerts()
+        assert alert.startswith("● Runs end with an error")
+        assert "tables" in alert
+        (tmp_path / "tables").unlink()
+        await world.until(1, 12)
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    world.check_days(2)
+    assert len(world.alerts()) == 2
+    rows = (tmp_path / "tables" / "getusersummary.csv").read_text().splitlines()
+    assert len(rows) == 1 + len(stored(tmp_path / "data", "getusersummary"))
