@@ -65,7 +65,7 @@ def read(
     sink, checkpoint = _source(where, ledger)
     made = plugins.endpoint(endpoint) if isinstance(endpoint, str) else endpoint
     days = None if start is None and end is None else _days(start, end)
-    checkpoint()  # what is wrong is said at once
+    checkpoint()  # an error is raised at once
     return StoredRecords(sink, made, _appids(appids), days, checkpoint)
 
 
@@ -104,7 +104,7 @@ def export(
     }
     opened = open_target(target)
     sink, checkpoint = _source(source, ledger)
-    checkpoint()  # what is wrong is said at once
+    checkpoint()  # an error is raised at once
     return exported(
         Source(guarded_sink(sink), checkpoint),
         opened,
@@ -227,7 +227,7 @@ def _sink(
     elif isinstance(where, str | os.PathLike):
         directory = Path(where)
         if kind := _export_at(directory):
-            plugins.sink(f"{kind}:{directory}")  # raises the error that says how it is read
+            plugins.sink(f"{kind}:{directory}")  # raises the error with how it is read
         if not directory.is_dir():
             raise UsageError(f"there is no directory {directory}")
         given = given or directory / FILE_NAME
