@@ -18,8 +18,8 @@ class Faults:
 
     busy: errcode -1; first_busy: as many first data requests of each account answer -1;
     http_500, html, empty, cut, reset: a 502, a page of HTML, no body, half a body, a connection
-    reset in place of an answer; slow: an answer that takes ``slow_seconds``; revoke_every: after
-    every this many data requests of an account its tokens are void; control: a raw control
+    reset in place of an answer; slow: an answer that takes ``slow_seconds``; revoke_every: the
+    number of data requests after which tokens of an account are void; control: a raw control
     character in the first title; neighbours: rows of the day before and the day after in the answer
     to a single day.
     """

@@ -322,8 +322,8 @@ def test_status_tells_every_state_apart(tmp_path: Path, capsys: pytest.CaptureFi
             " [rid: 1-2-3]"
         ),
         (
-            "  2026-03-10 (1 day) provisional: WeChat reports that its figures are late; the next run"
-            " asks again"
+            "  2026-03-10 (1 day) provisional: WeChat reports that its figures are late; the next"
+            " run asks again"
         ),
         (
             "  2026-03-11 (1 day) waiting until 2026-03-12 13:30 China time: errcode 61503 (no):"
