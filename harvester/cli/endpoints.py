@@ -14,7 +14,8 @@ from rich.table import Table
 from harvester.base.codec import encode
 from harvester.base.dates import WindowKind, recent_days
 from harvester.cli import COMPLETE
-from harvester.cli.terminal import out, plain, show_json, tell
+from harvester.cli.language import label, translated
+from harvester.cli.terminal import out, padded, plain, show_json, show_table, tell
 from harvester.config import plugins
 from harvester.model import Endpoint, Field
 from harvester.wechat.endpoint import JsonEndpoint
@@ -83,11 +84,11 @@ def show_endpoints(endpoints: Iterable[Endpoint]) -> None:
     for endpoint in endpoints:
         groups.setdefault(endpoint.group, []).append(endpoint)
     for group in sorted(groups, key=lambda name: (not name, name)):
-        table.add_row(plain(group) or "(no group)", style="bold")
+        table.add_row(plain(group) or label("(no group)"), style="bold")
         for endpoint in groups[group]:
             table.add_row(*_row(endpoint))
         table.add_section()
-    out.print(table)
+    show_table(table)
     tell("A group is asked for by its name as its interfaces are; a retired one by its own alone.")
 
 
@@ -98,7 +99,7 @@ def _row(endpoint: Endpoint) -> tuple[str, ...]:
         str(endpoint.first_day),
         str(endpoint.late_days or ""),
         plain(getattr(endpoint, "permission_set", "")),
-        _state(endpoint),
+        label(_state(endpoint)),
     )
 
 
@@ -122,13 +123,13 @@ def show_endpoint(endpoint: Endpoint) -> None:
     tell(f"{endpoint.name}: {title}" if title else endpoint.name)
     for what, text in _about(endpoint):
         if text:
-            tell(f"  {what:<15}{plain(text)}")
+            tell(f"  {padded(what, 15)}{plain(translated(text))}")
     if endpoint.fields:
         table = _table("field", "type", "meaning")
         table.columns[0].no_wrap = table.columns[1].no_wrap = True
         for depth, each in _flat(endpoint.fields):
             table.add_row("  " * depth + plain(each.name), _type(each), plain(each.meaning))
-        out.print(table)
+        show_table(table)
 
 
 def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
@@ -139,11 +140,11 @@ def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     yield "request", f"{own('method')} {own('path')}".strip()
     if isinstance(endpoint, JsonEndpoint) and endpoint.method == "POST":
         body = f", {encode(endpoint.body).decode()}" if endpoint.body else ""
-        keys = dict.fromkeys((endpoint.begin_key, endpoint.end_key))
-        days = "the days" if len(keys) == 2 else "one day"
-        yield "body", f"{days} as {' and '.join(keys)}{body}"
+        begin, end = endpoint.begin_key, endpoint.end_key
+        days = f"one day as {begin}" if begin == end else f"the days as {begin} and {end}"
+        yield "body", f"{days}{body}"
     yield "group", endpoint.group
-    yield "state", _state(endpoint)
+    yield "state", label(_state(endpoint))
     yield "days a call", days_a_call(endpoint)
     yield "first day", str(endpoint.first_day)
     yield "settled", f"yesterday can be asked for from {endpoint.settled_hour:02}:00 in China"

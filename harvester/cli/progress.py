@@ -8,7 +8,6 @@ once when it occurs, since an operator may have to act before the end.
 
 from __future__ import annotations
 
-import textwrap
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -32,8 +31,8 @@ from harvester.cli.terminal import (
     log,
     logs_json,
     many,
-    named,
-    plain,
+    readable,
+    wrapped,
 )
 from harvester.events import NO_ROW, Bookkeeper, Event, Observer, reason_of
 from harvester.model import without_rid
@@ -329,7 +328,7 @@ class _Done(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         total = "?" if task.total is None else f"{int(task.total):,}"
-        return Text(f"{int(task.completed):,}/{total} windows")
+        return Text(readable(f"{int(task.completed):,}/{total} windows"))
 
 
 class _Progress(Progress):
@@ -352,22 +351,14 @@ class _Progress(Progress):
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)
-        yield within(self._counts.numbers(), err.width)
-        if why := plain(named(self._counts.cause.text())):
+        yield within(readable(self._counts.numbers()), err.width)
+        if why := readable(self._counts.cause.text()):
             yield within(why, err.width, "yellow")
 
 
 def within(text: str, width: int, style: str = "") -> Text:
     """A text on as many lines as it needs, up to `TALL`, broken between words only."""
-    lines = textwrap.wrap(
-        text,
-        width,
-        break_long_words=False,
-        break_on_hyphens=False,
-        max_lines=TALL,
-        placeholder=" …",
-    )
-    return Text("\n".join(lines), style, overflow="ellipsis")
+    return Text("\n".join(wrapped(text, width, TALL)), style, overflow="ellipsis")
 
 
 class Bar:
@@ -383,6 +374,6 @@ class Bar:
         counts = self._counts
         counts.add(event)
         for text in self._news.of(event, silent=isinstance(event, events.Stalled)):
-            self.progress.console.print(within(plain(named(text)), err.width))
+            self.progress.console.print(within(readable(text), err.width))
         windows = counts.report.windows
         self.progress.update(self._task, total=windows.planned, completed=windows.settled)

@@ -287,10 +287,10 @@ def _rows(path: Path) -> Iterator[Entry]:
 
 
 def _check_header(where: str, header: list[str]) -> None:
-    for sign, name in _OTHER_SIGNS.items():
+    for sign, what in _OTHER_SIGNS.items():
         if len(header) == 1 and sign in header[0]:
             raise UsageError(
-                f"{where}: the fields are separated by {name}; separate them by commas (in a"
+                f"{where}: the fields are separated by {what}; separate them by commas (in a"
                 " spreadsheet: save as CSV UTF-8, comma delimited)"
             )
     _check_keys(where, header, ACCOUNT_KEYS)

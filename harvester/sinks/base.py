@@ -81,6 +81,9 @@ class Stamp(NamedTuple):
     sums: tuple[int, int] = (0, 0)
     latest: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.rows}-{self.sums[0]:x}-{self.sums[1]:x}-{self.latest}"
+
 
 class Sink:
     """A destination for batches; a class of its own, or any object with the same methods.

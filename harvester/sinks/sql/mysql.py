@@ -59,6 +59,21 @@ def _unnested(view: ListView) -> str:
     )
 
 
+_CASTS = {"int": "signed", "float": "double", "str": "char", "date": "date"}
+_READS = {
+    "int": "CASE JSON_TYPE(JSON_EXTRACT({0})) WHEN 'INTEGER' THEN CAST(JSON_VALUE({0}) AS signed)"
+    " END",
+    "float": "CASE WHEN JSON_TYPE(JSON_EXTRACT({0})) IN ('INTEGER', 'DOUBLE', 'DECIMAL')"
+    " THEN CAST(JSON_VALUE({0}) AS double) END",
+    "str": "CASE JSON_TYPE(JSON_EXTRACT({0})) WHEN 'STRING' THEN JSON_VALUE({0}) END",
+}
+
+
+def _reached(column: str, kind: str, steps: Sequence[str]) -> str:
+    """The value within a column of JSON."""
+    return _READS[kind].format(f"{column}, '{_path(steps)}'")
+
+
 def _path(steps: Sequence[str]) -> str:
     return "$" + "".join([f'."{each}"' for each in steps])
 
@@ -85,8 +100,11 @@ DIALECT = Dialect(
     comment=" COMMENT '{}'",
     notes=("", " COMMENT '{}'"),
     views="SELECT table_name FROM information_schema.tables"
-    " WHERE table_schema = DATABASE() AND table_type = 'VIEW'",
+    " JOIN information_schema.columns USING (table_schema, table_name)"
+    " WHERE table_schema = DATABASE() AND table_type = 'VIEW' AND column_name = '_appid'",
     unnested=_unnested,
+    casts=_CASTS,
+    reached=_reached,
     locks=" FOR UPDATE",
     insert_new="INSERT INTO {0} ({1}) VALUES ({2}) ON DUPLICATE KEY UPDATE {3} = {3}",
 )

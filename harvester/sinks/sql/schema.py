@@ -70,7 +70,9 @@ class Dialect(NamedTuple):
     ends: what a CREATE TABLE ends with.
     comment: what gives a column its comment, after its type; notes: what gives a table its comment,
         before the columns and at the end; remarks: comments are statements of their own.
-    views: a query of the names of all views; unnested: the query of one (`harvester.sinks.views`).
+    views: a query of the names of all views with a column ``_appid``; unnested: the query of a
+        list's, and casts, position and reached: what that of a joined table needs
+        (`harvester.sinks.views`).
     locks: what a SELECT ends with that locks its rows until the commit.
     insert_new: a statement that inserts a row unless its key is there; of table, columns, marks,
         and a column of the key.
@@ -98,6 +100,9 @@ class Dialect(NamedTuple):
     remarks: bool = False
     views: str = ""
     unnested: Callable[[ListView], str] = str
+    casts: Mapping[str, str] = {}
+    position: str = "instr({}, '_')"
+    reached: Callable[[str, str, Sequence[str]], str] = lambda column, kind, steps: column
     locks: str = ""
     insert_new: str = "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT DO NOTHING"
 

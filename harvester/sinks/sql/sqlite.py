@@ -69,12 +69,20 @@ def _unnested(view: ListView) -> str:
     columns += [f"list_{n}.key AS {name}" for n, name in enumerate(view.numbers, 1)]
     item = len(view.lists)
     for name, kind, steps in view.values:
-        at = f"{_object(item)}, {_path(steps)}"
-        parts = {"kind": f"json_type({at})", "value": f"json_extract({at})"}
-        if not steps:
+        if steps:
+            value = _reached(_object(item), kind, steps)
+        else:
             parts = {"kind": f"list_{item}.type", "value": f"list_{item}.value"}
-        columns.append(f"{_READS[kind].format(**parts, **_DIGITS)} AS {quoted(name)}")
+            value = _READS[kind].format(**parts, **_DIGITS)
+        columns.append(f"{value} AS {quoted(name)}")
     return f"SELECT {', '.join(columns)} FROM {tables}"
+
+
+def _reached(column: str, kind: str, steps: Sequence[str]) -> str:
+    """The value within a column of JSON."""
+    at = f"{column}, {_path(steps)}"
+    parts = {"kind": f"json_type({at})", "value": f"json_extract({at})"}
+    return _READS[kind].format(**parts, **_DIGITS)
 
 
 def _object(number: int) -> str:
@@ -101,8 +109,10 @@ DIALECT = Dialect(
     sign=b"-0.0",
     comment=" /* {} */",
     notes=("/* {} */ ", ""),
-    views="SELECT name FROM sqlite_master WHERE type = 'view'",
+    views="SELECT name FROM sqlite_master WHERE type = 'view' AND instr(sql, '_appid') > 0",
     unnested=_unnested,
+    casts=_TYPES,
+    reached=_reached,
 )
 
 
