@@ -259,7 +259,7 @@ async def build_plan(
     async for appid, listed in demands(scope, ledger, wall, hold=hold, stored=stored):
         lease = leases[appid] if leases else Lease(appid, EPOCH)
         queues: list[InterfaceQueue] = []
-        for endpoint, cut, _, need in listed:
+        for endpoint, cut, calendar, need in listed:
             key = (appid, endpoint.name)
             budget = Budget(
                 options.daily_quota,
@@ -269,7 +269,9 @@ async def build_plan(
             )
             until = settled[endpoint.name]
             order = _Order(appid, endpoint, cut, need, options.order, until)
-            windows = order.windows(replaces=ledger is None)
+            # where the ledger has lost count of days, sinks may still have their records
+            unknown = ledger is None or calendar.sum() is None
+            windows = order.windows(replaces=unknown)
             queue = InterfaceQueue(
                 endpoint, windows, budget, ask_quota=options.ask_quota, epoch=lease.epoch
             )
