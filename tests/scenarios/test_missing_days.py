@@ -88,8 +88,24 @@ def test_a_spent_quota_is_waited_for_and_gives_a_date(wechat: Start, tmp_path: P
     lacking = status("--missing", "2024-01-03")
     (row,) = lacking["missing"]
     assert (row["state"], row["reason"]) == ("waiting", "Waiting for quota")
-    assert "45009" in row["detail"]
+    assert (row["code"], "45009" in row["detail"]) == (45009, True)
     assert row["until"] == "2024-03-10T16:01:00Z"
+
+
+@pytest.mark.parametrize(
+    ("how", "hour", "until"),
+    [({}, 5, "2024-03-10T00:00:00Z"), ({"refuse": {HOURS: 61503}}, 12, None)],
+)
+def test_figures_that_are_not_ready_are_not_a_quota(
+    how: dict[str, Any], hour: float, until: str | None, wechat: Start, tmp_path: Path
+) -> None:
+    day = "2024-03-09"
+    yesterday = asked(wechat(**how).url, HOURS, day, day, "--out", tmp_path)
+    assert harvest_at("2024-03-10", hour, *yesterday).status == 3
+    given = ("status", "--out", str(tmp_path), "--json", "--missing", day)
+    (row,) = json.loads(harvest_at("2024-03-10", hour, *given).out)["missing"]
+    assert (row["state"], row["reason"]) == ("waiting", "WeChat does not have the figures yet")
+    assert until in (None, row["until"])
 
 
 def test_on_a_shared_ledger(job: Jobs) -> None:
