@@ -35,7 +35,7 @@ async def show_exporting(
 
     own: interfaces of a configuration; given: the sink to export, if one is named.
     """
-    source = await _source(ledger, given)
+    source = await source_of(ledger, given)
     mine = {endpoint.name: endpoint for endpoint in own}
 
     def find(name: str) -> Endpoint | None:
@@ -53,7 +53,7 @@ async def show_exporting(
     return COMPLETE
 
 
-async def _source(ledger: SqliteLedger | PostgresLedger, given: Sequence[Sink]) -> Source:
+async def source_of(ledger: SqliteLedger | PostgresLedger, given: Sequence[Sink]) -> Source:
     """The sink to export, with the checkpoint that the ledger has for it."""
     if given and ledger.path is not None and not ledger.path.exists():
         return Source(given[0], lambda: None)
