@@ -158,7 +158,7 @@ REQUIRED = object()
 """The default of an option that must be given."""
 
 RUN, RUN_AND_PLAN = ("run",), ("run", "plan")
-WITH_OUT = ("run", "plan", "status", "verify", "rebuild", "report", "sink", "export")
+WITH_OUT = ("run", "plan", "status", "verify", "rebuild", "report", "sink", "export", "mcp")
 LIBRARY_ONLY = ()
 
 
@@ -271,7 +271,7 @@ class Arguments(TypedDict):
         " classic, cloud, cloudbase, command:…, https://…, static:…), platform, refresh_token,"
         " concurrency (a cap of its own); and with [[platform]] tables.  Or CSV with such a header"
         " line.",
-        ("run", "plan", "status", "report"))]
+        ("run", "plan", "status", "report", "mcp"))]
     out: Annotated[Path, Option(PATH, Path("harvest"),
         "Directory of the JSON lines and the ledger.", WITH_OUT, "DIR")]
     sink: Annotated[list[Secret], Option(SPEC, (),
