@@ -136,7 +136,7 @@ class Copy:
             "seconds": int(2 * SECONDS),
         }
         async with self._one_query:
-            answer = await _answer_of(json.dumps(request).encode())
+            answer = await _answer_of(json.dumps(request).encode(), self._file.parent)
         if answer is None or answer.get("error") == "":
             raise QueryError(
                 f"the query needs more than {MEMORY >> 20} MiB of memory; select fewer rows or"
@@ -163,7 +163,7 @@ async def _aside(function: Callable[..., Any], *arguments: object) -> Any:
         thread.close()
 
 
-async def _answer_of(request: bytes) -> dict[str, Any] | None:
+async def _answer_of(request: bytes, directory: Path) -> dict[str, Any] | None:
     """What the process of a query prints; None if it ended without an answer."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -173,6 +173,7 @@ async def _answer_of(request: bytes) -> dict[str, Any] | None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
         env={"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUTF8": "1", "TZ": "UTC"},
+        cwd=directory,
         start_new_session=True,  # an interrupt of the terminal is for the server
     )
     try:

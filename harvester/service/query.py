@@ -20,6 +20,7 @@ from typing import Any
 
 SETTINGS = {
     "enable_external_access": "false",
+    "allow_persistent_secrets": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "python_enable_replacements": "false",
