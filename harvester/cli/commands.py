@@ -503,6 +503,36 @@ def export(
     return asyncio.run(exporting)
 
 
+@cli.command(context_settings=CONTEXT, short_help="Answer an MCP client about what is stored.")
+@click.option(
+    "--from",
+    "source",
+    metavar="SPEC",
+    type=click.UNPROCESSED,
+    help="The sink to read, if the ledger has several; without a ledger any sink.",
+)
+@options_of("mcp")
+def mcp(source: str | None, accounts: Path | None, out: Path, ledger: Any) -> int:
+    """Answer the questions of an MCP client about what is stored, on standard input and output.
+
+    The client starts this command itself.  It reads what is stored, changes nothing and sends
+    nothing to WeChat; a harvest may be running.  With --accounts FILE the accounts have the names
+    of that file.
+    """
+    from harvester.cli.mcp import serve_answers
+
+    listed = list_accounts(accounts) if accounts is not None else []
+    place = ledger or ledger_of(out)
+    open_ledger(place, readonly=True)  # what is wrong with it is said at once
+    say_file()
+    return serve_answers(
+        lambda: open_ledger(place, readonly=True),
+        open_sinks(source) if source else [],
+        asked.own_interfaces(),
+        {each.appid: each.name for each in listed if each.name},
+    )
+
+
 @cli.group(context_settings=CONTEXT, short_help="List, add or remove the sinks of a ledger.")
 def sink() -> None:
     """List, add or remove the sinks of a ledger: where its runs store the records.

@@ -181,7 +181,7 @@ REQUIRED = object()
 
 RUN, RUN_AND_PLAN = ("run",), ("run", "plan")
 WITH_OUT = (
-    "run", "plan", "status", "verify", "rebuild", "report", "sink", "export", "forget",
+    "run", "plan", "status", "verify", "rebuild", "report", "sink", "export", "forget", "mcp",
 )  # fmt: skip
 LIBRARY_ONLY = ()
 
@@ -295,7 +295,7 @@ class Arguments(TypedDict):
         " classic, cloud, cloudbase, command:…, https://…, static:…), platform, refresh_token,"
         " concurrency (a cap of its own); and with [[platform]] tables.  Or CSV with such a header"
         " line.",
-        ("run", "plan", "status", "report"))]
+        ("run", "plan", "status", "report", "mcp"))]
     out: Annotated[Path, Option(PATH, Path("harvest"),
         "Directory of the JSON lines and the ledger.", WITH_OUT, "DIR")]
     sink: Annotated[list[Secret], Option(SPEC, (),
