@@ -22,7 +22,9 @@ from harvester.api import harvest, open_sinks
 from harvester.base.secrets import Secret
 from harvester.cli import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE
 from harvester.cli import arguments as asked
+from harvester.cli import language as lang
 from harvester.cli import terminal as screen
+from harvester.cli.help import Group
 from harvester.cli.options import (
     FILE,
     PLACES,
@@ -72,19 +74,19 @@ class _Called:
 def invoke(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit status; each error is printed as one sentence."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    called = _called(given)
+    language, command = lang.typed(given)
+    called = _called(command)
     screen.log_as("text")
     screen.name_accounts({})
     screen.listen()
     try:
+        lang.choose(language)
         return int(cli.main(given, "harvester", standalone_mode=False, obj=called) or 0)
     except click.exceptions.NoArgsIsHelpError as exc:
         tell(exc.format_message())
         return UNUSABLE
     except click.NoSuchOption as exc:
-        asks = exc.option_name.replace("-", "").lower() in _SECRETS
-        hint = f" A secret is read from the environment variable {SECRET_VARIABLE}." if asks else ""
-        return _refused(exc.format_message() + hint, UNUSABLE, called)
+        return _refused(exc.format_message() + _hint(exc.option_name), UNUSABLE, called)
     except click.ClickException as exc:
         return _refused(" ".join(exc.format_message().split()), UNUSABLE, called)
     except click.Abort:
@@ -102,6 +104,13 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
         return _refused(f"{exc.filename} cannot be used ({exc.strerror})", UNUSABLE, called)
 
 
+def _hint(option: str) -> str:
+    """What to do in place of an option that people expect."""
+    if option.replace("-", "").lower() in _SECRETS:
+        return f" A secret is read from the environment variable {SECRET_VARIABLE}."
+    return " It comes before the command: harvester --lang zh|en …" if option == lang.OPTION else ""
+
+
 def _refused(text: str, status: int, called: _Called) -> int:
     """Say why nothing was done; gives the status."""
     text = without_passwords(text)
@@ -112,7 +121,7 @@ def _refused(text: str, status: int, called: _Called) -> int:
 
 
 def _called(given: Sequence[str]) -> _Called:
-    """Detect --json and the sink - before click parses the arguments."""
+    """Detect --json and the sink - before click parses them; given: from the command on."""
     as_json = given[:1] == ["run"] and ("--json" in given or _json_in_environment())
     aside = f"--sink={STANDARD_OUTPUT}" in given or ("--sink", STANDARD_OUTPUT) in pairwise(given)
     return _Called(as_json, aside)
@@ -129,7 +138,13 @@ STANDARD_OUTPUT = "-"
 """The sink that has standard output for itself."""
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(context_settings=CONTEXT, cls=Group)
+@click.option(
+    lang.OPTION,
+    type=click.Choice(lang.LANGUAGES),
+    expose_value=False,  # it was read before, as messages about the arguments are in it, too
+    help="The language of help and messages.  [default: HARVESTER_LANG, or the locale's]",
+)
 @click.version_option(harvester.__version__, message="harvester %(version)s")
 def cli() -> None:
     """Harvest years of WeChat datacube statistics, each record of each day exactly once.
@@ -281,6 +296,12 @@ def check(**values: Any) -> int:
     is_flag=True,
     help="Exit with 1 if anything that was asked for is missing, failed or stale.",
 )
+@click.option(
+    "--missing",
+    metavar="DAY",
+    help="Only what lacks this day (as of --start), the reason, since when, and what to do.",
+)
+@click.option("--csv", "as_csv", is_flag=True, help="With --missing: CSV for Excel.")
 @json_option
 @options_of("status")
 def status(**values: Any) -> int:
@@ -288,17 +309,23 @@ def status(**values: Any) -> int:
 
     With --accounts FILE these are the accounts that the file names and does not disable.
     """
+    from harvester.cli.missing import show_missing
     from harvester.cli.status import show_status
 
+    form = _form(values)
     listed = _listed(values)
     appids = {*values["appids"], *_selected(listed or (), values["only"], values["accounts"])}
     known = None if listed is None else {each.appid: each.enabled for each in listed}
     wanted = StatusFilter(appids, _named(values["names"]), values["states"], known)
     ledger = _ledger_in(values["out"], values["ledger"])
+    own = asked.own_interfaces()
+    if values["missing"] is not None:
+        given = ledger, values["missing"], own, wanted, listed or ()
+        return asyncio.run(show_missing(*given, form=form, check=values["check"]))
     return asyncio.run(
         show_status(
             ledger,
-            asked.own_interfaces(),
+            own,
             wanted,
             listed or (),
             as_json=values["as_json"],
@@ -306,6 +333,17 @@ def status(**values: Any) -> int:
             daily_quota=values["daily_quota"],
         )
     )
+
+
+def _form(values: dict[str, Any]) -> str:
+    """The form of the answer to --missing; raises `UsageError` for options that exclude another."""
+    if values["as_csv"] and values["missing"] is None:
+        raise UsageError("--csv is for --missing DAY; --json is the whole status for programs")
+    if values["as_csv"] and values["as_json"]:
+        raise UsageError("give either --csv or --json")
+    if values["missing"] is not None and values["states"]:
+        raise UsageError("--missing lists every state of the day; leave --state out")
+    return "csv" if values["as_csv"] else "json" if values["as_json"] else "text"
 
 
 def _selected(
@@ -360,7 +398,7 @@ def _named(names: Sequence[str]) -> set[str]:
 @click.option(
     "--lang",
     type=click.Choice(("zh", "en")),
-    help="The language in which it opens; the page has both.  [default: that of the environment]",
+    help="The language in which it opens; the page has both.  [default: that of the command]",
 )
 @known_sink_option
 @options_of("report")
@@ -371,7 +409,7 @@ def report(sink: tuple[Secret, ...], **values: Any) -> int:
     nothing to WeChat, and may run while a harvest is running.  With --accounts FILE the accounts
     have the names of that file.
     """
-    from harvester.cli.report import language, write_report
+    from harvester.cli.report import write_report
 
     file = values["accounts"]
     listed = list_accounts(file) if file is not None else []
@@ -379,7 +417,7 @@ def report(sink: tuple[Secret, ...], **values: Any) -> int:
         write_report(
             _ledger_in(values["out"], values["ledger"]),
             values["html"],
-            values["lang"] or language(),
+            values["lang"] or lang.language(),
             time.time(),
             asked.own_interfaces(),
             given=open_sinks(sink) if sink else [],
@@ -404,10 +442,13 @@ def verify(out: Path, ledger: Any, sink: tuple[Secret, ...], *, as_json: bool) -
 
 
 def _ledger_in(out: Path, given: Any, *, readonly: bool = True) -> SqliteLedger | PostgresLedger:
-    """The ledger that was named, or the one in a directory."""
+    """The ledger that was named, or the one in a directory, or of a sink, also of its spec."""
     say_file()
     if given:
         return open_ledger(given, readonly=readonly)
+    scheme, colon, rest = str(out).partition(":")
+    if colon and scheme in ("jsonl", "sqlite") and not out.exists():
+        out = Path(rest.partition("?")[0]).expanduser()
     return SqliteLedger(ledger_of(out), readonly=readonly)
 
 
@@ -482,6 +523,7 @@ def export(
     """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
     from harvester.cli.export import show_exporting
     from harvester.exports.targets import open_target
+    from harvester.reading import sink_at
 
     own = asked.own_interfaces()
     chosen = choose_interfaces(endpoints, own)
@@ -491,7 +533,7 @@ def export(
         for each in (plugins.endpoints_of(item) if isinstance(item, str) else [item])
     ]
     opened = [open_target(spec) for spec in targets]
-    given = open_sinks(source) if source else []
+    given = [sink_at(source)] if source else []
     exporting = show_exporting(
         _ledger_in(out, ledger), opened, names, own, given, replace=replace, check=check
     )
@@ -619,7 +661,7 @@ def endpoints(name: str | None, *, as_json: bool) -> int:
 @click.option(
     "--silent-hours",
     type=click.FloatRange(0),
-    help="Hours from a day's end until its rows are there; no answer says that they are late.",
+    help="Hours from a day's end until its rows are there; no answer reports that they are late.",
 )
 @click.option("--sparse", is_flag=True, help="Some fields are missing in every second row.")
 @click.option("--component", metavar="APPID", help="A third-party platform; --secret is its, too.")

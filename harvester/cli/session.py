@@ -18,7 +18,16 @@ from harvester import events
 from harvester.cli import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
 from harvester.cli.loop import Factory, run
 from harvester.cli.progress import LOUD, display
-from harvester.cli.terminal import china_time, duration, log, logs_json, many, plain, say, show_json
+from harvester.cli.terminal import (
+    china_time,
+    duration,
+    log,
+    logs_json,
+    many,
+    readable,
+    say,
+    show_json,
+)
 from harvester.errors import ExportError, ReaderGoneError, RunError
 from harvester.events import Event, Observer, Report, causes
 from harvester.model import listed
@@ -109,10 +118,10 @@ def _on_signals(
             loop.call_later(LONGEST_END, _give_up)
         stop.set()
 
-    def tell(*_: object) -> None:
+    def wake(*_: object) -> None:
         loop.call_soon_threadsafe(on_signal)
 
-    former = {number: signal.signal(number, tell) for number in _SIGNALS}
+    former = {number: signal.signal(number, wake) for number in _SIGNALS}
 
     def end() -> None:
         if stop.is_set():
@@ -141,7 +150,7 @@ class OutputOptions(NamedTuple):
     """How the end of a run is printed.
 
     as_json: the report is the last line.  aside: standard output holds records, and so nothing
-        else: what would stand there goes to standard error.  quiet: nothing but what needs
+        else: the rest goes to standard error.  quiet: nothing but what needs
         attention.
     """
 
@@ -157,10 +166,10 @@ def conclude(
     days: tuple[date, date] | None = None,
     allowed: int | None = None,
 ) -> int:
-    """Tell what was done; gives the exit status.
+    """Show what was done; gives the exit status.
 
-    days: that were asked for.  allowed: so many accounts may fail; None: status 1 if any window
-    failed.
+    days: that were asked for.  allowed: the number of accounts that may fail; None: status 1 if any
+    window failed.
     """
     report, problem = ending.report, ending.problem
     if ending.unread:  # nothing but what was asked for: the reader of the output is gone
@@ -170,9 +179,9 @@ def conclude(
     if problem and report.state == "failed":
         say(problem, "error")
     if not manner.quiet:
-        _tell_summary(report, where, manner, days)
-    _tell_causes(report)
-    _tell_next(report)
+        _show_summary(report, where, manner, days)
+    _show_causes(report)
+    _show_next(report)
     status = STATUS[report.state]
     if allowed is not None and report.failures and not problem:
         status = _allowing(report, allowed, status, quiet=manner.quiet)
@@ -183,7 +192,7 @@ def conclude(
     return STOPPED if problem else status
 
 
-def _tell_next(report: Report) -> None:
+def _show_next(report: Report) -> None:
     """What to do next."""
     if report.state in ("waiting", "partial") and report.until is not None:
         say(f"run the same command again from {china_time(report.until)}, or with --wait")
@@ -203,7 +212,7 @@ def _tell_next(report: Report) -> None:
 
 
 def _allowing(report: Report, allowed: int, status: int, *, quiet: bool) -> int:
-    """The status if so many accounts may fail; says how many did, and which had not before."""
+    """The status if a number of accounts may fail; shows which had not failed before."""
     if report.state == "interrupted":
         return status
     failed = {each.appid for each in report.failures}
@@ -219,7 +228,7 @@ def _allowing(report: Report, allowed: int, status: int, *, quiet: bool) -> int:
     return MUST_WAIT if report.windows.waiting else COMPLETE
 
 
-def _tell_summary(
+def _show_summary(
     report: Report, where: str, manner: OutputOptions, days: tuple[date, date] | None
 ) -> None:
     """The last line: what was harvested, of which days, and when that was."""
@@ -233,10 +242,10 @@ def _tell_summary(
         log(text, event="Summary")
     else:
         aside = manner.as_json or manner.aside
-        print(plain(text), file=sys.stderr if aside else sys.stdout, flush=True)
+        print(readable(text), file=sys.stderr if aside else sys.stdout, flush=True)
 
 
-def _tell_causes(report: Report) -> None:
+def _show_causes(report: Report) -> None:
     """What failed and what must wait, a line for each reason."""
     failed = [cause.failed for cause in causes(report.failures)]
     waiting = [
@@ -251,7 +260,7 @@ def _tell_causes(report: Report) -> None:
 
 
 def summarize(report: Report) -> list[str]:
-    """What a report says, in words."""
+    """A report in words."""
     windows = report.windows
     parts = [f"{report.state}: {many(windows.done, 'window')} harvested"]
     if windows.empty:

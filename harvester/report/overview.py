@@ -573,7 +573,7 @@ def _reason(cause: Cause) -> Hashable:
 
 
 def _of_page(cause: Cause) -> bool:
-    """Whether the page shows it: that a range has not moved on it says of the whole ledger."""
+    """Whether the page shows it: ranges that have not moved on are shown for the whole ledger."""
     return cause.state != "stale" and not cause.resting
 
 

@@ -72,7 +72,7 @@ def test_the_help_of_a_command_names_its_options_of_the_table(command: str) -> N
         "endpoints": {"name", "as_json"},
         "plan": {"as_json"},
         "check": {"as_json"},
-        "status": {"appids", "names", "states", "check", "as_json"},
+        "status": {"appids", "names", "states", "check", "as_json", "as_csv", "missing"},
         "export": {"targets", "endpoints", "source", "replace", "check"},
         "sink add": {"spec"},
         "sink remove": {"spec"},
