@@ -20,6 +20,7 @@ from harvester import events
 from harvester.api import harvest, resolve
 from harvester.base.dates import next_quota_day, quota_day
 from harvester.cli import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
+from harvester.cli.language import LANGUAGES, language
 from harvester.cli.session import conduct
 from harvester.cli.terminal import many, named, out, plain, say, show_json, tell
 from harvester.config import plugins
@@ -39,7 +40,7 @@ from harvester.report.access import (
     gravest,
     words,
 )
-from harvester.report.causes import KINDS, Cause
+from harvester.report.causes import KINDS, Cause, Text
 from harvester.sinks.base import Checkpoint, Fence, Sink, Written
 
 START = "yesterday-62d"
@@ -50,8 +51,11 @@ SAID_EVERY = 10.0
 STATUS = {USABLE: COMPLETE, WAITING: MUST_WAIT}
 NAME = 11
 """The most columns of a name: the table fits into 80."""
-SHORT = {"retry": "check again", UNKNOWN: "check again", USABLE: "nothing"}
-SIGNS = {"ok": "ok", "none": "no", "missing": "no", "unknown": "?"}
+_AGAIN = "请再检查", "check again"
+SHORT: dict[str, Text] = {"retry": _AGAIN, UNKNOWN: _AGAIN, USABLE: ("无", "nothing")}
+COLON = "：", ": "
+_OK, _NO, _OPEN = ("正常", "ok"), ("无", "no"), ("?", "?")
+SIGNS: dict[str, Text] = {"ok": _OK, "none": _NO, "missing": _NO, "unknown": _OPEN}
 
 
 class _Nothing(Sink):
@@ -243,14 +247,14 @@ def _show(accounts: Sequence[AccountAccess]) -> None:
     """A row an account, then what to do about each cause."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     with_names = any(each.name for each in accounts)
-    table.add_column("account", no_wrap=True)
+    table.add_column(_said(("公众号", "account")), no_wrap=True)
     if with_names:
-        table.add_column("name", no_wrap=True, max_width=NAME)
-    for title in ("token", "IP list"):
-        table.add_column(title, no_wrap=True)
-    for title in ("usable", "left"):
-        table.add_column(title, no_wrap=True, justify="right")
-    table.add_column("what to do")
+        table.add_column(_said(("名称", "name")), no_wrap=True, max_width=NAME)
+    for title in (("凭据", "token"), ("白名单", "IP list")):
+        table.add_column(_said(title), no_wrap=True)
+    for title in (("可用", "usable"), ("剩余", "left")):
+        table.add_column(_said(title), no_wrap=True, justify="right")
+    table.add_column(_said(("要做的", "what to do")))
     for each in accounts:
         left = "?" if each.left is None else f"{each.left:,}"
         causes = each.causes()
@@ -258,8 +262,8 @@ def _show(accounts: Sequence[AccountAccess]) -> None:
         table.add_row(
             each.appid,
             *([plain(each.name)] if with_names else []),
-            SIGNS[each.token],
-            SIGNS[each.allow_list],
+            _said(SIGNS[each.token]),
+            _said(SIGNS[each.allow_list]),
             f"{each.usable}/{len(each.interfaces)}",
             left,
             _short(causes[0].kind) + more if causes else _short(each.state),
@@ -276,13 +280,17 @@ def _show(accounts: Sequence[AccountAccess]) -> None:
 
 def _short(kind: str) -> str:
     """What is wrong, in a word or two."""
-    return SHORT[kind] if kind in SHORT else KINDS[kind].short[1]
+    return _said(SHORT[kind] if kind in SHORT else KINDS[kind].short)
+
+
+def _said(text: Text) -> str:
+    return text[LANGUAGES.index(language())]
 
 
 def _show_cause(cause: Cause) -> None:
     text, advice = words(cause)
-    tell(f"{_short(cause.kind)}: {text}")
-    tell(f"  {advice}")
+    tell(f"{_short(cause.kind)}{_said(COLON)}{_said(text)}")
+    tell(f"  {_said(advice)}")
     tell(f"  {named(listed(sorted(cause.appids), 'account'))}")
     for message, rid in cause.messages.items():
         tell(f"  {message}" + (f" [rid: {rid}]" if rid else ""))

@@ -17,7 +17,7 @@ from harvester.events import Event, reason_of
 from harvester.ledger.base import Key
 from harvester.ledger.coverage import OpenWindow
 from harvester.model import Action, listed
-from harvester.report.causes import KINDS, Cause, grouped, ip_in, kind_of
+from harvester.report.causes import KINDS, Cause, Text, grouped, ip_in, kind_of
 from harvester.wechat.codes import ERRORS
 
 USABLE, WAITING, UNKNOWN, UNUSABLE = "usable", "waiting", "unknown", "unusable"
@@ -27,7 +27,12 @@ whether it is usable."""
 PROVING = frozenset({Action.DONE, Action.NOT_READY, Action.SPLIT})
 """What follows from codes that only an account which may use the interface gets."""
 AGAIN = "WeChat did not accept the access token; a new one is fetched at the next call"
-NOT_KNOWN = "No answer has shown whether it is usable", "Check again."
+NOT_KNOWN: tuple[Text, Text] = (
+    ("没有回答能说明是否可用", "No answer has shown whether it is usable"),
+    ("请再检查一次。", "Check again."),
+)
+NAMED = 3
+"""So many interfaces are named in a text."""
 
 
 @dataclass
@@ -121,7 +126,7 @@ class AccountAccess:
             "ip": self.ip or None,
             "calls_left": self.left,
             "to_do": [
-                {"kind": cause.kind, "text": text, "advice": advice}
+                {"kind": cause.kind, "text": text[1], "advice": advice[1]}
                 for cause in self.causes()
                 for text, advice in [words(cause)]
             ],
@@ -136,15 +141,22 @@ def by_kind(causes: Iterable[Cause]) -> list[Cause]:
     return sorted(found, key=lambda cause: order.index(cause.kind))
 
 
-def words(cause: Cause) -> tuple[str, str]:
-    """What a cause is, and what to do about it, in English."""
+def words(cause: Cause) -> tuple[Text, Text]:
+    """What a cause is, and what to do about it."""
     if cause.kind == "retry":
         return NOT_KNOWN
-    kind = KINDS[cause.kind]
-    names = listed(sorted(cause.days), "interface")
-    text = " ".join(kind.title[1].format(ip=cause.ip, interfaces=names, days="").split())
-    until = f" until {china(cause.latest):%Y-%m-%d %H:%M} China time" if cause.latest else ""
-    return text + until, kind.advice[1]
+    kind, names = KINDS[cause.kind], sorted(cause.days)
+    zh = "、".join(names[:NAMED]) + (f" 等 {len(names)} 个" if len(names) > NAMED else "")
+    until = f"{china(cause.latest):%Y-%m-%d %H:%M}" if cause.latest else ""
+    return (
+        _filled(kind.title[0], cause.ip, zh) + (f"，{until}（北京时间）恢复" if until else ""),
+        _filled(kind.title[1], cause.ip, listed(names, "interface"))
+        + (f" until {until} China time" if until else ""),
+    ), kind.advice
+
+
+def _filled(title: str, ip: str, interfaces: str) -> str:
+    return " ".join(title.format(ip=ip, interfaces=interfaces, days="").split())
 
 
 def gravest(states: Iterable[str]) -> str:
