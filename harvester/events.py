@@ -204,7 +204,8 @@ class Notice:
     on), ``Quota`` (WeChat's quota of the interface), ``QuotaUnknown``, ``Drifted`` (a field
     differs from the catalogue; it is stored unchanged), ``Unreachable`` (no server answers; after
     each probe without an answer), ``Reachable`` or ``Stopping`` (the run was asked to stop).
-    account, interface: empty if it is not about one.
+    account, interface: empty if it is not about one.  calls: of ``Quota``, those that are left
+    today, and those of a day.
     """
 
     level: str
@@ -212,6 +213,7 @@ class Notice:
     account: str
     interface: str
     text: str
+    calls: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

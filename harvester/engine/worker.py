@@ -162,12 +162,17 @@ class Worker:
         await self._leave(queue, queue.stop(reason), reason)
 
     def _notice(
-        self, code: str, account: AccountQueue, text: str, queue: InterfaceQueue | None = None
+        self,
+        code: str,
+        account: AccountQueue,
+        text: str,
+        queue: InterfaceQueue | None = None,
+        calls: tuple[int, int] | None = None,
     ) -> None:
         """Report something about an account, or about one interface of it."""
         name = queue.endpoint.name if queue is not None else ""
         who = f"{account.appid} {name}" if name else account.appid
-        self._emit(events.Notice("info", code, account.appid, name, f"{who}: {text}"))
+        self._emit(events.Notice("info", code, account.appid, name, f"{who}: {text}", calls))
 
     # windows
 
@@ -378,7 +383,8 @@ class Worker:
             queue.asked(found, self._wall())
             rate = f"; WeChat allows {found.calls:,} calls in {found.seconds} s"
             left = f"{found.left:,} of {found.daily:,} calls are left today"
-            self._notice("Quota", account, left + (rate if found.calls else ""), queue)
+            said = left + (rate if found.calls else "")
+            self._notice("Quota", account, said, queue, (found.left, found.daily))
             await self._check_budget(account, queue)
         elif found.action is Action.RENEW_TOKEN:
             queue.unask()

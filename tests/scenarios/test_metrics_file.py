@@ -155,6 +155,7 @@ def test_a_file_that_cannot_be_written_in_the_end_is_a_note(wechat: Start, tmp_p
     assert "cannot be written" in out
 
 
+@pytest.mark.thorough
 def test_the_options_are_in_the_help() -> None:
     said = harvest("run", "--help").stdout
     for option in ("--metrics FILE", "--metrics-appid", "--allow-failed N|P%"):
