@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one while Python takes its leave
         exec("")  # clears what Python keeps of an interrupt in one: it would end by the signal
         status = INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has gone; nothing more can be said
+    except BrokenPipeError:  # whoever read our output has gone; nothing more can be written
         status = FAILED_WINDOWS
     out: TextIO | None = sys.stdout  # None if we were started with it closed
     try:

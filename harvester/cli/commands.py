@@ -45,9 +45,7 @@ from harvester.config.accounts import (
 from harvester.config.interfaces import choose_interfaces
 from harvester.config.settings import Keywords
 from harvester.errors import (
-    ExportError,
     HarvestError,
-    ReaderGoneError,
     UsageError,
     without_passwords,
 )
@@ -174,7 +172,8 @@ def _text(spec: str | Secret) -> str:
 def run(**values: Any) -> int:
     """Harvest ENDPOINT... from --start to --end; the same command again resumes."""
     from harvester.cli.loop import uvloop_factory
-    from harvester.cli.session import OutputOptions, conclude, conclude_unread, conduct
+    from harvester.cli.metrics import metrics_file
+    from harvester.cli.session import OutputOptions, conclude, conduct
 
     called = click.get_current_context().obj
     called.as_json, called.aside = values["json"], STANDARD_OUTPUT in map(_text, values["sink"])
@@ -186,8 +185,10 @@ def run(**values: Any) -> int:
     tls_context(values["ca_file"])
     sinks = open_sinks(values["sink"] or f"jsonl:{values['out']}")
     ledger = values["ledger"] or SqliteLedger(values["out"] / FILE_NAME)  # makes its directory
+    metrics = metrics_file(values)
 
     async def begin(observe: Observer, stop: asyncio.Event) -> Report:
+        observe = observe if metrics is None else metrics.beside(observe)
         given = {**asked.library(values), "ledger": ledger, "on_event": observe, "stop": stop}
         return await harvest(scope, options, sinks, cast("Keywords", given))
 
@@ -197,24 +198,17 @@ def run(**values: Any) -> int:
     where = ", ".join(places) if values["sink"] else str(values["out"])
     aside = len(places) < len(names)
     manner = OutputOptions(values["json"], aside, values["quiet"])
-    failed = ""
-    try:
-        try:
-            report = conduct(begin, factory, quiet=values["quiet"])
-        except ExportError as exc:
-            report, failed = cast("Report", exc.report), str(exc)
-            report.notes.append(failed)
-        status = conclude(report, where, manner, (scope.begin, scope.end))
-    except ReaderGoneError as exc:
-        return conclude_unread(cast("Report | None", exc.report), as_json=values["json"])
-    for spec in values["export"] if not values["quiet"] else ():
+    ending = conduct(begin, factory, quiet=values["quiet"])
+    if metrics is not None:
+        metrics.write(ending.report, known=values["ledger"] or values["out"] / FILE_NAME)
+    tolerance = values["allow_failed"]
+    allowed = tolerance.of(len(scope.accounts)) if tolerance is not None else None
+    status = conclude(ending, where, manner, (scope.begin, scope.end), allowed)
+    for spec in values["export"] if not values["quiet"] and not ending.unread else ():
         target = _text(spec).partition("?")[0]
-        for note in report.notes:
-            if note.startswith(f"{target}: ") and note != failed:
+        for note in ending.report.notes:
+            if note.startswith(f"{target}: ") and note != ending.problem:
                 say(note, "info")
-    if failed:
-        say(failed, "error")
-        return STOPPED
     return COMPLETE if status == MUST_WAIT and values["waiting_ok"] else status
 
 
@@ -265,6 +259,12 @@ def plan(**values: Any) -> int:
     is_flag=True,
     help="Exit with 1 if anything that was asked for is missing, failed or stale.",
 )
+@click.option(
+    "--missing",
+    metavar="DAY",
+    help="Only what lacks this day (as of --start), the reason, since when, and what to do.",
+)
+@click.option("--csv", "as_csv", is_flag=True, help="With --missing: CSV for Excel.")
 @json_option
 @options_of("status")
 def status(**values: Any) -> int:
@@ -272,23 +272,41 @@ def status(**values: Any) -> int:
 
     With --accounts FILE these are the accounts that the file names and does not disable.
     """
+    from harvester.cli.missing import show_missing
     from harvester.cli.status import show_status
 
+    form = _form(values)
     listed = _listed(values)
     appids = {*values["appids"], *_selected(listed or (), values["only"], values["accounts"])}
     known = None if listed is None else {each.appid: each.enabled for each in listed}
     wanted = StatusFilter(appids, _named(values["names"]), values["states"], known)
     ledger = _ledger_in(values["out"], values["ledger"])
+    own = asked.own_interfaces()
+    if values["missing"] is not None:
+        given = ledger, values["missing"], own, wanted, listed or ()
+        return asyncio.run(show_missing(*given, form=form, check=values["check"]))
     return asyncio.run(
         show_status(
             ledger,
-            asked.own_interfaces(),
+            own,
             wanted,
             listed or (),
             as_json=values["as_json"],
             check=values["check"],
+            daily_quota=values["daily_quota"],
         )
     )
+
+
+def _form(values: dict[str, Any]) -> str:
+    """The form of the answer to --missing; raises `UsageError` for options that exclude another."""
+    if values["as_csv"] and values["missing"] is None:
+        raise UsageError("--csv is for --missing DAY; --json is the whole status for programs")
+    if values["as_csv"] and values["as_json"]:
+        raise UsageError("give either --csv or --json")
+    if values["missing"] is not None and values["states"]:
+        raise UsageError("--missing lists every state of the day; leave --state out")
+    return "csv" if values["as_csv"] else "json" if values["as_json"] else "text"
 
 
 def _selected(
@@ -602,7 +620,7 @@ def endpoints(name: str | None, *, as_json: bool) -> int:
 @click.option(
     "--silent-hours",
     type=click.FloatRange(0),
-    help="Hours from a day's end until its rows are there; no answer says that they are late.",
+    help="Hours from a day's end until its rows are there; no answer reports that they are late.",
 )
 @click.option("--sparse", is_flag=True, help="Some fields are missing in every second row.")
 @click.option("--component", metavar="APPID", help="A third-party platform; --secret is its, too.")

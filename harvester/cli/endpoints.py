@@ -49,7 +49,7 @@ def show(name: str | None, own: Sequence[Endpoint] = (), *, as_json: bool = Fals
 
 def as_object(endpoint: Endpoint, *, fields: bool) -> dict[str, Any]:
     """An interface as JSON has it; fields: with those of its records."""
-    said: dict[str, Any] = {
+    found: dict[str, Any] = {
         "name": endpoint.name,
         "title": getattr(endpoint, "title", ""),
         "group": endpoint.group,
@@ -65,12 +65,12 @@ def as_object(endpoint: Endpoint, *, fields: bool) -> dict[str, Any]:
         "successors": list(endpoint.successors),
         "page": getattr(endpoint, "page", ""),
     }
-    return {**said, "fields": [*map(_field, endpoint.fields)]} if fields else said
+    return {**found, "fields": [*map(_field, endpoint.fields)]} if fields else found
 
 
 def _field(field: Field) -> dict[str, Any]:
-    said: dict[str, Any] = {"name": field.name, "type": _type(field), "meaning": field.meaning}
-    return {**said, "fields": [*map(_field, field.fields)]} if field.fields else said
+    found: dict[str, Any] = {"name": field.name, "type": _type(field), "meaning": field.meaning}
+    return {**found, "fields": [*map(_field, field.fields)]} if field.fields else found
 
 
 def show_endpoints(endpoints: Iterable[Endpoint]) -> None:
@@ -104,7 +104,7 @@ def _row(endpoint: Endpoint) -> tuple[str, ...]:
 
 
 def days_a_call(endpoint: Endpoint) -> str:
-    """How many days a call asks for, as a table says it."""
+    """How many days a call asks for, as a table shows it."""
     if endpoint.cut is WindowKind.RECENT:
         return "/".join(map(str, sorted(recent_days(endpoint.span))))
     return str(endpoint.span) if endpoint.cut is WindowKind.DAYS else endpoint.cut.value
@@ -121,9 +121,9 @@ def show_endpoint(endpoint: Endpoint) -> None:
     """Everything about one interface."""
     title = getattr(endpoint, "title", "")
     tell(f"{endpoint.name}: {title}" if title else endpoint.name)
-    for what, said in _about(endpoint):
-        if said:
-            tell(f"  {padded(what, 15)}{plain(translated(said))}")
+    for what, text in _about(endpoint):
+        if text:
+            tell(f"  {padded(label(what), 15)}{plain(translated(text))}")
     if endpoint.fields:
         table = _table("field", "type", "meaning")
         table.columns[0].no_wrap = table.columns[1].no_wrap = True

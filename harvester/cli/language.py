@@ -245,7 +245,9 @@ def _part(text: str) -> str:
     if not bare:
         return ""
     done = _catalogue().exact.get(bare) or _in_chinese(bare)
-    return text if done == bare else done
+    if done == bare:
+        return text
+    return f" {done}" if text[0] == " " and done[0].isascii() else done
 
 
 @lru_cache(maxsize=1024)

@@ -44,10 +44,10 @@ LOUD = 20
 """The most lines of one kind."""
 
 TALL = 4
-"""So many lines of a terminal one message takes at the most."""
+"""How many lines of a terminal one message takes at the most."""
 
 LONG = 30.0
-"""Seconds after which a run is long: what failed or must wait is then told while it runs, too."""
+"""Seconds after which a run is long: what failed or must wait is then shown while it runs, too."""
 
 LONG_DELAY = 60.0
 """Seconds: what is tried again later than that is shown as waiting."""
@@ -71,7 +71,7 @@ class _Cause:
 
     def __init__(self) -> None:
         self._why = ""
-        self._stalled = 0.0  # since when nothing was done, if that was said
+        self._stalled = 0.0  # since when nothing was done, if that was reported
         self._waits: dict[str, tuple[float, float, str]] = {}
 
     def text(self) -> str:
@@ -146,7 +146,7 @@ class _Counts:
 
 
 class _News:
-    """What is worth a line; what comes in heaps is told once, or a few times."""
+    """What is worth a line; what comes in heaps is shown once, or a few times."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -156,7 +156,7 @@ class _News:
         self._held: list[str] = []
 
     def of(self, event: Event, *, silent: bool = False) -> list[str]:
-        """The lines to tell now; silent: nothing of this event."""
+        """The lines to show now; silent: nothing of this event."""
         if isinstance(event, events.RunStarted):
             self._accounts = event.accounts
         lines = [] if silent else self._lines(event)
@@ -274,7 +274,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._counts, self._news = _Counts(), _News()
-        self._told = time.monotonic()
+        self._shown_at = time.monotonic()
 
     def __call__(self, event: Event) -> None:
         """Print what is worth a line, and the progress every few seconds."""
@@ -285,8 +285,8 @@ class Lines:
         for text in self._news.of(event):
             log(text, level, name)
         now = time.monotonic()
-        if now - self._told >= EVERY and not isinstance(event, events.Stalled | events.Ended):
-            self._told = now
+        if now - self._shown_at >= EVERY and not isinstance(event, events.Stalled | events.Ended):
+            self._shown_at = now
             report, windows = counts.report, counts.report.windows
             per_second = windows.done / max(now - counts.began, 1e-9)
             waiting = f", {windows.waiting:,} waiting" if windows.waiting else ""
@@ -300,7 +300,7 @@ class Lines:
 
 
 class _Rate(ProgressColumn):
-    """Windows a second; nothing while nothing gets done, since the last rate says no more."""
+    """Windows a second; nothing while nothing gets done, since the last rate has passed."""
 
     def __init__(self, counts: _Counts) -> None:
         super().__init__()

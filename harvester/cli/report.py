@@ -83,6 +83,7 @@ async def _figures(
     """
     reasons: list[str] = []
     endpoints = [view.name for view in seen.interfaces]
+    appids = [account.appid for account in seen.accounts]
     first = min(row.first for account in seen.accounts for row in account.rows)
     days = days_for(len(seen.accounts), first, seen.day)
     for name in wanted:
@@ -91,7 +92,8 @@ async def _figures(
             sink = sink_named(ledger, name, given)
             if sink is None or sink.scan is None:
                 continue
-            found = await _read(ledger, name, partial(figures, sink), seen.day, endpoints, days)
+            read = partial(figures, sink)
+            found = await _read(ledger, name, read, seen.day, endpoints, appids, days)
         except OSError as exc:
             reasons.append(f"{exc.filename or where} cannot be read ({exc.strerror or exc})")
         except (SinkError, UsageError) as exc:

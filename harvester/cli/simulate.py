@@ -24,7 +24,7 @@ import harvester
 from harvester.base.codec import parse
 from harvester.cli.language import label
 from harvester.cli.session import STATUS, conduct, summarize
-from harvester.cli.terminal import plain, show_table, tell
+from harvester.cli.terminal import plain, say, show_table, tell
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.sinks.jsonl.sink import JsonLines
@@ -95,12 +95,12 @@ async def _serve(simulator: Simulator, port: int, component: str | None) -> int:
             f" --base-url {server.url} --out practice"
         )
         if component:
-            _tell_platform(simulator, component)
+            _show_platform(simulator, component)
         await ended.wait()
     return 0
 
 
-def _tell_platform(simulator: Simulator, component: str) -> None:
+def _show_platform(simulator: Simulator, component: str) -> None:
     tell(f"platform {plain(component)}: the same secret, ticket {simulator.ticket()}")
     for appid in DEMO_ACCOUNTS:
         tell(f"refresh token of {appid}: {simulator.refresh_token(appid)}")
@@ -116,7 +116,9 @@ def demo(directory: Path) -> int:
     tell(
         f"one call per week or day, {DEMO_RATE} per account; sometimes it answers -1, system busy."
     )
-    report = conduct(lambda observe, stop: _demo(directory, observe, stop))
+    report, problem, _ = conduct(lambda observe, stop: _demo(directory, observe, stop))
+    if problem:
+        say(problem, "error")
     tell(", ".join(summarize(report)))
     if report.state != "complete":
         return STATUS[report.state]
@@ -185,7 +187,7 @@ def _records(directory: Path, endpoint: str) -> Iterator[dict[str, Any]]:
 
 
 def _show_harvest(directory: Path) -> None:
-    """Both accounts together: what two interfaces say of followers, and when these write."""
+    """Both accounts together: what two interfaces report of followers, and when these write."""
     came: Counter[str] = Counter()
     left: Counter[str] = Counter()
     for record in _records(directory, DEMO_ENDPOINTS[0]):

@@ -22,7 +22,10 @@ Chunk = Mapping[str, Any]
 
 
 class TableShape(NamedTuple):
-    """A table of a target: its name, and its columns, a `pyarrow.Schema`."""
+    """A table of a target: its name, and its columns, a `pyarrow.Schema`.
+
+    A column has its titles in Chinese and English as metadata: ``comment``.
+    """
 
     name: str
     schema: Any
@@ -65,14 +68,16 @@ class Exported(NamedTuple):
 class Target(Protocol):
     """A destination of exports; used from one thread.
 
-    identity: its spec, without a secret.  shape: ``nested`` or ``flat``.  form: what else decides
-    how rows are written.  whole: whether it can only be written anew as a whole; then it is given
-    all units.  harvest, digest: the id, and the digest of all stamps, to be stored with what is
-    written; set between `open` and `write`.
+    identity: its spec, without a secret.  shape: ``nested`` or ``flat``.  language: of the labels
+    of codes, ``zh`` or ``en``; set before `open`.  form: what else decides how rows are written.
+    whole: whether it can only be written anew as a whole; then it is given all units.  harvest,
+    digest: the id, and the digest of all stamps, to be stored with what is written; set between
+    `open` and `write`.
     """
 
     identity: str
     shape: str
+    language: str
     form: str
     whole: bool
     harvest: str

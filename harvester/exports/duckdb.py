@@ -31,6 +31,7 @@ class DuckDB:
     """A database file."""
 
     whole = False
+    language = "en"
     form = ""
 
     def __init__(self, spec: Spec, shape: str) -> None:
@@ -142,6 +143,11 @@ class DuckDB:
         if found != wanted:
             database.execute(f'DROP TABLE IF EXISTS "{table.name}"')
             database.execute(f'CREATE TABLE "{table.name}" AS SELECT * FROM columns')
+            for column in table.schema:
+                text = (column.metadata or {}).get(b"comment", b"").decode().replace("'", "''")
+                if text:
+                    name = f'"{table.name}"."{column.name}"'
+                    database.execute(f"COMMENT ON COLUMN {name} IS '{text}'")
         database.unregister("columns")
 
     def _remove(self, table: str, month: str) -> None:

@@ -14,14 +14,9 @@ from typing import Any
 from harvester.base.dates import Days
 from harvester.base.outside import guard_call
 from harvester.errors import SinkError, UsageError
-from harvester.exports.base import Chunk
-from harvester.exports.shapes import Shape
-from harvester.model import metadata
 from harvester.sinks.base import OWNER, Checkpoint, Sink, Stamp, StoredWindow
 from harvester.upkeep.scan import error_of
 
-ROWS = 1 << 14
-"""Records of a chunk."""
 _TURNS = 20
 
 
@@ -54,24 +49,6 @@ class Source:
         """The stamp of each month of an interface."""
         found: dict[str, Stamp] = self._again_if_changed(partial(self.sink.stamps, name))
         return found
-
-    def chunks(self, shape: Shape, month: str) -> Iterator[Chunk]:
-        """The rows of a month, in the order of account, first day and position."""
-        documents: list[dict[str, Any]] = []
-        numbers: list[int] = []
-        days = _days_of(month)
-        for stored in self.windows(shape.name, days):
-            if not days[0] <= stored.window.begin <= days[1]:
-                continue  # it begins in another month
-            beside = metadata(stored.window, stored.fetched_at)
-            records = self.records(stored)
-            documents += [{**record, **beside} for record in records]
-            numbers += range(len(records))
-            if len(documents) >= ROWS:
-                yield shape.split(documents, numbers)
-                documents, numbers = [], []
-        if documents:
-            yield shape.split(documents, numbers)
 
     def windows(
         self, name: str, days: Days | None = None, appids: Collection[str] | None = None
@@ -108,6 +85,7 @@ class Source:
         return self._guarded(call, self._checkpoint())
 
 
-def _days_of(month: str) -> Days:
+def days_of(month: str) -> Days:
+    """The first and the last day of a month."""
     year, number = map(int, month.split("-"))
     return date(year, number, 1), date(year, number, calendar.monthrange(year, number)[1])

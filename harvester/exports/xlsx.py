@@ -46,6 +46,7 @@ class Xlsx:
     """A workbook."""
 
     whole = True
+    language = "en"
 
     def __init__(self, spec: Spec, shape: str) -> None:
         path = Path(spec.place)
