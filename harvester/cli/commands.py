@@ -405,10 +405,13 @@ def verify(out: Path, ledger: Any, sink: tuple[Secret, ...], *, as_json: bool) -
 
 
 def _ledger_in(out: Path, given: Any, *, readonly: bool = True) -> SqliteLedger | PostgresLedger:
-    """The ledger that was named, or the one in a directory."""
+    """The ledger that was named, or the one in a directory, or of a sink, also of its spec."""
     say_file()
     if given:
         return open_ledger(given, readonly=readonly)
+    scheme, colon, rest = str(out).partition(":")
+    if colon and scheme in ("jsonl", "sqlite") and not out.exists():
+        out = Path(rest.partition("?")[0]).expanduser()
     return SqliteLedger(ledger_of(out), readonly=readonly)
 
 
@@ -483,6 +486,7 @@ def export(
     """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
     from harvester.cli.export import show_exporting
     from harvester.exports.targets import open_target
+    from harvester.reading import sink_at
 
     own = asked.own_interfaces()
     chosen = choose_interfaces(endpoints, own)
@@ -492,7 +496,7 @@ def export(
         for each in (plugins.endpoints_of(item) if isinstance(item, str) else [item])
     ]
     opened = [open_target(spec) for spec in targets]
-    given = open_sinks(source) if source else []
+    given = [sink_at(source)] if source else []
     exporting = show_exporting(
         _ledger_in(out, ledger), opened, names, own, given, replace=replace, check=check
     )

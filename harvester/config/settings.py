@@ -135,7 +135,7 @@ def _path(value: Any) -> Path:
     text = _string(os.fspath(value))
     if "://" in text:  # a path would keep what may be a password on the disk
         raise ValueError
-    return Path(text)
+    return Path(text).expanduser()  # what a file or a variable says, no shell has seen
 
 
 def _spec(value: Any) -> Secret:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from harvester.errors import UsageError
-from harvester.exports.base import Chunk, Exported, Held, Part, Target, Unit
+from harvester.exports.base import Chunk, Content, Exported, Held, Part, Target, Unit
 from harvester.exports.joined import JoinedShape
 from harvester.exports.shapes import FLAT, Shape
 from harvester.exports.source import Source
@@ -129,9 +129,11 @@ def _compare(
     wanted: dict[str, dict[str, str]] = {}
     changed: dict[str, list[str]] = {}
     parts: set[Part] = set()
+    made = [name for shape in shapes.values() for name in shape.interfaces]
+    found = {name: source.stamps(name) for name in dict.fromkeys(made)}
     for name, shape in shapes.items():
         form = _form(shape, target)
-        stamps = {month: f"{form}-{stamp}" for month, stamp in shape.stamps(source).items()}
+        stamps = {month: f"{form}-{stamp}" for month, stamp in shape.stamps(found).items()}
         wanted[name] = dict(sorted(stamps.items()))
         tables = [table.name for table in shape.tables]
         parts.update((table, month) for table in tables for month in stamps)
@@ -146,7 +148,16 @@ def _compare(
         if part not in parts and (not names or _owner(part[0], known) in wanted_names)
     ]
     if target.whole:
-        target.digest = _digest(wanted)
+        target.contents = {
+            name: Content(
+                sum(stamp.rows for stamp in found.get(name, {}).values()),
+                len(shapes[name].tables[0].schema) if name in shapes else 0,
+                source.coverage.get(name),
+            )
+            for name in {*chosen, *source.coverage}
+            if not names or name in names
+        }
+        target.digest = _digest(wanted, target.contents)
         equal = held.digest == target.digest
         changed = {name: [] if equal else [*months] for name, months in wanted.items()}
         return Difference(shapes, wanted, changed, [], equal or not (wanted or held.digest))
@@ -178,8 +189,9 @@ def _check_names(target: Target, shapes: Iterable[Shape | JoinedShape]) -> None:
                 )
 
 
-def _digest(wanted: Mapping[str, Mapping[str, str]]) -> str:
+def _digest(wanted: Mapping[str, Mapping[str, str]], contents: Mapping[str, Content]) -> str:
     listed = [f"{name} {month} {stamp}" for name in wanted for month, stamp in wanted[name].items()]
+    listed += [f"{name} {contents[name].coverage}" for name in sorted(contents)]
     return blake2b("\n".join(listed).encode(), digest_size=16).hexdigest()
 
 

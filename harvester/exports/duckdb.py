@@ -6,7 +6,7 @@ Rule: a copy of the file is changed and replaces it, so that readers may have th
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -192,3 +192,11 @@ class DuckDB:
 
 def _as_table(rows: Any) -> Any:
     return pa.Table.from_batches([rows])
+
+
+def connected(tables: Mapping[str, Any]) -> Any:
+    """A connection, in memory, with a view for each table: what has an Arrow C stream."""
+    database = duckdb.connect()
+    for name, table in tables.items():
+        database.register(name, table)
+    return database

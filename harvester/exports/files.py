@@ -38,7 +38,7 @@ NOTE = ".harvester.json"
 _MONTH = re.compile(r"\d{4}-\d{2}")
 _KEY = b"harvester"
 _ROW_GROUP = 1 << 16
-_FORMULA = r"^[=+\-@\t\r]"
+_FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"
 _BOM = b"\xef\xbb\xbf"
 
 

@@ -15,10 +15,10 @@ from harvester.base.dates import Days
 from harvester.exports import arrow
 from harvester.exports.arrow import pa, pc
 from harvester.exports.base import Chunk, TableShape
-from harvester.exports.shapes import ROWS, Shape, commented, with_label
+from harvester.exports.shapes import Shape, commented, with_label
 from harvester.exports.source import Source, days_of
 from harvester.model import Field, metadata
-from harvester.sinks.base import StoredWindow
+from harvester.sinks.base import Stamp, StoredWindow
 from harvester.sinks.rows import METADATA
 from harvester.wechat.tables import JoinedTable, Part
 
@@ -51,11 +51,16 @@ class JoinedShape:
     def __repr__(self) -> str:
         return f"<JoinedShape {self.name} of {', '.join(self.shapes)}>"
 
-    def stamps(self, source: Source) -> dict[str, str]:
-        """The stamp of each month that one of the interfaces has."""
+    @property
+    def interfaces(self) -> list[str]:
+        """The interfaces that its rows are from."""
+        return [*self.shapes]
+
+    def stamps(self, stored: Mapping[str, Mapping[str, Stamp]]) -> dict[str, str]:
+        """The stamp of each month that one of the interfaces has; stored: those of the sink."""
         found: dict[str, str] = {}
-        for name, shape in self.shapes.items():
-            for month, stamp in shape.stamps(source).items():
+        for name in self.shapes:
+            for month, stamp in stored[name].items():
                 found[month] = f"{found.get(month, '')} {name} {stamp}"
         return found
 
@@ -64,6 +69,7 @@ class JoinedShape:
         days = days_of(month)
         documents: dict[str, list[dict[str, Any]]] = {name: [] for name in self.shapes}
         numbers: dict[str, list[int]] = {name: [] for name in self.shapes}
+        most = min(shape.most for shape in self.shapes.values())
         streams = [self._windows(source, name, days) for name in self.shapes]
         for _, group in groupby(merge(*streams, key=_account), key=_account):
             for name, stored in group:
@@ -71,7 +77,7 @@ class JoinedShape:
                 beside = metadata(stored.window, stored.fetched_at)
                 documents[name] += [{**record, **beside} for record in records]
                 numbers[name] += range(len(records))
-            if sum(map(len, documents.values())) >= ROWS:
+            if sum(map(len, documents.values())) >= most:
                 yield from self._rows(documents, numbers)
         yield from self._rows(documents, numbers)
 

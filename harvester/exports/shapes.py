@@ -18,13 +18,12 @@ from typing import Any
 from harvester.exports import arrow
 from harvester.exports.arrow import pa, pc
 from harvester.exports.base import Chunk, TableShape
-from harvester.exports.source import Source, days_of
+from harvester.exports.source import Source, days_of, rows_of
 from harvester.model import Endpoint, Field, metadata
+from harvester.sinks.base import Stamp
 from harvester.sinks.rows import EXTRA, METADATA
 from harvester.sinks.rows import ROW as PLACE
 
-ROWS = 1 << 14
-"""Records of a chunk."""
 ROW = PLACE.name
 NESTED, FLAT = "nested", "flat"
 SHAPES = (NESTED, FLAT)
@@ -77,9 +76,19 @@ class Shape:
         key = {name: self._fields[self.name, name] for name in self._identifying}
         return {**key, **own}
 
-    def stamps(self, source: Source) -> dict[str, str]:
-        """The stamp of each month."""
-        return {month: str(stamp) for month, stamp in source.stamps(self.name).items()}
+    @property
+    def interfaces(self) -> list[str]:
+        """The interfaces that its rows are from."""
+        return [self.name]
+
+    @property
+    def most(self) -> int:
+        """The records that are in memory together: fewer, the deeper their lists are."""
+        return rows_of(self.table)
+
+    def stamps(self, stored: Mapping[str, Mapping[str, Stamp]]) -> dict[str, str]:
+        """The stamp of each month; stored: those of the sink, by interface."""
+        return {month: str(stamp) for month, stamp in stored[self.name].items()}
 
     def chunks(self, source: Source, month: str) -> Iterator[Chunk]:
         """The rows of a month, in the order of account, first day and position."""
@@ -93,7 +102,7 @@ class Shape:
             records = source.records(stored)
             documents += [{**record, **beside} for record in records]
             numbers += range(len(records))
-            if len(documents) >= ROWS:
+            if len(documents) >= self.most:
                 yield self.split(documents, numbers)
                 documents, numbers = [], []
         if documents:

@@ -6,7 +6,7 @@ Rule: reads only.
 from __future__ import annotations
 
 import calendar
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date
 from functools import partial
 from typing import Any
@@ -14,22 +14,35 @@ from typing import Any
 from harvester.base.dates import Days
 from harvester.base.outside import guard_call
 from harvester.errors import SinkError, UsageError
+from harvester.exports.coverage import Coverage
+from harvester.model import Field
 from harvester.sinks.base import OWNER, Checkpoint, Sink, Stamp, StoredWindow
+from harvester.sinks.rows import Table
 from harvester.upkeep.scan import error_of
 
+ROWS = 1 << 14
+"""Records of a chunk that have no lists."""
 _TURNS = 20
+NO_COVERAGE: Mapping[str, Coverage] = {}
 
 
 class Source:
     """A sink, as its ledger knows it.
 
-    checkpoint: gives the newest one that the ledger has stored, None without a ledger.
+    checkpoint: gives the newest one that the ledger has stored, None without a ledger.  coverage:
+    what the ledger knew, by interface, before the sink is read.
     """
 
-    def __init__(self, sink: Sink, checkpoint: Callable[[], Checkpoint | None]) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        checkpoint: Callable[[], Checkpoint | None],
+        coverage: Mapping[str, Coverage] = NO_COVERAGE,
+    ) -> None:
         if sink.scan is None or sink.endpoints is None:
             raise UsageError(f"{sink.identity} cannot be read back")
         self.sink = sink
+        self.coverage = coverage
         self._scan, self._endpoints = sink.scan, sink.endpoints
         self._checkpoint = checkpoint
         self._guarded: Callable[..., Any] = partial(guard_call, error_of(sink))
@@ -83,6 +96,16 @@ class Source:
                 if self._checkpoint() == checkpoint:
                     raise
         return self._guarded(call, self._checkpoint())
+
+
+def rows_of(table: Table) -> int:
+    """The records of an interface that are in memory together: fewer, the deeper its lists are."""
+    return ROWS >> 3 * _depth(table.fields)
+
+
+def _depth(fields: Sequence[Field]) -> int:
+    """How many lists are within each other."""
+    return max([(each.type == "list") + _depth(each.fields) for each in fields], default=0)
 
 
 def days_of(month: str) -> Days:

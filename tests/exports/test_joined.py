@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyiceberg.table import StaticTable
 
-from harvester.exports import shapes
+from harvester.exports import source
 from harvester.model import Batch, Window
 from harvester.wechat.interfaces import INTERFACES
 from tests.exports.support import STAMP, TARGETS, do, equal, harvest, tables
@@ -119,8 +119,7 @@ def test_reads_and_shares_of_a_day_are_one_row(tmp_path: Path) -> None:
 def test_an_account_in_several_chunks_is_joined_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harvester.exports.joined.ROWS", 2)
-    monkeypatch.setattr(shapes, "ROWS", 2)
+    monkeypatch.setattr(source, "ROWS", 2 << 3)  # the records have one list
     days = [date(2026, 1, n) for n in range(1, 6)]
     made = [
         window(name, record, day=day, appid=appid)
