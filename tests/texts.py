@@ -435,6 +435,17 @@ class _Module(ast.NodeVisitor):
         if node.value is not None:
             self.visit(node.value)
 
+    def visit_Tuple(self, node: ast.Tuple) -> None:
+        """Visit what is in it, unless it is a text in Chinese and the same in English."""
+        if not (len(node.elts) == 2 and _is_chinese(node.elts[0])):
+            self.generic_visit(node)
+
+    def visit_Dict(self, node: ast.Dict) -> None:
+        """Visit what is in it, unless it has texts by language."""
+        keys = {each.value for each in node.keys if isinstance(each, ast.Constant)}
+        if not {"zh", "en"} <= keys:
+            self.generic_visit(node)
+
     def visit_Assert(self, node: ast.Assert) -> None:
         """What is asserted is not shown."""
 
@@ -527,6 +538,11 @@ class _Module(ast.NodeVisitor):
         name = _name(node)
         local = isinstance(node, ast.Name) and any(name in names for names in self.texts)
         return "text" if local or name.lstrip("_") in TEXTS else "value"
+
+
+def _is_chinese(node: ast.expr) -> bool:
+    parts = (each.value for each in ast.walk(node) if isinstance(each, ast.Constant))
+    return any(isinstance(each, str) and re.search(r"[\u4e00-\u9fff]", each) for each in parts)
 
 
 def _operands(node: ast.expr) -> Iterator[ast.expr]:
