@@ -556,6 +556,46 @@ def remove_sink(spec: Secret, out: Path, ledger: Any) -> int:
     return asyncio.run(show_removal(_ledger_in(out, ledger, readonly=False), made))
 
 
+@cli.command(
+    context_settings=CONTEXT, short_help="Remove an account or an interface of it for good."
+)
+@click.option("--appid", "whom", metavar="ID", required=True, help="The account.")
+@click.option(
+    "--endpoint",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Only this interface or group of interfaces of it, repeatable.",
+)
+@click.option("--yes", is_flag=True, help="Remove it; without this it is shown alone.")
+@known_sink_option
+@options_of("forget")
+def forget(
+    whom: str,
+    names: tuple[str, ...],
+    out: Path,
+    ledger: Any,
+    sink: tuple[Secret, ...],
+    *,
+    yes: bool,
+) -> int:
+    """Remove an account, or an interface of it, from the ledger and all of its sinks.
+
+    Without --yes it shows what would be removed, and exits with 2.  Refused while a run uses the
+    ledger.  If it is interrupted, the same command goes on.  Exports drop the rows when they are
+    brought up to date; an accounts file is not changed.
+    """
+    from harvester.cli.forget import show_forgetting, show_what_would_go
+
+    endpoints = _named(names)
+    if not yes:
+        return asyncio.run(show_what_would_go(_ledger_in(out, ledger), whom, endpoints))
+    given = open_sinks(sink) if sink else []
+    own = asked.own_interfaces()
+    place = _ledger_in(out, ledger, readonly=False)
+    return asyncio.run(show_forgetting(place, whom, endpoints, own, given))
+
+
 @cli.command(context_settings=CONTEXT, short_help="List the interfaces, or describe one.")
 @click.argument("name", required=False)
 @json_option

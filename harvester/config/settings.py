@@ -180,7 +180,9 @@ REQUIRED = object()
 """The default of an option that must be given."""
 
 RUN, RUN_AND_PLAN = ("run",), ("run", "plan")
-WITH_OUT = ("run", "plan", "status", "verify", "rebuild", "report", "sink", "export")
+WITH_OUT = (
+    "run", "plan", "status", "verify", "rebuild", "report", "sink", "export", "forget",
+)  # fmt: skip
 LIBRARY_ONLY = ()
 
 

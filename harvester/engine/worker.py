@@ -297,7 +297,7 @@ class Worker:
         if self._options.wait and attempt.deferrals <= DEFERRALS:
             self._try_again(queue, attempt, delay, reason, attempt.deferrals, decision.action)
         else:
-            later = StopReason(self._wall() + delay, reason)
+            later = StopReason(self._wall() + delay, reason, decision.code, decision.rid)
             await self._leave(queue, [attempt.days], later)
 
     # a used-up quota: one call an hour, until one is answered
@@ -310,7 +310,8 @@ class Worker:
         queue.again(decision.attempt, _now())
         await self._note_quota(queue, until)
         if not self._options.wait:
-            await self._stop_queue(queue, StopReason(until, decision.reason))
+            reason = StopReason(until, decision.reason, decision.code, decision.rid)
+            await self._stop_queue(queue, reason)
         elif news:
             self._pause(queue, self._wall() + QUOTA_AGAIN, decision.reason)
 

@@ -156,6 +156,14 @@ class Ledger(Protocol):
         """Make stored days missing (`Calendar.forget`), and remove the mark of `mark_refresh`."""
         ...
 
+    async def remove(self, appid: str, endpoints: Collection[str]) -> None:
+        """Remove what is known of interfaces of an account: days, requested ranges, and marks.
+
+        The calls of the last days, and used-up quotas, stay: WeChat counts them all the same.
+        Interfaces of which nothing is known are allowed.
+        """
+        ...
+
     async def mark_refresh(self, ranges: Iterable[Range]) -> None:
         """Remember days that are to be harvested again; a mark grows with each call."""
         ...

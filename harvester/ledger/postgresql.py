@@ -307,6 +307,9 @@ class PostgresLedger(Statements):
     async def forget(self, key: Key, days: Days) -> None:
         await self._once(shared.forget, key, days, self._own())
 
+    async def remove(self, appid: str, endpoints: Collection[str]) -> None:
+        await self._call(shared.remove, appid, list(endpoints))
+
     def _own(self) -> dict[str, Account] | None:
         return None if self._worker is None else self._held.some()
 

@@ -122,6 +122,9 @@ class SqliteLedger(Statements):
     async def forget(self, key: Key, days: Days) -> None:
         await self._call(tables.forget, key, days)
 
+    async def remove(self, appid: str, endpoints: Collection[str]) -> None:
+        await self._call(tables.remove, appid, list(endpoints))
+
     async def fold_future_calls(self, today: date) -> bool:
         return await self._call(tables.fold_future_calls, today)
 

@@ -187,6 +187,20 @@ def _numbers(tables: Tables, table: str, names: Iterable[str]) -> dict[str, int]
     return found
 
 
+_IS = "(SELECT id FROM {0} WHERE {0}.name = %s)"
+
+
+def remove(tables: Tables, appid: str, endpoints: Iterable[str]) -> None:
+    """Remove what is known of interfaces of an account; its commits are merged before."""
+    account, interface = _IS.format("account"), _IS.format("interface")
+    for name in sorted(endpoints):
+        for table in (CALENDAR, OPEN_WINDOW):
+            where = f"account = {account} AND interface = {interface}"
+            tables.run(f"DELETE FROM {table.name} WHERE {where}", appid, name)
+        for table in (ASKED, REFRESH):
+            tables.delete(table, [(appid, name)])
+
+
 def fold_future_calls(tables: Tables, today: date) -> bool:
     """Count calls of future days as today's (after a clock change); returns whether any were.
 

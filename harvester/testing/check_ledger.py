@@ -368,6 +368,38 @@ async def forget(bench: LedgerBench) -> None:
     await bench.expect()
 
 
+@_check
+async def remove(bench: LedgerBench) -> None:
+    """What is removed is not known any more; everything else is, and the calls that were sent."""
+    async with bench.make() as ledger:
+        await bench.register(
+            ledger,
+            (ONE, INTERFACE, day(0), day(30)),
+            (ONE, "checked_too", day(0), day(30)),
+            (OTHER, INTERFACE, day(0), day(30)),
+        )
+        await bench.commit(
+            ledger,
+            outcome(0, days=9),
+            outcome(10, "open", days=4),
+            outcome(20, "failed"),
+            outcome(0, endpoint="checked_too", days=3),
+            outcome(0, "waiting", appid=OTHER, days=5),
+            spent=[Spent(ONE, INTERFACE, TODAY, 5)],
+        )
+        await bench.remove(ledger, ONE, [INTERFACE])
+        await bench.expect(ledger)
+    await bench.expect()
+    async with bench.make() as ledger:
+        await bench.commit(ledger, outcome(40))
+        await bench.remove(ledger, ONE, [INTERFACE, "checked_too", "never_seen"])
+        await bench.remove(ledger, ONE, [INTERFACE])
+        await bench.expect(ledger)
+        await bench.commit(ledger, outcome(2, records=3, days=2))
+        await bench.expect(ledger)
+    await bench.expect()
+
+
 # any of it, and what ends in the midst
 
 

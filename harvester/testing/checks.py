@@ -259,6 +259,27 @@ def _any_window(draw: Random, number: int) -> Batch:
     )
 
 
+@_check
+async def removed(bench: Bench) -> None:
+    """Empty windows in the place of those of an account and interface remove them, and no others.
+
+    Also if the process is killed in between, and if one empty window has all of the days.
+    """
+    others = [batch(n, n, appid=OTHER) for n in range(3)]
+    others += [batch(n, n, endpoint="checked_too") for n in range(0, 400, 40)]
+    mine = [(n, 1) for n in range(0, 70, 5)] + [(200, 30)]
+    each = [batch(first, days=days) for first, days in mine]
+    for empty in (each, [batch(0, days=500)]):
+        await bench.run(*others, *[batch(first, first, days=days) for first, days in mine])
+        sink = await bench.open()
+        await bench.write(sink, *empty)
+        bench.crash(sink)
+        sink = await bench.open()
+        await bench.commit(sink, *empty)
+        await sink.close()
+        await bench.expect()
+
+
 # what ends in the midst
 
 LIFE: tuple[Callable[[], Sequence[Batch]], ...] = (

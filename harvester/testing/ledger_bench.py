@@ -178,6 +178,13 @@ class LedgerBench:
         await ledger.forget(key, days)
         self.model.calendar(key).forget(*days)
 
+    async def remove(self, ledger: Ledger, appid: str, endpoints: Sequence[str]) -> None:
+        """Remove interfaces of an account, here and in memory."""
+        await ledger.remove(appid, endpoints)
+        for key in [(appid, endpoint) for endpoint in endpoints]:
+            self.model.calendars.pop(key, None)
+            self.model.asked.pop(key, None)
+
     async def fold_future_calls(self, ledger: Ledger, today: date) -> None:
         """Count calls as today's, here and in memory."""
         found, wanted = await ledger.fold_future_calls(today), self.model.fold_future_calls(today)

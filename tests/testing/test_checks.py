@@ -252,6 +252,9 @@ FAULTS: dict[str, tuple[str, type[Reference]]] = {
             )
         ),
     ),
+    "it keeps what a very long empty window overlaps": (
+        "removed", replaces(lambda new, old: overlap(new, old) and (new.end - new.begin).days < 450)
+    ),
     "it replaces other accounts": (
         "write", replaces(lambda new, old: overlap(new._replace(appid=old.appid), old))
     ),
