@@ -1,4 +1,4 @@
-"""The command in Chinese: its catalogue, its help, and what it prints."""
+"""The command in Chinese: its catalogue, and what it prints."""
 
 from __future__ import annotations
 
@@ -9,19 +9,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 
 from harvester.cli import language
-from harvester.cli.commands import cli, invoke
+from harvester.cli.commands import invoke
 from harvester.cli.language import CATALOGUE, choose, label, read_catalogue, translated
-from harvester.cli.terminal import wrapped
 from harvester.errors import UsageError
 from tests.texts import PLACEHOLDER, catalogue, missing, texts, updated
 
 HAN = re.compile(r"[\u4e00-\u9fff]")
-ENGLISH = re.compile(r"(?<![\w./'<-])[a-z]{2,} [a-z]{2,}(?![\w./'-])")
-"""Two English words one after the other, as in a sentence."""
 APPID = "wx0123456789abcdef"
 
 
@@ -152,13 +148,6 @@ def test_a_word_is_translated_where_the_code_asks_for_it() -> None:
     assert (label("failed"), label("getusersummary")) == ("失败", "getusersummary")
 
 
-def test_lines_are_broken_by_the_width_of_characters_and_not_before_a_full_stop() -> None:
-    assert wrapped("已入库，还有 12 个窗口。", 8) == ["已入库，", "还有 12", "个窗口。"]
-    assert wrapped("one two three four", 9) == ["one two", "three", "four"]
-    assert wrapped("one two three four", 9, most=2) == ["one two", "three …"]
-    assert wrapped("", 9) == []
-
-
 # which language
 
 
@@ -260,49 +249,6 @@ def test_json_and_logs_as_json_are_english(
     assert "没有名为 'user' 的接口" in err
     _, _, err = said(capsys, "--lang", "zh", *asked, "--log-format", "json")
     assert json.loads(err)["message"] == note
-
-
-# help
-
-
-def _commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
-    yield path
-    for name, each in group.commands.items():
-        if isinstance(each, click.Group):
-            yield from _commands(each, *path, name)
-        else:
-            yield (*path, name)
-
-
-COMMANDS = sorted(_commands(cli))
-NAMES = r"harvester(?: --?[a-z=|-]+| [A-Za-z.\[\]…-]+| wx…| \d[\d-]+)*"
-"""Commands as they are typed, which stay."""
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_the_help_of_each_command_is_chinese(
-    capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
-) -> None:
-    status, page, err = said(capsys, "--lang", "zh", *command, "--help")
-    assert (status, err) == (0, "")
-    assert page.startswith("用法：harvester")
-    assert "选项：" in page
-    assert ENGLISH.findall(re.sub(NAMES, "", page)) == []
-    assert all(width <= 100 for width in map(_columns, page.splitlines()))
-
-
-def _columns(line: str) -> int:
-    return sum(2 if HAN.match(each) else 1 for each in line)
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_the_help_has_the_same_options_in_both_languages(
-    capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
-) -> None:
-    pages = [said(capsys, "--lang", each, *command, "--help")[1] for each in ("zh", "en")]
-    options = [re.findall(r"^  (?:-h, )?(--[\w-]+(?: \S+)?)", p, re.MULTILINE) for p in pages]
-    assert options[0] == options[1]
-    assert options[0]
 
 
 def test_a_command_in_english_reads_no_catalogue() -> None:
