@@ -493,6 +493,8 @@ def test_memory_does_not_grow_over_a_year(tmp_path: Path, monkeypatch: pytest.Mo
     blocks: list[int] = []
 
     async def story(world: World) -> None:
+        config = world.folder / "harvester.toml"
+        config.write_text(config.read_text().replace(', "getarticleread"', ""))  # its data is kept
         world.start()
         for day in range(0, 365, 5):
             await world.until(day, 12)
@@ -506,7 +508,7 @@ def test_memory_does_not_grow_over_a_year(tmp_path: Path, monkeypatch: pytest.Mo
 
     live(tmp_path, monkeypatch, story)
     month = blocks[6:12]
-    assert max(blocks[-6:]) < 1.02 * max(month), blocks
+    assert max(blocks[-6:]) < 1.01 * max(month), blocks
 
 
 def test_an_export_that_fails_is_tried_again_and_holds_up_no_harvest(
