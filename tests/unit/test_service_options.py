@@ -103,6 +103,20 @@ def test_the_example_can_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(setup.job.sink) == 1
 
 
+def test_the_example_with_monitoring_can_be_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(__file__).parents[2] / "examples" / "monitoring"
+    text = (folder / "harvester.toml").read_text()
+    (tmp_path / "harvester.toml").write_text(text.replace("/etc/harvester/", ""))
+    shutil.copy(folder / "accounts.toml.example", tmp_path / "accounts.toml")
+    for name in ("SERVE_TOKEN", "WX_A_SECRET"):
+        monkeypatch.setenv(name, "secret")
+    setup = Setup.load(tmp_path / "harvester.toml")
+    assert not setup.options.listen.is_loopback
+    assert setup.token is not None
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
