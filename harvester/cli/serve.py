@@ -15,8 +15,10 @@ from pathlib import Path
 
 from harvester.cli import COMPLETE, INTERRUPTED
 from harvester.cli.loop import run
+from harvester.cli.progress import Lines
 from harvester.cli.terminal import log, name_accounts
 from harvester.errors import UsageError, needs
+from harvester.events import Event, RunStarted
 from harvester.report.page import template
 from harvester.service.serve import Service, Setup
 
@@ -46,7 +48,16 @@ async def _serve(load: Callable[[], Setup]) -> int:
     from harvester.service.metrics import Metrics
 
     metrics = Metrics()
-    service = Service(load, say=log, observe=metrics.observe)
+    lines = Lines()
+
+    def observe(event: Event) -> None:
+        nonlocal lines
+        if isinstance(event, RunStarted):
+            lines = Lines()
+        lines(event)
+        metrics.observe(event)
+
+    service = Service(load, say=log, observe=observe)
     task = asyncio.current_task()
     assert task is not None
     stopping = False

@@ -425,12 +425,12 @@ def test_each_day_is_harvested_once_and_told_once_when(
         world.start()
         await world.until(0, 12)
         await happens(world, 1)
-        await world.until(3, 12)
+        await world.until(2, 12.1)
         await world.stop()
 
     world = live(tmp_path, monkeypatch, story)
-    world.check_days(4)
-    world.check_records(BEGIN + timedelta(days=2), A, B, C)
+    world.check_days(3)
+    world.check_records(BEGIN + timedelta(days=1), A, B, C)
     stopped = ["● Runs end with an error", "○ Over: runs end with an error"]
     begun = [alert.partition(" (")[0] for alert in world.alerts()]
     assert begun == (stopped if happens is _nobody_answers else [])
