@@ -18,9 +18,10 @@ from typing import NamedTuple, cast
 import anyio
 
 from harvester.base.secrets import Secret, read_reference
+from harvester.config import plugins
 from harvester.config.accounts import list_accounts
 from harvester.config.files import SERVICE, read_config
-from harvester.config.interfaces import read_interfaces
+from harvester.config.interfaces import choose_interfaces, read_interfaces
 from harvester.config.service import ServiceOptions, read_service
 from harvester.errors import ExportError, HarvestError, RunError, UsageError
 from harvester.events import Event, Report, causes
@@ -29,7 +30,9 @@ from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.ledger.base import Ledger
 from harvester.ledger.outbox import Message
 from harvester.model import Account, Endpoint, many
-from harvester.report import Overview, overview
+from harvester.report import Overview
+from harvester.report.overview import overview_of
+from harvester.report.streams import Reader, StatusFilter
 from harvester.service import alerts, schedule
 from harvester.service.schedule import Progress
 from harvester.service.sender import PING, Deliver, Sender, check_ping, check_url, deliver
@@ -52,17 +55,18 @@ TURNS = 20
 class Setup:
     """What a configuration says, with the accounts and secrets that it refers to.
 
-    names: of accounts, by appid.  disabled: accounts that the file switches off.  targets: the URLs
-    of alerts and of the ping by their references.  token: of the pages, None if they are open.
+    accounts, endpoints: what is harvested.  names: of accounts, by appid.  own: interfaces that the
+    configuration describes.  targets: the URLs of alerts
+    and of the ping by their references.  token: of the pages, None if they are open.
     """
 
     job: Job
     options: ServiceOptions
-    accounts: Account | list[Account]
+    accounts: tuple[Account, ...]
     lang: str
     names: Mapping[str, str] = field(default_factory=dict)
-    disabled: frozenset[str] = frozenset()
     own: tuple[Endpoint, ...] = ()
+    endpoints: frozenset[str] = frozenset()
     targets: Mapping[str, Secret] = field(default_factory=dict)
     token: Secret | None = None
 
@@ -72,7 +76,7 @@ class Setup:
     @property
     def number(self) -> int:
         """How many accounts are harvested."""
-        return len(self.accounts) if isinstance(self.accounts, list) else 1
+        return len(self.accounts)
 
     @classmethod
     def load(cls, path: Path, lang: str = "en") -> Setup:
@@ -84,6 +88,9 @@ class Setup:
         job = Job.load(path)
         _check_job(job, path)
         listed = [] if job.accounts is None else list_accounts(Path(job.accounts))
+        accounts = job.read_accounts()
+        own = tuple(read_interfaces([*job.interfaces], str(path)))
+        chosen = choose_interfaces(job.endpoints, own)
         folder = path.absolute().parent
         targets = {each: _read("alerts", each, folder, path) for each in options.alerts}
         for reference, url in targets.items():
@@ -94,11 +101,11 @@ class Setup:
         return cls(
             job,
             options,
-            job.read_accounts(),
+            (accounts,) if isinstance(accounts, Account) else tuple(accounts),
             options.lang or lang,
             {each.appid: each.name for each in listed if each.name},
-            frozenset(each.appid for each in listed if not each.enabled),
-            tuple(read_interfaces([*job.interfaces], str(path))),
+            own,
+            frozenset(each.name for item in chosen for each in _interfaces_of(item)),
             targets,
             _read("token", options.token, folder, path) if options.token else None,
         )
@@ -108,17 +115,20 @@ class Setup:
         return [Message(key, target, said.title, said.body) for target in self.options.alerts]
 
     async def look(self, now: float) -> Overview:
-        """What the ledger knows; raises `UsageError`, `LedgerError`."""
+        """What the ledger knows of what is harvested; raises `UsageError`, `LedgerError`."""
         async with self.job.open_ledger(readonly=True) as ledger:
-            return await overview(
-                cast("Ledger", ledger),
-                now,
-                own=self.own,
-                names=self.names,
-                disabled=self.disabled,
-                where=ledger.where.removeprefix("the ledger ").removeprefix("in "),
-                daily_quota=cast("int | None", self.job.options.get("daily_quota")),
-            )
+            mine = dict.fromkeys([each.appid for each in self.accounts], True)
+            wanted = StatusFilter(endpoints=self.endpoints, listed=mine)
+            reader = Reader(cast("Ledger", ledger), now, self.own, wanted)
+            quota = cast("int | None", self.job.options.get("daily_quota"))
+            seen = await overview_of(reader, names=self.names, daily_quota=quota)
+        seen.where = ledger.where.removeprefix("the ledger ").removeprefix("in ")
+        return seen
+
+
+def _interfaces_of(item: str | Endpoint) -> list[Endpoint]:
+    """The interfaces of a name or a group."""
+    return list(plugins.endpoints_of(item)) if isinstance(item, str) else [item]
 
 
 def _read(name: str, reference: str, folder: Path, path: Path) -> Secret:

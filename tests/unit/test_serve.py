@@ -536,3 +536,44 @@ def test_an_export_that_fails_is_tried_again_and_holds_up_no_harvest(
     assert len(world.alerts()) == 2
     rows = (tmp_path / "tables" / "getusersummary.csv").read_text().splitlines()
     assert len(rows) == 1 + len(stored(tmp_path / "data", "getusersummary"))
+
+
+def test_nothing_is_expected_or_said_of_an_account_that_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        world.start()
+        await world.until(0, 12)
+        world.simulator.refuse_token[C] = 40125
+        world.simulator.revoke(C)
+        await world.until(1, 12)
+        world.list_accounts(A, B)
+        assert world.service is not None
+        world.service.reload()
+        await world.until(4, 12)
+        assert dict(world.service.progress.causes) == {}
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    world.check_days(5)
+    assert len(world.alerts()) == 1
+    assert "Here: 2 of 2 accounts" in world.digest(4).body
+
+
+def test_nothing_is_expected_of_an_interface_that_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        world.start()
+        await world.until(0, 12)
+        config = world.folder / "harvester.toml"
+        config.write_text(config.read_text().replace(', "getarticleread"', ""))
+        assert world.service is not None
+        world.service.reload()
+        await world.until(4, 12)
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    world.check_days(5)
+    assert world.alerts() == []
+    assert "Here: 3 of 3 accounts" in world.digest(4).body
