@@ -42,6 +42,7 @@ MARK = "\0"
 
 ELSEWHERE = (
     "distributed.py",
+    "ledger/outbox.py",
     "ledger/sqlite_tables.py",
     "ledger/statements.py",
     "report/charts.py",
@@ -49,6 +50,7 @@ ELSEWHERE = (
     "report/page.py",
     "report/summary.py",
     "report/texts.py",
+    "service/alerts.py",
     "testing/",
     "service/metrics.py",
     "wechat/interfaces.py",
