@@ -413,12 +413,17 @@ def _messages(setup: Setup, number: int, said: _Said) -> list[Message]:
     """The messages, for each target one; number: of the state that they follow from."""
     found: list[Message] = []
     if said.digest is not None:
-        found += setup.messages(f"digest {said.day}", said.digest)
+        found += setup.messages(_key("digest", said.day), said.digest)
     if said.alert is not None:
-        found += setup.messages(f"alert {number + 1}", said.alert)
+        found += setup.messages(_key("alert", number + 1), said.alert)
     if said.pinged is not None and setup.options.ping:
-        found.append(Message(f"{PING} {said.pinged}", setup.options.ping, "", ""))
+        found.append(Message(_key(PING, said.pinged), setup.options.ping, "", ""))
     return found
+
+
+def _key(kind: str, what: object) -> str:
+    """The key of a message."""
+    return f"{kind} {what}"
 
 
 def _until(report: Report, ended: float) -> float:
