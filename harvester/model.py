@@ -204,6 +204,14 @@ class Verdict(NamedTuple):
     then: Action | None = None
 
 
+class Code(NamedTuple):
+    """A value of a field, and its label in Chinese and in English."""
+
+    value: int | str
+    zh: str
+    en: str
+
+
 class Field(NamedTuple):
     """One field of a record.
 
@@ -211,6 +219,7 @@ class Field(NamedTuple):
         as the interface writes it.
     fields: of an object, or of each item of a list of objects; item: the type of a list's items.
     label: its title in Chinese.
+    codes: the values that have a label; there may be others.
     """
 
     name: str
@@ -219,6 +228,7 @@ class Field(NamedTuple):
     fields: tuple[Field, ...] = ()
     item: str = "object"
     label: str = ""
+    codes: tuple[Code, ...] = ()
 
 
 class Endpoint(Protocol):

@@ -82,6 +82,11 @@ def rfc3339(moment: float) -> str:
     return datetime.fromtimestamp(int(moment), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def rfc3339_exact(moment: float) -> str:
+    """The same in milliseconds: a later moment is a later text."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
 FIRST = "first"
 """As a start: the first day of each interface."""
 

@@ -143,7 +143,7 @@ class Server(NamedTuple):
                 cursor_factory=self.library.ClientCursor,
             )
         except self.library.Error as exc:
-            return None, self.says(exc)
+            return None, self.describe(exc)
         return connection, ""
 
     def _blocker(self, pid: int) -> str:
@@ -154,7 +154,7 @@ class Server(NamedTuple):
         with connection:
             return holder(connection, f"pg_blocking_pids({pid})")
 
-    def says(self, exc: BaseException) -> str:
+    def describe(self, exc: BaseException) -> str:
         """The server's message, on one line, without secrets."""
         said = str(exc).strip().splitlines() or [type(exc).__name__]
         line = ([one for one in said if "failed: " in one][-1:] or said)[0]

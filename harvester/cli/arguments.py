@@ -1,6 +1,6 @@
 """What a command was asked for: interfaces, days, and accounts with their secrets.
 
-Rule: reads the values of the options; raises `UsageError`, and says what is left out.
+Rule: reads the values of the options; raises `UsageError`, and reports what is left out.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def scope(values: dict[str, Any], accounts: list[Account]) -> tuple[Any, Any]:
 
 
 def chosen(values: dict[str, Any]) -> tuple[str | None, Path | None]:
-    """An appid or a file of accounts; what is typed wins over what a file says."""
+    """An appid or a file of accounts; what is typed wins over a file."""
     context = click.get_current_context()
     appid, file = values["appid"], values["accounts"]
     if appid and file:

@@ -78,7 +78,12 @@ def read_config(path: Path) -> dict[str, Any]:
     return values
 
 
-_VARIABLES = ("HARVESTER_CONFIG", "HARVESTER_SECRET", "HARVESTER_REDIS_PASSWORD")
+_VARIABLES = (
+    "HARVESTER_CONFIG",
+    "HARVESTER_LANG",
+    "HARVESTER_REDIS_PASSWORD",
+    "HARVESTER_SECRET",
+)
 """Those that are no options."""
 
 

@@ -93,6 +93,27 @@ def _count(value: Any) -> int:
     return check_count("", value)
 
 
+class Tolerance(NamedTuple):
+    """How many accounts may fail: a number, or a percentage of those that were asked for."""
+
+    number: float
+    is_share: bool = False
+
+    def of(self, accounts: int) -> int:
+        """The number, of so many accounts."""
+        return int(accounts * self.number / 100 if self.is_share else self.number)
+
+
+_TOLERANCE = re.compile(r"(\d+)|(\d+(?:\.\d+)?)\s*%")
+
+
+def _tolerance(value: Any) -> Tolerance:
+    found = _TOLERANCE.fullmatch(str(value).strip())
+    if isinstance(value, bool) or found is None or float(found[2] or 0) > 100:
+        raise ValueError
+    return Tolerance(float(found[1] or found[2]), found[1] is None)
+
+
 def _one_of(*words: str) -> Callable[[Any], object]:
     def check(value: Any) -> object:
         if value not in words:
@@ -114,7 +135,7 @@ def _path(value: Any) -> Path:
     text = _string(os.fspath(value))
     if "://" in text:  # a path would keep what may be a password on the disk
         raise ValueError
-    return Path(text)
+    return Path(text).expanduser()  # what a file or a variable says, no shell has seen
 
 
 def _spec(value: Any) -> Secret:
@@ -138,6 +159,7 @@ _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no"
 RATE = Kind(EXPECTED, "R", Rate.parse)
 DURATION = Kind("a duration, e.g. 90s, 10m or 2h", "TIME", _duration)
 COUNT = Kind("a whole number of at least 1", "N", _count, int)
+TOLERANCE = Kind("a number of accounts or a share of them, e.g. 20 or 5%", "N|P%", _tolerance)
 FLAG = Kind("true or false", "", _instance(bool), lambda text: _FLAGS[text.strip().lower()])
 ORDER = Kind("newest or oldest", "[newest|oldest]", _one_of("newest", "oldest"))
 LOG_FORMAT = Kind("text or json", "[text|json]", _one_of("text", "json"))
@@ -293,6 +315,14 @@ class Arguments(TypedDict):
     waiting_ok: Annotated[bool, Option(FLAG, False,
         "Exit with 0 in place of 3 if nothing is wrong but something must wait: for schedulers that"
         " take every other status for a failure.", RUN)]
+    allow_failed: Annotated[Tolerance, Option(TOLERANCE, None,
+        "Exit with 0 in place of 1 if no more accounts than these failed, 20 or 5% of them; what"
+        " failed and had not failed in the run before is marked in any case.", RUN)]
+    metrics: Annotated[Path, Option(PATH, None,
+        "FILE.prom, written at the end of the run, also of one that fails: metrics for the textfile"
+        " collector of Prometheus' node_exporter; its counters go on from run to run.", RUN)]
+    metrics_appid: Annotated[bool, Option(FLAG, False,
+        "Metrics of an interface for each account, with the label appid.", RUN)]
 
 
 # fmt: on

@@ -9,7 +9,7 @@ queue and of no other, and memory does not grow with the days that are planned.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
@@ -237,12 +237,13 @@ class InterfaceQueue:
     unasked: WeChat must be asked for its quota before the first window.
     trying: the quota is used up, and the one call of this hour is under way.
     epoch: under which this worker holds the account.
+    failing: the errcodes for which it failed before, and since when (`Outcome.fetched_at`).
     """
 
     __slots__ = (
         "_asking", "_equal_refusals", "_exhausted", "_refused_at", "_refused_for",
-        "_refused_tokens", "appid", "budget", "endpoint", "epoch", "forbidden", "in_flight",
-        "parked_until", "proven", "stopped", "trying", "unasked", "windows",
+        "_refused_tokens", "appid", "budget", "endpoint", "epoch", "failing", "forbidden",
+        "in_flight", "parked_until", "proven", "stopped", "trying", "unasked", "windows",
     )  # fmt: skip
 
     def __init__(
@@ -253,8 +254,10 @@ class InterfaceQueue:
         *,
         ask_quota: bool = False,
         epoch: int = EPOCH,
+        failing: Mapping[int | None, str] | None = None,
     ) -> None:
         self.appid = windows.appid
+        self.failing = failing or {}
         self.epoch = epoch
         self.endpoint = endpoint
         self.windows = windows

@@ -20,6 +20,7 @@ from harvester.base.dates import (
     china,
     next_quota_day,
     quota_day,
+    rfc3339_exact,
     runs,
     settles_at,
 )
@@ -54,6 +55,8 @@ class Worker:
     emit: receives events.  wall: the wall clock, as `time.time`.
     fatal: the error that ended the run, if any; progressed: the loop's time at which the last
     window was harvested.
+    began: when the first of the processes began that share the ledger now (`Outcome.fetched_at`);
+    empty without others: what the ledger had is of former runs then.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Worker:
         self._unbooked: dict[InterfaceQueue, None] = {}  # so that a commit checks few queues
         self.fatal: RunError | None = None
         self.progressed = 0.0
+        self.began = ""
 
     def __repr__(self) -> str:
         return f"<Worker {self.scheduler!r}, {self._writer.channel!r}>"
@@ -245,7 +249,9 @@ class Worker:
         )
         account.why = harvested.outcome.detail
         if self._options.wait and queue.stopped is None and again.deferrals <= DEFERRALS:
-            self._try_again(queue, again, NOT_READY_AGAIN, account.why, again.deferrals)
+            self._try_again(
+                queue, again, NOT_READY_AGAIN, account.why, again.deferrals, Action.NOT_READY
+            )
             return
         begin, end = attempt.days
         until = self._wall() + NOT_READY_AGAIN
@@ -254,9 +260,15 @@ class Worker:
         )
 
     def _try_again(
-        self, queue: InterfaceQueue, attempt: Attempt, delay: float, reason: str, number: int
+        self,
+        queue: InterfaceQueue,
+        attempt: Attempt,
+        delay: float,
+        reason: str,
+        number: int,
+        action: Action,
     ) -> None:
-        self._emit(events.Retrying(queue.appid, attempt.window, number, delay, reason))
+        self._emit(events.Retrying(queue.appid, attempt.window, number, delay, reason, action))
         queue.again(attempt, _now() + delay)
 
     def _report_split(self, queue: InterfaceQueue) -> None:
@@ -272,10 +284,10 @@ class Worker:
         if decision.first and decision.action is Action.RENEW_TOKEN:
             self._notice("TokenRefused", account, f"the access token was refused: {reason}")
         elif decision.first:
-            self._emit(events.Paused(account.appid, delay, reason))
+            self._emit(events.Paused(account.appid, delay, reason, action=decision.action))
             speed = f"{account.limiter.speed:.0%} of its rate"
             self._notice("Slowed", account, f"from now on at {speed}, recovering slowly")
-        self._try_again(queue, attempt, delay, reason, attempt.failures)
+        self._try_again(queue, attempt, delay, reason, attempt.failures, decision.action)
 
     async def _not_ready(
         self, account: AccountQueue, queue: InterfaceQueue, decision: Decision
@@ -283,7 +295,7 @@ class Worker:
         attempt, delay, reason = decision.attempt, decision.delay, decision.reason
         account.why = reason
         if self._options.wait and attempt.deferrals <= DEFERRALS:
-            self._try_again(queue, attempt, delay, reason, attempt.deferrals)
+            self._try_again(queue, attempt, delay, reason, attempt.deferrals, decision.action)
         else:
             later = StopReason(self._wall() + delay, reason, decision.code, decision.rid)
             await self._leave(queue, [attempt.days], later)
@@ -330,15 +342,26 @@ class Worker:
             return
         name = queue.endpoint.name
         until, why, code, rid = reason
+        since = queue.failing.get(code)
+        new = None if self._writer.ledger is None else since is None or since >= self.began > ""
+        fails = rfc3339_exact(self._wall()) if since is None else since
         for begin, end, count in runs(rest):
             if until is None:
-                self._emit(events.Failed(queue.appid, name, begin, end, count, why, code, rid))
+                self._emit(events.Failed(queue.appid, name, begin, end, count, why, code, rid, new))
             else:
                 self._emit(events.Deferred(queue.appid, name, begin, end, count, until, why))
             state = "failed" if until is None else "waiting"
             window = Window(queue.appid, name, begin, end)
             await self._writer.put(
-                Outcome(window, state, due=until or 0.0, detail=why, code=code, rid=rid),
+                Outcome(
+                    window,
+                    state,
+                    due=until or 0.0,
+                    detail=why,
+                    code=code,
+                    rid=rid,
+                    fetched_at=fails if until is None else "",
+                ),
                 queue.epoch,
             )
 
@@ -421,7 +444,7 @@ class Worker:
                 if action is Action.SLOW_DOWN:
                     account.pause(delay, _now())
                 account.renewed(_now() + delay)
-                self._emit(events.Retrying(account.appid, None, failures, delay, reason))
+                self._emit(events.Retrying(account.appid, None, failures, delay, reason, action))
 
     async def _no_token(self, account: AccountQueue, verdict: Verdict, failures: int) -> None:
         """Stop an account; or leave it to others, since the reason may be this machine's own."""

@@ -85,6 +85,7 @@ class Iceberg:
     """The tables in a directory or a bucket."""
 
     whole = False
+    language = "en"
     form = ""
 
     def __init__(self, spec: Spec, shape: str) -> None:
@@ -383,7 +384,8 @@ def _schema_of(schema: Any) -> Schema:
 
 def _field(field: Any, numbers: Iterator[int]) -> NestedField:
     number = next(numbers)
-    return NestedField(number, field.name, _type(field.type, numbers), required=False)
+    text = (field.metadata or {}).get(b"comment", b"").decode() or None
+    return NestedField(number, field.name, _type(field.type, numbers), required=False, doc=text)
 
 
 def _type(kind: Any, numbers: Iterator[int]) -> IcebergType:

@@ -451,7 +451,7 @@ class _Line:
             self._let_go()
 
     def _translated(self, exc: Exception) -> Exception:
-        said, state = self._server.says(exc), getattr(exc, "sqlstate", None)
+        said, state = self._server.describe(exc), getattr(exc, "sqlstate", None)
         if outage := Away if state == _READ_ONLY else self._server.outage(exc):
             if outage is not Undone:
                 self._let_go()

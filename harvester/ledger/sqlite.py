@@ -60,7 +60,7 @@ class SqliteLedger(Statements):
     """
 
     def __init__(self, path: str | os.PathLike[str], *, readonly: bool = False) -> None:
-        self.path: Path = Path(path)
+        self.path: Path = Path(path).expanduser()
         self.where = f"the ledger {self.path}"
         self._readonly = readonly
         self._thread: Thread | None = None

@@ -136,8 +136,8 @@ def refusal(answer: Mapping[str, Any], rules: Mapping[int, Rule]) -> Verdict:
     found = _RID.search(text)
     rid = next(filter(None, found.groups()), "")[:_LONGEST_RID] if found else ""
     rule = rules.get(code, Rule(Action.FAIL_WINDOW, ""))
-    said = _RID.sub("", text)[:_LONGEST_TEXT].strip(" ,;") or "no errmsg"
-    message = f"errcode {code} ({said})"
+    errmsg = _RID.sub("", text)[:_LONGEST_TEXT].strip(" ,;") or "no errmsg"
+    message = f"errcode {code} ({errmsg})"
     if rule.advice:
         message += f": {rule.advice}"
     return Verdict(rule.action, message, code, rid, then=rule.then)

@@ -23,7 +23,6 @@ from harvester.base.dates import (
 )
 from harvester.cli.commands import invoke
 from harvester.cli.progress import Lines
-from harvester.cli.session import summarize
 from harvester.engine.limiter import SLOWER
 from harvester.engine.window_queue import QUOTA_AGAIN
 from harvester.events import Report
@@ -320,14 +319,6 @@ def test_what_comes_in_heaps_is_told_twenty_times_and_what_waits_at_the_end(
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 20 + 2
     assert told[0].endswith("wx1 e 2026-03-10: 2 rows of days that were not asked for, left out")
-
-
-def test_the_summary_tells_what_changed_can_change_and_was_left_out() -> None:
-    report = Report(changed=2, provisional=3, foreign=4)
-    said = ", ".join(summarize(report))
-    for part in ("2 changed", "3 still provisional", "4 rows of days that were not asked for"):
-        assert part in said
-    assert "changed" not in ", ".join(summarize(Report()))
 
 
 @pytest.fixture

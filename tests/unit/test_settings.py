@@ -52,7 +52,7 @@ def test_a_default_is_a_value_that_the_option_takes(name: str) -> None:
     if default is REQUIRED:
         assert name in ("endpoint", "start", "end")
     elif default is None:
-        assert name in KEYWORDS or name in ("appid", "accounts")
+        assert name in KEYWORDS or name in ("appid", "accounts", "allow_failed", "metrics")
     else:
         check(name, default)
 

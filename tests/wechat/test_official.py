@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+import harvester
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Account, Action, Request, Response, Send, Token, Verdict
 from harvester.tokens.official import ClassicToken, StableToken, provider_for
 from harvester.tokens.shared import CallableProvider, TokenRefusedError
+from tests.support import A
 
 Provider = StableToken | ClassicToken
 STABLE, CLASSIC = StableToken("wx1", "s3cret"), ClassicToken("wx1", "s3cret")
@@ -196,3 +198,17 @@ def test_an_account_that_cannot_be_is_refused(account: Account, said: str) -> No
     with pytest.raises(UsageError, match=said) as caught:
         provider_for(account)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["stable", "classic"])
+def test_a_secret_that_no_request_can_hold_is_refused_without_being_shown(kind: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        provider_for(Account(A, "s3cret\udc80", kind))
+    assert str(caught.value) == f"account {A}: its secret is not UTF-8 text"
+
+
+@pytest.mark.parametrize("appid", ["", "../x", "wx 1", "wx1\n", "wx" + "0" * 63, "早", "wx-1"])
+def test_an_appid_that_is_none_is_refused(appid: str) -> None:
+    with pytest.raises(harvester.UsageError, match="appid") as caught:
+        provider_for(harvester.Account(appid, secret="s"))
+    assert len(str(caught.value)) < 150

@@ -429,7 +429,7 @@ async def test_what_is_gone_or_cut_is_reported_with_the_way_out(
             ledger.scanned()
         segment.unlink(missing_ok=True)
     shutil.rmtree(tmp_path)
-    with pytest.raises(SinkError, match="is gone, though the ledger says"):
+    with pytest.raises(SinkError, match="is gone, though the ledger records"):
         await ledger.open()
     await ledger.sink.close()
 

@@ -3,22 +3,17 @@
 import asyncio
 import gzip
 import re
-import subprocess
-import sys
-import warnings
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
-from aiohttp.client_proto import ResponseHandler
 
-from harvester.errors import AttemptError, UsageError
+from harvester.errors import AttemptError
 from harvester.model import Request, Response
-from harvester.transport import HttpTransport, check_base_url, exchange
+from harvester.transport import HttpTransport
 
 REQUEST = Request("POST", "/x", (("access_token", "s3cret"),), b'{"a":1}')
-KEEPS = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 TLS_RECORD = b"\x16"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
@@ -126,47 +121,6 @@ def failed(answer: bytes | None, *, max_body: int = 1000, timeout: float = 60.0)
             return str(caught.value)
 
     return asyncio.run(main())
-
-
-# base URLs
-
-
-@pytest.mark.parametrize(
-    ("given", "kept"),
-    [
-        ("https://api.weixin.qq.com", "https://api.weixin.qq.com"),
-        ("http://127.0.0.1:8000/", "http://127.0.0.1:8000"),
-        ("https://host/prefix/", "https://host/prefix"),
-        ("http://[::1]:80", "http://[::1]:80"),
-        ("http://wechat_simulator:8765", "http://wechat_simulator:8765"),
-        ("http://localhost", "http://localhost"),
-    ],
-)
-def test_a_base_url_loses_its_last_slash(given: str, kept: str) -> None:
-    assert check_base_url(given) == kept
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        "",
-        "api.weixin.qq.com",
-        "ftp://host",
-        "http://",
-        "http://host:0",
-        "http://host:99999",
-        "http://host:port",
-        "http://[::1",
-        "https://host?x=1",
-        "https://host#x",
-        "https://user:s3cret@host",
-        None,
-        b"http://host",
-    ],
-)
-def test_anything_else_is_no_base_url(given: object) -> None:
-    with pytest.raises(UsageError, match=r"write it as https://api.weixin.qq.com$"):
-        HttpTransport(given)  # type: ignore[arg-type]
 
 
 # out
@@ -377,128 +331,6 @@ async def test_a_transport_that_was_not_entered_sends_nothing() -> None:
         await HttpTransport("http://127.0.0.1:1").send(REQUEST)
 
 
-# below the session
-
-
-async def test_this_aiohttp_is_asked_below_its_session() -> None:
-    async with aiohttp.ClientSession() as session:
-        found = []
-        for whose in (None, session):
-            async with HttpTransport("http://127.0.0.1:1", whose) as transport:
-                found.append(transport._exchange is not None)
-    assert found == [True, False]
-
-
-def test_what_goes_through_a_proxy_goes_through_the_session(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def main() -> bool:
-        async with HttpTransport("http://wechat.example") as transport:
-            return transport._exchange is not None
-
-    assert asyncio.run(main())
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    assert not asyncio.run(main())
-
-
-def test_a_connection_is_kept_for_the_next_request() -> None:
-    async def main() -> int:
-        async with serving(KEEPS, hold=True) as server, HttpTransport(server.url) as transport:
-            await transport.send(REQUEST)
-            await transport.send(REQUEST)
-            return len(server.connections)
-
-    assert asyncio.run(main()) == 1
-
-
-def test_a_connection_that_was_idle_for_long_is_not_used_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def main() -> tuple[int, bool]:
-        async with serving(KEEPS, hold=True) as server, HttpTransport(server.url) as transport:
-            await transport.send(REQUEST)
-            monkeypatch.setattr(exchange, "KEPT", -1.0)
-            await transport.send(REQUEST)
-            await asyncio.sleep(0.01)
-            return len(server.connections), server.connections[0].is_closing()
-
-    assert asyncio.run(main()) == (2, True)
-
-
-def test_a_connection_that_the_server_closed_meanwhile_is_not_used_again() -> None:
-    async def main() -> int:
-        async with serving(KEEPS, hold=True) as server, HttpTransport(server.url) as transport:
-            await transport.send(REQUEST)
-            server.connections[0].close()
-            await asyncio.sleep(0.01)
-            await transport.send(REQUEST)
-            return len(server.connections)
-
-    assert asyncio.run(main()) == 2
-
-
-def test_a_connection_that_is_to_be_closed_is_closed_at_once() -> None:
-    async def main() -> bool:
-        async with (
-            serving(sized(b"{}"), hold=True) as server,
-            HttpTransport(server.url) as transport,
-        ):
-            await transport.send(REQUEST)
-            await asyncio.sleep(0.01)
-            return server.connections[0].is_closing()
-
-    assert asyncio.run(main())
-
-
-def test_no_connection_is_left_open() -> None:
-    async def main() -> bool:
-        async with serving(KEEPS, hold=True) as server:
-            async with HttpTransport(server.url) as transport:
-                await transport.send(REQUEST)
-            await asyncio.sleep(0.01)
-            return server.connections[0].is_closing()
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ResourceWarning)
-        assert asyncio.run(main())
-
-
-async def _waiting(*_: object) -> None:
-    await asyncio.get_running_loop().create_future()
-
-
-def _refusing(*_: object, **__: object) -> None:
-    raise TypeError
-
-
-@pytest.mark.parametrize(
-    ("owner", "name", "other"),
-    [
-        (aiohttp, "ClientRequest", _refusing),
-        (aiohttp.ClientRequest, "connection_key", None),
-        (aiohttp.BaseConnector, "connect", lambda self, request: None),
-        (ResponseHandler, "set_response_params", lambda self, *, timer: None),
-        (ResponseHandler, "data_received", lambda self, data: None),
-        (ResponseHandler, "read", _waiting),
-        (ResponseHandler, "should_close", True),
-        (aiohttp.StreamReader, "is_eof", lambda self: False),
-        (aiohttp.StreamReader, "read_nowait", lambda self: b""),
-    ],
-)
-def test_with_another_aiohttp_the_session_is_asked(
-    owner: object, name: str, other: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def main() -> Response:
-        async with serving(sized(b"{}")) as server, AsyncExitStack() as stack:
-            with monkeypatch.context() as changed:
-                changed.setattr(owner, name, other)
-                transport = await stack.enter_async_context(HttpTransport(server.url))
-            assert transport._exchange is None
-            return await transport.send(REQUEST)
-
-    assert asyncio.run(main()) == Response(200, b"{}")
-
-
 @pytest.mark.parametrize("whose", ["ours", "the caller's"])
 async def test_a_path_cannot_hold_another_header(whose: str) -> None:
     async with (
@@ -541,19 +373,3 @@ def test_a_session_that_was_closed_is_told_and_nothing_is_connected(whose: str) 
             return str(caught.value), len(server.connections)
 
     assert asyncio.run(main()) == ("the session was closed", 1)
-
-
-def test_what_is_tried_is_tried_without_assertions_too() -> None:
-    tried = (
-        "import asyncio, harvester.transport as t\n"
-        "from aiohttp.client_proto import ResponseHandler\n"
-        "ResponseHandler.should_close = True\n"
-        "async def main():\n"
-        "    async with t.HttpTransport('http://127.0.0.1:1') as transport:\n"
-        "        print(transport._exchange)\n"
-        "asyncio.run(main())\n"
-    )
-    run = subprocess.run(
-        [sys.executable, "-O", "-c", tried], capture_output=True, text=True, check=True
-    )
-    assert run.stdout == "None\n"

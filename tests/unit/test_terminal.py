@@ -1,22 +1,19 @@
-"""Text from outside cannot steer a terminal, and names from outside cannot leave their folder."""
+"""Messages on the screen and as JSON: text from outside cannot steer a terminal."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-import harvester
 from harvester.base.codec import encode
-from harvester.cli.terminal import escaped, harmless, plain, tell
-from harvester.tokens.official import provider_for
-from harvester.wechat.endpoint import check_name
-from harvester.wechat.interfaces import INTERFACES
+from harvester.cli import terminal as screen
+from harvester.cli.terminal import escaped, harmless, log_as, name_accounts, plain, say, tell
 from tests.support import A, Wechat, harvest
 
+Output = pytest.CaptureFixture[str]
 HOSTILE = (
     "a\x1b]8;;http://x\x1b\\b\x1b[2Jc\x9b31md\u202ee\u2066f\r\ng\x07h\u2028i\U000e0041j\x00k\x7f"
 )
@@ -60,24 +57,32 @@ def test_what_a_server_says_reaches_no_terminal_as_it_came(
         assert len(shown.splitlines()) < 20
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["../x", "a/b", "a\\b", ".hidden", "..", "CON", "nul", "com1", "", "x" * 101, "x" * 300, "a b",
-     "早", "1st", "-x", "a\n", "a.b", None, 3],
-)  # fmt: skip
-def test_an_interface_whose_name_is_no_folders_is_refused(name: object) -> None:
-    with pytest.raises(harvester.UsageError, match="cannot be the name of its folder") as caught:
-        replace(INTERFACES["getarticlesummary"], name=name)  # type: ignore[arg-type]
-    assert len(str(caught.value)) < 250
+# the log
 
 
-def test_names_as_wechat_gives_them_are_taken() -> None:
-    for name in ("getarticlesummary", "get_user-2", "x" * 100, "Console", "com10"):
-        assert check_name(name) == name
+@pytest.fixture
+def _plainly() -> None:
+    log_as("text")
+    name_accounts({})
 
 
-@pytest.mark.parametrize("appid", ["", "../x", "wx 1", "wx1\n", "wx" + "0" * 63, "早", "wx-1"])
-def test_an_appid_that_is_none_is_refused(appid: str) -> None:
-    with pytest.raises(harvester.UsageError, match="appid") as caught:
-        provider_for(harvester.Account(appid, secret="s"))
-    assert len(str(caught.value)) < 150
+@pytest.mark.usefixtures("_plainly")
+def test_messages_as_json_have_a_time_a_level_and_a_text(capsys: Output) -> None:
+    log_as("json")
+    say("something\x1b[31m\nelse", "error")
+    screen.log("done", event="Committed")
+    log_as("text")
+    one, other = map(json.loads, capsys.readouterr().err.splitlines())
+    assert one.keys() == {"time", "level", "message"}
+    assert (one["level"], one["message"]) == ("error", "something [31m else")
+    assert (other["level"], other["event"], other["message"]) == ("info", "Committed", "done")
+    assert one["time"][:2] == "20"
+    assert one["time"][-6] in "+-"
+
+
+@pytest.mark.usefixtures("_plainly")
+def test_messages_have_the_names_of_accounts(capsys: Output) -> None:
+    name_accounts({A: "茶馆"})
+    say(f"{A}: wrong, {A}x: not it")
+    name_accounts({})
+    assert capsys.readouterr().err == f"harvester: {A} (茶馆): wrong, {A}x: not it\n"

@@ -18,7 +18,7 @@ from harvester.upkeep import scan as stored
 from harvester.upkeep.copy import Source, add_sink, check_list, copy, remove_sink
 from harvester.wechat.endpoint import JsonEndpoint
 from tests.support import A, B
-from tests.unit.test_stored import STAMP, SUMMARY, Feed, batch, filled, final, in_ledger, opened
+from tests.unit.test_scan import STAMP, SUMMARY, Feed, batch, filled, final, in_ledger, opened
 
 T = TypeVar("T")
 

@@ -1,0 +1,316 @@
+"""The most read articles of each year, and the followers of each month, from stored records.
+
+Rule: reads what a scan of a sink gives, changes nothing.  Running totals are never added up: of an
+article the latest one counts, of followers the last one of a month.
+
+WeChat gives the readers of an article in two ways.  ``getarticletotaldetail`` and
+``getarticletotal`` have running totals from the day of publishing on; ``getarticleread`` and
+``getarticlesummary`` have the readers of a day.  Only where no running total is stored, the days
+are added up: a person who reads on two days then counts twice, and the page says so.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, NamedTuple
+
+from harvester.sinks.base import StoredWindow
+from harvester.wechat.endpoint import day_of, in_record
+
+YEARS = 15
+"""The newest years that the page has."""
+MOST = 20
+"""Articles of a year, of an account and of all together."""
+MOST_ARTICLES = 2_000
+"""Articles of single accounts, of all accounts: of many accounts fewer than `MOST` of each."""
+AT_ONCE = 200
+"""Accounts whose articles are in memory together."""
+
+
+class _Figures(NamedTuple):
+    """Where an interface has the readers of an article, and how often they read; "" if nowhere.
+
+    entries: the list of running totals; empty: the figures are those of the record's day.
+    """
+
+    entries: str
+    readers: str
+    reads: str
+
+
+_PAGE = "int_page_read_user", "int_page_read_count"
+ARTICLES = {
+    "getarticletotaldetail": _Figures("detail_list", "read_user", ""),
+    "getarticletotal": _Figures("details", *_PAGE),
+    "getarticleread": _Figures("", "detail.read_user", ""),
+    "getarticlesummary": _Figures("", *_PAGE),
+}
+"""The interfaces with figures of articles; of two that know the same, the first one counts."""
+
+
+class Article(NamedTuple):
+    """An article and its readers.
+
+    day: on which it was published, or, if no list of articles names it, first read (not
+    ``published``).  title: its msgid if no interface has named one.  reads: how often it was read,
+    None if its interface does not say.  until: the last day that is counted.  added: the days whose
+    readers were added up, 0 for a running total.
+    """
+
+    readers: int
+    day: date
+    title: str
+    url: str
+    reads: int | None
+    until: date
+    added: int = 0
+    published: bool = True
+    appid: str = ""
+
+
+@dataclass(slots=True)
+class Month:
+    """The followers of a month; None where nothing is stored.
+
+    followers: on the last day of the month that has a figure, ``day`` of the month.
+    """
+
+    gained: int | None = None
+    lost: int | None = None
+    followers: int | None = None
+    day: int = 0
+
+
+class Together(NamedTuple):
+    """A month, or a year, of all accounts together; month: since the year 0.
+
+    accounts: those whose followers are known in the month; days: the first and the last day of the
+    month on which they are.
+    """
+
+    month: int
+    gained: int | None
+    lost: int | None
+    followers: int | None
+    accounts: int
+    days: tuple[int, int]
+
+    @property
+    def net(self) -> int | None:
+        """Followers gained less those lost."""
+        return None if self.gained is None else self.gained - (self.lost or 0)
+
+
+@dataclass
+class Yearly:
+    """What the page shows by year.
+
+    top: the `MOST` most read articles of all accounts that were published in a year.  articles:
+    those of an account, newest year first, as many as there is room for.  counted: articles with
+    a figure, by account and year.  months: by account, and number of the month since the year 0.
+    """
+
+    top: dict[int, list[Article]] = field(default_factory=dict)
+    articles: dict[str, list[Article]] = field(default_factory=dict)
+    counted: dict[str, Counter[int]] = field(default_factory=dict)
+    months: dict[str, dict[int, Month]] = field(default_factory=dict)
+
+    @property
+    def years(self) -> list[int]:
+        """The years of which there is something, newest first."""
+        months = {month // 12 for known in self.months.values() for month in known}
+        return sorted({*self.top, *months}, reverse=True)[:YEARS]
+
+    def count(self, year: int) -> int:
+        """The articles of all accounts that were published in a year and have a figure."""
+        return sum(counted[year] for counted in self.counted.values())
+
+    def months_of(self, year: int) -> list[Together]:
+        """The months of a year of all accounts together, newest first; those without any not."""
+        found = [
+            (at, [known[at] for known in self.months.values() if at in known])
+            for at in range(12 * year + 11, 12 * year - 1, -1)
+        ]
+        return [_together(at, months) for at, months in found if months]
+
+    def month(self, appid: str, day: date) -> Month:
+        """The month of an account that has a day."""
+        return self.months.setdefault(appid, {}).setdefault(day.year * 12 + day.month - 1, Month())
+
+    def add_people(self, appid: str, day: date, series: str, people: int) -> None:
+        """Take in a figure of a day: ``gained``, ``lost`` (added up) or ``followers``."""
+        month = self.month(appid, day)
+        if series == "gained":
+            month.gained = (month.gained or 0) + people
+        elif series == "lost":
+            month.lost = (month.lost or 0) + people
+        elif series == "followers" and day.day >= month.day:
+            month.followers, month.day = people, day.day
+
+
+def _together(at: int, found: Sequence[Month]) -> Together:
+    last = [each for each in found if each.followers is not None]
+    days = [each.day for each in last] or [0]
+    gained, lost, followers = (
+        sum_of(getattr(each, name) for each in found) for name in ("gained", "lost", "followers")
+    )
+    return Together(at, gained, lost, followers, len(last), (min(days), max(days)))
+
+
+def sum_of(values: Iterable[int | None]) -> int | None:
+    """The sum of those that are known; None if none is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def read_articles(
+    made: Yearly, scan: Callable[..., Iterator[StoredWindow]], names: Iterable[str],
+    appids: Sequence[str], last: date,
+) -> None:  # fmt: skip
+    """Take in the articles of these interfaces and accounts, some accounts at a time.
+
+    scan: gives the stored windows of an interface and of accounts, with the account's name in each.
+    """
+    room = max(MOST_ARTICLES // max(len(appids), 1), 1)
+    wanted = [name for name in ARTICLES if name in {*names}]
+    ordered = sorted(appids)
+    for begin in range(0, len(ordered), AT_ONCE):
+        some = ordered[begin : begin + AT_ONCE]
+        known: defaultdict[str, _Articles] = defaultdict(_Articles)
+        for name in wanted:
+            for stored in scan(name, some):
+                known[stored.window.appid].add(name, stored)
+        for appid in sorted(known):
+            _keep(made, appid, known.pop(appid), room, last.year - YEARS)
+
+
+def _keep(made: Yearly, appid: str, articles: _Articles, room: int, before: int) -> None:
+    """Keep the most read articles of an account, of the years after one."""
+    by_year: defaultdict[int, list[Article]] = defaultdict(list)
+    for article in articles.found(appid):
+        if article.day.year > before:
+            by_year[article.day.year].append(article)
+    kept = made.articles.setdefault(appid, [])
+    for year in sorted(by_year, reverse=True):
+        most = heapq.nlargest(MOST, by_year[year], key=_rank)
+        kept += most[: room - len(kept)]
+        made.top[year] = heapq.nlargest(MOST, [*made.top.get(year, ()), *most], key=_rank)
+        made.counted.setdefault(appid, Counter())[year] = len(by_year[year])
+
+
+def _rank(article: Article) -> tuple[int, date, str]:
+    return article.readers, article.day, article.title
+
+
+@dataclass(slots=True)
+class _Sum:
+    """Figures of days, added up."""
+
+    readers: int
+    reads: int | None
+    first: date
+    last: date
+    days: int = 1
+
+    def add(self, readers: int, reads: int | None, day: date) -> None:
+        self.readers += readers
+        self.reads = None if self.reads is None or reads is None else self.reads + reads
+        self.first, self.last, self.days = min(self.first, day), max(self.last, day), self.days + 1
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of an article.
+
+    total: the last day of the latest running total, the readers, and how often they read.
+    """
+
+    title: str = ""
+    url: str = ""
+    published: date | None = None
+    total: tuple[date, int, int | None] | None = None
+    sums: dict[str, _Sum] = field(default_factory=dict)
+
+    def article(self, appid: str, msgid: str) -> Article | None:
+        """The article; None if it has no figure."""
+        if self.total is not None:
+            until, readers, reads = self.total
+            first, added = until, 0
+        elif self.sums:
+            best = max(self.sums.values(), key=lambda one: one.days)
+            readers, reads, first, until, added = (
+                best.readers, best.reads, best.first, best.last, best.days)  # fmt: skip
+        else:
+            return None
+        day, listed = self.published or first, self.published is not None
+        title = self.title or msgid
+        return Article(readers, day, title, self.url, reads, until, added, listed, appid)
+
+
+class _Articles:
+    """The articles of an account, by what identifies them."""
+
+    def __init__(self) -> None:
+        self._known: defaultdict[str, _Known] = defaultdict(_Known)
+
+    def found(self, appid: str) -> Iterator[Article]:
+        """Those that have a figure."""
+        for key, known in self._known.items():
+            if (article := known.article(appid, key)) is not None:
+                yield article
+
+    def add(self, name: str, stored: StoredWindow) -> None:
+        """Take in a window of an interface."""
+        where = ARTICLES[name]
+        of_days: dict[tuple[str, date], tuple[int, int | None]] = {}
+        for record in stored.records():
+            day = day_of(record.get("ref_date")) or stored.window.begin
+            title, url = (_text(record, *keys) for keys in (("title",), ("content_url", "url")))
+            key = str(record.get("msgid") or f"{title} {url}")
+            known = self._known[key]
+            known.title, known.url = known.title or title, known.url or url
+            if where.entries:
+                known.published = known.published or day
+                self._note_total(known, where, record)
+            elif (readers := number_of(in_record(record, where.readers))) is not None:
+                found = readers, number_of(in_record(record, where.reads))
+                of_days[key, day] = max(of_days.get((key, day), found), found, key=_readers)
+        for (key, day), (readers, reads) in of_days.items():
+            sums = self._known[key].sums
+            if name in sums:
+                sums[name].add(readers, reads, day)
+            else:
+                sums[name] = _Sum(readers, reads, day, day)
+
+    @staticmethod
+    def _note_total(known: _Known, where: _Figures, record: dict[str, Any]) -> None:
+        """Note the latest running total of a record."""
+        entries = record.get(where.entries)
+        for entry in entries if isinstance(entries, list) else ():
+            day = day_of(in_record(entry, "stat_date"))
+            readers = number_of(in_record(entry, where.readers))
+            if day is None or readers is None:
+                continue
+            if known.total is None or day > known.total[0]:
+                known.total = day, readers, number_of(in_record(entry, where.reads))
+
+
+def _readers(found: tuple[int, int | None]) -> int:
+    return found[0]
+
+
+def _text(record: dict[str, Any], *names: str) -> str:
+    """The first of these fields that is a text."""
+    texts = (value for name in names if isinstance(value := record.get(name), str) and value)
+    return next(texts, "").strip()
+
+
+def number_of(value: object) -> int | None:
+    """A count, which WeChat sends as a number, and now and then as a text; None if it is none."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
