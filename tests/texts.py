@@ -46,6 +46,7 @@ ELSEWHERE = (
     "ledger/statements.py",
     "report/charts.py",
     "report/drawing.py",
+    "report/missing.py",
     "report/page.py",
     "report/summary.py",
     "report/texts.py",
@@ -295,6 +296,9 @@ Bad file descriptor
 Operation not permitted
 Operation not supported
 {number} missing
+account
+since
+reason
 invalid {value} {quoted}: expected {text}
 Next:
 {clock} China time

@@ -67,10 +67,14 @@ async def show_forgetting(
 
 def _line(appid: str, known: Known) -> str:
     """One interface of the account."""
-    days = f", {known.days[0]} to {known.days[1]}" if known.days else ""
-    number = many(days_in(known.days), "day") if known.days else "0 days"
+    if known.days is None:
+        return f"{appid} {known.endpoint}: nothing is stored"
     records = "records not counted" if known.records is None else many(known.records, "record")
-    return f"{appid} {known.endpoint}{days}: {known.stored:,} of {number} stored, {records}"
+    begin, end = known.days
+    return (
+        f"{appid} {known.endpoint}, {begin} to {end}: {known.stored:,} of"
+        f" {many(days_in(known.days), 'day')} stored, {records}"
+    )
 
 
 async def _sinks(

@@ -19,13 +19,14 @@ from rich.cells import cell_len
 from harvester.base import codec
 from harvester.base.dates import last_legal_day, parse_day
 from harvester.cli import COMPLETE, FAILED_WINDOWS
-from harvester.cli.terminal import china_time, escaped, many, plain, tell
+from harvester.cli.language import LANGUAGES, label, language, translated
+from harvester.cli.terminal import china_time, escaped, harmless, many, plain, tell
 from harvester.config.accounts import ListedAccount
 from harvester.errors import UsageError
 from harvester.ledger import Ledger
 from harvester.ledger.base import Key
 from harvester.model import Endpoint
-from harvester.report.missing import LACKING, STATES, Lack, lacks_of
+from harvester.report.missing import LACKING, STATE_NAMES, STATES, Lack, lacks_of
 from harvester.report.streams import Reader, StatusFilter
 
 COLUMNS = (
@@ -35,6 +36,8 @@ COLUMNS = (
 _BOM = "\ufeff"  # as in the files of csv: exports: Excel on Windows takes UTF-8 for GBK without it
 _FORMULA = ("=", "+", "-", "@")
 _HAS = "has"
+_STATE, _SINCE = 15, 10
+"""Widths of columns."""
 _WAITS = ("waiting", "late", "missing")
 ENGLISH = 1
 MOST_REASONS = 20
@@ -109,6 +112,8 @@ class _Text:
         self._day, self._names = day, names
         self._advice: dict[str, str] = {}
         self._widths = (0, 0)
+        self._language = LANGUAGES.index(language())
+        self._comma, self._colon = (("，", "："), (" ", ": "))[self._language]
 
     def begin(self, keys: Iterable[Key]) -> None:
         widths = [(cell_len(self._account(appid)), len(name)) for appid, name in keys]
@@ -119,23 +124,28 @@ class _Text:
 
     def show(self, lack: Lack) -> None:
         if not self._advice:
-            self._line("account", "interface", "state", "since", "reason")
-        reason, advice = lack.reason[ENGLISH], lack.advice[ENGLISH]
+            self._line(*map(label, ("account", "interface", "state", "since", "reason")))
+        reason, advice = lack.reason[self._language], lack.advice[self._language]
         self._advice.setdefault(reason, advice)
-        until = f" until {china_time(lack.until)}" if lack.state in _WAITS and lack.until else ""
-        detail = f": {lack.detail}" if lack.detail else ""
+        if lack.state in _WAITS and lack.until:
+            reason += self._comma + translated(f"until {china_time(lack.until)}")
+        if lack.detail:
+            reason += self._colon + translated(lack.detail)
         since = str(lack.since or "")
-        account = self._account(lack.appid)
-        self._line(account, lack.endpoint, _words(lack.state), since, f"{reason}{until}{detail}")
+        account, state = self._account(lack.appid), STATE_NAMES[lack.state][self._language]
+        self._line(account, lack.endpoint, state, since, reason)
 
     def _account(self, appid: str) -> str:
         name = self._names.get(appid)
         return plain(f"{appid} ({name})" if name else appid)
 
-    def _line(self, account: str, interface: str, state: str, since: str, reason: str) -> None:
-        account += " " * (self._widths[0] - cell_len(account))
-        width = self._widths[1]
-        tell(f"{account}  {interface:<{width}}  {state:<15}  {since:<10}  {plain(reason)}")
+    def _line(self, *cells: str) -> None:
+        *first, reason = cells
+        widths = (*self._widths, _STATE, _SINCE)
+        shown = [
+            cell + " " * (width - cell_len(cell)) for cell, width in zip(first, widths, strict=True)
+        ]
+        print(harmless("  ".join([*shown, plain(reason)])), flush=True)
 
     def end(self, states: Counter[str]) -> None:
         total, have = states.total(), states[_HAS]
@@ -147,15 +157,17 @@ class _Text:
             return
         tell("what to do:")
         for reason, advice in [*self._advice.items()][:MOST_REASONS]:
-            tell(plain(f"{reason}: {advice}").join(("  ", "")))
+            print(f"  {plain(reason + self._colon + advice)}", flush=True)
         more = len(self._advice) - MOST_REASONS
         if more > 0:
             tell(f"  and {many(more, 'other reason')}; --json and --csv have it in each row")
-        parts = [f"{states[each]:,} {_words(each)}" for each in STATES if states[each]]
-        tell(
-            f"{self._day}: {total - have:,} of {many(total, 'interface')} of accounts lack it:"
-            f" {', '.join(parts)}"
-        )
+        parts = [
+            f"{states[each]:,} {STATE_NAMES[each][self._language]}"
+            for each in STATES
+            if states[each]
+        ]
+        lack = f"{total - have:,} of {many(total, 'interface')} of accounts lack it"
+        tell(f"{self._day}: {lack}: {', '.join(parts)}")
 
 
 class _Json:
@@ -213,10 +225,6 @@ def _write_bytes(line: bytes) -> None:
         raw.write(line)
     else:
         sys.stdout.write(line.decode())
-
-
-def _words(state: str) -> str:
-    return state.replace("_", " ")
 
 
 _PRINTERS: Mapping[str, type[_Printer]] = {"text": _Text, "json": _Json, "csv": _Csv}
