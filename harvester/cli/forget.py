@@ -67,14 +67,10 @@ async def show_forgetting(
 
 def _line(appid: str, known: Known) -> str:
     """One interface of the account."""
-    if known.days is None:
-        return f"{appid} {known.endpoint}: nothing is stored"
+    days = f", {known.days[0]} to {known.days[1]}" if known.days else ""
+    number = many(days_in(known.days), "day") if known.days else "0 days"
     records = "records not counted" if known.records is None else many(known.records, "record")
-    begin, end = known.days
-    return (
-        f"{appid} {known.endpoint}, {begin} to {end}: {known.stored:,} of"
-        f" {many(days_in(known.days), 'day')} stored, {records}"
-    )
+    return f"{appid} {known.endpoint}{days}: {known.stored:,} of {number} stored, {records}"
 
 
 async def _sinks(

@@ -19,14 +19,14 @@ from rich.cells import cell_len
 from harvester.base import codec
 from harvester.base.dates import last_legal_day, parse_day
 from harvester.cli import COMPLETE, FAILED_WINDOWS
-from harvester.cli.language import LANGUAGES, label, language, translated
-from harvester.cli.terminal import china_time, escaped, harmless, many, plain, tell
+from harvester.cli.language import LANGUAGES, label, language
+from harvester.cli.terminal import china_time, escaped, many, padded, plain, readable, tell
 from harvester.config.accounts import ListedAccount
 from harvester.errors import UsageError
 from harvester.ledger import Ledger
 from harvester.ledger.base import Key
 from harvester.model import Endpoint
-from harvester.report.missing import LACKING, STATE_NAMES, STATES, Lack, lacks_of
+from harvester.report.missing import LACKING, STATES, Lack, lacks_of
 from harvester.report.streams import Reader, StatusFilter
 
 COLUMNS = (
@@ -36,8 +36,6 @@ COLUMNS = (
 _BOM = "\ufeff"  # as in the files of csv: exports: Excel on Windows takes UTF-8 for GBK without it
 _FORMULA = ("=", "+", "-", "@")
 _HAS = "has"
-_STATE, _SINCE = 15, 10
-"""Widths of columns."""
 _WAITS = ("waiting", "late", "missing")
 ENGLISH = 1
 MOST_REASONS = 20
@@ -112,8 +110,6 @@ class _Text:
         self._day, self._names = day, names
         self._advice: dict[str, str] = {}
         self._widths = (0, 0)
-        self._language = LANGUAGES.index(language())
-        self._comma, self._colon = (("，", "："), (" ", ": "))[self._language]
 
     def begin(self, keys: Iterable[Key]) -> None:
         widths = [(cell_len(self._account(appid)), len(name)) for appid, name in keys]
@@ -125,27 +121,24 @@ class _Text:
     def show(self, lack: Lack) -> None:
         if not self._advice:
             self._line(*map(label, ("account", "interface", "state", "since", "reason")))
-        reason, advice = lack.reason[self._language], lack.advice[self._language]
+        at = LANGUAGES.index(language())
+        reason, advice = lack.reason[at], lack.advice[at]
         self._advice.setdefault(reason, advice)
-        if lack.state in _WAITS and lack.until:
-            reason += self._comma + translated(f"until {china_time(lack.until)}")
-        if lack.detail:
-            reason += self._colon + translated(lack.detail)
+        until = f" until {china_time(lack.until)}" if lack.state in _WAITS and lack.until else ""
+        detail = f": {lack.detail}" if lack.detail else ""
         since = str(lack.since or "")
-        account, state = self._account(lack.appid), STATE_NAMES[lack.state][self._language]
-        self._line(account, lack.endpoint, state, since, reason)
+        account = self._account(lack.appid)
+        self._line(account, lack.endpoint, _words(lack.state), since, f"{reason}{until}{detail}")
 
     def _account(self, appid: str) -> str:
         name = self._names.get(appid)
         return plain(f"{appid} ({name})" if name else appid)
 
-    def _line(self, *cells: str) -> None:
-        *first, reason = cells
-        widths = (*self._widths, _STATE, _SINCE)
-        shown = [
-            cell + " " * (width - cell_len(cell)) for cell, width in zip(first, widths, strict=True)
-        ]
-        print(harmless("  ".join([*shown, plain(reason)])), flush=True)
+    def _line(self, account: str, interface: str, state: str, since: str, reason: str) -> None:
+        account, interface = map(padded, (account, interface), self._widths)
+        tell(
+            f"{account}  {interface}  {padded(state, 15)}  {padded(since, 10)}  {readable(reason)}"
+        )
 
     def end(self, states: Counter[str]) -> None:
         total, have = states.total(), states[_HAS]
@@ -157,17 +150,15 @@ class _Text:
             return
         tell("what to do:")
         for reason, advice in [*self._advice.items()][:MOST_REASONS]:
-            print(f"  {plain(reason + self._colon + advice)}", flush=True)
+            tell(plain(f"{reason}: {advice}").join(("  ", "")))
         more = len(self._advice) - MOST_REASONS
         if more > 0:
             tell(f"  and {many(more, 'other reason')}; --json and --csv have it in each row")
-        parts = [
-            f"{states[each]:,} {STATE_NAMES[each][self._language]}"
-            for each in STATES
-            if states[each]
-        ]
-        lack = f"{total - have:,} of {many(total, 'interface')} of accounts lack it"
-        tell(f"{self._day}: {lack}: {', '.join(parts)}")
+        parts = [f"{states[each]:,} {_words(each)}" for each in STATES if states[each]]
+        tell(
+            f"{self._day}: {total - have:,} of {many(total, 'interface')} of accounts lack it:"
+            f" {', '.join(parts)}"
+        )
 
 
 class _Json:
@@ -225,6 +216,10 @@ def _write_bytes(line: bytes) -> None:
         raw.write(line)
     else:
         sys.stdout.write(line.decode())
+
+
+def _words(state: str) -> str:
+    return label(state.replace("_", " "))
 
 
 _PRINTERS: Mapping[str, type[_Printer]] = {"text": _Text, "json": _Json, "csv": _Csv}

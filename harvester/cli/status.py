@@ -195,7 +195,7 @@ def _show_totals(overview: Overview) -> None:
     )
     for name in ("failed", "missing", "waiting"):
         if number := getattr(counts, name):
-            tell(f"  {padded(name, 11)}  {many(number, 'day')}")
+            tell(f"  {padded(label(name), 11)}  {many(number, 'day')}")
     if totals.stale:
         tell(f"  stale        {totals.stale:,} of {totals.streams:,} interfaces of accounts")
     known = "" if not totals.uncounted else f", and those of {totals.uncounted:,} not counted"
@@ -209,10 +209,8 @@ def _show_completion(overview: Overview) -> None:
     after = f"; {many(blocked, 'more call')} once the causes are removed" if blocked else ""
     if not calls:
         if blocked:
-            tell(
-                f"  complete     not known: {many(blocked, 'call')} left, once the causes are"
-                " removed"
-            )
+            left = many(blocked, "call")
+            tell(f"  complete     not known: {left} left, once the causes are removed")
         return
     if days is None:
         when = "not known, as the daily quota is not (--daily-quota N)"
@@ -241,23 +239,20 @@ def _show_quotas(overview: Overview) -> None:
 
 def _left(quota: InterfaceQuota) -> str:
     """How many calls of an interface are left, as far as it is known."""
-    parts = []
-    if quota.daily is not None:
-        each = "" if quota.accounts == 1 else f" for each of {many(quota.accounts, 'account')}"
-        parts.append(f"{quota.left:,} left ({quota.daily:,} a day{each})")
-    elif quota.left is not None:
-        parts.append(f"{quota.left:,} left")
+    used_up = ""
     if quota.used_up:
-        if quota.used_up < quota.accounts:
-            parts.append(
-                f"used up for {quota.used_up:,} of {many(quota.accounts, 'account')} until"
-                f" {china_time(quota.until)}"
-            )
-        else:
-            parts.append(f"used up until {china_time(quota.until)}")
+        whose = "" if quota.used_up == quota.accounts == 1 else f" for {_share(quota)}"
+        used_up = f"used up{whose} until {china_time(quota.until)}"
     if quota.left is None:
-        parts.append("what is left is not known")
-    return "; ".join(parts)
+        return "; ".join(filter(None, (used_up, "what is left is not known")))
+    daily = f" ({quota.daily:,} a day" if quota.daily else ""
+    if daily:
+        daily += ")" if quota.accounts == 1 else f" for each of {quota.accounts:,} accounts)"
+    return f"{quota.left:,} left{daily}" + (f"; {used_up}" if used_up else "")
+
+
+def _share(quota: InterfaceQuota) -> str:
+    return f"{quota.used_up:,} of {many(quota.accounts, 'account')}"
 
 
 def _harvested(counts: Counts) -> str:

@@ -34,17 +34,6 @@ LACKING = (FAILED, LATE, MISSING, NOT_ASKED, NEVER_HARVESTED, WAITING)
 STATES = (*LACKING, NOT_DUE, NO_FIGURES)
 """All states, also of a day that WeChat does not give yet, or never."""
 
-STATE_NAMES: Mapping[str, Text] = {
-    FAILED: ("失败", "failed"),
-    LATE: ("未出数", "late"),
-    MISSING: ("缺失", "missing"),
-    NOT_ASKED: ("没有要求", "not asked"),
-    NEVER_HARVESTED: ("从未采集", "never harvested"),
-    WAITING: ("等待", "waiting"),
-    NOT_DUE: ("未到时间", "not due"),
-    NO_FIGURES: ("没有数据", "no figures"),
-}
-
 _STORED = (FINAL, EMPTY, OPEN)
 _NOTHING: Text = ("不用处理。", "Nothing to do.")
 _TEXTS: Mapping[str, tuple[Text, Text]] = {
