@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from harvester.sinks.base import StoredWindow
@@ -28,8 +29,9 @@ MOST = 20
 """Articles of a year, of an account and of all together."""
 MOST_ARTICLES = 2_000
 """Articles of single accounts, of all accounts: of many accounts fewer than `MOST` of each."""
-AT_ONCE = 200
-"""Accounts whose articles are in memory together."""
+AT_ONCE = 500
+"""Accounts of which a scan is made: files of lines are read once for so many accounts, and the
+places of their windows are in memory.  Of articles, those of one account are."""
 
 
 class _Figures(NamedTuple):
@@ -172,21 +174,24 @@ def read_articles(
     made: Yearly, scan: Callable[..., Iterator[StoredWindow]], names: Iterable[str],
     appids: Sequence[str], last: date,
 ) -> None:  # fmt: skip
-    """Take in the articles of these interfaces and accounts, some accounts at a time.
+    """Take in the articles of these accounts that are stored of these interfaces.
 
-    scan: gives the stored windows of an interface and of accounts, with the account's name in each.
+    scan: gives the stored windows of an interface and of accounts, by account.
     """
     room = max(MOST_ARTICLES // max(len(appids), 1), 1)
     wanted = [name for name in ARTICLES if name in {*names}]
     ordered = sorted(appids)
     for begin in range(0, len(ordered), AT_ONCE):
-        some = ordered[begin : begin + AT_ONCE]
-        known: defaultdict[str, _Articles] = defaultdict(_Articles)
-        for name in wanted:
-            for stored in scan(name, some):
-                known[stored.window.appid].add(name, stored)
-        for appid in sorted(known):
-            _keep(made, appid, known.pop(appid), room, last.year - YEARS)
+        scans = [scan(name, ordered[begin : begin + AT_ONCE]) for name in wanted]
+        for appid, windows in groupby(heapq.merge(*scans, key=_account), _account):
+            articles = _Articles()
+            for stored in windows:
+                articles.add(stored)
+            _keep(made, appid, articles, room, last.year - YEARS)
+
+
+def _account(stored: StoredWindow) -> str:
+    return stored.window.appid
 
 
 def _keep(made: Yearly, appid: str, articles: _Articles, room: int, before: int) -> None:
@@ -273,8 +278,9 @@ class _Articles:
             if (article := known.article(appid, key)) is not None:
                 yield article
 
-    def add(self, name: str, stored: StoredWindow) -> None:
-        """Take in a window of an interface."""
+    def add(self, stored: StoredWindow) -> None:
+        """Take in a window."""
+        name = stored.window.endpoint
         where = ARTICLES[name]
         of_days: dict[tuple[str, date], _OfDay] = {}
         for record in stored.records():
