@@ -165,8 +165,9 @@ _BY_YEAR_ZH = (
 _BY_YEAR_EN = (
     "Articles are those published in the year, or first read in it where no day of publishing is"
     " stored. Readers are WeChat's latest running total; where none is stored, the readers of the"
-    " stored days added up (marked): who reads on several days counts several times. Old interfaces alone give times read. Followers are those of the last"
-    " day of a month that has a figure, which is named if it is not the month's last day."
+    " stored days added up (marked): who reads on several days counts several times. Old"
+    " interfaces alone give times read. Followers are those of the last day of a month that has a"
+    " figure, which is named if it is not the month's last day."
 )
 BY_YEAR_NOTE: Text = _BY_YEAR_ZH, _BY_YEAR_EN
 
