@@ -23,7 +23,16 @@ from harvester.base.dates import (
     runs,
 )
 from harvester.cli import COMPLETE, FAILED_WINDOWS
-from harvester.cli.terminal import china_time, escaped, many, named, out, plain, tell
+from harvester.cli.language import label
+from harvester.cli.terminal import (
+    china_time,
+    escaped,
+    many,
+    padded,
+    readable,
+    show_table,
+    tell,
+)
 from harvester.config.accounts import ListedAccount
 from harvester.ledger import Ledger
 from harvester.ledger.base import WorkerState, shared
@@ -186,7 +195,7 @@ def _show_totals(overview: Overview) -> None:
     )
     for name in ("failed", "missing", "waiting"):
         if number := getattr(counts, name):
-            tell(f"  {name:<11}  {many(number, 'day')}")
+            tell(f"  {padded(label(name), 11)}  {many(number, 'day')}")
     if totals.stale:
         tell(f"  stale        {totals.stale:,} of {totals.streams:,} interfaces of accounts")
     known = "" if not totals.uncounted else f", and those of {totals.uncounted:,} not counted"
@@ -280,12 +289,13 @@ def _cause(cause: Cause) -> str:
     span = f"{cause.begin}" if cause.begin == cause.end else f"{cause.begin} to {cause.end}"
     until = f" until {china_time(cause.earliest)}" if cause.state == "waiting" else ""
     reason = f": {cause.reason}" if cause.reason else ""
-    return f"{cause.state}{until}: {what}: {many(sum(cause.days.values()), 'day')}, {span}{reason}"
+    days, state = many(sum(cause.days.values()), "day"), label(cause.state)
+    return f"{state}{until}: {what}: {days}, {span}{reason}"
 
 
 def plain_row(text: str) -> str:
     """A line of the second level."""
-    return f"  {plain(named(text))}"
+    return f"  {readable(text)}"
 
 
 def _show_attention(overview: Overview) -> None:
@@ -319,21 +329,19 @@ def _show_stream(
     records = "records not counted" if stream.records is None else many(stream.records, "record")
     none = f", {stream.not_asked:,} not asked for" if stream.not_asked else ""
     tell(
-        plain(
-            named(
-                f"{appid} {name}, {days[0]} to {days[1]}: {stream.counts.stored:,} of"
-                f" {many(days_in(days), 'day')} harvested ({_harvested(stream.counts)})"
-                f"{_counted(stream)}{none}; {records}"
-            )
+        readable(
+            f"{appid} {name}, {days[0]} to {days[1]}: {stream.counts.stored:,} of"
+            f" {many(days_in(days), 'day')} harvested ({_harvested(stream.counts)})"
+            f"{_counted(stream)}{none}; {records}"
         )
     )
-    out.print(_months(days, calendar))
+    show_table(_months(days, calendar))
     if stream.overdue:
         tell(f"  stale since {china_time(stream.overdue)}; the next run brings it up to date")
     rows = sorted(_rows(stream, calendar, cut, states))
     for first, last, text in rows[:LINES]:
         span = f"{first}" if first == last else f"{first} to {last}"
-        tell(f"  {span} ({many(days_in((first, last)), 'day')}) {plain(text)}")
+        tell(f"  {span} ({many(days_in((first, last)), 'day')}) {readable(text)}")
     if len(rows) > LINES:
         tell(f"  and {many(len(rows) - LINES, 'more range')}; --json lists them")
 
@@ -360,7 +368,7 @@ def _not_asked(stream: Stream, cut: WindowKind) -> Iterator[tuple[date, date, st
     recent = "not asked for: this interface gives no other days than those that end yesterday"
     for first, last in stream.runs(BLANK):
         yield first, last, recent
-    partly = f"not asked for: no whole {cut.value} lies in them"
+    partly = f"not asked for: no whole {label(cut.value)} lies in them"
     begin, end = stream.days
     if not stream.letters:
         yield begin, end, partly

@@ -4,7 +4,7 @@ Rule: reads a sink, changes nothing.  A day without a record has no figure, neve
 by month and year is in `harvester.report.yearly`.
 
 Readers are people: they do not add up over days, sources or accounts.  Where they are added all the
-same, the page says so.
+same, the page has a note.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Figures:
 
 
 def days_for(accounts: int, first: date, last: date) -> int:
-    """How many days to read of so many accounts: all if there is room, a year at the least."""
+    """How many days to read of a number of accounts: all if there is room, at least a year."""
     room = ROOM // (len(SERIES) * max(accounts, 1))
     return max(DAYS, min((last - first).days + 1, room))
 
@@ -105,7 +105,7 @@ def figures(
     appids: Collection[str],
     days: int = DAYS,
 ) -> Figures:
-    """The figures of so many days up to a day, and those of all years, of these accounts.
+    """The figures of that number of days up to a day, and those of all years, of these accounts.
 
     checkpoint: what the ledger has stored for the sink.  endpoints: only of these interfaces.
     Raises `SinkError`, and `UsageError` if the sink cannot be opened here.

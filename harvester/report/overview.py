@@ -111,6 +111,7 @@ class Totals:
     """The sums of what was asked for.
 
     stale: streams.  records: of those streams whose records are known; uncounted: the others.
+    open_windows: stored, and can still change.
     """
 
     accounts: int = 0
@@ -122,8 +123,9 @@ class Totals:
     stale: int = 0
     records: int = 0
     uncounted: int = 0
+    open_windows: int = 0
 
-    def add(self, stream: Stream) -> None:
+    def add(self, stream: Stream, calendar: Calendar) -> None:
         """One more interface of an account."""
         self.streams += 1
         self.endpoints.add(stream.key[1])
@@ -133,6 +135,7 @@ class Totals:
         self.stale += bool(stream.overdue)
         self.records += stream.records or 0
         self.uncounted += stream.records is None
+        self.open_windows += sum([window.stored for window in calendar.windows.values()])
 
 
 @dataclass
@@ -384,8 +387,8 @@ class _Maker:
         """Take in the interfaces of an account."""
         made, appid = self._made, found[0][0].key[0]
         made.totals.accounts += 1
-        for stream, _ in found:
-            made.totals.add(stream)
+        for stream, calendar in found:
+            made.totals.add(stream, calendar)
             self._quotas.count(stream.key, self._quota_of)
             if stream.needs_attention:
                 made.to_attend += 1
@@ -570,7 +573,7 @@ def _reason(cause: Cause) -> Hashable:
 
 
 def _of_page(cause: Cause) -> bool:
-    """Whether the page shows it: that a range has not moved on it says of the whole ledger."""
+    """Whether the page shows it: ranges that have not moved on are shown for the whole ledger."""
     return cause.state != "stale" and not cause.resting
 
 

@@ -14,12 +14,12 @@
     return null;
   };
   const language = () => $("#zh").checked ? 0 : 1;
-  const tell = () => { document.documentElement.lang = language() ? "en" : "zh-CN"; };
+  const setLanguage = () => { document.documentElement.lang = language() ? "en" : "zh-CN"; };
   for (const input of all("body > input[type=radio]")) {
     if (store(input.name) === input.id) input.checked = true;
-    input.addEventListener("change", () => { store(input.name, input.id); tell(); });
+    input.addEventListener("change", () => { store(input.name, input.id); setLanguage(); });
   }
-  tell();
+  setLanguage();
 
   // elements; text is only ever text
   const made = (ns, name, attributes, children) => {
@@ -155,13 +155,13 @@
       of.paths[state] = (of.paths[state] || "") + shape;
       if (state === "failed") of.dots += `M${x + 3} ${y + 3}h3v3h-3z`;
     });
-    const told = h("output", {"aria-live": "polite"}, t(["←→↑↓ 逐日读", "←→↑↓ read day by day"]));
+    const output = h("output", {"aria-live": "polite"}, t(["←→↑↓ 逐日读", "←→↑↓ read day by day"]));
     let at = letters.length - 1;
     const mark = s("rect", {class: "at", width: 9, height: 9});
     const pictures = new Map();
     const read = () => {
       const day = iso(first + at), state = STATE[letters[at]];
-      told.replaceChildren(day + " ", ...t(state ? data.texts[state] : ["—", "—"]));
+      output.replaceChildren(day + " ", ...t(state ? data.texts[state] : ["—", "—"]));
       const year = +day.slice(0, 4), start = Date.UTC(year, 0, 1) / DAY;
       const cell = first + at - start + (new Date(start * DAY).getUTCDay() + 6) % 7;
       mark.setAttribute("x", Math.floor(cell / 7) * 10);
@@ -191,7 +191,7 @@
       at = Math.min(Math.max(at + step, 0), letters.length - 1);
       read();
     });
-    return [told, grid];
+    return [output, grid];
   };
 
   const table = (row) => {
@@ -258,11 +258,11 @@
       if (week.length === 7 && !week.includes(null))
         mean += `${mean && whole[at + lead - 7] !== null ? "L" : "M"}${at * 4 + 2} ${(full - high(sum(week) / 7)).toFixed(1)}`;
     });
-    const told = h("output", {"aria-live": "polite"}, t(data.texts.most), " ", most.toLocaleString("en"));
+    const output = h("output", {"aria-live": "polite"}, t(data.texts.most), " ", most.toLocaleString("en"));
     let at = count - 1;
     const read = () => {
       const value = shown[at], also = below ? [below[at]] : [];
-      told.textContent = iso(first + at) + ": " + [value, ...also].map((one) =>
+      output.textContent = iso(first + at) + ": " + [value, ...also].map((one) =>
         one === null || one === undefined ? "–" : one.toLocaleString("en")).join(" / ");
     };
     const lines = line ? [[0, top], [1, Math.max(low, 0)]] : below
@@ -289,7 +289,7 @@
       read();
     });
     return h("div", {class: "card"}, h("h3", {}, t(title), " ", h("b", {}, t(total)), " ", h("span", {class: "note"}, note)),
-      picture, h("div", {class: "plot"}, ticks(first, count)), told);
+      picture, h("div", {class: "plot"}, ticks(first, count)), output);
   };
 
   const bar = (value, most) => h("span", {class: "meter"}, placed(h("span", {}), "width", value / most));

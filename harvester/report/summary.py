@@ -22,11 +22,11 @@ from harvester.report.texts import (
 )
 
 NAMED = 3
-"""So many names of a list are told."""
+"""How many names of a list are shown."""
 
 
 class Clause(NamedTuple):
-    """A line below the sentence, with the state whose shape stands before it."""
+    """A line below the sentence, with the state whose shape precedes it."""
 
     state: str
     text: Text

@@ -1,4 +1,4 @@
-"""What the page says, in Chinese and in English.
+"""The texts of the page, in Chinese and in English.
 
 Rule: tables, and functions from numbers to a pair of texts.
 """
@@ -295,7 +295,7 @@ def _scaled(value: int, units: tuple[tuple[int, str], ...]) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """A percentage that says 100 or 0 only where that is exact; – of nothing."""
+    """A percentage that is 100 or 0 only where that is exact; – of nothing."""
     if not whole:
         return "–"
     if part in (0, whole):
