@@ -12,7 +12,7 @@ import pytest
 from harvester.cli.commands import invoke
 from tests.scenarios.command import Start, asked, begun, until
 from tests.support import A, harvest
-from tests.unit.test_metrics import values
+from tests.unit.test_service_metrics import values
 
 E = "getusersummary"
 DONE = f"harvester_windows_total{{endpoint={E},state=done}}"

@@ -19,10 +19,12 @@ SCENARIOS = ("scenarios", "chaos", "benchmarks", "typing")
 ELSEWHERE = {
     "harvester": "the public names, tested by tests/unit/test_public_names.py",
     "cli.arguments": "a part of each command, tested by tests/unit/test_messages.py and scenarios",
+    "cli.check": "a command, tested by tests/scenarios/test_check.py",
     "cli.commands": "commands, tested as a user types them",
     "cli.export": "a command, tested by tests/scenarios/test_exports.py",
     "cli.inspect": "commands, tested as a user types them",
     "cli.ledger_sinks": "a part of the commands, tested by tests/scenarios/test_sink_list.py",
+    "cli.metrics": "an option, tested by tests/scenarios/test_metrics_file.py",
     "cli.options": "decorators of commands, tested by tests/unit/test_settings.py and scenarios",
     "cli.rebuild": "a command, tested with upkeep.rebuild",
     "cli.sink": "a command, tested by tests/scenarios/test_sink_list.py",
