@@ -50,7 +50,10 @@ ELSEWHERE = (
     "report/summary.py",
     "report/texts.py",
     "testing/",
+    "service/metrics.py",
     "wechat/interfaces.py",
+    "wechat/labels.py",
+    "wechat/tables.py",
     "wechat/titles.py",
     "wechat/types.py",
 )
@@ -60,10 +63,11 @@ NO_TEXT = re.compile(
     r"\b(?:SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|PRAGMA|BEGIN|COMMIT|FROM|WHERE|GRANT|LOCK|AND|AS"
     r"|SET|VALUES|COPY|ORDER BY|NOT NULL|ROLLBACK|TRANSACTION|ATTACH|CONFLICT|CASE|COLUMNS|CROSS|IN"
     r"|INDEX|ENGINE=InnoDB DEFAULT|PRIMARY KEY)\b|set_config\(|redis\.call|json_each|CONCAT\("
-    r"|%\(|\\d[-{+?)]|\(\?|^<|[\u4e00-\u9fff]|\]\.?\||^\w+ \| None$|sheet_name|timestamp\[|_only=True"
+    r"|%\(|\\d[-{+?)]|\(\?|^<|[\u4e00-\u9fff]|\]\.?\||^\w+ \| None$|sheet_name|timestamp\["
+    r"|_only=True"
     r"|HTTP/1\.1|yyyy|, state, records|run --help$|^users --appid|^HARVESTER_SECRET=|gone\."
     r"|^\{value\} (?:plan|simulate|status|report|verify)|ISO, YMD|READ|SCHEMA|COLUMN|^TABLE|COMMENT"
-    r"|NESTED|NULL ON|COLLATE |^HTTP \S+$"
+    r"|NESTED|UNION|WHEN|NULL ON|COLLATE |^HTTP \S+$"
 )
 """SQL, patterns, HTML, commands, and what is Chinese already."""
 
@@ -165,6 +169,11 @@ when it was fetched
 xlsx {value}
 {quoted} is not pickled; pass on where it comes from
 {value} min
+({number} a day
+for each of {number} accounts)
+{}: label
+{text} · the label of {value}
+a part of the msgid, as in the article's link
 {number} {value}s
 {value} DATE
 {text} [rid: {value}]
@@ -202,9 +211,10 @@ LINKS = frozenset(
 
 TEXTS = frozenset(
     """\
-adverb advice after also cause causes days detail due ends error errors exc expected hint how
-message more note once opening other problem problems reason reasons rest retries said SAID says
-shown_why span state strerror text texts unread until what what_it_is when where which who why wrong
+adverb advice after also cause causes daily days detail due ends error errors exc expected hint
+how message more note once opening other problem problems reason reasons rest retries said SAID
+says shown_why span state strerror text texts tried unread until used_up what what_it_is when
+where which who why wrong
 """.split()  # noqa: SIM905
 )
 """Names of variables and attributes that hold a text."""
@@ -255,6 +265,8 @@ Invalid value for {value}: {text}
 Invalid value for {quoted}: {text}
 {quoted} is not a valid integer.
 {quoted} is not a valid float.
+{quoted} is not a valid integer range.
+{quoted} is not a valid float range.
 {quoted} is not a valid boolean.
 {quoted} is not one of {value}.
 {quoted} is not in the range {value}.
@@ -271,6 +283,10 @@ PHRASES = [
 and {count}
 waiting until {time}
 must wait until {time}
+({number} a day)
+({number} a day for each of {number2} accounts)
+--start DATE and --end DATE
+no connection to the proxy {value}:{value2} ({text})
 of {value}, {value2} are retired and left out
 of {value}, {value2} is retired and left out
 invalid {value} {value2}: expected {text}
@@ -341,6 +357,13 @@ written
 opened
 week
 month
+account
+since
+reason
+not asked
+never harvested
+not due
+no figures
 semicolons
 tabs
 bars
@@ -411,6 +434,17 @@ class _Module(ast.NodeVisitor):
             self.visit(node.annotation)
         if node.value is not None:
             self.visit(node.value)
+
+    def visit_Tuple(self, node: ast.Tuple) -> None:
+        """Visit what is in it, unless it is a text in Chinese and the same in English."""
+        if not (len(node.elts) == 2 and _is_chinese(node.elts[0])):
+            self.generic_visit(node)
+
+    def visit_Dict(self, node: ast.Dict) -> None:
+        """Visit what is in it, unless it has texts by language."""
+        keys = {each.value for each in node.keys if isinstance(each, ast.Constant)}
+        if not {"zh", "en"} <= keys:
+            self.generic_visit(node)
 
     def visit_Assert(self, node: ast.Assert) -> None:
         """What is asserted is not shown."""
@@ -506,6 +540,11 @@ class _Module(ast.NodeVisitor):
         return "text" if local or name.lstrip("_") in TEXTS else "value"
 
 
+def _is_chinese(node: ast.expr) -> bool:
+    parts = (each.value for each in ast.walk(node) if isinstance(each, ast.Constant))
+    return any(isinstance(each, str) and re.search(r"[\u4e00-\u9fff]", each) for each in parts)
+
+
 def _operands(node: ast.expr) -> Iterator[ast.expr]:
     if isinstance(node, ast.BinOp):
         yield from _operands(node.left)
@@ -555,6 +594,7 @@ def _numbered(text: str) -> str:
         seen[found[1]] += 1
         return f"{{{found[1]}{seen[found[1]] if seen[found[1]] > 1 else ''}}}"
 
+    text = re.sub(f"(?<=[A-Za-z]){MARK}value{MARK}", f"{MARK}text{MARK}", text)  # an ending
     return re.sub(f"{MARK}(\\w+){MARK}", name, text)
 
 

@@ -540,6 +540,36 @@ def export(
     return asyncio.run(exporting)
 
 
+@cli.command(context_settings=CONTEXT, short_help="Answer an MCP client about what is stored.")
+@click.option(
+    "--from",
+    "source",
+    metavar="SPEC",
+    type=click.UNPROCESSED,
+    help="The sink to read, if the ledger has several; without a ledger any sink.",
+)
+@options_of("mcp")
+def mcp(source: str | None, accounts: Path | None, out: Path, ledger: Any) -> int:
+    """Answer the questions of an MCP client about what is stored, on standard input and output.
+
+    The client starts this command itself.  It reads what is stored, changes nothing and sends
+    nothing to WeChat; a harvest may be running.  With --accounts FILE the accounts have the names
+    of that file.
+    """
+    from harvester.cli.mcp import serve_answers
+
+    listed = list_accounts(accounts) if accounts is not None else []
+    place = ledger or ledger_of(out)
+    open_ledger(place, readonly=True)  # what is wrong with it is said at once
+    say_file()
+    return serve_answers(
+        lambda: open_ledger(place, readonly=True),
+        open_sinks(source) if source else [],
+        asked.own_interfaces(),
+        {each.appid: each.name for each in listed if each.name},
+    )
+
+
 @cli.group(context_settings=CONTEXT, short_help="List, add or remove the sinks of a ledger.")
 def sink() -> None:
     """List, add or remove the sinks of a ledger: where its runs store the records.
@@ -591,6 +621,46 @@ def remove_sink(spec: Secret, out: Path, ledger: Any) -> int:
 
     [made] = open_sinks([spec])
     return asyncio.run(show_removal(_ledger_in(out, ledger, readonly=False), made))
+
+
+@cli.command(
+    context_settings=CONTEXT, short_help="Remove an account or an interface of it for good."
+)
+@click.option("--appid", "whom", metavar="ID", required=True, help="The account.")
+@click.option(
+    "--endpoint",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Only this interface or group of interfaces of it, repeatable.",
+)
+@click.option("--yes", is_flag=True, help="Remove it; without this it is shown alone.")
+@known_sink_option
+@options_of("forget")
+def forget(
+    whom: str,
+    names: tuple[str, ...],
+    out: Path,
+    ledger: Any,
+    sink: tuple[Secret, ...],
+    *,
+    yes: bool,
+) -> int:
+    """Remove an account, or an interface of it, from the ledger and all of its sinks.
+
+    Without --yes it shows what would be removed, and exits with 2.  Refused while a run uses the
+    ledger.  If it is interrupted, the same command goes on.  Exports drop the rows when they are
+    brought up to date; an accounts file is not changed.
+    """
+    from harvester.cli.forget import show_forgetting, show_what_would_go
+
+    endpoints = _named(names)
+    if not yes:
+        return asyncio.run(show_what_would_go(_ledger_in(out, ledger), whom, endpoints))
+    given = open_sinks(sink) if sink else []
+    own = asked.own_interfaces()
+    place = _ledger_in(out, ledger, readonly=False)
+    return asyncio.run(show_forgetting(place, whom, endpoints, own, given))
 
 
 @cli.command(context_settings=CONTEXT, short_help="List the interfaces, or describe one.")

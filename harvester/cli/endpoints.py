@@ -123,7 +123,7 @@ def show_endpoint(endpoint: Endpoint) -> None:
     tell(f"{endpoint.name}: {title}" if title else endpoint.name)
     for what, text in _about(endpoint):
         if text:
-            tell(f"  {padded(what, 15)}{plain(translated(text))}")
+            tell(f"  {padded(label(what), 15)}{plain(translated(text))}")
     if endpoint.fields:
         table = _table("field", "type", "meaning")
         table.columns[0].no_wrap = table.columns[1].no_wrap = True

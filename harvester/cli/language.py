@@ -36,7 +36,7 @@ KINDS = {
     "date": _DATE,
     "clock": _CLOCK,
     "time": rf"{_CLOCK} China time",
-    "count": r"[\d,]+ [a-z]+(?: [a-z]+){0,2}?",
+    "count": r"[\d,]+ (?!of\b)[a-z]+(?: [a-z]+){0,2}?",
     "duration": r"[\d.,]+ (?:s|min)|[\d,]+ h \d\d min",
 }
 """The kinds of placeholders, with what they match; a number may follow the name.
@@ -245,7 +245,9 @@ def _part(text: str) -> str:
     if not bare:
         return ""
     done = _catalogue().exact.get(bare) or _in_chinese(bare)
-    return text if done == bare else done
+    if done == bare:
+        return text
+    return f" {done}" if text[0] == " " and done[0].isascii() else done
 
 
 @lru_cache(maxsize=1024)
@@ -315,4 +317,4 @@ def _with_narrow(text: str) -> str:
                 return _filled(template, found)
 
             text = _within(template.msgid).sub(filled, text)
-    return text
+    return _GAP.sub("", text.replace(" （", " \0（")) if " （" in text else text

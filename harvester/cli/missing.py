@@ -19,7 +19,8 @@ from rich.cells import cell_len
 from harvester.base import codec
 from harvester.base.dates import last_legal_day, parse_day
 from harvester.cli import COMPLETE, FAILED_WINDOWS
-from harvester.cli.terminal import china_time, escaped, many, plain, tell
+from harvester.cli.language import LANGUAGES, label, language
+from harvester.cli.terminal import china_time, escaped, many, padded, plain, readable, tell
 from harvester.config.accounts import ListedAccount
 from harvester.errors import UsageError
 from harvester.ledger import Ledger
@@ -119,8 +120,9 @@ class _Text:
 
     def show(self, lack: Lack) -> None:
         if not self._advice:
-            self._line("account", "interface", "state", "since", "reason")
-        reason, advice = lack.reason[ENGLISH], lack.advice[ENGLISH]
+            self._line(*map(label, ("account", "interface", "state", "since", "reason")))
+        at = LANGUAGES.index(language())
+        reason, advice = lack.reason[at], lack.advice[at]
         self._advice.setdefault(reason, advice)
         until = f" until {china_time(lack.until)}" if lack.state in _WAITS and lack.until else ""
         detail = f": {lack.detail}" if lack.detail else ""
@@ -133,9 +135,10 @@ class _Text:
         return plain(f"{appid} ({name})" if name else appid)
 
     def _line(self, account: str, interface: str, state: str, since: str, reason: str) -> None:
-        account += " " * (self._widths[0] - cell_len(account))
-        width = self._widths[1]
-        tell(f"{account}  {interface:<{width}}  {state:<15}  {since:<10}  {plain(reason)}")
+        account, interface = map(padded, (account, interface), self._widths)
+        tell(
+            f"{account}  {interface}  {padded(state, 15)}  {padded(since, 10)}  {readable(reason)}"
+        )
 
     def end(self, states: Counter[str]) -> None:
         total, have = states.total(), states[_HAS]
@@ -216,7 +219,7 @@ def _write_bytes(line: bytes) -> None:
 
 
 def _words(state: str) -> str:
-    return state.replace("_", " ")
+    return label(state.replace("_", " "))
 
 
 _PRINTERS: Mapping[str, type[_Printer]] = {"text": _Text, "json": _Json, "csv": _Csv}

@@ -195,7 +195,7 @@ def _show_totals(overview: Overview) -> None:
     )
     for name in ("failed", "missing", "waiting"):
         if number := getattr(counts, name):
-            tell(f"  {padded(name, 11)}  {many(number, 'day')}")
+            tell(f"  {padded(label(name), 11)}  {many(number, 'day')}")
     if totals.stale:
         tell(f"  stale        {totals.stale:,} of {totals.streams:,} interfaces of accounts")
     known = "" if not totals.uncounted else f", and those of {totals.uncounted:,} not counted"

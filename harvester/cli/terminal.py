@@ -161,8 +161,7 @@ def show_table(table: Table) -> None:
 
 
 def padded(text: str, width: int) -> str:
-    """A label and spaces up to a width in columns: a Chinese character takes two of them."""
-    text = label(text)
+    """A text and spaces up to a width in columns: a Chinese character takes two of them."""
     return text + " " * (width - cell_len(text))
 
 

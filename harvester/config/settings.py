@@ -181,7 +181,10 @@ REQUIRED = object()
 
 RUN, RUN_AND_PLAN = ("run",), ("run", "plan")
 SENDING, ASKING = ("run", "check"), ("run", "plan", "check")
-WITH_OUT = ("run", "plan", "status", "verify", "rebuild", "report", "sink", "export", "check")
+WITH_OUT = (
+    "run", "plan", "status", "verify", "rebuild", "report", "sink", "export", "forget", "mcp",
+    "check",
+)  # fmt: skip
 LIBRARY_ONLY = ()
 
 
@@ -297,7 +300,7 @@ class Arguments(TypedDict):
         " classic, cloud, cloudbase, command:…, https://…, static:…), platform, refresh_token,"
         " concurrency (a cap of its own); and with [[platform]] tables.  Or CSV with such a header"
         " line.",
-        (*ASKING, "status", "report"))]
+        (*ASKING, "status", "report", "mcp"))]
     out: Annotated[Path, Option(PATH, Path("harvest"),
         "Directory of the JSON lines and the ledger.", WITH_OUT, "DIR")]
     sink: Annotated[list[Secret], Option(SPEC, (),

@@ -281,7 +281,9 @@ async def build_plan(
             )
             until = settled[endpoint.name]
             order = _Order(appid, endpoint, cut, need, options.order, until)
-            windows = order.windows(replaces=ledger is None)
+            # where the ledger has lost count of days, sinks may still have their records
+            unknown = ledger is None or calendar.sum() is None
+            windows = order.windows(replaces=unknown)
             queue = InterfaceQueue(
                 endpoint,
                 windows,

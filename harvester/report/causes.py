@@ -204,7 +204,7 @@ def kind_of(window: OpenWindow) -> str:
     if window.stored:
         return "late"
     if window.state == "waiting":
-        return "late" if window.code == 61503 else "quota"
+        return "quota" if window.code == 45009 or "quota" in window.detail else "late"
     if window.code in _KIND_OF:
         return _KIND_OF[window.code]
     rule = ERRORS.get(window.code) if window.code is not None else None

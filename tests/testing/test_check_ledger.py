@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from datetime import date, timedelta
 from inspect import isawaitable
@@ -56,6 +56,11 @@ class Reference:
 
     async def forget(self, key: Key, days: Days) -> None:
         self.disk.calendar(key).forget(*days)
+
+    async def remove(self, appid: str, endpoints: Collection[str]) -> None:
+        for key in [(appid, endpoint) for endpoint in endpoints]:
+            self.disk.calendars.pop(key, None)
+            self.disk.asked.pop(key, None)
 
     async def fold_future_calls(self, today: date) -> bool:
         return self.disk.fold_future_calls(today)
@@ -318,6 +323,22 @@ def lose_calls(ledger: Reference, key: Key, days: Days) -> None:
         del ledger.disk.budget[place]
 
 
+def remove_the_days_alone(ledger: Reference, appid: str, endpoints: Collection[str]) -> None:
+    for endpoint in endpoints:
+        ledger.disk.calendars.pop((appid, endpoint), None)
+
+
+async def remove_the_account(ledger: Reference, appid: str, _: Collection[str]) -> None:
+    keys = {*ledger.disk.calendars, *ledger.disk.asked}
+    await Reference.remove(ledger, appid, [name for of, name in keys if of == appid])
+
+
+async def remove_the_calls(ledger: Reference, appid: str, endpoints: Collection[str]) -> None:
+    await Reference.remove(ledger, appid, endpoints)
+    for place in [place for place in ledger.disk.budget if place[0][0] == appid]:
+        del ledger.disk.budget[place]
+
+
 class StoresWhenItIsClosed(Reference):
     """Until then it is in memory alone."""
 
@@ -402,6 +423,10 @@ FAULTS: dict[str, tuple[str, type[Reference]]] = {
     "takes no sum for none": ("reopen", takes("reopen", no_sum_for_none)),
     "forgets nothing": ("forget", does("forget", lambda *_: None)),
     "forgets and knows the sum": ("forget", does("forget", forget_and_know_the_sum)),
+    "removes nothing": ("remove", does("remove", lambda *_: None)),
+    "removes the days alone": ("remove", does("remove", remove_the_days_alone)),
+    "removes the whole account": ("remove", does("remove", remove_the_account)),
+    "removes the calls, too": ("remove", does("remove", remove_the_calls)),
     "cuts long windows": ("any_order", stores(cut)),
     "loses calls where it forgets": ("any_order", does("forget", lose_calls)),
     "stores when it is closed": ("crash", StoresWhenItIsClosed),

@@ -252,6 +252,9 @@ FAULTS: dict[str, tuple[str, type[Reference]]] = {
             )
         ),
     ),
+    "it keeps what a very long empty window overlaps": (
+        "removed", replaces(lambda new, old: overlap(new, old) and (new.end - new.begin).days < 450)
+    ),
     "it replaces other accounts": (
         "write", replaces(lambda new, old: overlap(new._replace(appid=old.appid), old))
     ),
@@ -290,7 +293,7 @@ FAULTS: dict[str, tuple[str, type[Reference]]] = {
     "it begins anew": ("without_ledger", BeginsAnew),
     "it takes unknown harvests": ("unknown_harvest", TakesUnknownHarvests),
     "it leaves a new ledger alone": ("new_ledger", LeavesANewLedgerAlone),
-    "it says nothing": ("gone", SaysNothing),
+    "it reports nothing": ("gone", SaysNothing),
     "it closes once": ("closing", ClosesOnce),
     "it is another": ("identity", IsAnother),
     "it overwrites": ("two_writers", Overwrites),

@@ -10,7 +10,16 @@ import pytest
 
 from harvester.base.codec import encode
 from harvester.cli import terminal as screen
-from harvester.cli.terminal import escaped, harmless, log_as, name_accounts, plain, say, tell
+from harvester.cli.terminal import (
+    escaped,
+    harmless,
+    log_as,
+    name_accounts,
+    plain,
+    say,
+    tell,
+    wrapped,
+)
 from tests.support import A, Wechat, harvest
 
 Output = pytest.CaptureFixture[str]
@@ -86,3 +95,10 @@ def test_messages_have_the_names_of_accounts(capsys: Output) -> None:
     say(f"{A}: wrong, {A}x: not it")
     name_accounts({})
     assert capsys.readouterr().err == f"harvester: {A} (茶馆): wrong, {A}x: not it\n"
+
+
+def test_lines_are_broken_by_the_width_of_characters_and_not_before_a_full_stop() -> None:
+    assert wrapped("已入库，还有 12 个窗口。", 8) == ["已入库，", "还有 12", "个窗口。"]
+    assert wrapped("one two three four", 9) == ["one two", "three", "four"]
+    assert wrapped("one two three four", 9, most=2) == ["one two", "three …"]
+    assert wrapped("", 9) == []

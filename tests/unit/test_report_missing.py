@@ -72,6 +72,9 @@ def test_a_stored_day_is_not_lacking(state: str) -> None:
         ("waiting", 45009, "errcode 45009", MIDNIGHT, "Waiting for quota"),
         ("waiting", 45009, "errcode 45009", NOW - 9, "The quota is back: run again"),
         ("waiting", 61503, "errcode 61503", MIDNIGHT, NOT_READY),
+        ("waiting", None, "its figures are not settled yet", MIDNIGHT, NOT_READY),
+        ("waiting", None, "the calls that today's quota allows are used up", MIDNIGHT,
+         "Waiting for quota"),
         ("late", None, "a day of it has no row yet", 0.0, NOT_READY),
     ],
 )  # fmt: skip
