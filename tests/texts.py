@@ -169,6 +169,8 @@ when it was fetched
 xlsx {value}
 {quoted} is not pickled; pass on where it comes from
 {value} min
+{count}, {count2}, {text} to {text2}
+stored in {text}
 ({number} a day
 for each of {number} accounts)
 {}: label
@@ -283,6 +285,16 @@ PHRASES = [
 and {count}
 waiting until {time}
 must wait until {time}
+stored in {value}
+{date} to {date2}, ended {clock}
+{date} ({count})
+{date} to {date2} ({count})
+for {number} of {count}
+{number} late
+{number} not asked
+{number} never harvested
+{number} not due
+{number} no figures
 ({number} a day)
 ({number} a day for each of {number2} accounts)
 --start DATE and --end DATE
@@ -313,6 +325,7 @@ Operation not supported
 {number} missing
 invalid {value} {quoted}: expected {text}
 Next:
+in
 {clock} China time
 {number} s
 {number} min

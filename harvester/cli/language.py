@@ -36,8 +36,8 @@ KINDS = {
     "date": _DATE,
     "clock": _CLOCK,
     "time": rf"{_CLOCK} China time",
-    "count": r"[\d,]+ (?!of\b)[a-z]+(?: [a-z]+){0,2}?",
-    "duration": r"[\d.,]+ (?:s|min)|[\d,]+ h \d\d min",
+    "count": r"\d[\d,]* (?!of\b)[a-z]+(?: [a-z]+){0,2}?",
+    "duration": r"\d[\d.,]* (?:s|min)|[\d,]+ h \d\d min",
 }
 """The kinds of placeholders, with what they match; a number may follow the name.
 
@@ -53,7 +53,9 @@ _SIGNS = {"; ": "；", ": ": "：", ", ": "，", " and ": "和"}
 _SEPARATOR = re.compile(r"; |: |, | and |(?<=[.?]) (?=[A-Z(])")
 _MARGINS = re.compile(r"(\s*(?:[;:,] )?)(\S.*?)([;:,]?(?: \[rid: [^\]]*\])?\s*)", re.DOTALL)
 _HAN = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uff5e]"
-_GAP = re.compile(rf"(?<={_HAN}) \0(?={_HAN})|(?<={_HAN})\0 (?={_HAN})|(?<=，)\0，|\0")
+_GAP = re.compile(
+    rf"(?<={_HAN}) \0(?={_HAN})|(?<={_HAN})\0 (?={_HAN})|(?<=[，；：（])\0 |(?<=，)\0，|\0"
+)
 _JOINT = re.compile(
     r"(?<=[\u4e00-\u9fff])\0(?=['\"]?[A-Za-z0-9])|(?<=[A-Za-z0-9])\0(?=[\u4e00-\u9fff])"
 )
@@ -199,8 +201,8 @@ def _catalogue() -> _Catalogue:
             templates.append(template)
             if _WIDE.isdisjoint(kinds):
                 narrow.append(template)
-    for found in (templates, narrow):
-        found.sort(key=lambda each: -each.letters)
+    templates.sort(key=lambda each: -each.letters)
+    narrow.sort(key=lambda each: (-len(PLACEHOLDER.findall(each.msgid)), -each.letters))
     return _Catalogue(exact, templates, narrow)
 
 
@@ -234,6 +236,8 @@ def _filled(template: _Template, found: re.Match[str]) -> str:
     def value(placeholder: re.Match[str]) -> str:
         name, kind = placeholder.groups()
         given = found[name]
+        if kind == "value" and ", " in given and template.msgid.startswith("{value}"):
+            return _in_chinese(given)  # accounts, interfaces and days before what is said of them
         return f"\0{_part(given)}\0" if kind in _TRANSLATED else given
 
     return _GAP.sub("", _JOINT.sub(" ", PLACEHOLDER.sub(value, template.msgstr)))
