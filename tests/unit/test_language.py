@@ -260,3 +260,11 @@ def test_a_command_in_english_reads_no_catalogue() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.endswith("\n0\n")
+
+
+def test_an_interface_is_described_in_chinese(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = said(capsys, "--lang", "zh", "endpoints", "getusersummary")
+    assert status == 0
+    assert out.startswith("getusersummary: 用户增减\n")
+    for expected in ("每次天数       7\n", "新增关注人数", "1 搜索公众号", "状态           在用\n"):
+        assert expected in out
