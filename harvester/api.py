@@ -242,7 +242,7 @@ class Records:
         try:
             self.report = await engine.run()
             self.report.raise_for_state()
-        except Exception as exc:  # noqa: BLE001  (whatever it is, the reader is told)
+        except Exception as exc:  # noqa: BLE001  (the reader gets it, whatever it is)
             self.report = getattr(exc, "report", None) or engine.report("failed")
             self._sink.end(exc)
         else:

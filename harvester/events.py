@@ -204,7 +204,8 @@ class Notice:
     on), ``Quota`` (WeChat's quota of the interface), ``QuotaUnknown``, ``Drifted`` (a field
     differs from the catalogue; it is stored unchanged), ``Unreachable`` (no server answers; after
     each probe without an answer), ``Reachable`` or ``Stopping`` (the run was asked to stop).
-    account, interface: empty if it is not about one.
+    account, interface: empty if it is not about one.  calls: of ``Quota``, those that are left
+    today, and those of a day.
     """
 
     level: str
@@ -212,6 +213,7 @@ class Notice:
     account: str
     interface: str
     text: str
+    calls: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,7 +432,7 @@ class Report:
         not requested, left out.
     waits: what accounts wait for, the longest waits first; stopped: accounts for which somebody
         must act, and why.
-    notes: what of the range was left out or cut, and what is not as the catalogue says.
+    notes: what of the range was left out or cut, and what differs from the catalogue.
     """
 
     state: str = "complete"
@@ -467,11 +469,11 @@ class Report:
             f"<td style='text-align:right'>{escape(value)}</td></tr>"
             for name, value in rows
         )
-        said = [cause.failed for cause in causes(self.failures)]
-        said += [f"must wait: {cause}: {cause.error}" for cause in causes(self.waits)]
-        said += self.notes
-        more = [f"and {len(said) - SHOWN:,} more"] if len(said) > SHOWN else []
-        items = "".join(f"<li>{escape(text)}</li>" for text in [*said[:SHOWN], *more])
+        texts = [cause.failed for cause in causes(self.failures)]
+        texts += [f"must wait: {cause}: {cause.error}" for cause in causes(self.waits)]
+        texts += self.notes
+        more = [f"and {len(texts) - SHOWN:,} more"] if len(texts) > SHOWN else []
+        items = "".join(f"<li>{escape(text)}</li>" for text in [*texts[:SHOWN], *more])
         return (
             f"<div><b>harvester: {escape(self.state)}</b><table>{table}</table>"
             + (f"<ul>{items}</ul>" if items else "")
@@ -509,16 +511,16 @@ CAUSES = 3
 def _incomplete(report: Report) -> str:
     """What is missing, and the first causes."""
     windows = report.windows
-    said = [f"{many(windows.failed, 'window')} failed"] if windows.failed else []
+    parts = [f"{many(windows.failed, 'window')} failed"] if windows.failed else []
     if windows.waiting and report.until is not None:
-        said.append(f"{many(windows.waiting, 'window')} must wait until {rfc3339(report.until)}")
+        parts.append(f"{many(windows.waiting, 'window')} must wait until {rfc3339(report.until)}")
     if report.state == "interrupted":
         left = max(windows.planned - windows.settled, 0)
-        said.append(f"the run was interrupted, {many(left, 'window')} left")
-    if not said:
-        said.append("the run stopped")
+        parts.append(f"the run was interrupted, {many(left, 'window')} left")
+    if not parts:
+        parts.append("the run stopped")
     found = [*causes(report.failures), *causes(report.waits)]
-    text = f"not all was harvested: {', '.join(said)}"
+    text = f"not all was harvested: {', '.join(parts)}"
     if found:
         text += "; the first: " + "; ".join(f"{cause}: {cause.error}" for cause in found[:CAUSES])
     if len(found) > CAUSES:

@@ -123,7 +123,7 @@ def read(
     one, interfaces = _interfaces(endpoint)
     days = None if start is None and end is None else _days(start, end)
     accounts = _appids(appids)
-    checkpoint()  # what is wrong is said at once
+    checkpoint()  # an error is raised at once
     if shape not in ("nested", "flat"):
         raise UsageError(f"shape: {shape!r} is neither 'nested' nor 'flat'")
     tables = {
@@ -171,7 +171,7 @@ def export(
     def find(name: str) -> Endpoint | None:
         return made.get(name) or plugins.known_endpoint(name)
 
-    is_known = checkpoint() is not None  # what is wrong is said at once
+    is_known = checkpoint() is not None  # an error is raised at once
     coverage = NO_COVERAGE
     if is_known and place is not None and opened.whole:
         coverage = wait_for(lambda: _coverage_in(place, find))
@@ -381,7 +381,7 @@ def _sink(where: Where, ledger: str | os.PathLike[str] | None) -> tuple[Sink, Pa
     elif isinstance(where, str | os.PathLike):
         path = Path(where).expanduser()
         if kind := _export_at(path):
-            plugins.sink(f"{kind}:{path}")  # raises the error that says how it is read
+            plugins.sink(f"{kind}:{path}")  # raises the error with how it is read
         if path.is_file():
             sink = _in_file(path)
         elif path.is_dir():

@@ -5,7 +5,7 @@ Rule: pure and lazy; takes the time as an argument, never reads a clock, never w
 Facts of the wire used here, from WeChat's page of getarticlesummary: data was first stored for
 2014-12-01; ``end_date`` is yesterday at the latest; the day before should be asked for after 8 in
 the morning.  Days are China's (UTC+8, no summer time).  That a day's quota is reset at midnight in
-China is not documented; WeChat's staff say "the next day".
+China is not documented; WeChat's staff answer "the next day".
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Rule: a write that must outlive the process is made here, or is wrapped in a `step`.
 
-A name says what is done and to what: ``fsync segment``, ``rename token``, ``commit ledger``.  Tests
+A name is what is done and to what: ``fsync segment``, ``rename token``, ``commit ledger``.  Tests
 observe the steps, and kill the process before and after each.  Without an observer a step costs
 less than a microsecond.
 """

@@ -235,6 +235,43 @@ def plan(**values: Any) -> int:
 
 
 @cli.command(
+    context_settings=CONTEXT, short_help="Try each account: token, IP list, permissions, quota."
+)
+@json_option
+@options_of("check")
+def check(**values: Any) -> int:
+    """Try what each account may do: its token, the IP allow list, its permissions, its quota.
+
+    Sends one call an interface, and one that asks for its quota; stores nothing, counts nothing in
+    the ledger.  Without ENDPOINT it tries the interfaces that the ledger knows of an account, or
+    those of the configuration.
+
+    Exit status: 0 everything is usable; 1 something is not, or no answer has shown it; 2 wrong use;
+    3 only a quota is used up; 4 no server answers.
+    """
+    from harvester.cli.check import Asked, show_check
+
+    appid, file = asked.chosen(values)
+    if not (appid or file):
+        raise UsageError(f"no account was given; give {asked.ACCOUNT}")
+    tls_context(values["ca_file"])
+    open_store(values["token_store"])
+    typed = asked.typed("endpoint")
+    given = asked.library(values)
+    own = {each.name: each for each in asked.own_interfaces()}
+    wanted = Asked(
+        asked.accounts(values),
+        values["endpoint"] if typed else (),
+        () if typed else values["endpoint"],
+        own,
+        given.pop("daily_quota"),
+    )
+    del given["ledger"]
+    ledger = _ledger_in(values["out"], values["ledger"])
+    return show_check(ledger, wanted, given, as_json=values["as_json"])
+
+
+@cli.command(
     context_settings=CONTEXT, short_help="Show totals, what needs attention, coverage and gaps."
 )
 @click.option(
@@ -501,6 +538,36 @@ def export(
         _ledger_in(out, ledger), opened, names, own, given, replace=replace, check=check
     )
     return asyncio.run(exporting)
+
+
+@cli.command(context_settings=CONTEXT, short_help="Answer an MCP client about what is stored.")
+@click.option(
+    "--from",
+    "source",
+    metavar="SPEC",
+    type=click.UNPROCESSED,
+    help="The sink to read, if the ledger has several; without a ledger any sink.",
+)
+@options_of("mcp")
+def mcp(source: str | None, accounts: Path | None, out: Path, ledger: Any) -> int:
+    """Answer the questions of an MCP client about what is stored, on standard input and output.
+
+    The client starts this command itself.  It reads what is stored, changes nothing and sends
+    nothing to WeChat; a harvest may be running.  With --accounts FILE the accounts have the names
+    of that file.
+    """
+    from harvester.cli.mcp import serve_answers
+
+    listed = list_accounts(accounts) if accounts is not None else []
+    place = ledger or ledger_of(out)
+    open_ledger(place, readonly=True)  # what is wrong with it is said at once
+    say_file()
+    return serve_answers(
+        lambda: open_ledger(place, readonly=True),
+        open_sinks(source) if source else [],
+        asked.own_interfaces(),
+        {each.appid: each.name for each in listed if each.name},
+    )
 
 
 @cli.group(context_settings=CONTEXT, short_help="List, add or remove the sinks of a ledger.")

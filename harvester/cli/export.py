@@ -42,7 +42,7 @@ async def show_exporting(
     def find(name: str) -> Endpoint | None:
         return mine.get(name) or plugins.known_endpoint(name)
 
-    source = await _source(ledger, given, find if any(each.whole for each in targets) else None)
+    source = await source_of(ledger, given, find if any(each.whole for each in targets) else None)
 
     if check:
         differ = await differing(source, targets, names, find)
@@ -57,8 +57,8 @@ async def show_exporting(
     return COMPLETE
 
 
-async def _source(
-    ledger: SqliteLedger | PostgresLedger, given: Sequence[Sink], find: Find | None
+async def source_of(
+    ledger: SqliteLedger | PostgresLedger, given: Sequence[Sink], find: Find | None = None
 ) -> Source:
     """The sink to export, with the checkpoint that the ledger has for it.
 

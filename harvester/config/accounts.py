@@ -83,7 +83,7 @@ class Entry(NamedTuple):
 
     @property
     def enabled(self) -> bool:
-        """Whether the account is harvested; raises `UsageError` for what says neither."""
+        """Whether the account is harvested; raises `UsageError` for any other value."""
         given = self.values.get("enabled", "true").lower()
         if given not in _WORDS:
             raise UsageError(f"{self.where}: enabled takes true or false, not {given!r}")

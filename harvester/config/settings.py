@@ -180,8 +180,10 @@ REQUIRED = object()
 """The default of an option that must be given."""
 
 RUN, RUN_AND_PLAN = ("run",), ("run", "plan")
+SENDING, ASKING = ("run", "check"), ("run", "plan", "check")
 WITH_OUT = (
-    "run", "plan", "status", "verify", "rebuild", "report", "sink", "export", "forget",
+    "run", "plan", "status", "verify", "rebuild", "report", "sink", "export", "forget", "mcp",
+    "check",
 )  # fmt: skip
 LIBRARY_ONLY = ()
 
@@ -212,21 +214,24 @@ class Keywords(TypedDict, total=False):
 
     rate: Annotated[Rate | str, Option(RATE, "300/min",
         "Requests that leave for one account, with the unit: 10/s, 300/min, 2/h; in no period of"
-        " that length do more leave.  WeChat publishes no limit; the default is a cautious one.")]
-    burst: Annotated[int, Option(COUNT, 1, "Requests of one account that may leave at once.")]
-    concurrency: Annotated[int, Option(COUNT, 64, "Requests in flight over all accounts.")]
+        " that length do more leave.  WeChat publishes no limit; the default is a cautious one.",
+        ASKING)]
+    burst: Annotated[int, Option(COUNT, 1,
+        "Requests of one account that may leave at once.", ASKING)]
+    concurrency: Annotated[int, Option(COUNT, 64,
+        "Requests in flight over all accounts.", ASKING)]
     account_concurrency: Annotated[int | None, Option(COUNT, None,
         "Requests in flight for one account; if not given, an equal part of the concurrency, at"
-        " least 2.")]
+        " least 2.", ASKING)]
     attempts: Annotated[int, Option(COUNT, 8,
         "Attempts at one window before it fails; with the delays between them, the default gives a"
         " busy server a minute or two.")]
     patience: Annotated[str | float, Option(DURATION, "10m",
         "How long a run waits while no server answers, once one has answered: 90s, 10m, 2h;"
-        " meanwhile attempts do not count.  With wait there is no limit.")]
+        " meanwhile attempts do not count.  With wait there is no limit.", ASKING)]
     daily_quota: Annotated[int | None, Option(COUNT, None,
         "Calls a day (in China) of one interface of one account; if not given, as many as WeChat"
-        " allows.", (*RUN_AND_PLAN, "status", "report"))]
+        " allows.", (*ASKING, "status", "report"))]
     ask_quota: Annotated[bool, Option(FLAG, False,
         "Ask WeChat how many calls are left today, once for each interface of each account.")]
     order: Annotated[str, Option(ORDER, "newest",
@@ -238,15 +243,15 @@ class Keywords(TypedDict, total=False):
     wait: Annotated[bool, Option(FLAG, False,
         "Sleep until quotas are reset and figures are ready, instead of ending the run.", RUN)]
     base_url: Annotated[str, Option(URL, BASE_URL,
-        "Another server instead of WeChat's.", RUN, secret=True)]
+        "Another server instead of WeChat's.", SENDING, secret=True)]
     ca_file: Annotated[str | os.PathLike[str] | None, Option(PATH, None,
         "PEM file with authorities to trust besides the machine's own; not together with a session,"
-        " which has its own TLS.", RUN)]
+        " which has its own TLS.", SENDING)]
     token_store: Annotated[str | Secret | TokenStore | None, Option(STORE, "memory",
         "Where an account's token is shared with its other programs: memory (this run alone),"
         " file:PATH (this machine; a directory: a file an account), redis://HOST:PORT/DB (its"
         " password in HARVESTER_REDIS_PASSWORD); in the library also a TokenStore, which stays"
-        " open.", RUN, secret=True)]
+        " open.", SENDING, secret=True)]
     ledger: Annotated[str | Secret | os.PathLike[str] | Ledger | None, Option(LEDGER, None,
         "Where progress is kept: a path, sqlite:FILE, or postgresql://HOST/DB, which any number of"
         " processes and machines may share; in the library also a Ledger, or None for nowhere.  If"
@@ -279,23 +284,23 @@ class Arguments(TypedDict):
     """What the commands take besides."""
 
     endpoint: Annotated[list[str], Option(STRING, REQUIRED,
-        "Interfaces and groups of interfaces.", several=True)]
+        "Interfaces and groups of interfaces.", ASKING, several=True)]
     start: Annotated[str | date, Option(DAY, REQUIRED,
         "First day: YYYY-MM-DD, yesterday (in China; before 08:00 the day before), yesterday-30d,"
         " or first, which is the first day of each interface.")]
     end: Annotated[str | date, Option(DAY, REQUIRED, "Last day, included.")]
     appid: Annotated[str, Option(STRING, None,
-        "One account; its secret comes from HARVESTER_SECRET.", metavar="ID")]
+        "One account; its secret comes from HARVESTER_SECRET.", ASKING, "ID")]
     only: Annotated[list[str], Option(STRING, (),
         "Of --accounts, those with this appid, name or group, repeatable.",
-        ("run", "plan", "status"), metavar="WHO", several=True)]
+        (*ASKING, "status"), metavar="WHO", several=True)]
     accounts: Annotated[Path, Option(PATH, None,
         "TOML with an [[account]] table for each account: appid, name, group, enabled (false: left"
         " out), secret (env:NAME or file:PATH, readable by its owner alone), token (stable,"
         " classic, cloud, cloudbase, command:…, https://…, static:…), platform, refresh_token,"
         " concurrency (a cap of its own); and with [[platform]] tables.  Or CSV with such a header"
         " line.",
-        ("run", "plan", "status", "report"))]
+        (*ASKING, "status", "report", "mcp"))]
     out: Annotated[Path, Option(PATH, Path("harvest"),
         "Directory of the JSON lines and the ledger.", WITH_OUT, "DIR")]
     sink: Annotated[list[Secret], Option(SPEC, (),

@@ -4,7 +4,7 @@ Rule: starts no task, never sleeps; returns one `Decision`, which the worker car
 
 request → send → verdict → (else: when again) → encode.  The account's limiter has granted the
 request and its token is available when this begins.  It reports two things back to them: the pause
-when WeChat says to slow down, and the refusal of a token.
+when WeChat asks to slow down, and the refusal of a token.
 """
 
 from __future__ import annotations
@@ -322,7 +322,7 @@ class Pipeline:
         """
         wall, records, end = self._wall(), verdict.records, window.end
         if verdict.delayed:
-            return "WeChat says that its figures are late", True, 0.0
+            return "WeChat reports that its figures are late", True, 0.0
         if wall < late_until(endpoint, end):
             if has_each_day(endpoint):
                 if _empty(endpoint, records, window):

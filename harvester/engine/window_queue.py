@@ -264,8 +264,8 @@ class InterfaceQueue:
         self.budget = budget
         self.unasked = ask_quota
         self._asking = False
-        self._exhausted = False  # WeChat has said so, and has answered nothing since
-        self._refused_at = -NEVER  # the loop's time at which it said so
+        self._exhausted = False  # WeChat has reported it, and answered nothing since
+        self._refused_at = -NEVER  # the loop's time at which it did
         self.trying = False
         self._refused_for: object = None
         self._equal_refusals = 0  # windows, in a row
@@ -351,7 +351,7 @@ class InterfaceQueue:
         """WeChat was asked for the quota; None: it is not known."""
         self._asking = False
         if quota is not None:
-            self.budget.told(quota.daily, quota.left, wall)
+            self.budget.learn(quota.daily, quota.left, wall)
 
     def prove(self, sent_at: float) -> None:
         """A request that was sent at a time of the loop was answered as only a usable one is."""
@@ -359,7 +359,7 @@ class InterfaceQueue:
             self.proven = True
 
     def refused(self, now: float) -> bool:
-        """WeChat says that the quota is used up (now: the loop's time).
+        """WeChat reports that the quota is used up (now: the loop's time).
 
         Returns whether that is new: not of requests that were in flight with the first one.
         """

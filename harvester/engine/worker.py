@@ -86,8 +86,8 @@ class Worker:
         """Report windows that cannot be requested yet; nothing is sent."""
         for queue, attempt in plan.unsettled:
             await self._unsettled(queue, attempt)
-        for queue, said in plan.exhausted:
-            await self._exhausted_before(queue, said)
+        for queue, quota in plan.exhausted:
+            await self._exhausted_before(queue, quota)
         for account in plan.accounts:
             for queue in account.queues:
                 await self._check_budget(account, queue)
@@ -140,16 +140,16 @@ class Worker:
             reason = StopReason(until, "its figures are not settled yet")
             await self._leave(queue, [attempt.days], reason)
 
-    async def _exhausted_before(self, queue: InterfaceQueue, said: Exhausted) -> None:
+    async def _exhausted_before(self, queue: InterfaceQueue, quota: Exhausted) -> None:
         """The quota of an interface was used up before this run."""
         queue.refused(_now())
-        if not queue.windows or not 0 <= self._wall() - said.asked < QUOTA_AGAIN:
+        if not queue.windows or not 0 <= self._wall() - quota.asked < QUOTA_AGAIN:
             return
-        reason = f"WeChat said at {china(said.asked):%H:%M} in China that its quota is used up"
+        reason = f"WeChat reported at {china(quota.asked):%H:%M} in China that its quota is used up"
         if self._options.wait:
-            self._pause(queue, said.asked + QUOTA_AGAIN, reason)
+            self._pause(queue, quota.asked + QUOTA_AGAIN, reason)
         else:
-            await self._stop_queue(queue, StopReason(said.until, reason))
+            await self._stop_queue(queue, StopReason(quota.until, reason))
 
     def _pause(self, queue: InterfaceQueue, until: float, reason: str) -> None:
         """Pause an interface until a Unix time."""
@@ -162,12 +162,17 @@ class Worker:
         await self._leave(queue, queue.stop(reason), reason)
 
     def _notice(
-        self, code: str, account: AccountQueue, text: str, queue: InterfaceQueue | None = None
+        self,
+        code: str,
+        account: AccountQueue,
+        text: str,
+        queue: InterfaceQueue | None = None,
+        calls: tuple[int, int] | None = None,
     ) -> None:
         """Report something about an account, or about one interface of it."""
         name = queue.endpoint.name if queue is not None else ""
         who = f"{account.appid} {name}" if name else account.appid
-        self._emit(events.Notice("info", code, account.appid, name, f"{who}: {text}"))
+        self._emit(events.Notice("info", code, account.appid, name, f"{who}: {text}", calls))
 
     # windows
 
@@ -240,7 +245,7 @@ class Worker:
         await self._writer.harvested(harvested)
         if not harvested.batch.late:
             return
-        # WeChat says that the figures are late: they are stored, and requested again.
+        # WeChat reports that the figures are late: they are stored, and requested again.
         again = Attempt(
             attempt.window,
             deferrals=attempt.deferrals + 1,
@@ -333,8 +338,8 @@ class Worker:
     async def _note_quota(self, queue: InterfaceQueue, until: float) -> None:
         """Remember until when a quota is probably used up; 0: it is not."""
         if self._writer.ledger is not None:
-            said = Exhausted(queue.appid, queue.endpoint.name, until, self._wall())
-            await self._writer.ledger.note_exhausted(said)
+            quota = Exhausted(queue.appid, queue.endpoint.name, until, self._wall())
+            await self._writer.ledger.note_exhausted(quota)
 
     async def _leave(self, queue: InterfaceQueue, rest: Iterable[Days], reason: StopReason) -> None:
         """End windows for this run: they failed, or wait for a later one."""
@@ -368,7 +373,7 @@ class Worker:
     # quotas
 
     async def _ask_quota(self, account: AccountQueue, queue: InterfaceQueue) -> None:
-        """Set an interface's budget to WeChat's number; if that stays unknown, say so."""
+        """Set an interface's budget to WeChat's number; if that stays unknown, report it."""
         try:
             found = await self._pipeline.quota(account, queue)
         except AccountError as exc:
@@ -378,14 +383,15 @@ class Worker:
             queue.asked(found, self._wall())
             rate = f"; WeChat allows {found.calls:,} calls in {found.seconds} s"
             left = f"{found.left:,} of {found.daily:,} calls are left today"
-            self._notice("Quota", account, left + (rate if found.calls else ""), queue)
+            said = left + (rate if found.calls else "")
+            self._notice("Quota", account, said, queue, (found.left, found.daily))
             await self._check_budget(account, queue)
         elif found.action is Action.RENEW_TOKEN:
             queue.unask()
         else:
             queue.asked(None, self._wall())
             name, why = queue.endpoint.name, without_rid(explain(found))
-            text = f"WeChat did not say how many calls of {name} are left: {why}"
+            text = f"WeChat did not report how many calls of {name} are left: {why}"
             self._emit(events.Notice("warning", "QuotaUnknown", account.appid, name, text))
 
     async def _check_budget(self, account: AccountQueue, queue: InterfaceQueue) -> None:

@@ -291,7 +291,7 @@ class Iceberg:
             table.refresh()
         name = table.name()[-1]
         found = _METADATA_FILE.fullmatch(table.metadata_location)
-        if found:  # tells readers without a catalog which metadata file is the newest
+        if found:  # for readers without a catalog: which metadata file is the newest
             self._files.put(f"{name}/{_HINT}", found[1].encode())
         needed, root = _needed(table), f"{self._files.root}/"
         for each in self._files.find(name):

@@ -41,8 +41,8 @@ class Spent(NamedTuple):
 class Exhausted(NamedTuple):
     """The quota of an interface of an account is used up.
 
-    until: the Unix time of its reset, 0 if it is not used up any more; asked: when WeChat last said
-    so.
+    until: the Unix time of its reset, 0 if it is not used up any more; asked: when WeChat last
+    reported that.
     """
 
     appid: str
@@ -176,7 +176,7 @@ class Ledger(Protocol):
         """Count calls of future days as today's, after a clock change; returns if any were."""
         ...
 
-    async def note_exhausted(self, said: Exhausted) -> None:
+    async def note_exhausted(self, quota: Exhausted) -> None:
         """Remember WeChat's answer about a quota."""
         ...
 

@@ -451,15 +451,15 @@ class _Line:
             self._let_go()
 
     def _translated(self, exc: Exception) -> Exception:
-        said, state = self._server.describe(exc), getattr(exc, "sqlstate", None)
+        problem, state = self._server.describe(exc), getattr(exc, "sqlstate", None)
         if outage := Away if state == _READ_ONLY else self._server.outage(exc):
             if outage is not Undone:
                 self._let_go()
-            return outage(said)
+            return outage(problem)
         if state == _REMOVED:
-            said = "this worker is not in it any more, as its lease ended a day ago or earlier"
+            problem = "this worker is not in it any more, as its lease ended a day ago or earlier"
         return LedgerError(
-            f"the ledger in {self._server.where} failed ({said}); nothing that it holds is lost:"
+            f"the ledger in {self._server.where} failed ({problem}); nothing that it holds is lost:"
             " see to it, and run the same command again"
         )
 

@@ -316,16 +316,16 @@ async def fold_future_calls(bench: LedgerBench) -> None:
 
 @_check
 async def exhausted(bench: LedgerBench) -> None:
-    """A quota is spent until the time that was said last; 0 says that it is not."""
+    """A quota is spent until the time that was noted last; 0: it is not."""
     async with bench.make() as ledger:
-        for said in (
+        for quota in (
             Exhausted(*_KEY, NOW + 100, NOW - 1),
             Exhausted(OTHER, INTERFACE, NOW + 10, NOW - 2.5),
             Exhausted(ONE, "checked_too", NOW + 50, NOW),
             Exhausted(*_KEY, NOW + 60, NOW + 1),
             Exhausted(ONE, "checked_too", 0.0, NOW + 2),
         ):
-            await bench.note_exhausted(ledger, said)
+            await bench.note_exhausted(ledger, quota)
             for later in (0, 10, 11, 60, 99):
                 await bench.expect(ledger, NOW + later)
     await bench.expect()

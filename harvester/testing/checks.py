@@ -396,7 +396,7 @@ async def unknown_harvest(bench: Bench) -> None:
         await sink.close()
     else:
         await sink.close()
-        raise bench.broken("open({}) does not say so")
+        raise bench.broken("open({}) does not report it")
     await bench.expect()
     await bench.run(batch(1, 3))
     await bench.expect()
@@ -425,7 +425,7 @@ async def gone(bench: Bench) -> None:
         await sink.close()
     else:
         await sink.close()
-        raise bench.broken("it says nothing, and the ledger calls it harvested")
+        raise bench.broken("it reports nothing, and the ledger calls it harvested")
 
 
 @_check

@@ -292,7 +292,7 @@ class _Joined:
 
 
 async def _read(source: os.PathLike[str] | Callable[[], Any], what: str) -> Secret | str:
-    """A text from a private file or a callable; a plain string says why there is none."""
+    """A text from a private file or a callable; a plain string is why there is none."""
     if callable(source):
         return await called(source, f"{what}: its callable")
     try:

@@ -10,7 +10,7 @@ marks what clients report from answers and no page of WeChat's mentions.
 Where WeChat's pages are silent or contradict each other, the safe value is declared:
 
 - span: the smaller number (getupstreammsgdist: 15).
-- settled_hour: 8 in China.  The pages of the interfaces of 2014 say "after 8".  For mini-programs
+- settled_hour: 8 in China.  The pages of the interfaces of 2014 have "after 8".  For mini-programs
   and the publisher no page names an hour; figures were seen to be unready at 09:57, and unready
   figures answer 61503, which is retried.
 
@@ -635,7 +635,7 @@ _MINI_PROGRAMS = (
 
 # Mini-games.  A call returns one metric; declared is the number of active players (1000001:5) of a
 # day.  WeChat's page lists the other metrics: each can be an interface of the user's own with
-# another body.  The page says that figures are collected every six hours, so a day's are ready at
+# another body.  By the page, figures are collected every six hours, so a day's are ready at
 # no fixed hour: they are asked for again a day later.  Neither cloud functions nor platforms may.
 
 _MINI_GAMES = (
@@ -756,7 +756,7 @@ _PUBLISHER = (
         rows="settlement_list",
         lifts=("body", "penalty_all", "revenue_all", "settled_revenue_all"),
         day_field="",
-        late_days=62,  # entries carry the status of the payment; no page says until when it changes
+        late_days=62,  # entries carry the status of the payment; no page has until when it changes
     ),
     _publisher(
         "get_adunit_list",  # what there is now: asked each day, it is stored as of yesterday

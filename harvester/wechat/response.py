@@ -39,7 +39,7 @@ class Rule(NamedTuple):
 class Quota(NamedTuple):
     """What quota/get answers of one path: calls of a day, and those left today.
 
-    calls, seconds: the rate that is said to be allowed, 0 if none is.  It is not trusted: real
+    calls, seconds: the rate that is given as allowed, 0 if none is.  It is not trusted: real
     limits of a minute are lower, and it has been answered while 45009 was.
     """
 

@@ -12,7 +12,7 @@ import pytest
 from harvester.cli.commands import invoke
 from tests.scenarios.command import Start, asked, begun, until
 from tests.support import A, harvest
-from tests.unit.test_metrics import values
+from tests.unit.test_service_metrics import values
 
 E = "getusersummary"
 DONE = f"harvester_windows_total{{endpoint={E},state=done}}"
@@ -155,6 +155,7 @@ def test_a_file_that_cannot_be_written_in_the_end_is_a_note(wechat: Start, tmp_p
     assert "cannot be written" in out
 
 
+@pytest.mark.thorough
 def test_the_options_are_in_the_help() -> None:
     said = harvest("run", "--help").stdout
     for option in ("--metrics FILE", "--metrics-appid", "--allow-failed N|P%"):

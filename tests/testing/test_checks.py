@@ -293,7 +293,7 @@ FAULTS: dict[str, tuple[str, type[Reference]]] = {
     "it begins anew": ("without_ledger", BeginsAnew),
     "it takes unknown harvests": ("unknown_harvest", TakesUnknownHarvests),
     "it leaves a new ledger alone": ("new_ledger", LeavesANewLedgerAlone),
-    "it says nothing": ("gone", SaysNothing),
+    "it reports nothing": ("gone", SaysNothing),
     "it closes once": ("closing", ClosesOnce),
     "it is another": ("identity", IsAnother),
     "it overwrites": ("two_writers", Overwrites),

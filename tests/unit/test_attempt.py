@@ -283,7 +283,7 @@ async def test_two_batches_of_one_second_have_one_stamp_and_those_of_the_next_an
 
 
 def test_figures_that_wechat_calls_late_are_provisional() -> None:
-    for late, why in ((True, "WeChat says that its figures are late"), (False, "")):
+    for late, why in ((True, "WeChat reports that its figures are late"), (False, "")):
         found = harvested({"list": [{"a": 1}], "is_delay": late})
         assert (found.outcome.detail, found.batch.late) == (why, late)
 

@@ -139,7 +139,8 @@ def test_without_an_answer_about_the_quota_it_is_learned(tmp_path: Path) -> None
     report = run_at(at(DAY, 9), wechat, tmp_path, appids=(A, B), ask_quota=True)
     assert (report.state, report.windows.done) == ("waiting", 8)
     (note,) = report.notes  # of both accounts
-    assert note.startswith(f"WeChat did not say how many calls of {READ.name} are left: HTTP 404")
+    said = f"WeChat did not report how many calls of {READ.name} are left: HTTP 404"
+    assert note.startswith(said)
 
 
 # who is parked

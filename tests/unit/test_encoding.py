@@ -12,7 +12,7 @@ from harvester.base.dates import Days
 from harvester.ledger.coverage import Calendar, Outcome
 from harvester.ledger.encoding import Journal, as_outcome, as_rows, journal_entry, journal_rows
 from harvester.model import Tally, Window
-from tests.unit.test_coverage import (
+from tests.unit.test_ledger_coverage import (
     RANGES,
     calendar_of,
     final,

@@ -71,9 +71,11 @@ def test_the_help_of_a_command_names_its_options_of_the_table(command: str) -> N
         "verify": {"sink", "as_json"},
         "endpoints": {"name", "as_json"},
         "plan": {"as_json"},
+        "check": {"as_json"},
         "status": {"appids", "names", "states", "check", "as_json", "as_csv", "missing"},
         "export": {"targets", "endpoints", "source", "replace", "check"},
         "forget": {"whom", "names", "yes", "sink"},
+        "mcp": {"source"},
         "sink add": {"spec"},
         "sink remove": {"spec"},
     }.get(command, set())

@@ -24,7 +24,7 @@ MODULES = {
     "base/retry": ["tests/unit/test_retry.py"],
     "wechat/response": ["tests/unit/test_endpoint.py"],
     "wechat/endpoint": ["tests/unit/test_endpoint.py"],
-    "ledger/coverage": ["tests/unit/test_coverage.py"],
+    "ledger/coverage": ["tests/unit/test_ledger_coverage.py"],
     "engine/planner": ["tests/unit/test_planner.py"],
     "engine/limiter": ["tests/unit/test_limiter.py"],
     "tokens/shared": ["tests/unit/test_tokens_shared.py", "tests/unit/test_stored_token.py"],

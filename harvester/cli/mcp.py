@@ -1,0 +1,84 @@
+"""The command ``mcp``: answers the questions of an MCP client about what is stored.
+
+Rule: standard output holds the protocol alone; messages go to standard error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import harvester
+from harvester.cli import COMPLETE
+from harvester.cli.export import source_of
+from harvester.cli.terminal import log, say
+from harvester.config import plugins
+from harvester.errors import NoLedgerError
+from harvester.exports.source import Source
+from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.model import Endpoint
+from harvester.service.answers import Answers
+from harvester.service.copy import Copy
+from harvester.service.mcp import make_server, serve
+from harvester.sinks.base import Sink
+
+
+def serve_answers(
+    ledger: Callable[[], SqliteLedger | PostgresLedger],
+    given: Sequence[Sink],
+    own: Sequence[Endpoint],
+    names: Mapping[str, str],
+) -> int:
+    """Serve until the client leaves, or a signal comes.
+
+    ledger: makes one that is not entered.  given: the sink to read, if one is named.  own:
+    interfaces of the configuration.  names: of accounts.
+    """
+    logging.basicConfig(level=logging.WARNING, handlers=[_Log()])
+    mine = {endpoint.name: endpoint for endpoint in own}
+
+    def find(name: str) -> Endpoint | None:
+        return mine.get(name) or plugins.known_endpoint(name)
+
+    async def source() -> Source:
+        return await source_of(ledger(), given)
+
+    async def main() -> None:
+        end = asyncio.current_task().cancel  # type: ignore[union-attr]
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, end)
+        with suppress(asyncio.CancelledError), TemporaryDirectory(prefix="harvester-mcp-") as made:
+            if not given:
+                await _check(ledger())
+            async with Copy(Path(made), source, find) as copy:
+                answers = Answers(
+                    ledger, copy, find, own=own, names=names, may_lack_ledger=bool(given)
+                )
+                await serve(make_server(answers, harvester.__version__))
+
+    if sys.stdin.isatty():
+        say("waiting for an MCP client on standard input, which starts this command itself", "info")
+    asyncio.run(main())
+    return COMPLETE
+
+
+async def _check(ledger: SqliteLedger | PostgresLedger) -> None:
+    """Say if nothing is stored yet: the first run may come later."""
+    try:
+        async with ledger:
+            pass
+    except NoLedgerError as exc:
+        say(str(exc))
+
+
+class _Log(logging.Handler):
+    """The messages of libraries, each on a line of standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log(record.getMessage(), record.levelname.lower())

@@ -1,0 +1,409 @@
+"""Answers about what is stored: coverage, tables, rows, and one SELECT.
+
+Rule: reads the ledger and what is stored, changes nothing, and knows nothing of a protocol.  An
+answer is a dict for JSON of at most about `BYTES`, and has until when it is complete and final.
+
+The ledger is read before the copy is brought up to date: so what it calls stored is in the copy.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from hashlib import blake2b
+from typing import Any
+
+from harvester.base.dates import FIRST, Days, nearest, parse_day
+from harvester.errors import NoLedgerError, UsageError
+from harvester.exports import Find
+from harvester.exports.base import TableShape
+from harvester.ledger import Ledger
+from harvester.ledger.coverage import Calendar
+from harvester.model import Endpoint, Field
+from harvester.report.overview import overview_of
+from harvester.report.reach import Reach, earliest, reach_of, together
+from harvester.report.streams import Reader, StatusFilter, Stream, counts_to_dict
+from harvester.service.copy import BYTES, ROWS, Copy
+from harvester.wechat.titles import INTERFACES, field_title
+
+ACCOUNTS = 200
+"""The most accounts that an answer lists one by one."""
+STREAMS = 100
+"""The most interfaces of accounts that an answer lists one by one."""
+TABLES = 12
+"""The most tables of which the columns are described unasked."""
+CAUSES = 20
+"""The most causes of what is missing that an answer lists."""
+FEW = 100
+"""Rows that are given if no number is asked for."""
+
+_TYPES = {
+    "int64": "BIGINT",
+    "int32": "INTEGER",
+    "string": "VARCHAR",
+    "double": "DOUBLE",
+    "bool": "BOOLEAN",
+    "date32[day]": "DATE",
+    "timestamp[us, tz=UTC]": "TIMESTAMP WITH TIME ZONE",
+}
+_ORDER = ("_appid", "_begin_date", "_row")
+_NOTHING = "nothing was harvested yet; harvest first (harvester run)"
+_NO_LEDGER = "there is no ledger, so it is not known what is missing"
+
+
+Owners = Mapping[str, tuple[str, TableShape]]
+"""By table: its interface, and its columns."""
+
+
+@dataclass
+class _Known:
+    """What the ledger knows of some interfaces.
+
+    reaches: by interface and account; states: by interface, a value that changes with what is
+    stored.  has_ledger: if not, only the names of the interfaces are known, those of the states.
+    """
+
+    reaches: dict[str, dict[str, Reach]] = field(default_factory=dict)
+    states: dict[str, Any] = field(default_factory=dict)
+    has_ledger: bool = True
+
+    def of_account(self, appid: str, names: Iterable[str]) -> Reach | None:
+        """The reach of some interfaces of an account together."""
+        found = [self.reaches.get(name, {}).get(appid) for name in names]
+        if not any(found):
+            return None
+        reach = together([each for each in found if each])
+        reach.accounts = 1
+        return reach
+
+    def until(self, names: Iterable[str]) -> dict[str, Any]:
+        """Until when an answer from these interfaces is complete and final."""
+        if not self.has_ledger:
+            return {"complete_until": None, "final_until": None, "note": _NO_LEDGER}
+        of_each = {
+            name: together([*self.reaches[name].values()])
+            for name in names
+            if self.reaches.get(name)
+        }
+        complete = earliest([each.complete for each in of_each.values()])
+        final = earliest([each.final for each in of_each.values()])
+        return {
+            "complete_until": None if complete is None else str(complete),
+            "final_until": None if final is None else str(final),
+            "interfaces": {name: each.to_dict() for name, each in of_each.items()},
+        }
+
+
+class Answers:
+    """What can be asked.
+
+    ledger: makes one that is not entered; own: interfaces of the configuration; names: of accounts,
+    by appid; may_lack_ledger: whether a sink was named that is read without one, too.
+    """
+
+    def __init__(
+        self,
+        ledger: Callable[[], Ledger],
+        copy: Copy,
+        find: Find,
+        *,
+        own: Sequence[Endpoint] = (),
+        names: Mapping[str, str] | None = None,
+        may_lack_ledger: bool = False,
+    ) -> None:
+        self._ledger, self._copy, self._find = ledger, copy, find
+        self._own, self._names = own, names or {}
+        self._appids = {name: appid for appid, name in self._names.items()}
+        self._may_lack_ledger = may_lack_ledger
+
+    # what was harvested
+
+    async def coverage(
+        self, appids: Collection[str] = (), endpoints: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """Totals, each interface, and each account, trouble first; of few also its interfaces."""
+        known, streams = _Known(), dict[str, list[dict[str, Any]]]()
+        async with self._ledger() as ledger:
+            wanted = StatusFilter(self._accounts(appids), endpoints)
+            reader = Reader(ledger, time.time(), self._own, wanted)
+            seen = await overview_of(reader, names=self._names)
+            in_full = seen.totals.streams <= STREAMS
+            async for found in reader.accounts():
+                for stream, calendar in found:
+                    _note(known, stream, calendar)
+                    if in_full:
+                        reach = known.of_account(stream.key[0], [stream.key[1]])
+                        each = {**_shown(stream), **(reach.to_dict() if reach else {})}
+                        streams.setdefault(stream.key[0], []).append(each)
+        answer = known.until(known.states)
+        for view in seen.interfaces:
+            counts = counts_to_dict(view.counts, 0)
+            answer["interfaces"][view.name] |= {**_titles(view.name, view.endpoint), **counts}
+        answer["totals"] = totals = seen.to_dict()
+        totals["causes"] = totals["causes"][:CAUSES]
+        accounts = []
+        for account in seen.accounts[:ACCOUNTS]:
+            reach = known.of_account(account.appid, [row.endpoint for row in account.rows])
+            summary: dict[str, Any] = {
+                "appid": account.appid,
+                "name": account.name,
+                "state": account.state,
+            }
+            summary |= reach.to_dict() if reach else {}
+            listed = streams.get(account.appid)
+            accounts.append({**summary, **({"interfaces": listed} if listed else {})})
+        if not accounts:
+            answer["note"] = _NOTHING
+        elif not in_full:
+            answer["note"] = "appids or endpoints select a few; then each interface is listed"
+        return _with_list(answer, "accounts", accounts, len(seen.accounts))
+
+    def _accounts(self, given: Collection[str]) -> list[str]:
+        """The appids of appids and names."""
+        return [self._appids.get(each, each) for each in given]
+
+    # the tables
+
+    async def tables(self, names: Collection[str] = ()) -> dict[str, Any]:
+        """The tables of these names with their columns; of all of them, if they are many, less."""
+
+        def concerned(owners: Owners) -> set[str]:
+            return {_in(owners, name)[0] for name in names or owners}
+
+        known, owners = await self._known(concerned)
+        chosen = {name: owners[name] for name in names or owners}
+        in_full = len(chosen) <= TABLES or bool(names)
+        found = [self._table(name, *chosen[name], in_full=in_full) for name in chosen]
+        answer = known.until(known.states)
+        if not owners:
+            answer["note"] = _NOTHING
+        elif not in_full:
+            answer["note"] = "names select tables; then each column has its title and meaning"
+        return _with_list(answer, "tables", found, len(found))
+
+    def _table(self, name: str, owner: str, table: TableShape, *, in_full: bool) -> dict[str, Any]:
+        endpoint = self._find(owner)
+        about = {"name": name, "interface": owner, **_titles(owner, endpoint)}
+        if not in_full:
+            return {**about, "columns": table.schema.names}
+        meanings = dict(_meanings(owner, endpoint.fields if endpoint else ()))
+        columns = []
+        for column in table.schema:
+            field_ = meanings.get((name, column.name))
+            title = field_.name if field_ else column.name
+            described = {
+                "name": column.name,
+                "type": _TYPES.get(str(column.type), str(column.type)),
+                "title": field_title(title, "en"),
+                "title_zh": (field_.label if field_ else "") or field_title(title, "zh"),
+                "meaning": field_.meaning if field_ else "",
+            }
+            columns.append({key: text for key, text in described.items() if text})
+        return {**about, "columns": columns}
+
+    # rows
+
+    async def rows(
+        self,
+        table: str,
+        appids: Collection[str] = (),
+        start: str | None = None,
+        end: str | None = None,
+        limit: int = FEW,
+    ) -> dict[str, Any]:
+        """Rows of a table in the order of account, day and position, at most `ROWS`."""
+        days, appids = _days(start, end), self._accounts(appids)
+        known, owners = await self._known(lambda each: {_in(each, table)[0]}, appids, days)
+        owner, shape = owners[table]
+        names = shape.schema.names
+        await self._copy.update(known.states)
+        column, condition = self._condition(owner, names, days)
+        conditions = [condition] if days else []
+        parameters: list[object] = [str(day) for day in days or ()]
+        if appids:
+            conditions.append(f"_appid IN ({', '.join('?' * len(appids))})")
+            parameters += appids
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        order = [each for each in (*_ORDER, *names) if each in _ORDER or each.startswith("_item")]
+        sql = f'SELECT * FROM "{table}"{where} ORDER BY {", ".join(order)}'
+        answer = await self._copy.query(sql, parameters, limit)
+        used = {"days_are_of_column": column} if days else {}
+        return {**known.until(known.states), **used, **_rows(answer)}
+
+    def _condition(self, owner: str, names: Sequence[str], days: Days | None) -> tuple[str, str]:
+        """The column that the days are of, and the condition on it."""
+        endpoint = self._find(owner)
+        own = getattr(endpoint, "day_field", "").replace(".", "_")
+        is_day = own in names and any(
+            str(each.type) == "date32[day]"
+            for table in self._copy.tables(owner)
+            for each in table.schema
+            if each.name == own
+        )
+        if is_day:
+            return own, f'"{own}" BETWEEN ?::DATE AND ?::DATE'
+        if "_end_date" in names:
+            return "_begin_date", "_end_date >= ?::DATE AND _begin_date <= ?::DATE"
+        return "_begin_date", "_begin_date BETWEEN ?::DATE AND ?::DATE"
+
+    async def sql(self, query: str, limit: int = ROWS) -> dict[str, Any]:
+        """The rows of one SELECT over the tables, at most `ROWS`."""
+        words = set(re.findall(r"\w+", query.lower()))
+
+        def concerned(owners: Owners) -> set[str]:
+            """The interfaces whose tables it names; all if none: it may list the tables."""
+            found = {owner for name, (owner, _) in owners.items() if name.lower() in words}
+            return found or {owner for owner, _ in owners.values()}
+
+        known, owners = await self._known(concerned)
+        if not owners:
+            raise UsageError(_NOTHING)
+        await self._copy.update(known.states)
+        answer = await self._copy.query(query, rows=limit)
+        return {**known.until(known.states), **_rows(answer)}
+
+    # what is known
+
+    async def _known(
+        self,
+        concerned: Callable[[Owners], Collection[str]],
+        appids: Collection[str] = (),
+        days: Days | None = None,
+    ) -> tuple[_Known, Owners]:
+        """What the ledger knows of the interfaces concerned, and all tables.
+
+        appids, days: whose reach is of interest; the states are those of all accounts and days.
+        """
+        known = _Known()
+        try:
+            async with self._ledger() as ledger:
+                owners = self._owners({name for _, name in await ledger.asked()})
+                _check_accounts(appids, await ledger.accounts())
+                wanted = StatusFilter(endpoints=concerned(owners))
+                reader = Reader(ledger, time.time(), self._own, wanted)
+                await reader.prepare()
+                async for stream, calendar in reader.streams():
+                    is_wanted = not appids or stream.key[0] in appids
+                    _note(known, stream, calendar, days, is_wanted=is_wanted)
+        except NoLedgerError:
+            if not self._may_lack_ledger:
+                raise
+            owners = self._owners(await self._copy.stored())
+            states = {name: object() for name in concerned(owners)}
+            return _Known(states=states, has_ledger=False), owners
+        known.states = {name: state.hexdigest() for name, state in known.states.items()}
+        return known, owners
+
+    def _owners(self, names: Collection[str]) -> Owners:
+        """The tables of interfaces."""
+        return {
+            table.name: (name, table) for name in sorted(names) for table in self._copy.tables(name)
+        }
+
+
+def _in(owners: Owners, name: str) -> tuple[str, TableShape]:
+    """A table; raises `UsageError` if it is not there."""
+    if not owners:
+        raise UsageError(_NOTHING)
+    if name not in owners:
+        raise UsageError(
+            f"there is no table {name!r}{nearest(name, owners)}; the tool tables lists them"
+        )
+    return owners[name]
+
+
+def _check_accounts(appids: Collection[str], known: Collection[str]) -> None:
+    for appid in appids:
+        if appid not in known:
+            raise UsageError(f"the ledger knows no account {appid}{nearest(appid, known)}")
+
+
+def _note(
+    known: _Known,
+    stream: Stream,
+    calendar: Calendar,
+    days: Days | None = None,
+    *,
+    is_wanted: bool = True,
+) -> None:
+    """Take in an interface of an account."""
+    appid, name = stream.key
+    digest = known.states.setdefault(name, blake2b(digest_size=16))
+    parts = [appid, sorted(calendar.years.items()), sorted(calendar.windows.items()), calendar.sums]
+    digest.update(repr(parts).encode())
+    reach = reach_of(stream, calendar, days) if is_wanted else None
+    if reach is not None:
+        known.reaches.setdefault(name, {})[appid] = reach
+
+
+def _shown(stream: Stream) -> dict[str, Any]:
+    """An interface of an account, beside the account."""
+    found = stream.to_dict()
+    del found["appid"]
+    return found
+
+
+def _titles(name: str, endpoint: Endpoint | None) -> dict[str, str]:
+    """The titles of an interface, as far as they are known."""
+    chinese = INTERFACES.get(name) or getattr(endpoint, "label", "")
+    titles = {"title": getattr(endpoint, "title", ""), "title_zh": chinese}
+    return {key: text for key, text in titles.items() if text}
+
+
+def _meanings(
+    table: str, fields: Sequence[Field], before: str = ""
+) -> Iterator[tuple[tuple[str, str], Field]]:
+    """The field of each column of the flat tables of an interface."""
+    for each in fields:
+        name = f"{before}{each.name}"
+        if each.type == "object":
+            yield from _meanings(table, each.fields, f"{name}_")
+        elif each.type == "list":
+            inner = each.fields or (each._replace(name=name, type=each.item),)
+            yield from _meanings(f"{table}_{name}", inner)
+        else:
+            yield (table, name), each
+
+
+def _days(start: str | None, end: str | None) -> Days | None:
+    if start is None and end is None:
+        return None
+    now = time.time()
+    first = date.min if start in (None, FIRST) else parse_day(start, now, "start")
+    last = date.max if end is None else parse_day(end, now, "end")
+    if first > last:
+        raise UsageError(f"the start {first} is after the end {last}; swap them")
+    return first, last
+
+
+def _rows(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The rows, and what to do if there are more."""
+    hint = {"hint": "there are more rows: narrow the question, or aggregate"}
+    return {**answer, **(hint if answer["more"] else {})}
+
+
+def _with_list(
+    answer: dict[str, Any], key: str, items: Sequence[dict[str, Any]], total: int
+) -> dict[str, Any]:
+    """An answer with as many items of a list as fit, and how many were left out."""
+    left = BYTES - len(encoded(answer).encode())
+    kept = []
+    for item in items:
+        left -= len(encoded(item).encode()) + 1
+        if left < 0:
+            break
+        kept.append(item)
+    answer[key] = kept
+    if len(kept) < total:
+        answer["left_out"] = total - len(kept)
+        answer["hint"] = f"{total - len(kept):,} more {key} are left out; ask for some by name"
+    return answer
+
+
+def encoded(answer: object) -> str:
+    """JSON on one line."""
+    return json.dumps(answer, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,129 @@
+"""A program of its own that runs one SELECT over a DuckDB file and prints its rows as JSON.
+
+Rule: nothing but DuckDB and the standard library; the limits are set before anything is read.
+
+A process of its own is what bounds a query in every case: DuckDB's own limit leaves out what a
+function allocates (a long text), and an interrupt waits for the end of one call.  It has no
+environment, and its memory holds the copy and nothing else, so there is no secret to be found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import resource
+import sys
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+SETTINGS = {
+    "enable_external_access": "false",
+    "allow_persistent_secrets": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "python_enable_replacements": "false",
+    "temp_directory": "",
+    "threads": "2",
+    "lock_configuration": "true",
+}
+
+
+def main() -> None:
+    """Read a request from standard input, and print the answer to it, both JSON.
+
+    The request: ``file``, ``sql``, ``parameters``, and the bounds ``rows``, ``bytes`` (of the rows
+    as JSON), ``memory`` (bytes for DuckDB), ``space`` (bytes of addresses), ``seconds`` (of CPU).
+    The answer: ``columns``, ``rows`` and whether there are ``more``; or an ``error``, which is
+    empty if it was the memory.
+    """
+    request = json.load(sys.stdin)
+    _limit(request)
+    try:
+        answer = answer_to(request)
+    except MemoryError:
+        answer = {"error": ""}
+    json.dump(answer, sys.stdout, ensure_ascii=False, separators=(",", ":"))
+
+
+def _limit(request: dict[str, Any]) -> None:
+    for limit, most in (
+        (resource.RLIMIT_AS, request["space"]),
+        (resource.RLIMIT_CPU, request["seconds"]),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        with contextlib.suppress(ValueError, OSError):  # a system that does not know it
+            resource.setrlimit(limit, (most, most))
+
+
+def answer_to(request: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a request, without the limits of the process."""
+    import duckdb
+
+    config: dict[str, Any] = {**SETTINGS, "memory_limit": f"{request['memory']}B"}
+    sql, parameters, most = request["sql"], request["parameters"] or None, request["rows"]
+    try:
+        sql.encode()  # text that cannot be encoded is refused with a reason
+        with duckdb.connect(request["file"], read_only=True, config=config) as database:
+            kinds = [each.type.name for each in database.extract_statements(sql)]
+            if kinds != ["SELECT"]:
+                return {"error": _refusal(kinds)}
+            found = database.sql(sql, params=parameters)
+            columns, rows = found.columns, found.limit(most + 1).fetchall()
+    except duckdb.OutOfMemoryException:
+        return {"error": ""}
+    except (duckdb.Error, UnicodeError, ValueError) as exc:
+        return {"error": _sentence(str(exc))}
+    return {"columns": columns, **_bounded(rows, most, request["bytes"])}
+
+
+def _refusal(kinds: list[str]) -> str:
+    if not kinds:
+        return "there is no statement in it; write one SELECT"
+    if len(kinds) > 1:
+        return f"it has {len(kinds)} statements; write one SELECT"
+    hint = "; write PIVOT with the values (IN), or sums with FILTER" if kinds == ["MULTI"] else ""
+    return f"it is no SELECT; only one SELECT is run{hint}"
+
+
+def _sentence(text: str) -> str:
+    """A message of DuckDB without the line that it points at."""
+    return " ".join(text.partition("\nLINE ")[0].split())
+
+
+def _bounded(rows: list[tuple[Any, ...]], most: int, size: int) -> dict[str, Any]:
+    """As many of the rows as the bounds allow; an error if not even one fits."""
+    kept: list[list[Any]] = []
+    for row in rows[:most]:
+        plain = [_plain(value) for value in row]
+        size -= len(json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()) + 1
+        if size < 0:
+            if not kept:
+                return {"error": "its first row is too long; select fewer columns, or left(x, 500)"}
+            break
+        kept.append(plain)
+    return {"rows": kept, "more": len(kept) < len(rows)}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; what JSON has not is text."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Decimal):
+        number = float(value)
+        return number if math.isfinite(number) and Decimal(repr(number)) == value else str(value)
+    if isinstance(value, date | datetime | time):
+        return value.isoformat()
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(each) for name, each in value.items()}
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+if __name__ == "__main__":
+    main()

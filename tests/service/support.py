@@ -1,0 +1,76 @@
+"""A directory that was harvested from the simulator, and who answers about it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+import harvester
+from harvester.cli.export import source_of
+from harvester.config import plugins
+from harvester.exports.source import Source
+from harvester.ledger import SqliteLedger
+from harvester.service.answers import Answers
+from harvester.service.copy import Copy
+from harvester.sinks.base import Sink
+from harvester.testing import FakeTransport, Simulator
+from tests.support import A, B
+
+
+def harvested(
+    directory: Path,
+    endpoints: str | Sequence[str] = "users",
+    begin: str = "2025-12-01",
+    end: str = "2025-12-31",
+    *,
+    appids: Sequence[str] = (A, B),
+    simulator: Simulator | None = None,
+    sink: str = "",
+    **options: Any,
+) -> harvester.Report:
+    """What a run of two accounts leaves in a directory."""
+    accounts = [harvester.Account(appid, secret="practice") for appid in appids]
+    return harvester.run_sync(
+        accounts, endpoints, begin, end, sink=sink or f"jsonl:{directory}",
+        ledger=directory / "ledger.sqlite", rate="1000/s",
+        **{"transport": FakeTransport(simulator or Simulator()), **options},
+    )  # fmt: skip
+
+
+class Desk:
+    """Answers about a directory, one call after the other, on one loop."""
+
+    def __init__(
+        self,
+        directory: Path,
+        given: Sequence[Sink] = (),
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        def ledger() -> SqliteLedger:
+            return SqliteLedger(directory / "ledger.sqlite", readonly=True)
+
+        async def source() -> Source:
+            return await source_of(ledger(), given)
+
+        self._stack = ExitStack()
+        private = Path(self._stack.enter_context(TemporaryDirectory()))
+        self._runner = self._stack.enter_context(asyncio.Runner())
+        find = plugins.known_endpoint
+        self.copy = Copy(private, source, find)
+        self.answers = Answers(ledger, self.copy, find, names=names, may_lack_ledger=bool(given))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._runner.run(self.copy.__aexit__())
+        self._stack.close()
+
+    def __call__(self, tool: str, **given: Any) -> dict[str, Any]:
+        """The answer to a call of a tool."""
+        found: dict[str, Any] = self._runner.run(getattr(self.answers, tool)(**given))
+        return found
