@@ -50,7 +50,11 @@ ELSEWHERE = (
     "report/summary.py",
     "report/texts.py",
     "testing/",
+    "service/answers.py",  # for the client of an MCP server
+    "service/copy.py",
+    "service/mcp.py",
     "service/metrics.py",
+    "service/query.py",
     "wechat/interfaces.py",
     "wechat/labels.py",
     "wechat/tables.py",
@@ -169,6 +173,7 @@ when it was fetched
 xlsx {value}
 {quoted} is not pickled; pass on where it comes from
 {value} min
+[rid: {value}]
 {count}, {count2}, {text} to {text2}
 stored in {text}
 ({number} a day
@@ -285,6 +290,7 @@ PHRASES = [
 and {count}
 waiting until {time}
 must wait until {time}
+the MCP server needs its library
 stored in {value}
 {date} to {date2}, ended {clock}
 {date} ({count})
