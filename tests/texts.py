@@ -173,6 +173,12 @@ when it was fetched
 xlsx {value}
 {quoted} is not pickled; pass on where it comes from
 {value} min
+number = service.number
+key = excluded.key
+Basic realm="harvester"
+digest {value}
+alert {value}
+ping {value}
 [rid: {value}]
 {count}, {count2}, {text} to {text2}
 stored in {text}
