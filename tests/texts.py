@@ -707,6 +707,8 @@ def missing(found: Catalog) -> list[Message]:
 
 def written(found: Catalog) -> bytes:
     """A catalogue as a file."""
+    for each in found:
+        each.flags.discard("python-format")  # a text with a percentage is no format
     file = io.BytesIO(HEADER)
     file.seek(0, io.SEEK_END)
     write_po(file, found, width=100, omit_header=True, ignore_obsolete=True)
