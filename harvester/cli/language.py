@@ -64,8 +64,10 @@ _PROSE = re.compile(r"(?<!\S)[a-z]+ [a-z]+ [a-z]+(?!\S)")
 _FEW, _FEWER = 16, 9
 """A msgid with fewer letters matches no text in which a ``value`` is a sentence, or a ``text`` is
 one without a translation: it would match the sentences of others."""
-_PARTS = 16
-"""The most separators at which a text is divided."""
+_LONGEST = 4000
+"""The most characters of a text; a longer one is what others have written."""
+_PARTS = 40
+"""The most separators of a text that is divided; with more it is a list of values."""
 
 
 class _Language:
@@ -256,6 +258,8 @@ def _part(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _in_chinese(text: str) -> str:
+    if len(text) > _LONGEST:
+        return text
     before, bare, after = split_margins(text)
     done = _known(bare) if " " in bare else None
     if done is None and "\n" in bare:
@@ -291,7 +295,9 @@ def _divided(text: str) -> str:
 
     The longest part that is known at its beginning comes first, then the longest at its end.
     """
-    marks = list(_SEPARATOR.finditer(text))[:_PARTS]
+    marks = list(_SEPARATOR.finditer(text))
+    if len(marks) > _PARTS:
+        return _with_narrow(text)
     for mark in reversed(marks):
         left, right = text[: mark.start()], text[mark.end() :]
         done = _known(left) if " " in left else None

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,6 +142,16 @@ def test_what_is_put_together_is_translated_and_its_values_stay(text: str, chine
 )  # fmt: skip
 def test_a_value_and_a_text_of_others_stay_as_they_are(text: str) -> None:
     assert translated(text) == text
+
+
+@pytest.mark.usefixtures("_chinese")
+@pytest.mark.parametrize(
+    "text", ["a is missing; " * 100_000, "x, " * 1000 + "y", "1 day of " * 300]
+)
+def test_a_long_text_takes_neither_long_nor_the_stack(text: str) -> None:
+    begun = time.monotonic()
+    assert len(translated(text)) >= len(text) / 2
+    assert time.monotonic() - begun < 5
 
 
 @pytest.mark.usefixtures("_chinese")
