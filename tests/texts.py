@@ -173,6 +173,8 @@ when it was fetched
 xlsx {value}
 {quoted} is not pickled; pass on where it comes from
 {value} min
+done before
+still provisional
 number = service.number
 key = excluded.key
 Basic realm="harvester"
@@ -296,6 +298,10 @@ PHRASES = [
 and {count}
 waiting until {time}
 must wait until {time}
+{count} {date} to {date2}
+{number} done before
+{number} changed
+{number} still provisional
 the MCP server needs its library
 stored in {value}
 {date} to {date2}, ended {clock}

@@ -238,8 +238,9 @@ def _filled(template: _Template, found: re.Match[str]) -> str:
     def value(placeholder: re.Match[str]) -> str:
         name, kind = placeholder.groups()
         given = found[name]
-        if kind == "value" and ", " in given and template.msgid.startswith("{value}"):
-            return _in_chinese(given)  # accounts, interfaces and days before what is said of them
+        if kind == "value" and " " in given and template.msgid.startswith("{value}"):
+            given = _in_chinese(given)  # accounts, interfaces and days, and what is said of them
+            return f"\0{given}\0"
         return f"\0{_part(given)}\0" if kind in _TRANSLATED else given
 
     return _GAP.sub("", _JOINT.sub(" ", PLACEHOLDER.sub(value, template.msgstr)))

@@ -105,6 +105,10 @@ def test_the_terms_of_the_readme_are_used() -> None:
 
 
 TRANSLATED = {
+    "complete: 0 windows harvested, 4 changed, 2 still provisional, 10 done before":
+    "全部完成：已入库 0 个窗口，有变动 4，仍为暂定 2，之前已完成 10",
+    f"{APPID}, a: 10 windows 2026-11-01 to 2026-11-28 failed, in the run before too: WeChat is"
+    " busy": f"{APPID}, a：2026-11-01 至 2026-11-28 的 10 个窗口失败，上次运行中也失败：系统繁忙",
     "nothing was sent": "没有发出任何请求",
     "  nothing needs attention": "  没有待处理的事项",
     "needs attention:": "待处理：",
