@@ -50,7 +50,11 @@ ELSEWHERE = (
     "report/summary.py",
     "report/texts.py",
     "testing/",
+    "service/answers.py",  # for the client of an MCP server
+    "service/copy.py",
+    "service/mcp.py",
     "service/metrics.py",
+    "service/query.py",
     "wechat/interfaces.py",
     "wechat/labels.py",
     "wechat/tables.py",
@@ -169,6 +173,17 @@ when it was fetched
 xlsx {value}
 {quoted} is not pickled; pass on where it comes from
 {value} min
+done before
+still provisional
+number = service.number
+key = excluded.key
+Basic realm="harvester"
+digest {value}
+alert {value}
+ping {value}
+[rid: {value}]
+{count}, {count2}, {text} to {text2}
+stored in {text}
 ({number} a day
 for each of {number} accounts)
 {}: label
@@ -283,6 +298,21 @@ PHRASES = [
 and {count}
 waiting until {time}
 must wait until {time}
+{count} {date} to {date2}
+{number} done before
+{number} changed
+{number} still provisional
+the MCP server needs its library
+stored in {value}
+{date} to {date2}, ended {clock}
+{date} ({count})
+{date} to {date2} ({count})
+for {number} of {count}
+{number} late
+{number} not asked
+{number} never harvested
+{number} not due
+{number} no figures
 ({number} a day)
 ({number} a day for each of {number2} accounts)
 --start DATE and --end DATE
@@ -313,6 +343,7 @@ Operation not supported
 {number} missing
 invalid {value} {quoted}: expected {text}
 Next:
+in
 {clock} China time
 {number} s
 {number} min
@@ -682,6 +713,8 @@ def missing(found: Catalog) -> list[Message]:
 
 def written(found: Catalog) -> bytes:
     """A catalogue as a file."""
+    for each in found:
+        each.flags.discard("python-format")  # a text with a percentage is no format
     file = io.BytesIO(HEADER)
     file.seek(0, io.SEEK_END)
     write_po(file, found, width=100, omit_header=True, ignore_obsolete=True)
