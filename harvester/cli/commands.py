@@ -487,7 +487,7 @@ def rebuild(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
     "source",
     metavar="SPEC",
     type=click.UNPROCESSED,
-    help="The sink to export, if the ledger has several; without a ledger any sink.",
+    help="The sink to export, its spec or path, if the ledger has several; without a ledger any.",
 )
 @click.option("--replace", is_flag=True, help="Also a target that was made from another harvest.")
 @click.option(
