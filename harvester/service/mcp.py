@@ -39,6 +39,8 @@ INSTRUCTIONS = (
     " final_until (the figures up to then change no more); null means that not even the first day"
     f" is there: then look at its interfaces.  Days are days in China.  {DATA}"
 )
+LIMIT = 55.0
+"""Seconds of a call: most clients wait for a minute."""
 _LONGEST = 100_000
 """The most characters of a query."""
 _log = logging.getLogger(__name__)
@@ -154,11 +156,14 @@ async def _called(answers: Answers, name: str, given: dict[str, Any]) -> tuple[s
         return f"there is no tool {name[:50]!r}; there are {', '.join(TOOLS)}", True
     try:
         arguments = TOOLS[name].arguments.model_validate(given)
-        return encoded(await getattr(answers, name)(**dict(arguments))), False
+        async with asyncio.timeout(LIMIT):
+            return encoded(await getattr(answers, name)(**dict(arguments))), False
     except ValidationError as exc:
         problem = _wrong_arguments(exc)
     except HarvestError as exc:
         problem = " ".join(str(exc).split())
+    except TimeoutError:
+        problem = f"there is no answer yet after {LIMIT:g} s; ask again, or for less"
     except OSError as exc:
         problem = f"{exc.filename or 'the disk'} cannot be used ({exc.strerror})"
     except Exception as exc:  # noqa: BLE001  (a fault of ours; its text may hold anything)

@@ -17,8 +17,10 @@ from mcp import Client, ClientSession, StdioServerParameters, stdio_client
 
 from harvester.cli.commands import invoke
 from harvester.errors import SinkError
+from harvester.service import mcp as server
 from harvester.service.answers import Answers
 from harvester.service.mcp import DATA, INSTRUCTIONS, make_server
+from tests.postgres_server import PASSWORD, PostgresServer
 from tests.service.support import harvested
 from tests.support import A, command, environment, harvest
 
@@ -100,6 +102,18 @@ def test_an_error_is_one_sentence_without_a_password(exc: Exception, text: str) 
     assert result.content[0].text == text
 
 
+def test_a_call_ends_before_the_client_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Waiting:
+        async def coverage(self, **_: Any) -> dict[str, Any]:
+            await asyncio.sleep(60)
+            return {}
+
+    monkeypatch.setattr(server, "LIMIT", 0.05)
+    result = beside(Waiting(), lambda client: client.call_tool("coverage", {}))
+    assert result.is_error
+    assert result.content[0].text == "there is no answer yet after 0.05 s; ask again, or for less"
+
+
 # the command
 
 
@@ -108,8 +122,8 @@ def ask(arguments: list[str], *calls: tuple[str, dict[str, Any]]) -> list[Any]:
 
     async def main() -> list[Any]:
         [program, *rest] = command("mcp", *arguments)
-        server = StdioServerParameters(command=program, args=rest, env=environment())
-        async with stdio_client(server) as streams, ClientSession(*streams) as session:
+        started = StdioServerParameters(command=program, args=rest, env=environment())
+        async with stdio_client(started) as streams, ClientSession(*streams) as session:
             await session.initialize()
             return [(await session.call_tool(name, given)).content[0].text for name, given in calls]
 
@@ -146,6 +160,36 @@ def test_it_answers_from_any_sink_and_ledger_while_a_run_writes(
     assert process.returncode == 0
     [text] = ask(["--out", str(tmp_path)], ("sql", {"query": count}))
     assert json.loads(text)["rows"] == [[731, "2024-01-01", "2025-12-31"]]
+
+
+@pytest.mark.thorough
+def test_it_answers_from_a_shared_ledger_and_its_sink_and_no_password_comes_out(
+    postgres: PostgresServer, wechat: Callable[..., Any], tmp_path: Path
+) -> None:
+    url = postgres.url(postgres.new_database())
+    done = harvest(
+        "run", "users", "--appid", A, "--start", "2025-12-01", "--end", "2025-12-10",
+        "--rate", "1000/s", "--base-url", wechat().url, "--ledger", url, "--sink", url,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    calls = [
+        ("coverage", {}),
+        ("tables", {}),
+        ("sql", {"query": "SELECT count(DISTINCT ref_date) FROM getusersummary"}),
+        ("sql", {"query": "SELECT name, value FROM duckdb_settings()"}),
+        ("sql", {"query": "SELECT * FROM postgres_scan('', 'public', 'getusersummary')"}),
+    ]
+    config = tmp_path / "harvester.toml"
+    config.write_text(f"ledger = {json.dumps(url)}\n")
+    found = ask(["--config", str(config), "--from", url], *calls)
+    assert json.loads(found[2])["rows"] == [[10]]
+    postgres.stop()
+    try:
+        away = ask(["--ledger", url], ("coverage", {}))
+    finally:
+        postgres.start()
+    assert "\n" not in away[0]
+    assert PASSWORD not in "".join([*found, *away])
 
 
 HELLO = [
@@ -247,5 +291,5 @@ def test_it_says_on_standard_error_that_nothing_is_stored_yet_and_waits(tmp_path
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "")
-    assert "there is no ledger" in done.stderr
+    assert "nothing is stored at" in done.stderr
     assert len(done.stderr.splitlines()) == 1
