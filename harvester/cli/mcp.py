@@ -9,7 +9,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,11 +34,12 @@ def serve_answers(
     given: Sequence[Sink],
     own: Sequence[Endpoint],
     names: Mapping[str, str],
+    disabled: Collection[str],
 ) -> int:
     """Serve until the client leaves, or a signal comes.
 
     ledger: makes one that is not entered.  given: the sink to read, if one is named.  own:
-    interfaces of the configuration.  names: of accounts.
+    interfaces of the configuration.  names, disabled: of accounts.
     """
     logging.getLogger("mcp").addHandler(_Log(logging.WARNING))
     mine = {endpoint.name: endpoint for endpoint in own}
@@ -58,7 +59,13 @@ def serve_answers(
                 await _say_if_nothing(ledger())
             async with Copy(Path(made), source, find) as copy:
                 answers = Answers(
-                    ledger, copy, find, own=own, names=names, may_lack_ledger=bool(given)
+                    ledger,
+                    copy,
+                    find,
+                    own=own,
+                    names=names,
+                    disabled=disabled,
+                    may_lack_ledger=bool(given),
                 )
                 await serve(make_server(answers, harvester.__version__))
 

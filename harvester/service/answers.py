@@ -102,7 +102,8 @@ class Answers:
     """What can be asked.
 
     ledger: makes one that is not entered; own: interfaces of the configuration; names: of accounts,
-    by appid; may_lack_ledger: whether a sink was named that is read without one, too.
+    by appid; disabled: accounts that are not harvested now; may_lack_ledger: whether a sink was
+    named that is read without one, too.
     """
 
     def __init__(
@@ -113,11 +114,13 @@ class Answers:
         *,
         own: Sequence[Endpoint] = (),
         names: Mapping[str, str] | None = None,
+        disabled: Collection[str] = (),
         may_lack_ledger: bool = False,
     ) -> None:
         self._ledger, self._copy, self._find = ledger, copy, find
         self._own, self._names = own, names or {}
         self._appids = {name: appid for appid, name in self._names.items()}
+        self._disabled = disabled
         self._may_lack_ledger = may_lack_ledger
 
     # what was harvested
@@ -130,7 +133,7 @@ class Answers:
         async with self._ledger() as ledger:
             wanted = StatusFilter(self._accounts(appids), endpoints)
             reader = Reader(ledger, time.time(), self._own, wanted)
-            seen = await overview_of(reader, names=self._names)
+            seen = await overview_of(reader, names=self._names, disabled=self._disabled)
             in_full = seen.totals.streams <= STREAMS
             async for found in reader.accounts():
                 for stream, calendar in found:
@@ -252,11 +255,13 @@ class Answers:
 
     async def sql(self, query: str, limit: int = ROWS) -> dict[str, Any]:
         """The rows of one SELECT over the tables, at most `ROWS`."""
-        words = set(re.findall(r"\w+", query.lower()))
+
+        def is_named(table: str) -> bool:
+            return re.search(rf"(?i)(?<!\w){re.escape(table)}(?!\w)", query) is not None
 
         def concerned(owners: Owners) -> set[str]:
             """The interfaces whose tables it names; all if none: it may list the tables."""
-            found = {owner for name, (owner, _) in owners.items() if name.lower() in words}
+            found = {owner for name, (owner, _) in owners.items() if is_named(name)}
             return found or {owner for owner, _ in owners.values()}
 
         known, owners = await self._known(concerned)

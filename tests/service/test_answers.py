@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from harvester.service import answers as answering
 from harvester.service import copy as copying
 from harvester.service.copy import QueryError
 from harvester.testing import Simulator
+from harvester.wechat.interfaces import INTERFACES
 from tests.exports.support import tables as tables_of
 from tests.service.support import Desk, harvested
 from tests.support import A, B, Script, stored
@@ -197,6 +199,16 @@ def test_the_copy_follows_what_is_stored(tmp_path: Path) -> None:
         found = ask("sql", query="SELECT count(DISTINCT ref_date) FROM getusercumulate")
         assert found["rows"] == [[10]]
     assert len({*totals}) == 3
+
+
+def test_the_table_of_an_own_interface_with_a_hyphen_is_found_in_a_query(tmp_path: Path) -> None:
+    mine = replace(INTERFACES["getusersummary"], name="my-days")
+    harvested(tmp_path, [mine, "getusersummary"], end="2025-12-02", appids=[A])
+    with Desk(tmp_path) as ask:
+        query = 'SELECT count(*) FROM getusersummary UNION ALL SELECT count(*) FROM "my-days"'
+        found = ask("sql", query=query)
+        assert found["rows"][0] == found["rows"][1]
+        assert [*found["interfaces"]] == ["getusersummary", "my-days"]
 
 
 def test_nothing_is_copied_again_that_has_not_changed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,8 +16,9 @@ from typing import Any
 import pytest
 from mcp import Client, ClientSession, StdioServerParameters, stdio_client
 
-from harvester.cli.commands import invoke
+from harvester.cli.commands import cli, invoke
 from harvester.errors import SinkError
+from harvester.service import answers, copy
 from harvester.service import mcp as server
 from harvester.service.answers import Answers
 from harvester.service.mcp import DATA, INSTRUCTIONS, make_server
@@ -45,11 +47,11 @@ class Failing:
         raise self._exc
 
 
-def beside(answers: Any, use: Callable[[Client], Awaitable[Any]]) -> Any:
+def beside(given: Any, use: Callable[[Client], Awaitable[Any]]) -> Any:
     """What a client does with a server in this process."""
 
     async def main() -> Any:
-        async with Client(make_server(answers, "1")) as client:
+        async with Client(make_server(given, "1")) as client:
             return await use(client)
 
     return asyncio.run(main())
@@ -204,18 +206,9 @@ ENDLESS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("ending", "busy"),
-    [
-        ("TERM", False),
-        *[
-            pytest.param(ending, busy, marks=pytest.mark.thorough)
-            for ending in ("EOF", "INT", "TERM", "HUP")
-            for busy in (False, True)
-            if (ending, busy) != ("TERM", False)
-        ],
-    ],
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("busy", [False, True])
+@pytest.mark.parametrize("ending", ["EOF", "INT", "TERM", "HUP"])
 def test_it_ends_quietly_and_leaves_nothing_behind(
     directory: Path, tmp_path: Path, ending: str, busy: bool
 ) -> None:
@@ -255,6 +248,29 @@ def _wait_for_query(private: Path) -> None:
                     return
             except OSError:
                 continue
+
+
+def test_the_page_has_the_bounds_and_a_configuration_that_the_command_takes() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "mcp.md").read_text(encoding="utf-8")
+    for bound in (
+        f"{copy.ROWS:,} (`rows` without `limit`: {answers.FEW})",
+        f"{copy.BYTES:,} bytes",
+        f"| {answers.ACCOUNTS}; ",
+        f"| {copy.SECONDS:g} s; one at a time",
+        f"{copy.MEMORY >> 20} MiB in DuckDB, {copy.SPACE >> 30} GiB",
+        f"| {copy.PATIENCE:g} s; then the call ends",
+        f"| {server.LIMIT:g} s: ",
+    ):
+        assert bound in page, bound
+    for tool in server.TOOLS.values():
+        [arguments] = [", ".join(f"`{name}`" for name in tool.arguments.model_fields)]
+        assert f"| {arguments} |" in page
+    [snippet] = re.findall(r"^```json\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    started = json.loads(snippet)["mcpServers"]["harvester"]
+    assert (started["command"], started["args"][0]) == ("harvester", "mcp")
+    with cli.commands["mcp"].make_context("mcp", started["args"][1:]) as context:
+        assert str(context.params["out"]) == "/srv/harvest"
+        assert str(context.params["accounts"]) == "/srv/accounts.toml"
 
 
 def test_without_its_library_one_sentence_says_what_to_install(tmp_path: Path) -> None:
