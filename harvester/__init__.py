@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         Token,
         Window,
     )
-    from harvester.reading import StoredRecords, export, read
+    from harvester.reading import StoredRecords, StoredTables, export, read
     from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
     from harvester.sinks.jsonl.sink import JsonLines
     from harvester.sinks.memory import MemorySink
@@ -91,6 +91,7 @@ __all__ = [
     "SqliteLedger",
     "Stored",
     "StoredRecords",
+    "StoredTables",
     "StoredWindow",
     "Tally",
     "Token",
@@ -142,7 +143,7 @@ _HOMES = {
             "Token",
             "Window",
         ),
-        "harvester.reading": ("StoredRecords", "export", "read"),
+        "harvester.reading": ("StoredRecords", "StoredTables", "export", "read"),
         "harvester.config.settings": ("Keywords",),
         "harvester.sinks.base": ("Checkpoint", "Fence", "Sink", "StoredWindow", "Written"),
         "harvester.sinks.jsonl.sink": ("JsonLines",),

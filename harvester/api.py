@@ -10,7 +10,7 @@ import os
 import pathlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Container, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -61,6 +61,7 @@ from harvester.wechat.endpoint import check_endpoint
 
 if TYPE_CHECKING:
     from harvester.exports.base import Target
+    from harvester.exports.coverage import Coverage
 
 Accounts = Account | Iterable[Account]
 Endpoints = str | Endpoint | Iterable[str | Endpoint]
@@ -121,8 +122,9 @@ async def harvest(
     ):
         report = await engine.run()
         known = await _checkpoints(ledger, sinks) if targets else {}
+        coverage = await _coverage(ledger, targets, scope)
     if targets and report.state != "interrupted":
-        await _export(report, targets, sinks, known, scope)
+        await _export(report, targets, sinks, known, coverage, scope)
     return report
 
 
@@ -240,7 +242,7 @@ class Records:
         try:
             self.report = await engine.run()
             self.report.raise_for_state()
-        except Exception as exc:  # noqa: BLE001  (whatever it is, the reader is told)
+        except Exception as exc:  # noqa: BLE001  (the reader gets it, whatever it is)
             self.report = getattr(exc, "report", None) or engine.report("failed")
             self._sink.end(exc)
         else:
@@ -479,11 +481,29 @@ async def _checkpoints(ledger: Ledger | None, sinks: Sequence[Sink]) -> dict[str
     }
 
 
+async def _coverage(
+    ledger: Ledger | None, targets: Sequence[Target], scope: Scope
+) -> Mapping[str, Coverage]:
+    """What the ledger knows of each interface, for the targets that show it."""
+    if ledger is None or not any(target.whole for target in targets):
+        return {}
+    from harvester.exports.coverage import coverage_in
+
+    return await coverage_in(ledger, _finder(scope))
+
+
+def _finder(scope: Scope) -> Callable[[str], Endpoint | None]:
+    """Finds an interface of a run, or an installed one."""
+    mine = {endpoint.name: endpoint for endpoint in scope.endpoints}
+    return lambda name: mine.get(name) or plugins.known_endpoint(name)
+
+
 async def _export(
     report: Report,
     targets: Sequence[Target],
     sinks: Sequence[Sink],
     known: Mapping[str, Checkpoint],
+    coverage: Mapping[str, Coverage],
     scope: Scope,
 ) -> None:
     """Bring targets up to date; raises `ExportError` with the report."""
@@ -491,12 +511,9 @@ async def _export(
     from harvester.exports.source import Source
 
     sink = next(sink for sink in sinks if sink.scan)
-    source = Source(sink, lambda: known.get(sink.identity))
-    mine = {endpoint.name: endpoint for endpoint in scope.endpoints}
+    source = Source(sink, lambda: known.get(sink.identity), coverage)
     try:
-        done = await export_all(
-            source, targets, (), lambda name: mine.get(name) or plugins.known_endpoint(name)
-        )
+        done = await export_all(source, targets, (), _finder(scope))
     except UsageError as exc:  # the run is over: nothing of it was wrong
         failure = ExportError(str(exc))
         failure.report = report

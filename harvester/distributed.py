@@ -106,7 +106,7 @@ class _Tasks:
         self._futures: dict[Future[Outcome], tuple[int, int]] = {}
 
     def outcomes(self, number: int) -> list[Outcome]:
-        """Submit so many tasks; return their outcomes in the order in which they ended."""
+        """Submit that number of tasks; return their outcomes in the order in which they ended."""
         from distributed import KilledWorker, as_completed
 
         outcomes = []

@@ -1,4 +1,4 @@
-"""Every exception of the package, drawn as a tree; a class says how much a failure affects.
+"""Every exception of the package, drawn as a tree; a class is how much a failure affects.
 
     HarvestError                everything below, for the one ``except`` that catches all
     ├── UsageError              wrong arguments or configuration; nothing was sent
@@ -146,7 +146,7 @@ class IncompleteError(HarvestError):
     """A run ended without everything requested: windows failed, must wait or were not tried.
 
     Raised by a stream at its end and by `Report.raise_for_state`.  ``report`` is the `Report`: its
-    ``state``, ``until`` and ``failures`` say what is missing.
+    ``state``, ``until`` and ``failures`` have what is missing.
     """
 
     def __init__(self, message: str, report: Summary) -> None:

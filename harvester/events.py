@@ -14,11 +14,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from harvester.base.dates import ONE_DAY, rfc3339
 from harvester.errors import IncompleteError
-from harvester.model import Window, listed, many, without_rid
+from harvester.model import Action, Window, listed, many, without_rid
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,28 +67,58 @@ class Split:
     windows: int
 
 
+class Answer(NamedTuple):
+    """A data request that was sent.
+
+    code: WeChat's errcode, 0 if it sent none; None if no answer came, or none that is JSON.
+    seconds: until the answer, or until it was given up.
+    """
+
+    appid: str
+    endpoint: str
+    code: int | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """The data requests since the last such event, in groups.
+
+    Emitted only if there is an observer.
+    """
+
+    answers: tuple[Answer, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """A window (or, if None, the token) of an account is tried again after some seconds."""
+    """A window (or, if None, the token) of an account is tried again after some seconds.
+
+    action: what kind of answer it follows: ``RETRY``, ``SLOW_DOWN``, ``RENEW_TOKEN``,
+    ``NOT_READY``.
+    """
 
     appid: str
     window: Window | None
     attempt: int
     delay: float
     reason: str
+    action: Action = Action.RETRY
 
 
 @dataclass(frozen=True, slots=True)
 class Paused:
     """An account, or one interface of it, sends nothing for some seconds, and why.
 
-    endpoint: the interface; empty if the whole account pauses.
+    endpoint: the interface; empty if the whole account pauses.  action: ``QUOTA``, or
+    ``SLOW_DOWN``: WeChat asked for fewer requests.
     """
 
     appid: str
     seconds: float
     reason: str
     endpoint: str = ""
+    action: Action = Action.QUOTA
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +140,8 @@ class Failed:
 
     error: the reason, with WeChat's request id at its end, if there is one: ``... [rid: ...]``.
     code, rid: WeChat's errcode and request id, None and empty if WeChat sent none.
+    new: whether this interface of this account did not fail for the same errcode in the run before,
+    whatever the day; None if no ledger is kept.
     """
 
     appid: str
@@ -120,6 +152,7 @@ class Failed:
     error: str
     code: int | None = None
     rid: str = ""
+    new: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +204,8 @@ class Notice:
     on), ``Quota`` (WeChat's quota of the interface), ``QuotaUnknown``, ``Drifted`` (a field
     differs from the catalogue; it is stored unchanged), ``Unreachable`` (no server answers; after
     each probe without an answer), ``Reachable`` or ``Stopping`` (the run was asked to stop).
-    account, interface: empty if it is not about one.
+    account, interface: empty if it is not about one.  calls: of ``Quota``, those that are left
+    today, and those of a day.
     """
 
     level: str
@@ -179,6 +213,7 @@ class Notice:
     account: str
     interface: str
     text: str
+    calls: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +227,7 @@ Event = (
     RunStarted
     | Committed
     | Split
+    | Requested
     | Retrying
     | Paused
     | Deferred
@@ -226,7 +262,7 @@ class Failure:
     """Days of one interface of one account that failed for good, and why.
 
     code, rid: WeChat's errcode and request id, None and empty if WeChat sent none.
-    windows: the number of windows of these days.
+    windows: the number of windows of these days.  new: as of `Failed`.
     """
 
     appid: str
@@ -237,6 +273,7 @@ class Failure:
     code: int | None = None
     rid: str = ""
     windows: int = 1
+    new: bool | None = None
 
     def to_dict(self) -> dict[str, str | int | None]:
         """As the report's JSON has it."""
@@ -249,6 +286,7 @@ class Failure:
             "code": self.code,
             "rid": self.rid,
             "windows": self.windows,
+            "new": self.new,
         }
 
 
@@ -289,6 +327,7 @@ class Cause:
     """Windows of any accounts and interfaces that failed, or must wait, for the same reason.
 
     error: the reason, with the request id of the first of them.  until: the earliest Unix time.
+    new: as of `Failed`.
     """
 
     error: str
@@ -298,6 +337,7 @@ class Cause:
     endpoints: dict[str, None] = field(default_factory=dict)
     windows: int = 0
     until: float | None = None
+    new: bool | None = None
 
     def __str__(self) -> str:
         one = len(self.appids) == len(self.endpoints) == 1
@@ -306,6 +346,12 @@ class Cause:
             f"{listed(self.appids, 'account')}{' ' if one else ', '}"
             f"{listed(self.endpoints, 'interface')}: {many(self.windows, 'window')} {days}"
         )
+
+    @property
+    def failed(self) -> str:
+        """What failed, and why."""
+        before = ", in the run before too" if self.new is False else ""
+        return f"{self} failed{before}: {self.error}"
 
 
 def reason_of(appid: str, error: str) -> str:
@@ -317,31 +363,37 @@ def causes(found: Sequence[Failure | Wait]) -> list[Cause]:
     """Failures, or windows that must wait for a later run, as one entry for each reason.
 
     An entry is about each of its interfaces of each of its accounts: accounts of which other
-    interfaces failed have another entry.
+    interfaces failed have another entry.  What failed in the run before, too, has entries of its
+    own, at the end.
     """
-    gathered: dict[tuple[str, frozenset[str]], Cause] = {}
-    concerned: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    gathered: dict[tuple[str, bool | None, frozenset[str]], Cause] = {}
+    concerned: defaultdict[tuple[str, str, bool | None], set[str]] = defaultdict(set)
     for each in found:
-        error = each.error if isinstance(each, Failure) else each.reason
-        concerned[each.appid, reason_of(each.appid, error)].add(each.endpoint)
+        error, _, new = _reasons(each)
+        concerned[each.appid, reason_of(each.appid, error), new].add(each.endpoint)
     for each in found:
-        error, until = (
-            (each.error, None) if isinstance(each, Failure) else (each.reason, each.until)
-        )
+        error, until, new = _reasons(each)
         if each.begin is None or each.end is None:
             continue
         reason = reason_of(each.appid, error)
-        key = reason, frozenset(concerned[each.appid, reason])
+        key = reason, new, frozenset(concerned[each.appid, reason, new])
         cause = gathered.get(key)
         if cause is None:
             error = error.removeprefix(f"{each.appid}: ")
-            cause = gathered[key] = Cause(error, each.begin, each.end, until=until)
+            cause = gathered[key] = Cause(error, each.begin, each.end, until=until, new=new)
         cause.appids[each.appid] = cause.endpoints[each.endpoint] = None
         cause.windows += each.windows
         cause.begin, cause.end = min(cause.begin, each.begin), max(cause.end, each.end)
         if until is not None:
             cause.until = until if cause.until is None else min(cause.until, until)
-    return list(gathered.values())
+    return sorted(gathered.values(), key=lambda cause: cause.new is False)
+
+
+def _reasons(each: Failure | Wait) -> tuple[str, float | None, bool | None]:
+    """The reason, until when it must wait, and whether it is new."""
+    if isinstance(each, Failure):
+        return each.error, None, each.new
+    return each.reason, each.until, None
 
 
 @dataclass(slots=True)
@@ -380,7 +432,7 @@ class Report:
         not requested, left out.
     waits: what accounts wait for, the longest waits first; stopped: accounts for which somebody
         must act, and why.
-    notes: what of the range was left out or cut, and what is not as the catalogue says.
+    notes: what of the range was left out or cut, and what differs from the catalogue.
     """
 
     state: str = "complete"
@@ -417,11 +469,11 @@ class Report:
             f"<td style='text-align:right'>{escape(value)}</td></tr>"
             for name, value in rows
         )
-        said = [f"failed: {cause}: {cause.error}" for cause in causes(self.failures)]
-        said += [f"must wait: {cause}: {cause.error}" for cause in causes(self.waits)]
-        said += self.notes
-        more = [f"and {len(said) - SHOWN:,} more"] if len(said) > SHOWN else []
-        items = "".join(f"<li>{escape(text)}</li>" for text in [*said[:SHOWN], *more])
+        texts = [cause.failed for cause in causes(self.failures)]
+        texts += [f"must wait: {cause}: {cause.error}" for cause in causes(self.waits)]
+        texts += self.notes
+        more = [f"and {len(texts) - SHOWN:,} more"] if len(texts) > SHOWN else []
+        items = "".join(f"<li>{escape(text)}</li>" for text in [*texts[:SHOWN], *more])
         return (
             f"<div><b>harvester: {escape(self.state)}</b><table>{table}</table>"
             + (f"<ul>{items}</ul>" if items else "")
@@ -459,16 +511,16 @@ CAUSES = 3
 def _incomplete(report: Report) -> str:
     """What is missing, and the first causes."""
     windows = report.windows
-    said = [f"{many(windows.failed, 'window')} failed"] if windows.failed else []
+    parts = [f"{many(windows.failed, 'window')} failed"] if windows.failed else []
     if windows.waiting and report.until is not None:
-        said.append(f"{many(windows.waiting, 'window')} must wait until {rfc3339(report.until)}")
+        parts.append(f"{many(windows.waiting, 'window')} must wait until {rfc3339(report.until)}")
     if report.state == "interrupted":
         left = max(windows.planned - windows.settled, 0)
-        said.append(f"the run was interrupted, {many(left, 'window')} left")
-    if not said:
-        said.append("the run stopped")
+        parts.append(f"the run was interrupted, {many(left, 'window')} left")
+    if not parts:
+        parts.append("the run stopped")
     found = [*causes(report.failures), *causes(report.waits)]
-    text = f"not all was harvested: {', '.join(said)}"
+    text = f"not all was harvested: {', '.join(parts)}"
     if found:
         text += "; the first: " + "; ".join(f"{cause}: {cause.error}" for cause in found[:CAUSES])
     if len(found) > CAUSES:
@@ -588,7 +640,9 @@ class Bookkeeper:
             if joined is not None:
                 self._failures.pop((*key, "from", joined.begin), None)
                 self._failures.pop((*key, "to", joined.end), None)
-        failure = Failure(event.appid, event.endpoint, begin, end, error, event.code, rid, windows)
+        failure = Failure(
+            event.appid, event.endpoint, begin, end, error, event.code, rid, windows, event.new
+        )
         self._failures[*key, "from", begin] = self._failures[*key, "to", end] = failure
 
     def failures(self) -> list[Failure]:

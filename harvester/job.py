@@ -54,7 +54,7 @@ class Job:
         ``file:PATH``.  The file is read where the job runs.  only: appids, names and groups of
         accounts of that file; without it all that are enabled.
     sink: specs, as ``"postgresql://host/database"``; if there is none, JSON lines in ``out``, where
-        the ledger is kept too unless the option ``ledger`` says otherwise.
+        the ledger is kept too unless the option ``ledger`` names another.
     interfaces: tables as ``[[interface]]`` in ``harvester.toml``.
     options: those of `Keywords` that are text or numbers: all but ``session``, ``transport``,
         ``on_event`` and ``stop``.
@@ -232,7 +232,7 @@ def _plain_parts(name: str, value: object) -> Any:
 
 
 def _values(path: Path) -> dict[str, Any]:
-    """What a file says, as a job takes it; raises `UsageError`."""
+    """The content of a file, as a job takes it; raises `UsageError`."""
     given = read_config(path)
     folder = path.absolute().parent
     for name in ("endpoint", "start", "end"):

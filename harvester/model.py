@@ -173,7 +173,7 @@ class Action(Enum):
     NOT_READY = "not ready"  # this window: the figures are not there yet
     SPLIT = "split"  # this window: it is too long, request single days
     FAIL_WINDOW = "fail window"
-    NO_PERMISSION = "no permission"  # this interface; if all say so, this account
+    NO_PERMISSION = "no permission"  # this interface; if all answer that, this account
     STOP_ENDPOINT = "stop endpoint"
     STOP_ACCOUNT = "stop account"
 
@@ -187,7 +187,7 @@ class Verdict(NamedTuple):
     records: the records of an answer that is DONE, unchanged.
     answered: False if no HTTP answer arrived at all.
     foreign: rows of days that were not requested; they are not among the records.
-    delayed: WeChat says that the figures are late and will change (``is_delay``).
+    delayed: WeChat reports that the figures are late and will change (``is_delay``).
     more: the answer has another page.
     then: the action that takes its place once no attempt is left; None: the window fails.
     """
@@ -204,6 +204,14 @@ class Verdict(NamedTuple):
     then: Action | None = None
 
 
+class Code(NamedTuple):
+    """A value of a field, and its label in Chinese and in English."""
+
+    value: int | str
+    zh: str
+    en: str
+
+
 class Field(NamedTuple):
     """One field of a record.
 
@@ -211,6 +219,7 @@ class Field(NamedTuple):
         as the interface writes it.
     fields: of an object, or of each item of a list of objects; item: the type of a list's items.
     label: its title in Chinese.
+    codes: the values that have a label; there may be others.
     """
 
     name: str
@@ -219,6 +228,7 @@ class Field(NamedTuple):
     fields: tuple[Field, ...] = ()
     item: str = "object"
     label: str = ""
+    codes: tuple[Code, ...] = ()
 
 
 class Endpoint(Protocol):

@@ -1,4 +1,4 @@
-"""What was harvested, as a table: `read`.
+"""What was harvested, as tables: `read`.
 
 Rule: reads only; offers columns through the Arrow C stream interface.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from datetime import date
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from harvester.base.dates import FIRST, Days, parse_day
 from harvester.base.secrets import Secret
@@ -32,45 +33,112 @@ from harvester.upkeep.scan import guarded_sink
 from harvester.wechat.endpoint import in_record
 
 if TYPE_CHECKING:
+    from harvester.exports import Find
     from harvester.exports.base import Exported
+    from harvester.exports.coverage import Coverage
+    from harvester.exports.shapes import Shape
 
-_ROWS = 1 << 14  # of a batch
 _SIGNS = {"jsonl": (".jsonl.lock", "*/[0-9]*.jsonl*")}
 _NOT_READ_BACK = ("-", "memory")
+_SQLITE = b"SQLite format 3\0"
+
+Where = str | os.PathLike[str] | Sink
+"""A directory, a file or a spec, as it was given to `run`; or a sink."""
+
+Group = Literal[
+    "all", "articles", "interface", "messages", "minigame", "miniprogram", "publisher", "users"
+]
+"""The groups of the built-in interfaces."""
+
+Shapes = Literal["nested", "flat"]
 
 
-def read(
-    where: str | os.PathLike[str] | Sink,
+@overload
+def read(  # type: ignore[overload-overlap]  # a group is a string, too
+    where: Where,
+    endpoint: Group,
+    *,
+    start: date | str | None = ...,
+    end: date | str | None = ...,
+    appids: str | Account | Iterable[str | Account] | None = ...,
+    ledger: str | os.PathLike[str] | None = ...,
+    shape: Shapes = ...,
+) -> StoredTables: ...
+@overload
+def read(  # type: ignore[overload-overlap]  # a string is an iterable of strings
+    where: Where,
     endpoint: str | Endpoint,
+    *,
+    start: date | str | None = ...,
+    end: date | str | None = ...,
+    appids: str | Account | Iterable[str | Account] | None = ...,
+    ledger: str | os.PathLike[str] | None = ...,
+    shape: Literal["nested"] = ...,
+) -> StoredRecords: ...
+@overload
+def read(
+    where: Where,
+    endpoint: str | Endpoint | Iterable[str | Endpoint],
+    *,
+    start: date | str | None = ...,
+    end: date | str | None = ...,
+    appids: str | Account | Iterable[str | Account] | None = ...,
+    ledger: str | os.PathLike[str] | None = ...,
+    shape: Shapes = ...,
+) -> StoredTables: ...
+def read(
+    where: Where,
+    endpoint: str | Endpoint | Iterable[str | Endpoint],
     *,
     start: date | str | None = None,
     end: date | str | None = None,
     appids: str | Account | Iterable[str | Account] | None = None,
     ledger: str | os.PathLike[str] | None = None,
-) -> StoredRecords:
-    """The stored records of an interface, as a table for pandas, Polars, DuckDB and pyarrow.
+    shape: Shapes = "nested",
+) -> StoredRecords | StoredTables:
+    """The stored records of interfaces, as tables for pandas, Polars, DuckDB and pyarrow.
 
-    where: the directory of a run, which holds its records or at least its ledger; or a sink's
-    spec (``"sqlite:FILE"``, ``"postgresql://…"``); or a sink.  endpoint: a name or an `Endpoint`.
+    where: as it was given to `run`: a sink's spec (``"sqlite:FILE"``, ``"postgresql://…"``), or
+    the path of its file or directory, or the directory of a run's ledger; or a sink.
+
+    endpoint: a name or an `Endpoint` gives `StoredRecords`, one table; a group (``"users"``) or an
+    iterable gives `StoredTables`, a mapping with a table an interface.  It is no single table,
+    because interfaces share no columns but the account and often the day: rows of two of them
+    below each other would be half null, and a sum over them would mix what must not be added.
+
     start, end: only of these days, both included, as of `run`: by the record's own day where the
     interface names one (``ref_date``), else by whether its window has days of the range.  appids:
     only of these accounts.  ledger: its file or directory, if it is not beside the records, or the
-    URL of a shared one.
+    URL of a shared one.  shape: ``flat`` gives the tables of a flat export, always as a mapping:
+    an object within a record becomes columns (``stat_item_income``), each list a table
+    ``<interface>_<list>`` with a row an item.
 
-    Lines that a killed run wrote and its ledger does not know are left out; without a ledger all
-    records are read.  Needs the extra ``export`` (pyarrow), and that of the
-    sink.  Raises `UsageError` for wrong arguments, and `SinkError` if stored records are gone or
-    cannot be read, also during reading.
+    Rows are in the order of account, first day of the window, and position in it.  Lines that a
+    killed run wrote and its ledger does not know are left out; without a ledger all records are
+    read.  Needs the extra ``export`` (pyarrow), and that of the sink.  Raises `UsageError` for
+    wrong arguments, and `SinkError` if stored records are gone or cannot be read, also during
+    reading.
     """
-    sink, checkpoint = _source(where, ledger)
-    made = plugins.endpoint(endpoint) if isinstance(endpoint, str) else endpoint
+    sink, checkpoint, _ = _source(where, ledger)
+    one, interfaces = _interfaces(endpoint)
     days = None if start is None and end is None else _days(start, end)
-    checkpoint()  # what is wrong is said at once
-    return StoredRecords(sink, made, _appids(appids), days, checkpoint)
+    accounts = _appids(appids)
+    checkpoint()  # an error is raised at once
+    if shape not in ("nested", "flat"):
+        raise UsageError(f"shape: {shape!r} is neither 'nested' nor 'flat'")
+    tables = {
+        name: StoredRecords(sink, made, accounts, days, checkpoint)
+        for name, made in interfaces.items()
+    }
+    if shape == "flat":
+        return StoredTables(
+            {name: each for table in tables.values() for name, each in table.flat()}
+        )
+    return tables[one] if one is not None else StoredTables(tables)
 
 
 def export(
-    source: str | os.PathLike[str] | Sink,
+    source: Where,
     target: str,
     endpoints: str | Endpoint | Iterable[str | Endpoint] = (),
     *,
@@ -81,8 +149,9 @@ def export(
 
     source, ledger: as of `read`.  target: ``parquet:DIR``, ``csv:DIR``, ``xlsx:FILE``,
     ``duckdb:FILE``, ``iceberg:DIR`` or ``iceberg:s3://BUCKET/PREFIX``, with ``?shape=nested`` or
-    ``flat`` (a table for each list), and for CSV and XLSX ``header=zh`` or ``en`` (titles in place
-    of names) and for CSV ``raw=1`` (texts that a spreadsheet takes for a formula are not escaped).
+    ``flat`` (a table for each list, and tables that join interfaces) and ``lang=zh`` or ``en`` (of
+    the labels of codes), for CSV and XLSX ``header=zh`` or ``en`` (titles in place of names) and
+    for CSV ``raw=1`` (texts that a spreadsheet takes for a formula are not escaped).
     endpoints: names, groups or interfaces; none means all.  replace: also a target that was made
     from another harvest.
 
@@ -92,26 +161,30 @@ def export(
     read, and `ExportError` if the target cannot be written.
     """
     from harvester.exports import export as exported
-    from harvester.exports.source import Source
+    from harvester.exports.source import NO_COVERAGE, Source
     from harvester.exports.targets import open_target
 
-    one = isinstance(endpoints, str) or hasattr(endpoints, "name")
-    given: list[Any] = [endpoints] if one else [*endpoints]  # type: ignore[misc]
-    made = {
-        each.name: each
-        for item in given
-        for each in (plugins.endpoints_of(item) if isinstance(item, str) else [item])
-    }
+    _, made = _interfaces(endpoints)
     opened = open_target(target)
-    sink, checkpoint = _source(source, ledger)
-    checkpoint()  # what is wrong is said at once
-    return exported(
-        Source(guarded_sink(sink), checkpoint),
-        opened,
-        [*made],
-        lambda name: made.get(name) or plugins.known_endpoint(name),
-        replace=replace,
-    )
+    sink, checkpoint, place = _source(source, ledger)
+
+    def find(name: str) -> Endpoint | None:
+        return made.get(name) or plugins.known_endpoint(name)
+
+    is_known = checkpoint() is not None  # an error is raised at once
+    coverage = NO_COVERAGE
+    if is_known and place is not None and opened.whole:
+        coverage = wait_for(lambda: _coverage_in(place, find))
+    harvested = Source(guarded_sink(sink), checkpoint, coverage)
+    return exported(harvested, opened, [*made], find, replace=replace)
+
+
+async def _coverage_in(place: Secret | Path, find: Find) -> Mapping[str, Coverage]:
+    """What the ledger of a place knows of each interface."""
+    from harvester.exports.coverage import coverage_in
+
+    async with open_ledger(place, readonly=True) as ledger:
+        return await coverage_in(ledger, find)
 
 
 class StoredRecords:
@@ -130,19 +203,22 @@ class StoredRecords:
         checkpoint: Callable[[], Checkpoint | None],
     ) -> None:
         from harvester.exports import arrow
-        from harvester.exports.source import Source
+        from harvester.exports.source import Source, rows_of
 
-        self._arrow = arrow
+        self._arrow, self._rows_of = arrow, rows_of
         self._source = Source(sink, checkpoint)
         self._table = arrow.table_of(endpoint.name, endpoint.fields)
         self._appids = appids
         self._days = days
         self._day = _day_field(self._table, endpoint)
+        self._endpoint = endpoint
+        self._part: tuple[Shape, str] | None = None  # of a flat shape
         self.schema = arrow.schema_of(self._table)
         """The columns: a `pyarrow.Schema`."""
 
     def __repr__(self) -> str:
-        return f"<StoredRecords {self._table.name} in {self._source.sink.identity}>"
+        name = self._part[1] if self._part else self._table.name
+        return f"<StoredRecords {name} in {self._source.sink.identity}>"
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self.reader().__arrow_c_stream__(requested_schema)
@@ -163,20 +239,40 @@ class StoredRecords:
         return self.reader().read_all()
 
     def to_pandas(self, **options: Any) -> Any:
-        """A `pandas.DataFrame`, with the options of ``pyarrow.Table.to_pandas``."""
-        return self.read_all().to_pandas(**options)
+        """A `pandas.DataFrame`, with the options of ``pyarrow.Table.to_pandas``.
+
+        Days are ``datetime64``, so that they are resampled; whole numbers and truth values are
+        ``int64`` and ``bool``, of a column with nulls ``Int64`` and ``boolean``: none is rounded.
+        """
+        return self._arrow.frame(self.read_all(), options)
+
+    def flat(self) -> Iterator[tuple[str, StoredRecords]]:
+        """The tables of a flat export of it, by name: its own, and one for each list."""
+        from harvester.exports.shapes import FLAT, Shape
+
+        shape = Shape(self._table.name, self._endpoint, FLAT)
+        for table in shape.tables:
+            made = copy(self)
+            made.schema, made._part = table.schema, (shape, table.name)
+            yield table.name, made
 
     def _batches(self) -> Iterator[Any]:
-        found = self._documents()
-        while documents := list(islice(found, _ROWS)):
-            yield self._arrow.batch_of(self._table, self.schema, documents)
+        found, size = self._documents(), self._rows_of(self._table)
+        while some := list(islice(found, size)):
+            documents, numbers = zip(*some, strict=True)
+            if self._part is None:
+                yield self._arrow.batch_of(self._table, self.schema, documents)
+            else:
+                shape, name = self._part
+                yield shape.split(documents, numbers)[name]
 
-    def _documents(self) -> Iterator[dict[str, Any]]:
+    def _documents(self) -> Iterator[tuple[dict[str, Any], int]]:
+        """The records with their metadata, and the place of each in its window."""
         for stored in self._source.windows(self._table.name, self._days, self._appids):
             beside = metadata(stored.window, stored.fetched_at)
-            for record in self._source.records(stored):
+            for number, record in enumerate(self._source.records(stored)):
                 if self._is_wanted(record):
-                    yield {**record, **beside}
+                    yield {**record, **beside}, number
 
     def _is_wanted(self, record: dict[str, Any]) -> bool:
         """Whether a record belongs to a day of the range; its window has days of it."""
@@ -189,6 +285,61 @@ class StoredRecords:
             return True
 
 
+class StoredTables(Mapping[str, StoredRecords]):
+    """Stored records of several interfaces: a mapping from a name to its `StoredRecords`.
+
+    It has all interfaces that were asked for, in that order; one of which nothing is stored has no
+    rows.
+    """
+
+    def __init__(self, tables: Mapping[str, StoredRecords]) -> None:
+        self._tables = dict(tables)
+
+    def __repr__(self) -> str:
+        return f"<StoredTables {', '.join(self._tables)}>"
+
+    def __getitem__(self, name: str) -> StoredRecords:
+        return self._tables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)
+
+    def to_pandas(self, **options: Any) -> dict[str, Any]:
+        """A `pandas.DataFrame` an interface, as `StoredRecords.to_pandas` makes it."""
+        return {name: table.to_pandas(**options) for name, table in self._tables.items()}
+
+    def to_duckdb(self) -> Any:
+        """A DuckDB connection, in memory, in which each interface is a view of its name.
+
+        ``read("users.db", "users").to_duckdb().sql("FROM getusersummary JOIN …")``: each query
+        reads what is stored then.
+        """
+        from harvester.exports.duckdb import connected
+
+        return connected(self._tables)
+
+
+def _interfaces(
+    given: str | Endpoint | Iterable[str | Endpoint],
+) -> tuple[str | None, dict[str, Endpoint]]:
+    """The interfaces by name, and the one that was given as such."""
+    if isinstance(given, str):
+        found = plugins.endpoints_of(given)
+        one = given if [each.name for each in found] == [given] else None
+        return one, {each.name: each for each in found}
+    if not isinstance(given, Iterable):
+        return given.name, {given.name: given}
+    listed = [
+        each
+        for item in given
+        for each in (plugins.endpoints_of(item) if isinstance(item, str) else [item])
+    ]
+    return None, {each.name: each for each in listed}
+
+
 def _day_field(table: Table, endpoint: Endpoint) -> str:
     """The field with a record's own day; empty if there is none, or it is not a day."""
     name = getattr(endpoint, "day_field", "")
@@ -198,15 +349,15 @@ def _day_field(table: Table, endpoint: Endpoint) -> str:
 
 
 def _source(
-    where: str | os.PathLike[str] | Sink, ledger: str | os.PathLike[str] | None
-) -> tuple[Sink, Callable[[], Checkpoint | None]]:
-    """The sink to read, and what gives the newest checkpoint that its ledger has."""
+    where: Where, ledger: str | os.PathLike[str] | None
+) -> tuple[Sink, Callable[[], Checkpoint | None], Secret | Path | None]:
+    """The sink to read, what gives the newest checkpoint that its ledger has, and that ledger."""
     if isinstance(ledger, str) and "://" in ledger:
         sink, _ = _sink(where, None)
         url = Secret(ledger)
-        return sink, lambda: wait_for(lambda: _checkpoint_in_database(url, sink))
+        return sink, lambda: wait_for(lambda: _checkpoint_in_database(url, sink)), url
     sink, found = _sink(where, ledger)
-    return sink, partial(_checkpoint, sink, found, asked=ledger is not None)
+    return sink, partial(_checkpoint, sink, found, asked=ledger is not None), found
 
 
 async def _checkpoint_in_database(url: Secret, sink: Sink) -> Checkpoint | None:
@@ -215,26 +366,45 @@ async def _checkpoint_in_database(url: Secret, sink: Sink) -> Checkpoint | None:
         return await ledger.checkpoint(name_in(sink, ledger.path)) or None
 
 
-def _sink(
-    where: str | os.PathLike[str] | Sink, ledger: str | os.PathLike[str] | None
-) -> tuple[Sink, Path | None]:
+def sink_at(where: Where) -> Sink:
+    """The sink that a spec or a path names, and that exists; raises `UsageError`."""
+    return _sink(where, None)[0]
+
+
+def _sink(where: Where, ledger: str | os.PathLike[str] | None) -> tuple[Sink, Path | None]:
     """The sink to read, and the ledger that may know it."""
-    given = _ledger_file(Path(ledger)) if ledger is not None else None
+    given = _ledger_file(Path(ledger).expanduser()) if ledger is not None else None
     if isinstance(where, str) and (
         where.partition(":")[0] in {*plugins.sink_schemes(), *plugins.EXPORTS} or "://" in where
     ):
         sink = _named(where)
     elif isinstance(where, str | os.PathLike):
-        directory = Path(where)
-        if kind := _export_at(directory):
-            plugins.sink(f"{kind}:{directory}")  # raises the error that says how it is read
-        if not directory.is_dir():
-            raise UsageError(f"there is no directory {directory}")
-        given = given or directory / FILE_NAME
-        sink = _written_from(directory, given)
+        path = Path(where).expanduser()
+        if kind := _export_at(path):
+            plugins.sink(f"{kind}:{path}")  # raises the error with how it is read
+        if path.is_file():
+            sink = _in_file(path)
+        elif path.is_dir():
+            given = given or path / FILE_NAME
+            sink = _written_from(path, given)
+        else:
+            raise UsageError(f"there is no directory or file {path}")
     else:
         sink = where
     return sink, given or _ledger_beside(sink)
+
+
+def _in_file(path: Path) -> Sink:
+    """The sink of a database, or the one that the ledger in a file knows."""
+    with path.open("rb") as file:
+        if file.read(len(_SQLITE)) != _SQLITE:
+            raise UsageError(
+                f"{path} is no database of SQLite; name the directory of a run, or its sink, as"
+                " jsonl:DIR or sqlite:FILE"
+            )
+    if path.name == FILE_NAME or path.name.endswith(f".{FILE_NAME}"):
+        return _written_from(path, path)
+    return plugins.sink(f"sqlite:{path}")
 
 
 def _export_at(path: Path) -> str:
@@ -256,6 +426,8 @@ def _named(spec: str) -> Sink:
     place = sink.path
     if place is not None and not place.exists():
         raise UsageError(f"there is no {'file' if sink.is_file else 'directory'} {place}")
+    if place is not None and not sink.is_file and not place.is_dir():
+        raise UsageError(f"{place} is a file, not a directory; of SQLite it is sqlite:{place}")
     return sink
 
 

@@ -24,6 +24,10 @@ settings.register_profile(
 )
 settings.load_profile("steady")
 
+# The command speaks English to the tests, in whatever language the developer works.
+os.environ.pop("HARVESTER_LANG", None)
+os.environ["LC_ALL"] = "C.UTF-8"
+
 
 def pytest_xdist_auto_num_workers() -> int:
     """For ``-n auto`` one more than cores: some tests wait for processes and servers."""

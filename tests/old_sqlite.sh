@@ -18,6 +18,6 @@ trap 'rm -rf "$work"' EXIT
 )
 export LD_LIBRARY_PATH=$work${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} HARVESTER_SQLITE=3.26.0
 python -m pytest -n auto -p no:cacheprovider tests/scenarios/test_old_sqlite.py \
-  tests/unit/test_ledger.py tests/unit/test_rebuild.py tests/unit/test_budgets.py \
+  tests/unit/test_ledger_sqlite.py tests/unit/test_upkeep_rebuild.py tests/unit/test_budgets.py \
   tests/sinks/test_sql.py tests/sinks/test_suite.py \
   tests/chaos/test_damage.py tests/scenarios/test_read_only_copies.py

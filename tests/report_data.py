@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, cast
 
-from harvester.base.dates import Days
-from harvester.ledger.base import Key, Ledger
+from harvester.base.dates import Days, WindowKind, period_of
+from harvester.ledger.base import Exhausted, Key, Ledger
 from harvester.ledger.coverage import Calendar, Outcome
 from harvester.model import Tally, Window
 from harvester.report import Overview, overview
-from harvester.report.charts import DAYS, Article, Figures
+from harvester.report.charts import DAYS, Figures
+from harvester.report.yearly import Yearly, read_articles
+from harvester.sinks.base import StoredWindow
 from harvester.wechat.interfaces import INTERFACES as ALL
 from tests.support import at
 
@@ -31,6 +33,7 @@ class KnownLedger:
         self.known: dict[Key, Calendar] = {}
         self.ranges: dict[Key, Days] = {}
         self.calls: dict[Key, int] = {}
+        self.used_up: dict[Key, Exhausted] = {}
         self.known_sinks: dict[str, str] = {}
 
     def harvested(self, appid: str, endpoint: str, begin: date, end: date) -> Calendar:
@@ -70,6 +73,11 @@ class KnownLedger:
 
     async def spent(self, day: date, appids: Sequence[str] | None = None) -> Mapping[Key, int]:
         return self.calls
+
+    async def exhausted(
+        self, now: float, appids: Sequence[str] | None = None
+    ) -> Mapping[Key, Exhausted]:
+        return {key: one for key, one in self.used_up.items() if one.until > now}
 
     async def sinks(self) -> dict[str, str]:
         return self.known_sinks
@@ -145,8 +153,10 @@ def _fill(
                rid="6a5e2f1c-0a7b1c2d-3e4f")  # fmt: skip
 
 
-def some_figures(seen: Overview, days: int = DAYS) -> Figures:
-    """Figures for each account, with days that were not harvested."""
+def some_figures(
+    seen: Overview, days: int = DAYS, *, years: int = 3, articles: int = 30
+) -> Figures:
+    """Figures for each account, with days that were not harvested; so many articles a year."""
     made = Figures(YESTERDAY, days)
     chance = random.Random(3)
     for account in seen.accounts:
@@ -162,13 +172,47 @@ def some_figures(seen: Overview, days: int = DAYS) -> Figures:
             "readers": Counter({"公众号消息": 42_000, "朋友圈": 19_000, "搜一搜": 2_800}),
             "gained": Counter({"1": 2_900, "30": 2_500, "4711": 300, "17": 0}),
         }
-        made.articles[account.appid] = [
-            Article(50_000 // n, str(YESTERDAY - timedelta(days=31 * n)),
-                    f"第 {n} 篇：老照片里的故事{'，很长的标题' * (n % 4)}",
-                    f"http://mp.weixin.qq.com/s?mid={n}" if n % 3 else "https://example.com/")
-            for n in range(1, 11)
-        ]  # fmt: skip
+    some_years(made.yearly, [account.appid for account in seen.accounts], years, articles)
     return made
+
+
+def some_years(made: Yearly, appids: Sequence[str], years: int, articles: int) -> None:
+    """Followers of each month of so many years, and articles of each, of each account."""
+    chance = random.Random(4)
+    first = 12 * (YESTERDAY.year + 1 - years)
+    for appid in appids:
+        for number in range(first, 12 * YESTERDAY.year + YESTERDAY.month):
+            day = min(
+                period_of(date(number // 12, number % 12 + 1, 1), WindowKind.MONTH)[1], YESTERDAY
+            )
+            for series, most in (("gained", 9_000), ("lost", 3_000), ("followers", 900_000)):
+                made.add_people(appid, day, series, chance.randrange(most))
+
+    def scan(name: str, some: Sequence[str]) -> Iterator[StoredWindow]:
+        for appid in some:
+            records = [article(chance, year, n) for year in range(years) for n in range(articles)]
+            window = Window(appid, name, BEGIN, YESTERDAY)
+            yield StoredWindow(window, Tally(), "", lambda records=records: records)
+
+    read_articles(made, scan, ["getarticletotaldetail"], appids, YESTERDAY)
+
+
+def article(chance: random.Random, year: int, number: int) -> dict[str, Any]:
+    """A record of ``getarticletotaldetail``, of some year before this one; every third is long."""
+    published = date(YESTERDAY.year - year, 1, 3) + timedelta(days=10 * number)
+    letters = "城市早春旧书店里的午后与人间烟火慢生活指南读者来信深夜食堂"
+    title = "".join(chance.choices(letters, k=16 + 40 * (number % 3 == 0)))
+    sn, checksum = (f"{chance.getrandbits(4 * digits):0{digits}x}" for digits in (32, 72))
+    mid = chance.randrange(10**9, 10**10)
+    return {
+        "ref_date": str(published),
+        "msgid": f"{mid}_1",
+        "title": title,
+        "content_url": f"http://mp.weixin.qq.com/s?__biz=MzA5{chance.randrange(10**8)}A==&mid={mid}"
+        f"&idx=1&sn={sn}&chksm={checksum}#rd" if number % 7 else "https://example.com/",
+        "detail_list": [{"stat_date": str(published + timedelta(days=n)), "read_user": readers}
+                        for n, readers in enumerate(sorted(chance.choices(range(90_000), k=3)))],
+    }  # fmt: skip
 
 
 def largest(accounts: int = 1000, *, alike: int = 1) -> tuple[KnownLedger, dict[str, str]]:

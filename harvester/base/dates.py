@@ -5,7 +5,7 @@ Rule: pure and lazy; takes the time as an argument, never reads a clock, never w
 Facts of the wire used here, from WeChat's page of getarticlesummary: data was first stored for
 2014-12-01; ``end_date`` is yesterday at the latest; the day before should be asked for after 8 in
 the morning.  Days are China's (UTC+8, no summer time).  That a day's quota is reset at midnight in
-China is not documented; WeChat's staff say "the next day".
+China is not documented; WeChat's staff answer "the next day".
 """
 
 from __future__ import annotations
@@ -80,6 +80,11 @@ def next_minute(now: float) -> float:
 def rfc3339(moment: float) -> str:
     """A Unix time as RFC 3339, UTC, in whole seconds."""
     return datetime.fromtimestamp(int(moment), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def rfc3339_exact(moment: float) -> str:
+    """The same in milliseconds: a later moment is a later text."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 FIRST = "first"

@@ -2,7 +2,7 @@
 
 Rule: a write that must outlive the process is made here, or is wrapped in a `step`.
 
-A name says what is done and to what: ``fsync segment``, ``rename token``, ``commit ledger``.  Tests
+A name is what is done and to what: ``fsync segment``, ``rename token``, ``commit ledger``.  Tests
 observe the steps, and kill the process before and after each.  Without an observer a step costs
 less than a microsecond.
 """
@@ -94,14 +94,18 @@ def rename(path: Path, place: Path, what: str) -> None:
         sync_directory(place.parent)
 
 
-def replace_file(path: Path, content: bytes, what: str, mode: int = 0o666) -> None:
-    """Replace a file, or make it, atomically; mode: without what the process masks."""
+def replace_file(
+    path: Path, content: bytes, what: str, mode: int = 0o666, *, masked: bool = True
+) -> None:
+    """Replace a file, or make it, atomically; mode: if masked, without what the process masks."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     beside.unlink(missing_ok=True)  # left by a killed process with the same number
     with step(f"make {what}"):
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         try:
+            if not masked:
+                os.fchmod(descriptor, mode)
             write(descriptor, content, what)
             sync(descriptor, what)
         finally:

@@ -69,7 +69,7 @@ class FileLock:
         """Make the file durable."""
         durable.sync(self._descriptor, what)
 
-    def stands(self, path: Path) -> bool:
+    def is_at(self, path: Path) -> bool:
         """Whether the file that is claimed is still the one at that path."""
         try:
             return os.path.samestat(os.fstat(self._descriptor), path.lstat())

@@ -2,7 +2,7 @@
 
 Rule: waits and calls again; the caller decides which errors mean that the server is away.
 
-A wait of more than `SILENT` seconds is told to the logger ``harvester``, and so is its end.
+A wait of more than `SILENT` seconds is reported to the logger ``harvester``, and so is its end.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PATIENCE = 60.0
 """Seconds for which a server that is away is called again, by default."""
 
 SILENT = 1.0
-"""Seconds of a wait that are not told."""
+"""Seconds of a wait that are not reported."""
 
 SLOW = 5.0
 """Seconds after which a call that has not returned is announced."""
@@ -64,7 +64,7 @@ async def until_it_answers(
     failure to the last call.  repeats: `Undone` for a call that may not be repeated if it is
     unknown whether it took effect.  Raises ``error`` after that, and any other exception at once.
     """
-    failures, begun, ends, told = 0, anyio.current_time(), 0.0, False
+    failures, begun, ends, reported = 0, anyio.current_time(), 0.0, False
     while True:
         try:
             found = await call()
@@ -72,7 +72,7 @@ async def until_it_answers(
             why = str(exc)
             did = "took nothing" if isinstance(exc, Undone) else "was away"
         else:
-            if told:
+            if reported:
                 _log.warning("%s answers again", where)
             return found
         now = anyio.current_time()
@@ -80,8 +80,8 @@ async def until_it_answers(
         ends = ends or now + patience
         if now >= ends:
             raise error(f"{where} {did} for {patience:g} s ({why}); {AGAIN}")
-        if not told and now >= begun + SILENT:
-            told = True
+        if not reported and now >= begun + SILENT:
+            reported = True
             text = "%s does not answer (%s); it is called again for up to %.0f s"
             _log.warning(text, where, why, ends - now)
         await anyio.sleep(min(AWAY.delay(failures), ends - now))

@@ -143,7 +143,7 @@ class Server(NamedTuple):
                 cursor_factory=self.library.ClientCursor,
             )
         except self.library.Error as exc:
-            return None, self.says(exc)
+            return None, self.describe(exc)
         return connection, ""
 
     def _blocker(self, pid: int) -> str:
@@ -154,10 +154,10 @@ class Server(NamedTuple):
         with connection:
             return holder(connection, f"pg_blocking_pids({pid})")
 
-    def says(self, exc: BaseException) -> str:
+    def describe(self, exc: BaseException) -> str:
         """The server's message, on one line, without secrets."""
-        said = str(exc).strip().splitlines() or [type(exc).__name__]
-        line = ([one for one in said if "failed: " in one][-1:] or said)[0]
+        lines = str(exc).strip().splitlines() or [type(exc).__name__]
+        line = ([one for one in lines if "failed: " in one][-1:] or lines)[0]
         line = line.rpartition("failed: ")[2].removeprefix("FATAL:").removeprefix("ERROR:").strip()
         if getattr(exc, "sqlstate", None) == "53100":
             return DISK_FULL
@@ -195,7 +195,7 @@ class Server(NamedTuple):
 
 
 def _our_name() -> str:
-    """This process as others see it: who waits for it is told this."""
+    """This process as others see it: who waits for it sees this name."""
     return f"harvester {socket.gethostname()}:{os.getpid()}"[:63]
 
 
@@ -240,8 +240,8 @@ def _parsed(url: Secret, what: str) -> tuple[Server | None, str]:
     try:
         given = {name: str(value) for name, value in conninfo_to_dict(url.value).items()}
     except psycopg.Error as exc:
-        said = str(exc).strip()
-        option = said.split('"')[1] if "query parameter" in said and said.count('"') > 1 else ""
+        text = str(exc).strip()
+        option = text.split('"')[1] if "query parameter" in text and text.count('"') > 1 else ""
         known = f"it has no option {option!r}" if option else "it cannot be read"
         return None, f"{what}: the URL of PostgreSQL is not one ({known}); write it as {FORM}"
     if not given.get("dbname"):

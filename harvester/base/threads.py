@@ -33,7 +33,7 @@ T = TypeVar("T")
 LIMIT = 150.0
 """Seconds for a call that uses a connection: more than a server gives one statement (120 s)."""
 PATIENT = 1.0
-"""Seconds in which a server says who holds a lock."""
+"""Seconds in which a server reports who holds a lock."""
 READING = 3600.0
 """The same for one that reads what is stored: the server may have to sort all of it first."""
 GRACE = 1.0
@@ -48,7 +48,7 @@ class _Line(NamedTuple):
     """A connection; socket: a duplicate of its own.
 
     where: the server as messages name it.  holder: who holds what the connection waits for, as far
-    as the server says.
+    as the server reports it.
     """
 
     socket: socket.socket
@@ -127,7 +127,7 @@ class Thread:
         return False
 
     def _announce(self, call: _Call[T], *, at_once: bool) -> None:
-        """Say that a call waits, and for whom, unless the server does not say that soon."""
+        """Report that a call waits, and for whom if the server answers that soon."""
         line = self._lines[-1]
         if call.asked is None:
             self._asker = self._asker or Thread(f"{self._name}-asks")
@@ -181,7 +181,7 @@ class _Call(Generic[T]):
         return self._function()
 
     def result(self, future: asyncio.Future[T]) -> T:
-        """What the function returned or raised; an outage says what is known of it here."""
+        """What the function returned or raised; an outage has what is known of it here."""
         exc = None if future.cancelled() else future.exception()
         if isinstance(exc, Away) and self.cut:
             raise Away(f"it has not answered for {LIMIT:g} s") from None

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from harvester.cli.language import VARIABLE, choose, translated, typed
 from harvester.errors import needs
 
 FILES = 32
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one while Python takes its leave
         exec("")  # clears what Python keeps of an interrupt in one: it would end by the signal
         status = INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has gone; nothing more can be said
+    except BrokenPipeError:  # whoever read our output has gone; nothing more can be written
         status = FAILED_WINDOWS
     out: TextIO | None = sys.stdout  # None if we were started with it closed
     try:
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as exc:
         if not isinstance(exc, BrokenPipeError):
             if not status:
-                print(f"harvester: the output cannot be written ({exc.strerror})", file=sys.stderr)
+                problem = translated(f"the output cannot be written ({exc.strerror})")
+                print(f"harvester: {problem}", file=sys.stderr)
             status = STOPPED
         status = status or FAILED_WINDOWS
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -52,7 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _status(arguments: Sequence[str] | None) -> int:
     """Run the command; gives its status."""
     if problem := _missing():
-        print(f"harvester: {problem}", file=sys.stderr)
+        choose(
+            typed(sys.argv[1:] if arguments is None else arguments)[0], {**os.environ, VARIABLE: ""}
+        )
+        print(f"harvester: {translated(problem)}", file=sys.stderr)
         return UNUSABLE
     from harvester.cli.commands import invoke
 

@@ -1,6 +1,6 @@
 """What a command was asked for: interfaces, days, and accounts with their secrets.
 
-Rule: reads the values of the options; raises `UsageError`, and says what is left out.
+Rule: reads the values of the options; raises `UsageError`, and reports what is left out.
 """
 
 from __future__ import annotations
@@ -71,19 +71,20 @@ def scope(values: dict[str, Any], accounts: list[Account]) -> tuple[Any, Any]:
 
 
 def chosen(values: dict[str, Any]) -> tuple[str | None, Path | None]:
-    """An appid or a file of accounts; what is typed wins over what a file says."""
-    context = click.get_current_context()
+    """An appid or a file of accounts; what is typed wins over a file."""
     appid, file = values["appid"], values["accounts"]
     if appid and file:
-        typed = [
-            name
-            for name in ("appid", "accounts")
-            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-        ]
-        if len(typed) != 1:
+        named = [name for name in ("appid", "accounts") if typed(name)]
+        if len(named) != 1:
             raise UsageError("give either --appid or --accounts")
-        return (appid, None) if typed == ["appid"] else (None, file)
+        return (appid, None) if named == ["appid"] else (None, file)
     return appid, file
+
+
+def typed(name: str) -> bool:
+    """Whether an option was typed, and does not come from the environment or a file."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.COMMANDLINE
 
 
 def accounts_in(values: dict[str, Any], file: Path, *, secrets: bool = True) -> list[Account]:

@@ -22,7 +22,9 @@ from harvester.api import harvest, open_sinks
 from harvester.base.secrets import Secret
 from harvester.cli import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE
 from harvester.cli import arguments as asked
+from harvester.cli import language as lang
 from harvester.cli import terminal as screen
+from harvester.cli.help import Group
 from harvester.cli.options import (
     FILE,
     PLACES,
@@ -43,9 +45,7 @@ from harvester.config.accounts import (
 from harvester.config.interfaces import choose_interfaces
 from harvester.config.settings import Keywords
 from harvester.errors import (
-    ExportError,
     HarvestError,
-    ReaderGoneError,
     UsageError,
     without_passwords,
 )
@@ -74,19 +74,19 @@ class _Called:
 def invoke(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit status; each error is printed as one sentence."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    called = _called(given)
+    language, command = lang.typed(given)
+    called = _called(command)
     screen.log_as("text")
     screen.name_accounts({})
     screen.listen()
     try:
+        lang.choose(language)
         return int(cli.main(given, "harvester", standalone_mode=False, obj=called) or 0)
     except click.exceptions.NoArgsIsHelpError as exc:
         tell(exc.format_message())
         return UNUSABLE
     except click.NoSuchOption as exc:
-        asks = exc.option_name.replace("-", "").lower() in _SECRETS
-        hint = f" A secret is read from the environment variable {SECRET_VARIABLE}." if asks else ""
-        return _refused(exc.format_message() + hint, UNUSABLE, called)
+        return _refused(exc.format_message() + _hint(exc.option_name), UNUSABLE, called)
     except click.ClickException as exc:
         return _refused(" ".join(exc.format_message().split()), UNUSABLE, called)
     except click.Abort:
@@ -104,6 +104,13 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
         return _refused(f"{exc.filename} cannot be used ({exc.strerror})", UNUSABLE, called)
 
 
+def _hint(option: str) -> str:
+    """What to do in place of an option that people expect."""
+    if option.replace("-", "").lower() in _SECRETS:
+        return f" A secret is read from the environment variable {SECRET_VARIABLE}."
+    return " It comes before the command: harvester --lang zh|en …" if option == lang.OPTION else ""
+
+
 def _refused(text: str, status: int, called: _Called) -> int:
     """Say why nothing was done; gives the status."""
     text = without_passwords(text)
@@ -114,7 +121,7 @@ def _refused(text: str, status: int, called: _Called) -> int:
 
 
 def _called(given: Sequence[str]) -> _Called:
-    """Detect --json and the sink - before click parses the arguments."""
+    """Detect --json and the sink - before click parses them; given: from the command on."""
     as_json = given[:1] == ["run"] and ("--json" in given or _json_in_environment())
     aside = f"--sink={STANDARD_OUTPUT}" in given or ("--sink", STANDARD_OUTPUT) in pairwise(given)
     return _Called(as_json, aside)
@@ -131,7 +138,13 @@ STANDARD_OUTPUT = "-"
 """The sink that has standard output for itself."""
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(context_settings=CONTEXT, cls=Group)
+@click.option(
+    lang.OPTION,
+    type=click.Choice(lang.LANGUAGES),
+    expose_value=False,  # it was read before, as messages about the arguments are in it, too
+    help="The language of help and messages.  [default: HARVESTER_LANG, or the locale's]",
+)
 @click.version_option(harvester.__version__, message="harvester %(version)s")
 def cli() -> None:
     """Harvest years of WeChat datacube statistics, each record of each day exactly once.
@@ -159,7 +172,8 @@ def _text(spec: str | Secret) -> str:
 def run(**values: Any) -> int:
     """Harvest ENDPOINT... from --start to --end; the same command again resumes."""
     from harvester.cli.loop import uvloop_factory
-    from harvester.cli.session import OutputOptions, conclude, conclude_unread, conduct
+    from harvester.cli.metrics import metrics_file
+    from harvester.cli.session import OutputOptions, conclude, conduct
 
     called = click.get_current_context().obj
     called.as_json, called.aside = values["json"], STANDARD_OUTPUT in map(_text, values["sink"])
@@ -171,8 +185,10 @@ def run(**values: Any) -> int:
     tls_context(values["ca_file"])
     sinks = open_sinks(values["sink"] or f"jsonl:{values['out']}")
     ledger = values["ledger"] or SqliteLedger(values["out"] / FILE_NAME)  # makes its directory
+    metrics = metrics_file(values)
 
     async def begin(observe: Observer, stop: asyncio.Event) -> Report:
+        observe = observe if metrics is None else metrics.beside(observe)
         given = {**asked.library(values), "ledger": ledger, "on_event": observe, "stop": stop}
         return await harvest(scope, options, sinks, cast("Keywords", given))
 
@@ -182,24 +198,17 @@ def run(**values: Any) -> int:
     where = ", ".join(places) if values["sink"] else str(values["out"])
     aside = len(places) < len(names)
     manner = OutputOptions(values["json"], aside, values["quiet"])
-    failed = ""
-    try:
-        try:
-            report = conduct(begin, factory, quiet=values["quiet"])
-        except ExportError as exc:
-            report, failed = cast("Report", exc.report), str(exc)
-            report.notes.append(failed)
-        status = conclude(report, where, manner, (scope.begin, scope.end))
-    except ReaderGoneError as exc:
-        return conclude_unread(cast("Report | None", exc.report), as_json=values["json"])
-    for spec in values["export"] if not values["quiet"] else ():
+    ending = conduct(begin, factory, quiet=values["quiet"])
+    if metrics is not None:
+        metrics.write(ending.report, known=values["ledger"] or values["out"] / FILE_NAME)
+    tolerance = values["allow_failed"]
+    allowed = tolerance.of(len(scope.accounts)) if tolerance is not None else None
+    status = conclude(ending, where, manner, (scope.begin, scope.end), allowed)
+    for spec in values["export"] if not values["quiet"] and not ending.unread else ():
         target = _text(spec).partition("?")[0]
-        for note in report.notes:
-            if note.startswith(f"{target}: ") and note != failed:
+        for note in ending.report.notes:
+            if note.startswith(f"{target}: ") and note != ending.problem:
                 say(note, "info")
-    if failed:
-        say(failed, "error")
-        return STOPPED
     return COMPLETE if status == MUST_WAIT and values["waiting_ok"] else status
 
 
@@ -223,6 +232,43 @@ def plan(**values: Any) -> int:
     known = open_ledger(values["ledger"] or values["out"] / FILE_NAME, readonly=True)
     say_file()
     return asyncio.run(show_plan(scope, options, known, time.time(), as_json=values["as_json"]))
+
+
+@cli.command(
+    context_settings=CONTEXT, short_help="Try each account: token, IP list, permissions, quota."
+)
+@json_option
+@options_of("check")
+def check(**values: Any) -> int:
+    """Try what each account may do: its token, the IP allow list, its permissions, its quota.
+
+    Sends one call an interface, and one that asks for its quota; stores nothing, counts nothing in
+    the ledger.  Without ENDPOINT it tries the interfaces that the ledger knows of an account, or
+    those of the configuration.
+
+    Exit status: 0 everything is usable; 1 something is not, or no answer has shown it; 2 wrong use;
+    3 only a quota is used up; 4 no server answers.
+    """
+    from harvester.cli.check import Asked, show_check
+
+    appid, file = asked.chosen(values)
+    if not (appid or file):
+        raise UsageError(f"no account was given; give {asked.ACCOUNT}")
+    tls_context(values["ca_file"])
+    open_store(values["token_store"])
+    typed = asked.typed("endpoint")
+    given = asked.library(values)
+    own = {each.name: each for each in asked.own_interfaces()}
+    wanted = Asked(
+        asked.accounts(values),
+        values["endpoint"] if typed else (),
+        () if typed else values["endpoint"],
+        own,
+        given.pop("daily_quota"),
+    )
+    del given["ledger"]
+    ledger = _ledger_in(values["out"], values["ledger"])
+    return show_check(ledger, wanted, given, as_json=values["as_json"])
 
 
 @cli.command(
@@ -250,6 +296,12 @@ def plan(**values: Any) -> int:
     is_flag=True,
     help="Exit with 1 if anything that was asked for is missing, failed or stale.",
 )
+@click.option(
+    "--missing",
+    metavar="DAY",
+    help="Only what lacks this day (as of --start), the reason, since when, and what to do.",
+)
+@click.option("--csv", "as_csv", is_flag=True, help="With --missing: CSV for Excel.")
 @json_option
 @options_of("status")
 def status(**values: Any) -> int:
@@ -257,23 +309,41 @@ def status(**values: Any) -> int:
 
     With --accounts FILE these are the accounts that the file names and does not disable.
     """
+    from harvester.cli.missing import show_missing
     from harvester.cli.status import show_status
 
+    form = _form(values)
     listed = _listed(values)
     appids = {*values["appids"], *_selected(listed or (), values["only"], values["accounts"])}
     known = None if listed is None else {each.appid: each.enabled for each in listed}
     wanted = StatusFilter(appids, _named(values["names"]), values["states"], known)
     ledger = _ledger_in(values["out"], values["ledger"])
+    own = asked.own_interfaces()
+    if values["missing"] is not None:
+        given = ledger, values["missing"], own, wanted, listed or ()
+        return asyncio.run(show_missing(*given, form=form, check=values["check"]))
     return asyncio.run(
         show_status(
             ledger,
-            asked.own_interfaces(),
+            own,
             wanted,
             listed or (),
             as_json=values["as_json"],
             check=values["check"],
+            daily_quota=values["daily_quota"],
         )
     )
+
+
+def _form(values: dict[str, Any]) -> str:
+    """The form of the answer to --missing; raises `UsageError` for options that exclude another."""
+    if values["as_csv"] and values["missing"] is None:
+        raise UsageError("--csv is for --missing DAY; --json is the whole status for programs")
+    if values["as_csv"] and values["as_json"]:
+        raise UsageError("give either --csv or --json")
+    if values["missing"] is not None and values["states"]:
+        raise UsageError("--missing lists every state of the day; leave --state out")
+    return "csv" if values["as_csv"] else "json" if values["as_json"] else "text"
 
 
 def _selected(
@@ -328,7 +398,7 @@ def _named(names: Sequence[str]) -> set[str]:
 @click.option(
     "--lang",
     type=click.Choice(("zh", "en")),
-    help="The language in which it opens; the page has both.  [default: that of the environment]",
+    help="The language in which it opens; the page has both.  [default: that of the command]",
 )
 @known_sink_option
 @options_of("report")
@@ -339,7 +409,7 @@ def report(sink: tuple[Secret, ...], **values: Any) -> int:
     nothing to WeChat, and may run while a harvest is running.  With --accounts FILE the accounts
     have the names of that file.
     """
-    from harvester.cli.report import language, write_report
+    from harvester.cli.report import write_report
 
     file = values["accounts"]
     listed = list_accounts(file) if file is not None else []
@@ -347,7 +417,7 @@ def report(sink: tuple[Secret, ...], **values: Any) -> int:
         write_report(
             _ledger_in(values["out"], values["ledger"]),
             values["html"],
-            values["lang"] or language(),
+            values["lang"] or lang.language(),
             time.time(),
             asked.own_interfaces(),
             given=open_sinks(sink) if sink else [],
@@ -372,10 +442,13 @@ def verify(out: Path, ledger: Any, sink: tuple[Secret, ...], *, as_json: bool) -
 
 
 def _ledger_in(out: Path, given: Any, *, readonly: bool = True) -> SqliteLedger | PostgresLedger:
-    """The ledger that was named, or the one in a directory."""
+    """The ledger that was named, or the one in a directory, or of a sink, also of its spec."""
     say_file()
     if given:
         return open_ledger(given, readonly=readonly)
+    scheme, colon, rest = str(out).partition(":")
+    if colon and scheme in ("jsonl", "sqlite") and not out.exists():
+        out = Path(rest.partition("?")[0]).expanduser()
     return SqliteLedger(ledger_of(out), readonly=readonly)
 
 
@@ -450,6 +523,7 @@ def export(
     """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
     from harvester.cli.export import show_exporting
     from harvester.exports.targets import open_target
+    from harvester.reading import sink_at
 
     own = asked.own_interfaces()
     chosen = choose_interfaces(endpoints, own)
@@ -459,7 +533,7 @@ def export(
         for each in (plugins.endpoints_of(item) if isinstance(item, str) else [item])
     ]
     opened = [open_target(spec) for spec in targets]
-    given = open_sinks(source) if source else []
+    given = [sink_at(source)] if source else []
     exporting = show_exporting(
         _ledger_in(out, ledger), opened, names, own, given, replace=replace, check=check
     )
@@ -550,6 +624,46 @@ def remove_sink(spec: Secret, out: Path, ledger: Any) -> int:
     return asyncio.run(show_removal(_ledger_in(out, ledger, readonly=False), made))
 
 
+@cli.command(
+    context_settings=CONTEXT, short_help="Remove an account or an interface of it for good."
+)
+@click.option("--appid", "whom", metavar="ID", required=True, help="The account.")
+@click.option(
+    "--endpoint",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Only this interface or group of interfaces of it, repeatable.",
+)
+@click.option("--yes", is_flag=True, help="Remove it; without this it is shown alone.")
+@known_sink_option
+@options_of("forget")
+def forget(
+    whom: str,
+    names: tuple[str, ...],
+    out: Path,
+    ledger: Any,
+    sink: tuple[Secret, ...],
+    *,
+    yes: bool,
+) -> int:
+    """Remove an account, or an interface of it, from the ledger and all of its sinks.
+
+    Without --yes it shows what would be removed, and exits with 2.  Refused while a run uses the
+    ledger.  If it is interrupted, the same command goes on.  Exports drop the rows when they are
+    brought up to date; an accounts file is not changed.
+    """
+    from harvester.cli.forget import show_forgetting, show_what_would_go
+
+    endpoints = _named(names)
+    if not yes:
+        return asyncio.run(show_what_would_go(_ledger_in(out, ledger), whom, endpoints))
+    given = open_sinks(sink) if sink else []
+    own = asked.own_interfaces()
+    place = _ledger_in(out, ledger, readonly=False)
+    return asyncio.run(show_forgetting(place, whom, endpoints, own, given))
+
+
 @cli.command(context_settings=CONTEXT, short_help="List the interfaces, or describe one.")
 @click.argument("name", required=False)
 @json_option
@@ -618,7 +732,7 @@ def endpoints(name: str | None, *, as_json: bool) -> int:
 @click.option(
     "--silent-hours",
     type=click.FloatRange(0),
-    help="Hours from a day's end until its rows are there; no answer says that they are late.",
+    help="Hours from a day's end until its rows are there; no answer reports that they are late.",
 )
 @click.option("--sparse", is_flag=True, help="Some fields are missing in every second row.")
 @click.option("--component", metavar="APPID", help="A third-party platform; --secret is its, too.")

@@ -14,7 +14,8 @@ from rich.table import Table
 from harvester.base.codec import encode
 from harvester.base.dates import WindowKind, recent_days
 from harvester.cli import COMPLETE
-from harvester.cli.terminal import out, plain, show_json, tell
+from harvester.cli.language import label, translated
+from harvester.cli.terminal import out, padded, plain, show_json, show_table, tell
 from harvester.config import plugins
 from harvester.model import Endpoint, Field
 from harvester.wechat.endpoint import JsonEndpoint
@@ -48,7 +49,7 @@ def show(name: str | None, own: Sequence[Endpoint] = (), *, as_json: bool = Fals
 
 def as_object(endpoint: Endpoint, *, fields: bool) -> dict[str, Any]:
     """An interface as JSON has it; fields: with those of its records."""
-    said: dict[str, Any] = {
+    found: dict[str, Any] = {
         "name": endpoint.name,
         "title": getattr(endpoint, "title", ""),
         "group": endpoint.group,
@@ -64,12 +65,12 @@ def as_object(endpoint: Endpoint, *, fields: bool) -> dict[str, Any]:
         "successors": list(endpoint.successors),
         "page": getattr(endpoint, "page", ""),
     }
-    return {**said, "fields": [*map(_field, endpoint.fields)]} if fields else said
+    return {**found, "fields": [*map(_field, endpoint.fields)]} if fields else found
 
 
 def _field(field: Field) -> dict[str, Any]:
-    said: dict[str, Any] = {"name": field.name, "type": _type(field), "meaning": field.meaning}
-    return {**said, "fields": [*map(_field, field.fields)]} if field.fields else said
+    found: dict[str, Any] = {"name": field.name, "type": _type(field), "meaning": field.meaning}
+    return {**found, "fields": [*map(_field, field.fields)]} if field.fields else found
 
 
 def show_endpoints(endpoints: Iterable[Endpoint]) -> None:
@@ -83,11 +84,11 @@ def show_endpoints(endpoints: Iterable[Endpoint]) -> None:
     for endpoint in endpoints:
         groups.setdefault(endpoint.group, []).append(endpoint)
     for group in sorted(groups, key=lambda name: (not name, name)):
-        table.add_row(plain(group) or "(no group)", style="bold")
+        table.add_row(plain(group) or label("(no group)"), style="bold")
         for endpoint in groups[group]:
             table.add_row(*_row(endpoint))
         table.add_section()
-    out.print(table)
+    show_table(table)
     tell("A group is asked for by its name as its interfaces are; a retired one by its own alone.")
 
 
@@ -98,12 +99,12 @@ def _row(endpoint: Endpoint) -> tuple[str, ...]:
         str(endpoint.first_day),
         str(endpoint.late_days or ""),
         plain(getattr(endpoint, "permission_set", "")),
-        _state(endpoint),
+        label(_state(endpoint)),
     )
 
 
 def days_a_call(endpoint: Endpoint) -> str:
-    """How many days a call asks for, as a table says it."""
+    """How many days a call asks for, as a table shows it."""
     if endpoint.cut is WindowKind.RECENT:
         return "/".join(map(str, sorted(recent_days(endpoint.span))))
     return str(endpoint.span) if endpoint.cut is WindowKind.DAYS else endpoint.cut.value
@@ -120,15 +121,15 @@ def show_endpoint(endpoint: Endpoint) -> None:
     """Everything about one interface."""
     title = getattr(endpoint, "title", "")
     tell(f"{endpoint.name}: {title}" if title else endpoint.name)
-    for what, said in _about(endpoint):
-        if said:
-            tell(f"  {what:<15}{plain(said)}")
+    for what, text in _about(endpoint):
+        if text:
+            tell(f"  {padded(label(what), 15)}{plain(translated(text))}")
     if endpoint.fields:
         table = _table("field", "type", "meaning")
         table.columns[0].no_wrap = table.columns[1].no_wrap = True
         for depth, each in _flat(endpoint.fields):
             table.add_row("  " * depth + plain(each.name), _type(each), plain(each.meaning))
-        out.print(table)
+        show_table(table)
 
 
 def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
@@ -139,11 +140,11 @@ def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     yield "request", f"{own('method')} {own('path')}".strip()
     if isinstance(endpoint, JsonEndpoint) and endpoint.method == "POST":
         body = f", {encode(endpoint.body).decode()}" if endpoint.body else ""
-        keys = dict.fromkeys((endpoint.begin_key, endpoint.end_key))
-        days = "the days" if len(keys) == 2 else "one day"
-        yield "body", f"{days} as {' and '.join(keys)}{body}"
+        begin, end = endpoint.begin_key, endpoint.end_key
+        days = f"one day as {begin}" if begin == end else f"the days as {begin} and {end}"
+        yield "body", f"{days}{body}"
     yield "group", endpoint.group
-    yield "state", _state(endpoint)
+    yield "state", label(_state(endpoint))
     yield "days a call", days_a_call(endpoint)
     yield "first day", str(endpoint.first_day)
     yield "settled", f"yesterday can be asked for from {endpoint.settled_hour:02}:00 in China"

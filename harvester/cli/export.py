@@ -13,9 +13,11 @@ from harvester.cli.ledger_sinks import as_known, sink_named
 from harvester.cli.terminal import plain, tell
 from harvester.config import plugins
 from harvester.errors import UsageError
+from harvester.exports import Find
 from harvester.exports.base import Target
+from harvester.exports.coverage import coverage_in
 from harvester.exports.run import described, differing, export_all
-from harvester.exports.source import Source
+from harvester.exports.source import NO_COVERAGE, Source
 from harvester.ledger import PostgresLedger, SqliteLedger, checkpoint_in
 from harvester.model import Endpoint
 from harvester.sinks.base import Sink, spec_of
@@ -35,17 +37,19 @@ async def show_exporting(
 
     own: interfaces of a configuration; given: the sink to export, if one is named.
     """
-    source = await source_of(ledger, given)
     mine = {endpoint.name: endpoint for endpoint in own}
 
     def find(name: str) -> Endpoint | None:
         return mine.get(name) or plugins.known_endpoint(name)
 
+    source = await source_of(ledger, given, find if any(each.whole for each in targets) else None)
+
     if check:
         differ = await differing(source, targets, names, find)
         for target in targets:
-            state = "differs from" if target.identity in differ else "is equal to"
-            tell(plain(f"{target.identity} {state} {source.sink.identity}"))
+            name, sink = target.identity, source.sink.identity
+            differs = name in differ
+            tell(f"{name} differs from {sink}" if differs else f"{name} is equal to {sink}")
         return FAILED_WINDOWS if differ else COMPLETE
     for target in targets:
         [done] = await export_all(source, [target], names, find, replace=replace)
@@ -53,8 +57,13 @@ async def show_exporting(
     return COMPLETE
 
 
-async def source_of(ledger: SqliteLedger | PostgresLedger, given: Sequence[Sink]) -> Source:
-    """The sink to export, with the checkpoint that the ledger has for it."""
+async def source_of(
+    ledger: SqliteLedger | PostgresLedger, given: Sequence[Sink], find: Find | None = None
+) -> Source:
+    """The sink to export, with the checkpoint that the ledger has for it.
+
+    find: finds an interface, if what the ledger knows of them is to be read, too.
+    """
     if given and ledger.path is not None and not ledger.path.exists():
         return Source(given[0], lambda: None)
     async with ledger:
@@ -63,9 +72,10 @@ async def source_of(ledger: SqliteLedger | PostgresLedger, given: Sequence[Sink]
         for name in named or known:
             sink = sink_named(ledger, name, named)
             if sink is not None and sink.scan is not None:
+                coverage = await coverage_in(ledger, find) if find is not None else NO_COVERAGE
                 if ledger.path is not None:  # read anew: a run may replace files meanwhile
-                    return Source(sink, partial(checkpoint_in, ledger.path, name))
-                return Source(sink, partial(dict, await ledger.checkpoint(name)))
+                    return Source(sink, partial(checkpoint_in, ledger.path, name), coverage)
+                return Source(sink, partial(dict, await ledger.checkpoint(name)), coverage)
         places = ", ".join(spec_of(name, ledger.path) for name in known)
     raise UsageError(
         f"no sink of this ledger can be read back ({places or 'none is listed'}), so nothing can be"

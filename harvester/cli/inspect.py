@@ -152,27 +152,27 @@ def _quota(loads: Collection[tuple[str, Load]], options: Options, now: float) ->
 async def show_verification(
     ledger: SqliteLedger | PostgresLedger, sinks: Sequence[Sink], *, as_json: bool = False
 ) -> int:
-    """Compare each sink with what the ledger says; sinks: as they are reached from here."""
-    told = _not_told if as_json else _told
+    """Compare each sink with the ledger; sinks: as they are reached from here."""
+    show = _hide if as_json else _show
     async with ledger:
         known = await ledger.sinks()
         if not known:
             raise UsageError(f"{ledger.where} knows of no sink; nothing was harvested yet")
         given = as_known(ledger, known, sinks)
         each_of = [
-            await _verified(ledger, name, copied, given, told) for name, copied in known.items()
+            await _verified(ledger, name, copied, given, show) for name, copied in known.items()
         ]
     found = [each for each in each_of if each is not None]
     differences = [each for each in found if each.differences]
     unread = [each for each in found if each.unread]
     for each in differences:
-        shown = each.differences[: -1 if each.broken else None]  # why it is broken is said
+        shown = each.differences[: -1 if each.broken else None]  # why it is broken is shown below
         for difference in shown:
-            told(f"{difference.where}: {difference.what}")
+            show(f"{difference.where}: {difference.what}")
     for each in unread:
         say(plain(f"{each.where} was not verified: {each.unread}"))
     if len(unread) < len(found):
-        told("different from what was fetched" if differences else "exactly what was fetched")
+        show("different from what was fetched" if differences else "exactly what was fetched")
     if as_json:
         names = [spec_of(name, ledger.path) for name in known]
         show_json({"sinks": [*map(_verified_object, names, each_of)]})
@@ -181,12 +181,12 @@ async def show_verification(
     return FAILED_WINDOWS if differences else COMPLETE
 
 
-def _told(text: str) -> None:
+def _show(text: str) -> None:
     indent = "  " if text.startswith("  ") else ""
     tell(indent + plain(text))
 
 
-def _not_told(_: str) -> None:
+def _hide(_: str) -> None:
     """Nothing: it is in the JSON."""
 
 
@@ -212,16 +212,16 @@ async def _verified(
     name: str,
     copied: str,
     given: Mapping[str, Sink],
-    told: Callable[[str], None],
+    show: Callable[[str], None],
 ) -> Verified | None:
-    """What was found in a sink, as far as that can be told at once; None if there is no way."""
+    """What was found in a sink, as far as that can be shown at once; None if there is no way."""
     where = spec_of(name, ledger.path)
     try:
         sink = sink_named(ledger, name, given)
     except UsageError as exc:
         return Verified(where, unread=str(exc))
     if sink is None or sink.scan is None:
-        told(f"{where} cannot be read back; it was not verified")
+        show(f"{where} cannot be read back; it was not verified")
         return None
     found = await verify(ledger, name, sink, copied)
     if not found.unread:
@@ -230,11 +230,11 @@ async def _verified(
             if found.broken
             else f"{many(found.records, 'record')} read"
         )
-        told(f"{where}: {read}")
+        show(f"{where}: {read}")
     if found.unknown:
         text = f"{many(found.unknown, 'window')} of which the ledger knows nothing yet"
-        told(f"  {text}; the next run replaces them")
+        show(f"  {text}; the next run replaces them")
     if found.counted:
         text = f"{many(found.counted, 'window')} were copied from another sink"
-        told(f"  {text}; the records of these were counted, not compared")
+        show(f"  {text}; the records of these were counted, not compared")
     return found

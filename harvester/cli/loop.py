@@ -39,7 +39,7 @@ def run(main: Coroutine[object, object, T], factory: Factory | None = None) -> T
 
 @contextmanager
 def _collecting_less() -> Iterator[None]:
-    """Leave what stands there already alone, and look at the rest less often."""
+    """Exclude the objects that exist from the collector, and collect the others less often."""
     former = gc.get_threshold()
     gc.collect()
     gc.freeze()

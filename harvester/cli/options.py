@@ -105,7 +105,7 @@ def options_of(command: str) -> Callable[[F], F]:
 
 
 def sink_option(help_: str) -> Callable[[F], F]:
-    """``--sink``, repeatable, of a command that the ledger tells where the records are."""
+    """``--sink``, repeatable, of a command that finds the records by the ledger."""
     return click.option(
         "--sink",
         metavar="SPEC",

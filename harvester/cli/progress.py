@@ -8,7 +8,6 @@ once when it occurs, since an operator may have to act before the end.
 
 from __future__ import annotations
 
-import textwrap
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -32,8 +31,8 @@ from harvester.cli.terminal import (
     log,
     logs_json,
     many,
-    named,
-    plain,
+    readable,
+    wrapped,
 )
 from harvester.events import NO_ROW, Bookkeeper, Event, Observer, reason_of
 from harvester.model import without_rid
@@ -45,10 +44,10 @@ LOUD = 20
 """The most lines of one kind."""
 
 TALL = 4
-"""So many lines of a terminal one message takes at the most."""
+"""How many lines of a terminal one message takes at the most."""
 
 LONG = 30.0
-"""Seconds after which a run is long: what failed or must wait is then told while it runs, too."""
+"""Seconds after which a run is long: what failed or must wait is then shown while it runs, too."""
 
 LONG_DELAY = 60.0
 """Seconds: what is tried again later than that is shown as waiting."""
@@ -72,7 +71,7 @@ class _Cause:
 
     def __init__(self) -> None:
         self._why = ""
-        self._stalled = 0.0  # since when nothing was done, if that was said
+        self._stalled = 0.0  # since when nothing was done, if that was reported
         self._waits: dict[str, tuple[float, float, str]] = {}
 
     def text(self) -> str:
@@ -147,7 +146,7 @@ class _Counts:
 
 
 class _News:
-    """What is worth a line; what comes in heaps is told once, or a few times."""
+    """What is worth a line; what comes in heaps is shown once, or a few times."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -157,7 +156,7 @@ class _News:
         self._held: list[str] = []
 
     def of(self, event: Event, *, silent: bool = False) -> list[str]:
-        """The lines to tell now; silent: nothing of this event."""
+        """The lines to show now; silent: nothing of this event."""
         if isinstance(event, events.RunStarted):
             self._accounts = event.accounts
         lines = [] if silent else self._lines(event)
@@ -275,7 +274,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._counts, self._news = _Counts(), _News()
-        self._told = time.monotonic()
+        self._shown_at = time.monotonic()
 
     def __call__(self, event: Event) -> None:
         """Print what is worth a line, and the progress every few seconds."""
@@ -286,8 +285,8 @@ class Lines:
         for text in self._news.of(event):
             log(text, level, name)
         now = time.monotonic()
-        if now - self._told >= EVERY and not isinstance(event, events.Stalled | events.Ended):
-            self._told = now
+        if now - self._shown_at >= EVERY and not isinstance(event, events.Stalled | events.Ended):
+            self._shown_at = now
             report, windows = counts.report, counts.report.windows
             per_second = windows.done / max(now - counts.began, 1e-9)
             waiting = f", {windows.waiting:,} waiting" if windows.waiting else ""
@@ -301,7 +300,7 @@ class Lines:
 
 
 class _Rate(ProgressColumn):
-    """Windows a second; nothing while nothing gets done, since the last rate says no more."""
+    """Windows a second; nothing while nothing gets done, since the last rate has passed."""
 
     def __init__(self, counts: _Counts) -> None:
         super().__init__()
@@ -329,7 +328,7 @@ class _Done(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         total = "?" if task.total is None else f"{int(task.total):,}"
-        return Text(f"{int(task.completed):,}/{total} windows")
+        return Text(readable(f"{int(task.completed):,}/{total} windows"))
 
 
 class _Progress(Progress):
@@ -352,22 +351,14 @@ class _Progress(Progress):
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)
-        yield within(self._counts.numbers(), err.width)
-        if why := plain(named(self._counts.cause.text())):
+        yield within(readable(self._counts.numbers()), err.width)
+        if why := readable(self._counts.cause.text()):
             yield within(why, err.width, "yellow")
 
 
 def within(text: str, width: int, style: str = "") -> Text:
     """A text on as many lines as it needs, up to `TALL`, broken between words only."""
-    lines = textwrap.wrap(
-        text,
-        width,
-        break_long_words=False,
-        break_on_hyphens=False,
-        max_lines=TALL,
-        placeholder=" …",
-    )
-    return Text("\n".join(lines), style, overflow="ellipsis")
+    return Text("\n".join(wrapped(text, width, TALL)), style, overflow="ellipsis")
 
 
 class Bar:
@@ -383,6 +374,6 @@ class Bar:
         counts = self._counts
         counts.add(event)
         for text in self._news.of(event, silent=isinstance(event, events.Stalled)):
-            self.progress.console.print(within(plain(named(text)), err.width))
+            self.progress.console.print(within(readable(text), err.width))
         windows = counts.report.windows
         self.progress.update(self._task, total=windows.planned, completed=windows.settled)

@@ -27,7 +27,7 @@ async def show_rebuilding(
     own: Sequence[Endpoint],
     now: float,
 ) -> int:
-    """Make a ledger anew, and say from what; own: interfaces of a configuration."""
+    """Make a ledger anew, and show from what; own: interfaces of a configuration."""
     mine = {endpoint.name: endpoint for endpoint in own}
 
     def find(name: str) -> Endpoint | None:

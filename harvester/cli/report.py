@@ -5,7 +5,6 @@ Rule: reads the ledger; a file that was there is replaced as a whole, or stays.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import harvester
 from harvester.base.files import replace_file
 from harvester.cli import COMPLETE
+from harvester.cli.language import language
 from harvester.cli.ledger_sinks import as_known, sink_named
 from harvester.cli.terminal import plain, say, tell
 from harvester.errors import SinkError, UsageError
@@ -24,12 +24,6 @@ from harvester.report.charts import Figures, days_for, figures
 from harvester.report.page import template
 from harvester.sinks.base import Sink, spec_of
 from harvester.upkeep.verify import TURNS
-
-
-def language() -> str:
-    """That of the environment: ``zh`` if it is Chinese, else ``en``."""
-    named = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
-    return "zh" if named.lower().startswith("zh") else "en"
 
 
 async def write_report(
@@ -72,7 +66,7 @@ async def write_report(
     if why:
         say(f"the page has no curves: {why}")
     _write(html, page(seen, lang, figures=drawn, no_figures=why, version=harvester.__version__))
-    tell(plain(verdict.headline(seen)[lang == "en"]))
+    tell(plain(verdict.headline(seen)[language() == "en"]))
     tell(plain(str(html)))
     return COMPLETE
 
@@ -89,6 +83,7 @@ async def _figures(
     """
     reasons: list[str] = []
     endpoints = [view.name for view in seen.interfaces]
+    appids = [account.appid for account in seen.accounts]
     first = min(row.first for account in seen.accounts for row in account.rows)
     days = days_for(len(seen.accounts), first, seen.day)
     for name in wanted:
@@ -97,7 +92,8 @@ async def _figures(
             sink = sink_named(ledger, name, given)
             if sink is None or sink.scan is None:
                 continue
-            found = await _read(ledger, name, partial(figures, sink), seen.day, endpoints, days)
+            read = partial(figures, sink)
+            found = await _read(ledger, name, read, seen.day, endpoints, appids, days)
         except OSError as exc:
             reasons.append(f"{exc.filename or where} cannot be read ({exc.strerror or exc})")
         except (SinkError, UsageError) as exc:

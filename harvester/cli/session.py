@@ -12,15 +12,25 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from harvester import events
 from harvester.cli import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
 from harvester.cli.loop import Factory, run
 from harvester.cli.progress import LOUD, display
-from harvester.cli.terminal import china_time, duration, log, logs_json, many, plain, say, show_json
+from harvester.cli.terminal import (
+    china_time,
+    duration,
+    log,
+    logs_json,
+    many,
+    readable,
+    say,
+    show_json,
+)
 from harvester.errors import ExportError, ReaderGoneError, RunError
 from harvester.events import Event, Observer, Report, causes
+from harvester.model import listed
 
 STATUS = {
     "complete": COMPLETE,
@@ -36,18 +46,28 @@ RETIRED = 47009
 Harvest = Callable[[Observer, asyncio.Event], Coroutine[Any, Any, Report]]
 
 
-def conduct(harvest: Harvest, factory: Factory | None = None, *, quiet: bool = False) -> Report:
+class Ending(NamedTuple):
+    """How a run ended.
+
+    problem: what stopped it, or failed after it; empty if nothing did.  unread: nobody reads what
+    it hands out on standard output.
+    """
+
+    report: Report
+    problem: str = ""
+    unread: bool = False
+
+
+def conduct(harvest: Harvest, factory: Factory | None = None, *, quiet: bool = False) -> Ending:
     """Run a harvest with signals and progress; whatever happens it gives a report.
 
     factory: what makes its event loop, if that is not asyncio's own.  quiet: without progress.
-
-    Raises `ReaderGoneError` if nobody reads what a run hands out on standard output, and
-    `ExportError`, with the report, if an export failed after the run.
+    Raises `UsageError`.
     """
     return run(_conduct(harvest, quiet=quiet), factory)
 
 
-async def _conduct(harvest: Harvest, *, quiet: bool) -> Report:
+async def _conduct(harvest: Harvest, *, quiet: bool) -> Ending:
     ended = Report(state="interrupted")
     stop, begun = asyncio.Event(), asyncio.Event()
     with display(quiet=quiet) as shown:
@@ -63,19 +83,19 @@ async def _conduct(harvest: Harvest, *, quiet: bool) -> Report:
         task = asyncio.ensure_future(harvest(observe, stop))
         heed_no_more = _on_signals(stop, begun, task)
         try:
-            return await task
+            return Ending(await task)
         except asyncio.CancelledError:
-            return ended
-        except (ReaderGoneError, ExportError):
-            raise
+            return Ending(ended)
+        except ReaderGoneError as exc:
+            return Ending(cast("Report", exc.report or ended), str(exc), unread=True)
+        except ExportError as exc:  # the run itself had ended
+            ended, problem = cast("Report", exc.report), str(exc)
         except RunError as exc:
-            ended.state = "failed"
-            problem = str(exc)
+            ended.state, problem = "failed", str(exc)
         finally:
             heed_no_more()
-    say(problem, "error")
     ended.notes.append(problem)
-    return ended
+    return Ending(ended, problem)
 
 
 _SIGNALS = signal.SIGINT, signal.SIGTERM
@@ -98,10 +118,10 @@ def _on_signals(
             loop.call_later(LONGEST_END, _give_up)
         stop.set()
 
-    def tell(*_: object) -> None:
+    def wake(*_: object) -> None:
         loop.call_soon_threadsafe(on_signal)
 
-    former = {number: signal.signal(number, tell) for number in _SIGNALS}
+    former = {number: signal.signal(number, wake) for number in _SIGNALS}
 
     def end() -> None:
         if stop.is_set():
@@ -130,7 +150,7 @@ class OutputOptions(NamedTuple):
     """How the end of a run is printed.
 
     as_json: the report is the last line.  aside: standard output holds records, and so nothing
-        else: what would stand there goes to standard error.  quiet: nothing but what needs
+        else: the rest goes to standard error.  quiet: nothing but what needs
         attention.
     """
 
@@ -140,12 +160,40 @@ class OutputOptions(NamedTuple):
 
 
 def conclude(
-    report: Report, where: str, manner: OutputOptions, days: tuple[date, date] | None = None
+    ending: Ending,
+    where: str,
+    manner: OutputOptions,
+    days: tuple[date, date] | None = None,
+    allowed: int | None = None,
 ) -> int:
-    """Tell what was done; gives the exit status.  days: that were asked for."""
+    """Show what was done; gives the exit status.
+
+    days: that were asked for.  allowed: the number of accounts that may fail; None: status 1 if any
+    window failed.
+    """
+    report, problem = ending.report, ending.problem
+    if ending.unread:  # nothing but what was asked for: the reader of the output is gone
+        if manner.as_json:
+            show_json(report.to_dict(), aside=True)
+        return STOPPED
+    if problem and report.state == "failed":
+        say(problem, "error")
     if not manner.quiet:
-        _tell_summary(report, where, manner, days)
-    _tell_causes(report)
+        _show_summary(report, where, manner, days)
+    _show_causes(report)
+    _show_next(report)
+    status = STATUS[report.state]
+    if allowed is not None and report.failures and not problem:
+        status = _allowing(report, allowed, status, quiet=manner.quiet)
+    if manner.as_json:
+        show_json(report.to_dict(), aside=manner.aside)
+    if problem and report.state != "failed":
+        say(problem, "error")
+    return STOPPED if problem else status
+
+
+def _show_next(report: Report) -> None:
+    """What to do next."""
     if report.state in ("waiting", "partial") and report.until is not None:
         say(f"run the same command again from {china_time(report.until)}, or with --wait")
     retired = sorted({each.endpoint for each in report.failures if each.code == RETIRED})
@@ -161,12 +209,26 @@ def conclude(
         )
     if report.state == "interrupted":
         say("interrupted; run the same command again to go on")
-    if manner.as_json:
-        show_json(report.to_dict(), aside=manner.aside)
-    return STATUS[report.state]
 
 
-def _tell_summary(
+def _allowing(report: Report, allowed: int, status: int, *, quiet: bool) -> int:
+    """The status if a number of accounts may fail; shows which had not failed before."""
+    if report.state == "interrupted":
+        return status
+    failed = {each.appid for each in report.failures}
+    new = sorted({each.appid for each in report.failures if each.new})
+    said = f"{many(len(failed), 'account')} failed; --allow-failed allows {allowed:,}"
+    if new:
+        said += f"; not in the run before: {listed(new, 'account')}"
+    if len(failed) > allowed:
+        say(said)
+        return status
+    if not quiet:
+        say(said, "info")
+    return MUST_WAIT if report.windows.waiting else COMPLETE
+
+
+def _show_summary(
     report: Report, where: str, manner: OutputOptions, days: tuple[date, date] | None
 ) -> None:
     """The last line: what was harvested, of which days, and when that was."""
@@ -180,12 +242,12 @@ def _tell_summary(
         log(text, event="Summary")
     else:
         aside = manner.as_json or manner.aside
-        print(plain(text), file=sys.stderr if aside else sys.stdout, flush=True)
+        print(readable(text), file=sys.stderr if aside else sys.stdout, flush=True)
 
 
-def _tell_causes(report: Report) -> None:
+def _show_causes(report: Report) -> None:
     """What failed and what must wait, a line for each reason."""
-    failed = [f"{cause} failed: {cause.error}" for cause in causes(report.failures)]
+    failed = [cause.failed for cause in causes(report.failures)]
     waiting = [
         f"{cause} must wait until {china_time(cause.until or 0.0)}: {cause.error}"
         for cause in causes(report.waits)
@@ -197,15 +259,8 @@ def _tell_causes(report: Report) -> None:
             say(f"and {len(lines) - LOUD:,} more; harvester status lists them")
 
 
-def conclude_unread(report: Report | None, *, as_json: bool) -> int:
-    """Print nothing but what was asked for: the reader of the output is gone."""
-    if as_json and report is not None:
-        show_json(report.to_dict(), aside=True)
-    return STOPPED
-
-
 def summarize(report: Report) -> list[str]:
-    """What a report says, in words."""
+    """A report in words."""
     windows = report.windows
     parts = [f"{report.state}: {many(windows.done, 'window')} harvested"]
     if windows.empty:

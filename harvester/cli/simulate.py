@@ -22,8 +22,9 @@ from rich.table import Table
 
 import harvester
 from harvester.base.codec import parse
+from harvester.cli.language import label
 from harvester.cli.session import STATUS, conduct, summarize
-from harvester.cli.terminal import out, plain, tell
+from harvester.cli.terminal import plain, say, show_table, tell
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.sinks.jsonl.sink import JsonLines
@@ -94,12 +95,12 @@ async def _serve(simulator: Simulator, port: int, component: str | None) -> int:
             f" --base-url {server.url} --out practice"
         )
         if component:
-            _tell_platform(simulator, component)
+            _show_platform(simulator, component)
         await ended.wait()
     return 0
 
 
-def _tell_platform(simulator: Simulator, component: str) -> None:
+def _show_platform(simulator: Simulator, component: str) -> None:
     tell(f"platform {plain(component)}: the same secret, ticket {simulator.ticket()}")
     for appid in DEMO_ACCOUNTS:
         tell(f"refresh token of {appid}: {simulator.refresh_token(appid)}")
@@ -115,7 +116,9 @@ def demo(directory: Path) -> int:
     tell(
         f"one call per week or day, {DEMO_RATE} per account; sometimes it answers -1, system busy."
     )
-    report = conduct(lambda observe, stop: _demo(directory, observe, stop))
+    report, problem, _ = conduct(lambda observe, stop: _demo(directory, observe, stop))
+    if problem:
+        say(problem, "error")
     tell(", ".join(summarize(report)))
     if report.state != "complete":
         return STATUS[report.state]
@@ -125,7 +128,7 @@ def demo(directory: Path) -> int:
         tell(
             "It was all there already, so nothing was asked for: that is what resuming looks like."
         )
-    tell("Next:")
+    tell(label("Next:"))
     me = _command()
     steps = {
         f"{me} status --out {directory}": "what is harvested, month by month",
@@ -137,7 +140,7 @@ def demo(directory: Path) -> int:
     }
     width = max(map(len, steps))
     for command, purpose in steps.items():
-        tell(f"  {command:{width}}  {purpose}")
+        tell(f"  {command:{width}}  {label(purpose)}")
     return 0
 
 
@@ -184,7 +187,7 @@ def _records(directory: Path, endpoint: str) -> Iterator[dict[str, Any]]:
 
 
 def _show_harvest(directory: Path) -> None:
-    """Both accounts together: what two interfaces say of followers, and when these write."""
+    """Both accounts together: what two interfaces report of followers, and when these write."""
     came: Counter[str] = Counter()
     left: Counter[str] = Counter()
     for record in _records(directory, DEMO_ENDPOINTS[0]):
@@ -226,4 +229,4 @@ def _bars(titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     top = max(row[1] for row in rows)
     for name, value, *more in rows:
         table.add_row(f"  {name}", Bar(top, 0, max(value, 0), width=32), f"{value:,}", *more)
-    out.print(table)
+    show_table(table)

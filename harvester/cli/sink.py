@@ -33,7 +33,7 @@ async def show_adding(
 ) -> int:
     """Add a sink, and print what was copied; own: interfaces of a configuration."""
     mine = {endpoint.name: endpoint for endpoint in own}
-    async with _unused(ledger):
+    async with unused(ledger):
         windows = await add_sink(
             ledger,
             sink,
@@ -47,14 +47,14 @@ async def show_adding(
 
 async def show_removal(ledger: SqliteLedger | PostgresLedger, sink: Sink) -> int:
     """Remove a sink from the list."""
-    async with _unused(ledger):
+    async with unused(ledger):
         await remove_sink(ledger, name_in(sink, ledger.path))
     tell(plain(f"{sink.identity} is not listed any more; what is stored in it stays"))
     return COMPLETE
 
 
 @asynccontextmanager
-async def _unused(ledger: SqliteLedger | PostgresLedger) -> AsyncIterator[None]:
+async def unused(ledger: SqliteLedger | PostgresLedger) -> AsyncIterator[None]:
     """The ledger, entered, while no run uses it."""
     if ledger.path is not None and not ledger.path.exists():
         raise UsageError(

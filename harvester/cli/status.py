@@ -23,7 +23,16 @@ from harvester.base.dates import (
     runs,
 )
 from harvester.cli import COMPLETE, FAILED_WINDOWS
-from harvester.cli.terminal import china_time, escaped, many, named, out, plain, tell
+from harvester.cli.language import label
+from harvester.cli.terminal import (
+    china_time,
+    escaped,
+    many,
+    padded,
+    readable,
+    show_table,
+    tell,
+)
 from harvester.config.accounts import ListedAccount
 from harvester.ledger import Ledger
 from harvester.ledger.base import WorkerState, shared
@@ -39,6 +48,7 @@ from harvester.model import Endpoint
 from harvester.model import listed as listing
 from harvester.report.causes import Cause
 from harvester.report.overview import Overview, overview_of
+from harvester.report.quotas import InterfaceQuota
 from harvester.report.streams import BLANK, STATES, Counts, Reader, StatusFilter, Stream
 
 DETAILED, ASKED = 6, 50
@@ -55,15 +65,16 @@ async def show_status(
     *,
     as_json: bool = False,
     check: bool = False,
+    daily_quota: int | None = None,
 ) -> int:
     """Totals, what needs attention, and some of it by day; gives the exit status.
 
     own: interfaces of the configuration.  listed: the accounts of a file.  check: whether
-    what is missing, failed or stale is a status of its own.
+    what is missing, failed or stale is a status of its own.  daily_quota: as of `overview`.
     """
     async with ledger:
         reader = Reader(ledger, time.time(), own, wanted)
-        overview = await overview_of(reader)
+        overview = await overview_of(reader, daily_quota=daily_quota)
         await (_print_json if as_json else _print)(reader, overview, listed)
     return FAILED_WINDOWS if check and not overview.is_fine else COMPLETE
 
@@ -112,12 +123,16 @@ async def _print(reader: Reader, overview: Overview, listed: Sequence[ListedAcco
     alone = streams <= 1 and not overview.never
     if not alone and streams:
         _show_totals(overview)
+        _show_quotas(overview)
     resting = sum(not each.enabled for each in listed)
     if resting and not reader.wanted.narrowed:
         tell(f"{many(resting, 'account')} left out: enabled is false")
     if not alone:
         _show_causes(overview)
     await _show_streams(reader, overview)
+    if alone and streams:
+        _show_completion(overview)
+        _show_quotas(overview)
 
 
 async def _show_streams(reader: Reader, overview: Overview) -> None:
@@ -180,11 +195,64 @@ def _show_totals(overview: Overview) -> None:
     )
     for name in ("failed", "missing", "waiting"):
         if number := getattr(counts, name):
-            tell(f"  {name:<11}  {many(number, 'day')}")
+            tell(f"  {padded(label(name), 11)}  {many(number, 'day')}")
     if totals.stale:
         tell(f"  stale        {totals.stale:,} of {totals.streams:,} interfaces of accounts")
     known = "" if not totals.uncounted else f", and those of {totals.uncounted:,} not counted"
     tell(f"  records      {totals.records:,}{known}")
+    _show_completion(overview)
+
+
+def _show_completion(overview: Overview) -> None:
+    """How many calls are left, and the day on which they are made."""
+    calls, days, blocked = overview.calls, overview.days_left, overview.blocked
+    after = f"; {many(blocked, 'more call')} once the causes are removed" if blocked else ""
+    if not calls:
+        if blocked:
+            left = many(blocked, "call")
+            tell(f"  complete     not known: {left} left, once the causes are removed")
+        return
+    if days is None:
+        when = "not known, as the daily quota is not (--daily-quota N)"
+    elif not days:
+        when = "with the next run"
+    else:
+        when = f"on {overview.finished}, in {many(days, 'day')} with a run each day"
+        if overview.assumed:
+            when += (
+                f", at {overview.assumed:,} calls a day for one interface of one account (assumed)"
+            )
+    tell(f"  complete     {when}: {many(calls, 'call')} left{after}")
+
+
+def _show_quotas(overview: Overview) -> None:
+    """The calls of today and those that are left, a line for each interface that has any."""
+    shown = [each for each in overview.quotas if each.used or each.used_up or each.daily]
+    if not shown:
+        return
+    tell("calls today (in China):")
+    for each in shown[:LINES]:
+        tell(plain_row(f"{each.endpoint}: {each.used:,} used, {_left(each)}"))
+    if len(shown) > LINES:
+        tell(f"  and {many(len(shown) - LINES, 'more interface')}; --json lists them")
+
+
+def _left(quota: InterfaceQuota) -> str:
+    """How many calls of an interface are left, as far as it is known."""
+    used_up = ""
+    if quota.used_up:
+        whose = "" if quota.used_up == quota.accounts == 1 else f" for {_share(quota)}"
+        used_up = f"used up{whose} until {china_time(quota.until)}"
+    if quota.left is None:
+        return "; ".join(filter(None, (used_up, "what is left is not known")))
+    daily = f" ({quota.daily:,} a day" if quota.daily else ""
+    if daily:
+        daily += ")" if quota.accounts == 1 else f" for each of {quota.accounts:,} accounts)"
+    return f"{quota.left:,} left{daily}" + (f"; {used_up}" if used_up else "")
+
+
+def _share(quota: InterfaceQuota) -> str:
+    return f"{quota.used_up:,} of {many(quota.accounts, 'account')}"
 
 
 def _harvested(counts: Counts) -> str:
@@ -221,12 +289,13 @@ def _cause(cause: Cause) -> str:
     span = f"{cause.begin}" if cause.begin == cause.end else f"{cause.begin} to {cause.end}"
     until = f" until {china_time(cause.earliest)}" if cause.state == "waiting" else ""
     reason = f": {cause.reason}" if cause.reason else ""
-    return f"{cause.state}{until}: {what}: {many(sum(cause.days.values()), 'day')}, {span}{reason}"
+    days, state = many(sum(cause.days.values()), "day"), label(cause.state)
+    return f"{state}{until}: {what}: {days}, {span}{reason}"
 
 
 def plain_row(text: str) -> str:
     """A line of the second level."""
-    return f"  {plain(named(text))}"
+    return f"  {readable(text)}"
 
 
 def _show_attention(overview: Overview) -> None:
@@ -260,21 +329,19 @@ def _show_stream(
     records = "records not counted" if stream.records is None else many(stream.records, "record")
     none = f", {stream.not_asked:,} not asked for" if stream.not_asked else ""
     tell(
-        plain(
-            named(
-                f"{appid} {name}, {days[0]} to {days[1]}: {stream.counts.stored:,} of"
-                f" {many(days_in(days), 'day')} harvested ({_harvested(stream.counts)})"
-                f"{_counted(stream)}{none}; {records}"
-            )
+        readable(
+            f"{appid} {name}, {days[0]} to {days[1]}: {stream.counts.stored:,} of"
+            f" {many(days_in(days), 'day')} harvested ({_harvested(stream.counts)})"
+            f"{_counted(stream)}{none}; {records}"
         )
     )
-    out.print(_months(days, calendar))
+    show_table(_months(days, calendar))
     if stream.overdue:
         tell(f"  stale since {china_time(stream.overdue)}; the next run brings it up to date")
     rows = sorted(_rows(stream, calendar, cut, states))
     for first, last, text in rows[:LINES]:
         span = f"{first}" if first == last else f"{first} to {last}"
-        tell(f"  {span} ({many(days_in((first, last)), 'day')}) {plain(text)}")
+        tell(f"  {span} ({many(days_in((first, last)), 'day')}) {readable(text)}")
     if len(rows) > LINES:
         tell(f"  and {many(len(rows) - LINES, 'more range')}; --json lists them")
 
@@ -301,7 +368,7 @@ def _not_asked(stream: Stream, cut: WindowKind) -> Iterator[tuple[date, date, st
     recent = "not asked for: this interface gives no other days than those that end yesterday"
     for first, last in stream.runs(BLANK):
         yield first, last, recent
-    partly = f"not asked for: no whole {cut.value} lies in them"
+    partly = f"not asked for: no whole {label(cut.value)} lies in them"
     begin, end = stream.days
     if not stream.letters:
         yield begin, end, partly

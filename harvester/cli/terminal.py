@@ -13,10 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.table import Table
 
 from harvester.base import codec
 from harvester.base.dates import CHINA
+from harvester.cli.language import label, translated
 from harvester.errors import without_passwords
 from harvester.model import duration as duration
 from harvester.model import many as many
@@ -37,7 +40,7 @@ class _Manner:
 
 
 _manner = _Manner()
-_WORD = re.compile(r"(?<![^\s(])(?<!--appid )[0-9A-Za-z]{3,64}(?![^\s,:;)])")
+_WORD = re.compile(r"(?<![^\s(：，；（、])(?<!--appid )[0-9A-Za-z]{3,64}(?![^\s,:;)：，；。）、])")
 """A word by itself: no part of a path or a command, which people paste."""
 
 
@@ -67,7 +70,8 @@ def named(text: str) -> str:
 
 def log(text: str, level: str = "info", event: str = "") -> None:
     """A line of the log on standard error: with its date and time, or as JSON."""
-    moment, text = datetime.now().astimezone(), plain(named(text))
+    moment = datetime.now().astimezone()
+    text = plain(named(text)) if _manner.as_json else readable(text)
     if _manner.as_json:
         entry = {"time": moment.isoformat(timespec="milliseconds"), "level": level}
         entry |= {"event": event, "message": text} if event else {"message": text}
@@ -110,7 +114,7 @@ def say(text: str, level: str = "warning") -> None:
     if _manner.as_json:
         log(text, level)
         return
-    print(f"harvester: {plain(named(text))}", file=sys.stderr, flush=True)
+    print(f"harvester: {readable(text)}", file=sys.stderr, flush=True)
 
 
 class _Messages(logging.Handler):
@@ -139,7 +143,50 @@ def show_json(content: object, *, aside: bool = False) -> None:
 
 def tell(text: str = "") -> None:
     """A line of the result on standard output."""
-    print(harmless(text), flush=True)
+    print(harmless(translated(text)), flush=True)
+
+
+def readable(text: str) -> str:
+    """A text on one line, as a person reads it: in his language, accounts with their names."""
+    return plain(named(translated(text)))
+
+
+def show_table(table: Table) -> None:
+    """A table on standard output; its titles and its caption are texts, its cells are values."""
+    for column in table.columns:
+        column.header = label(str(column.header))
+    if table.caption:
+        table.caption = label(str(table.caption))
+    out.print(table)
+
+
+def padded(text: str, width: int) -> str:
+    """A text and spaces up to a width in columns: a Chinese character takes two of them."""
+    return text + " " * (width - cell_len(text))
+
+
+_WORDS = re.compile(r"(\s*)([（「《“]*(?:[^\s\u2e80-\uffef]+|\S)[，。；：、）」》”！？…]*)")
+"""Where a line may be broken: after a word, and after each Chinese character."""
+
+
+def wrapped(text: str, width: int, most: int | None = None) -> list[str]:
+    """A text on lines of a width in columns, at the most so many of them."""
+    lines, line, used = [], "", 0
+    for space, word in _WORDS.findall(text):
+        takes = cell_len(word)
+        if line and used + len(space) + takes > width:
+            lines.append(line)
+            line, used = word, takes
+        else:
+            line += (space if line else "") + word
+            used = cell_len(line)
+    lines += [line] if line else []
+    if most is not None and len(lines) > most:
+        last = lines[most - 1]
+        while cell_len(last) > width - 2:
+            last = last[:-1]
+        lines = [*lines[: most - 1], f"{last.rstrip()} …"]
+    return lines
 
 
 def china_time(moment: float) -> str:

@@ -83,7 +83,7 @@ class Entry(NamedTuple):
 
     @property
     def enabled(self) -> bool:
-        """Whether the account is harvested; raises `UsageError` for what says neither."""
+        """Whether the account is harvested; raises `UsageError` for any other value."""
         given = self.values.get("enabled", "true").lower()
         if given not in _WORDS:
             raise UsageError(f"{self.where}: enabled takes true or false, not {given!r}")
@@ -287,10 +287,10 @@ def _rows(path: Path) -> Iterator[Entry]:
 
 
 def _check_header(where: str, header: list[str]) -> None:
-    for sign, name in _OTHER_SIGNS.items():
+    for sign, what in _OTHER_SIGNS.items():
         if len(header) == 1 and sign in header[0]:
             raise UsageError(
-                f"{where}: the fields are separated by {name}; separate them by commas (in a"
+                f"{where}: the fields are separated by {what}; separate them by commas (in a"
                 " spreadsheet: save as CSV UTF-8, comma delimited)"
             )
     _check_keys(where, header, ACCOUNT_KEYS)
@@ -313,7 +313,7 @@ def _check_once(entries: list[Entry]) -> None:
         if not values.get("appid"):
             raise UsageError(f"{where} has no appid")
         appid = values["appid"]
-        _told(where, partial(check_appid, appid))
+        _placed(where, partial(check_appid, appid))
         if appid in seen:
             raise UsageError(
                 f"{where}: the account {appid} was given twice, first in {seen[appid]}"
@@ -335,7 +335,7 @@ def _add_platform(entry: Entry, reading: _Reading) -> None:
     except _BrokenError as exc:
         reading.broken[name] = str(exc)
         ticket, secret = reading.folder, Secret("-")
-    reading.platforms[name] = _told(where, lambda: Platform(table["appid"], secret, ticket))
+    reading.platforms[name] = _placed(where, lambda: Platform(table["appid"], secret, ticket))
 
 
 def _completed(entry: Entry, account: Account) -> Account:
@@ -390,7 +390,7 @@ def _external(entry: Entry, account: Account, reading: _Reading) -> Account:
     if "token_header" in table:
         header = reading.secret(where, table["token_header"])
         return replace(account, token=HttpToken(table["token"], header))
-    return replace(account, token=_told(where, lambda: provider_for(account, reading.folder)))
+    return replace(account, token=_placed(where, lambda: provider_for(account, reading.folder)))
 
 
 def _authorised(entry: Entry, reading: _Reading) -> Account:
@@ -412,7 +412,7 @@ def _authorised(entry: Entry, reading: _Reading) -> Account:
     refresh = reading.path(where, "refresh_token", table["refresh_token"])
     if table["platform"] in reading.broken:
         raise _BrokenError(reading.broken[table["platform"]])
-    return _told(where, lambda: platform.account(table["appid"], refresh))
+    return _placed(where, lambda: platform.account(table["appid"], refresh))
 
 
 def _check_kind(where: str, token: str) -> None:
@@ -422,7 +422,7 @@ def _check_kind(where: str, token: str) -> None:
         raise UsageError(f"{where}: token {shown} is not one of {', '.join(TOKEN_KINDS)}")
 
 
-def _told(where: str, make: Callable[[], T]) -> T:
+def _placed(where: str, make: Callable[[], T]) -> T:
     """The result of a call; an error names the place in the file."""
     try:
         return make()

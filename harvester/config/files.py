@@ -45,9 +45,9 @@ _HINTS = (
 """Of a line that is no TOML: a sign of what is wrong, and what to write."""
 
 
-def _hint(text: str, said: str) -> str:
+def _hint(text: str, message: str) -> str:
     """What to write instead, if that can be seen in the line that an error names."""
-    found = _LINE.search(said)
+    found = _LINE.search(message)
     line = text.splitlines()[int(found[1]) - 1] if found else ""
     return next((hint for sign, hint in _HINTS if re.search(sign, line)), "")
 
@@ -78,7 +78,12 @@ def read_config(path: Path) -> dict[str, Any]:
     return values
 
 
-_VARIABLES = ("HARVESTER_CONFIG", "HARVESTER_SECRET", "HARVESTER_REDIS_PASSWORD")
+_VARIABLES = (
+    "HARVESTER_CONFIG",
+    "HARVESTER_LANG",
+    "HARVESTER_REDIS_PASSWORD",
+    "HARVESTER_SECRET",
+)
 """Those that are no options."""
 
 

@@ -93,6 +93,27 @@ def _count(value: Any) -> int:
     return check_count("", value)
 
 
+class Tolerance(NamedTuple):
+    """How many accounts may fail: a number, or a percentage of those that were asked for."""
+
+    number: float
+    is_share: bool = False
+
+    def of(self, accounts: int) -> int:
+        """The number, of so many accounts."""
+        return int(accounts * self.number / 100 if self.is_share else self.number)
+
+
+_TOLERANCE = re.compile(r"(\d+)|(\d+(?:\.\d+)?)\s*%")
+
+
+def _tolerance(value: Any) -> Tolerance:
+    found = _TOLERANCE.fullmatch(str(value).strip())
+    if isinstance(value, bool) or found is None or float(found[2] or 0) > 100:
+        raise ValueError
+    return Tolerance(float(found[1] or found[2]), found[1] is None)
+
+
 def _one_of(*words: str) -> Callable[[Any], object]:
     def check(value: Any) -> object:
         if value not in words:
@@ -114,7 +135,7 @@ def _path(value: Any) -> Path:
     text = _string(os.fspath(value))
     if "://" in text:  # a path would keep what may be a password on the disk
         raise ValueError
-    return Path(text)
+    return Path(text).expanduser()  # what a file or a variable says, no shell has seen
 
 
 def _spec(value: Any) -> Secret:
@@ -138,6 +159,7 @@ _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no"
 RATE = Kind(EXPECTED, "R", Rate.parse)
 DURATION = Kind("a duration, e.g. 90s, 10m or 2h", "TIME", _duration)
 COUNT = Kind("a whole number of at least 1", "N", _count, int)
+TOLERANCE = Kind("a number of accounts or a share of them, e.g. 20 or 5%", "N|P%", _tolerance)
 FLAG = Kind("true or false", "", _instance(bool), lambda text: _FLAGS[text.strip().lower()])
 ORDER = Kind("newest or oldest", "[newest|oldest]", _one_of("newest", "oldest"))
 LOG_FORMAT = Kind("text or json", "[text|json]", _one_of("text", "json"))
@@ -158,7 +180,11 @@ REQUIRED = object()
 """The default of an option that must be given."""
 
 RUN, RUN_AND_PLAN = ("run",), ("run", "plan")
-WITH_OUT = ("run", "plan", "status", "verify", "rebuild", "report", "sink", "export", "mcp")
+SENDING, ASKING = ("run", "check"), ("run", "plan", "check")
+WITH_OUT = (
+    "run", "plan", "status", "verify", "rebuild", "report", "sink", "export", "forget", "mcp",
+    "check",
+)  # fmt: skip
 LIBRARY_ONLY = ()
 
 
@@ -188,21 +214,24 @@ class Keywords(TypedDict, total=False):
 
     rate: Annotated[Rate | str, Option(RATE, "300/min",
         "Requests that leave for one account, with the unit: 10/s, 300/min, 2/h; in no period of"
-        " that length do more leave.  WeChat publishes no limit; the default is a cautious one.")]
-    burst: Annotated[int, Option(COUNT, 1, "Requests of one account that may leave at once.")]
-    concurrency: Annotated[int, Option(COUNT, 64, "Requests in flight over all accounts.")]
+        " that length do more leave.  WeChat publishes no limit; the default is a cautious one.",
+        ASKING)]
+    burst: Annotated[int, Option(COUNT, 1,
+        "Requests of one account that may leave at once.", ASKING)]
+    concurrency: Annotated[int, Option(COUNT, 64,
+        "Requests in flight over all accounts.", ASKING)]
     account_concurrency: Annotated[int | None, Option(COUNT, None,
         "Requests in flight for one account; if not given, an equal part of the concurrency, at"
-        " least 2.")]
+        " least 2.", ASKING)]
     attempts: Annotated[int, Option(COUNT, 8,
         "Attempts at one window before it fails; with the delays between them, the default gives a"
         " busy server a minute or two.")]
     patience: Annotated[str | float, Option(DURATION, "10m",
         "How long a run waits while no server answers, once one has answered: 90s, 10m, 2h;"
-        " meanwhile attempts do not count.  With wait there is no limit.")]
+        " meanwhile attempts do not count.  With wait there is no limit.", ASKING)]
     daily_quota: Annotated[int | None, Option(COUNT, None,
         "Calls a day (in China) of one interface of one account; if not given, as many as WeChat"
-        " allows.", (*RUN_AND_PLAN, "report"))]
+        " allows.", (*ASKING, "status", "report"))]
     ask_quota: Annotated[bool, Option(FLAG, False,
         "Ask WeChat how many calls are left today, once for each interface of each account.")]
     order: Annotated[str, Option(ORDER, "newest",
@@ -214,15 +243,15 @@ class Keywords(TypedDict, total=False):
     wait: Annotated[bool, Option(FLAG, False,
         "Sleep until quotas are reset and figures are ready, instead of ending the run.", RUN)]
     base_url: Annotated[str, Option(URL, BASE_URL,
-        "Another server instead of WeChat's.", RUN, secret=True)]
+        "Another server instead of WeChat's.", SENDING, secret=True)]
     ca_file: Annotated[str | os.PathLike[str] | None, Option(PATH, None,
         "PEM file with authorities to trust besides the machine's own; not together with a session,"
-        " which has its own TLS.", RUN)]
+        " which has its own TLS.", SENDING)]
     token_store: Annotated[str | Secret | TokenStore | None, Option(STORE, "memory",
         "Where an account's token is shared with its other programs: memory (this run alone),"
         " file:PATH (this machine; a directory: a file an account), redis://HOST:PORT/DB (its"
         " password in HARVESTER_REDIS_PASSWORD); in the library also a TokenStore, which stays"
-        " open.", RUN, secret=True)]
+        " open.", SENDING, secret=True)]
     ledger: Annotated[str | Secret | os.PathLike[str] | Ledger | None, Option(LEDGER, None,
         "Where progress is kept: a path, sqlite:FILE, or postgresql://HOST/DB, which any number of"
         " processes and machines may share; in the library also a Ledger, or None for nowhere.  If"
@@ -255,23 +284,23 @@ class Arguments(TypedDict):
     """What the commands take besides."""
 
     endpoint: Annotated[list[str], Option(STRING, REQUIRED,
-        "Interfaces and groups of interfaces.", several=True)]
+        "Interfaces and groups of interfaces.", ASKING, several=True)]
     start: Annotated[str | date, Option(DAY, REQUIRED,
         "First day: YYYY-MM-DD, yesterday (in China; before 08:00 the day before), yesterday-30d,"
         " or first, which is the first day of each interface.")]
     end: Annotated[str | date, Option(DAY, REQUIRED, "Last day, included.")]
     appid: Annotated[str, Option(STRING, None,
-        "One account; its secret comes from HARVESTER_SECRET.", metavar="ID")]
+        "One account; its secret comes from HARVESTER_SECRET.", ASKING, "ID")]
     only: Annotated[list[str], Option(STRING, (),
         "Of --accounts, those with this appid, name or group, repeatable.",
-        ("run", "plan", "status"), metavar="WHO", several=True)]
+        (*ASKING, "status"), metavar="WHO", several=True)]
     accounts: Annotated[Path, Option(PATH, None,
         "TOML with an [[account]] table for each account: appid, name, group, enabled (false: left"
         " out), secret (env:NAME or file:PATH, readable by its owner alone), token (stable,"
         " classic, cloud, cloudbase, command:…, https://…, static:…), platform, refresh_token,"
         " concurrency (a cap of its own); and with [[platform]] tables.  Or CSV with such a header"
         " line.",
-        ("run", "plan", "status", "report", "mcp"))]
+        (*ASKING, "status", "report", "mcp"))]
     out: Annotated[Path, Option(PATH, Path("harvest"),
         "Directory of the JSON lines and the ledger.", WITH_OUT, "DIR")]
     sink: Annotated[list[Secret], Option(SPEC, (),
@@ -291,6 +320,14 @@ class Arguments(TypedDict):
     waiting_ok: Annotated[bool, Option(FLAG, False,
         "Exit with 0 in place of 3 if nothing is wrong but something must wait: for schedulers that"
         " take every other status for a failure.", RUN)]
+    allow_failed: Annotated[Tolerance, Option(TOLERANCE, None,
+        "Exit with 0 in place of 1 if no more accounts than these failed, 20 or 5% of them; what"
+        " failed and had not failed in the run before is marked in any case.", RUN)]
+    metrics: Annotated[Path, Option(PATH, None,
+        "FILE.prom, written at the end of the run, also of one that fails: metrics for the textfile"
+        " collector of Prometheus' node_exporter; its counters go on from run to run.", RUN)]
+    metrics_appid: Annotated[bool, Option(FLAG, False,
+        "Metrics of an interface for each account, with the label appid.", RUN)]
 
 
 # fmt: on

@@ -1,6 +1,6 @@
 """One account: its limiter, its token, its queues; what it does next, and why it waits.
 
-Rule: decides; never waits, never sends.  Workers do what it says.
+Rule: decides; never waits, never sends.  Workers do what it returns.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Rule: starts no task, never sleeps; returns one `Decision`, which the worker car
 
 request → send → verdict → (else: when again) → encode.  The account's limiter has granted the
 request and its token is available when this begins.  It reports two things back to them: the pause
-when WeChat says to slow down, and the refusal of a token.
+when WeChat asks to slow down, and the refusal of a token.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from harvester.errors import (
     WindowError,
     without_passwords,
 )
+from harvester.events import Answer
 from harvester.ledger.coverage import Outcome
 from harvester.model import (
     RECHECK_INTERVAL,
@@ -172,6 +173,7 @@ class Pipeline:
     pack: whether they are kept as lines afterwards.
     wall: the wall clock, as `time.time`.
     network: whether any server answers.
+    answers: where each request is noted; None: nobody observes the run.
     """
 
     def __init__(
@@ -183,6 +185,7 @@ class Pipeline:
         pack: bool = False,
         wall: Callable[[], float],
         network: Network | None = None,
+        answers: list[Answer] | None = None,
     ) -> None:
         self._transport = transport
         self.network = network or Network(transport.send)
@@ -190,6 +193,7 @@ class Pipeline:
         self._encode = encode
         self._pack = pack
         self._wall = wall
+        self._answers = answers
         self._loop: asyncio.AbstractEventLoop | None = None
         self._second = 0
         self._stamp = ""
@@ -205,18 +209,22 @@ class Pipeline:
             request = _request(queue, attempt, token)
             sent_at, size = self._time(), 0
             response = await self._transport.send(request, account.limiter.taken())
+            answered_at = self._time()
             verdict = _verdict(queue, response, attempt.window, (token, *account.token.secrets))
             size = len(response.body)
+            self._note(queue, verdict, answered_at - sent_at)
         except AttemptError as exc:
-            if not exc.connected:  # it has not left
+            answered_at, verdict = self._time(), _unanswered(exc)
+            if exc.connected:
+                self._note(queue, verdict, answered_at - sent_at)
+            else:  # it has not left
                 queue.unsent()
-            verdict = _unanswered(exc)
             if not exc.answered and not await self.network.counts(sent_at, verdict.message):
                 return Decision(Action.RETRY, attempt)
         except (WindowError, EndpointError, AccountError) as exc:  # by a user's Endpoint
             return Decision(_stopped_by(exc), attempt, reason=str(exc))
         if verdict.answered:
-            self.network.answer(self._time())
+            self.network.answer(answered_at)
             if not queue.proven and verdict.action in PROVING and verdict.then is None:
                 queue.prove(sent_at)
         if verdict.action is Action.DONE:
@@ -231,6 +239,12 @@ class Pipeline:
             message, rid = one.cut_from(message), one.cut_from(rid)
         verdict = verdict._replace(message=message, rid=rid)
         return self._otherwise(account, queue, attempt, verdict, (token, fetched))
+
+    def _note(self, queue: InterfaceQueue, verdict: Verdict, seconds: float) -> None:
+        """Note a request for the observer of the run."""
+        if self._answers is not None:
+            code = 0 if verdict.action is Action.DONE else verdict.code
+            self._answers.append(Answer(queue.appid, queue.endpoint.name, code, seconds))
 
     async def send(self, limiter: Limiter, request: Request) -> Response:
         """Send a request of a token source; one below the base URL leaves at the account's rate."""
@@ -308,7 +322,7 @@ class Pipeline:
         """
         wall, records, end = self._wall(), verdict.records, window.end
         if verdict.delayed:
-            return "WeChat says that its figures are late", True, 0.0
+            return "WeChat reports that its figures are late", True, 0.0
         if wall < late_until(endpoint, end):
             if has_each_day(endpoint):
                 if _empty(endpoint, records, window):

@@ -99,7 +99,7 @@ class _Claims:
         return max(self._concurrency // Share.FEWEST - accounts, min(idle, self._lot))
 
     def found(self, number: int, limit: int, lease: float) -> None:
-        """So many of so many were claimed."""
+        """A number of accounts was claimed, out of those asked for."""
         wait = CLAIM_EVERY if number == limit else min(ASK_EVERY, lease)
         self.next = anyio.current_time() + wait
         if number:

@@ -7,7 +7,7 @@ it leaves, so that nothing can change in between:
 - the gate makes the promise exact.  A leaky bucket lets up to rate + burst - 1 requests into one
   period; the gate knows when the last ``count`` requests left and holds the next one until the
   oldest of them is a period ago;
-- the pause, after WeChat said to slow down, holds every request of the account, also those that
+- the pause, after WeChat asked to slow down, holds every request of the account, also those that
   queued before it; then the account sends more slowly, and recovers step by step.
 
 A request is counted when it is granted, since it leaves at once.  If a connection must be opened
@@ -48,7 +48,7 @@ LOT = 0.001
 
 MARGIN = 0.004
 MARGIN_SECONDS = 0.008
-"""The gate's period is longer by this share, and by so many seconds at the least, since a server
+"""The gate's period is longer by this share, and by these seconds at the least, since a server
 counts arrivals: on a busy machine one request takes some milliseconds more than the next.  At one
 request a second that costs 0.8 percent of the rate; late timers may cost the rest of the one
 percent that may remain unused."""
@@ -59,7 +59,7 @@ SLOWEST = 1 / 64
 FASTER = 1.25
 RECOVERY = 60.0
 """After a refusal an account sends at half its rate, and a quarter faster after each minute without
-another refusal: the real limits are not published, and are lower than quota/get says."""
+another refusal: the real limits are not published, and are lower than those of quota/get."""
 
 _GRAIN = 1e-6
 """The shortest wait: adding a shorter one to the loop's time may not change it."""

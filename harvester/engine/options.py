@@ -1,4 +1,4 @@
-"""What the engine is told of a run's options, as plain values.
+"""What the engine gets of a run's options, as plain values.
 
 Rule: values only; `harvester.config.settings` declares each option, checks it, and has its default.
 """

@@ -203,10 +203,21 @@ class Remains(NamedTuple):
     missing: int
 
 
-async def remains(scope: Scope, ledger: Ledger, wall: float) -> Remains:
+def _failing(calendar: Calendar) -> dict[int | None, str]:
+    """The errcodes for which an interface of an account fails, and since when; "": not known."""
+    found: dict[int | None, str] = {}
+    for window in calendar.windows.values():
+        if window.fails:
+            since = "" if window.stored else window.fetched_at
+            found[window.code] = min(since, found.get(window.code, since))
+    return found
+
+
+async def remains(scope: Scope, ledger: Ledger, wall: float, began: str) -> Remains:
     """The requested windows that a ledger lacks (wall: the Unix time).
 
-    What another job has marked to be harvested again is there.
+    began: when the run began, as of `Outcome.fetched_at`.  What another job has marked to be
+    harvested again is there.
     """
     found: list[Failed | Deferred] = []
     missing = 0
@@ -222,7 +233,8 @@ async def remains(scope: Scope, ledger: Ledger, wall: float) -> Remains:
                 number = cut.count(begin, end)
                 where = (appid, endpoint.name, begin, end, number)
                 if window.state == "failed":
-                    found.append(Failed(*where, window.detail, window.code, window.rid))
+                    why = window.detail, window.code, window.rid
+                    found.append(Failed(*where, *why, window.fetched_at >= began))
                 else:
                     due = window.due or wall + NOT_READY_AGAIN
                     found.append(Deferred(*where, due, window.detail))
@@ -259,7 +271,7 @@ async def build_plan(
     async for appid, listed in demands(scope, ledger, wall, hold=hold, stored=stored):
         lease = leases[appid] if leases else Lease(appid, EPOCH)
         queues: list[InterfaceQueue] = []
-        for endpoint, cut, _, need in listed:
+        for endpoint, cut, calendar, need in listed:
             key = (appid, endpoint.name)
             budget = Budget(
                 options.daily_quota,
@@ -269,9 +281,16 @@ async def build_plan(
             )
             until = settled[endpoint.name]
             order = _Order(appid, endpoint, cut, need, options.order, until)
-            windows = order.windows(replaces=ledger is None)
+            # where the ledger has lost count of days, sinks may still have their records
+            unknown = ledger is None or calendar.sum() is None
+            windows = order.windows(replaces=unknown)
             queue = InterfaceQueue(
-                endpoint, windows, budget, ask_quota=options.ask_quota, epoch=lease.epoch
+                endpoint,
+                windows,
+                budget,
+                ask_quota=options.ask_quota,
+                epoch=lease.epoch,
+                failing=_failing(calendar),
             )
             queues.append(queue)
             if key in has.exhausted:

@@ -69,7 +69,7 @@ class Budget:
         unbooked, self.unbooked = self.unbooked, 0
         return unbooked
 
-    def told(self, daily: int, left: int, wall: float) -> None:
+    def learn(self, daily: int, left: int, wall: float) -> None:
         """Take WeChat's numbers for a day and for the rest of today; the quota never grows by this.
 
         WeChat counts to about one percent, and other programs may spend calls, too.

@@ -30,7 +30,7 @@ from typing import Self
 import anyio
 
 from harvester import events
-from harvester.base.dates import last_legal_day, quota_day
+from harvester.base.dates import last_legal_day, quota_day, rfc3339_exact
 from harvester.base.outage import PATIENCE, Away, until_it_answers
 from harvester.base.outside import guard_call, guard_cancellation, is_cancelled
 from harvester.engine import planner
@@ -45,7 +45,7 @@ from harvester.engine.scope import Scope
 from harvester.engine.worker import Worker
 from harvester.engine.writer import GROUP, Writer
 from harvester.errors import HarvestError, LedgerError, RunError, UsageError
-from harvester.events import Bookkeeper, Event, Notice, Observer, Report
+from harvester.events import Answer, Bookkeeper, Event, Notice, Observer, Report
 from harvester.ledger.base import Job, Key, Lease, Ledger, Range, SharedLedger, Spent, shared
 from harvester.ledger.coverage import Calendar
 from harvester.model import duration, many
@@ -175,6 +175,7 @@ class Engine:
             wall = self._clock
         self._wall = wall
         self._emit = Reporter(on_event)
+        self._answers: list[Answer] | None = None if on_event is None else []
         self._plan = Plan([], Share())
         self._stack = AsyncExitStack()
         self._writer = Writer(sinks, ledger, self._emit, self._spent, group=group)
@@ -186,6 +187,7 @@ class Engine:
             pack=encode and all(sink.takes_lines for _, sink in self._writer.sinks),
             wall=wall,
             network=Network(transport.send, patience, self._unreachable, self._reachable),
+            answers=self._answers,
         )
         self._worker = Worker(options, self._pipeline, self._writer, self._emit, wall)
 
@@ -211,6 +213,8 @@ class Engine:
         options = self._options
         marks = self._ranges() if options.refresh else []
         self._clock.set(await ledger.join(self._job()._replace(marks=marks)))
+        started = [each.started for each in await ledger.workers() if each.alive]
+        self._worker.began = rfc3339_exact(min(started, default=self._clock()))
         stack.push_async_callback(self._leave, ledger)
         self._writer.sharing = Sharing(
             ledger,
@@ -312,7 +316,7 @@ class Engine:
         unfinished = any(not account.finished for account in self._plan.accounts)
         if (ledger := shared(self._writer.ledger)) is not None:
             unfinished = unfinished or bool(await ledger.unfinished())
-            left = await planner.remains(self._scope, ledger, self._wall())
+            left = await planner.remains(self._scope, ledger, self._wall(), self._worker.began)
             self._emit.books.recount(left.events, left.missing)
         if self._stopping and unfinished:
             return self._end("interrupted")
@@ -329,6 +333,7 @@ class Engine:
 
     def _end(self, state: str) -> Report:
         report = self.report(state)
+        self._report_requests()
         self._emit(events.Ended(report))
         return report
 
@@ -449,9 +454,20 @@ class Engine:
 
     async def _commit(self, scope: anyio.CancelScope) -> None:
         """Commit until the workers have ended; then the watchers are not needed any more."""
-        await self._writer.run(partial(self._emit.delivered, MOST_PENDING))
+        await self._writer.run(self._committed)
         await self._emit.delivered()
         scope.cancel()
+
+    async def _committed(self) -> None:
+        """A group of windows is committed."""
+        self._report_requests()
+        await self._emit.delivered(MOST_PENDING)
+
+    def _report_requests(self) -> None:
+        """Report the requests since the last report, if there is an observer."""
+        if self._answers:
+            self._emit(events.Requested(tuple(self._answers)))
+            self._answers.clear()
 
     def _spent(self) -> list[Spent]:
         return self._worker.spent()
@@ -473,6 +489,7 @@ class Engine:
         while True:
             if self._worker.progressed != since:
                 since, silent = self._worker.progressed, STALLED_AFTER
+            self._report_requests()
             now, wall = _now(), self._wall()
             if (left := since + silent - now) > 0:
                 await anyio.sleep(min(left, LOOKED_AFTER))

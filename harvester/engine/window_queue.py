@@ -9,7 +9,7 @@ queue and of no other, and memory does not grow with the days that are planned.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
@@ -237,12 +237,13 @@ class InterfaceQueue:
     unasked: WeChat must be asked for its quota before the first window.
     trying: the quota is used up, and the one call of this hour is under way.
     epoch: under which this worker holds the account.
+    failing: the errcodes for which it failed before, and since when (`Outcome.fetched_at`).
     """
 
     __slots__ = (
         "_asking", "_equal_refusals", "_exhausted", "_refused_at", "_refused_for",
-        "_refused_tokens", "appid", "budget", "endpoint", "epoch", "forbidden", "in_flight",
-        "parked_until", "proven", "stopped", "trying", "unasked", "windows",
+        "_refused_tokens", "appid", "budget", "endpoint", "epoch", "failing", "forbidden",
+        "in_flight", "parked_until", "proven", "stopped", "trying", "unasked", "windows",
     )  # fmt: skip
 
     def __init__(
@@ -253,16 +254,18 @@ class InterfaceQueue:
         *,
         ask_quota: bool = False,
         epoch: int = EPOCH,
+        failing: Mapping[int | None, str] | None = None,
     ) -> None:
         self.appid = windows.appid
+        self.failing = failing or {}
         self.epoch = epoch
         self.endpoint = endpoint
         self.windows = windows
         self.budget = budget
         self.unasked = ask_quota
         self._asking = False
-        self._exhausted = False  # WeChat has said so, and has answered nothing since
-        self._refused_at = -NEVER  # the loop's time at which it said so
+        self._exhausted = False  # WeChat has reported it, and answered nothing since
+        self._refused_at = -NEVER  # the loop's time at which it did
         self.trying = False
         self._refused_for: object = None
         self._equal_refusals = 0  # windows, in a row
@@ -348,7 +351,7 @@ class InterfaceQueue:
         """WeChat was asked for the quota; None: it is not known."""
         self._asking = False
         if quota is not None:
-            self.budget.told(quota.daily, quota.left, wall)
+            self.budget.learn(quota.daily, quota.left, wall)
 
     def prove(self, sent_at: float) -> None:
         """A request that was sent at a time of the loop was answered as only a usable one is."""
@@ -356,7 +359,7 @@ class InterfaceQueue:
             self.proven = True
 
     def refused(self, now: float) -> bool:
-        """WeChat says that the quota is used up (now: the loop's time).
+        """WeChat reports that the quota is used up (now: the loop's time).
 
         Returns whether that is new: not of requests that were in flight with the first one.
         """

@@ -20,6 +20,7 @@ from harvester.base.dates import (
     china,
     next_quota_day,
     quota_day,
+    rfc3339_exact,
     runs,
     settles_at,
 )
@@ -54,6 +55,8 @@ class Worker:
     emit: receives events.  wall: the wall clock, as `time.time`.
     fatal: the error that ended the run, if any; progressed: the loop's time at which the last
     window was harvested.
+    began: when the first of the processes began that share the ledger now (`Outcome.fetched_at`);
+    empty without others: what the ledger had is of former runs then.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Worker:
         self._unbooked: dict[InterfaceQueue, None] = {}  # so that a commit checks few queues
         self.fatal: RunError | None = None
         self.progressed = 0.0
+        self.began = ""
 
     def __repr__(self) -> str:
         return f"<Worker {self.scheduler!r}, {self._writer.channel!r}>"
@@ -82,8 +86,8 @@ class Worker:
         """Report windows that cannot be requested yet; nothing is sent."""
         for queue, attempt in plan.unsettled:
             await self._unsettled(queue, attempt)
-        for queue, said in plan.exhausted:
-            await self._exhausted_before(queue, said)
+        for queue, quota in plan.exhausted:
+            await self._exhausted_before(queue, quota)
         for account in plan.accounts:
             for queue in account.queues:
                 await self._check_budget(account, queue)
@@ -136,16 +140,16 @@ class Worker:
             reason = StopReason(until, "its figures are not settled yet")
             await self._leave(queue, [attempt.days], reason)
 
-    async def _exhausted_before(self, queue: InterfaceQueue, said: Exhausted) -> None:
+    async def _exhausted_before(self, queue: InterfaceQueue, quota: Exhausted) -> None:
         """The quota of an interface was used up before this run."""
         queue.refused(_now())
-        if not queue.windows or not 0 <= self._wall() - said.asked < QUOTA_AGAIN:
+        if not queue.windows or not 0 <= self._wall() - quota.asked < QUOTA_AGAIN:
             return
-        reason = f"WeChat said at {china(said.asked):%H:%M} in China that its quota is used up"
+        reason = f"WeChat reported at {china(quota.asked):%H:%M} in China that its quota is used up"
         if self._options.wait:
-            self._pause(queue, said.asked + QUOTA_AGAIN, reason)
+            self._pause(queue, quota.asked + QUOTA_AGAIN, reason)
         else:
-            await self._stop_queue(queue, StopReason(said.until, reason))
+            await self._stop_queue(queue, StopReason(quota.until, reason))
 
     def _pause(self, queue: InterfaceQueue, until: float, reason: str) -> None:
         """Pause an interface until a Unix time."""
@@ -158,12 +162,17 @@ class Worker:
         await self._leave(queue, queue.stop(reason), reason)
 
     def _notice(
-        self, code: str, account: AccountQueue, text: str, queue: InterfaceQueue | None = None
+        self,
+        code: str,
+        account: AccountQueue,
+        text: str,
+        queue: InterfaceQueue | None = None,
+        calls: tuple[int, int] | None = None,
     ) -> None:
         """Report something about an account, or about one interface of it."""
         name = queue.endpoint.name if queue is not None else ""
         who = f"{account.appid} {name}" if name else account.appid
-        self._emit(events.Notice("info", code, account.appid, name, f"{who}: {text}"))
+        self._emit(events.Notice("info", code, account.appid, name, f"{who}: {text}", calls))
 
     # windows
 
@@ -236,7 +245,7 @@ class Worker:
         await self._writer.harvested(harvested)
         if not harvested.batch.late:
             return
-        # WeChat says that the figures are late: they are stored, and requested again.
+        # WeChat reports that the figures are late: they are stored, and requested again.
         again = Attempt(
             attempt.window,
             deferrals=attempt.deferrals + 1,
@@ -245,7 +254,9 @@ class Worker:
         )
         account.why = harvested.outcome.detail
         if self._options.wait and queue.stopped is None and again.deferrals <= DEFERRALS:
-            self._try_again(queue, again, NOT_READY_AGAIN, account.why, again.deferrals)
+            self._try_again(
+                queue, again, NOT_READY_AGAIN, account.why, again.deferrals, Action.NOT_READY
+            )
             return
         begin, end = attempt.days
         until = self._wall() + NOT_READY_AGAIN
@@ -254,9 +265,15 @@ class Worker:
         )
 
     def _try_again(
-        self, queue: InterfaceQueue, attempt: Attempt, delay: float, reason: str, number: int
+        self,
+        queue: InterfaceQueue,
+        attempt: Attempt,
+        delay: float,
+        reason: str,
+        number: int,
+        action: Action,
     ) -> None:
-        self._emit(events.Retrying(queue.appid, attempt.window, number, delay, reason))
+        self._emit(events.Retrying(queue.appid, attempt.window, number, delay, reason, action))
         queue.again(attempt, _now() + delay)
 
     def _report_split(self, queue: InterfaceQueue) -> None:
@@ -272,10 +289,10 @@ class Worker:
         if decision.first and decision.action is Action.RENEW_TOKEN:
             self._notice("TokenRefused", account, f"the access token was refused: {reason}")
         elif decision.first:
-            self._emit(events.Paused(account.appid, delay, reason))
+            self._emit(events.Paused(account.appid, delay, reason, action=decision.action))
             speed = f"{account.limiter.speed:.0%} of its rate"
             self._notice("Slowed", account, f"from now on at {speed}, recovering slowly")
-        self._try_again(queue, attempt, delay, reason, attempt.failures)
+        self._try_again(queue, attempt, delay, reason, attempt.failures, decision.action)
 
     async def _not_ready(
         self, account: AccountQueue, queue: InterfaceQueue, decision: Decision
@@ -283,9 +300,9 @@ class Worker:
         attempt, delay, reason = decision.attempt, decision.delay, decision.reason
         account.why = reason
         if self._options.wait and attempt.deferrals <= DEFERRALS:
-            self._try_again(queue, attempt, delay, reason, attempt.deferrals)
+            self._try_again(queue, attempt, delay, reason, attempt.deferrals, decision.action)
         else:
-            later = StopReason(self._wall() + delay, reason)
+            later = StopReason(self._wall() + delay, reason, decision.code, decision.rid)
             await self._leave(queue, [attempt.days], later)
 
     # a used-up quota: one call an hour, until one is answered
@@ -298,7 +315,8 @@ class Worker:
         queue.again(decision.attempt, _now())
         await self._note_quota(queue, until)
         if not self._options.wait:
-            await self._stop_queue(queue, StopReason(until, decision.reason))
+            reason = StopReason(until, decision.reason, decision.code, decision.rid)
+            await self._stop_queue(queue, reason)
         elif news:
             self._pause(queue, self._wall() + QUOTA_AGAIN, decision.reason)
 
@@ -320,8 +338,8 @@ class Worker:
     async def _note_quota(self, queue: InterfaceQueue, until: float) -> None:
         """Remember until when a quota is probably used up; 0: it is not."""
         if self._writer.ledger is not None:
-            said = Exhausted(queue.appid, queue.endpoint.name, until, self._wall())
-            await self._writer.ledger.note_exhausted(said)
+            quota = Exhausted(queue.appid, queue.endpoint.name, until, self._wall())
+            await self._writer.ledger.note_exhausted(quota)
 
     async def _leave(self, queue: InterfaceQueue, rest: Iterable[Days], reason: StopReason) -> None:
         """End windows for this run: they failed, or wait for a later one."""
@@ -329,22 +347,33 @@ class Worker:
             return
         name = queue.endpoint.name
         until, why, code, rid = reason
+        since = queue.failing.get(code)
+        new = None if self._writer.ledger is None else since is None or since >= self.began > ""
+        fails = rfc3339_exact(self._wall()) if since is None else since
         for begin, end, count in runs(rest):
             if until is None:
-                self._emit(events.Failed(queue.appid, name, begin, end, count, why, code, rid))
+                self._emit(events.Failed(queue.appid, name, begin, end, count, why, code, rid, new))
             else:
                 self._emit(events.Deferred(queue.appid, name, begin, end, count, until, why))
             state = "failed" if until is None else "waiting"
             window = Window(queue.appid, name, begin, end)
             await self._writer.put(
-                Outcome(window, state, due=until or 0.0, detail=why, code=code, rid=rid),
+                Outcome(
+                    window,
+                    state,
+                    due=until or 0.0,
+                    detail=why,
+                    code=code,
+                    rid=rid,
+                    fetched_at=fails if until is None else "",
+                ),
                 queue.epoch,
             )
 
     # quotas
 
     async def _ask_quota(self, account: AccountQueue, queue: InterfaceQueue) -> None:
-        """Set an interface's budget to WeChat's number; if that stays unknown, say so."""
+        """Set an interface's budget to WeChat's number; if that stays unknown, report it."""
         try:
             found = await self._pipeline.quota(account, queue)
         except AccountError as exc:
@@ -354,14 +383,15 @@ class Worker:
             queue.asked(found, self._wall())
             rate = f"; WeChat allows {found.calls:,} calls in {found.seconds} s"
             left = f"{found.left:,} of {found.daily:,} calls are left today"
-            self._notice("Quota", account, left + (rate if found.calls else ""), queue)
+            said = left + (rate if found.calls else "")
+            self._notice("Quota", account, said, queue, (found.left, found.daily))
             await self._check_budget(account, queue)
         elif found.action is Action.RENEW_TOKEN:
             queue.unask()
         else:
             queue.asked(None, self._wall())
             name, why = queue.endpoint.name, without_rid(explain(found))
-            text = f"WeChat did not say how many calls of {name} are left: {why}"
+            text = f"WeChat did not report how many calls of {name} are left: {why}"
             self._emit(events.Notice("warning", "QuotaUnknown", account.appid, name, text))
 
     async def _check_budget(self, account: AccountQueue, queue: InterfaceQueue) -> None:
@@ -420,7 +450,7 @@ class Worker:
                 if action is Action.SLOW_DOWN:
                     account.pause(delay, _now())
                 account.renewed(_now() + delay)
-                self._emit(events.Retrying(account.appid, None, failures, delay, reason))
+                self._emit(events.Retrying(account.appid, None, failures, delay, reason, action))
 
     async def _no_token(self, account: AccountQueue, verdict: Verdict, failures: int) -> None:
         """Stop an account; or leave it to others, since the reason may be this machine's own."""

@@ -1,7 +1,7 @@
 """Exports: tables for readers, derived from a sink; `export` makes a target equal to the sink.
 
-``source`` reads the sink, ``shapes`` makes tables of its records, ``files`` (Parquet and CSV),
-``duckdb``, ``xlsx`` and ``iceberg`` are the targets.
+``source`` reads the sink, ``shapes`` makes tables of its records, ``joined`` the tables that join
+interfaces; ``files`` (Parquet and CSV), ``duckdb``, ``xlsx`` and ``iceberg`` are the targets.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import NamedTuple
 from zlib import crc32
 
 from harvester.errors import UsageError
-from harvester.exports.base import Chunk, Exported, Held, Part, Target, Unit
-from harvester.exports.shapes import Shape
+from harvester.exports.base import Chunk, Content, Exported, Held, Part, Target, Unit
+from harvester.exports.joined import JoinedShape
+from harvester.exports.shapes import FLAT, Shape
 from harvester.exports.source import Source
 from harvester.model import Endpoint
-from harvester.sinks.base import Stamp
+from harvester.wechat.tables import TABLES
 
-FORM = 1
+FORM = 2
 """The form of what is written; another one makes every target be written anew."""
 
 Find = Callable[[str], Endpoint | None]
@@ -30,21 +31,29 @@ Find = Callable[[str], Endpoint | None]
 class Difference(NamedTuple):
     """How a target differs from a sink.
 
-    shapes: of the interfaces that are compared.  wanted: the stamps of all their months.  changed:
-    months that are to be written; gone: parts of the target that are to be removed.  is_equal:
-    whether nothing differs.
+    shapes: what is compared: interfaces, and tables that join them.  wanted: the stamps of all
+    their months.  changed: months that are to be written; gone: parts of the target that are to be
+    removed.  is_equal: whether nothing differs.
     """
 
-    shapes: dict[str, Shape]
+    shapes: dict[str, Shape | JoinedShape]
     wanted: dict[str, dict[str, str]]
     changed: dict[str, list[str]]
     gone: list[Part]
     is_equal: bool
 
     @property
+    def written(self) -> int:
+        """The number of months of interfaces that are to be written."""
+        return sum(len(self.changed[name]) for name in self._interfaces())
+
+    @property
     def kept(self) -> int:
-        """The number of months that are equal."""
-        return sum(map(len, self.wanted.values())) - sum(map(len, self.changed.values()))
+        """The number of months of interfaces that are equal."""
+        return sum(len(self.wanted[name]) for name in self._interfaces()) - self.written
+
+    def _interfaces(self) -> list[str]:
+        return [name for name, shape in self.shapes.items() if isinstance(shape, Shape)]
 
 
 def export(
@@ -79,11 +88,11 @@ def export(
         rows = 0
         removed = _by_interface(found.gone, found.shapes)
 
-        def counted(shape: Shape, month: str) -> Iterator[Chunk]:
+        def counted(shape: Shape | JoinedShape, month: str) -> Iterator[Chunk]:
             nonlocal rows
-            for chunk in source.chunks(shape, month):
+            for chunk in shape.chunks(source, month):
                 stopped()
-                rows += len(chunk[shape.name])
+                rows += len(chunk[shape.name]) if isinstance(shape, Shape) else 0
                 yield chunk
 
         for name, shape in found.shapes.items():
@@ -98,7 +107,8 @@ def export(
         target.finish()
     months = {(_owner(table, found.shapes), month) for table, month in found.gone}
     replaced = {(name, month) for name, listed in found.wanted.items() for month in listed}
-    return Exported(sum(map(len, found.changed.values())), len(months - replaced), found.kept, rows)
+    removed_months = {(name, month) for name, month in months - replaced if name not in TABLES}
+    return Exported(found.written, len(removed_months), found.kept, rows)
 
 
 def is_equal(source: Source, target: Target, names: Collection[str], find: Find) -> bool:
@@ -112,15 +122,18 @@ def _compare(
 ) -> Difference:
     stored = source.interfaces()
     chosen = [name for name in stored if not names or name in names]
-    shapes = {name: Shape(name, find(name), target.shape) for name in chosen}
+    shapes = _shapes(target, stored, chosen, find)
     _check_names(target, shapes.values())
-    known = {*stored, *names}
+    known = {*stored, *names, *TABLES}
+    wanted_names = {*names, *shapes}
     wanted: dict[str, dict[str, str]] = {}
     changed: dict[str, list[str]] = {}
     parts: set[Part] = set()
+    made = [name for shape in shapes.values() for name in shape.interfaces]
+    found = {name: source.stamps(name) for name in dict.fromkeys(made)}
     for name, shape in shapes.items():
         form = _form(shape, target)
-        stamps = {month: _text(form, stamp) for month, stamp in source.stamps(name).items()}
+        stamps = {month: f"{form}-{stamp}" for month, stamp in shape.stamps(found).items()}
         wanted[name] = dict(sorted(stamps.items()))
         tables = [table.name for table in shape.tables]
         parts.update((table, month) for table in tables for month in stamps)
@@ -132,17 +145,38 @@ def _compare(
     gone = [
         part
         for part in held.stamps
-        if part not in parts and (not names or _owner(part[0], known) in names)
+        if part not in parts and (not names or _owner(part[0], known) in wanted_names)
     ]
     if target.whole:
-        target.digest = _digest(wanted)
+        target.contents = {
+            name: Content(
+                sum(stamp.rows for stamp in found.get(name, {}).values()),
+                len(shapes[name].tables[0].schema) if name in shapes else 0,
+                source.coverage.get(name),
+            )
+            for name in {*chosen, *source.coverage}
+            if not names or name in names
+        }
+        target.digest = _digest(wanted, target.contents)
         equal = held.digest == target.digest
         changed = {name: [] if equal else [*months] for name, months in wanted.items()}
         return Difference(shapes, wanted, changed, [], equal or not (wanted or held.digest))
     return Difference(shapes, wanted, changed, gone, not gone and not any(changed.values()))
 
 
-def _check_names(target: Target, shapes: Iterable[Shape]) -> None:
+def _shapes(
+    target: Target, stored: Sequence[str], chosen: Collection[str], find: Find
+) -> dict[str, Shape | JoinedShape]:
+    """Those of the chosen interfaces, and of the tables that one of them is a part of."""
+    made = {name: Shape(name, find(name), target.shape, target.language) for name in stored}
+    found: dict[str, Shape | JoinedShape] = {name: made[name] for name in chosen}
+    for table in TABLES.values() if target.shape == FLAT else ():
+        if any(name in found for name in table.interfaces):
+            found[table.name] = JoinedShape(table, made, target.language)
+    return found
+
+
+def _check_names(target: Target, shapes: Iterable[Shape | JoinedShape]) -> None:
     """Raise `UsageError` if two interfaces need a table of the same name."""
     taken: dict[str, str] = {}
     for shape in shapes:
@@ -155,19 +189,17 @@ def _check_names(target: Target, shapes: Iterable[Shape]) -> None:
                 )
 
 
-def _digest(wanted: Mapping[str, Mapping[str, str]]) -> str:
+def _digest(wanted: Mapping[str, Mapping[str, str]], contents: Mapping[str, Content]) -> str:
     listed = [f"{name} {month} {stamp}" for name in wanted for month, stamp in wanted[name].items()]
+    listed += [f"{name} {contents[name].coverage}" for name in sorted(contents)]
     return blake2b("\n".join(listed).encode(), digest_size=16).hexdigest()
 
 
-def _form(shape: Shape, target: Target) -> str:
+def _form(shape: Shape | JoinedShape, target: Target) -> str:
     """What the rows of a target look like, in a few letters."""
-    columns = [f"{table.name} {table.schema}" for table in shape.tables]
-    return f"{FORM}-{crc32(' '.join([target.form, *columns]).encode()):08x}"
-
-
-def _text(form: str, stamp: Stamp) -> str:
-    return f"{form}-{stamp.rows}-{stamp.sums[0]:x}-{stamp.sums[1]:x}-{stamp.latest}"
+    columns = [f"{table.name} {table.schema.remove_metadata()}" for table in shape.tables]
+    text = " ".join([target.form, target.language, *columns])
+    return f"{FORM}-{crc32(text.encode()):08x}"
 
 
 def _owner(table: str, names: Collection[str]) -> str:

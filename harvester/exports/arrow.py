@@ -10,7 +10,7 @@ Importing this module without pyarrow raises `UsageError` with the command that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from itertools import groupby
 from typing import Any
@@ -37,6 +37,7 @@ except ImportError as exc:
 
 __all__ = [
     "batch_of",
+    "frame",
     "only",
     "pa",
     "pc",
@@ -50,6 +51,8 @@ _SCALARS: dict[str, Any] = {
     "int": pa.int64(), "float": pa.float64(), "str": pa.string(), "bool": pa.bool_(),
     "date": pa.date32(), "timestamp": pa.timestamp("us", tz="UTC"), "json": pa.string(),
 }  # fmt: skip
+_NULLABLE = {pa.int64(): "Int64", pa.int32(): "Int32", pa.bool_(): "boolean"}
+"""The types of pandas that have nulls."""
 _MISFITS = (TypeMismatch, MalformedError, TypeError, ValueError, OverflowError, pa.ArrowException)
 
 
@@ -126,3 +129,18 @@ def only(batch: Any, stays: Sequence[bool]) -> Any:
 def reader(schema: Any, batches: Iterable[Any]) -> Any:
     """A `pyarrow.RecordBatchReader`, which gives its batches as they are asked for."""
     return pa.RecordBatchReader.from_batches(schema, batches)
+
+
+def frame(table: Any, options: Mapping[str, Any]) -> Any:
+    """A table as a `pandas.DataFrame`: days as ``datetime64``, and whole numbers as they are.
+
+    options: of ``pyarrow.Table.to_pandas``; with a ``types_mapper`` it decides alone.
+    """
+    made = table.to_pandas(**{"date_as_object": False, **options})
+    if "types_mapper" in options:
+        return made
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        kind = _NULLABLE.get(column.type)
+        if kind and column.null_count:  # pandas would make floats of them, or objects
+            made[name] = column.to_pandas(integer_object_nulls=True).astype(kind)
+    return made

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from harvester.exports.coverage import Coverage
+
 Part = tuple[str, str]
 """A table and a month (``2026-01``)."""
 
@@ -22,7 +24,10 @@ Chunk = Mapping[str, Any]
 
 
 class TableShape(NamedTuple):
-    """A table of a target: its name, and its columns, a `pyarrow.Schema`."""
+    """A table of a target: its name, and its columns, a `pyarrow.Schema`.
+
+    A column has its titles in Chinese and English as metadata: ``comment``.
+    """
 
     name: str
     schema: Any
@@ -50,6 +55,17 @@ class Held(NamedTuple):
     digest: str = ""
 
 
+class Content(NamedTuple):
+    """What a target is to hold of an interface.
+
+    rows: its records; columns: of its own table.  coverage: None if no ledger knows it.
+    """
+
+    rows: int
+    columns: int
+    coverage: Coverage | None
+
+
 class Exported(NamedTuple):
     """What an export has done.
 
@@ -65,18 +81,22 @@ class Exported(NamedTuple):
 class Target(Protocol):
     """A destination of exports; used from one thread.
 
-    identity: its spec, without a secret.  shape: ``nested`` or ``flat``.  form: what else decides
-    how rows are written.  whole: whether it can only be written anew as a whole; then it is given
-    all units.  harvest, digest: the id, and the digest of all stamps, to be stored with what is
-    written; set between `open` and `write`.
+    identity: its spec, without a secret.  shape: ``nested`` or ``flat``.  language: of the labels
+    of codes, ``zh`` or ``en``; set before `open`.  form: what else decides how rows are written.
+    whole: whether it can only be written anew as a whole; then it is given all units.  harvest,
+    digest: the id, and the digest of all stamps, to be stored with what is written; set between
+    `open` and `write`.  contents: by interface, what it is to hold; set at the same time, of a
+    target that is written as a whole.
     """
 
     identity: str
     shape: str
+    language: str
     form: str
     whole: bool
     harvest: str
     digest: str
+    contents: Mapping[str, Content]
 
     def open(self, *, create: bool) -> Held:
         """Lock it, and return what it holds; create: it is made if it does not exist.

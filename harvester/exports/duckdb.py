@@ -6,7 +6,7 @@ Rule: a copy of the file is changed and replaces it, so that readers may have th
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,6 +31,7 @@ class DuckDB:
     """A database file."""
 
     whole = False
+    language = "en"
     form = ""
 
     def __init__(self, spec: Spec, shape: str) -> None:
@@ -142,6 +143,11 @@ class DuckDB:
         if found != wanted:
             database.execute(f'DROP TABLE IF EXISTS "{table.name}"')
             database.execute(f'CREATE TABLE "{table.name}" AS SELECT * FROM columns')
+            for column in table.schema:
+                text = (column.metadata or {}).get(b"comment", b"").decode().replace("'", "''")
+                if text:
+                    name = f'"{table.name}"."{column.name}"'
+                    database.execute(f"COMMENT ON COLUMN {name} IS '{text}'")
         database.unregister("columns")
 
     def _remove(self, table: str, month: str) -> None:
@@ -186,3 +192,11 @@ class DuckDB:
 
 def _as_table(rows: Any) -> Any:
     return pa.Table.from_batches([rows])
+
+
+def connected(tables: Mapping[str, Any]) -> Any:
+    """A connection, in memory, with a view for each table: what has an Arrow C stream."""
+    database = duckdb.connect()
+    for name, table in tables.items():
+        database.register(name, table)
+    return database

@@ -29,6 +29,7 @@ from harvester.base.codec import MalformedError, encode, parse
 from harvester.base.lock import FileLock
 from harvester.errors import ExportError, UsageError
 from harvester.exports.base import Held, Part, TableShape, Unit
+from harvester.exports.shapes import LABEL
 from harvester.sinks.spec import Spec
 from harvester.wechat.titles import field_title
 
@@ -37,7 +38,7 @@ NOTE = ".harvester.json"
 _MONTH = re.compile(r"\d{4}-\d{2}")
 _KEY = b"harvester"
 _ROW_GROUP = 1 << 16
-_FORMULA = r"^[=+\-@\t\r]"
+_FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -45,6 +46,7 @@ class _Folder:
     """A local directory that one export at a time has locked."""
 
     whole = False
+    language = "en"
     scheme = ""
     drafts: Sequence[str] = ()
 
@@ -339,8 +341,13 @@ def titles_of(names: Sequence[str], language: str) -> list[str]:
     return found
 
 
+_OF_LABELS = {"zh": "{}名称", "en": "{}: label"}
+
+
 def _title(name: str, language: str) -> str:
     """The title of a column: of its field, or of the field within an object."""
+    if name.endswith(LABEL):
+        return _OF_LABELS[language].format(_title(name.removesuffix(LABEL), language))
     inner = name
     while True:
         title = field_title(inner, language)

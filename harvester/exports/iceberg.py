@@ -85,6 +85,7 @@ class Iceberg:
     """The tables in a directory or a bucket."""
 
     whole = False
+    language = "en"
     form = ""
 
     def __init__(self, spec: Spec, shape: str) -> None:
@@ -290,7 +291,7 @@ class Iceberg:
             table.refresh()
         name = table.name()[-1]
         found = _METADATA_FILE.fullmatch(table.metadata_location)
-        if found:  # tells readers without a catalog which metadata file is the newest
+        if found:  # for readers without a catalog: which metadata file is the newest
             self._files.put(f"{name}/{_HINT}", found[1].encode())
         needed, root = _needed(table), f"{self._files.root}/"
         for each in self._files.find(name):
@@ -383,7 +384,8 @@ def _schema_of(schema: Any) -> Schema:
 
 def _field(field: Any, numbers: Iterator[int]) -> NestedField:
     number = next(numbers)
-    return NestedField(number, field.name, _type(field.type, numbers), required=False)
+    text = (field.metadata or {}).get(b"comment", b"").decode() or None
+    return NestedField(number, field.name, _type(field.type, numbers), required=False, doc=text)
 
 
 def _type(kind: Any, numbers: Iterator[int]) -> IcebergType:

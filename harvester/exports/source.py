@@ -6,7 +6,7 @@ Rule: reads only.
 from __future__ import annotations
 
 import calendar
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date
 from functools import partial
 from typing import Any
@@ -14,27 +14,35 @@ from typing import Any
 from harvester.base.dates import Days
 from harvester.base.outside import guard_call
 from harvester.errors import SinkError, UsageError
-from harvester.exports.base import Chunk
-from harvester.exports.shapes import Shape
-from harvester.model import metadata
+from harvester.exports.coverage import Coverage
+from harvester.model import Field
 from harvester.sinks.base import OWNER, Checkpoint, Sink, Stamp, StoredWindow
+from harvester.sinks.rows import Table
 from harvester.upkeep.scan import error_of
 
 ROWS = 1 << 14
-"""Records of a chunk."""
+"""Records of a chunk that have no lists."""
 _TURNS = 20
+NO_COVERAGE: Mapping[str, Coverage] = {}
 
 
 class Source:
     """A sink, as its ledger knows it.
 
-    checkpoint: gives the newest one that the ledger has stored, None without a ledger.
+    checkpoint: gives the newest one that the ledger has stored, None without a ledger.  coverage:
+    what the ledger knew, by interface, before the sink is read.
     """
 
-    def __init__(self, sink: Sink, checkpoint: Callable[[], Checkpoint | None]) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        checkpoint: Callable[[], Checkpoint | None],
+        coverage: Mapping[str, Coverage] = NO_COVERAGE,
+    ) -> None:
         if sink.scan is None or sink.endpoints is None:
             raise UsageError(f"{sink.identity} cannot be read back")
         self.sink = sink
+        self.coverage = coverage
         self._scan, self._endpoints = sink.scan, sink.endpoints
         self._checkpoint = checkpoint
         self._guarded: Callable[..., Any] = partial(guard_call, error_of(sink))
@@ -54,24 +62,6 @@ class Source:
         """The stamp of each month of an interface."""
         found: dict[str, Stamp] = self._again_if_changed(partial(self.sink.stamps, name))
         return found
-
-    def chunks(self, shape: Shape, month: str) -> Iterator[Chunk]:
-        """The rows of a month, in the order of account, first day and position."""
-        documents: list[dict[str, Any]] = []
-        numbers: list[int] = []
-        days = _days_of(month)
-        for stored in self.windows(shape.name, days):
-            if not days[0] <= stored.window.begin <= days[1]:
-                continue  # it begins in another month
-            beside = metadata(stored.window, stored.fetched_at)
-            records = self.records(stored)
-            documents += [{**record, **beside} for record in records]
-            numbers += range(len(records))
-            if len(documents) >= ROWS:
-                yield shape.split(documents, numbers)
-                documents, numbers = [], []
-        if documents:
-            yield shape.split(documents, numbers)
 
     def windows(
         self, name: str, days: Days | None = None, appids: Collection[str] | None = None
@@ -108,6 +98,17 @@ class Source:
         return self._guarded(call, self._checkpoint())
 
 
-def _days_of(month: str) -> Days:
+def rows_of(table: Table) -> int:
+    """The records of an interface that are in memory together: fewer, the deeper its lists are."""
+    return ROWS >> 3 * _depth(table.fields)
+
+
+def _depth(fields: Sequence[Field]) -> int:
+    """How many lists are within each other."""
+    return max([(each.type == "list") + _depth(each.fields) for each in fields], default=0)
+
+
+def days_of(month: str) -> Days:
+    """The first and the last day of a month."""
     year, number = map(int, month.split("-"))
     return date(year, number, 1), date(year, number, calendar.monthrange(year, number)[1])

@@ -35,7 +35,7 @@ _NO_TRAILERS = {
 }
 """Trailing checksums in chunks, the default of AWS's library, are refused by other stores.
 
-The library reads these variables as a file system is made, and has no other way to be told.
+The library reads these variables as a file system is made, and has no other setting for this.
 """
 
 
@@ -173,7 +173,7 @@ class Bucket(NamedTuple):
     """A place in an S3-compatible store.
 
     place: ``bucket/prefix``.  endpoint: its URL, empty for AWS.  access_key, secret_key: where they
-    stand, as ``env:NAME`` or ``file:PATH``; empty for what the environment has for AWS.
+    are, as ``env:NAME`` or ``file:PATH``; empty for what the environment has for AWS.
     """
 
     place: str

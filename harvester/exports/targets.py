@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from harvester.base.dates import nearest
 from harvester.base.secrets import Secret
@@ -15,8 +15,9 @@ from harvester.errors import UsageError
 from harvester.exports.base import Target
 from harvester.sinks.spec import read_spec
 
-_SHAPE: Mapping[str, Sequence[str]] = {"shape": ("nested", "flat")}
-_SHEET: Mapping[str, Sequence[str]] = {**_SHAPE, "header": ("zh", "en")}
+_LANGUAGES = ("zh", "en")
+_SHAPE: Mapping[str, Sequence[str]] = {"shape": ("nested", "flat"), "lang": _LANGUAGES}
+_SHEET: Mapping[str, Sequence[str]] = {**_SHAPE, "header": _LANGUAGES}
 
 
 class _Kind(NamedTuple):
@@ -58,5 +59,9 @@ def open_target(given: str | Secret) -> Target:
     parsed = read_spec(scheme, rest, kind.options, kind.form, what="export")
     if "://" in parsed.place and not (scheme == "iceberg" and parsed.place.startswith("s3://")):
         raise UsageError(f"export: {scheme}: takes a local path; write it as {kind.form}")
+    options = dict(parsed.options)
+    language = options.pop("lang", options.get("header", "en"))
     module: Any = import_module(f"harvester.exports.{kind.module}")
-    return cast("Target", getattr(module, kind.name)(parsed, kind.shape))
+    target: Target = getattr(module, kind.name)(parsed._replace(options=options), kind.shape)
+    target.language = language
+    return target

@@ -1,4 +1,4 @@
-"""XLSX: ``xlsx:FILE``, a workbook with a sheet a table.
+"""XLSX: ``xlsx:FILE``, a workbook with a sheet a table; the first sheet says what is in it.
 
 Rule: the workbook is written anew as a whole if anything differs; its stamps are in its properties.
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import shutil
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ from xml.etree import ElementTree as ET
 
 from harvester.base.lock import FileLock
 from harvester.errors import ExportError, UsageError, needs
-from harvester.exports.base import Held, Part, TableShape, Unit
+from harvester.exports.arrow import pa, pc
+from harvester.exports.base import Content, Held, Part, TableShape, Unit
 from harvester.exports.files import as_json, failing, show, titles_of
 from harvester.sinks.spec import Spec
+from harvester.wechat.tables import TABLES
 from harvester.wechat.titles import INTERFACES
 
 try:
@@ -40,12 +42,44 @@ _LONGEST = 32_767
 _FIRST_YEAR = 1900
 """Excel has no days before it, and takes it for a leap year."""
 _PROPERTIES = "docProps/custom.xml"
+_SHOWN_GAPS = 200
+_WIDEST = 60
+_MEASURED = 1000
+"""Rows of a sheet whose texts decide how wide the columns are."""
+
+_TEXTS = {
+    "en": (
+        ("Sheet", "Table", "Rows", "Accounts", "First day", "Last day", "Complete until",
+         "Final until", "Days missing", "Accounts that lack days", "Last fetched (UTC)"),
+        ("Complete until: up to this day every account has all days that were asked for.",
+         "Final until: up to this day no figure will change any more.",
+         "Days missing: asked for and not stored, summed over the accounts."),
+        ("Missing account", "Interface", "From", "To", "State"),
+        {"missing": "not fetched yet", "waiting": "must wait", "failed": "failed"},
+        "and {:,} more ranges of days",
+        "No ledger is known for these records, so it is not known what is missing.",
+    ),
+    "zh": (
+        ("工作表", "表", "行数", "公众号数", "首日", "末日", "完整截至", "定稿截至", "缺失天数",
+         "有缺失的公众号数", "最近采集时间 (UTC)"),
+        ("完整截至：到这一天为止，每个公众号所要求的每一天都已采集。",
+         "定稿截至：到这一天为止，数据不会再变动。",
+         "缺失天数：要求采集但尚未保存的天数，各公众号相加。"),
+        ("缺失的公众号", "接口", "从", "到", "状态"),
+        {"missing": "尚未采集", "waiting": "等待重试", "failed": "失败"},
+        "另有 {:,} 段日期",
+        "没有找到这些数据的账本，因此不知道缺少什么。",
+    ),
+}  # fmt: skip
+"""Of the first sheet, by language: its columns, notes on them, the columns of what is missing, the
+states of days, and two sentences."""
 
 
 class Xlsx:
     """A workbook."""
 
     whole = True
+    language = "en"
 
     def __init__(self, spec: Spec, shape: str) -> None:
         path = Path(spec.place)
@@ -55,6 +89,7 @@ class Xlsx:
         self._header = spec.options.get("header", "")
         self.form = f"xlsx {self._header}"
         self.harvest = self.digest = ""
+        self.contents: Mapping[str, Content] = {}
         self._draft = self.path.with_name(f".{self.path.name}.new")
         self._claim: FileLock | None = None
         self._book: Any = None
@@ -87,14 +122,18 @@ class Xlsx:
     def _write(self, tables: Sequence[TableShape], units: Iterable[Unit]) -> None:
         if self._book is None:
             self._begin()
-        sheets = {table.name: self._sheet(table) for table in tables}
+        sheets = {table.name: self._sheet(table, tables[0].name) for table in tables}
         for unit in units:
             for chunk in unit.chunks():
                 for name, rows in chunk.items():
                     sheets[name].write(rows)
-                self._check_size()
+                longest = max(self._sheets, key=lambda sheet: sheet.rows)
+                cells = sum(sheet.rows * sheet.width for sheet in self._sheets)
+                self._check_size(longest.table, longest.rows, cells)
 
     def _begin(self) -> None:
+        rows, name = max((each.rows, name) for name, each in [*self.contents.items(), _NOTHING])
+        self._check_size(name, rows, sum(map(_cells, self.contents.values())))
         self._draft.mkdir()
         options = {
             "constant_memory": True,
@@ -107,16 +146,18 @@ class Xlsx:
         self._heading = self._book.add_format({"bold": True, "bottom": 1})
         self._formats = {
             "date": self._book.add_format({"num_format": "yyyy-mm-dd"}),
+            "count": self._book.add_format({"num_format": "#,##0"}),
             "moment": self._book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"}),
         }
         note = f"{self.harvest} {self.digest}"
         self._book.set_custom_property("harvester", note, "text")
 
-    def _sheet(self, table: TableShape) -> _Sheet:
+    def _sheet(self, table: TableShape, interface: str) -> _Sheet:
         taken = {"harvester", *(sheet.name.lower() for sheet in self._sheets)}
         made = _Sheet(
             self._book.add_worksheet(_sheet_name(_title(table.name, self._header), taken)),
             table,
+            interface,
             titles_of(table.schema.names, self._header),
             self._heading,
             self._formats,
@@ -124,14 +165,12 @@ class Xlsx:
         self._sheets.append(made)
         return made
 
-    def _check_size(self) -> None:
-        cells = sum(sheet.rows * sheet.width for sheet in self._sheets)
-        longest = max(self._sheets, key=lambda sheet: sheet.rows)
-        if longest.rows >= _ROWS or cells > _CELLS:
+    def _check_size(self, table: str, rows: int, cells: int) -> None:
+        if rows >= _ROWS or cells > _CELLS:
             raise ExportError(
-                f"{self.identity}: too much for a workbook ({longest.table}: {longest.rows:,} rows,"
-                f" {cells:,} cells altogether; at most {_ROWS - 1:,} rows a sheet and {_CELLS:,}"
-                " cells); export csv:DIR, or name fewer interfaces (--endpoint)"
+                f"{self.identity}: too much for a workbook ({table}: {rows:,} rows, {cells:,} cells"
+                f" altogether; at most {_ROWS - 1:,} rows a sheet and {_CELLS:,} cells); export"
+                " csv:DIR or duckdb:FILE, or name fewer interfaces (--endpoint)"
             )
 
     def finish(self) -> None:
@@ -139,6 +178,8 @@ class Xlsx:
             if self._book is None:
                 self._begin()
             self._write_contents()
+            for sheet in self._sheets:
+                sheet.finish()
             try:
                 self._book.close()
             except FileCreateError as exc:
@@ -147,22 +188,57 @@ class Xlsx:
             show(self._draft / self.path.name, self.path)
 
     def _write_contents(self) -> None:
-        """The first sheet: what is in the workbook."""
-        chinese = self._header == "zh"
-        heads = ("工作表", "表", "行数", "首日", "末日") if chinese else (
-            "Sheet", "Table", "Rows", "First day", "Last day"
-        )  # fmt: skip
+        """The first sheet: what is in the workbook, until when, and what is missing."""
+        heads, notes, _, _, _, unknown = _TEXTS[self._header or self.language]
+        sheet = self._contents
+        self._put_row(0, heads, self._heading)
+        row = 0
+        days = {each.table: each.days for each in self._sheets}
+        for row, each in enumerate(self._sheets, 1):
+            content = self.contents.get(each.table)  # of an interface, not of a list in it
+            own = [each.name, each.table, each.rows, len(each.appids), *days[each.interface]]
+            self._put_row(row, [*own, *_covered(content), each.latest])
+        without = [
+            name for name, each in sorted(self.contents.items())
+            if each.coverage is not None and not each.rows
+        ]  # fmt: skip
+        for row, name in enumerate(without, row + 1):  # noqa: B020  (it goes on behind the last)
+            self._put_row(row, [None, name, 0, 0, None, None, *_covered(self.contents[name])])
+        sheet.set_landscape()
+        sheet.fit_to_pages(1, 0)
+        sheet.autofilter(0, 0, row, len(heads) - 1)
+        sheet.freeze_panes(1, 2)
         for column, head in enumerate(heads):
-            self._contents.write_string(0, column, head, self._heading)
-        for row, sheet in enumerate(self._sheets, 1):
-            self._contents.write_string(row, 0, sheet.name)
-            self._contents.write_string(row, 1, sheet.table)
-            self._contents.write_number(row, 2, sheet.rows)
-            for column, day in enumerate(sheet.days, 3):
-                self._contents.write_datetime(row, column, day, self._formats["date"])
-        self._contents.set_column(0, 1, 34)
-        self._contents.set_column(2, 4, 12)
-        self._contents.freeze_panes(1, 0)
+            wide = 34 if column < 2 else max(_width(head) + 4, 13)
+            sheet.set_column(column, column, 20 if column == len(heads) - 1 else wide)
+        known = any(each.coverage is not None for each in self.contents.values())
+        for row, note in enumerate(notes if known else [unknown], row + 2):  # noqa: B020
+            self._put_row(row, [note])
+        self._write_gaps(row + 2)
+
+    def _write_gaps(self, row: int) -> None:
+        """What is missing, a range of days a row."""
+        _, _, heads, states, more, _ = _TEXTS[self._header or self.language]
+        covered = [(name, each.coverage) for name, each in sorted(self.contents.items())]
+        gaps = [(gap, name) for name, each in covered if each is not None for gap in each.gaps]
+        if gaps:
+            self._put_row(row, heads, self._heading)
+        for row, (gap, name) in enumerate(gaps[:_SHOWN_GAPS], row + 1):  # noqa: B020
+            self._put_row(row, [gap.appid, name, *gap.days, states[gap.state]])
+        left = sum(each.ranges for _, each in covered if each is not None) - len(gaps[:_SHOWN_GAPS])
+        if left:
+            self._put_row(row + 1, [more.format(left)])
+
+    def _put_row(self, row: int, values: Iterable[Any], form: Any = None) -> None:
+        """Values of the first sheet."""
+        for column, value in enumerate(values):
+            if isinstance(value, int):
+                self._contents.write_number(row, column, value, self._formats["count"])
+            elif isinstance(value, date):
+                kind = "moment" if isinstance(value, datetime) else "date"
+                self._contents.write_datetime(row, column, value, self._formats[kind])
+            elif value is not None:
+                self._contents.write_string(row, column, value, form)
 
     def close(self) -> None:
         book, self._book = self._book, None
@@ -180,32 +256,64 @@ class _Sheet:
     """A sheet that grows at its end."""
 
     def __init__(
-        self, sheet: Any, table: TableShape, titles: Sequence[str], heading: Any, formats: Any
+        self,
+        sheet: Any,
+        table: TableShape,
+        interface: str,
+        titles: Sequence[str],
+        heading: Any,
+        formats: Any,
     ) -> None:
         self.name: str = sheet.get_name()
-        self.table = table.name
+        self.table, self.interface = table.name, interface
         self.width = len(titles)
         self.rows = 0
-        self.days: list[date] = []
+        self.latest: datetime | None = None
+        self.days: tuple[date | None, date | None] = (None, None)
+        self.appids: set[str] = set()
         self._sheet = sheet
         self._formats = formats
-        self._day = table.schema.names.index("_begin_date")
+        names = table.schema.names
+        self._appid = names.index("_appid")
+        self._has_days = "_end_date" in names  # a list has those of its interface
         sheet.freeze_panes(1, 0)
+        self._widths = []
         for column, (title, field) in enumerate(zip(titles, table.schema, strict=True)):
             sheet.write_string(0, column, title, heading)
-            is_text = str(field.type) == "string"
-            sheet.set_column(column, column, max(_width(title) + 2, 24 if is_text else 11))
+            least = next((width for kind, width in _LEAST.items() if kind in str(field.type)), 9)
+            self._widths.append(max(_width(title) + 4, least))  # beside the filter's button
 
     def write(self, rows: Any) -> None:
-        days = [day for day in rows.column(self._day).to_pylist() if day is not None]
-        if days:
-            self.days = [min([*self.days, *days]), max([*self.days, *days])]
+        self._measure(rows)
         for values in zip(*[column.to_pylist() for column in rows.columns], strict=True):
             self.rows += 1
             if self.rows < _ROWS:
                 for column, value in enumerate(values):
                     if value is not None:
                         self._put(column, value)
+
+    def _measure(self, rows: Any) -> None:
+        """Note what the first sheet says, and how wide the texts are."""
+        self.appids.update(rows.column(self._appid).unique().to_pylist())
+        if self._has_days and len(rows):
+            first, last = pc.min(rows["_begin_date"]).as_py(), pc.max(rows["_end_date"]).as_py()
+            self.days = min(self.days[0] or first, first), max(self.days[1] or last, last)
+            latest = pc.max(rows["_fetched_at"]).as_py()
+            if latest is not None:
+                latest = latest.replace(tzinfo=None)
+                self.latest = max(self.latest or latest, latest)
+        for column in range(self.width if self.rows < _MEASURED else 0):
+            values = rows.column(column)[:_MEASURED]
+            if pa.types.is_string(values.type) or pa.types.is_integer(values.type):
+                texts = [str(value) for value in values.to_pylist() if value is not None]
+                widest = max([_width(text) + 2 for text in texts], default=0)
+                self._widths[column] = max(self._widths[column], min(widest, _WIDEST))
+
+    def finish(self) -> None:
+        """Set how wide its columns are, and the filter."""
+        for column, width in enumerate(self._widths):
+            self._sheet.set_column(column, column, width)
+        self._sheet.autofilter(0, 0, min(self.rows, _ROWS - 1), self.width - 1)
 
     def _put(self, column: int, value: Any) -> None:
         sheet, row = self._sheet, self.rows
@@ -232,10 +340,29 @@ class _Sheet:
             sheet.write_string(row, column, text)
 
 
+_LEAST = {"timestamp": 20, "date": 12}
+"""How wide a column of such values is at least; a number is wider than that only if it is large."""
+_NOTHING = ("", Content(0, 0, None))
+
+
+def _cells(content: Content) -> int:
+    return content.rows * content.columns
+
+
+def _covered(content: Content | None) -> list[Any]:
+    """What the first sheet has of a coverage."""
+    if content is None or content.coverage is None:
+        return [None] * 4
+    coverage = content.coverage
+    return [coverage.complete, coverage.final, coverage.missing, coverage.lacking]
+
+
 def _title(table: str, language: str) -> str:
     """What a sheet is called."""
     if language != "zh":
         return table
+    if table in TABLES:
+        return TABLES[table].title.zh
     name = max((name for name in INTERFACES if f"{table}_".startswith(f"{name}_")), default="")
     if not name:
         return table

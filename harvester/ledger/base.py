@@ -41,8 +41,8 @@ class Spent(NamedTuple):
 class Exhausted(NamedTuple):
     """The quota of an interface of an account is used up.
 
-    until: the Unix time of its reset, 0 if it is not used up any more; asked: when WeChat last said
-    so.
+    until: the Unix time of its reset, 0 if it is not used up any more; asked: when WeChat last
+    reported that.
     """
 
     appid: str
@@ -156,6 +156,14 @@ class Ledger(Protocol):
         """Make stored days missing (`Calendar.forget`), and remove the mark of `mark_refresh`."""
         ...
 
+    async def remove(self, appid: str, endpoints: Collection[str]) -> None:
+        """Remove what is known of interfaces of an account: days, requested ranges, and marks.
+
+        The calls of the last days, and used-up quotas, stay: WeChat counts them all the same.
+        Interfaces of which nothing is known are allowed.
+        """
+        ...
+
     async def mark_refresh(self, ranges: Iterable[Range]) -> None:
         """Remember days that are to be harvested again; a mark grows with each call."""
         ...
@@ -168,7 +176,7 @@ class Ledger(Protocol):
         """Count calls of future days as today's, after a clock change; returns if any were."""
         ...
 
-    async def note_exhausted(self, said: Exhausted) -> None:
+    async def note_exhausted(self, quota: Exhausted) -> None:
         """Remember WeChat's answer about a quota."""
         ...
 

@@ -34,8 +34,8 @@ class Outcome(NamedTuple):
     state: ``final``, ``open``, ``late`` (open, but not done), ``waiting`` or ``failed``.
     tally: of its records, if it is stored.  empty: bit n is set if the n-th day has no record.
     due: the Unix time from which it is asked for again.  detail, code, rid: why it is open, waits
-    or failed; WeChat's errcode and request id if it told them.  fetched_at: of one that is open,
-    RFC 3339 in UTC.
+    or failed; WeChat's errcode and request id if it gave them.  fetched_at: RFC 3339 in UTC; of one
+    that failed: since when its interface of its account fails for this errcode, in milliseconds.
     """
 
     window: Window
@@ -71,6 +71,11 @@ class OpenWindow(NamedTuple):
     def stored(self) -> bool:
         """Whether its records are stored."""
         return self.state in ("open", "late")
+
+    @property
+    def fails(self) -> bool:
+        """Whether the last request for it failed for good, or WeChat refused it."""
+        return self.state == "failed" or (self.stored and self.code is not None)
 
 
 _LETTERS = {"open": OPEN, "late": OPEN, "waiting": WAITING, "failed": FAILED}
@@ -157,8 +162,8 @@ class Calendar:
         begin, end = outcome.window.begin, outcome.window.end
         same = self.windows.get(begin)
         if same is not None and same.end == end and same.stored:
-            told = same._replace(detail=outcome.detail, code=outcome.code, rid=outcome.rid)
-            self.windows[begin] = told
+            changed = same._replace(detail=outcome.detail, code=outcome.code, rid=outcome.rid)
+            self.windows[begin] = changed
             return
         for first, last in self.runs(begin, end, bytes([MISSING, WAITING, FAILED])):
             self._clear(first, last)

@@ -307,6 +307,9 @@ class PostgresLedger(Statements):
     async def forget(self, key: Key, days: Days) -> None:
         await self._once(shared.forget, key, days, self._own())
 
+    async def remove(self, appid: str, endpoints: Collection[str]) -> None:
+        await self._call(shared.remove, appid, list(endpoints))
+
     def _own(self) -> dict[str, Account] | None:
         return None if self._worker is None else self._held.some()
 
@@ -448,15 +451,15 @@ class _Line:
             self._let_go()
 
     def _translated(self, exc: Exception) -> Exception:
-        said, state = self._server.says(exc), getattr(exc, "sqlstate", None)
+        problem, state = self._server.describe(exc), getattr(exc, "sqlstate", None)
         if outage := Away if state == _READ_ONLY else self._server.outage(exc):
             if outage is not Undone:
                 self._let_go()
-            return outage(said)
+            return outage(problem)
         if state == _REMOVED:
-            said = "this worker is not in it any more, as its lease ended a day ago or earlier"
+            problem = "this worker is not in it any more, as its lease ended a day ago or earlier"
         return LedgerError(
-            f"the ledger in {self._server.where} failed ({said}); nothing that it holds is lost:"
+            f"the ledger in {self._server.where} failed ({problem}); nothing that it holds is lost:"
             " see to it, and run the same command again"
         )
 

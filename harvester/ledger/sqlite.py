@@ -60,7 +60,7 @@ class SqliteLedger(Statements):
     """
 
     def __init__(self, path: str | os.PathLike[str], *, readonly: bool = False) -> None:
-        self.path: Path = Path(path)
+        self.path: Path = Path(path).expanduser()
         self.where = f"the ledger {self.path}"
         self._readonly = readonly
         self._thread: Thread | None = None
@@ -122,6 +122,9 @@ class SqliteLedger(Statements):
     async def forget(self, key: Key, days: Days) -> None:
         await self._call(tables.forget, key, days)
 
+    async def remove(self, appid: str, endpoints: Collection[str]) -> None:
+        await self._call(tables.remove, appid, list(endpoints))
+
     async def fold_future_calls(self, today: date) -> bool:
         return await self._call(tables.fold_future_calls, today)
 
@@ -179,13 +182,13 @@ class SqliteLedger(Statements):
         """`UsageError` if the file cannot be used, `LedgerError` if it is damaged or full."""
         if not isinstance(exc, sqlite3.Error):  # even the driver's own message may be invalid text
             return LedgerError(self._damaged(type(exc).__name__))
-        said = self._describe(exc)
+        problem = self._describe(exc)
         unusable = (
             isinstance(exc, sqlite3.OperationalError)
             and any(sign in str(exc) for sign in _UNUSABLE)
             and not self._readonly_by_itself(str(exc))
         )
-        return UsageError(said) if unusable else LedgerError(said)
+        return UsageError(problem) if unusable else LedgerError(problem)
 
     def _describe(self, exc: sqlite3.Error) -> str:
         text = str(exc)
@@ -194,7 +197,7 @@ class SqliteLedger(Statements):
         if any(sign in text for sign in _DAMAGE):
             return self._damaged(text)
         if self._readonly_by_itself(text):
-            return self._damaged("its head says that it is read-only")
+            return self._damaged("its head marks it as read-only")
         if any(sign in text for sign in _UNUSABLE):
             return f"the ledger {self.path} cannot be written ({text})"
         return (

@@ -140,6 +140,18 @@ def forget(tables: Tables, key: Key, days: Days) -> None:
     statements.change(tables, key, Calendar.forget, *days)
 
 
+def remove(tables: Tables, appid: str, endpoints: Sequence[str]) -> None:
+    """Remove what is known of interfaces of an account, and its number with the last of them."""
+    settle(tables)
+    statements.remove(tables, appid, endpoints)
+    tables.run(
+        "DELETE FROM account WHERE name = %s"
+        " AND NOT EXISTS (SELECT 1 FROM calendar WHERE account = account.id)"
+        " AND NOT EXISTS (SELECT 1 FROM open_window WHERE account = account.id)",
+        appid,
+    )
+
+
 def fold_future_calls(tables: Tables, today: date) -> bool:
     """Count calls of future days as today's (after a clock change); returns whether any were."""
     settle(tables)

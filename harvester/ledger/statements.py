@@ -18,7 +18,7 @@ from harvester.ledger.coverage import Calendar
 from harvester.ledger.encoding import NOTHING, Before, Journal, Row, calendars_of, changes
 
 LATEST = 30
-"""After so many commits they are merged into the calendars."""
+"""After that number of commits they are merged into the calendars."""
 _AT_ONCE = 400
 
 _LATER = (  # as numbers without leading zeros: a sink of the user's own may store another text
@@ -187,6 +187,20 @@ def _numbers(tables: Tables, table: str, names: Iterable[str]) -> dict[str, int]
     return found
 
 
+_IS = "(SELECT id FROM {0} WHERE {0}.name = %s)"
+
+
+def remove(tables: Tables, appid: str, endpoints: Iterable[str]) -> None:
+    """Remove what is known of interfaces of an account; its commits are merged before."""
+    account, interface = _IS.format("account"), _IS.format("interface")
+    for name in sorted(endpoints):
+        for table in (CALENDAR, OPEN_WINDOW):
+            where = f"account = {account} AND interface = {interface}"
+            tables.run(f"DELETE FROM {table.name} WHERE {where}", appid, name)
+        for table in (ASKED, REFRESH):
+            tables.delete(table, [(appid, name)])
+
+
 def fold_future_calls(tables: Tables, today: date) -> bool:
     """Count calls of future days as today's (after a clock change); returns whether any were.
 
@@ -211,12 +225,12 @@ def forget_calls(tables: Tables, today: date) -> None:
     tables.run("DELETE FROM budget WHERE day < %s", str(today - 7 * ONE_DAY))
 
 
-def note_exhausted(tables: Tables, said: Exhausted) -> None:
+def note_exhausted(tables: Tables, quota: Exhausted) -> None:
     """Remember WeChat's answer about a quota."""
-    if said.until:
-        put(tables, EXHAUSTED, [said])
+    if quota.until:
+        put(tables, EXHAUSTED, [quota])
     else:
-        tables.delete(EXHAUSTED, [(said.appid, said.endpoint)])
+        tables.delete(EXHAUSTED, [(quota.appid, quota.endpoint)])
 
 
 def list_sinks(tables: Tables, sinks: Mapping[str, str]) -> None:
@@ -316,8 +330,8 @@ def exhausted(
     sql = "SELECT appid, endpoint, until, asked FROM exhausted WHERE until > %s"
     rows = _of_accounts(tables, sql, [now], appids)
     return {
-        (appid, endpoint): Exhausted(appid, endpoint, float(until), float(said))
-        for appid, endpoint, until, said in rows
+        (appid, endpoint): Exhausted(appid, endpoint, float(until), float(reported))
+        for appid, endpoint, until, reported in rows
     }
 
 
@@ -338,8 +352,8 @@ class Statements(ABC):
     async def mark_refresh(self, ranges: Iterable[Range]) -> None:
         await self._call(mark_refresh, list(ranges))
 
-    async def note_exhausted(self, said: Exhausted) -> None:
-        await self._call(note_exhausted, said)
+    async def note_exhausted(self, quota: Exhausted) -> None:
+        await self._call(note_exhausted, quota)
 
     async def list_sinks(self, sinks: Mapping[str, str]) -> None:
         await self._call(list_sinks, sinks)

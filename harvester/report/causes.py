@@ -138,7 +138,7 @@ KINDS = {
             ("微信拒绝了请求", "WeChat refused the request"),
             (
                 "看下方原话；同样的命令会再试。若一直如此，请带 rid 报告。",
-                "See what it said; the same command tries again. If it stays, report the rid.",
+                "See its message; the same command tries again. If it stays, report the rid.",
             ),
         ),
         Kind(
@@ -204,7 +204,7 @@ def kind_of(window: OpenWindow) -> str:
     if window.stored:
         return "late"
     if window.state == "waiting":
-        return "late" if window.code == 61503 else "quota"
+        return "quota" if window.code == 45009 or "quota" in window.detail else "late"
     if window.code in _KIND_OF:
         return _KIND_OF[window.code]
     rule = ERRORS.get(window.code) if window.code is not None else None
@@ -257,7 +257,7 @@ class Cause:
         return next(iter(self.messages), "")
 
     def to_dict(self, most: int) -> dict[str, Any]:
-        """As JSON has it; most: so many of its accounts."""
+        """As JSON has it; most: how many of its accounts at most."""
         return {
             "state": self.state,
             "reason": self.reason,

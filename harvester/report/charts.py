@@ -1,63 +1,56 @@
-"""What the page draws from stored records: figures by day, sources of people, most read articles.
+"""What the page draws from stored records: figures by day, and sources of people.
 
-Rule: reads a sink, changes nothing.  A day without a record has no figure, never 0.
+Rule: reads a sink, changes nothing.  A day without a record has no figure, never 0.  What there is
+by month and year is in `harvester.report.yearly`.
 
 Readers are people: they do not add up over days, sources or accounts.  Where they are added all the
-same, the page says so.
+same, the page has a note.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
+from harvester.report.yearly import YEARS, Yearly, day_in, number_of, read_articles
 from harvester.sinks.base import Checkpoint, Sink, StoredWindow
-from harvester.wechat.endpoint import day_of, in_record
+from harvester.wechat.endpoint import in_record
 from harvester.wechat.interfaces import INTERFACES
 
 DAYS = 371
 """Fifty-three weeks."""
 YEAR = 365
-ROOM = 350_000
-"""Figures that the page holds: about a megabyte at the worst."""
-ARTICLES = 10
-MOST_ARTICLES = 3_000
-"""So many articles of an account, and of all."""
+ROOM = 280_000
+"""Figures that the page holds, of months and of days: 0.8 MB at the worst."""
 ALL_SCENES = "全部"
 """Beside the sources of readers, all of them: WeChat's own word."""
 
 
 class Series(NamedTuple):
-    """A figure of each day: the interface that has it, and the field."""
+    """A figure of each day: the interface that has it, and the field.
+
+    adds_up: whether several rows of a day are parts of its figure; else the last one is it.
+    """
 
     name: str
     endpoint: str
     field: str
+    adds_up: bool = True
 
 
+BY_DAY_ALONE = "getbizsummary"
+"""The interface whose figures are not shown by month: readers do not add up over days."""
 SERIES = (
     Series("readers", "getbizsummary", "detail.read_user"),
     Series("gained", "getusersummary", "new_user"),
     Series("lost", "getusersummary", "cancel_user"),
-    Series("followers", "getusercumulate", "cumulate_user"),
+    Series("followers", "getusercumulate", "cumulate_user", adds_up=False),
 )
-TOTALS = "getarticletotaldetail"
-"""The interface that has the readers of an article up to a day: ``detail_list``, an entry a day."""
-
 Curve = list[int | None]
-
-
-class Article(NamedTuple):
-    """An article, the day on which it was published, and its readers up to the latest day known."""
-
-    readers: int
-    day: str
-    title: str
-    url: str
 
 
 @dataclass
@@ -65,15 +58,14 @@ class Figures:
     """Figures by account.
 
     last, days: the last day, and how many days there are.  curves: by series, a place a day.
-    sources: of the last `YEAR`, people by source, of ``readers`` and of ``gained``.  articles: the
-    most read ones of all that is stored.
+    sources: of the last `YEAR`, people by source, of ``readers`` and of ``gained``.
     """
 
     last: date
     days: int = DAYS
     curves: dict[str, dict[str, Curve]] = field(default_factory=dict)
     sources: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
-    articles: dict[str, list[Article]] = field(default_factory=dict)
+    yearly: Yearly = field(default_factory=Yearly)
 
     def of(self, appid: str, series: str) -> Curve:
         """A figure of an account; nothing but None if there is none."""
@@ -100,7 +92,7 @@ class Figures:
 
 
 def days_for(accounts: int, first: date, last: date) -> int:
-    """How many days to read of so many accounts: all if there is room, a year at the least."""
+    """How many days to read of a number of accounts: all if there is room, at least a year."""
     room = ROOM // (len(SERIES) * max(accounts, 1))
     return max(DAYS, min((last - first).days + 1, room))
 
@@ -110,20 +102,22 @@ def figures(
     checkpoint: Checkpoint | None,
     last: date,
     endpoints: Collection[str],
+    appids: Collection[str],
     days: int = DAYS,
 ) -> Figures:
-    """The figures of so many days up to a day, of those of these interfaces that have some.
+    """The figures of that number of days up to a day, and those of all years, of these accounts.
 
-    checkpoint: what the ledger has stored for the sink.  Raises `SinkError`, and `UsageError` if
-    the sink cannot be opened here.
+    checkpoint: what the ledger has stored for the sink.  endpoints: only of these interfaces.
+    Raises `SinkError`, and `UsageError` if the sink cannot be opened here.
     """
     scan = sink.scan
     assert scan is not None, "the sink cannot be read back"
-    made = Figures(last, days)
+    made, wanted = Figures(last, days), frozenset(appids)
     for name in sorted({each.endpoint for each in SERIES} & {*endpoints}):
-        _read_days(made, name, scan(name, None, checkpoint))
-    if TOTALS in endpoints:
-        _read_articles(made, scan(TOTALS, None, checkpoint))
+        windows = scan(name, None, checkpoint)
+        _read_days(made, name, (one for one in windows if one.window.appid in wanted))
+    found = partial(scan, checkpoint=checkpoint)
+    read_articles(made.yearly, found, endpoints, [*wanted], last)
     return made
 
 
@@ -132,62 +126,45 @@ def _read_days(made: Figures, name: str, windows: Iterator[StoredWindow]) -> Non
     wanted = [each for each in SERIES if each.endpoint == name]
     day_field = INTERFACES[name].day_field
     first = made.last - timedelta(days=made.days - 1)
+    oldest = first if name == BY_DAY_ALONE else min(first, date(made.last.year - YEARS + 1, 1, 1))
     for stored in windows:
-        appid = stored.window.appid
-        if stored.window.end < first or stored.window.begin > made.last:
+        if stored.window.end < oldest or stored.window.begin > made.last:
             continue
-        curves = made.curves.setdefault(appid, {})
-        sources = made.sources.setdefault(appid, defaultdict(Counter))
+        appid = stored.window.appid
+        of_day: Counter[tuple[str, date]] = Counter()
         for record in stored.records():
-            day = day_of(in_record(record, day_field))
-            if day is None or not first <= day <= made.last:
+            day = day_in(record.get(day_field))
+            if day is None or not oldest <= day <= made.last:
                 continue
-            for each in wanted:
-                value = in_record(record, each.field)
-                if isinstance(value, int):
-                    curve = curves.setdefault(each.name, [None] * made.days)
-                    at = (day - first).days
-                    curve[at] = (curve[at] or 0) + value
+            for series, _, where, adds_up in wanted:
+                if (value := number_of(in_record(record, where))) is not None:
+                    of_day[series, day] = of_day[series, day] + value if adds_up else value
             if (made.last - day).days < YEAR:
+                sources = made.sources.setdefault(appid, defaultdict(Counter))
                 for kind, source, people in _sources(name, record):
                     sources[kind][source] += people
+        for (series, day), people in of_day.items():
+            _add(made, appid, series, day, people)
+
+
+def _add(made: Figures, appid: str, series: str, day: date, people: int) -> None:
+    """Take in a figure of a day."""
+    if series != "readers":
+        made.yearly.add_people(appid, day, series, people)
+    at = (day - made.last).days + made.days - 1
+    if at >= 0:
+        made.curves.setdefault(appid, {}).setdefault(series, [None] * made.days)[at] = people
 
 
 def _sources(name: str, record: dict[str, Any]) -> Iterator[tuple[str, str, int]]:
     """The people of a record by source, and what they are counted as."""
     if name == "getusersummary":
-        people, source = record.get("new_user"), record.get("user_source")
-        if isinstance(people, int) and source is not None:
+        people, source = number_of(record.get("new_user")), record.get("user_source")
+        if people is not None and source is not None:
             yield "gained", str(source), people
         return
     entries = in_record(record, "detail.read_user_source")
     for entry in entries if isinstance(entries, list) else ():
-        people, scene = in_record(entry, "user_count"), in_record(entry, "scene_desc")
-        if isinstance(people, int) and isinstance(scene, str) and scene != ALL_SCENES:
+        people, scene = number_of(in_record(entry, "user_count")), in_record(entry, "scene_desc")
+        if people is not None and isinstance(scene, str) and scene != ALL_SCENES:
             yield "readers", scene, people
-
-
-def _read_articles(made: Figures, windows: Iterator[StoredWindow]) -> None:
-    """Take in the most read articles of each account."""
-    found: defaultdict[str, list[Article]] = defaultdict(list)
-    for stored in windows:
-        articles = found[stored.window.appid]
-        articles += filter(None, map(_article, stored.records()))
-        if len(articles) > 100 * ARTICLES:
-            articles[:] = heapq.nlargest(ARTICLES, articles)
-    made.articles = {appid: heapq.nlargest(ARTICLES, articles) for appid, articles in found.items()}
-
-
-def _article(record: dict[str, Any]) -> Article | None:
-    """An article with what the latest day says; None if it says nothing."""
-    entries = record.get("detail_list")
-    known = [
-        (day, readers)
-        for entry in (entries if isinstance(entries, list) else ())
-        if isinstance(readers := in_record(entry, "read_user"), int)
-        and isinstance(day := in_record(entry, "stat_date"), str)
-    ]
-    if not known:
-        return None
-    told = [str(record.get(name) or "") for name in ("ref_date", "title", "content_url")]
-    return Article(max(known)[1], *told)

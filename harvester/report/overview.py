@@ -30,10 +30,11 @@ from harvester.base.dates import (
     quota_day,
     quota_days,
 )
-from harvester.ledger.base import Key, Ledger, WorkerState, shared
+from harvester.ledger.base import Ledger, WorkerState, shared
 from harvester.ledger.coverage import Calendar
 from harvester.model import Endpoint
 from harvester.report.causes import KINDS, MOST_MESSAGES, Cause, add_to, causes_of, grouped, kind_of
+from harvester.report.quotas import InterfaceQuota, Quotas
 from harvester.report.streams import (
     LETTERS,
     NOTHING,
@@ -51,7 +52,8 @@ from harvester.wechat.endpoint import grid, load_of
 from harvester.wechat.interfaces import INTERFACES
 
 SEEN_QUOTA = 1000
-"""Calls a day and interface that most accounts have, where neither an option nor use tells."""
+"""Calls a day and interface that most accounts have: assumed where neither an option nor a refusal
+shows another number (`Overview.assumed`)."""
 RECENT = timedelta(days=31)
 """An interface of an account that was asked for nothing so young is not expected to be fresh."""
 WEEKS = 12
@@ -109,6 +111,7 @@ class Totals:
     """The sums of what was asked for.
 
     stale: streams.  records: of those streams whose records are known; uncounted: the others.
+    open_windows: stored, and can still change.
     """
 
     accounts: int = 0
@@ -120,8 +123,9 @@ class Totals:
     stale: int = 0
     records: int = 0
     uncounted: int = 0
+    open_windows: int = 0
 
-    def add(self, stream: Stream) -> None:
+    def add(self, stream: Stream, calendar: Calendar) -> None:
         """One more interface of an account."""
         self.streams += 1
         self.endpoints.add(stream.key[1])
@@ -131,6 +135,7 @@ class Totals:
         self.stale += bool(stream.overdue)
         self.records += stream.records or 0
         self.uncounted += stream.records is None
+        self.open_windows += sum([window.stored for window in calendar.windows.values()])
 
 
 @dataclass
@@ -141,10 +146,12 @@ class Overview:
     for.  last: the newest day that is stored.  behind: days that the newest figures are behind.
     silent: days from the newest that was asked for to ``day``, 0 of an archive.  causes: by kind,
     of accounts that are harvested; reasons: by state and message, of all.  calls: still to be
-    made; blocked: calls that a person must unblock first.  finished: the day on which all is
-    there, None if it cannot be told.  shapes: letters a day, as of `runs_of`, each once.
-    attention: the first streams that lack something, of ``to_attend``.  never: accounts of the
-    file of which the ledger knows nothing.
+    made, one a window; blocked: calls that a person must unblock first.  finished: the day (in
+    China) on which these calls are made by one run a day; None if there are none, or if it is not
+    known.  assumed: the calls a day on which ``finished`` rests without anybody having stated
+    them, else None.  quotas: today's, by interface.  shapes: letters a day, as of `runs_of`, each
+    once.  attention: the first streams that lack something, of ``to_attend``.  never: accounts of
+    the file of which the ledger knows nothing.
     """
 
     made: float
@@ -161,6 +168,8 @@ class Overview:
     calls: int = 0
     blocked: int = 0
     finished: date | None = None
+    assumed: int | None = None
+    quotas: list[InterfaceQuota] = field(default_factory=list)
     shapes: list[str] = field(default_factory=list)
     attention: list[Stream] = field(default_factory=list)
     to_attend: int = 0
@@ -184,6 +193,11 @@ class Overview:
         return sum(not account.late for account in self.expected)
 
     @property
+    def days_left(self) -> int | None:
+        """Days from today (in China) until ``finished``, 0 if the next run makes all calls."""
+        return None if self.finished is None else (self.finished - china(self.made).date()).days
+
+    @property
     def is_fine(self) -> bool:
         """Whether nothing is missing, failed or stale."""
         counts, stale = self.counts, self.totals.stale
@@ -203,6 +217,14 @@ class Overview:
             "stale": totals.stale,
             "records": None if totals.uncounted else totals.records,
             "never_harvested": self.never,
+            "completion": {
+                "calls": self.calls,
+                "blocked": self.blocked,
+                "days": self.days_left,
+                "date": str(self.finished) if self.finished else None,
+                "assumed_daily_quota": self.assumed,
+            },
+            "quotas": [quota.to_dict() for quota in self.quotas],
             "causes": [cause.to_dict(KEPT) for cause in self.reasons],
         }
 
@@ -239,8 +261,9 @@ async def overview_of(
     """The same of what a reader, which is not prepared yet, is to show."""
     await reader.prepare()
     ledger, today = reader.ledger, quota_day(reader.now)
-    spent = [await ledger.spent(day) for day in (today - ONE_DAY, today)]
-    maker = _Maker(reader, names or {}, disabled, daily_quota, *spent)
+    before, spent = [await ledger.spent(day) for day in (today - ONE_DAY, today)]
+    quotas = Quotas(daily_quota, before, spent, await ledger.exhausted(reader.now))
+    maker = _Maker(reader, names or {}, disabled, quotas)
     async for found in reader.accounts():
         maker.add(found)
     made = maker.finish()
@@ -340,40 +363,33 @@ def _months_in(begin: int, end: int) -> Iterable[tuple[int, int]]:
 
 
 class _Maker:
-    """Makes an `Overview`, an account at a time.
-
-    before, today: the calls of yesterday and of today.
-    """
+    """Makes an `Overview`, an account at a time."""
 
     def __init__(
-        self,
-        reader: Reader,
-        names: Mapping[str, str],
-        disabled: Collection[str],
-        daily_quota: int | None,
-        before: Mapping[Key, int],
-        today: Mapping[Key, int],
+        self, reader: Reader, names: Mapping[str, str], disabled: Collection[str], quotas: Quotas
     ) -> None:
         self._reader, self._now = reader, reader.now
         self._names, self._disabled = names, frozenset(disabled)
-        self._daily_quota, self._today = daily_quota, today
-        self._spent = {key: max(before.get(key, 0), today.get(key, 0)) for key in {*before, *today}}
+        self._quotas = quotas
+        self._quota_of: dict[str, InterfaceQuota] = {}
         settled = last_settled_day(self._now)
         self._newest = max((end for _, end in reader.asked.values()), default=settled)
-        ran = any(self._spent.values()) and self._newest < settled - ONE_DAY
+        ran = quotas.any_calls and self._newest < settled - ONE_DAY
         archive = ran or self._newest < settled - RECENT
         self._made = Overview(self._now, self._newest if archive else settled, archive)
         self._shapes = _Shapes(self._made.day)
         self._causes: dict[Hashable, Cause] = {}
         self._days_left = 0.0
+        self._assumed = -1.0  # the days of interfaces whose quota is not known, if there are any
         self._behind: int | None = None
 
     def add(self, found: list[tuple[Stream, Calendar]]) -> None:
         """Take in the interfaces of an account."""
         made, appid = self._made, found[0][0].key[0]
         made.totals.accounts += 1
-        for stream, _ in found:
-            made.totals.add(stream)
+        for stream, calendar in found:
+            made.totals.add(stream, calendar)
+            self._quotas.count(stream.key, self._quota_of)
             if stream.needs_attention:
                 made.to_attend += 1
                 if len(made.attention) < KEPT:
@@ -476,19 +492,20 @@ class _Maker:
             self._made.blocked += calls
             return
         self._made.calls += calls
-        left = self._days_of(stream, calls, waits="quota" in kinds)
-        self._days_left = max(self._days_left, left)
+        waits = "quota" in kinds or stream.key in self._quotas.exhausted
+        if self._quotas.daily is None and not waits:
+            self._assumed = max(self._assumed, (calls - 1) // SEEN_QUOTA)
+        else:
+            self._days_left = max(self._days_left, self._days_of(stream, calls))
 
-    def _days_of(self, stream: Stream, calls: int, *, waits: bool) -> float:
+    def _days_of(self, stream: Stream, calls: int) -> float:
         """Days after today until the calls of an interface are made; infinite if not known."""
-        endpoint = self._reader.endpoint(stream.key[1])
-        if self._daily_quota is not None and endpoint is not None:
-            load = load_of(endpoint, stream.last, calls, self._today.get(stream.key, 0), self._now)
-            days = quota_days(load, self._daily_quota, china(self._now).date())
+        endpoint, quotas = self._reader.endpoint(stream.key[1]), self._quotas
+        if quotas.daily is not None and endpoint is not None:
+            load = load_of(endpoint, stream.last, calls, quotas.spent(stream.key), self._now)
+            days = quota_days(load, quotas.daily, china(self._now).date())
             return math.inf if days is None else max(days - 1, 0)
-        if not waits:
-            return (calls - 1) // SEEN_QUOTA
-        pace = self._spent.get(stream.key, 0)
+        pace = quotas.daily or quotas.pace(stream.key)
         return math.ceil(calls / pace) if pace else math.inf
 
     def _calls_left(self, stream: Stream) -> int:
@@ -520,11 +537,17 @@ class _Maker:
         if not made.archive:
             made.silent = max((made.day - self._newest).days, 0)
         self._group_causes()
-        if not math.isinf(self._days_left):
-            blocked = not made.calls and made.blocked
-            today = china(self._now).date()
-            made.finished = None if blocked else today + timedelta(days=int(self._days_left))
+        made.quotas = sorted(self._quota_of.values(), key=lambda quota: _place(quota.endpoint))
+        self._complete()
         return made
+
+    def _complete(self) -> None:
+        """The day on which the calls that are left are made, and on what it rests."""
+        made, days = self._made, max(self._days_left, self._assumed)
+        if not made.calls or math.isinf(days):
+            return
+        made.finished = china(self._now).date() + timedelta(days=int(days))
+        made.assumed = SEEN_QUOTA if self._assumed >= self._days_left else None
 
     def _group_causes(self) -> None:
         made, causes = self._made, self._causes.values()
@@ -550,7 +573,7 @@ def _reason(cause: Cause) -> Hashable:
 
 
 def _of_page(cause: Cause) -> bool:
-    """Whether the page shows it: that a range has not moved on it says of the whole ledger."""
+    """Whether the page shows it: ranges that have not moved on are shown for the whole ledger."""
     return cause.state != "stale" and not cause.resting
 
 

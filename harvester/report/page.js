@@ -14,19 +14,19 @@
     return null;
   };
   const language = () => $("#zh").checked ? 0 : 1;
-  const tell = () => { document.documentElement.lang = language() ? "en" : "zh-CN"; };
-  for (const input of all("input[type=radio]")) {
+  const setLanguage = () => { document.documentElement.lang = language() ? "en" : "zh-CN"; };
+  for (const input of all("body > input[type=radio]")) {
     if (store(input.name) === input.id) input.checked = true;
-    input.addEventListener("change", () => { store(input.name, input.id); tell(); });
+    input.addEventListener("change", () => { store(input.name, input.id); setLanguage(); });
   }
-  tell();
+  setLanguage();
 
   // elements; text is only ever text
   const made = (ns, name, attributes, children) => {
     const node = ns ? document.createElementNS(SVG, name) : document.createElement(name);
     for (const [key, value] of Object.entries(attributes))
       if (value !== null && value !== false) node.setAttribute(key, value === true ? "" : value);
-    node.append(...children.flat().filter((child) => child !== ""));
+    node.append(...children.flat(Infinity).filter((child) => child !== ""));
     return node;
   };
   const h = (name, attributes = {}, ...children) => made(false, name, attributes, children);
@@ -155,13 +155,13 @@
       of.paths[state] = (of.paths[state] || "") + shape;
       if (state === "failed") of.dots += `M${x + 3} ${y + 3}h3v3h-3z`;
     });
-    const told = h("output", {"aria-live": "polite"}, t(["←→↑↓ 逐日读", "←→↑↓ read day by day"]));
+    const output = h("output", {"aria-live": "polite"}, t(["←→↑↓ 逐日读", "←→↑↓ read day by day"]));
     let at = letters.length - 1;
     const mark = s("rect", {class: "at", width: 9, height: 9});
     const pictures = new Map();
     const read = () => {
       const day = iso(first + at), state = STATE[letters[at]];
-      told.replaceChildren(day + " ", ...t(state ? data.texts[state] : ["—", "—"]));
+      output.replaceChildren(day + " ", ...t(state ? data.texts[state] : ["—", "—"]));
       const year = +day.slice(0, 4), start = Date.UTC(year, 0, 1) / DAY;
       const cell = first + at - start + (new Date(start * DAY).getUTCDay() + 6) % 7;
       mark.setAttribute("x", Math.floor(cell / 7) * 10);
@@ -191,7 +191,7 @@
       at = Math.min(Math.max(at + step, 0), letters.length - 1);
       read();
     });
-    return [told, grid];
+    return [output, grid];
   };
 
   const table = (row) => {
@@ -223,7 +223,7 @@
   const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
   const RANGES = [[30, ["30 天", "30 d"]], [90, ["90 天", "90 d"]], [182, ["半年", "6 mo"]],
     [365, ["1 年", "1 yr"]], [Infinity, ["全部", "All"]]];
-  let range = 182;
+  let range = 182, chosenYear = 0;
 
   const placed = (node, side, share) => { node.style[side] = (100 * share).toFixed(2) + "%"; return node; };
   const ticks = (first, count) => {
@@ -239,8 +239,8 @@
     return h("div", {class: "x", "aria-hidden": "true"}, shown.filter((_, at) => at % step === 0)
       .map(([at, text]) => placed(h("span", {}, t(text)), "left", at / count)));
   };
-  const chart = (title, total, note, {above, below, line, before = []}) => {
-    const shown = above || line, count = shown.length, first = number(curves.last) - count + 1;
+  const chart = (title, total, note, {above, below, line, last, before = []}) => {
+    const shown = above || line, count = shown.length, first = last - count + 1;
     const known = shown.filter((value) => value !== null), most = Math.max(...known, 0);
     const under = below ? Math.max(...below, 0) : 0;
     const top = line ? most : round(Math.max(most, under / 2, 1)), low = line ? Math.min(...known, most) - 1 : 0;
@@ -258,11 +258,11 @@
       if (week.length === 7 && !week.includes(null))
         mean += `${mean && whole[at + lead - 7] !== null ? "L" : "M"}${at * 4 + 2} ${(full - high(sum(week) / 7)).toFixed(1)}`;
     });
-    const told = h("output", {"aria-live": "polite"}, t(data.texts.most), " ", most.toLocaleString("en"));
+    const output = h("output", {"aria-live": "polite"}, t(data.texts.most), " ", most.toLocaleString("en"));
     let at = count - 1;
     const read = () => {
       const value = shown[at], also = below ? [below[at]] : [];
-      told.textContent = iso(first + at) + ": " + [value, ...also].map((one) =>
+      output.textContent = iso(first + at) + ": " + [value, ...also].map((one) =>
         one === null || one === undefined ? "–" : one.toLocaleString("en")).join(" / ");
     };
     const lines = line ? [[0, top], [1, Math.max(low, 0)]] : below
@@ -289,7 +289,7 @@
       read();
     });
     return h("div", {class: "card"}, h("h3", {}, t(title), " ", h("b", {}, t(total)), " ", h("span", {class: "note"}, note)),
-      picture, h("div", {class: "plot"}, ticks(first, count)), told);
+      picture, h("div", {class: "plot"}, ticks(first, count)), output);
   };
 
   const bar = (value, most) => h("span", {class: "meter"}, placed(h("span", {}), "width", value / most));
@@ -300,54 +300,122 @@
         h("th", {scope: "row"}, t(curves.sources_named[name])), h("td", {}, bar(people, most)),
         h("td", {class: "num"}, percent(people, whole)))))));
   };
-  const articles = (found) => h("div", {class: "card"}, h("h3", {}, t(data.texts.most_read), " ",
-    h("span", {class: "note"}, t(data.texts.of_all))),
-    h("table", {class: "bars articles"}, h("tbody", {}, found.map(([readers, day, title, url], at) => h("tr", {},
-      h("td", {class: "num"}, String(at + 1)),
-      h("th", {scope: "row"}, url.startsWith("https://mp.weixin.qq.com/")
-        ? h("a", {href: url, target: "_blank", rel: "noopener noreferrer"}, h("bdi", {}, title || day)) : h("bdi", {}, title || day)),
-      h("td", {class: "day"}, day), h("td", {}, bar(readers, Math.max(found[0][0], 1))),
-      h("td", {class: "num"}, t(compact(readers))))))));
+
+  // by year: the months and the most read articles of one account
+  const amount = (value) => value === null ? "–" : value.toLocaleString("en");
+  const signed = (value) => value === null ? "–" : (value > 0 ? "+" : "") + amount(value);
+  const monthly = (row, known, year) => {
+    const texts = data.texts, [first, columns] = known, lines = [];
+    const letters = row ? days(row) : [], start = row ? number(row[1]) : 0, sums = [null, null];
+    for (let month = 12 * year + 11; month >= 12 * year; month -= 1) {
+      const [gained, lost, followers, day] = columns.map((column) => column[month - first] ?? null);
+      if (gained === null && lost === null && followers === null) continue;
+      [gained, lost].forEach((value, at) => { if (value !== null) sums[at] = (sums[at] || 0) + value; });
+      const at = month % 12, begin = Date.UTC(year, at, 1) / DAY, end = Date.UTC(year, at + 1, 1) / DAY;
+      const stored = have(letters.slice(Math.max(begin - start, 0), Math.max(end - start, 0)));
+      const part = row && stored < end - begin ? percent(stored, end - begin) : "";
+      lines.push(h("tr", {}, h("th", {scope: "row"}, t([at + 1 + "月", MONTHS[at]]),
+        part ? h("small", {}, t([`已存 ${part} 的天数`, `${part} of days stored`])) : ""),
+        [amount(gained), amount(lost), signed(gained === null ? null : gained - (lost || 0))].map(cell),
+        h("td", {class: "num"}, amount(followers), day ? h("small", {}, t([`${at + 1}月${day}日`, `${MONTHS[at]} ${day}`])) : "")));
+    }
+    if (!lines.length) return h("p", {}, t(texts.no_months));
+    lines.push(h("tr", {class: "sum"}, h("th", {scope: "row"}, t(texts.whole_year)), cell(amount(sums[0])),
+      cell(amount(sums[1])), cell(signed(sums[0] === null ? null : sums[0] - (sums[1] || 0))), h("td")));
+    const heads = ["month", "month_gained", "month_lost", "month_net", "month_end"].map((key, at) =>
+      h("th", {scope: "col", class: at ? "num" : null}, t(texts[key])));
+    return h("div", {class: "wide", tabindex: 0, role: "region", "aria-label": texts.by_month.join(" / ")},
+      h("table", {class: "plain months"}, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, lines)));
+  };
+  const cell = (text) => h("td", {class: "num"}, text);
+  const title = (text, url) => url.startsWith("https://mp.weixin.qq.com/")
+    ? h("a", {href: url, target: "_blank", rel: "noopener noreferrer"}, h("bdi", {}, text)) : h("bdi", {}, text);
+  const articles = (found) => {
+    const texts = data.texts, counts = found.some((one) => one[4] !== null);
+    const heads = [["#"], t(texts.article), t(texts.article_readers), t(texts.article_reads)].slice(0, counts ? 4 : 3);
+    const piece = (...parts) => h("span", {}, parts);
+    return h("table", {class: "articles"},
+      h("thead", {}, h("tr", {}, heads.map((text, at) => h("th", {scope: "col", class: at === 1 ? null : "num"}, text)))),
+      h("tbody", {}, found.map(([readers, day, text, url, reads, until, added, published], at) => h("tr", {}, cell(String(at + 1)),
+        h("th", {scope: "row"}, title(text, url), h("small", {}, piece(t(published ? texts.published : texts.first_read), " " + day), " · ",
+          added ? [piece(t([`${amount(added)} 天相加`, `${amount(added)} ${added === 1 ? "day" : "days"} added up`])), " · "] : "",
+          piece(t(texts.counted_to), " " + until))),
+        cell(amount(readers)), counts ? cell(amount(reads)) : ""))));
+  };
+  const byYear = (at) => {
+    const texts = data.texts, [counts, kept] = curves.articles[at], known = curves.months[at], [first, columns] = known;
+    const row = data.accounts[at][2].find(([place]) => data.interfaces[place][0] === "getusersummary");
+    const found = new Set(counts.map(([year]) => year));
+    columns[0].forEach((_, month) => { if (columns.slice(0, 3).some((column) => column[month] !== null)) found.add(Math.floor((first + month) / 12)); });
+    if (!found.size) return "";
+    const panels = [...found].sort((a, b) => b - a).map((year, place) => {
+      const count = (counts.find(([one]) => one === year) || [0, 0])[1];
+      const most = kept.filter((one) => one[1].startsWith(year + "-"));
+      const of = most.length ? [` · ${amount(count)} 篇中的 ${most.length} 篇`, ` · ${most.length} of ${amount(count)}`] : ["", ""];
+      const id = "one-" + year;
+      return [h("input", {type: "radio", name: "year-of-one", id, class: "vh", "aria-label": year, checked: place === 0}), h("label", {for: id}, year),
+        h("div", {class: "panel"},
+          h("div", {class: "card"}, h("h3", {}, t(texts.by_month), " ", h("span", {class: "note"}, year)), monthly(row, known, year)),
+          h("div", {class: "card"}, h("h3", {}, t(texts.most_read), " ", h("span", {class: "note"}, year, t(of))),
+            most.length ? articles(most) : h("p", {}, t(count ? texts.not_in_page : texts.no_articles))))];
+    });
+    const since = curves.since ? t([` 本页只有 ${curves.since} 年起的月份。`, ` The page has the months from ${curves.since} on.`]) : "";
+    return h("section", {id: "years-of-one"}, h("div", {class: "head"}, h("h2", {}, t(texts.by_year)), h("span", {class: "note"}, t(texts.choose_year))),
+      h("div", {class: "tabs"}, panels.flat()), h("p", {class: "note"}, t(texts.by_year_note), since));
+  };
   const charts = (place) => {
     if (!curves) return "";
     const texts = data.texts, [allReaders, allGained, allLost, allFollowers] = curves.curves[place];
-    const [readersFrom, gainedFrom] = curves.sources[place], read = curves.articles[place];
+    const [readersFrom, gainedFrom] = curves.sources[place];
     const cards = h("div", {class: "cards uneven"});
+    const length = Math.max(0, ...curves.curves[place].map((curve) => curve ? curve.length : 0));
+    const end = number(curves.last), begin = end - length + 1;
     const draw = () => {
+      const from = chosenYear ? Math.max(number(chosenYear + "-01-01") - begin, 0) : Math.max(length - range, 0);
+      const to = chosenYear ? Math.min(number(chosenYear + "-12-31") - begin + 1, length) : length;
       const [readers, gained, lost, followers] = [allReaders, allGained, allLost, allFollowers]
-        .map((curve) => curve && curve.slice(-Math.min(range, curve.length)));
+        .map((curve) => curve && curve.slice(from, to));
+      const day = begin + to - 1;
       const net = sum(gained || []) - sum(lost || []);
       const key = (name, total, text) => [s("svg", {class: "i", viewBox: "0 0 10 10", "aria-hidden": "true"},
         s("path", {class: name, d: "M0 0h10v10h-10z"})), " ", total.toLocaleString("en"), " ", t(text), " "];
-      const last = allFollowers && allFollowers.findLast((value) => value !== null).toLocaleString("en");
+      const last = followers && amount(followers.findLast((value) => value !== null) ?? null);
       cards.replaceChildren(...[
         readers && chart(texts.readers, compact(sum(readers)), t(texts.added_up_mean),
-          {above: readers, before: allReaders.slice(0, allReaders.length - readers.length).slice(-7)}),
+          {above: readers, last: day, before: allReaders.slice(0, from).slice(-7)}),
         readersFrom.length && sources(texts.readers_from, readersFrom),
         gained && chart(texts.gained, compact(net).map((text) => net >= 0 ? "+" + text : text),
-          [key("final", sum(gained), texts.came), key("lost", sum(lost || []), texts.went)].flat(2), {above: gained, below: lost || []}),
-        followers && chart(texts.followers, [last, last], t(texts.now), {line: followers}),
-        read.length && articles(read),
+          [key("final", sum(gained), texts.came), key("lost", sum(lost || []), texts.went)].flat(2), {above: gained, below: lost || [], last: day}),
+        followers && chart(texts.followers, [last, last], t(texts.now), {line: followers, last: day}),
         gainedFrom.length && sources(texts.gained_from, gainedFrom),
       ].filter(Boolean));
     };
+    const years = [];
+    for (let year = +curves.last.slice(0, 4); length > 366 + 31 && number(year + "-12-31") >= begin; year -= 1) years.push(year);
+    if (!years.includes(chosenYear)) chosenYear = 0;
     draw();
     if (!cards.children.length) return "";
-    const length = Math.max(0, ...curves.curves[place].map((curve) => curve ? curve.length : 0));
     const offered = RANGES.filter((_, at) => !at || RANGES[at - 1][0] < length);
     const chosen = offered.some(([size]) => size === range) ? range : offered[offered.length - 1][0];
     const buttons = offered.map(([size, text]) => {
-      const button = h("button", {type: "button", "aria-pressed": String(size === chosen)}, t(text));
+      const button = h("button", {type: "button", "aria-pressed": String(!chosenYear && size === chosen)}, t(text));
       button.addEventListener("click", () => {
-        range = size;
+        range = size; chosenYear = 0; select.value = "";
         for (const other of buttons) other.setAttribute("aria-pressed", other === button);
         draw();
       });
       return button;
     });
+    const select = h("select", {"aria-label": "年 / Year"}, h("option", {value: ""}, "年 / Year"),
+      years.map((year) => h("option", {value: year, selected: year === chosenYear}, year)));
+    select.addEventListener("change", () => {
+      chosenYear = +select.value;
+      for (const button of buttons) button.setAttribute("aria-pressed", !chosenYear && button === buttons[offered.findIndex(([size]) => size === chosen)]);
+      draw();
+    });
     return h("section", {id: "figures"}, h("div", {class: "head"}, h("h2", {}, t(texts.figures)),
-      h("span", {class: "note"}, t(texts.by_day_hatched)), length
-        ? h("span", {class: "seg right", role: "group"}, buttons) : ""), cards);
+      h("span", {class: "note"}, t(texts.by_day_hatched)), length ? h("span", {class: "tools"},
+        h("span", {class: "seg", role: "group"}, buttons), years.length ? select : "") : ""), cards);
   };
 
   const legend = () => h("span", {class: "legend right"}, Object.values(STATE).map((state) =>
@@ -385,7 +453,7 @@
       h("h1", {tabindex: -1}, h("bdi", {}, name || appid), name ? " " : "", name ? h("code", {}, appid) : ""),
       alone ? "" : h("ul", {class: "clauses"}, h("li", {}, icon(shape),
         h("span", {}, t(data.texts.newest), " · ", t(state))), reasons.map(reason)),
-      charts(at),
+      charts(at), curves && !alone ? byYear(at) : "",
       h("section", {}, h("div", {class: "head"}, h("h2", {}, t(data.texts.coverage)),
         h("span", {class: "note"}, iso(first), " – ", iso(last - 1), " · ", t(data.texts.pick)), legend()),
         h("table", {class: "coverage"}, h("tbody", {}, lines))),

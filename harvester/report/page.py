@@ -8,11 +8,12 @@ adds search, order, and the view of one account, whose days it finds compressed 
 from __future__ import annotations
 
 import base64
+import calendar
 import hashlib
 import json
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -24,27 +25,40 @@ from harvester.ledger.base import WorkerState
 from harvester.report import drawing
 from harvester.report import summary as verdict
 from harvester.report.causes import KINDS, Cause, Text
-from harvester.report.charts import MOST_ARTICLES, ROOM, SERIES, Article, Figures
+from harvester.report.charts import ROOM, SERIES, Figures
 from harvester.report.drawing import STACK
 from harvester.report.overview import ACCOUNT_STATES, AccountView, InterfaceView, Overview
-from harvester.report.streams import Counts
+from harvester.report.quotas import InterfaceQuota
+from harvester.report.streams import NOTHING, Counts
 from harvester.report.texts import (
+    BY_YEAR_NOTE,
     INTERFACE_TITLES,
     NOTE,
     SOURCES,
     TEXTS,
+    added_up,
     compact,
+    month_ends,
+    month_name,
     number,
+    part_stored,
     plural,
     share,
+    signed,
     title_of,
+    used_up,
 )
+from harvester.report.yearly import Article, Month, sum_of
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 FOLDED = 200
 """So many accounts of a cause are listed; all of them can be copied."""
+MONTHS = 24_000
+"""Months of single accounts that the page holds: two years of 1,000."""
+TITLE, LINK = 200, 500
+"""Characters of an article's title, which is cut, and of a link, which is left out if longer."""
 _STEERS = re.compile(
     "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff"
     "\ud800-\udfff]"
@@ -114,6 +128,7 @@ def template() -> Template:
         "NAMED": verdict.NAMED,
         "SHAPES": ACCOUNT_STATES,
         "STACK": STACK,
+        "added_up": added_up,
         "DAY_STATES": Counts._fields,
         "at_work": _at_work,
         "builtin": INTERFACE_TITLES,
@@ -124,16 +139,26 @@ def template() -> Template:
         "key_of": _key,
         "kinds": KINDS,
         "line": drawing.line,
+        "month_ends": month_ends,
+        "month_name": month_name,
         "months_of": _months,
         "newest": newest,
+        "by_year_note": BY_YEAR_NOTE,
         "note": NOTE,
         "number": number,
         "reach": _reach,
         "share": share,
         "shares": _shares,
+        "part_stored": part_stored,
+        "signed": signed,
+        "stored_of": _stored_of,
+        "sum_of": sum_of,
+        "used_up": used_up,
         "texts": TEXTS,
         "years": drawing.years,
     }
+    environment.filters["linked"] = linked
+    environment.tests["is_known"] = _is_known
     return environment.from_string(re.sub(r"\n\s*", "", _asset("page.html")))
 
 
@@ -193,6 +218,21 @@ def _shares(counts: Counts) -> Text:
     return zh, en
 
 
+def _is_known(quota: InterfaceQuota) -> bool:
+    """Whether there is something to show of an interface's quota."""
+    return bool(quota.used or quota.used_up or quota.daily)
+
+
+def _stored_of(seen: Overview, month: int) -> str:
+    """The share of a month's days that are stored of followers gained and lost."""
+    view = next((one for one in seen.interfaces if one.name == "getusersummary"), None)
+    if view is None:
+        return share(0, 0)
+    accounts = sum(row.endpoint == view.name for one in seen.accounts for row in one.rows)
+    stored = view.months.get(month, NOTHING).stored
+    return share(stored, _days_in(month) * accounts)
+
+
 def newest(account: AccountView) -> tuple[Text, Text]:
     """What became of an account's newest day, and what about it."""
     if not account.expected:
@@ -224,14 +264,17 @@ def _packed(content: object) -> str:
 
 
 def _curves(seen: Overview, figures: Figures) -> object:
-    """The figures of each account: the longest tail of days for which there is room."""
+    """The figures of each account: its months, and the longest tail of days for which is room."""
     count = max(len(seen.accounts), 1)
-    days = min(figures.days, ROOM // (len(SERIES) * count))
-    most = max(MOST_ARTICLES // count, 1)
+    since = 12 * (figures.last.year + 1 - max(MONTHS // (12 * count), 1))
+    known = figures.yearly.months
+    months = [_months_from(known.get(account.appid, {}), since) for account in seen.accounts]
+    room = ROOM - sum(len(column) for _, columns in months for column in columns[:3])
+    days = min(figures.days, max(room, 0) // (len(SERIES) * count))
     names: dict[str, int] = {}
     curves, sources, articles = [], [], []
     for account in seen.accounts:
-        each = [figures.of(account.appid, series.name)[-days:] for series in SERIES]
+        each = [figures.of(account.appid, series.name)[figures.days - days :] for series in SERIES]
         curves.append([
             curve if any(value is not None for value in curve) else None for curve in each
         ])  # fmt: skip
@@ -242,7 +285,8 @@ def _curves(seen: Overview, figures: Figures) -> object:
             if kind in people else []
             for kind in ("readers", "gained")
         ])  # fmt: skip
-        articles.append([_linked(one) for one in figures.articles.get(account.appid, [])[:most]])
+        articles.append(_articles(figures, account.appid))
+    cut = any(month < since for each in known.values() for month in each)
     return {
         "last": figures.last.isoformat(),
         "names": [series.name for series in SERIES],
@@ -250,19 +294,57 @@ def _curves(seen: Overview, figures: Figures) -> object:
         "sources": sources,
         "sources_named": [SOURCES.get(name, (name, name)) for name in names],
         "articles": articles,
+        "months": months,
+        "since": since // 12 if cut else 0,
     }
+
+
+def _months_from(known: Mapping[int, Month], since: int) -> tuple[int, list[list[int | None]]]:
+    """The first month of an account, and what is known of each from there on.
+
+    Followers gained, lost, and at the end, and on which day that was, 0 if on the last one.
+    """
+    first = max(since, min(known, default=since))
+    row = [known.get(at, Month()) for at in range(first, max(known, default=-1) + 1)]
+    gained, lost, followers = (
+        [getattr(each, name) for each in row] for name in ("gained", "lost", "followers")
+    )
+    days: list[int | None] = [
+        0 if each.day == _days_in(at) else each.day for at, each in enumerate(row, first)
+    ]
+    return first, [gained, lost, followers, days]
+
+
+def _days_in(month: int) -> int:
+    return calendar.monthrange(month // 12, month % 12 + 1)[1]
+
+
+def _articles(figures: Figures, appid: str) -> object:
+    """How many articles an account has a year, and the most read ones."""
+    yearly = figures.yearly
+    return (
+        sorted(yearly.counted.get(appid, {}).items(), reverse=True),
+        [
+            (one.readers, one.day.isoformat(), one.title, one.url, one.reads,
+             one.until.isoformat(), one.added, int(one.published))
+            for one in map(linked, yearly.articles.get(appid, ()))
+        ],
+    )  # fmt: skip
 
 
 ARTICLES_AT = "https://mp.weixin.qq.com/"
 """Where articles lie; no other link is in the page."""
 
 
-def _linked(article: Article) -> Article:
-    """The article with a link, or without one."""
-    url = article.url
+def linked(article: Article) -> Article:
+    """The article with a link, or without one, and with a title that is not too long."""
+    url, title = article.url, article.title
     if url.startswith("http://"):
         url = f"https{url[4:]}"
-    return article._replace(url=url if url.startswith(ARTICLES_AT) else "")
+    if len(title) > TITLE:
+        title = f"{title[:TITLE]}…"
+    good = url.startswith(ARTICLES_AT) and len(url) <= LINK
+    return article._replace(url=url if good else "", title=title)
 
 
 def _data(seen: Overview, titles: dict[str, Text]) -> object:
@@ -287,7 +369,7 @@ def _data(seen: Overview, titles: dict[str, Text]) -> object:
         for account in seen.accounts
     ]  # fmt: skip
     return {
-        "texts": {**TEXTS, "waiting": TEXTS["is_waiting"]},
+        "texts": {**TEXTS, "waiting": TEXTS["is_waiting"], "by_year_note": BY_YEAR_NOTE},
         "kinds": {name: kind.title for name, kind in KINDS.items()},
         "interfaces": [(name, titles[name]) for name in names],
         "shapes": seen.shapes,

@@ -5,7 +5,6 @@ Rule: pure; from an `Overview` to pairs of texts.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import NamedTuple
 
 from harvester.base.dates import ONE_DAY, china
@@ -23,11 +22,11 @@ from harvester.report.texts import (
 )
 
 NAMED = 3
-"""So many names of a list are told."""
+"""How many names of a list are shown."""
 
 
 class Clause(NamedTuple):
-    """A line below the sentence, with the state whose shape stands before it."""
+    """A line below the sentence, with the state whose shape precedes it."""
 
     state: str
     text: Text
@@ -233,9 +232,9 @@ def _finish(seen: Overview) -> Figure:
     note = (f"剩 {calls} 次调用", f"{plural(seen.calls, 'call')} left")
     if then:
         note = f"{note[0]}；{then[0]}", f"{note[1]}; {then[1]}"
-    if seen.finished is None:
+    days = seen.days_left
+    if seen.finished is None or days is None:
         return Figure(label, ("—", "—"), ("额度未知", "the quota is not known"), note)
-    days = (seen.finished - china(seen.made).date()) // timedelta(days=1)
     if not days:
         return Figure(label, ("下次运行", "Next run"), ("", ""), note)
     return Figure(

@@ -1,15 +1,17 @@
-"""What the page says, in Chinese and in English.
+"""The texts of the page, in Chinese and in English.
 
 Rule: tables, and functions from numbers to a pair of texts.
 """
 
 from __future__ import annotations
 
+from calendar import monthrange
 from datetime import date, datetime
 
 from harvester.base.dates import CHINA
 from harvester.model import Endpoint
 from harvester.report.causes import Text
+from harvester.report.quotas import InterfaceQuota
 
 TEXTS: dict[str, Text] = {
     "title": ("公众号数据采集", "WeChat harvest"),
@@ -65,11 +67,52 @@ TEXTS: dict[str, Text] = {
         "last year; days added up, a person may come from several",
     ),
     "most_read": ("阅读最多的文章", "Most read articles"),
-    "of_all": (
-        "已存的全部；截至最近一天的人数",
-        "of all that is stored; readers up to the latest day",
+    "quota": ("今日额度", "Quota today"),
+    "quota_of": (
+        "中国时间今天的调用次数，全部账号相加",
+        "calls of today in China, of all accounts together",
     ),
-    "no_curves": ("没有数字曲线：", "No figures are shown:"),
+    "quota_used": ("已用", "Used"),
+    "quota_left": ("剩余", "Left"),
+    "quota_daily": ("每账号每天", "A day, each account"),
+    "quota_up": ("已用完", "Used up"),
+    "not_known": ("未知", "not known"),
+    "no_quota": (
+        "今天还没有调用；每天的额度未知（可用 --daily-quota 给出）。",
+        "No call was sent today, and the daily quota is not known (--daily-quota N states it).",
+    ),
+    "by_year": ("按年", "By year"),
+    "choose_year": ("选年份", "choose a year"),
+    "by_month": ("用户，按月", "Followers by month"),
+    "month": ("月", "Month"),
+    "month_gained": ("新增", "Gained"),
+    "month_lost": ("取消", "Lost"),
+    "month_net": ("净增", "Net"),
+    "month_end": ("月末用户数", "At month's end"),
+    "whole_year": ("全年", "Year"),
+    "article": ("文章", "Article"),
+    "article_readers": ("阅读人数", "Readers"),
+    "article_reads": ("阅读次数", "Times read"),
+    "published": ("发表", "published"),
+    "first_read": ("最早阅读", "first read"),
+    "counted_to": ("截至", "counted to"),
+    "no_months": (
+        "这一年没有已存的用户数字（getusersummary、getusercumulate）。",
+        "Nothing of this year is stored of getusersummary and getusercumulate.",
+    ),
+    "no_articles": (
+        "没有已存的、这一年发表的文章（getarticletotaldetail 等）。",
+        "No article published in this year is stored (getarticletotaldetail, …).",
+    ),
+    "not_in_page": (
+        "账号较多，本页只收较新年份的文章。",
+        "Of many accounts the page has articles of newer years alone.",
+    ),
+    "nothing_by_year": (
+        "用户和文章的接口都没有已存的数字。",
+        "No figures of followers and articles are stored.",
+    ),
+    "no_curves": ("没有显示数字：", "No figures are shown:"),
     "needs_script": (
         "查看单个账号需要 JavaScript。",
         "To look at one account takes JavaScript.",
@@ -112,6 +155,21 @@ _NOTE_EN = (
     " interface-day is one day of one interface of one account."
 )
 NOTE: Text = _NOTE_ZH, _NOTE_EN
+
+_BY_YEAR_ZH = (
+    "文章按发表年份列出；没有存下发表日的，按最早有阅读的一天。"
+    "阅读人数是微信给出的最近一次累计值；没有存下累计值的，把已存各天的人数相加（标明“相加”），"
+    "同一人在几天里阅读会重复计入。阅读次数只有旧接口给出。"
+    "月末用户数取当月最后一个有数字的日子，不是月末那天的注明日期。"
+)
+_BY_YEAR_EN = (
+    "Articles are those published in the year, or first read in it where no day of publishing is"
+    " stored. Readers are WeChat's latest running total; where none is stored, the readers of the"
+    " stored days added up (marked): who reads on several days counts several times. Old"
+    " interfaces alone give times read. Followers are those of the last day of a month that has a"
+    " figure, which is named if it is not the month's last day."
+)
+BY_YEAR_NOTE: Text = _BY_YEAR_ZH, _BY_YEAR_EN
 
 INTERFACE_TITLES: dict[str, Text] = {
     "getusersummary": ("用户增减", "Followers gained, lost"),
@@ -190,6 +248,35 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
+def signed(value: int | None) -> str:
+    """The same with its sign; – if there is none."""
+    return "–" if value is None else f"{value:+,}" if value else "0"
+
+
+def month_name(number_of_month: int) -> Text:
+    """The name of a month since the year 0."""
+    return f"{number_of_month % 12 + 1}月", _MONTHS[number_of_month % 12]
+
+
+def month_ends(number_of_month: int, days: tuple[int, int]) -> Text:
+    """On which days of a month the last figures were; nothing if all were on its last one."""
+    year, at = divmod(number_of_month, 12)
+    if days[0] in (0, monthrange(year, at + 1)[1]):
+        return "", ""
+    span = "–".join(map(str, sorted({*days})))
+    return f"{at + 1}月{span}日", f"{_MONTHS[at]} {span}"
+
+
+def part_stored(percent: str) -> Text:
+    """That a part of the days is stored."""
+    return f"已存 {percent} 的天数", f"{percent} of days stored"
+
+
+def added_up(days: int) -> Text:
+    """That the readers of so many days were added up."""
+    return f"{number(days)} 天相加", f"{plural(days, 'day')} added up"
+
+
 def compact(value: int | None) -> Text:
     """A large number in a few signs: 31.7万, 317k; – if there is none."""
     if value is None:
@@ -208,7 +295,7 @@ def _scaled(value: int, units: tuple[tuple[int, str], ...]) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """A percentage that says 100 or 0 only where that is exact; – of nothing."""
+    """A percentage that is 100 or 0 only where that is exact; – of nothing."""
     if not whole:
         return "–"
     if part in (0, whole):
@@ -251,6 +338,15 @@ def moment(unix: float, now: float) -> Text:
         return f"今天 {clock}", f"{clock} today"
     zh, en = short_day(when.date())
     return f"{zh} {clock}", f"{en}, {clock}"
+
+
+def used_up(quota: InterfaceQuota, now: float) -> Text:
+    """For how many accounts the quota of an interface is used up, and until when."""
+    zh, en = moment(quota.until, now)
+    some, whole = number(quota.used_up), number(quota.accounts)
+    if quota.accounts == 1:
+        return f"{zh} 恢复", f"until {en}"
+    return f"{some} / {whole} 个账号，{zh} 恢复", f"{some} of {whole} accounts, until {en}"
 
 
 def plural(count: int, one: str, more: str = "") -> str:

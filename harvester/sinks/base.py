@@ -27,7 +27,7 @@ from harvester.base.secrets import Secret
 from harvester.model import Batch, Tally, Window
 
 Checkpoint = Mapping[str, str]
-"""What a sink wants to be told at its next `open`, by keys of its own."""
+"""What a sink is given at its next `open`, by keys of its own."""
 
 OWNER = "owner"
 """The key of a checkpoint for the id of the harvest, which a new ledger makes anew."""
@@ -44,7 +44,7 @@ class Written(NamedTuple):
     checkpoint: the entries that changed; the ledger stores them with the windows of the write.  An
         empty value removes its key.
     refused: accounts that a later epoch has written since; nothing of theirs was stored.
-    drift: sentences about fields that are not as the catalogue says, each once in a sink's life.
+    drift: sentences about fields that differ from the catalogue, each once in a sink's life.
     """
 
     checkpoint: Checkpoint = {}  # noqa: RUF012  (shared on purpose: never written to)
@@ -80,6 +80,9 @@ class Stamp(NamedTuple):
     rows: int = 0
     sums: tuple[int, int] = (0, 0)
     latest: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.rows}-{self.sums[0]:x}-{self.sums[1]:x}-{self.latest}"
 
 
 class Sink:

@@ -43,7 +43,7 @@ class MemorySink(Sink):
 
     @classmethod
     def from_spec(cls, rest: str) -> MemorySink:
-        """The sink that ``memory:`` names; what follows the colon is a name to tell it by."""
+        """The sink that ``memory:`` names; what follows the colon is a name that identifies it."""
         return cls(f"memory:{rest}")
 
     def __repr__(self) -> str:
@@ -70,7 +70,7 @@ class MemorySink(Sink):
         if checkpoint and checkpoint.get(_HOLDER, self._holder) != self._holder:
             raise SinkError(
                 f"what was harvested into {self._identity} is gone with the process that held it,"
-                " though the ledger says that it was stored; use a new ledger, or none"
+                " though the ledger records it as stored; use a new ledger, or none"
             )
         return {}
 
@@ -114,7 +114,7 @@ class MemorySink(Sink):
                 yield _stored(batch)
 
     def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
-        """The names of the interfaces of which records stand here."""
+        """The names of the interfaces of which records are stored here."""
         return sorted({w.endpoint for w, batch in self._batches.items() if batch.count})
 
 

@@ -48,11 +48,11 @@ _KINDS: dict[str, set[type]] = {
     "bool": {bool, _NOTHING},
 }  # fmt: skip
 CHUNK = 250
-"""Records that become columns at once: so many fit into the processor's cache."""
+"""Records that become columns at once: as many as fit into the processor's cache."""
 
 
 class TypeMismatch(Exception):  # noqa: N818  (no error: the chunk goes record by record)
-    """A value is not as its field says."""
+    """A value does not have the type of its field."""
 
 
 class Fitted(NamedTuple):
@@ -69,7 +69,7 @@ class Table:
     """The columns of one interface, and its records as rows of them.
 
     columns: in order, metadata and ``_extra`` included.
-    typed_nesting: objects and lists become what their fields say, so that a format with nested
+    typed_nesting: objects and lists become what their fields describe, so that a format with nested
         types takes them; else they stay as they came, for a column of JSON.
     forms: by type, what a value becomes last, as a text of a date where there is no such type.
     beyond: fields that the catalogue knows, and that have no column.
@@ -95,7 +95,7 @@ class Table:
         self._known = {field.name for field in self.fields} | {field.name for field in METADATA}
         self._beyond = beyond
         self._drift: dict[str, None] = {}
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Table {self.name}, {len(self.columns)} columns>"
@@ -104,7 +104,7 @@ class Table:
         """The records of a batch, each with its values in the order of `columns`.
 
         Dates are `date`, ``_fetched_at`` is an aware `datetime`, ``_extra`` is JSON text or None,
-        if `forms` does not say otherwise.
+        unless `forms` changes that.
         """
         beside = self._beside(batch)
         return [self._row(record, beside) for record in batch.records]
@@ -149,7 +149,7 @@ class Table:
         return found
 
     def _metadata(self, batches: Sequence[Batch]) -> Iterator[Row]:
-        """What stands behind the fields in the rows of each batch."""
+        """What follows the fields in the rows of each batch."""
         windows = zip(*[batch.window for batch in batches], strict=True)
         given = [*windows, [batch.fetched_at for batch in batches]]
         found: list[Sequence[Any]] = []
@@ -178,9 +178,9 @@ class Table:
         return came if form is None else [_formed(each, form) for each in came]
 
     def drift(self) -> list[str]:
-        """What was not as the catalogue says, since this was last asked; nothing twice."""
-        new = [sentence for sentence in self._drift if sentence not in self._told]
-        self._told.update(new)
+        """What differed from the catalogue, since this was last asked; nothing twice."""
+        new = [sentence for sentence in self._drift if sentence not in self._reported]
+        self._reported.update(new)
         self._drift.clear()
         return new
 
@@ -211,14 +211,14 @@ class Table:
             few = listed(self._beyond, "field")
             self._drift[f"{self.name}: the table has no column for {few}; see _extra"] = None
         elif self.fields:  # of an interface without any, nothing can drift
-            self._drift[f"{self.name}: the field {name!r} is not known; it stands in _extra"] = None
+            self._drift[f"{self.name}: the field {name!r} is not known; it is in _extra"] = None
 
     def _note_type(self, field: Field, value: object) -> None:
         kind = _JSON_TYPES.get(type(value), "null")
         if kind == field.type:
             what = "holds more than the catalogue knows; all of it is kept"
         else:
-            what = f"came as {kind}, not as {field.type}; it stands in _extra"
+            what = f"came as {kind}, not as {field.type}; it is in _extra"
         self._drift[f"{self.name}: {field.name} {what}"] = None
 
 
@@ -259,7 +259,7 @@ def chunks(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
 
 
 def _distinct(fields: Iterable[Field]) -> tuple[Field, ...]:
-    """The fields that can be columns: most databases do not tell ``A`` from ``a``."""
+    """The fields that can be columns: most databases do not distinguish ``A`` from ``a``."""
     found: dict[str, Field] = {}
     for field in fields:
         if field.name.lower() not in _NAMES:

@@ -5,6 +5,7 @@ Rule: a spec is parsed completely before anything is opened; an unknown option i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -44,7 +45,12 @@ def read_spec(
         if name in given:
             raise UsageError(f"{what}: {scheme}:…?{name}= is given twice")
         given[name] = value
-    return Spec(place, given)
+    return Spec(_at_home(place), given)
+
+
+def _at_home(place: str) -> str:
+    """A path with ``~`` as a shell would write it: within a spec none does."""
+    return place if "://" in place else os.path.expanduser(place)
 
 
 def _check(scheme: str, name: str, value: str, options: Mapping[str, Sequence[str]]) -> None:

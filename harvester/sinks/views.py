@@ -1,27 +1,47 @@
-"""The lists within an interface's records, as views of its table: a row an item.
+"""Views of the tables of a database: the lists within records, and the tables that join interfaces.
 
-Rule: pure; which views there are and what their columns are.  The SQL is a dialect's.
+Rule: pure; which views there are and what their columns are.  The SQL of lists is a dialect's.
 
-A view is named ``<interface>_<list>``, a list within an object or another list with the names of
-these between.  Its columns are the key of the record, the fields that identify it, ``_item`` (the
-number of the item in its list, from 0; of a list within lists ``_item`` is that of the outermost
-one, ``_item_2`` that of the next), and the fields of the item.  A value that is not of its field's
-type is null there.
+A list has a row an item.  Its view is named ``<interface>_<list>``, a list within an object or
+another list with the names of these between.  Its columns are the key of the record, the fields
+that identify it, ``_item`` (the number of the item in its list, from 0; of a list within lists
+``_item`` is that of the outermost one, ``_item_2`` that of the next), and the fields of the item.
+A value that is not of its field's type is null there.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from harvester.model import Field
+from harvester.wechat.tables import JoinedTable, Part
 
 SCALARS = ("int", "float", "str", "bool", "date")
 ITEM = "_item"
 _PLAIN = re.compile(r"[\w-]+")  # what needs no escape in a path
 
+_BEGIN = (Field("_appid", "str"), Field("_begin_date", "date"))
+
 Path = tuple[str, ...]
+
+
+class JoinDialect(Protocol):
+    """What the SQL of joined tables needs of a dialect.
+
+    casts: the type that a null is cast to, by a field's type.  position: the place of a ``_`` in a
+    text, from 1, or 0.  reached: the value of a type in a column of JSON.
+    """
+
+    @property
+    def casts(self) -> Mapping[str, str]: ...
+    @property
+    def position(self) -> str: ...
+    @property
+    def reached(self) -> Callable[[str, str, Sequence[str]], str]: ...
+
+    def quoted(self, name: str) -> str: ...
 
 
 class Value(NamedTuple):
@@ -105,3 +125,74 @@ def _within(fields: Sequence[Field], path: Path) -> Iterator[Value]:
                 yield from _within(field.fields, inner)
             elif field.type in SCALARS:
                 yield Value("_".join(inner), field.type, inner)
+
+
+def joined_query(
+    table: JoinedTable, existing: Mapping[str, Collection[str]], dialect: JoinDialect
+) -> str:
+    """The query of a table that joins interfaces; empty if none of its parts is there.
+
+    existing: the columns of each table and view that is there, by name.
+    """
+    quoted = dialect.quoted
+    parts = [part for part in table.parts if part.table in existing]
+    columns = (*_BEGIN, *table.columns)
+    rows = [_part(part, columns, existing[part.table], dialect) for part in parts]
+    if not rows:
+        return ""
+    if len(table.parts) == 1:
+        found = f"({rows[0]}) AS parts"
+    else:
+        numbered = [
+            f"SELECT {n} AS number, part.* FROM ({each}) AS part" for n, each in enumerate(rows)
+        ]
+        key = {"_appid", "_begin_date", *table.key}
+        values = []
+        for field in columns:
+            name = quoted(field.name)
+            tries = [f"MAX(CASE number WHEN {n} THEN {name} END)" for n in range(len(rows))]
+            first = tries[0] if len(tries) == 1 else f"COALESCE({', '.join(tries)})"
+            values.append(name if field.name in key else f"{first} AS {name}")
+        keys = ", ".join([quoted(field.name) for field in columns if field.name in key])
+        union = " UNION ALL ".join(numbered)
+        found = f"(SELECT {', '.join(values)} FROM ({union}) AS numbered GROUP BY {keys}) AS parts"
+    shown = [shown for field in columns for shown in _shown(field, table, dialect)]
+    return f"SELECT {', '.join(shown)} FROM {found}"
+
+
+def _part(
+    part: Part, columns: Sequence[Field], existing: Collection[str], dialect: JoinDialect
+) -> str:
+    """The query of a part, with all columns of the table."""
+    quoted = dialect.quoted
+    found = []
+    for field in columns:
+        own = field.name if field in _BEGIN else part.columns.get(field.name, "")
+        name, *steps = own.split(".")
+        value = f"CAST(NULL AS {dialect.casts[field.type]})"
+        if name in existing:
+            value = quoted(name) if not steps else dialect.reached(quoted(name), field.type, steps)
+        found.append(f"{value} AS {quoted(field.name)}")
+    return f"SELECT {', '.join(found)} FROM {quoted(part.table)}"
+
+
+def _shown(field: Field, table: JoinedTable, dialect: JoinDialect) -> Iterator[str]:
+    """A column, and what is derived from it: labels of codes, and the parts of a msgid."""
+    name = dialect.quoted(field.name)
+    yield name
+    for language in ("zh", "en") if field.codes else ():
+        labels = " ".join(
+            f"WHEN {_literal(code.value)} THEN {_literal(getattr(code, language))}"
+            for code in field.codes
+        )
+        yield f"CASE {name} {labels} END AS {dialect.quoted(f'{field.name}_{language}')}"
+    if field.name == "msgid" and table.parsed:
+        at = dialect.position.format(name)
+        ends = {"mid": f"1, {at} - 1", "idx": f"{at} + 1"}
+        for part in table.parsed:
+            value = f"CASE WHEN {at} > 0 THEN substr({name}, {ends[part]}) END"
+            yield f"{value} AS {dialect.quoted(part)}"
+
+
+def _literal(value: int | str) -> str:
+    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"

@@ -17,7 +17,7 @@ from harvester.testing.replies import Refused
 
 PORTRAIT_DAYS = (1, 7, 30)
 MAX_PAGE, MAX_SETTLEMENTS = 90, 100
-"""Rows of a page: as the pages say, and what settlements have been seen to be asked for with."""
+"""Rows of a page: by the pages, and what settlements have been seen to be asked for with."""
 
 
 def asked_days(

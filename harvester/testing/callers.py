@@ -23,7 +23,7 @@ class Callers:
         cloud_token: str | None,
     ) -> None:
         if cloud_token is not None and cloud_appid is None:
-            raise ValueError("cloud_token needs cloud_appid, the account that it stands for")
+            raise ValueError("cloud_token needs cloud_appid, the account that it is for")
         self._tokens = tokens
         self._component = component
         self._cloud_appid = cloud_appid

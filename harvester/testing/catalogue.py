@@ -4,7 +4,7 @@ Rule: written from WeChat's pages, not from `harvester.wechat`, so that each can
 against the other.
 
 Where the pages disagree on how many days a call may ask for, the smaller number is used.  Chosen
-here, because no page says it: mini-programs have data from the day they were introduced.
+here, because it is not documented: mini-programs have data from the day they were introduced.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Interface(NamedTuple):
     shape: ``"list"``, ``"delay"`` (a list with is_delay), ``"dated"`` (a list with ref_date),
     ``"whole"`` (the one row is the answer), ``"game"`` (getgameanalysisdata), ``"publisher"``.
     grows: for how many days after the end of its dates an answer can still change.
-    compact: dates are YYYYMMDD.  by_day: each row says its day, and an answer can hold any days.
+    compact: dates are YYYYMMDD.  by_day: each row has its day, and an answer can hold any days.
     """
 
     name: str

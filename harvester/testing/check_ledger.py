@@ -316,16 +316,16 @@ async def fold_future_calls(bench: LedgerBench) -> None:
 
 @_check
 async def exhausted(bench: LedgerBench) -> None:
-    """A quota is spent until the time that was said last; 0 says that it is not."""
+    """A quota is spent until the time that was noted last; 0: it is not."""
     async with bench.make() as ledger:
-        for said in (
+        for quota in (
             Exhausted(*_KEY, NOW + 100, NOW - 1),
             Exhausted(OTHER, INTERFACE, NOW + 10, NOW - 2.5),
             Exhausted(ONE, "checked_too", NOW + 50, NOW),
             Exhausted(*_KEY, NOW + 60, NOW + 1),
             Exhausted(ONE, "checked_too", 0.0, NOW + 2),
         ):
-            await bench.note_exhausted(ledger, said)
+            await bench.note_exhausted(ledger, quota)
             for later in (0, 10, 11, 60, 99):
                 await bench.expect(ledger, NOW + later)
     await bench.expect()
@@ -364,6 +364,38 @@ async def forget(bench: LedgerBench) -> None:
         await bench.forget(ledger, _KEY, (day(4), day(10)))
         await bench.expect(ledger)
         await bench.commit(ledger, outcome(4, days=3), outcome(21))
+        await bench.expect(ledger)
+    await bench.expect()
+
+
+@_check
+async def remove(bench: LedgerBench) -> None:
+    """What is removed is not known any more; everything else is, and the calls that were sent."""
+    async with bench.make() as ledger:
+        await bench.register(
+            ledger,
+            (ONE, INTERFACE, day(0), day(30)),
+            (ONE, "checked_too", day(0), day(30)),
+            (OTHER, INTERFACE, day(0), day(30)),
+        )
+        await bench.commit(
+            ledger,
+            outcome(0, days=9),
+            outcome(10, "open", days=4),
+            outcome(20, "failed"),
+            outcome(0, endpoint="checked_too", days=3),
+            outcome(0, "waiting", appid=OTHER, days=5),
+            spent=[Spent(ONE, INTERFACE, TODAY, 5)],
+        )
+        await bench.remove(ledger, ONE, [INTERFACE])
+        await bench.expect(ledger)
+    await bench.expect()
+    async with bench.make() as ledger:
+        await bench.commit(ledger, outcome(40))
+        await bench.remove(ledger, ONE, [INTERFACE, "checked_too", "never_seen"])
+        await bench.remove(ledger, ONE, [INTERFACE])
+        await bench.expect(ledger)
+        await bench.commit(ledger, outcome(2, records=3, days=2))
         await bench.expect(ledger)
     await bench.expect()
 

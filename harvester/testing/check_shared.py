@@ -313,6 +313,6 @@ async def joining(bench: LedgerBench) -> None:
             raise bench.broken(f"{job} was not refused")
         now = await late.join(_job())
         renewed = await late.renew(0)
-        for told in (now, renewed.now if renewed is not None else 0.0):
-            if abs(told - time.time()) > LONG:
-                raise bench.broken(f"its time is {told}")
+        for found in (now, renewed.now if renewed is not None else 0.0):
+            if abs(found - time.time()) > LONG:
+                raise bench.broken(f"its time is {found}")

@@ -259,6 +259,27 @@ def _any_window(draw: Random, number: int) -> Batch:
     )
 
 
+@_check
+async def removed(bench: Bench) -> None:
+    """Empty windows in the place of those of an account and interface remove them, and no others.
+
+    Also if the process is killed in between, and if one empty window has all of the days.
+    """
+    others = [batch(n, n, appid=OTHER) for n in range(3)]
+    others += [batch(n, n, endpoint="checked_too") for n in range(0, 400, 40)]
+    mine = [(n, 1) for n in range(0, 70, 5)] + [(200, 30)]
+    each = [batch(first, days=days) for first, days in mine]
+    for empty in (each, [batch(0, days=500)]):
+        await bench.run(*others, *[batch(first, first, days=days) for first, days in mine])
+        sink = await bench.open()
+        await bench.write(sink, *empty)
+        bench.crash(sink)
+        sink = await bench.open()
+        await bench.commit(sink, *empty)
+        await sink.close()
+        await bench.expect()
+
+
 # what ends in the midst
 
 LIFE: tuple[Callable[[], Sequence[Batch]], ...] = (
@@ -375,7 +396,7 @@ async def unknown_harvest(bench: Bench) -> None:
         await sink.close()
     else:
         await sink.close()
-        raise bench.broken("open({}) does not say so")
+        raise bench.broken("open({}) does not report it")
     await bench.expect()
     await bench.run(batch(1, 3))
     await bench.expect()
@@ -404,7 +425,7 @@ async def gone(bench: Bench) -> None:
         await sink.close()
     else:
         await sink.close()
-        raise bench.broken("it says nothing, and the ledger calls it harvested")
+        raise bench.broken("it reports nothing, and the ledger calls it harvested")
 
 
 @_check

@@ -29,7 +29,7 @@ CALLS = (
 """Under ``/cgi-bin/component/``."""
 TOKEN_CALLS = CALLS[:2]
 MOST_LISTED = 500
-"""Accounts of one answer of api_get_authorizer_list, as its page says."""
+"""Accounts of one answer of api_get_authorizer_list, by its page."""
 OPTIONS = ("location_report", "voice_recognize", "customer_service")
 SETS = (1, 2, 3, 7, 18)
 """The permission sets that every account has granted."""

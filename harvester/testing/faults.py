@@ -14,13 +14,14 @@ from harvester.testing.replies import Desk, Reply
 
 @dataclass
 class Faults:
-    """What goes wrong, each as a share of the data requests (0 to 1) unless said otherwise.
+    """What goes wrong, each as a share of the data requests (0 to 1) unless noted otherwise.
 
-    busy: errcode -1; first_busy: the first so many data requests of each account answer -1;
+    busy: errcode -1; first_busy: as many first data requests of each account answer -1;
     http_500, html, empty, cut, reset: a 502, a page of HTML, no body, half a body, a connection
-    reset in place of an answer; slow: an answer that takes ``slow_seconds``; revoke_every: after so
-    many data requests of an account its tokens are void; control: a raw control character in the
-    first title; neighbours: rows of the day before and the day after in the answer to a single day.
+    reset in place of an answer; slow: an answer that takes ``slow_seconds``; revoke_every: the
+    number of data requests after which tokens of an account are void; control: a raw control
+    character in the first title; neighbours: rows of the day before and the day after in the answer
+    to a single day.
     """
 
     busy: float = 0.0

@@ -29,7 +29,7 @@ INTERFACE = "checked"
 
 
 def day(number: int) -> date:
-    """A day, so many after the first; from the twelfth on they lie in another year."""
+    """A day, by its distance from the first; from the twelfth on they lie in another year."""
     return FIRST + timedelta(days=number)
 
 
@@ -44,7 +44,7 @@ def outcome(
     empty: int = 0,
     detail: str = "it grows",
 ) -> Outcome:
-    """What became of a window that begins so many days after the first one."""
+    """What became of a window that begins this number of days after the first one."""
     window = Window(appid, endpoint, day(first), day(first + days - 1))
     tally = Tally(records, 1_000_003 * (records + first)) if records else Tally()
     if state == "final":
@@ -178,6 +178,13 @@ class LedgerBench:
         await ledger.forget(key, days)
         self.model.calendar(key).forget(*days)
 
+    async def remove(self, ledger: Ledger, appid: str, endpoints: Sequence[str]) -> None:
+        """Remove interfaces of an account, here and in memory."""
+        await ledger.remove(appid, endpoints)
+        for key in [(appid, endpoint) for endpoint in endpoints]:
+            self.model.calendars.pop(key, None)
+            self.model.asked.pop(key, None)
+
     async def fold_future_calls(self, ledger: Ledger, today: date) -> None:
         """Count calls as today's, here and in memory."""
         found, wanted = await ledger.fold_future_calls(today), self.model.fold_future_calls(today)
@@ -196,10 +203,10 @@ class LedgerBench:
         self.model.sinks.pop(sink, None)
         self.model.checkpoints[sink] = {}
 
-    async def note_exhausted(self, ledger: Ledger, said: Exhausted) -> None:
-        """What WeChat said of a quota, here and in memory."""
-        await ledger.note_exhausted(said)
-        self.model.exhausted[said.appid, said.endpoint] = said
+    async def note_exhausted(self, ledger: Ledger, quota: Exhausted) -> None:
+        """WeChat's answer about a quota, here and in memory."""
+        await ledger.note_exhausted(quota)
+        self.model.exhausted[quota.appid, quota.endpoint] = quota
 
     # what it knows
 
@@ -219,7 +226,7 @@ class LedgerBench:
             some = {key: calls for key, calls in spent.items() if key[0] in model.accounts[:1]}
             found = _without_zeros(await ledger.spent(on, model.accounts[:1]))
             self._same(f"spent of {on}, of one account", found, some)
-        exhausted = {key: said for key, said in model.exhausted.items() if said.until > now}
+        exhausted = {key: quota for key, quota in model.exhausted.items() if quota.until > now}
         self._same("exhausted", await ledger.exhausted(now), exhausted)
         sinks = await ledger.sinks()
         for name in sinks.keys() | model.sinks.keys():

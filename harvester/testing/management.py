@@ -49,7 +49,7 @@ class Management:
         path = _checked(object_in(method, body))
         if own and not path.startswith("/cgi-bin/component/"):
             raise Refused(76022)
-        return self._desk.done(**self._quotas.told(appid, self._names.get(path, [path]), now))
+        return self._desk.done(**self._quotas.answer(appid, self._names.get(path, [path]), now))
 
     def clear(self, method: str, query: Mapping[str, str], body: bytes) -> Reply:
         """POST /cgi-bin/clear_quota {appid}: the calls of today, of all interfaces."""

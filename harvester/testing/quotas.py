@@ -2,7 +2,7 @@
 
 Rule: counts, and returns the errcode that refuses a call; a day is one in China.
 
-As chosen here, since no page says it, the minute limit counts any sixty seconds, the strictest
+As chosen here, since it is not documented, the minute limit counts any sixty seconds, the strictest
 reading.
 """
 
@@ -71,7 +71,7 @@ class Quotas:
             return self.daily
         return (self.daily or {}).get(name, UNLIMITED)
 
-    def told(self, appid: str, names: list[str], now: float) -> dict[str, Any]:
+    def answer(self, appid: str, names: list[str], now: float) -> dict[str, Any]:
         """The answer of quota/get for a path; if interfaces share it, for the busiest."""
         today = _day(now)
         left = {name: self.limit(name) - self._calls[appid, name, today] for name in names}

@@ -78,7 +78,7 @@ class Desk:
         return Reply(200, encode({"ret": code, "err_msg": text or TEXTS.get(code, "ERROR")}))
 
     def done(self, **more: Any) -> Reply:
-        """Errcode 0 and what else is told."""
+        """Errcode 0 and the other fields."""
         return Reply(200, encode({"errcode": 0, "errmsg": "ok", **more}))
 
 

@@ -2,10 +2,10 @@
 
 Rule: no sockets and no waiting here; the clock is an argument of the constructor.
 
-What is simulated follows WeChat's pages where they say something.  Chosen here, because they do
+What is simulated follows WeChat's pages where they have an answer.  Chosen here, because they do
 not: a quota is reset at midnight in China; a call that is refused for its dates has
 been counted; yesterday's entries of figures that grow are there from eight in the morning; the
-publisher interface says ``ret`` 1701 to wrong pages, and the errcode of wrong dates as ``ret``;
+publisher interface answers ``ret`` 1701 to wrong pages, and the errcode of wrong dates as ``ret``;
 getgameanalysisdata knows one metric, by day and without dimensions; a quota is cleared for the
 account whose token it is, and another appid is 40013.
 """
@@ -49,7 +49,7 @@ __all__ = ["FIRST_DAY", "Faults", "Reply", "Simulator"]
 Handler = Callable[[str, Mapping[str, str], bytes], Reply]
 
 PUBLISHER_CODES = {1701, 2009, 45010, 61500, 61501, 61503}
-"""What the publisher interface says with ret and err_msg; the rest comes from before it."""
+"""What the publisher interface reports by ret and err_msg; the rest comes from before it."""
 
 
 class Simulator:
@@ -64,8 +64,8 @@ class Simulator:
     errcode of a wrong range, 61501 or 61500.
     delay_until_hour: until this hour in China (as 9.5) yesterday's figures of the article
     interfaces of 2025 are late: is_delay is true and the figures are not whole.
-    silent_hours: for so many hours after the midnight that ends a day, its rows are missing from
-    the list and is_delay does not say so, as has been seen; of all interfaces whose rows name their
+    silent_hours: for these hours after the midnight that ends a day, its rows are missing from
+    the list and is_delay is not set, as has been seen; of all interfaces whose rows name their
     day, or by name.  15 is until three in the afternoon, 33 until nine on the day after.
     sparse: some fields are missing in every second row, see `harvester.testing.catalogue.SPARSE`.
     refuse: errcode that data calls get, by (appid, interface), interface or appid; refuse_token:

@@ -32,7 +32,7 @@ _FIRST = date(2024, 1, 1)
 _STAMP = "2024-06-15T04:00:00Z"
 _FIELDS = (
     Field("ref_date", "date", "the day"),
-    Field("number", "int", "tells a record from all others"),
+    Field("number", "int", "distinguishes a record from all others"),
     Field("share", "float", "a part of one"),
     Field("title", "str", "any text"),
     Field("open", "bool", "yes or no"),
@@ -47,7 +47,7 @@ ENDPOINTS = {
 
 
 class BrokenPromiseError(AssertionError):
-    """A sink or a ledger does not do what its module ``base`` promises; one sentence says what."""
+    """A sink or a ledger does not do what its module ``base`` promises; its message is what."""
 
 
 def record(number: int, **more: Any) -> dict[str, Any]:
@@ -293,15 +293,15 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def _difference(found: Counter[str], wanted: Counter[str]) -> str:
-    said = []
+    parts = []
     if lost := wanted - found:
-        said.append(f"{lost.total()} of {wanted.total()} records are lost ({_one(lost)})")
+        parts.append(f"{lost.total()} of {wanted.total()} records are lost ({_one(lost)})")
     more = found - wanted
     if doubled := Counter({form: n for form, n in more.items() if form in wanted}):
-        said.append(f"{doubled.total()} records are there more than once ({_one(doubled)})")
+        parts.append(f"{doubled.total()} records are there more than once ({_one(doubled)})")
     if foreign := Counter({form: n for form, n in more.items() if form not in wanted}):
-        said.append(f"{foreign.total()} records are there that should not be ({_one(foreign)})")
-    return ", and ".join(said)
+        parts.append(f"{foreign.total()} records are there that should not be ({_one(foreign)})")
+    return ", and ".join(parts)
 
 
 def _one(forms: Counter[str]) -> str:

@@ -18,7 +18,7 @@ STABLE_OVERLAP = 300.0
 
 FORCED_A_DAY = 20
 FORCED_APART = 30.0
-"""Forced refreshes of a stable token: so many a day, so many seconds apart."""
+"""Forced refreshes of a stable token: how many a day, and the seconds between them."""
 
 
 class Token:

@@ -48,7 +48,7 @@ def token_from(text: str) -> Token | None:
 
 
 def token_of(answer: Mapping[str, Any], field: str = "access_token") -> Token | None:
-    """The token in a field of an answer, for as long as its ``expires_in`` says."""
+    """The token in a field of an answer, for as long as its ``expires_in``."""
     value = answer.get(field)
     try:
         lifetime = float(answer.get("expires_in", 7200))

@@ -147,7 +147,7 @@ def check_appid(appid: str) -> str:
     if isinstance(appid, str) and _ORIGINAL_ID.fullmatch(appid):
         raise UsageError(
             f"appid: {appid} is the original id of an account (gh_…); give its AppID, wx and"
-            " sixteen letters and digits, which stands beside it in the account's settings at"
+            " sixteen letters and digits, which is beside it in the account's settings at"
             " mp.weixin.qq.com"
         )
     if not isinstance(appid, str) or not _APPID.fullmatch(appid):

@@ -48,7 +48,7 @@ program may end one before it is used."""
 
 
 class TokenRefusedError(AttemptError):
-    """No token could be fetched; ``verdict`` says why, and what that affects."""
+    """No token could be fetched; ``verdict`` has why, and what that affects."""
 
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(verdict.message)
@@ -70,7 +70,7 @@ class Joining(Protocol):
 
 
 def provides(source: object) -> TypeGuard[TokenProvider]:
-    """Whether it is a provider; `isinstance` says the same, but takes longer for each account."""
+    """Whether it is a provider; `isinstance` gives the same, but takes longer for each account."""
     return callable(getattr(source, "fetch", None))
 
 
@@ -322,11 +322,11 @@ class StoredToken(SharedToken):
         self._wall_ends = 0.0
 
     def peek(self, now: float | None = None) -> str | None:
-        """As in `SharedToken`; a token is also expired if the wall clock says so."""
+        """As in `SharedToken`; a token is also expired by the wall clock."""
         return super().peek(now) if self._clock() < self._wall_ends else None
 
     def due(self, now: float | None = None) -> bool:
-        """As in `SharedToken`; a fetch is also due if the wall clock says so."""
+        """As in `SharedToken`; a fetch is also due by the wall clock."""
         return super().due(now) or self._clock() >= self._wall_ends
 
     async def _renew(self) -> None:

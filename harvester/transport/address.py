@@ -57,7 +57,7 @@ def tls_context(ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext | None
     if ca_file is None:
         return None
     try:
-        with open(ca_file, "rb"):  # OpenSSL does not say which of the two was wrong
+        with open(ca_file, "rb"):  # OpenSSL does not report which of the two was wrong
             pass
         context = ssl.create_default_context()
         context.set_alpn_protocols(("http/1.1",))

@@ -215,7 +215,7 @@ class HttpTransport:
                 await asyncio.sleep(0)  # one turn of the loop, in which its sockets are closed
 
     async def send(self, request: Request, leave: Leave | None = None) -> Response:
-        """The response to one request; raises `AttemptError` with one clause that says why not.
+        """The response to one request; raises `AttemptError` with one clause why not.
 
         leave: see `harvester.transport.base.Transport`.
         """

@@ -13,7 +13,15 @@ from __future__ import annotations
 import shlex
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -276,14 +284,8 @@ class _Filling:
         await self._empty(endpoint, others)
 
     async def _empty(self, endpoint: str, windows: Sequence[Window]) -> None:
-        known, version = self._find(endpoint), version_of(self._stamp)
-        for begin in range(0, len(windows), AT_ONCE):
-            await self._write(
-                [
-                    Batch(window, [], self._stamp, endpoint=known, version=version, replaces=True)
-                    for window in windows[begin : begin + AT_ONCE]
-                ]
-            )
+        for batches in emptied(windows, self._find(endpoint), self._stamp):
+            await self._write(batches)
 
     async def _write(self, batches: Sequence[Batch]) -> None:
         if not batches:
@@ -293,6 +295,18 @@ class _Filling:
             fence = {batch.window.appid: EPOCH for batch in batches}
         written = accepted(self._name, await self._sink.write(batches, fence))
         await self._ledger.commit([], {self._name: written.checkpoint})
+
+
+def emptied(
+    windows: Sequence[Window], endpoint: Endpoint | None, stamp: str
+) -> Iterator[list[Batch]]:
+    """Windows of an interface without records, in groups: a sink removes what they overlap."""
+    version = version_of(stamp)
+    for begin in range(0, len(windows), AT_ONCE):
+        yield [
+            Batch(window, [], stamp, endpoint=endpoint, version=version, replaces=True)
+            for window in windows[begin : begin + AT_ONCE]
+        ]
 
 
 def is_stored(calendar: Calendar | None, window: Window) -> bool:

@@ -58,8 +58,8 @@ async def rebuild(path: Path, sinks: Sequence[Sink], find: Endpoints, now: float
     """Make a new ledger at that path from the first sink that can be scanned.
 
     find: returns an interface by its name; now: the Unix time.
-    Raises `UsageError` if a run is under way or no sink can be scanned, `SinkError` if what stands
-    in one cannot be read; the ledger is then as it was.
+    Raises `UsageError` if a run is under way or no sink can be scanned, `SinkError` if the content
+    of one cannot be read; the ledger is then as it was.
     """
     source = _source(sinks)
     await _close(path)

@@ -12,23 +12,23 @@ Where the sources contradict each other:
 - 61500 and 61501: the general list and most pages call the first a wrong format of dates and the
   second a wrong range; getarticlesummary's own page calls 61500 the range and has no 61501.  So the
   text decides whether a window is split (`harvester.wechat.endpoint.too_long`).
-- 61004: most lists call it an IP address that is not on the platform's white list, as its text says
+- 61004: most lists call it an IP address that is not on the platform's white list, by its text
   ("access clientip is not registered"); one calls it an interface that was not granted.  The text
   is trusted.
 - 48001: an unverified or personal account, a permission that is not held, or the wrong kind of
   token.  The first concerns every interface, the second one: so it stops the interface, and the
-  account once all of its interfaces say so.
+  account once all of its interfaces answer it.
 - 40125: a wrong secret; one list repeats the text of a wrong appid.
 - 40001: on a data request the token, on a token request the secret.
-- 45029: one list says that it is about QR codes, another one that an interface was called too
+- 45029: one list relates it to QR codes, another one that an interface was called too
   often; so it fails its window.
-- 76002, 76004: of the interface that looks up request ids; no page says what the second one means.
+- 76002, 76004: of the interface that looks up request ids; no page explains the second one.
 - 50002: an account that is limited; on platforms it passes now and then (a report of 2020).  So a
   data request, or a platform's request for a token, is tried again before the account stops.
-- 45102: an interface that is blocked for a time, nobody says for how long: as 45011 first, and if
+- 45102: an interface that is blocked for a time that is not documented: as 45011 first, and if
   that does not help the interface waits for the next day.
 - 61014, 61015, 45063: the wrong kind of token, which concerns one interface or all of them, as
-  48001 does.  41003: a token is missing; one list says that it is the refresh token.
+  48001 does.  41003: a token is missing; one list: the refresh token.
 - 46101, 48009: interfaces that were retired; no list names their successors.
 
 61552 to 61559 and -10094011 are on the page of getgameanalysisdata.  All but 61554 and the last one
@@ -74,7 +74,7 @@ _DATA: Mapping[int, Rule] = {
     45011: Rule(SLOW_DOWN, "too many requests in this minute"),
     45102: Rule(SLOW_DOWN, "WeChat has blocked this interface for a time", QUOTA),
     -10094011: Rule(SLOW_DOWN, "too many requests to this interface"),
-    # the window; what is wrong with one request says nothing about the next
+    # the window; what is wrong with one request means nothing for the next
     61503: Rule(NOT_READY, "the figures are not ready yet"),
     61500: Rule(FAIL_WINDOW, "WeChat refused the date, or the range"),
     61501: Rule(FAIL_WINDOW, "WeChat refused the range of dates"),

@@ -21,7 +21,7 @@ from harvester.wechat.response import Rule, code_of, read, refusal
 
 _OBJECTS = {dict}
 _OF_THE_ANSWER = {"errcode", "errmsg", "is_delay"}
-"""Fields that say that an answer is correct or late; they are not figures."""
+"""Fields that report that an answer is correct or late; they are not figures."""
 _NAME = re.compile(r"[A-Za-z][0-9A-Za-z_-]{0,99}")
 _DEVICE = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)  # to Windows
 UNIX = "unix"
@@ -66,7 +66,7 @@ hours."""
 
 
 def has_each_day(endpoint: Endpoint) -> bool:
-    """Whether the interface has a row for every day; a user's `Endpoint` may not say."""
+    """Whether the interface has a row for every day; a user's `Endpoint` may not have it."""
     return bool(getattr(endpoint, "daily", False))
 
 
@@ -240,7 +240,7 @@ class JsonEndpoint:
         return Request("POST", "/cgi-bin/openapi/quota/get", token.query, body)
 
     def verdict(self, response: Response, window: Window) -> Verdict:
-        """DONE with the records of ``rows``, or what the errcode's rule says."""
+        """DONE with the records of ``rows``, or what follows from the errcode's rule."""
         answer = read(response)
         if isinstance(answer, Verdict):
             return answer
@@ -278,8 +278,8 @@ class JsonEndpoint:
         self, records: list[dict[str, Any]], answer: dict[str, Any], window: Window
     ) -> Verdict:
         """DONE with those records that are of the window."""
-        said = [each["is_delay"] for each in (answer, *records) if "is_delay" in each]
-        delayed = any(map(_is_true, said))
+        marks = [each["is_delay"] for each in (answer, *records) if "is_delay" in each]
+        delayed = any(map(_is_true, marks))
         if not self.day_field:
             return Verdict(Action.DONE, records=records, delayed=delayed)
         asked = within(records, self.day_field, window)
@@ -300,8 +300,8 @@ def too_long(verdict: Verdict, answer: Mapping[str, Any], window: Window) -> Ver
     """SPLIT in place of a refusal of the range, if the window has more than one day."""
     if window.begin == window.end or verdict.code not in (DATE_FORMAT, DATE_RANGE):
         return verdict
-    said = answer.get("errmsg")
-    speaks_of_range = isinstance(said, str) and _SPEAKS_OF_RANGE.search(said) is not None
+    text = answer.get("errmsg")
+    speaks_of_range = isinstance(text, str) and _SPEAKS_OF_RANGE.search(text) is not None
     if verdict.code == DATE_RANGE or speaks_of_range:
         return verdict._replace(action=Action.SPLIT)
     return verdict

@@ -10,7 +10,7 @@ marks what clients report from answers and no page of WeChat's mentions.
 Where WeChat's pages are silent or contradict each other, the safe value is declared:
 
 - span: the smaller number (getupstreammsgdist: 15).
-- settled_hour: 8 in China.  The pages of the interfaces of 2014 say "after 8".  For mini-programs
+- settled_hour: 8 in China.  The pages of the interfaces of 2014 have "after 8".  For mini-programs
   and the publisher no page names an hour; figures were seen to be unready at 09:57, and unready
   figures answer 61503, which is retried.
 
@@ -25,7 +25,8 @@ from datetime import date
 from typing import Any
 
 from harvester.base.dates import WindowKind
-from harvester.model import Field
+from harvester.model import Code, Field
+from harvester.wechat import labels
 from harvester.wechat.codes import ERRORS
 from harvester.wechat.endpoint import UNIX, JsonEndpoint
 from harvester.wechat.publisher import PUBLISHER_ERRORS, PublisherEndpoint
@@ -161,6 +162,13 @@ def _str(name: str, meaning: str) -> Field:
     return _field(name, "str", meaning)
 
 
+def _code(name: str, meaning: str, codes: tuple[Code, ...], more: str = "") -> Field:
+    """A field whose values have labels."""
+    listed = ", ".join(f"{each.value} {each.en}" for each in codes)
+    field = _field(name, "int" if isinstance(codes[0].value, int) else "str", "")
+    return field._replace(meaning=f"{meaning}: {listed}{more}", codes=codes)
+
+
 def _date(meaning: str, name: str = "ref_date") -> Field:
     return _field(name, "date", meaning)
 
@@ -197,12 +205,7 @@ _USERS = (
         "ref_date user_source",
         (
             _DAY,
-            _int(
-                "user_source",
-                "channel: 0 all others, 1 search, 17 name card, 30 QR code, 57 name in an article,"
-                " 100 ads, 149 mini-program, 161 reprint, 176 name in an album, 200 Channels,"
-                " 201 live broadcast; older 43, 51, 75, 78; open",
-            ),
+            _code("user_source", "channel", labels.CHANNELS, "; 43, 51, 75 and 78 are older"),
             _int("new_user", "people who followed"),
             _int("cancel_user", "people who unfollowed; the net growth is new_user - cancel_user"),
         ),
@@ -227,14 +230,14 @@ _FIGURES = (
     *_both("share", "shared it"),
     *_both("add_to_fav", "favourited it"),
 )
-_READ_SOURCE = _int(
+_READ_SOURCE = _code(
     "user_source",
-    "99999999 all channels, 0 conversation, 1 friends, 2 Moments, 3 Tencent Weibo, 4 history page,"
-    " 5 other, 6 Top Stories, 7 Search; people do not add up over channels; channels since"
-    " 2020-02-28",
+    "channel",
+    labels.READ_SOURCES,
+    "; people do not add up over channels; channels since 2020-02-28",
 )
 _SHARES = (
-    _int("share_scene", "1 friend, 2 Moments, 3 Tencent Weibo, 255 other; 5 is undocumented"),
+    _code("share_scene", "where to", labels.SHARE_SCENES, "; 5 is undocumented"),
     _int("share_count", "times that people shared"),
     _int("share_user", "people who shared"),
     _CHANNEL,
@@ -320,11 +323,7 @@ _READERS = (
         "read_user_source",
         "readers by entrance, in no fixed order; they do not add up to all",
         _int("user_count", "readers"),
-        _str(
-            "scene_desc",
-            "全部 all, 公众号消息 message, 聊天会话 chat, 朋友圈 Moments, 公众号主页 account page,"
-            " 推荐 recommended, 搜一搜 search, 其他 other",
-        ),
+        _code("scene_desc", "entrance", labels.SCENES),
     ),
 )
 _SHARERS = _int("share_user", "sharers")
@@ -381,7 +380,7 @@ _ARTICLES = (
         (
             _date("the day it was published on"),
             _MSGID,
-            _int("publish_type", "0 with notice, 1 without; 2 is undocumented"),
+            _code("publish_type", "kind", labels.PUBLISH_TYPES, "; 2 is undocumented"),
             _str("title", "of the article; absent in early answers"),
             _str("content_url", "of the article; since 2026-03-03"),
             _list(
@@ -402,7 +401,7 @@ _ARTICLES = (
                 _list(
                     "read_jump_position",
                     "where readers left",
-                    _int("position", "fifth of the article, 1 to 5"),
+                    _code("position", "fifth of the article", labels.FIFTHS),
                     _float("rate", "of readers, 0 to 1"),
                 ),
             ),
@@ -418,14 +417,14 @@ _WEEK: dict[str, Any] = {"cut": WindowKind.WEEK, "asks_first_day": True}
 _MONTH: dict[str, Any] = {"cut": WindowKind.MONTH, "asks_first_day": True}
 _MONDAY, _FIRST = _date("the week's Monday"), _date("the first day of the month")
 _KINDS = (
-    _int("msg_type", "1 text, 2 picture, 3 voice, 4 video, 6 link or other app"),
+    _code("msg_type", "kind", labels.MESSAGE_TYPES),
     _int("msg_user", "people who sent some"),
     _int("msg_count", "messages"),
     _CHANNEL,
 )
 _INTERVALS = (
-    _int("count_interval", "messages a person sent: 0 none, 1 1 to 5, 2 6 to 10, 3 more than 10"),
-    _int("msg_user", "people who sent so many"),
+    _code("count_interval", "messages that a person sent", labels.INTERVALS),
+    _int("msg_user", "people who sent that number"),
     _CHANNEL,
 )
 
@@ -606,11 +605,7 @@ _MINI_PROGRAMS = (
             _list(
                 "list",
                 "a distribution each",
-                _str(
-                    "index",
-                    "access_source_session_cnt, access_source_visit_uv, access_staytime_info or"
-                    " access_depth_info",
-                ),
+                _code("index", "which", labels.DISTRIBUTIONS),
                 _list(
                     "item_list",
                     "its parts",
@@ -640,7 +635,7 @@ _MINI_PROGRAMS = (
 
 # Mini-games.  A call returns one metric; declared is the number of active players (1000001:5) of a
 # day.  WeChat's page lists the other metrics: each can be an interface of the user's own with
-# another body.  The page says that figures are collected every six hours, so a day's are ready at
+# another body.  By the page, figures are collected every six hours, so a day's are ready at
 # no fixed hour: they are asked for again a day later.  Neither cloud functions nor platforms may.
 
 _MINI_GAMES = (
@@ -693,7 +688,7 @@ _EARNED = (
 )
 _AD_DAY = _date("the day", "date")
 _UNIT = (_str("ad_unit_id", "the ad unit"), _str("ad_unit_name", "as it was named"))
-_UNIT_SLOT = _str("ad_slot", "the name of its kind of slot, as SLOT_ID_WEAPP_BANNER")
+_UNIT_SLOT = _code("ad_slot", "its kind of slot", labels.AD_SLOTS)
 
 _PUBLISHER = (
     _publisher(
@@ -703,7 +698,7 @@ _PUBLISHER = (
         (
             _AD_DAY,
             _int("slot_id", "the slot; since 2024-08-16 absent if no slot is asked for"),
-            _str("ad_slot", "the slot's name, as SLOT_ID_BIZ_BOTTOM; absent as slot_id is"),
+            _code("ad_slot", "the slot", labels.AD_SLOTS, "; absent as slot_id is"),
             *_EARNED,
         ),
         span=90,
@@ -741,15 +736,15 @@ _PUBLISHER = (
             _date("the day on which the entry last changed", "date"),
             _str("zone", "the days that are settled, in words"),
             _str("month", "the month that is settled, YYYYMM"),
-            _int("order", "1 its first half, 2 its second"),
-            _int("sett_status", "1 being settled, 2 and 3 settled, 4 being paid, 5 paid"),
+            _code("order", "of the month", labels.HALVES),
+            _code("sett_status", "state", labels.SETTLEMENTS),
             _int("settled_revenue", "in fen (1/100 yuan)"),
             _str("sett_no", "the settlement's number"),
             _str("mail_send_cnt", "times that its paper was asked for again, as text"),
             _list(
                 "slot_revenue",
                 "by slot",
-                _str("slot_id", "the slot's name"),
+                _code("slot_id", "the slot", labels.AD_SLOTS),
                 _int("slot_settled_revenue", "in fen"),
             ),
             _str("body", "of the answer: whom it is paid to"),
@@ -761,7 +756,7 @@ _PUBLISHER = (
         rows="settlement_list",
         lifts=("body", "penalty_all", "revenue_all", "settled_revenue_all"),
         day_field="",
-        late_days=62,  # entries carry the status of the payment; no page says until when it changes
+        late_days=62,  # entries carry the status of the payment; no page has until when it changes
     ),
     _publisher(
         "get_adunit_list",  # what there is now: asked each day, it is stored as of yesterday
@@ -771,7 +766,7 @@ _PUBLISHER = (
             *_UNIT,
             _UNIT_SLOT,
             _str("ad_unit_type", "as AD_UNIT_TYPE_BANNER"),
-            _str("ad_unit_status", "AD_UNIT_STATUS_ON or AD_UNIT_STATUS_OFF"),
+            _code("ad_unit_status", "state", labels.AD_UNIT_STATES),
             _list(
                 "ad_unit_size", "its sizes", _int("width", "in pixels"), _int("height", "in pixels")
             ),

@@ -57,8 +57,8 @@ class PublisherEndpoint(JsonEndpoint):
 
     dated: whether it takes days; a list of what there is now does not.
 
-    Whether there is another page: a page that is not full is the last one.  An answer does not say
-    which page it is, so after a last page that is full an empty one is asked for.
+    Whether there is another page: a page that is not full is the last one.  An answer does not
+    contain the number of its page, so after a last page that is full an empty one is asked for.
     """
 
     method: ClassVar[str] = "GET"
@@ -84,14 +84,14 @@ class PublisherEndpoint(JsonEndpoint):
         answer = read(response)
         if isinstance(answer, Verdict):
             return answer
-        said = _in_usual_words(answer)
-        code = code_of(said)
+        usual = _in_usual_words(answer)
+        code = code_of(usual)
         if code is None:
             return Verdict(Action.RETRY, "the answer's ret or errcode is not a number")
         if code:
-            rules = ERRORS if said is answer and code in ERRORS else self.errors
-            verdict = refusal(said, rules)
-            return too_long(verdict, said, window) if self.cut is WindowKind.DAYS else verdict
+            rules = ERRORS if usual is answer and code in ERRORS else self.errors
+            verdict = refusal(usual, rules)
+            return too_long(verdict, usual, window) if self.cut is WindowKind.DAYS else verdict
         if self.rows not in answer and "base_resp" not in answer:
             return Verdict(Action.RETRY, f"the answer has neither base_resp nor {self.rows}")
         return self._page(answer, window)

@@ -39,7 +39,7 @@ class Rule(NamedTuple):
 class Quota(NamedTuple):
     """What quota/get answers of one path: calls of a day, and those left today.
 
-    calls, seconds: the rate that is said to be allowed, 0 if none is.  It is not trusted: real
+    calls, seconds: the rate that is given as allowed, 0 if none is.  It is not trusted: real
     limits of a minute are lower, and it has been answered while 45009 was.
     """
 
@@ -136,8 +136,8 @@ def refusal(answer: Mapping[str, Any], rules: Mapping[int, Rule]) -> Verdict:
     found = _RID.search(text)
     rid = next(filter(None, found.groups()), "")[:_LONGEST_RID] if found else ""
     rule = rules.get(code, Rule(Action.FAIL_WINDOW, ""))
-    said = _RID.sub("", text)[:_LONGEST_TEXT].strip(" ,;") or "no errmsg"
-    message = f"errcode {code} ({said})"
+    errmsg = _RID.sub("", text)[:_LONGEST_TEXT].strip(" ,;") or "no errmsg"
+    message = f"errcode {code} ({errmsg})"
     if rule.advice:
         message += f": {rule.advice}"
     return Verdict(rule.action, message, code, rid, then=rule.then)

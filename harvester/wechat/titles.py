@@ -46,6 +46,9 @@ FIELDS: dict[str, Title] = {
         ("msgid", "图文消息 ID", "Article ID"),
         ("title", "标题", "Title"),
         ("url", "链接", "Link"),
+        ("mid", "消息 ID", "Message ID"),
+        ("idx", "篇序", "Place in the message"),
+        ("publish_date", "发布日期", "Published on"),
         ("content_url", "文章链接", "Article link"),
         ("publish_type", "发布类型", "Kind of publishing"),
         ("details", "每日明细", "Days"),
@@ -58,6 +61,7 @@ FIELDS: dict[str, Title] = {
         ("ori_page_read_count", "原文页阅读次数", "Reads of the original page"),
         ("share_user", "分享人数", "Sharers"),
         ("share_count", "分享次数", "Shares"),
+        ("read_count", "阅读次数", "Reads"),
         ("share_scene", "分享场景", "Kind of share"),
         ("add_to_fav_user", "收藏人数", "People who favourited"),
         ("add_to_fav_count", "收藏次数", "Times favourited"),
@@ -249,3 +253,48 @@ def field_title(name: str, language: str) -> str:
     """The title of a field; its name if none is known."""
     title = FIELDS.get(name)
     return name if title is None else getattr(title, language)
+
+
+_UNITS = {
+    Title("人", "people"): (
+        "new_user cancel_user cumulate_user int_page_read_user ori_page_read_user share_user"
+        " add_to_fav_user target_user int_page_from_session_read_user"
+        " int_page_from_hist_msg_read_user int_page_from_feed_read_user"
+        " int_page_from_friends_read_user int_page_from_other_read_user"
+        " int_page_from_kanyikan_read_user int_page_from_souyisou_read_user"
+        " feed_share_from_session_user feed_share_from_feed_user feed_share_from_other_user"
+        " read_user user_count zaikan_user like_user collection_user redirect_ori_page_user"
+        " read_subscribe_user msg_user visit_total share_uv visit_uv visit_uv_new page_visit_uv"
+        " page_share_uv access_source_visit_uv"
+    ),
+    Title("次", "times"): (
+        "int_page_read_count ori_page_read_count share_count add_to_fav_count read_count"
+        " int_page_from_session_read_count int_page_from_hist_msg_read_count"
+        " int_page_from_feed_read_count int_page_from_friends_read_count"
+        " int_page_from_other_read_count int_page_from_kanyikan_read_count"
+        " int_page_from_souyisou_read_count feed_share_from_session_cnt feed_share_from_feed_cnt"
+        " feed_share_from_other_cnt callback_count fail_count share_pv session_cnt visit_pv"
+        " page_visit_pv entrypage_pv exitpage_pv page_share_pv req_succ_count exposure_count"
+        " click_count"
+    ),
+    Title("条", "messages"): "msg_count",
+    Title("条", "comments"): "comment_count",
+    Title("篇", "articles"): "send_page_count",
+    Title("单", "orders"): "order_count",
+    Title("层", "pages"): "visit_depth",
+    Title("分", "fen (1/100 yuan)"): (
+        "praise_money income ecpm total_fee total_commission settled_revenue slot_settled_revenue"
+        " penalty_all revenue_all settled_revenue_all"
+    ),
+    Title("0–1", "0 to 1"): (
+        "read_delivery_rate read_finish_rate rate click_rate exposure_rate order_rate"
+    ),
+    Title("毫秒", "ms"): "total_time_cost max_time_cost max_time_count",
+    Title("秒", "s"): (
+        "stay_time_uv stay_time_session page_staytime_pv video_duration_min video_duration_max"
+    ),
+    Title("分钟", "minutes"): "read_avg_activetime",
+    Title("像素", "pixels"): "width height",
+}
+UNITS: dict[str, Title] = {name: unit for unit, names in _UNITS.items() for name in names.split()}
+"""The unit of a figure, by field.  What has none is a code, an id, or of more than one kind."""

@@ -12,14 +12,7 @@ import pytest
 from harvester.cli.commands import invoke
 from tests.chaos.crash.sinks import FILES
 from tests.chaos.harvests import Sudden, assert_the_truth, job
-from tests.chaos.small_disks import (
-    Ext4,
-    LongestFile,
-    SmallDisk,
-    Tmpfs,
-    read_only_disk,
-    small_disk,
-)
+from tests.chaos.small_disks import Ext4, LongestFile, SmallDisk, Tmpfs, read_only_disk, small_disk
 from tests.support import Wechat
 
 pytestmark = pytest.mark.thorough

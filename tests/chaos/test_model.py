@@ -7,16 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos.model import (
-    RANDOM,
-    Limits,
-    Rules,
-    explore,
-    finished,
-    start,
-    successors,
-    walk,
-)
+from tests.chaos.model import RANDOM, Limits, Rules, explore, finished, start, successors, walk
 
 NOTHING = Limits(changes=0, expiries=0)
 REFRESH = NOTHING._replace(changes=1, refreshes=1)

@@ -123,6 +123,6 @@ def iceberg_tables(path: Path) -> dict[str, list[dict[str, Any]]]:
         place = hint.with_name(f"{hint.read_text()}.metadata.json")
         table = StaticTable.from_metadata(str(place))
         rows = table.scan().to_arrow().to_pylist()
-        rows.sort(key=lambda row: (row["_begin_date"], row["_appid"], row["_row"]))
+        rows.sort(key=lambda row: (row["_begin_date"], row["_appid"], row.get("_row", 0)))
         found[hint.parent.parent.name] = rows
     return found

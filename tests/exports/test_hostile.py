@@ -9,7 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import duckdb
 import pytest
 
 from harvester.base.codec import parse
@@ -383,16 +382,6 @@ def test_a_comparison_leaves_the_draft_of_a_running_export_alone(tmp_path: Path)
         assert 9 in [row["new_user"] for row in tables(spec)[USERS]]
 
 
-def test_columns_that_somebody_changed_in_duckdb_are_refused(tmp_path: Path) -> None:
-    spec, sink = f"duckdb:{tmp_path}/d.duckdb", few()
-    do(sink, spec)
-    with duckdb.connect(f"{tmp_path}/d.duckdb") as database:
-        database.execute(f"ALTER TABLE {USERS} ADD COLUMN mine INTEGER")
-    harvest(users(FIRST, 0, 9), sink=sink)
-    with pytest.raises(UsageError, match="somebody has changed the columns of getusersummary"):
-        do(sink, spec)
-
-
 @pytest.mark.parametrize("target", ["parquet:{}/pq", "csv:{}/csv"])
 def test_a_file_of_somebody_else_in_the_place_of_ours_is_refused(
     tmp_path: Path, target: str
@@ -410,23 +399,6 @@ def test_a_file_of_somebody_else_in_the_place_of_ours_is_refused(
     with pytest.raises(UsageError, match="is no export of harvester"):
         do(few(), spec)
     assert path.read_bytes() == before
-
-
-def test_a_moved_directory_of_iceberg_is_refused(tmp_path: Path) -> None:
-    do(few(), f"iceberg:{tmp_path}/ice")
-    (tmp_path / "ice").rename(tmp_path / "moved")
-    with pytest.raises(UsageError, match=r"was moved from .* move it back, or remove it"):
-        do(few(), f"iceberg:{tmp_path}/moved")
-
-
-def test_a_sheet_has_a_name_that_excel_takes(tmp_path: Path) -> None:
-    long = "get" + "x" * 40
-    catalogue = {f"{long}{n}": interface(Field("list", "list", item="int")) for n in range(3)}
-    sink = harvest(*[window({"list": [1]}, name=name) for name in [*catalogue, "History"]])
-    once(sink, f"xlsx:{tmp_path}/x.xlsx", catalogue)
-    assert {*tables(f"xlsx:{tmp_path}/x.xlsx")} == {
-        *catalogue, *[f"{name}_list" for name in catalogue], "History",
-    }  # fmt: skip
 
 
 def test_a_title_of_control_characters_is_a_title_in_each_target(tmp_path: Path) -> None:

@@ -174,7 +174,7 @@ def test_status_shows_gaps_and_verify_finds_any_damage(wechat: Start, tmp_path: 
     assert harvest("verify", "--out", tmp_path).returncode == 1
     result = harvest(*asked(server, "--out", tmp_path))
     assert result.returncode == 4
-    assert "is gone, though the ledger says that it was stored" in result.stderr
+    assert "is gone, though the ledger records it as stored" in result.stderr
 
 
 @pytest.mark.thorough

@@ -14,12 +14,14 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from datetime import date
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.integration.test_examples import EXAMPLES, FASTAPI, application, multiset, truth
 from tests.scenarios.command import Start
@@ -72,12 +74,14 @@ def program(folder: Path) -> Path:
 
 def test_systemd_takes_the_unit_and_the_timer(tmp_path: Path) -> None:
     program(tmp_path)
-    for name in ("harvester.service", "harvester.timer"):
+    for name in ("harvester.service", "harvester.timer", "harvester-failed@.service"):
         text = (EXAMPLES / name).read_text().replace("/srv/harvester", str(tmp_path))
         (tmp_path / name).write_text(text)
+    failed = unit("harvester.service")["Unit"]["OnFailure"].replace("%n", "harvester.service")
+    shutil.copy(tmp_path / "harvester-failed@.service", tmp_path / failed)
     checked = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", tmp_path / "harvester.service",
-         tmp_path / "harvester.timer"],
+         tmp_path / "harvester.timer", tmp_path / failed],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (checked.returncode, checked.stderr) == (0, "")
@@ -96,7 +100,9 @@ def test_the_command_of_the_unit_harvests_and_tells_as_json(wechat: Start, tmp_p
         f'end = "2024-01-05"\nbase-url = "{wechat().url}"\ndaily-quota = 3\n'
     )
     service = unit("harvester.service")["Service"]
-    line = service["ExecStart"].replace("/srv/harvester", str(tmp_path))
+    line = service["ExecStart"].replace("/srv/harvester", str(tmp_path)).replace("%%", "%")
+    (tmp_path / "run").mkdir()
+    line = line.replace("/run/harvester", str(tmp_path / "run"))
     arguments = shlex.split(line.replace("/var/lib/harvester", str(tmp_path / "state")))
     ran = subprocess.run(
         arguments, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60,
@@ -109,6 +115,31 @@ def test_the_command_of_the_unit_harvests_and_tells_as_json(wechat: Start, tmp_p
     assert all(each["level"] == "warning" for each in messages)
     assert "must wait until" in messages[0]["message"]
     assert (tmp_path / "state" / "ledger.sqlite").exists()
+    assert (tmp_path / "run" / "harvester.prom").stat().st_mode & 0o444 == 0o444
+
+
+def test_what_a_unit_that_failed_said_last_is_sent(tmp_path: Path) -> None:
+    line = unit("harvester-failed@.service")["Service"]["ExecStart"]
+    program(tmp_path)
+    for name, text in (
+        ("journalctl", 'echo "of $1: the secret is wrong"'),
+        (".venv/bin/apprise", 'echo "$@"; cat; echo "to $APPRISE_URLS"'),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    for text, value in (
+        ("/srv/harvester", str(tmp_path)), ("$$", "$"), ("%i", "harvester.service"), ("%H", "here")
+    ):  # fmt: skip
+        line = line.replace(text, value)
+    env = environment(PATH=f"{tmp_path}:/usr/bin:/bin", APPRISE_URLS="wecombot://key")
+    said = subprocess.run(
+        shlex.split(line), env=env, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert said.stdout.splitlines() == [
+        "--title=harvester.service failed on here",
+        "of --unit=harvester.service: the secret is wrong",
+        "to wecombot://key",
+    ]
 
 
 # Docker
@@ -143,4 +174,42 @@ def test_the_image_keeps_its_data_in_a_volume_and_runs_as_nobody_special() -> No
     assert json.loads(said["ENTRYPOINT"]) == ["/opt/harvester/bin/harvester"]
     assert said["STOPSIGNAL"] == "SIGTERM"
     extras = re.findall(r"'\.\[([a-z,]+)\]'", dict(reversed(instructions()))["RUN"])
-    assert extras == ["cli,postgres"]
+    assert extras == ["cli,postgres,serve"]
+
+
+# compose
+
+
+def test_the_services_of_compose_mount_files_that_exist() -> None:
+    found = yaml.safe_load((EXAMPLES / "compose.yaml").read_text(encoding="utf-8"))
+    services = found["services"]
+    assert set(services) == {"harvester", "database", "prometheus", "grafana"}
+    build = services["harvester"]["build"]
+    assert (EXAMPLES / build["context"]).resolve() == ROOT
+    assert (ROOT / build["dockerfile"]).exists()
+    for service in services.values():
+        for mount in service.get("volumes", ()):
+            source, _ = mount.split(":")[:2]
+            path = EXAMPLES / source
+            named = source in found["volumes"]
+            assert named or path.exists() or path.with_name(f"{path.name}.example").exists()
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
+        assert {*service.get("secrets", ())} <= set(found["secrets"])
+    needed = services["harvester"]["depends_on"]
+    assert all("healthcheck" in services[name] for name in needed)
+
+
+def test_the_service_of_compose_has_a_token_and_a_port() -> None:
+    services = yaml.safe_load((EXAMPLES / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    config = tomllib.loads((EXAMPLES / "monitoring" / "harvester.toml").read_text())
+    serve = config["serve"]
+    port = serve["listen"].rpartition(":")[2]
+    assert services["harvester"]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    kind, name = serve["token"].split(":")
+    assert kind == "env"
+    given = services["harvester"]["environment"]
+    assert name in given
+    accounts = (EXAMPLES / "monitoring" / "accounts.toml.example").read_text()
+    assert {*re.findall(r'"env:(\w+)"', accounts), "PGPASSWORD"} <= given.keys()
+    assert config["ledger"] == config["sink"]
+    assert f"@database/{services['database']['environment']['POSTGRES_DB']}" in config["ledger"]

@@ -138,7 +138,7 @@ def test_a_quota_that_is_not_told_is_a_note_in_the_report(tmp_path: Path) -> Non
     with Server(quota=lambda _: BUSY) as server:
         ended = run(server, tmp_path, DAY, 10, "--ask-quota")
     assert (ended.status, len(server.data), len(server.quotas)) == (0, 13, 1), ended.err
-    said = "WeChat did not say how many calls of getupstreammsghour are left: errcode -1"
+    said = "WeChat did not report how many calls of getupstreammsghour are left: errcode -1"
     assert [note[: len(said)] for note in ended.report["notes"]] == [said]
     assert said in ended.err
 

@@ -6,13 +6,15 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harvester.report import Overview, page
-from harvester.report.charts import DAYS, Article, Figures
+from harvester.report.charts import DAYS, Figures
+from harvester.report.yearly import Article, Month, Yearly
 from tests.report_data import BEGIN, HOSTILE, YESTERDAY, KnownLedger, agency, largest, some_figures
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -172,9 +174,7 @@ def test_the_curves_of_an_account_are_read_aloud(opened: Open) -> None:
     view = opened(seen, at=f"#{account.appid}", figures=drawn)
     view.locator("#one .chart").first.wait_for()
     assert view.locator("#one .chart").count() == 3
-    assert view.locator("#one .bars").count() == 3
-    links = view.locator("#one .articles a").evaluate_all("all => all.map((one) => one.href)")
-    assert links == [f"https://mp.weixin.qq.com/s?mid={n}" for n in (1, 2, 4, 5, 7, 8, 10)]
+    assert view.locator("#one .bars").count() == 2
     bars = "document.querySelector('#figures .chart').viewBox.baseVal.width / 4"
     for name, days in (("30 d", 30), ("1 yr", 365), ("All", DAYS), ("6 mo", 182)):
         view.get_by_role("button", name=name, exact=True).click()
@@ -201,6 +201,88 @@ def test_the_curves_of_an_account_are_read_aloud(opened: Open) -> None:
     assert heading.get_attribute("aria-sort") == "descending"
     followers = [int(row.get_attribute("data-followers")) for row in view.locator("#rows tr").all()]
     assert followers == sorted(followers, reverse=True)
+
+
+def test_the_curves_of_a_year(opened: Open) -> None:
+    seen = many(1)
+    drawn = some_figures(seen, days=800)
+    view = opened(seen, figures=drawn)
+    chart = view.locator("#figures .chart").first
+    chart.wait_for()
+    view.get_by_label("年 / Year").select_option("2025")
+    assert chart.evaluate("picture => picture.viewBox.baseVal.width / 4") == 365
+    assert view.locator("#figures [aria-pressed=true]").count() == 0
+    view.locator("#figures .plot[tabindex]").first.focus()
+    view.keyboard.press("ArrowLeft")
+    value = drawn.of(seen.accounts[0].appid, "readers")[-1 - (YESTERDAY - date(2025, 12, 30)).days]
+    told = view.locator("#figures output").first.inner_text()
+    assert told == f"2025-12-30: {'–' if value is None else format(value, ',')}"
+    options = view.get_by_label("年 / Year").locator("option").all_inner_texts()
+    assert options == ["年 / Year", "2026", "2025", "2024"]
+    view.get_by_role("button", name="30 d", exact=True).click()
+    assert chart.evaluate("picture => picture.viewBox.baseVal.width / 4") == 30
+    assert view.get_by_label("年 / Year").input_value() == ""
+    view.set_viewport_size({"width": 390, "height": 800})
+    assert view.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def shown(view: Any, scope: str, kind: str) -> list[list[str]]:
+    """The cells of the table of months or articles of the year that is chosen, in English."""
+    rows = view.locator(f"{scope} .panel:visible .{kind} tbody tr")
+    return [[cell.inner_text() for cell in row.locator("th, td").all()] for row in rows.all()]
+
+
+@pytest.mark.parametrize("scope", ["#years", "#years-of-one"])
+def test_a_year_is_chosen_by_mouse_and_keyboard(scope: str, opened: Open) -> None:
+    """Of all accounts, without the script, and of one account."""
+    seen = many()
+    drawn, appid = some_figures(seen), seen.accounts[9].appid
+    of_one, yearly = scope != "#years", drawn.yearly
+    at = f"#{appid}" if of_one else ""
+    view = opened(seen, at=at, figures=drawn, java_script_enabled=of_one)
+    view.locator(scope).wait_for()
+    for year in (2026, 2024, 2025):
+        if year == 2024:
+            view.locator(f"{scope} label", has_text="2024").click()
+        elif year == 2025:
+            view.keyboard.press("ArrowLeft")
+        assert view.locator(f"{scope} .panel:visible").count() == 1
+        articles = yearly.articles[appid] if of_one else yearly.top[year]
+        expected = [[one.title, f"{one.readers:,}"] for one in articles if one.day.year == year]
+        rows = shown(view, scope, "articles")
+        assert [[row[1].split("\n")[0], row[2]] for row in rows] == expected
+        only = Yearly(months={appid: yearly.months[appid]})
+        months = (only if of_one else yearly).months_of(year)
+        *rows, last = shown(view, scope, "months")
+        assert [[*row[1:4], row[4].split("\n")[0]] for row in rows] == [
+            [f"{one.gained:,}", f"{one.lost:,}", f"{one.net:+,}", f"{one.followers:,}"]
+            for one in months
+        ]
+        assert last[:2] == ["Year", f"{sum(one.gained or 0 for one in months):,}"]
+
+
+def test_a_year_fits_every_screen(opened: Open) -> None:
+    """Also with long titles, large numbers and every note."""
+    seen = many(1)
+    drawn = some_figures(seen)
+    yearly, appid = drawn.yearly, seen.accounts[0].appid
+    day, until = YESTERDAY.replace(day=1), YESTERDAY
+    title = "Unbroken" * 60 + "很长的标题" * 60
+    article = Article(10**9, day, title, "https://mp.weixin.qq.com/s", 10**10, until, 1_234, False)
+    yearly.top = {2026: [article] * 20}
+    yearly.months[appid] = {12 * 2026 + at: Month(10**9, 10**8, 10**10, 3) for at in range(11)}
+    for scheme in ("light", "dark"):
+        view = opened(seen, figures=drawn, color_scheme=scheme)
+        for lang in ("zh", "en"):
+            view.locator(f"label[for={lang}]").click()
+            for width in (1280, 768, 390):
+                view.set_viewport_size({"width": width, "height": 800})
+                assert view.evaluate("document.documentElement.scrollWidth") <= width
+    table = view.locator("#years .panel:visible .wide")
+    table.focus()
+    view.keyboard.press("ArrowRight")
+    assert table.evaluate("box => box.scrollWidth > box.clientWidth")
+    view.wait_for_function("document.querySelector('#years .wide').scrollLeft > 0")
 
 
 def test_of_few_days_the_longest_range_is_chosen(opened: Open) -> None:
@@ -234,13 +316,15 @@ def test_nothing_that_is_smuggled_in_runs(opened: Open) -> None:
     drawn = some_figures(seen)
     for appid in drawn.curves:
         drawn.sources[appid] = {"readers": Counter({HOSTILE: 1}), "gained": Counter({HOSTILE: 1})}
-        drawn.articles[appid] = [
-            Article(9, HOSTILE, HOSTILE, "javascript:alert(1)"),
-            Article(8, HOSTILE, HOSTILE, f"https://mp.weixin.qq.com/{HOSTILE}"),
+        articles = [
+            Article(9, YESTERDAY, HOSTILE, "javascript:alert(1)", None, YESTERDAY, appid=appid),
+            Article(8, YESTERDAY, HOSTILE, f"https://mp.weixin.qq.com/{HOSTILE}", 9, YESTERDAY),
         ]
+        drawn.yearly.articles[appid] = drawn.yearly.top[2026] = articles
     view = opened(seen, figures=drawn)
+    assert view.locator("#years .articles:visible a").count() == 1
     view.locator(".wall a").first.click()
-    view.locator("#one .articles").wait_for()
+    view.locator("#one .articles:visible").wait_for()
     assert view.locator("#one .articles a").count() == 1
     view.locator("#one h1").wait_for()
     for button in view.locator("#one .coverage button").all():

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 import sqlite3
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -23,7 +26,7 @@ from tests.integration.test_examples import EXAMPLES
 from tests.postgres_server import PASSWORD, USER, PostgresServer
 from tests.scenarios.command import Start
 from tests.scenarios.shared import ENDPOINT, accounts_file, assert_truth
-from tests.support import Wechat, harvest
+from tests.support import A, B, Wechat, harvest
 
 BEGIN, END = date(2024, 1, 1), date(2024, 1, 31)
 
@@ -58,16 +61,32 @@ def test_the_lines_of_cron_share_the_accounts(
     entries = [
         line.split(maxsplit=5)
         for line in (EXAMPLES / "crontab").read_text().splitlines()
-        if not line.startswith("#")
+        if line[0].isdigit()
     ]
     assert [entry[:5] for entry in entries] == [["5", "0", "*", "*", "*"]] * 2
-    running = [
-        subprocess.Popen(["/bin/sh", "-c", entry[5].replace("/srv/harvester", str(tmp_path))])
-        for entry in entries
-    ]
-    assert [process.wait(60) for process in running] == [0, 0]
+    assert "MAILTO=" in (EXAMPLES / "crontab").read_text()
+    (tmp_path / "metrics").mkdir()
+    lines = [entry[5].replace("/srv/harvester", str(tmp_path)) for entry in entries]
+    running = [started(line) for line in lines]
+    assert [process.communicate(timeout=60) for process in running] == [("", ""), ("", "")]
+    assert [process.returncode for process in running] == [0, 0]
     assert (tmp_path / "daily.log").read_text().count('{"state":"complete"') == 2
+    metrics = (tmp_path / "metrics" / "harvester.prom").read_text()
+    assert 'harvester_accounts{state="fresh"}' in metrics
     assert_truth(postgres, database, here, BEGIN, END)
+    # What fails is printed, and so mailed: here the secret of all accounts is another one.
+    (tmp_path / "harvester.env").write_text(f"PGPASSWORD={PASSWORD}\nWX_SECRET=x\n")
+    text = (tmp_path / "harvester.toml").read_text()
+    (tmp_path / "harvester.toml").write_text(text.replace("2024-01-31", "2024-02-29"))
+    failed, _ = started(lines[0].replace("--allow-failed 15", "--allow-failed 1")).communicate()
+    assert "errcode 40125" in failed
+
+
+def started(line: str) -> subprocess.Popen[str]:
+    """A line of cron, under way; what it prints would be mailed."""
+    return subprocess.Popen(
+        ["/bin/sh", "-c", line], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 # Kubernetes
@@ -104,7 +123,8 @@ def test_the_pods_run_a_command_and_a_configuration_that_exist(tmp_path: Path) -
     program, command, *flags = container["command"]
     assert (program, command) == ("harvester", "run")
     known = harvest("run", "--help").stdout
-    assert all(f"{flag} " in known for flag in flags)
+    assert all(f"{flag} " in known for flag in flags if flag.startswith("--"))
+    assert flags[flags.index("--allow-failed") + 1] == "1%"
     folder = Path(container["volumeMounts"][0]["mountPath"])
     assert container["env"] == [{"name": "HARVESTER_CONFIG", "value": f"{folder}/harvester.toml"}]
     path = tmp_path / "harvester.toml"
@@ -188,6 +208,48 @@ class Airflow:
             )
             tasks = database.execute("SELECT state FROM task_instance WHERE run_id = ?", (run,))
             return state, [state for (state,) in tasks]
+
+
+@pytest.fixture
+def run_of_the_dag(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """The function that its tasks call, without Airflow."""
+    errors = ("AirflowException", "AirflowFailException", "AirflowSkipException")
+    exceptions = ModuleType("airflow.exceptions")
+    base = type(errors[0], (Exception,), {})
+    for name in errors:
+        setattr(exceptions, name, base if name == errors[0] else type(name, (base,), {}))
+
+    def nothing(*_: Any, **__: Any) -> Any:
+        return lambda function: lambda *_: None
+
+    sdk, airflow, pendulum = map(ModuleType, ("airflow.sdk", "airflow", "pendulum"))
+    sdk.dag = sdk.task = pendulum.datetime = nothing  # type: ignore[attr-defined]
+    for module in (exceptions, sdk, airflow, pendulum):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setenv("HARVESTER", str(program(tmp_path)))
+    return runpy.run_path(str(EXAMPLES / "airflow_dag.py"))["run"]
+
+
+@pytest.mark.thorough
+def test_a_task_of_airflow_fails_for_new_failures_alone(
+    run_of_the_dag: Any, wechat: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    server = wechat(refuse_token={A: 40125})
+    (tmp_path / "accounts.csv").write_text(f"appid,secret\n{A},env:WX_SECRET\n{B},env:WX_SECRET\n")
+    (tmp_path / "harvester.toml").write_text(
+        f'endpoint = "{ENDPOINT}"\nstart = {BEGIN}\nend = {END}\naccounts = "accounts.csv"\n'
+        f'base-url = "{server.url}"\nrate = "1000/s"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WX_SECRET", "practice")
+    with pytest.raises(Exception, match=f"new failures of 1 accounts: {A}") as new:
+        run_of_the_dag()
+    assert new.typename == "AirflowFailException"  # it is not tried again
+    assert run_of_the_dag()["windows"]["failed"] > 0
+    monkeypatch.setenv("WX_SECRET", "another")
+    monkeypatch.setenv("HARVESTER_END", "2024-02-29")
+    with pytest.raises(Exception, match="status 4"):
+        run_of_the_dag()
 
 
 @pytest.fixture(scope="module")

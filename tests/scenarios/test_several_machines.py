@@ -17,16 +17,7 @@ from tests.mysql_server import MySQLServer
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.scenarios.command import Start, harvest_at, succeeded, until
 from tests.scenarios.conftest import Jobs
-from tests.scenarios.shared import (
-    ACCOUNTS,
-    ENDPOINT,
-    JANUARY,
-    RECORD,
-    Job,
-    ended,
-    kill,
-    pooled,
-)
+from tests.scenarios.shared import ACCOUNTS, ENDPOINT, JANUARY, RECORD, Job, ended, kill, pooled
 
 
 def test_processes_share_the_accounts(job: Jobs) -> None:

@@ -5,12 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import sqlite3
-import stat
-import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -25,7 +20,6 @@ import pytest
 
 from harvester.base import files as durable
 from harvester.errors import SinkAwayError, SinkError, UsageError
-from harvester.ledger.postgresql import PostgresLedger
 from harvester.model import Batch, Field, Tally, Window
 from harvester.sinks.base import Stamp, StoredWindow
 from harvester.sinks.sql.mysql import MySQL
@@ -36,7 +30,7 @@ from harvester.wechat.endpoint import JsonEndpoint
 from harvester.wechat.interfaces import INTERFACES
 from tests import mysql_server
 from tests.own_server import free_port
-from tests.postgres_server import PASSWORD, PostgresServer
+from tests.postgres_server import PASSWORD
 
 STAMP = "2024-06-15T04:00:00Z"
 FIELDS = (
@@ -203,11 +197,6 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
 
 
 @pytest.fixture
-def pg(postgres: PostgresServer, tmp_path: Path) -> Target:
-    return Target("postgresql", tmp_path, postgres)
-
-
-@pytest.fixture
 def lite(tmp_path: Path) -> Target:
     return Target("sqlite", tmp_path, None)
 
@@ -288,8 +277,8 @@ async def test_what_a_column_cannot_hold_stands_in_extra_and_is_reported_once(
 ) -> None:
     sink = await target.open()
     assert (await target.write(sink, batch(1, {"n": 1, "Title": 3, "new": 2}))).drift == [
-        "checked: Title came as int, not as str; it stands in _extra",
-        "checked: the field 'new' is not known; it stands in _extra",
+        "checked: Title came as int, not as str; it is in _extra",
+        "checked: the field 'new' is not known; it is in _extra",
     ]
     assert (await target.write(sink, batch(2, {"n": 1, "Title": 3, "new": 2}))).drift == []
     await sink.close()
@@ -747,7 +736,7 @@ def test_text_and_names_of_fields_are_stored_as_they_came_and_do_nothing(target:
 
 def test_interfaces_whose_names_differ_only_in_case_are_refused(lite: Target) -> None:
     one, two = (replace(CHECKED, name=name) for name in ("own", "OWN"))
-    with pytest.raises(SinkError, match="cannot tell the tables own and OWN apart"):
+    with pytest.raises(SinkError, match="cannot distinguish the tables own and OWN"):
         lite.harvest([part(1, 1, endpoint=one)], [part(1, 1, endpoint=two)])
 
 
@@ -763,51 +752,6 @@ def test_a_field_whose_name_is_too_long_stands_in_extra_and_such_an_interface_is
     server.harvest([part(1, 1, endpoint=replace(CHECKED, name="y" * longest))])
     with pytest.raises(SinkError, match=f"whose names have at most {longest} bytes"):
         server.harvest([part(1, 1, endpoint=replace(CHECKED, name="y" * (longest + 1)))])
-
-
-# files
-
-
-def test_what_cannot_be_a_database_is_refused_in_one_sentence(lite: Target, tmp_path: Path) -> None:
-    def refused(path: Path | str) -> str:
-        lite.path = Path(path)
-        return lite.refused(UsageError, {})
-
-    text = tmp_path / "x.db"
-    text.write_text("a,b\n" * 5000)
-    assert refused(text).endswith("could not be opened: it is a file of another kind")
-    assert text.read_text() == "a,b\n" * 5000
-    assert "is a directory; name a file" in refused(tmp_path)
-    assert f"there is no directory {text}; make it, or " in refused(text / "y.db")
-    assert refused("/proc/x.db").endswith("could not be opened: it cannot be written")
-    for lite.path, kind, said in (
-        (text, SinkError, "could not be read: it is a file of another kind"),
-        (tmp_path, UsageError, "is a directory; name a file"),
-    ):
-        with pytest.raises(kind, match=said):
-            lite.scan()
-
-
-def test_a_scan_of_a_file_that_may_not_be_read_says_nothing_against_what_it_holds() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        target = Target("sqlite", Path(folder), None)
-        target.harvest([part(1, 1)])
-        Path(folder).chmod(0o777)
-        target.path.chmod(0)
-        user = os.geteuid()
-        if user == 0:  # who may read everything
-            os.seteuid(65534)
-        try:
-            with pytest.raises(UsageError, match="could not be read: it cannot be"):
-                target.scan()
-        finally:
-            os.seteuid(user)
-
-
-def test_a_ledger_of_harvester_is_no_target(lite: Target) -> None:
-    lite.execute("CREATE TABLE calendar (a)")
-    lite.execute("CREATE TABLE open_window (a)")
-    assert lite.refused(UsageError).endswith("is a ledger of harvester; choose another file")
 
 
 # a server that goes away
@@ -996,99 +940,6 @@ def test_a_url_that_is_none_is_refused_without_its_password(url: str, said: str)
     assert said in refused(url)
 
 
-def test_a_database_that_cannot_be_written_is_refused(pg: Target, postgres: PostgresServer) -> None:
-    name = postgres.new_database()
-    where = f"the database {name} on 127.0.0.1:{postgres.port} could not be opened:"
-    postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    assert refused(postgres.url(name)) == (
-        f"{where} cannot execute CREATE TABLE in a read-only transaction"
-    )
-    postgres.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
-    postgres.execute(f"CREATE ROLE reader{name} LOGIN PASSWORD '{PASSWORD}'")
-    postgres.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC", name)
-    reader = postgres.url(name, user=f"reader{name}")
-    assert refused(reader) == f"{where} permission denied for schema public"
-    pg.harvest([part(1, 1)])
-    with pytest.raises(UsageError, match="could not be read: permission denied for"):
-        list(PostgreSQL(postgres.url(pg.database, user=f"reader{name}")).scan("checked"))
-    pg.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader{name}")
-    reader = postgres.url(pg.database, user=f"reader{name}")
-    assert "permission denied for table" in refused(reader)
-    assert len(list(PostgreSQL(reader).scan("checked"))) == 1  # reading is allowed
-
-
-def test_a_database_that_cannot_hold_every_title_is_refused(postgres: PostgresServer) -> None:
-    name = postgres.new_database("ENCODING 'SQL_ASCII' TEMPLATE template0")
-    assert "has the encoding SQL_ASCII, which cannot hold every title" in refused(
-        postgres.url(name)
-    )
-
-
-class Schema(Target):
-    """A schema of a database in PostgreSQL."""
-
-    def __init__(self, name: str, database: Target, folder: Path) -> None:
-        super().__init__("postgresql", folder, database.server)
-        self.database = database.database
-        self.schema_name = name
-
-    def url(self, **how: Any) -> str:
-        return f"{self.server.url(self.database, **how)}?schema={self.schema_name}"
-
-    def make(self) -> Any:
-        return PostgreSQL(self.url())
-
-    def tables(self) -> list[str]:
-        sql = "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace"
-        found = self.execute(
-            f"{sql} WHERE relkind IN ('r', 'v') AND nspname = '{self.schema_name}' ORDER BY 1"
-        )
-        return [name for (name,) in found]
-
-
-def test_two_schemas_of_a_database_are_two_sinks(pg: Target, tmp_path: Path) -> None:
-    one, other = (Schema(name, pg, tmp_path) for name in ("one", "Other-题"))
-    nested = replace(CHECKED, fields=(Field("parts", "list", fields=(Field("n", "int"),)),))
-    one.harvest([batch(1, {"parts": [{"n": 1}]}, endpoint=nested)])
-    other.harvest([part(1, 2), part(2, 3)])
-    assert one.make().identity.endswith(f"/{pg.database}?schema=one")
-    own = ["_harvester_fence", "_harvester_interface", "_harvester_layout", "_harvester_state"]
-    assert one.tables() == [*own, "checked", "checked_parts"]
-    assert other.tables() == [*own, "checked"]
-    assert Schema("public", pg, tmp_path).tables() == []
-    assert (len(one.scan()), len(other.scan())) == (1, 2)
-    other.harvest([part(1, 4)])
-    assert [each.records()[0]["n"] for each in other.scan().values()] == [4, 3]
-    pg.execute('DROP SCHEMA "Other-题" CASCADE')
-    assert other.refused(SinkError).startswith(
-        f"the schema Other-题 of the database {pg.database} on 127.0.0.1:{pg.server.port} holds"
-        " nothing of what the ledger refers to"
-    )
-    assert len(one.scan()) == 1
-
-
-def test_a_schema_is_made_only_by_who_may_and_one_that_cannot_be_is_refused(
-    pg: Target, postgres: PostgresServer, tmp_path: Path
-) -> None:
-    role = f"limited{pg.database}"
-    pg.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
-    made, missing = (Schema(name, pg, tmp_path) for name in ("made", "missing"))
-    pg.execute(f"CREATE SCHEMA made AUTHORIZATION {role}")
-    assert refused(missing.url(user=role)) == (
-        f"the schema missing of the database {pg.database} on 127.0.0.1:{postgres.port} could not"
-        f" be opened: permission denied for database {pg.database}"
-    )
-    made.make = lambda: PostgreSQL(made.url(user=role))  # type: ignore[method-assign]
-    made.harvest([part(1, 1)])
-    assert len(made.scan()) == 1
-    for name in ("", "a%20b", "x" * 64, "a;b"):
-        assert "cannot be the name of a schema" in refused(f"{postgres.url('d')}?schema={name}")
-    pg.execute("CREATE SCHEMA kept CREATE TABLE open_window (a int) CREATE TABLE wanted (a int)")
-    assert "belongs to a ledger; choose another schema" in refused(
-        f"{postgres.url(pg.database)}?schema=kept"
-    )
-
-
 @pytest.mark.parametrize(
     ("url", "identity"),
     [
@@ -1128,47 +979,3 @@ def test_a_scan_takes_the_password_from_the_environment(
         list(without.scan("checked"))
     monkeypatch.setenv(variable, PASSWORDS[variable])
     assert len(list(SINKS[server.kind](without.identity).scan("checked"))) == 1
-
-
-def test_a_table_that_a_ledger_of_the_users_name_has_too_is_the_sinks_own(pg: Target) -> None:
-    """The user's name is the name of the ledger's schema, which comes first in the search path."""
-
-    async def with_a_ledger() -> None:
-        async with PostgresLedger(pg.server.url(pg.database)):
-            pass
-
-    asyncio.run(with_a_ledger())
-    pg.harvest([part(1, 1, 2, name="span")])
-    (found,) = pg.make().scan("span")
-    assert [each["n"] for each in found.records()] == [1, 2]
-
-
-def test_a_copy_that_cannot_be_written_is_read(tmp_path: Path) -> None:
-    target = Target("sqlite", tmp_path, None)
-    target.harvest([part(1, 1), part(2, 2)])
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    shutil.copy(target.path, copy)
-    (copy / target.path.name).chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
-    copy.chmod(0o555)
-    (tmp_path / "list.py").write_text(
-        "import asyncio, os, sys\n"
-        "from harvester.sinks.sql.sqlite import SQLite\n"
-        "sink = SQLite(sys.argv[1])\n"
-        "if os.geteuid() == 0: os.setgid(65534); os.setuid(65534)\n"
-        "print(sink.endpoints(), [one.records() for one in sink.scan('checked')])\n"
-    )
-    parents = [each for each in tmp_path.parents if each.stat().st_uid == os.geteuid()]
-    for each in (tmp_path, *parents[:3]):
-        each.chmod(each.stat().st_mode | 0o055)
-    try:
-        ran = subprocess.run(
-            [sys.executable, str(tmp_path / "list.py"), str(copy / target.path.name)],
-            capture_output=True, text=True,
-        )  # fmt: skip
-    finally:
-        copy.chmod(0o755)
-    assert ran.stdout.strip() == (
-        "['checked'] [[{'n': 1, 'Title': 't1'}], [{'n': 2, 'Title': 't2'}]]"
-    ), ran.stderr
-    assert [each.name for each in copy.iterdir()] == [target.path.name]

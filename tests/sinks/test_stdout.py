@@ -13,18 +13,7 @@ from harvester.config import plugins
 from harvester.errors import ReaderGoneError, SinkError
 from harvester.model import Batch
 from harvester.sinks.stdout import CHUNK, StandardOutput, pieces
-from tests.sinks.feed import (
-    JOB,
-    ODD,
-    WRITES,
-    Died,
-    Ledger,
-    batch,
-    dying,
-    job,
-    latest,
-    window,
-)
+from tests.sinks.feed import JOB, ODD, WRITES, Died, Ledger, batch, dying, job, latest, window
 
 
 async def handed_out(*batches: Batch) -> list[bytes]:

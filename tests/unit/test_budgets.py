@@ -23,7 +23,6 @@ from harvester.base.dates import (
 )
 from harvester.cli.commands import invoke
 from harvester.cli.progress import Lines
-from harvester.cli.session import summarize
 from harvester.engine.limiter import SLOWER
 from harvester.engine.window_queue import QUOTA_AGAIN
 from harvester.events import Report
@@ -140,7 +139,8 @@ def test_without_an_answer_about_the_quota_it_is_learned(tmp_path: Path) -> None
     report = run_at(at(DAY, 9), wechat, tmp_path, appids=(A, B), ask_quota=True)
     assert (report.state, report.windows.done) == ("waiting", 8)
     (note,) = report.notes  # of both accounts
-    assert note.startswith(f"WeChat did not say how many calls of {READ.name} are left: HTTP 404")
+    said = f"WeChat did not report how many calls of {READ.name} are left: HTTP 404"
+    assert note.startswith(said)
 
 
 # who is parked
@@ -320,14 +320,6 @@ def test_what_comes_in_heaps_is_told_twenty_times_and_what_waits_at_the_end(
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 20 + 2
     assert told[0].endswith("wx1 e 2026-03-10: 2 rows of days that were not asked for, left out")
-
-
-def test_the_summary_tells_what_changed_can_change_and_was_left_out() -> None:
-    report = Report(changed=2, provisional=3, foreign=4)
-    said = ", ".join(summarize(report))
-    for part in ("2 changed", "3 still provisional", "4 rows of days that were not asked for"):
-        assert part in said
-    assert "changed" not in ", ".join(summarize(Report()))
 
 
 @pytest.fixture

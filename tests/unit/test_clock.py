@@ -206,7 +206,7 @@ def test_a_budget_knows_what_was_spent_on_either_side_of_a_midnight() -> None:
     assert budget.left(before) == 1
     budget.spend()
     assert [budget.left(moment) for moment in (before - 2 * DAY, midnight)] == [0, 10]
-    budget.told(10, 8, midnight)
+    budget.learn(10, 8, midnight)
     assert budget.left(before) <= 8
 
 

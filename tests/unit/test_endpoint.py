@@ -9,11 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import harvester
 from harvester.base.dates import Grid, Load, WindowKind, last_settled_day, settles_at
 from harvester.errors import UsageError
 from harvester.model import Action, Field, Request, Response, Token, Verdict, Window
 from harvester.wechat.endpoint import (
     JsonEndpoint,
+    check_name,
     day_of,
     entry_late_until,
     final_at,
@@ -25,6 +27,7 @@ from harvester.wechat.endpoint import (
     load_of,
     within,
 )
+from harvester.wechat.interfaces import INTERFACES
 from harvester.wechat.response import MAX_VALUES, Quota, Rule, code_of, quota_in, read, refusal
 
 PROPERTY = settings(
@@ -648,3 +651,19 @@ def test_the_hour_of_an_interface_decides_whether_its_end_moves_on() -> None:
     assert [load_of(one, date(2026, 3, day), 0, 0, NOON).moves_on for day in (9, 10)] == [
         True, False,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "a/b", "a\\b", ".hidden", "..", "CON", "nul", "com1", "", "x" * 101, "x" * 300, "a b",
+     "早", "1st", "-x", "a\n", "a.b", None, 3],
+)  # fmt: skip
+def test_an_interface_whose_name_is_no_folders_is_refused(name: object) -> None:
+    with pytest.raises(harvester.UsageError, match="cannot be the name of its folder") as caught:
+        replace(INTERFACES["getarticlesummary"], name=name)  # type: ignore[arg-type]
+    assert len(str(caught.value)) < 250
+
+
+def test_names_as_wechat_gives_them_are_taken() -> None:
+    for name in ("getarticlesummary", "get_user-2", "x" * 100, "Console", "com10"):
+        assert check_name(name) == name

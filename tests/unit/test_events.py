@@ -163,6 +163,7 @@ def test_a_report_reads_as_json() -> None:
         "failures": [{
             "appid": "wx1", "endpoint": "e", "begin_date": "2020-01-01", "end_date": "2020-01-02",
             "error": "errcode 1 [rid: 1-2]", "code": 1, "rid": "1-2", "windows": 2,
+            "new": None,
         }],
     }  # fmt: skip
 

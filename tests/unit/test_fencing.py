@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harvester.base.fencing import (
-    EPOCH,
-    is_current,
-    lost,
-    may_send,
-    raised,
-    refused,
-    wait_after,
-)
+from harvester.base.fencing import EPOCH, is_current, lost, may_send, raised, refused, wait_after
 from tests.chaos.model import claimable
 
 RECHECK_INTERVAL = {"a": 2, "b": 3, "c": 4}

@@ -145,7 +145,7 @@ def test_delayed_figures_are_stored_and_the_run_ends_as_waiting(
     assert len(stored(tmp_path, READ.name)) == 1
     (wait,) = report.waits
     assert (wait.appid, wait.endpoint, wait.windows) == (A, READ.name, 1)
-    assert wait.reason == "WeChat says that its figures are late"
+    assert wait.reason == "WeChat reports that its figures are late"
     assert provisional(tmp_path) == {LAST_DAY: wait.reason}
     done = {**late, "is_delay": "false", "list": [{**late["list"][0], "msgid": "2_1"}]}  # type: ignore[index]
     report = run_at(at(DAY, 9.6), Script(lambda _: done), READ, LAST_DAY, tmp_path)
@@ -322,8 +322,8 @@ def test_status_tells_every_state_apart(tmp_path: Path, capsys: pytest.CaptureFi
             " [rid: 1-2-3]"
         ),
         (
-            "  2026-03-10 (1 day) provisional: WeChat says that its figures are late; the next run"
-            " asks again"
+            "  2026-03-10 (1 day) provisional: WeChat reports that its figures are late; the next"
+            " run asks again"
         ),
         (
             "  2026-03-11 (1 day) waiting until 2026-03-12 13:30 China time: errcode 61503 (no):"

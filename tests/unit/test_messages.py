@@ -11,9 +11,7 @@ import pytest
 
 from harvester.api import resolve
 from harvester.base.dates import parse_day
-from harvester.cli import terminal as screen
 from harvester.cli.commands import invoke
-from harvester.cli.terminal import log_as, name_accounts, say
 from harvester.config.accounts import list_accounts, read_accounts
 from harvester.errors import UsageError
 from harvester.exports.targets import KINDS
@@ -226,37 +224,6 @@ def test_the_interfaces_are_json(capsys: Output) -> None:
     details = {field["name"]: field for field in one["fields"]}["details"]
     assert "int_page_read_user" in {field["name"] for field in details["fields"]}
     assert list(told("users")) == ["getusercumulate", "getusersummary"]
-
-
-# the log
-
-
-@pytest.fixture
-def _plainly() -> None:
-    log_as("text")
-    name_accounts({})
-
-
-@pytest.mark.usefixtures("_plainly")
-def test_messages_as_json_have_a_time_a_level_and_a_text(capsys: Output) -> None:
-    log_as("json")
-    say("something\x1b[31m\nelse", "error")
-    screen.log("done", event="Committed")
-    log_as("text")
-    one, other = map(json.loads, capsys.readouterr().err.splitlines())
-    assert one.keys() == {"time", "level", "message"}
-    assert (one["level"], one["message"]) == ("error", "something [31m else")
-    assert (other["level"], other["event"], other["message"]) == ("info", "Committed", "done")
-    assert one["time"][:2] == "20"
-    assert one["time"][-6] in "+-"
-
-
-@pytest.mark.usefixtures("_plainly")
-def test_messages_have_the_names_of_accounts(capsys: Output) -> None:
-    name_accounts({A: "茶馆"})
-    say(f"{A}: wrong, {A}x: not it")
-    name_accounts({})
-    assert capsys.readouterr().err == f"harvester: {A} (茶馆): wrong, {A}x: not it\n"
 
 
 # dates

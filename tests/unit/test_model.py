@@ -8,17 +8,7 @@ from zlib import crc32
 
 import pytest
 
-from harvester.model import (
-    Account,
-    Action,
-    Batch,
-    Request,
-    Tally,
-    Token,
-    Verdict,
-    Window,
-    metadata,
-)
+from harvester.model import Account, Action, Batch, Request, Tally, Token, Verdict, Window, metadata
 
 WINDOW = Window("wx1", "getarticlesummary", date(2020, 1, 1), date(2020, 1, 1))
 

@@ -375,13 +375,17 @@ async def test_accounts_are_read_in_groups(tmp_path: Path, monkeypatch: pytest.M
 async def test_what_remains_is_what_failed_what_waits_and_what_nobody_has_asked_for(
     tmp_path: Path,
 ) -> None:
-    def left(first: str, last: str, state: str, due: float = 0.0) -> Outcome:
+    began = "2024-01-09T01:00:00.500Z"
+
+    def left(first: str, last: str, state: str, due: float = 0.0, since: str = "") -> Outcome:
         window = Window(A, SUMMARY.name, *days(first, last))
-        return Outcome(window, state, due=due, detail="why", code=61500, rid="r-1")
+        why = {"detail": "why", "code": 61500, "rid": "r-1", "fetched_at": since}
+        return Outcome(window, state, due=due, **why)
 
     came = [
         outcome("2024-01-01"),
-        left("2024-01-02", "2024-01-03", "failed"),
+        left("2024-01-02", "2024-01-03", "failed", since=began),
+        left("2024-01-07", "", "failed", since="2024-01-09T01:00:00.499Z"),
         left("2024-01-04", "", "waiting", WALL + 60),
         left("2024-01-05", "", "late"),
         left("2023-12-30", "2023-12-31", "failed"),
@@ -390,13 +394,14 @@ async def test_what_remains_is_what_failed_what_waits_and_what_nobody_has_asked_
     asked = scope(*days("2024-01-01", "2024-01-08"), endpoints=(SUMMARY,))
     async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
         await ledger.commit(came, {})
-        found = await planner.remains(asked, ledger, WALL)
-    assert found.missing == 2
+        found = await planner.remains(asked, ledger, WALL, began)
+    assert found.missing == 1
     of, late = (A, SUMMARY.name), WALL + NOT_READY_AGAIN
     assert sorted(found.events, key=lambda each: each.begin) == [
-        Failed(*of, *days("2024-01-02", "2024-01-03"), 2, "why", 61500, "r-1"),
+        Failed(*of, *days("2024-01-02", "2024-01-03"), 2, "why", 61500, "r-1", new=True),
         Deferred(*of, *days("2024-01-04"), 1, WALL + 60, "why"),
         Deferred(*of, *days("2024-01-05"), 1, late, "why"),
+        Failed(*of, *days("2024-01-07"), 1, "why", 61500, "r-1", new=False),
     ]
 
 

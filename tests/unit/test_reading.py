@@ -7,17 +7,21 @@ import subprocess
 import sys
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import duckdb
+import polars
 import pyarrow as pa
 import pytest
 
 import harvester
+from harvester.cli.commands import invoke
 from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.ledger import SqliteLedger
 from harvester.model import Batch, Field
-from harvester.testing import Simulator, VirtualTimeLoop, run_virtual
+from harvester.reading import Group
+from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, run_virtual
 from harvester.wechat.endpoint import JsonEndpoint
 from tests.sinks.small_ledger import batch
 from tests.support import JANUARY, A, B, days, engine_run, noon, scope
@@ -152,6 +156,11 @@ def test_what_cannot_be_read_is_refused_in_one_sentence(tmp_path: Path) -> None:
         harvester.read(f"jsonl:{tmp_path}/none", "getarticlesummary")
     with pytest.raises(UsageError, match="holds nothing that was harvested and can be read back"):
         harvester.read(tmp_path, "getarticlesummary")
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(UsageError, match="is no database of SQLite; name the directory"):
+        harvester.read(tmp_path / "notes.txt", "getarticlesummary")
+    with pytest.raises(UsageError, match="is a file, not a directory; of SQLite it is sqlite:"):
+        harvester.read(f"jsonl:{tmp_path}/notes.txt", "getarticlesummary")
     (tmp_path / ".jsonl.lock").touch()
     with pytest.raises(UsageError, match="did you mean getarticlesummary"):
         harvester.read(tmp_path, "getarticlesumary")
@@ -159,6 +168,148 @@ def test_what_cannot_be_read_is_refused_in_one_sentence(tmp_path: Path) -> None:
         harvester.read(tmp_path, "getarticlesummary", start="2024-01-02", end="2024-01-01")
     with pytest.raises(UsageError, match="start: 'soon' is not a day"):
         harvester.read(tmp_path, "getarticlesummary", start="soon")
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two runs of the users interfaces, into a directory and into a database."""
+    folder = tmp_path_factory.mktemp("places")
+    for sink in (f"jsonl:{folder}/out", f"sqlite:{folder}/users.db"):
+        report = harvester.run_sync(
+            harvester.Account(A, secret="practice"), ["users", "getupstreammsg"], "2024-01-01",
+            "2024-03-31", sink=sink, transport=FakeTransport(Simulator()), rate="1000/s",
+        )  # fmt: skip
+        assert report.state == "complete"
+    return folder
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "sqlite:users.db", "sqlite:./users.db", "users.db", "./users.db", Path("users.db"),
+        "sqlite:~/users.db", "~/users.db", Path("~/users.db"), "users.db.ledger.sqlite",
+        "jsonl:out", "jsonl:out/", "out", "out/", "./out", Path("out"), "jsonl:~/out", "~/out/",
+        "out/ledger.sqlite",
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_place_is_read_as_it_was_typed_for_a_run(
+    where: str | Path, places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(places)
+    monkeypatch.setenv("HOME", str(places))
+    assert harvester.read(where, "getusercumulate").read_all().num_rows == 91
+    done = harvester.export(where, "csv:tables", "getusercumulate", replace=True)
+    assert done.rows or done.kept
+
+
+def test_a_harvest_is_written_and_inspected_below_the_home_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HARVESTER_OUT", "~/unused")
+    harvester.run_sync(
+        harvester.Account(A, secret="practice"), "getusercumulate", "2024-01-01", "2024-01-31",
+        sink="sqlite:~/users.db", export="csv:~/tables", ledger="~/ledger",
+        transport=FakeTransport(Simulator()), rate="1000/s",
+    )  # fmt: skip
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names >= {"users.db", "tables", "ledger"}
+    ledger = ["--ledger", "sqlite:~/ledger"]
+    for command in (["status", *ledger], ["verify", *ledger], ["export", "csv:~/tables", *ledger]):
+        assert invoke(command) == 0, command
+
+
+@pytest.mark.parametrize("out", ["sqlite:users.db", "users.db", "jsonl:out/", "out"])
+def test_commands_take_the_spec_of_a_sink_as_the_place_of_its_ledger(
+    out: str, places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(places)
+    for command in ("status", "verify", "report"):
+        assert invoke([command, "--out", out]) == 0
+    assert invoke(["export", f"csv:{command}", "--from", out, "--replace"]) == 0
+
+
+def test_days_resample_and_numbers_sum_in_pandas_polars_and_duckdb(places: Path) -> None:
+    users = harvester.read(places / "users.db", "getusersummary")
+    frame = users.to_pandas()
+    figures = ["new_user", "cancel_user"]
+    by_month = frame.set_index("ref_date")[figures].resample("ME").sum()
+    assert [str(day)[:10] for day in by_month.index] == ["2024-01-31", "2024-02-29", "2024-03-31"]
+    assert {*map(str, by_month.dtypes)} == {"int64"}
+    wanted = [*map(tuple, by_month.to_numpy().tolist())]
+    summed = duckdb.sql(
+        "SELECT sum(new_user), sum(cancel_user) FROM users"
+        " GROUP BY date_trunc('month', ref_date) ORDER BY date_trunc('month', ref_date)"
+    )
+    assert summed.fetchall() == wanted
+    counted = (
+        polars.DataFrame(users)
+        .group_by_dynamic("ref_date", every="1mo")
+        .agg(polars.col(*figures).sum())
+        .select(figures)
+    )
+    assert counted.rows() == wanted
+    assert str(frame["_fetched_at"].dtype) == "datetime64[us, UTC]"
+
+
+def test_nulls_make_no_floats_and_no_objects_of_whole_numbers(tmp_path: Path) -> None:
+    fields = (Field("n", "int"), Field("yes", "bool"), Field("rate", "float"), Field("day", "date"))
+    mine = JsonEndpoint("mine", "/mine", FIRST, fields=fields, day_field="")
+    large = 2**53 + 1
+    rows = [{"n": large, "yes": True, "rate": 0.5, "day": "2024-01-01"}, {}]
+    written("jsonl:{}", tmp_path, batch(1, *rows, endpoint=mine))
+    stored = harvester.read(tmp_path, mine)
+    frame = stored.to_pandas()
+    kinds = [str(frame[each.name].dtype) for each in fields]
+    assert kinds == ["Int64", "boolean", "float64", "datetime64[ms]"]
+    assert frame["n"].sum() == large
+    assert frame.isna().sum()[["n", "yes", "rate", "day"]].tolist() == [1, 1, 1, 1]
+    as_asked = stored.to_pandas(date_as_object=True, types_mapper=lambda _: None)
+    assert [str(as_asked[name].dtype) for name in ("n", "day")] == ["float64", "object"]
+
+
+def test_several_interfaces_are_a_mapping_of_tables(places: Path) -> None:
+    tables = harvester.read(places / "out", "users")
+    assert [*tables] == ["getusercumulate", "getusersummary"]
+    assert {name: len(frame) for name, frame in tables.to_pandas().items()} == {
+        name: table.read_all().num_rows for name, table in tables.items()
+    }
+    listed = harvester.read(places / "out", ["getusersummary", "messages"])
+    assert [*listed][:2] == ["getusersummary", "getupstreammsg"]
+    assert listed["getupstreammsghour"].read_all().num_rows == 0
+    assert [*harvester.read(places / "out", ["getusersummary"])] == ["getusersummary"]
+    days = tables.to_duckdb().sql(
+        "SELECT count(DISTINCT ref_date), count(*) FILTER (cumulate_user IS NULL)"
+        " FROM getusersummary LEFT JOIN getusercumulate USING (_appid, ref_date)"
+    )
+    assert days.fetchall() == [(91, 0)]
+
+
+def test_a_flat_shape_has_a_table_for_each_list_and_columns_for_objects(tmp_path: Path) -> None:
+    item = Field("item", "object", fields=(Field("n", "int"), Field("day", "date")))
+    parts = Field("parts", "list", item="object", fields=(Field("m", "int"),))
+    mine = JsonEndpoint("mine", "/mine", FIRST, fields=(item, parts), day_field="item.day")
+    rows = [
+        {"item": {"n": n, "day": f"2024-01-0{n}"}, "parts": [{"m": n}, {"m": n * 10}]}
+        for n in (1, 2)
+    ]
+    written("jsonl:{}", tmp_path, batch(1, *rows, endpoint=mine, days=2))
+    tables = harvester.read(tmp_path, mine, shape="flat")
+    assert [*tables] == ["mine", "mine_parts"]
+    assert tables["mine"].read_all().select(["item_n", "_row"]).to_pylist() == [
+        {"item_n": 1, "_row": 0}, {"item_n": 2, "_row": 1},
+    ]  # fmt: skip
+    some = harvester.read(tmp_path, mine, shape="flat", start="2024-01-02")["mine_parts"]
+    assert some.read_all().select(["_row", "_item", "m"]).to_pylist() == [
+        {"_row": 1, "_item": 0, "m": 2}, {"_row": 1, "_item": 1, "m": 20},
+    ]  # fmt: skip
+    with pytest.raises(UsageError, match="'round' is neither 'nested' nor 'flat'"):
+        harvester.read(tmp_path, mine, shape="round")  # type: ignore[call-overload]
+
+
+def test_the_groups_that_types_know_are_those_of_the_catalogue() -> None:
+    assert {*get_args(Group)} == {*plugins.endpoint_groups()}
 
 
 def test_a_sink_that_keeps_nothing_cannot_be_read() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -16,15 +17,18 @@ CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
 PACKAGE = Path(harvester.__file__).parent
 
 
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
 def test_every_file_that_is_named_is_there() -> None:
-    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
+    for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for name in re.findall(r"(?:tests|benchmarks|examples|docs)/[\w/]+\.(?:py|md)", text):
             assert (ROOT / name).exists(), name
 
 
 def test_every_link_to_a_file_leads_to_one() -> None:
-    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
+    for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", text):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
@@ -38,8 +42,9 @@ def test_every_page_of_the_documentation_can_be_reached_from_the_readme() -> Non
             reached.add(page)
             text = (ROOT / page).read_text(encoding="utf-8")
             folder = Path(page).parent
-            left += [str(folder / name) for name in re.findall(r"\]\(([\w./-]+\.md)\)", text)]
-    assert {str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md")} <= reached
+            names = re.findall(r"\]\(([\w./-]+\.md)\)", text)
+            left += [os.path.normpath(folder / name) for name in names]
+    assert {str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md")} <= reached
 
 
 def test_the_first_harvest_in_the_terminal_and_in_python_is_at_the_top() -> None:
@@ -90,6 +95,27 @@ def test_the_chinese_readme_has_the_same_tables_links_and_options() -> None:
         assert english, pattern
     numbers = [set(re.findall(r"\b\d{2,}\b", text)) for text in (README, CHINESE)]
     assert numbers[0] == numbers[1]
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs/zh").glob("*.md")), ids=lambda p: p.name)
+def test_a_chinese_page_has_the_headings_code_tables_options_and_links_of_the_english_one(
+    page: Path,
+) -> None:
+    english = (ROOT / "docs" / page.name).read_text(encoding="utf-8")
+    chinese = page.read_text(encoding="utf-8")
+    assert f"[简体中文](zh/{page.name})" in english
+    assert f"[English](../{page.name})" in chinese
+    assert _levels(chinese) == _levels(english)
+    assert _blocks(chinese) == _blocks(english)
+    for pattern in (r"^\|", r"(?<![\w-])--[a-z][a-z-]+", r"(?:\w+/)+\w+\.py", r"HARVESTER_\w+"):
+        found = [sorted(re.findall(pattern, text, re.MULTILINE)) for text in (english, chinese)]
+        assert found[0] == found[1], pattern
+    names = [{Path(each).name for each in _links(text)} for text in (english, chinese)]
+    assert names[0] == names[1]
+
+
+def _links(text: str) -> list[str]:
+    return re.findall(r"\]\((?!https?:)([^)#]+)", text)
 
 
 # what a package index shows

@@ -8,20 +8,31 @@ import json
 import re
 import time
 import zlib
-from datetime import timedelta
+from datetime import date
 from functools import cache
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
-from harvester.ledger.base import WorkerState
+from harvester.ledger.base import Exhausted, WorkerState
 from harvester.report import Overview, page
 from harvester.report.causes import Cause
-from harvester.report.charts import Article, Figures
+from harvester.report.charts import Figures
 from harvester.report.overview import AccountView
 from harvester.report.page import harmless
-from tests.report_data import BEGIN, HOSTILE, YESTERDAY, KnownLedger, agency, largest, some_figures
+from harvester.report.yearly import Article, Month, Together, Yearly
+from tests.report_data import (
+    BEGIN,
+    HOSTILE,
+    NOW,
+    YESTERDAY,
+    KnownLedger,
+    agency,
+    largest,
+    some_figures,
+)
+from tests.support import at
 
 FIXED = {
     "all", "one", "data", "zh", "en", "light", "dark", "todo", "todo-h", "itself", "itself-h",
@@ -234,10 +245,101 @@ def test_sources_and_articles_of_each_account_are_in_the_page() -> None:
         ("QR code", 2_500),
         ("4711", 300),
     ]
-    first, second, third = content["articles"][0][:3]
-    assert first[:2] == [50_000, str(YESTERDAY - timedelta(days=31))]
-    assert second[3] == "https://mp.weixin.qq.com/s?mid=2"
-    assert third[3] == ""  # it lies elsewhere
+
+
+def test_the_articles_of_accounts_are_in_the_page() -> None:
+    """Of 120 accounts sixteen of each: those of the newest year first."""
+    seen, drawn = many(), some_figures(many())
+    content = data_in(page(seen, "en", figures=drawn), "curves")
+    for account, (counts, kept) in zip(seen.accounts, content["articles"], strict=True):
+        assert counts == [[2026, 30], [2025, 30], [2024, 30]]
+        known = drawn.yearly.articles[account.appid]
+        assert len(known) == len(kept) == 16
+        for article, (readers, day, title, _, reads, until, added, published) in zip(
+            known, kept, strict=True
+        ):
+            assert (readers, day, title) == (article.readers, str(article.day), article.title)
+            assert (reads, until, added, published) == (None, str(article.until), 0, 1)
+    links = [one[3] for _, kept in content["articles"] for one in kept]
+    assert {link[:25] for link in links} == {"", "https://mp.weixin.qq.com/"}
+
+
+def test_years_are_in_the_page_without_the_script() -> None:
+    drawn = some_figures(many())
+    read = Read(page(many(), "en", figures=drawn))
+    said = read.said("en")
+    chosen = [each for each in read.of("input") if each.get("name") == "year"]
+    assert [each["aria-label"] for each in chosen] == ["2026", "2025", "2024"]
+    assert ["checked" in each for each in chosen] == [True, False, False]
+    for year in (2026, 2025, 2024):
+        assert len(drawn.yearly.top[year]) == 20
+        for article in drawn.yearly.top[year]:
+            assert article.title in said
+            assert f"{article.readers:,}" in said
+        for month in drawn.yearly.months_of(year):
+            assert f"{month.gained:,}{month.lost:,}{month.net:+,}{month.followers:,}" in said
+    assert "2026 · 20 of 3,600" in said
+    assert "running total; where none is stored, the readers of the stored days added up" in said
+    assert "Nov 25" in said  # the last day of November with a figure
+    links = [each for each in read.of("a") if (each["href"] or "").startswith("http")]
+    assert {each["rel"] for each in links} == {"noopener noreferrer"}
+    assert {(each["href"] or "")[:25] for each in links} == {"https://mp.weixin.qq.com/"}
+
+
+def one_year(*articles: Article, months: dict[int, Month] | None = None) -> str:
+    """The text of a page of one account, of which August to November were asked for."""
+    ledger = KnownLedger()
+    ledger.harvested("wx1", "getusersummary", date(2026, 9, 16), YESTERDAY)
+    drawn = Figures(YESTERDAY)
+    drawn.yearly = Yearly({2026: [*articles]} if articles else {}, months={"wx1": months or {}})
+    return Read(page(ledger.seen(), "en", figures=drawn)).said("en")
+
+
+def test_what_a_month_lacks_is_named() -> None:
+    at = 12 * 2026
+    known = {at + 8: Month(7, 9, 500, 30), at + 9: Month(None, None, 600, 29), at + 10: Month(5, 5)}
+    said = one_year(months=known)
+    assert "Sep50.0% of days stored79-2500Year" in said  # 15 of 30 days
+    assert "Oct–––600Oct 29Sep" in said
+    assert "Nov83.3% of days stored550–Oct" in said
+    assert "Year1214-2" in said
+    assert "No article published in this year is stored" in said
+
+
+def test_how_an_article_was_counted_is_named() -> None:
+    day, until = date(2026, 3, 1), date(2026, 3, 30)
+    said = one_year(
+        Article(9_000, day, "A", "", None, until),
+        Article(80, day, "B", "", 1_234, until, 1, True),
+        Article(7, day, "C", "", None, until, 12, False),
+    )
+    assert "ArticleReadersTimes read" in said
+    assert "Apublished 2026-03-01 · counted to 2026-03-309,000–" in said
+    assert "Bpublished 2026-03-01 · 1 day added up · counted to 2026-03-30801,234" in said
+    assert "Cfirst read 2026-03-01 · 12 days added up · counted to 2026-03-307–" in said
+    assert "Nothing of this year is stored of getusersummary" in said
+    assert "Times read" not in one_year(Article(9, day, "A", "", None, until)).split("Old inter")[0]
+
+
+def test_a_page_whose_figures_hold_nothing_by_year_says_so() -> None:
+    assert "By yearNo figures of followers and articles are stored." in one_year()
+
+
+def test_why_nothing_could_be_read_stands_in_the_section() -> None:
+    said = Read(page(many(), "en", no_figures="the sink is away")).said("en")
+    assert "By yearNo figures are shown: the sink is away" in said
+    assert "By year" not in Read(page(many(), "en")).said("en")  # they were not wanted
+
+
+def test_of_very_many_accounts_the_newest_months_are_in_the_page() -> None:
+    accounts = [AccountView(f"wx{number}") for number in range(1000)]
+    drawn = Figures(YESTERDAY)
+    drawn.yearly.months = {"wx0": {12 * 2024 + 11: Month(1, 1), 12 * 2025: Month(2, 0, 9, 30)}}
+    text = page(Overview(0.0, YESTERDAY, accounts=accounts), figures=drawn)
+    content = data_in(text, "curves")
+    assert content["months"][0] == [12 * 2025, [[2], [0], [9], [30]]]
+    assert content["since"] == 2025
+    assert drawn.yearly.months_of(2024) == [Together(12 * 2024 + 11, 1, 1, None, 0, (0, 0))]
 
 
 def test_a_line_of_weeks_is_broken_where_there_are_no_figures() -> None:
@@ -265,12 +367,18 @@ def test_links_and_weeks_at_their_edges() -> None:
     drawn = some_figures(seen)
     appid = seen.accounts[0].appid
     there = "mp.weixin.qq.com/s?a=1&b=http://x.com/"
-    drawn.articles[appid] = [Article(1, "2026-01-01", "one", f"http://{there}")]
+    day = date(2026, 1, 1)
+    article = Article(1, day, "t" * 300, f"http://{there}", None, day)
+    elsewhere = ("https://example.com/", "javascript:alert(1)", f"https://mp.weixin.qq.com.x/{there}",
+                 "https://mp.weixin.qq.com/" + "s" * 500)  # fmt: skip
+    drawn.yearly.articles[appid] = [article, *(article._replace(url=url) for url in elsewhere)]
     for curves in drawn.curves.values():
         curves["gained"] = [*[0] * 370, 1]
         curves["lost"] = [*[0] * 370, 1_000]
     text = page(seen, figures=drawn)
-    assert data_in(text, "curves")["articles"][0][0][3] == f"https://{there}"
+    kept = data_in(text, "curves")["articles"][0][1]
+    assert [one[3] for one in kept] == [f"https://{there}", "", "", "", ""]
+    assert kept[0][2] == "t" * 200 + "…"
     assert "M520 0.1h8v59.9h-8z" in text  # what was lost fills the card, and no more
     few = Figures(YESTERDAY, 10, {appid: {"readers": [1] * 10}})
     assert few.weeks_of(appid, "readers")[-3:] == [None, 3, 7]
@@ -302,8 +410,45 @@ def test_of_many_accounts_fewer_days_are_drawn() -> None:
     seen = Overview(0.0, YESTERDAY, accounts=accounts)
     drawn = some_figures(Overview(0.0, YESTERDAY, accounts=accounts[:1]))
     content = data_in(page(seen, figures=drawn), "curves")
-    assert [len(curve) for curve in content["curves"][0]] == [87] * 4
+    assert [len(curve) for curve in content["curves"][0]] == [69] * 4  # and the months of one
     assert content["curves"][1] == [None] * 4
+
+
+# quota
+
+
+@pytest.mark.parametrize(
+    ("calls", "refused", "daily", "expected"),
+    [
+        ((0, 0), 0, None, "No call was sent today, and the daily quota is not known"),
+        ((3, 4), 0, None, "Left|Followers gained, lost getusersummary|7|not known"),
+        (
+            (3, 4),
+            0,
+            99,
+            "Left|A day, each account|Followers gained, lost getusersummary|7|191|99 × 2",
+        ),
+        (
+            (30, 4),
+            1,
+            None,
+            "Used up|Followers gained, lost getusersummary|34|not known| 1 of 2 accounts, until",
+        ),
+        ((30, 4), 2, None, "|34|0| 2 of 2 accounts, until midnight in China"),
+    ],
+)
+def test_the_quota_used_and_left_by_interface(
+    calls: tuple[int, int], refused: int, daily: int | None, expected: str
+) -> None:
+    ledger, midnight = KnownLedger(), at("2026-11-27", 0.02)
+    for appid, sent in zip("ab", calls, strict=True):
+        ledger.harvested(appid, "getusersummary", BEGIN, YESTERDAY)
+        ledger.calls[appid, "getusersummary"] = sent
+    for appid in "ab"[:refused]:
+        key = appid, "getusersummary"
+        ledger.used_up[key] = Exhausted(*key, midnight, NOW - 60)
+    said = Read(page(ledger.seen(daily_quota=daily), "en")).said("en")
+    assert expected.replace("|", "") in said
 
 
 # what is never in it
@@ -369,7 +514,7 @@ def test_an_account_may_be_named_as_a_part_of_the_page() -> None:
 def test_a_thousand_accounts_over_twelve_years_are_small_and_soon_there(alike: int) -> None:
     """alike: so many accounts have the same gaps; at the worst each has its own."""
     ledger, names = largest(alike=alike)
-    drawn = some_figures(ledger.seen()) if alike == 1 else None
+    drawn = some_figures(ledger.seen(), years=12, articles=2) if alike == 1 else None
     began = time.process_time()
     seen = ledger.seen(names=names)
     text = page(seen, figures=drawn)

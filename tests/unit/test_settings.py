@@ -52,7 +52,7 @@ def test_a_default_is_a_value_that_the_option_takes(name: str) -> None:
     if default is REQUIRED:
         assert name in ("endpoint", "start", "end")
     elif default is None:
-        assert name in KEYWORDS or name in ("appid", "accounts")
+        assert name in KEYWORDS or name in ("appid", "accounts", "allow_failed", "metrics")
     else:
         check(name, default)
 
@@ -71,8 +71,10 @@ def test_the_help_of_a_command_names_its_options_of_the_table(command: str) -> N
         "verify": {"sink", "as_json"},
         "endpoints": {"name", "as_json"},
         "plan": {"as_json"},
-        "status": {"appids", "names", "states", "check", "as_json"},
+        "check": {"as_json"},
+        "status": {"appids", "names", "states", "check", "as_json", "as_csv", "missing"},
         "export": {"targets", "endpoints", "source", "replace", "check"},
+        "forget": {"whom", "names", "yes", "sink"},
         "mcp": {"source"},
         "sink add": {"spec"},
         "sink remove": {"spec"},

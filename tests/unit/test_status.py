@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harvester.base.dates import last_settled_day
+from harvester.base.dates import last_settled_day, quota_day
 from harvester.cli.commands import invoke
 from harvester.ledger import FILE_NAME, Spent, SqliteLedger
 from harvester.ledger.base import Outcome
@@ -93,7 +93,7 @@ def test_totals_come_first_and_causes_next_and_no_account_by_day_of_many(there: 
     there.many_accounts(1_500)
     lines = there.told().splitlines()
     some = "wx0000000000000000, wx0000000000000001, wx0000000000000002 and 1,497 more accounts"
-    assert lines[:9] == [
+    assert lines[:10] == [
         "1,500 accounts, 1 interface, 2024-01-01 to 2024-01-31",
         (
             "  harvested    15,000 of 46,500 days (32.2%): 15,000 final, 0 provisional;"
@@ -103,17 +103,18 @@ def test_totals_come_first_and_causes_next_and_no_account_by_day_of_many(there: 
         "  missing      27,000 days",
         "  waiting      1,500 days",
         "  records      15,000",
+        "  complete     not known: 31,500 calls left, once the causes are removed",
         "needs attention:",
         f"  failed: {some}, {NAME}: 3,000 days, 2024-01-11 to 2024-01-12: errcode 48001",
         f"  missing: {some}, {NAME}: 27,000 days, 2024-01-14 to 2024-01-31",
     ]
-    assert lines[9].startswith("  waiting until 20")
-    assert lines[10] == "the first of them:"
-    assert lines[11] == (
+    assert lines[10].startswith("  waiting until 20")
+    assert lines[11] == "the first of them:"
+    assert lines[12] == (
         f"  wx0000000000000000 {NAME}: 10 of 31 days harvested, 1 waiting, 2 failed, 18 missing"
     )
-    assert lines[31] == "  and 1,480 more"
-    assert len(lines) == 33
+    assert lines[32] == "  and 1,480 more"
+    assert len(lines) == 34
 
 
 def test_a_filter_shows_what_it_leaves_by_month_and_day(there: Harvest) -> None:
@@ -134,7 +135,7 @@ def test_a_filter_that_leaves_many_shows_a_line_for_each(there: Harvest) -> None
     there.many_accounts(60)
     lines = there.told("--state", "failed").splitlines()
     assert len([line for line in lines if "10 of 31 days harvested, 1 waiting, 2 f" in line]) == 60
-    assert len(lines) == 6 + 4 + 60
+    assert len(lines) == 7 + 4 + 60
 
 
 def test_what_nobody_knows_is_refused(there: Harvest) -> None:
@@ -166,6 +167,13 @@ def test_json_has_totals_causes_and_each_stream_with_its_ranges(there: Harvest) 
         "end_date": "2024-01-31", "final": 51, "empty": 2, "provisional": 1, "waiting": 0,
         "failed": 1, "missing": 9, "not_asked": 0, "stale": 0, "records": 52,
         "never_harvested": [],
+        "completion": {
+            "calls": 0, "blocked": 10, "days": None, "date": None, "assumed_daily_quota": None,
+        },
+        "quotas": [{
+            "endpoint": NAME, "accounts": 2, "used": 0, "daily_quota": None, "left": None,
+            "used_up": 0, "until": None,
+        }],
     }  # fmt: skip
     assert [(each["state"], each["reason"], each["days"]) for each in found["causes"]] == [
         ("failed", "wrong", 1), ("missing", "", 9)
@@ -272,6 +280,34 @@ def test_the_accounts_are_those_of_the_file_with_their_names(there: Harvest) -> 
     assert there.refused(*given, "--only", "Tehouse") == (
         f"harvester: {file} has no account, name or group 'Tehouse' (did you mean Teahouse?)\n"
     )
+
+
+def quota_lines(text: str) -> list[str]:
+    """From the line about completion to that of the last interface."""
+    lines = text.splitlines()
+    begin = next(at for at, line in enumerate(lines) if line.startswith("  complete  "))
+    return lines[begin : begin + 3]
+
+
+def test_quota_and_completion_are_shown_as_far_as_they_are_known(there: Harvest) -> None:
+    today = quota_day(time.time())
+    spent = [Spent(appid, NAME, today, 12) for appid in (A, B)]
+    there.ledger([month(A), month(B)], [outcome(A, 1, 31)], spent)
+    assert quota_lines(there.told()) == [
+        "  complete     with the next run: 31 calls left",
+        "calls today (in China):",
+        f"  {NAME}: 24 used, what is left is not known",
+    ]
+    finished = today + timedelta(days=2)
+    assert quota_lines(there.told("--daily-quota", "15")) == [
+        f"  complete     on {finished}, in 2 days with a run each day: 31 calls left",
+        "calls today (in China):",
+        f"  {NAME}: 24 used, 6 left (15 a day for each of 2 accounts)",
+    ]
+    alone = there.told("--daily-quota", "15", "--appid", B)
+    assert quota_lines(alone)[2:] == [f"  {NAME}: 12 used, 3 left (15 a day)"]
+    assert "complete " not in there.told("--appid", A)
+    assert there.as_json("--daily-quota", "15")["quotas"][0]["left"] == 6
 
 
 def test_totals_make_no_list_of_ranges(there: Harvest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """JSON lines on disk: ``DIR/<endpoint>/2026-01.jsonl``, plain or compressed.
 
-Rule: a file only grows at its end, or is replaced as a whole; the checkpoint says which bytes
+Rule: a file only grows at its end, or is replaced as a whole; the checkpoint records which bytes
 count.
 
 A window is in the file of the month of its first day, or, if it was fetched in April of the next
@@ -244,7 +244,7 @@ class JsonLines(Sink):
         return f"jsonl:{self.path.resolve()}"
 
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
-        """Lock the directory, and bring it to where the checkpoint says."""
+        """Lock the directory, and bring it to the state of the checkpoint."""
         self._thread = Thread("harvester-jsonl")
         stored: Checkpoint = await self._call(self._open, checkpoint)
         return stored
@@ -268,7 +268,7 @@ class JsonLines(Sink):
             self._thread = None
 
     async def _call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Run it on the sink's thread; an `OSError` becomes one sentence that says what to do."""
+        """Run it on the sink's thread; an `OSError` becomes one sentence with what to do."""
         assert self._thread is not None, "the sink is not open"
         try:
             return await self._thread.call(function, *args)
@@ -293,7 +293,7 @@ class JsonLines(Sink):
         return self._own()
 
     def _own(self, owner: str = "") -> Checkpoint:
-        """Begin with what the marks say: the next commit, and nothing else is here."""
+        """Begin with the state of the marks: the next commit, and nothing else is here."""
         for name, mark in self._marks.items():
             self._cut(self.path / name, mark.size)
         for path in self._strays({*self._home.folders, *map(folder_of, self._marks)}):
@@ -306,7 +306,7 @@ class JsonLines(Sink):
         return {OWNER: self._home.owner, _COMMITS: str(self._commits)}
 
     def _recover(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Bring the directory to where a checkpoint says."""
+        """Bring the directory to the state of a checkpoint."""
         owner, taken = checkpoint.get(OWNER, ""), bool(checkpoint.get(_TAKEN))
         strange = self._home.owner not in ("", owner) and not taken  # a copy may lack the lock file
         if strange and self._records():
@@ -355,10 +355,10 @@ class JsonLines(Sink):
             return found
         path = self.path / name
         size = path.stat().st_size if path.exists() else -1
-        state = "is not as the ledger says: one of the two is older, or it was changed"
+        state = "differs from the ledger: one of the two is older, or it was changed"
         if size < mark.size:
             state = "is gone" if size < 0 else f"is cut to {size} of its {mark.size} bytes"
-            state += ", though the ledger says that it was stored"
+            state += ", though the ledger records it as stored"
         raise SinkError(
             f"{path} {state}; put the right one back, or make a new ledger from what is stored"
             f" ({self._command})"
@@ -928,7 +928,7 @@ def _draft_of(path: Path) -> Path:
 
 
 def not_written(directory: Path, exc: OSError) -> SinkError:
-    """One sentence that says what to do."""
+    """One sentence with what to do."""
     full = durable.is_full(exc)
     what = "the disk is full" if full else f"{exc.strerror or exc}"
     return SinkError(

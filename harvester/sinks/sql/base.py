@@ -40,9 +40,11 @@ from harvester.sinks.sql.schema import (
     fields_of,
     moment_of,
 )
+from harvester.sinks.views import joined_query
+from harvester.wechat.tables import TABLES, JoinedTable
 
 DISK_FULL = "the disk is full"
-"""What `Driver.says` of an error that says so."""
+"""What `Driver.describe` returns for such an error."""
 VERSION = 4
 _OLD_TABLES = ("_harvester", "_harvester_windows")
 _COMMITS, _LATEST, _TAKEN = "commits", "epoch", "taken"
@@ -122,7 +124,7 @@ class Driver(Protocol):
         """The columns of a table and their types; none if it is not there."""
         ...
 
-    def says(self, exc: Exception) -> str:
+    def describe(self, exc: Exception) -> str:
         """What went wrong, without a secret."""
         ...
 
@@ -224,8 +226,8 @@ class SqlSink(Sink):
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         """Store the batches in one transaction.
 
-        Where several workers write, a write is repeated only if the database has said that nothing
-        was stored; else it raises `Away`, and the sink is opened anew before it is used again.
+        Where several workers write, a write is repeated only if the database has reported that
+        nothing was stored; else it raises `Away`, and the sink is opened anew before its next use.
         """
         shared = any(epoch > EPOCH for epoch in fence.values())
         return await self._persist(self._write, batches, fence, repeats=Undone if shared else Away)
@@ -254,15 +256,15 @@ class SqlSink(Sink):
         try:
             yield
         except driver.errors as exc:
-            said = driver.says(exc)
+            problem = driver.describe(exc)
             if outage := driver.outage(exc):
                 if outage is not Undone:
                     driver.close()
-                raise outage(said) from None
-            if said == DISK_FULL:  # no fault of what was asked for
+                raise outage(problem) from None
+            if problem == DISK_FULL:  # no fault of what was asked for
                 kind = SinkError
-            after = f"; {AGAIN}" if what == "written" or said == DISK_FULL else ""
-            raise kind(f"{driver.where} could not be {what}: {said}{after}") from None
+            after = f"; {AGAIN}" if what == "written" or problem == DISK_FULL else ""
+            raise kind(f"{driver.where} could not be {what}: {problem}{after}") from None
 
     # on the sink's thread: opening
 
@@ -352,7 +354,7 @@ class SqlSink(Sink):
             for (other,) in driver.query("SELECT name FROM _harvester_interface"):
                 if dialect.same(other) == dialect.same(name) and other != name:
                     raise UsageError(
-                        f"{driver.where} cannot tell the tables {other} and {name} apart"
+                        f"{driver.where} cannot distinguish the tables {other} and {name}"
                     )
             existing = driver.columns(name)
             former = self._former(name)
@@ -360,9 +362,7 @@ class SqlSink(Sink):
             for sql in layout.grow(driver.where) if existing else layout.create():
                 driver.query(sql)
             self._insert_new("interface", ("name", "longest", "holding"), [(name, 0, 0)])
-            views = self._views(layout, anew=layout.number not in former)
-        if views:
-            self._make_views(layout, views)
+        self._make_views(layout, anew=layout.number not in former)
         if layout.number not in former:  # last: until then, views are made again
             with driver.transaction("layout", alone=True):
                 self._insert_new(
@@ -381,16 +381,15 @@ class SqlSink(Sink):
         )
         return dict(self._driver.query(sql, [name]))
 
-    def _views(self, layout: Layout, *, anew: bool) -> list[str]:
-        """The statements that make the views which are missing; anew: all of them."""
-        driver = self._driver
-        views = layout.views()
-        there = {name for (name,) in driver.query(driver.dialect.views)} if views else set()
-        drops = [f"DROP VIEW {driver.dialect.quoted(name)}" for name in views if name in there]
-        missing = [sql for name, sql in views.items() if name not in there]
-        return [*drops, *views.values()] if anew else missing
+    def _make_views(self, layout: Layout, *, anew: bool) -> None:
+        """Make the views that are missing, or all of them; first lists, then what joins them."""
+        joined = [table for table in TABLES.values() if layout.name in table.interfaces]
+        lists = partial(self._lists, layout, joined, anew=anew)
+        self._try_views(f"{layout.name}: the views of its lists", lists)
+        for table in joined:
+            self._try_views(f"{table.name}: the view", partial(self._joined, table))
 
-    def _make_views(self, layout: Layout, views: Sequence[str]) -> None:
+    def _try_views(self, what: str, statements: Callable[[], Iterable[str]]) -> None:
         """Make views; where that fails, the records are stored all the same.
 
         The user may lack the privilege, and others may read the former view, or have one on it.
@@ -398,15 +397,42 @@ class SqlSink(Sink):
         driver = self._driver
         try:
             with driver.transaction("views", alone=True):
-                for sql in views:
+                for sql in statements():
                     driver.query(sql)
         except driver.errors as exc:
             if driver.outage(exc) not in (None, Undone):
                 raise
             self._notes.append(
-                f"{layout.name}: the views of its lists could not be made: {driver.says(exc)}; a"
-                " view that is missing is made by the next run"
+                f"{what} could not be made: {driver.describe(exc)}; a view that is missing is made"
+                " by the next run"
             )
+
+    def _lists(self, layout: Layout, joined: Sequence[JoinedTable], *, anew: bool) -> list[str]:
+        views, there = layout.views(), self._there()
+        if not anew:
+            return [sql for name, sql in views.items() if name not in there]
+        former = [name for name in (*[table.name for table in joined], *views) if name in there]
+        drops = [f"DROP VIEW {self._driver.dialect.quoted(name)}" for name in former]
+        return [*drops, *views.values()]
+
+    def _joined(self, table: JoinedTable) -> list[str]:
+        dialect, there = self._driver.dialect, self._there()
+        if table.name in there:
+            return []
+        existing: dict[str, Collection[str]] = {}
+        for part in table.parts:
+            if not part.lists:
+                existing[part.table] = self._driver.columns(part.table)
+            elif part.table in there:
+                existing[part.table] = {*KEY, *part.columns.values()}
+        query = joined_query(
+            table, {name: each for name, each in existing.items() if each}, dialect
+        )
+        return [f"CREATE VIEW {dialect.quoted(table.name)} AS {query}"] if query else []
+
+    def _there(self) -> set[str]:
+        """The views with an account, as ours have."""
+        return {str(name) for (name,) in self._driver.query(self._driver.dialect.views)}
 
     def _insert_new(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         dialect = self._driver.dialect
@@ -582,7 +608,7 @@ class SqlSink(Sink):
         except Away as exc:
             raise SinkAwayError(f"{driver.where} could not be read: {exc}") from None
         except driver.errors as exc:
-            problem = f"{driver.where} could not be read: {driver.says(exc)}"
+            problem = f"{driver.where} could not be read: {driver.describe(exc)}"
             stays = UsageError if driver.is_barred(exc) else SinkError
             kind = SinkAwayError if driver.outage(exc) else stays
         raise kind(problem)  # here, where no frame holds a password

@@ -2,7 +2,7 @@
 
 Rule: what is particular to MySQL; the connection is `harvester.sinks.sql.mysql_server`'s business.
 
-JSON stands in columns of text.  MySQL's JSON type would sort the fields of an object and cut whole
+JSON is stored as text.  MySQL's JSON type would sort the fields of an object and cut whole
 numbers of more than 64 bits, and that of MariaDB, which is text with a check, refuses what is
 nested more than 31 times; the JSON functions of both take text.
 
@@ -59,6 +59,21 @@ def _unnested(view: ListView) -> str:
     )
 
 
+_CASTS = {"int": "signed", "float": "double", "str": "char", "date": "date"}
+_READS = {
+    "int": "CASE JSON_TYPE(JSON_EXTRACT({0})) WHEN 'INTEGER' THEN CAST(JSON_VALUE({0}) AS signed)"
+    " END",
+    "float": "CASE WHEN JSON_TYPE(JSON_EXTRACT({0})) IN ('INTEGER', 'DOUBLE', 'DECIMAL')"
+    " THEN CAST(JSON_VALUE({0}) AS double) END",
+    "str": "CASE JSON_TYPE(JSON_EXTRACT({0})) WHEN 'STRING' THEN JSON_VALUE({0}) END",
+}
+
+
+def _reached(column: str, kind: str, steps: Sequence[str]) -> str:
+    """The value within a column of JSON."""
+    return _READS[kind].format(f"{column}, '{_path(steps)}'")
+
+
 def _path(steps: Sequence[str]) -> str:
     return "$" + "".join([f'."{each}"' for each in steps])
 
@@ -85,8 +100,11 @@ DIALECT = Dialect(
     comment=" COMMENT '{}'",
     notes=("", " COMMENT '{}'"),
     views="SELECT table_name FROM information_schema.tables"
-    " WHERE table_schema = DATABASE() AND table_type = 'VIEW'",
+    " JOIN information_schema.columns USING (table_schema, table_name)"
+    " WHERE table_schema = DATABASE() AND table_type = 'VIEW' AND column_name = '_appid'",
     unnested=_unnested,
+    casts=_CASTS,
+    reached=_reached,
     locks=" FOR UPDATE",
     insert_new="INSERT INTO {0} ({1}) VALUES ({2}) ON DUPLICATE KEY UPDATE {3} = {3}",
 )
@@ -102,8 +120,8 @@ _AT_ONCE = 100
 class MySQL(SqlSink):
     """The sink in a database of MySQL or MariaDB.
 
-    url: ``mysql://[USER[:PASSWORD]@]HOST[:PORT]/DATABASE[?ssl_ca=FILE]``; the password may stand in
-    ``MYSQL_PWD`` in its place, where a process's arguments do not show it.
+    url: ``mysql://[USER[:PASSWORD]@]HOST[:PORT]/DATABASE[?ssl_ca=FILE]``; the password may be in
+    ``MYSQL_PWD`` instead, where a process's arguments do not show it.
     Raises `UsageError` for a URL that is none, and if the library is missing.
     """
 
@@ -129,7 +147,7 @@ class MySQLDriver:
         self.errors: tuple[type[Exception], ...] = (server.library.MySQLError,)
         self.identity = server.identity
         self.where = server.where
-        self.says = server.says
+        self.describe = server.describe
         self.outage = server.outage
         self.is_barred = server.is_barred
         self._server = server
@@ -216,7 +234,7 @@ class MySQLDriver:
         cursor.execute(sql, tuple(values))
         try:
             yield from cursor.fetchall_unbuffered()  # of the cursor itself it would call `close`
-        except GeneratorExit:  # the server sends a result to its end, unless it is told
+        except GeneratorExit:  # the server sends a result to its end unless the query is killed
             with suppress(*self.errors, Away, UsageError), closing(self._server.connect()) as other:
                 other.query(f"KILL QUERY {self._connection.thread_id()}")
             with suppress(*self.errors):
@@ -277,7 +295,7 @@ class MySQLDriver:
                 f"the table {table} of {self.where} is kept by {found[0][2]}, which has no"
                 f" transactions; run: ALTER TABLE {table} ENGINE=InnoDB"
             )
-        return {  # MariaDB, and MySQL before 8.0.19, tell the width of a number
+        return {  # MariaDB, and MySQL before 8.0.19, report the width of a number
             str(name): "bigint" if kind.startswith("bigint(") else str(kind)
             for name, kind, _ in found
         }

@@ -124,15 +124,15 @@ class Server(NamedTuple):
                 cursor.execute(_ISOLATION)
             connection._read_timeout = _ANSWER  # PyMySQL has one for the greeting and all answers
         except (self.library.MySQLError, OSError, RuntimeError, ValueError) as exc:
-            said = self.says(exc)
-            return None, said, self._is_not_now(exc, said)
+            problem = self.describe(exc)
+            return None, problem, self._is_not_now(exc, problem)
         return connection, "", False
 
-    def _is_not_now(self, exc: BaseException, said: str) -> bool:
+    def _is_not_now(self, exc: BaseException, problem: str) -> bool:
         """Whether a connection can be made in a moment."""
         if isinstance(exc, self.library.MySQLError) and number(exc) not in (None, 2003, 2013):
             return self.outage(exc) is not None
-        return not any(sign in said.lower() for sign in _WRONG)
+        return not any(sign in problem.lower() for sign in _WRONG)
 
     def lift_limits(self, connection: Any) -> None:
         """Let a connection that only reads pause, and take its time."""
@@ -150,7 +150,7 @@ class Server(NamedTuple):
             self.password if self.password.value else Secret(os.environ.get(PASSWORD_VARIABLE, ""))
         )
 
-    def says(self, exc: BaseException) -> str:
+    def describe(self, exc: BaseException) -> str:
         """The server's own words, on one line, without a secret."""
         text = str(exc.args[-1]) if exc.args and number(exc) is not None else str(exc)
         if number(exc) in _FULL or "Errcode: 28" in text:
@@ -165,7 +165,7 @@ class Server(NamedTuple):
         code = number(exc)
         if code in _UNDONE:
             return Undone
-        if not code:  # nothing that the server says: the connection
+        if not code:  # not an error of the server, but of the connection
             kinds = (self.library.OperationalError, self.library.InterfaceError)
             return Away if isinstance(exc, (*kinds, self.library.InternalError)) else None
         return Away if code in _LOST else None
@@ -241,5 +241,5 @@ def _parsed(url: Secret, what: str) -> tuple[Server | None, str]:
 
 
 def _user_of(url: Secret) -> Secret:
-    """What stands before the host of a URL that could be read."""
+    """What precedes the host of a URL that could be read."""
     return Secret(url.value.partition("://")[2].partition("?")[0].rpartition("@")[0])

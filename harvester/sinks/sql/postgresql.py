@@ -78,10 +78,7 @@ def _unnested(view: ListView) -> str:
     """The query of a view."""
     quoted = DIALECT.quoted
     first = f"parent.{quoted(view.lists[0][0])}"
-    whole = (
-        f"CASE WHEN position({_NUL} IN {first}::text) > 0"
-        f" THEN replace({first}::text, {_NUL}, chr(92) || 'ufffd')::json ELSE {first} END"
-    )
+    whole = _readable(first)
     tables = f"{quoted(view.table)} AS parent"
     for n, path in enumerate(view.lists, 1):
         found = _within(f"({whole})", path[1:]) if n == 1 else _within(f"list_{n - 1}.value", path)
@@ -93,10 +90,25 @@ def _unnested(view: ListView) -> str:
     columns += [f"list_{n}.number - 1 AS {name}" for n, name in enumerate(view.numbers, 1)]
     item = f"list_{len(view.lists)}.value"
     for name, kind, steps in view.values:
-        found = _within(item, steps)
-        value = _READS[kind].format(json=found, text=f"({found} #>> '{{}}')", day=_DAY)
-        columns.append(f"{value} AS {quoted(name)}")
+        columns.append(f"{_value(_within(item, steps), kind)} AS {quoted(name)}")
     return f"SELECT {', '.join(columns)} FROM {tables}"
+
+
+def _reached(column: str, kind: str, steps: Sequence[str]) -> str:
+    """The value within a column of JSON."""
+    return _value(_within(f"({_readable(column)})", steps), kind)
+
+
+def _readable(column: str) -> str:
+    """A column of JSON without what PostgreSQL refuses to read."""
+    return (
+        f"CASE WHEN position({_NUL} IN {column}::text) > 0"
+        f" THEN replace({column}::text, {_NUL}, chr(92) || 'ufffd')::json ELSE {column} END"
+    )
+
+
+def _value(found: str, kind: str) -> str:
+    return _READS[kind].format(json=found, text=f"({found} #>> '{{}}')", day=_DAY)
 
 
 def _within(json: str, steps: Sequence[str]) -> str:
@@ -123,16 +135,20 @@ DIALECT = Dialect(
     locks=" FOR UPDATE",
     keyed=' COLLATE "C"',
     remarks=True,
-    views="SELECT relname FROM pg_class WHERE relkind = 'v'"
+    views="SELECT relname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid"
+    " WHERE relkind = 'v' AND attname = '_appid'"
     " AND relnamespace = to_regnamespace(quote_ident(current_schema()))",
     unnested=_unnested,
+    casts=_TYPES,
+    position="strpos({}, '_')",
+    reached=_reached,
 )
 
 
 class PostgreSQL(SqlSink):
     """The sink in a PostgreSQL database.
 
-    url: as libpq takes it; the password may stand in ``PGPASSWORD`` or ``~/.pgpass`` in its place,
+    url: as libpq takes it; the password may be in ``PGPASSWORD`` or ``~/.pgpass`` instead,
     where a process's arguments do not show it.  ``schema=NAME`` among its options names the schema
     of all tables, which is made if it is not there; two schemas of a database are two sinks.
     Raises `UsageError` for a URL that is none, and if the library is missing.
@@ -172,7 +188,7 @@ class PostgresDriver:
             mark = "&" if "?" in self.identity else "?"
             self.identity += f"{mark}{_OPTION}{quote(schema)}"
             self.where = f"the schema {schema} of {self.where}"
-        self.says = server.says
+        self.describe = server.describe
         self.outage = server.outage
         self.is_barred = server.is_barred
         self._server = server

@@ -57,12 +57,12 @@ class Dialect(NamedTuple):
     types: of columns, by a field's type; ``key`` is that of a text in a key.
     forms: what a value becomes when it is written, by type; reads: how a column is selected, by
         type, ``{}`` being the column; revives: what a value that was read becomes, by type.
-    mark: stands for a value in a statement.  quote: stands around a name.  percent: how a ``%`` of
+    mark: the placeholder of a value.  quote: encloses a name.  percent: how a ``%`` of
         a name is written.
     folds: ``A`` and ``a`` name the same column.  longest: bytes of a name, 0 if it does not matter.
     most: columns of a table, 0 if it does not matter.
-    refuses: whether a value of ``refused`` type cannot be held as it is; it stands in ``_extra``
-        then.  sign: what the JSON of a record has if it holds such a value.
+    refuses: whether a value of ``refused`` type cannot be held as it is; it is stored in
+        ``_extra`` then.  sign: what the JSON of a record has if it holds such a value.
     keyed: what follows the type of a text in the key, so that accounts have the same order in all
         databases.
     indexed: what makes the index by account and day, a statement or a part of that which makes the
@@ -70,7 +70,9 @@ class Dialect(NamedTuple):
     ends: what a CREATE TABLE ends with.
     comment: what gives a column its comment, after its type; notes: what gives a table its comment,
         before the columns and at the end; remarks: comments are statements of their own.
-    views: a query of the names of all views; unnested: the query of one (`harvester.sinks.views`).
+    views: a query of the names of all views with a column ``_appid``; unnested: the query of a
+        list's, and casts, position and reached: what that of a joined table needs
+        (`harvester.sinks.views`).
     locks: what a SELECT ends with that locks its rows until the commit.
     insert_new: a statement that inserts a row unless its key is there; of table, columns, marks,
         and a column of the key.
@@ -98,6 +100,9 @@ class Dialect(NamedTuple):
     remarks: bool = False
     views: str = ""
     unnested: Callable[[ListView], str] = str
+    casts: Mapping[str, str] = {}
+    position: str = "instr({}, '_')"
+    reached: Callable[[str, str, Sequence[str]], str] = lambda column, kind, steps: column
     locks: str = ""
     insert_new: str = "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT DO NOTHING"
 
@@ -106,7 +111,7 @@ class Dialect(NamedTuple):
         return name.lower() if self.folds else name
 
     def quoted(self, name: str) -> str:
-        """A name in a statement, whatever stands in it."""
+        """A name in a statement, whatever it contains."""
         doubled = name.replace(self.quote, self.quote * 2).replace("%", self.percent)
         return f"{self.quote}{doubled}{self.quote}"
 
@@ -157,7 +162,7 @@ def is_negative_zero(value: Any) -> bool:
 class Layout:
     """One interface's table, and its records as rows of it.
 
-    A column that exists keeps its type, whatever the catalogue says now.  existing: the columns of
+    A column that exists keeps its type, whatever the catalogue has now.  existing: the columns of
     the table, and their types as the database names them; former: the types with which its rows
     were written.  Fields without a column are in ``_extra``: those whose names are too long, those
     that are too many, and those whose column is of a type that no field has.
@@ -376,7 +381,7 @@ class Reader:
         self._revives = [dialect.revives.get(field.type) for field in self.columns]
 
     def _places(self, names: Sequence[str], dialect: Dialect) -> tuple[int, ...]:
-        """Where the columns of a layout stand among all; none if one of them is gone."""
+        """The places of a layout's columns among all; none if one of them is gone."""
         places = {dialect.same(field.name): n for n, field in enumerate(self.columns)}
         return tuple([places[name] for name in names]) if places.keys() >= {*names} else ()
 
@@ -410,7 +415,7 @@ class Reader:
         return False
 
     def record(self, row: Row) -> dict[str, Any]:
-        """The record of a row: days as text, JSON as what it stands for."""
+        """The record of a row: days as text, JSON as values."""
         fields = self.columns[: self._own]
         values = [
             None if value is None else _as_it_came(field, value)

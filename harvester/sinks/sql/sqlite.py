@@ -69,12 +69,20 @@ def _unnested(view: ListView) -> str:
     columns += [f"list_{n}.key AS {name}" for n, name in enumerate(view.numbers, 1)]
     item = len(view.lists)
     for name, kind, steps in view.values:
-        at = f"{_object(item)}, {_path(steps)}"
-        parts = {"kind": f"json_type({at})", "value": f"json_extract({at})"}
-        if not steps:
+        if steps:
+            value = _reached(_object(item), kind, steps)
+        else:
             parts = {"kind": f"list_{item}.type", "value": f"list_{item}.value"}
-        columns.append(f"{_READS[kind].format(**parts, **_DIGITS)} AS {quoted(name)}")
+            value = _READS[kind].format(**parts, **_DIGITS)
+        columns.append(f"{value} AS {quoted(name)}")
     return f"SELECT {', '.join(columns)} FROM {tables}"
+
+
+def _reached(column: str, kind: str, steps: Sequence[str]) -> str:
+    """The value within a column of JSON."""
+    at = f"{column}, {_path(steps)}"
+    parts = {"kind": f"json_type({at})", "value": f"json_extract({at})"}
+    return _READS[kind].format(**parts, **_DIGITS)
 
 
 def _object(number: int) -> str:
@@ -101,8 +109,10 @@ DIALECT = Dialect(
     sign=b"-0.0",
     comment=" /* {} */",
     notes=("/* {} */ ", ""),
-    views="SELECT name FROM sqlite_master WHERE type = 'view'",
+    views="SELECT name FROM sqlite_master WHERE type = 'view' AND instr(sql, '_appid') > 0",
     unnested=_unnested,
+    casts=_TYPES,
+    reached=_reached,
 )
 
 
@@ -168,7 +178,7 @@ class SQLiteDriver:
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with durable.step("close sqlite"):  # what stands in its log goes into the file
+            with durable.step("close sqlite"):  # the content of its log is moved into the file
                 connection.close()
 
     @contextmanager
@@ -240,7 +250,7 @@ class SQLiteDriver:
         found = self.query(f"PRAGMA table_info({DIALECT.quoted(table)})")
         return {str(name): str(kind) for _, name, kind, *_ in found}
 
-    def says(self, exc: Exception) -> str:
+    def describe(self, exc: Exception) -> str:
         text = str(exc)
         if "full" in text or ("disk I/O" in text and not durable.has_room(self._path.parent)):
             return DISK_FULL

@@ -23,7 +23,7 @@ SCENES = {
 
 
 def by_scene(readers: int, order: str) -> list[dict[str, Any]]:
-    """Readers by entrance, in the article's own order; entrances without readers stand too."""
+    """Readers by entrance, in the article's own order; those without readers too."""
     rows = [
         {"user_count": int(readers * share), "scene_desc": name} for name, share in SCENES.items()
     ]

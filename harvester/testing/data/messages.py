@@ -16,7 +16,7 @@ KINDS = {1: 70.0, 2: 18.0, 3: 6.0, 4: 2.0, 6: 4.0}
 """Kinds of messages (text, picture, voice, video, link) and how common they are."""
 
 INTERVALS = {1: 0.86, 2: 0.1, 3: 0.04}
-"""One to five messages, six to ten, more than ten; and the share of the people who send so many."""
+"""One to five messages, six to ten, more than ten; and the share of people who do."""
 
 
 def _people(times: int, draw_name: str) -> int:

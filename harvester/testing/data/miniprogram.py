@@ -108,13 +108,13 @@ def monthly_visits(seed: int, appid: str, begin: date, end: date) -> list[dict[s
 
 
 def daily_retained(seed: int, appid: str, day: date, last: date) -> dict[str, Any]:
-    """Getweanalysisappiddailyretaininfo's answer: who came again so many days later."""
+    """Getweanalysisappiddailyretaininfo's answer: who came again after a number of days."""
     row = daily_visits(seed, appid, day)[0]
     return _retained(row, [key for key in DAYS_AFTER if day + timedelta(days=key) <= last])
 
 
 def weekly_retained(seed: int, appid: str, begin: date, end: date, last: date) -> dict[str, Any]:
-    """Getweanalysisappidweeklyretaininfo's answer: who came again so many weeks later."""
+    """Getweanalysisappidweeklyretaininfo's answer: who came again after a number of weeks."""
     row = weekly_visits(seed, appid, begin, end)[0]
     return _retained(row, [key for key in WEEKS_AFTER if end + timedelta(weeks=key) <= last])
 

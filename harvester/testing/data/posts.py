@@ -86,7 +86,7 @@ def articles(seed: int, appid: str, day: date) -> list[dict[str, Any]]:
 
 
 def read_on(article: Article, day: date, age: int) -> dict[str, Any]:
-    """How an article was read on a day, so many days after it was posted."""
+    """How an article was read on a day, a number of days after it was posted."""
     draw = Random(f"{article.msgid}/{age}")
     readers = int(article.readers * _DECAY[age] * draw.uniform(0.8, 1.25))
     original = int(readers * draw.uniform(0.005, 0.03)) if article.has_original else 0

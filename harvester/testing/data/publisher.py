@@ -127,7 +127,7 @@ def goods_summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def units_day(seed: int, appid: str, day: date) -> list[dict[str, Any]]:
-    """Publisher_adunit_general's rows of a day, which stands within their figures."""
+    """Publisher_adunit_general's rows of a day, which is within their figures."""
     found = []
     for unit, (name, slot, _) in UNITS.items():
         figures = _drawn(seed, appid, day, unit)
@@ -173,7 +173,7 @@ def halves(begin: date, end: date) -> Iterator[tuple[date, date, date, int]]:
 
 
 PAID_AFTER = timedelta(days=20)
-"""From the day of settling on: until then an entry says that it is being settled."""
+"""From the day of settling on: until then an entry is marked as being settled."""
 
 
 def settled(

@@ -42,7 +42,7 @@ def _row(ref_date: date, source: int, figures: dict[str, int], **more: int) -> d
 
 
 def readers(seed: int, appid: str, day: date) -> list[dict[str, Any]]:
-    """Getuserread's rows: all channels, then each; only the first tells of original pages."""
+    """Getuserread's rows: all channels, then each; only the first counts original pages."""
     figures = dict(zip(FIGURES, _day(seed, appid, day), strict=True))
     if not figures["int_page_read_count"]:
         return []

@@ -26,7 +26,7 @@ def followers(seed: int, appid: str, day: date) -> int:
 
 
 def cumulated(seed: int, appid: str, day: date) -> list[dict[str, Any]]:
-    """Getusercumulate's row of a day; user_source stands on the wire, always 0."""
+    """Getusercumulate's row of a day; user_source is on the wire, always 0."""
     return [
         {
             "ref_date": day.isoformat(),

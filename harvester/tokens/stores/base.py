@@ -22,8 +22,11 @@ POLL = 0.05
 class TokenStore(Protocol):
     """Tokens by key: the appid of an account, or of a platform.
 
+    Under ``<appid>.refresh`` is the refresh token of a platform's account, once WeChat has given
+    out a new one.
+
     Each method raises `harvester.AttemptError` if the store cannot be reached now: that is tried
-    again, as often as the option ``attempts`` says, while a token that is valid is used.  It raises
+    again, up to ``attempts`` times, while a token that is valid is used.  It raises
     `harvester.UsageError` if it is not a store, or if others can read it: that stops the account.
     Any other exception is taken for an `AttemptError`, and shown by the name of its class only.
     No message holds what is stored.

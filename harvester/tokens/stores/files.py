@@ -158,7 +158,7 @@ class _Wait:
             self._watch_holder()
             return False
         self._claim = claim
-        if claim.stands(self._path):
+        if claim.is_at(self._path):
             claim.note(secrets.token_hex(8).encode(), "lease")
             return True
         self.end()  # another waiter has replaced the file meanwhile

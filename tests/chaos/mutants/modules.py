@@ -20,15 +20,15 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[3]
 
 MODULES = {
-    "base/dates": ["tests/unit/test_plan.py"],
+    "base/dates": ["tests/unit/test_dates.py"],
     "base/retry": ["tests/unit/test_retry.py"],
     "wechat/response": ["tests/unit/test_endpoint.py"],
     "wechat/endpoint": ["tests/unit/test_endpoint.py"],
-    "ledger/coverage": ["tests/unit/test_coverage.py"],
+    "ledger/coverage": ["tests/unit/test_ledger_coverage.py"],
     "engine/planner": ["tests/unit/test_planner.py"],
     "engine/limiter": ["tests/unit/test_limiter.py"],
-    "tokens/shared": ["tests/unit/test_auth.py", "tests/unit/test_tokens.py"],
-    "engine/attempt": ["tests/unit/test_pipeline.py"],
+    "tokens/shared": ["tests/unit/test_tokens_shared.py", "tests/unit/test_stored_token.py"],
+    "engine/attempt": ["tests/unit/test_attempt.py"],
 }
 """The modules, and the tests that must kill their mutants: in process, on the virtual loop."""
 

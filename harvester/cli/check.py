@@ -1,0 +1,296 @@
+"""The command ``check``: what each account may do, from one call of each interface.
+
+Rule: stores nothing; sends as a run does, with the same pace and the same tokens.
+
+A range of many days is asked for with a quota of one call a day: so the engine sends the newest
+window of each interface, and no other request of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+from rich.table import Table
+
+from harvester import events
+from harvester.api import harvest, resolve
+from harvester.base.dates import next_quota_day, quota_day
+from harvester.cli import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
+from harvester.cli.language import LANGUAGES, language
+from harvester.cli.session import conduct
+from harvester.cli.terminal import many, named, out, plain, say, show_json, tell
+from harvester.config import plugins
+from harvester.config.settings import Keywords
+from harvester.errors import NoLedgerError, UsageError
+from harvester.events import Event, Observer, Report
+from harvester.ledger import Ledger
+from harvester.ledger.base import Key
+from harvester.model import Account, Batch, Endpoint, listed
+from harvester.report.access import (
+    UNKNOWN,
+    USABLE,
+    WAITING,
+    Access,
+    AccountAccess,
+    by_kind,
+    gravest,
+    words,
+)
+from harvester.report.causes import KINDS, Cause, Text
+from harvester.sinks.base import Checkpoint, Fence, Sink, Written
+
+START = "yesterday-62d"
+"""From here on to yesterday there is a whole month, whatever the day."""
+SAID_EVERY = 10.0
+"""Seconds between two lines of progress."""
+
+STATUS = {USABLE: COMPLETE, WAITING: MUST_WAIT}
+NAME = 11
+"""The most columns of a name: the table fits into 80."""
+_AGAIN = "请再检查", "check again"
+SHORT: dict[str, Text] = {"retry": _AGAIN, UNKNOWN: _AGAIN, USABLE: ("无", "nothing")}
+COLON = "：", ": "
+_OK, _NO, _OPEN = ("正常", "ok"), ("无", "no"), ("?", "?")
+SIGNS: dict[str, Text] = {"ok": _OK, "none": _NO, "missing": _NO, "unknown": _OPEN}
+
+
+class _Nothing(Sink):
+    """A sink that stores nothing."""
+
+    identity = "nothing"
+    listed = False
+
+    async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
+        """Nothing to open."""
+        return {}
+
+    async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
+        """Drop them."""
+        return Written()
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+
+class Asked(NamedTuple):
+    """What is to be checked.
+
+    typed: the interfaces that were named; usual: those of the configuration; both may be empty.
+    own: interfaces that the configuration describes.  daily_quota: of one interface, if stated.
+    """
+
+    accounts: Sequence[Account]
+    typed: Sequence[str]
+    usual: Sequence[str]
+    own: Mapping[str, Endpoint]
+    daily_quota: int | None = None
+
+
+def show_check(ledger: Ledger, asked: Asked, options: Mapping[str, Any], *, as_json: bool) -> int:
+    """Check the accounts and show each; gives the exit status.
+
+    ledger: read alone, for its interfaces and for quotas that are used up; it may not exist.
+    options: of the library.  Raises `UsageError`.
+    """
+    access = Access()
+    wanted, spent = asyncio.run(_plan(ledger, asked))
+    for event in spent:
+        access.wait(event)
+    waiting = {(event.appid, event.endpoint) for event in spent}
+    groups = _groups(asked.accounts, wanted, waiting)
+    _check_names(groups, asked, options)
+
+    async def begin(observe: Observer, stop: asyncio.Event) -> Report:
+        report = Report()
+        progress = _Progress(access, sum(map(len, wanted.values())))
+        for names, accounts in groups.items():
+            given = {**options, "on_event": _each(observe, access, progress), "stop": stop}
+            report = await _send(accounts, [asked.own.get(name, name) for name in names], given)
+            if report.state == "interrupted":
+                break
+        return report
+
+    ending = conduct(begin, quiet=True)
+    if ending.problem:
+        say(ending.problem, "error")
+    accounts = access.accounts(wanted, {each.appid: each.name for each in asked.accounts})
+    if as_json:
+        state = gravest([each.state for each in accounts])
+        content = {"state": state, "accounts": [each.to_dict() for each in accounts]}
+        show_json({**content, "notes": [ending.problem] if ending.problem else []})
+    elif not ending.problem:
+        _show(accounts)
+    if ending.problem or ending.report.state == "interrupted":
+        return STOPPED if ending.problem else INTERRUPTED
+    return STATUS.get(gravest([each.state for each in accounts]), FAILED_WINDOWS)
+
+
+async def _send(
+    accounts: Sequence[Account], endpoints: Sequence[str | Endpoint], options: Mapping[str, Any]
+) -> Report:
+    """Send one request for each interface of each account."""
+    given = {
+        **options,
+        "attempts": 1,
+        "ask_quota": True,
+        "daily_quota": 1,
+        "ledger": None,
+        "order": "newest",
+    }
+    keywords = cast("Keywords", given)
+    scope, resolved = resolve(accounts, endpoints, START, "yesterday", keywords)
+    return await harvest(scope, resolved, [_Nothing()], keywords)
+
+
+# what is asked
+
+
+async def _plan(ledger: Ledger, asked: Asked) -> tuple[dict[str, list[str]], list[events.Deferred]]:
+    """The interfaces of each account, and those of them that have no call left today."""
+    now = time.time()
+    known: dict[str, list[str]] = {}
+    spent: dict[Key, int] = {}
+    used_up: dict[Key, float] = {}
+    try:
+        async with ledger:
+            for appid, name in await ledger.asked():
+                known.setdefault(appid, []).append(name)
+            spent = await ledger.spent(quota_day(now))
+            used_up = {key: said.until for key, said in (await ledger.exhausted(now)).items()}
+    except NoLedgerError:
+        pass
+    if asked.daily_quota is not None:
+        full = [key for key, calls in spent.items() if calls >= asked.daily_quota]
+        used_up = {**dict.fromkeys(full, next_quota_day(now)), **used_up}
+    wanted = {each.appid: _names(each.appid, asked, known) for each in asked.accounts}
+    today = quota_day(now)
+    why = "the ledger shows that today's quota is used up; no call was sent"
+    waits = [
+        events.Deferred(appid, name, today, today, 1, used_up[appid, name], why)
+        for appid, names in wanted.items()
+        for name in names
+        if (appid, name) in used_up
+    ]
+    return wanted, waits
+
+
+def _names(appid: str, asked: Asked, known: Mapping[str, Sequence[str]]) -> list[str]:
+    """The interfaces of an account; raises `UsageError` if nobody knows them."""
+    names = asked.typed or known.get(appid) or asked.usual
+    if not names:
+        raise UsageError(
+            f"no interface was named, and the ledger knows none of {appid}; name interfaces or"
+            f" groups, for example: harvester check users --appid {appid}"
+        )
+    return [*dict.fromkeys(name for each in names for name in _members(each, asked))]
+
+
+def _members(name: str, asked: Asked) -> list[str]:
+    """The interfaces of a group, or the one of that name."""
+    return [name] if name in asked.own else [each.name for each in plugins.endpoints_of(name)]
+
+
+def _groups(
+    accounts: Sequence[Account], wanted: Mapping[str, Sequence[str]], without: Collection[Key]
+) -> dict[tuple[str, ...], list[Account]]:
+    """The accounts by the interfaces that they are asked for: each group is a run."""
+    groups: dict[tuple[str, ...], list[Account]] = {}
+    for account in accounts:
+        appid = account.appid
+        names = tuple(name for name in wanted[appid] if (appid, name) not in without)
+        if names:
+            groups.setdefault(names, []).append(account)
+    return groups
+
+
+def _check_names(
+    groups: Mapping[tuple[str, ...], Sequence[Account]], asked: Asked, options: Mapping[str, Any]
+) -> None:
+    """Raise `UsageError` for anything that no request can be made of, before the first one."""
+    for names, accounts in groups.items():
+        endpoints = [asked.own.get(name, name) for name in names]
+        resolve(accounts, endpoints, START, "yesterday", cast("Keywords", dict(options)))
+
+
+def _each(*observers: Observer) -> Callable[[Event], Awaitable[None] | None]:
+    def observe(event: Event) -> None:
+        for each in observers:
+            each(event)
+
+    return observe
+
+
+class _Progress:
+    """A line now and then on standard error; total: interfaces of accounts."""
+
+    def __init__(self, access: Access, total: int) -> None:
+        self._access, self._total = access, total
+        self._said = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, events.Notice) and event.code in ("Unreachable", "Reachable"):
+            say(event.text)
+        now = time.monotonic()
+        if now - self._said >= SAID_EVERY:
+            self._said = now
+            say(f"{self._access.answered:,} of {many(self._total, 'call')} answered", "info")
+
+
+# what is shown
+
+
+def _show(accounts: Sequence[AccountAccess]) -> None:
+    """A row an account, then what to do about each cause."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    with_names = any(each.name for each in accounts)
+    table.add_column(_said(("公众号", "account")), no_wrap=True)
+    if with_names:
+        table.add_column(_said(("名称", "name")), no_wrap=True, max_width=NAME)
+    for title in (("凭据", "token"), ("白名单", "IP list")):
+        table.add_column(_said(title), no_wrap=True)
+    for title in (("可用", "usable"), ("剩余", "left")):
+        table.add_column(_said(title), no_wrap=True, justify="right")
+    table.add_column(_said(("要做的", "what to do")))
+    for each in accounts:
+        left = "?" if each.left is None else f"{each.left:,}"
+        causes = each.causes()
+        more = f" +{len(causes) - 1}" if causes[1:] else ""
+        table.add_row(
+            each.appid,
+            *([plain(each.name)] if with_names else []),
+            _said(SIGNS[each.token]),
+            _said(SIGNS[each.allow_list]),
+            f"{each.usable}/{len(each.interfaces)}",
+            left,
+            _short(causes[0].kind) + more if causes else _short(each.state),
+        )
+    out.print(table)
+    tell()
+    for cause in by_kind([cause for each in accounts for cause in each.causes()]):
+        _show_cause(cause)
+    numbers = Counter([each.state for each in accounts])
+    text = f"{numbers[USABLE]:,} of {many(len(accounts), 'account')} usable"
+    text += f", {numbers[WAITING]:,} must wait" if numbers[WAITING] else ""
+    tell(text + (f", {numbers[UNKNOWN]:,} not known: check again" if numbers[UNKNOWN] else ""))
+
+
+def _short(kind: str) -> str:
+    """What is wrong, in a word or two."""
+    return _said(SHORT[kind] if kind in SHORT else KINDS[kind].short)
+
+
+def _said(text: Text) -> str:
+    return text[LANGUAGES.index(language())]
+
+
+def _show_cause(cause: Cause) -> None:
+    text, advice = words(cause)
+    tell(f"{_short(cause.kind)}{_said(COLON)}{_said(text)}")
+    tell(f"  {_said(advice)}")
+    tell(f"  {named(listed(sorted(cause.appids), 'account'))}")
+    for message, rid in cause.messages.items():
+        tell(f"  {message}" + (f" [rid: {rid}]" if rid else ""))

@@ -1,0 +1,91 @@
+"""The command ``forget``: removes an account, or interfaces of it, from ledger and sinks.
+
+Rule: `harvester.upkeep.forget` does the work; nothing is sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+
+from harvester.base.dates import days_in
+from harvester.cli import COMPLETE
+from harvester.cli.ledger_sinks import as_known, sink_named
+from harvester.cli.sink import unused
+from harvester.cli.terminal import many, named, plain, tell
+from harvester.config import plugins
+from harvester.errors import UsageError
+from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.model import Endpoint
+from harvester.sinks.base import Sink, spec_of
+from harvester.upkeep.forget import Known, forget, known_of
+
+
+async def show_what_would_go(
+    ledger: SqliteLedger | PostgresLedger, appid: str, endpoints: Collection[str]
+) -> int:
+    """Print what would be removed, and raise `UsageError`, as nothing is."""
+    async with ledger:
+        known = await known_of(ledger, appid, endpoints)
+        for each in known:
+            tell(plain(named(_line(appid, each))))
+        for name in await ledger.sinks():
+            tell(f"  in {plain(spec_of(name, ledger.path))}")
+    raise UsageError("nothing was removed; --yes removes these days and records for good")
+
+
+async def show_forgetting(
+    ledger: SqliteLedger | PostgresLedger,
+    appid: str,
+    endpoints: Collection[str],
+    own: Sequence[Endpoint],
+    given: Sequence[Sink],
+) -> int:
+    """Remove it, and print what was removed.
+
+    own: interfaces of a configuration; given: sinks as they are reached from here.
+    """
+    mine = {endpoint.name: endpoint for endpoint in own}
+    async with unused(ledger):
+        known = await known_of(ledger, appid, endpoints)
+        sinks = await _sinks(ledger, given)
+        await forget(
+            ledger,
+            appid,
+            known,
+            sinks,
+            lambda name: mine.get(name) or plugins.known_endpoint(name),
+            time.time(),
+            whole=not endpoints,
+        )
+    for each in known:
+        tell(plain(named(_line(appid, each))))
+    places = ", ".join(["the ledger", *[sink.identity for sink in sinks.values()]])
+    tell(plain(f"removed from {places}; a run that names them harvests them anew"))
+    return COMPLETE
+
+
+def _line(appid: str, known: Known) -> str:
+    """One interface of the account."""
+    days = f", {known.days[0]} to {known.days[1]}" if known.days else ""
+    number = many(days_in(known.days), "day") if known.days else "0 days"
+    records = "records not counted" if known.records is None else many(known.records, "record")
+    return f"{appid} {known.endpoint}{days}: {known.stored:,} of {number} stored, {records}"
+
+
+async def _sinks(
+    ledger: SqliteLedger | PostgresLedger, given: Sequence[Sink]
+) -> Mapping[str, Sink]:
+    """Every sink of the ledger; raises `UsageError` if one cannot be made here."""
+    known = await ledger.sinks()
+    reached = as_known(ledger, known, given)
+    found = {}
+    for name in known:
+        sink = sink_named(ledger, name, reached)
+        if sink is None:
+            raise UsageError(
+                f"{spec_of(name, ledger.path)} holds records of this ledger, and no spec names it,"
+                " so the command can remove nothing there; nothing was removed"
+            )
+        found[name] = sink
+    return found

@@ -1,0 +1,91 @@
+"""The pages of ``--help`` in the language of the command.
+
+Rule: knows no command; click makes the pages, and this module replaces its texts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import click
+
+from harvester.cli.language import is_known, label, language
+from harvester.cli.terminal import padded, wrapped
+
+_EXTRA = re.compile(r"(?P<help>.*?) *\[(?P<extra>[^\[\]]*)\]", re.DOTALL)
+"""The help of an option, and what click adds: its default, its range."""
+
+
+class _Formatter(click.HelpFormatter):
+    """Writes Chinese: its texts, and lines by the width of their characters."""
+
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        chinese = None if language() == "en" else label("Usage:")
+        super().write_usage(prog, args, prefix or chinese)
+
+    def write_heading(self, heading: str) -> None:
+        if language() == "en":
+            super().write_heading(heading)
+        else:
+            self.write(f"{'':{self.current_indent}}{label(heading)}：\n")
+
+    def write_text(self, text: str) -> None:
+        if language() == "en":
+            super().write_text(text)
+            return
+        indent = " " * self.current_indent
+        shown = []
+        for paragraph in text.strip().split("\n\n"):
+            as_it_is = paragraph.removeprefix("\b\n")
+            if as_it_is != paragraph:
+                lines = label(as_it_is).split("\n")
+            else:
+                text = paragraph if is_known(paragraph) else " ".join(paragraph.split())
+                lines = wrapped(label(text), self.width - len(indent))
+            shown.append("".join(f"{indent}{line}\n" for line in lines))
+        self.write("\n".join(shown))
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        if language() == "en":
+            super().write_dl(rows, col_max, col_spacing)
+            return
+        rows = list(rows)
+        column = min(max(len(term) for term, _ in rows), col_max) + col_spacing
+        indent = " " * (self.current_indent + column)
+        for term, text in rows:
+            lines = wrapped(_described(text), max(self.width - column - self.current_indent, 20))
+            if len(term) > column - col_spacing:
+                self.write(f"{'':{self.current_indent}}{term}\n{indent}")
+            else:
+                self.write(f"{'':{self.current_indent}}{padded(term, column)}")
+            self.write(f"\n{indent}".join(lines) + "\n")
+
+
+def _described(text: str) -> str:
+    """What is said of an option or a command."""
+    found = _EXTRA.fullmatch(text)
+    if found is None or is_known(text):
+        return label(text)
+    extra = "；".join(label(each) for each in found["extra"].split("; "))
+    return f"{label(found['help'])}  [{extra}]".lstrip()
+
+
+class _Context(click.Context):
+    formatter_class = _Formatter
+
+
+class Command(click.Command):
+    """A command whose help is shown in the language of the command."""
+
+    context_class = _Context
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    context_class = _Context
+    command_class = Command
+    group_class = type

@@ -1,0 +1,126 @@
+"""The option ``--metrics``: the metrics of a run and of its ledger, as a file.
+
+Rule: the file is complete at any time, and readable by the user of node_exporter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harvester.base.files import replace_file
+from harvester.cli import arguments as asked
+from harvester.cli.terminal import say
+from harvester.config.accounts import ListedAccount, list_accounts
+from harvester.errors import HarvestError, UsageError, needs
+from harvester.events import Event, Observer, Report
+from harvester.ledger import open_ledger
+from harvester.model import Endpoint
+from harvester.report.overview import overview_of
+from harvester.report.streams import Reader, StatusFilter
+
+if TYPE_CHECKING:
+    from harvester.service.metrics import Metrics
+
+SUFFIX = ".prom"
+READABLE = 0o644
+
+
+def metrics_file(values: dict[str, Any]) -> MetricsFile | None:
+    """What ``--metrics`` asks for; raises `UsageError` if it cannot be done."""
+    path: Path | None = values["metrics"]
+    if path is None:
+        if values["metrics_appid"]:
+            raise UsageError("--metrics-appid labels the metrics of --metrics FILE; give that, too")
+        return None
+    if path.suffix != SUFFIX:
+        raise UsageError(f"--metrics {path}: node_exporter reads files named *{SUFFIX} only")
+    folder = path.absolute().parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        what = "is a directory" if path.is_dir() else f"cannot be made in {folder}"
+        raise UsageError(f"--metrics: {path} {what}")
+    _, file = asked.chosen(values)
+    listed = list_accounts(file) if file is not None else []
+    return MetricsFile(
+        path,
+        _continued(path, by_account=values["metrics_appid"]),
+        asked.own_interfaces(),
+        listed,
+        values["daily_quota"],
+    )
+
+
+def _continued(path: Path, *, by_account: bool) -> Metrics:
+    """Metrics that go on from those in a file; raises `UsageError` without their library."""
+    try:
+        from harvester.service.metrics import Metrics
+    except ImportError:
+        raise UsageError(needs("--metrics needs its library", "serve")) from None
+    try:
+        return Metrics(by_account=by_account, former=path.read_text("utf-8"))
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError):
+        say(f"{path} cannot be read as metrics; its counters begin again")
+    return Metrics(by_account=by_account)
+
+
+class MetricsFile:
+    """The metrics of a run, and the file that they are written to.
+
+    own: interfaces of the configuration.  listed: the accounts of the file of accounts, if there is
+    one.  daily_quota: as of `overview`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        metrics: Metrics,
+        own: Sequence[Endpoint],
+        listed: Collection[ListedAccount],
+        daily_quota: int | None,
+    ) -> None:
+        self._path = path
+        self._metrics = metrics
+        self._own = own
+        self._listed = {each.appid: each.enabled for each in listed}
+        self._daily_quota = daily_quota
+
+    def beside(self, observe: Observer) -> Observer:
+        """An observer that counts each event and passes it on."""
+
+        def both(event: Event) -> Any:
+            self._metrics.observe(event)
+            return observe(event)
+
+        return both
+
+    def write(self, report: Report, known: Any) -> None:
+        """Write the file; what prevents it is said, and is a note of the report.
+
+        known: the ledger, as `open_ledger` takes it.
+        """
+        try:
+            asyncio.run(self._read(known))
+        except HarvestError as exc:  # the gauges stay as they were
+            self._note(report, f"the metrics lack what the ledger has: {exc}")
+        try:
+            content = self._metrics.render()
+            replace_file(self._path, content, "metrics", READABLE, masked=False)
+        except OSError as exc:
+            self._note(report, f"{self._path} cannot be written ({exc.strerror})")
+
+    async def _read(self, known: Any) -> None:
+        wanted = StatusFilter(listed=self._listed or None)
+        async with open_ledger(known, readonly=True) as ledger:
+            reader = Reader(ledger, time.time(), self._own, wanted)
+            made = await overview_of(reader, names={}, daily_quota=self._daily_quota)
+            self._metrics.update(made)
+
+    def _note(self, report: Report, text: str) -> None:
+        say(text)
+        report.notes.append(text)

@@ -1,0 +1,98 @@
+"""The daily quota of each interface over the accounts that are shown: calls sent and calls left.
+
+Rule: counts what a ledger and an option know; what nobody has stated stays unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harvester.base.dates import rfc3339
+from harvester.ledger.base import Exhausted, Key
+
+
+@dataclass(slots=True)
+class InterfaceQuota:
+    """The calls of one interface today (in China), over all accounts that are shown.
+
+    daily: calls a day that one account may send, as ``--daily-quota`` states; None if it does not.
+    accounts: their number.  used: calls sent, refused ones included.  used_up: accounts for which
+    WeChat has refused calls since the quota began (45009), and until: the Unix time at which the
+    last of these quotas is reset; 0 if there is none.
+    """
+
+    endpoint: str
+    daily: int | None = None
+    accounts: int = 0
+    used: int = 0
+    used_up: int = 0
+    until: float = 0.0
+    _known_left: int = 0
+
+    @property
+    def left(self) -> int | None:
+        """Calls that all accounts together may still send today; None if it is not known.
+
+        Without a stated quota it is known only if WeChat has refused each account.
+        """
+        known = self.daily is not None or self.used_up == self.accounts
+        return self._known_left if known else None
+
+    def add(self, calls: int, exhausted: Exhausted | None) -> None:
+        """One more account: its calls today, and WeChat's refusal, if it is in force."""
+        self.accounts += 1
+        self.used += calls
+        if exhausted is not None:
+            self.used_up += 1
+            self.until = max(self.until, exhausted.until)
+        elif self.daily is not None:
+            self._known_left += max(self.daily - calls, 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "endpoint": self.endpoint,
+            "accounts": self.accounts,
+            "used": self.used,
+            "daily_quota": self.daily,
+            "left": self.left,
+            "used_up": self.used_up,
+            "until": rfc3339(self.until) if self.until else None,
+        }
+
+
+@dataclass
+class Quotas:
+    """What is known of all quotas.
+
+    daily: as of `InterfaceQuota`.  before, today: the calls of yesterday and of today (in China).
+    exhausted: quotas that are used up now.
+    """
+
+    daily: int | None
+    before: Mapping[Key, int]
+    today: Mapping[Key, int]
+    exhausted: Mapping[Key, Exhausted]
+
+    def spent(self, key: Key) -> int:
+        """Calls of today that count against the stated quota: all of it once WeChat refuses."""
+        calls = self.today.get(key, 0)
+        return max(calls, self.daily or 0) if key in self.exhausted else calls
+
+    def pace(self, key: Key) -> int:
+        """The calls of the busier one of the last two days."""
+        return max(self.before.get(key, 0), self.today.get(key, 0))
+
+    @property
+    def any_calls(self) -> bool:
+        """Whether a call was sent on the last two days."""
+        return any(self.before.values()) or any(self.today.values())
+
+    def count(self, key: Key, into: dict[str, InterfaceQuota]) -> None:
+        """Add an interface of an account to the sums of its interface."""
+        name = key[1]
+        if name not in into:
+            into[name] = InterfaceQuota(name, self.daily)
+        into[name].add(self.today.get(key, 0), self.exhausted.get(key))

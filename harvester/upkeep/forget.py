@@ -1,0 +1,147 @@
+"""Removes an account, or interfaces of it, from a ledger and all of its sinks.
+
+Rule: sends nothing to WeChat; a day is missing in the ledger before its records go from a sink.
+
+First the ledger calls the days missing, then each sink writes empty windows in the place of those
+that it holds, then the ledger removes what it knows.  The ledger knows the account until the last
+step, so the same call goes on where one was killed.  A run in between requests the days again, and
+looks for records that sinks still hold: the ledger has lost count of them (`Calendar.forget`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import NamedTuple
+
+from harvester.base.dates import Days, nearest, rfc3339
+from harvester.base.fencing import EPOCH
+from harvester.errors import UsageError
+from harvester.ledger import PostgresLedger
+from harvester.ledger.base import Key, Ledger, shared
+from harvester.ledger.coverage import STORED, Calendar
+from harvester.model import Batch, Window, listed
+from harvester.sinks.base import Fence, Sink
+from harvester.upkeep.copy import emptied
+from harvester.upkeep.scan import Endpoints, accepted, endpoints_in, guarded_sink, scanned
+
+
+class Known(NamedTuple):
+    """What a ledger knows of an interface of an account.
+
+    days: from the first to the last that was asked for or is known, None if there is none; stored:
+    how many days are stored; records: of these, None if they are not known.
+    """
+
+    endpoint: str
+    days: Days | None
+    stored: int
+    records: int | None
+
+
+async def known_of(ledger: Ledger, appid: str, endpoints: Collection[str] = ()) -> list[Known]:
+    """What an entered ledger knows of an account, or of these interfaces of it.
+
+    Raises `UsageError` if that is nothing.
+    """
+    accounts = await ledger.accounts()
+    if appid not in accounts:
+        raise UsageError(f"the ledger knows no account {appid}{nearest(appid, accounts)}")
+    asked = {name: days for (of, name), days in (await ledger.asked()).items() if of == appid}
+    calendars = {name: each for (_, name), each in (await ledger.calendars([appid])).items()}
+    names = sorted(asked.keys() | calendars.keys())
+    if endpoints and not {*endpoints} & {*names}:
+        wanted = listed(sorted(endpoints), "interface")
+        raise UsageError(
+            f"the ledger knows nothing of {wanted} of {appid}; it knows {', '.join(names)}"
+        )
+    return [
+        _known(name, asked.get(name), calendars.get(name) or Calendar())
+        for name in names
+        if not endpoints or name in endpoints
+    ]
+
+
+def _known(name: str, asked: Days | None, calendar: Calendar) -> Known:
+    spans = [span for span in (asked, calendar.span()) if span is not None]
+    days = (min(first for first, _ in spans), max(last for _, last in spans)) if spans else None
+    tally = calendar.stored_tally()
+    return Known(name, days, calendar.count(STORED), None if tally is None else tally.records)
+
+
+async def forget(
+    ledger: Ledger,
+    appid: str,
+    known: Sequence[Known],
+    sinks: Mapping[str, Sink],
+    find: Endpoints,
+    now: float,
+    *,
+    whole: bool,
+) -> None:
+    """Remove an account, or interfaces of it, from an entered ledger that no run uses.
+
+    known: as of `known_of`.  sinks: all of the ledger, by name, not open.  find: an interface by
+    its name; now: the Unix time.  whole: also what sinks hold of interfaces that the ledger does
+    not know.  Raises `SinkError`, `LedgerError`, `UsageError`; nothing has changed if a sink cannot
+    be opened.
+    """
+    async with AsyncExitStack() as stack:
+        removals = []
+        for name, given in sinks.items():
+            sink = guarded_sink(given)
+            stack.push_async_callback(sink.close)
+            entries = await sink.open(await ledger.checkpoint(name))
+            await ledger.commit([], {name: entries})
+            removals.append(_Removal(ledger, name, sink, find, rfc3339(now)))
+        fence = await _fence(ledger, appid)
+        for each in known:
+            await _make_missing(ledger, (appid, each.endpoint), each.days)
+        for removal in removals:
+            await removal.run(appid, known, fence, whole=whole)
+    await ledger.remove(appid, [each.endpoint for each in known])
+
+
+async def _fence(ledger: Ledger, appid: str) -> Fence:
+    """The epoch of this removal: a worker that was frozen writes nothing of the account later."""
+    if isinstance(ledger, PostgresLedger):
+        epoch = await ledger.highest_epoch()
+        await ledger.begin_after(epoch)
+        return {appid: epoch}
+    return {} if shared(ledger) is not None else {appid: EPOCH}
+
+
+async def _make_missing(ledger: Ledger, key: Key, days: Days | None) -> None:
+    if days is not None:
+        await ledger.register([(*key, *days)])  # so that the account stays known
+        await ledger.forget(key, days)
+
+
+class _Removal:
+    """The removal from one open sink."""
+
+    def __init__(self, ledger: Ledger, name: str, sink: Sink, find: Endpoints, stamp: str) -> None:
+        self._ledger, self._name, self._sink = ledger, name, sink
+        self._find, self._stamp = find, stamp
+
+    async def run(self, appid: str, known: Sequence[Known], fence: Fence, *, whole: bool) -> None:
+        """Write empty windows in the place of all that the sink holds."""
+        spans = {each.endpoint: each.days for each in known}
+        if self._sink.scan is None:  # its windows are not known: one that has all of the days
+            windows = {name: [Window(appid, name, *days)] for name, days in spans.items() if days}
+        else:
+            there = await endpoints_in(self._sink)
+            names = there if whole else [name for name in there if name in spans]
+            windows = {name: await self._stored(appid, name) for name in names}
+        for name, some in windows.items():
+            for batches in emptied(some, self._find(name), self._stamp):
+                await self._write(batches, fence)
+        await self._write([], fence)
+
+    async def _stored(self, appid: str, endpoint: str) -> list[Window]:
+        found = scanned(self._sink, endpoint, [appid])
+        return [each.window async for group in found for each, _ in group]
+
+    async def _write(self, batches: Sequence[Batch], fence: Fence) -> None:
+        written = accepted(self._name, await self._sink.write(batches, fence))
+        await self._ledger.commit([], {self._name: written.checkpoint})

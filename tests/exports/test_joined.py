@@ -1,0 +1,217 @@
+"""The tables that join interfaces, as a reader of an export finds them."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+from pyiceberg.table import StaticTable
+
+from harvester.exports import source
+from harvester.model import Batch, Window
+from harvester.wechat.interfaces import INTERFACES
+from tests.exports.support import STAMP, TARGETS, do, equal, harvest, tables
+
+DAY = date(2026, 1, 30)
+FLAT = [
+    target if target[:3] in ("csv", "duc", "xls") else f"{target}?shape=flat" for target in TARGETS
+]
+
+
+def window(name: str, *records: dict[str, Any], day: date = DAY, appid: str = "wx1") -> Batch:
+    """What an interface returned for a day."""
+    made = [{"ref_date": str(day), **record} for record in records]
+    return Batch(
+        Window(appid, name, day, day), made, STAMP, endpoint=INTERFACES[name], replaces=True
+    )
+
+
+def rows(spec: str, table: str, *names: str) -> list[tuple[str, ...]]:
+    """The columns of a table as text; an empty one where there is none."""
+    found = [
+        tuple(
+            [
+                "" if row.get(name) is None else str(row[name]).removesuffix(" 00:00:00")
+                for name in names
+            ]
+        )
+        for row in tables(spec)[table]
+    ]
+    return sorted(found)
+
+
+def read(msgid: str, readers: int) -> dict[str, Any]:
+    sources = [{"scene_desc": "朋友圈", "user_count": 1}, {"scene_desc": "新", "user_count": 2}]
+    return {"msgid": msgid, "detail": {"read_user": readers, "read_user_source": sources}}
+
+
+@pytest.mark.parametrize("target", FLAT)
+def test_an_article_is_a_row_whichever_interface_lists_it(target: str, tmp_path: Path) -> None:
+    spec = target.format(tmp_path)
+    new = {"msgid": "7_2", "title": "新", "content_url": "http://n", "publish_type": 1}
+    both = {"msgid": "7_1", "title": "早", "publish_type": 9}  # its link is in the other alone
+    old = {"msgid": "7_1", "title": "晚", "url": "http://o"}
+    plain = {"msgid": "nothing", "title": "x", "content_url": "http://c"}
+    sink = harvest(
+        window("getarticletotaldetail", both, new),
+        window("getarticletotal", old, plain),
+        window("getarticletotal", {"msgid": "7_1", "title": "another account"}, appid="wx0"),
+    )
+    do(sink, spec)
+    columns = (
+        "_appid",
+        "msgid",
+        "mid",
+        "idx",
+        "publish_date",
+        "title",
+        "url",
+        "publish_type_label",
+    )
+    assert rows(spec, "articles", *columns) == [
+        ("wx0", "7_1", "7", "1", "2026-01-30", "another account", "", ""),
+        ("wx1", "7_1", "7", "1", "2026-01-30", "早", "http://o", ""),
+        ("wx1", "7_2", "7", "2", "2026-01-30", "新", "http://n", "without notice"),
+        ("wx1", "nothing", "", "", "2026-01-30", "x", "http://c", ""),
+    ]
+
+
+def test_reads_and_shares_of_a_day_are_one_row(tmp_path: Path) -> None:
+    spec = f"duckdb:{tmp_path}/d"
+    retired = {"msgid": "8_1", "title": "旧", "int_page_read_user": 5, "int_page_read_count": 6,
+               "share_user": 3, "share_count": 4, "add_to_fav_user": 2}  # fmt: skip
+    sink = harvest(
+        window("getarticleread", read("7_1", 10), read("7_2", 20)),
+        window("getarticleshare", {"msgid": "7_2", "detail": {"share_user": 9}},
+               {"msgid": "7_3", "detail": {"share_user": 1}}),
+        window("getarticlesummary", retired),
+    )  # fmt: skip
+    do(sink, spec)
+    columns = (
+        "msgid",
+        "title",
+        "read_user",
+        "read_count",
+        "share_user",
+        "share_count",
+        "collection_user",
+    )
+    assert rows(spec, "article_days", *columns) == [
+        ("7_1", "", "10", "", "", "", ""),
+        ("7_2", "", "20", "", "9", "", ""),
+        ("7_3", "", "", "", "1", "", ""),
+        ("8_1", "旧", "5", "6", "3", "4", "2"),
+    ]
+    assert rows(
+        spec, "article_sources", "msgid", "scene_desc", "scene_desc_label", "read_user"
+    ) == [
+        ("7_1", "新", "", "2"),
+        ("7_1", "朋友圈", "Moments", "1"),
+        ("7_2", "新", "", "2"),
+        ("7_2", "朋友圈", "Moments", "1"),
+    ]
+
+
+def test_an_account_in_several_chunks_is_joined_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "ROWS", 2 << 3)  # the records have one list
+    days = [date(2026, 1, n) for n in range(1, 6)]
+    made = [
+        window(name, record, day=day, appid=appid)
+        for n, day in enumerate(days)
+        for appid in ("wx2", "wx1")
+        for name, record in (
+            ("getarticleread", read("7_1", n)),
+            ("getarticleshare", {"msgid": "7_1", "detail": {"share_user": n}}),
+        )
+    ]
+    sink = harvest(*made)
+    spec = f"duckdb:{tmp_path}/d"
+    do(sink, spec)
+    assert rows(spec, "article_days", "_appid", "ref_date", "read_user", "share_user") == [
+        (appid, str(day), str(n), str(n)) for appid in ("wx1", "wx2") for n, day in enumerate(days)
+    ]
+
+
+def test_an_interface_that_is_exported_alone_brings_whole_tables(tmp_path: Path) -> None:
+    spec = f"csv:{tmp_path}/c"
+    sink = harvest(
+        window("getarticleread", read("7_1", 10)),
+        window("getarticleshare", {"msgid": "7_1", "detail": {"share_user": 9}}),
+        window("getusersummary", {"user_source": 0, "new_user": 1}),
+    )
+    do(sink, spec, "getarticleread")
+    found = tables(spec)
+    assert {*found} == {"getarticleread", "getarticleread_detail_read_user_source", "article_days",
+                        "article_sources"}  # fmt: skip
+    assert rows(spec, "article_days", "read_user", "share_user") == [("10", "9")]
+    assert equal(sink, spec, "getarticleread")
+    assert not equal(sink, spec)
+    do(sink, spec)
+    assert equal(sink, spec)
+    assert {"followers_by_source", "getarticleshare"} < {*tables(spec)}
+
+
+def test_a_table_goes_with_the_last_month_of_its_interfaces(tmp_path: Path) -> None:
+    spec = f"duckdb:{tmp_path}/d"
+    do(harvest(window("getarticleread", read("7_1", 10))), spec)
+    done = do(harvest(window("getusersummary", {"user_source": 0})), spec)
+    assert {*tables(spec)} == {"getusersummary", "followers_by_source"}
+    assert (done.written, done.removed, done.rows) == (1, 1, 1)
+
+
+LABELS = {
+    "": ("search", "user_source_label"),
+    "?lang=zh": ("搜索公众号", "user_source_label"),
+    "?header=zh": ("搜索公众号", "渠道名称"),
+    "?header=zh&lang=en": ("search", "渠道名称"),
+}
+
+
+@pytest.mark.parametrize("options", LABELS)
+def test_a_code_has_its_label_beside_it(options: str, tmp_path: Path) -> None:
+    spec = f"csv:{tmp_path}/c{options}"
+    records = [{"user_source": source, "new_user": 1} for source in (1, 12345, None)]
+    do(harvest(window("getusersummary", *records)), spec)
+    label, title = LABELS[options]
+    [row, unknown, missing] = tables(spec)["getusersummary"]
+    names = [*row]
+    assert names.index(title) == names.index("渠道" if "header" in options else "user_source") + 1
+    assert (row[title], unknown[title], missing[title]) == (label, "", "")
+
+
+def test_another_language_of_labels_is_another_table(tmp_path: Path) -> None:
+    sink = harvest(window("getusersummary", {"user_source": 1}))
+    do(sink, f"parquet:{tmp_path}/p")
+    assert equal(sink, f"parquet:{tmp_path}/p?lang=en")
+    assert not equal(sink, f"parquet:{tmp_path}/p?lang=zh")
+    assert do(sink, f"parquet:{tmp_path}/p?lang=zh").written == 1
+    assert [
+        row["user_source_label"] for row in tables(f"parquet:{tmp_path}/p")["getusersummary"]
+    ] == ["搜索公众号"]
+
+
+def test_columns_have_comments_in_both_languages(tmp_path: Path) -> None:
+    sink = harvest(window("getusersummary", {"user_source": 1}))
+    do(sink, f"parquet:{tmp_path}/p?shape=flat")
+    do(sink, f"duckdb:{tmp_path}/d")
+    do(sink, f"iceberg:{tmp_path}/i")
+    text = "新增关注人数 · people who followed"
+    for table in ("getusersummary", "followers_by_source"):
+        schema = pq.read_schema(tmp_path / "p" / table / "2026-01.parquet")
+        assert schema.field("new_user").metadata[b"comment"].decode() == text
+        with duckdb.connect(f"{tmp_path}/d", read_only=True) as database:
+            found = database.execute(
+                "SELECT comment FROM duckdb_columns()"
+                " WHERE table_name = ? AND column_name = 'new_user'",
+                [table],
+            )
+            assert found.fetchall() == [(text,)]
+    [hint] = (tmp_path / "i").glob("getusersummary/metadata/version-hint.text")
+    table = StaticTable.from_metadata(str(hint.with_name(f"{hint.read_text()}.metadata.json")))
+    assert table.schema().find_field("new_user").doc == text

@@ -1,0 +1,30 @@
+"""From a spec to a target."""
+
+from __future__ import annotations
+
+import pytest
+
+from harvester.errors import UsageError
+from harvester.exports.targets import open_target
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("sqlite:x.db", "'sqlite' is no kind of export"),
+        ("parquet:", "write it as parquet:DIR"),
+        ("parquet:x?shape=round", "expected nested or flat"),
+        ("parquet:x?header=zh", "no option 'header'"),
+        ("csv:s3://bucket/x", "is a URL, not a path"),
+        ("iceberg:s3://", "names no bucket"),
+        ("iceberg:s3://key:word@bucket/x", "has a key in it"),
+        ("iceberg:x?region=a", "has no option 'region'"),
+        ("postgresql://user:word@host/db", "is no kind of export"),
+        ("x", "is no kind of export"),
+    ],
+)
+def test_a_wrong_spec_is_refused(spec: str, said: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        open_target(spec)
+    assert said in str(raised.value)
+    assert "word" not in str(raised.value)

@@ -1,0 +1,321 @@
+"""A workbook opens in spreadsheets; its first sheet says what is in it, and what is missing."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pandas
+import pytest
+
+import harvester
+from harvester.base.dates import WindowKind
+from harvester.cli.commands import invoke
+from harvester.errors import ExportError
+from harvester.exports.coverage import Coverage, Gap
+from harvester.ledger.coverage import Calendar, Outcome
+from harvester.model import Field, Window
+from harvester.testing import FakeTransport, Simulator
+from tests.exports.support import ARTICLES, FIRST, USERS, articles, do, few, harvest, tables, users
+from tests.exports.test_hostile import interface, once, window
+from tests.support import A, B
+
+DAYS = ("2024-01-01", "2024-01-31")
+FIRST_DAY, LAST_DAY = map(datetime.fromisoformat, DAYS)
+
+
+def harvested(folder: Path, *names: str, **options: Any) -> str:
+    """Two accounts in a database; the second may not use getusercumulate."""
+    wechat = Simulator(refuse={(B, "getusercumulate"): 48001})
+    harvester.run_sync(
+        [harvester.Account(appid, secret="practice") for appid in (A, B)],
+        names or ["users", "getupstreammsgmonth"],
+        *DAYS,
+        sink=f"sqlite:{folder}/users.db",
+        transport=FakeTransport(wechat),
+        rate="1000/s",
+        **options,
+    )
+    return f"sqlite:{folder}/users.db"
+
+
+def first_sheet(path: Path) -> list[list[Any]]:
+    """Its rows, without empty cells at their ends."""
+    found = []
+    for row in openpyxl.load_workbook(path).worksheets[0].iter_rows(values_only=True):
+        values = [*row]
+        while values and values[-1] is None:
+            values.pop()
+        found.append(values)
+    return found
+
+
+def test_the_first_sheet_says_what_is_there_until_when_and_what_is_missing(tmp_path: Path) -> None:
+    book = tmp_path / "users.xlsx"
+    source = harvested(tmp_path, export=f"xlsx:{book}")
+    head, *rows = first_sheet(book)
+    found = {row[1]: dict(zip(head, row, strict=False)) for row in rows[:3]}
+    whole, part = found["getusersummary"], found["getusercumulate"]
+    assert (whole["Accounts"], whole["Days missing"], whole["Complete until"]) == (2, 0, LAST_DAY)
+    assert (whole["First day"], whole["Last day"]) == (FIRST_DAY, LAST_DAY)
+    assert whole["Rows"] == harvester.read(source, "getusersummary").read_all().num_rows
+    assert datetime.now().year - whole["Last fetched (UTC)"].year < 2
+    assert (part["Rows"], part["Accounts"], part["Complete until"]) == (31, 1, None)
+    assert (part["Days missing"], part["Accounts that lack days"]) == (31, 1)
+    assert rows[-2:] == [
+        ["Missing account", "Interface", "From", "To", "State"],
+        [B, "getusercumulate", FIRST_DAY, LAST_DAY, "failed"],
+    ]
+    same = ["export", f"xlsx:{book}", "--out", source, "--check"]
+    assert invoke(same) == 0  # the command, the library and a run give the same
+    assert harvester.export(source, f"xlsx:{book}").written == 0
+
+
+def test_it_is_written_anew_if_more_is_known_to_be_there_or_missing(tmp_path: Path) -> None:
+    target = f"xlsx:{tmp_path}/users.xlsx"
+    source = harvested(tmp_path, "getupstreammsgmonth")  # of 2024-01
+    harvester.export(source, target)
+    assert harvester.export(source, target).written == 0
+    harvested(tmp_path, "getupstreammsgmonth", "getusercumulate")
+    assert harvester.export(source, target, "getupstreammsgmonth").written == 0
+    assert harvester.export(source, target).written == 2
+
+
+def test_the_first_sheet_is_in_the_language_of_the_titles(tmp_path: Path) -> None:
+    source = harvested(tmp_path)
+    harvester.export(source, f"xlsx:{tmp_path}/zh.xlsx?header=zh")
+    head, *rows = first_sheet(tmp_path / "zh.xlsx")
+    assert head[:7] == ["工作表", "表", "行数", "公众号数", "首日", "末日", "完整截至"]
+    assert rows[0][:2] == ["消息发送月数据", "getupstreammsgmonth"]
+    assert rows[-1] == [B, "getusercumulate", FIRST_DAY, LAST_DAY, "失败"]
+
+
+def test_without_a_ledger_it_says_that_nothing_is_known_of_what_is_missing(tmp_path: Path) -> None:
+    do(few(), f"xlsx:{tmp_path}/x.xlsx")
+    rows = first_sheet(tmp_path / "x.xlsx")
+    sheet = rows[1]
+    assert sheet[1:4] == [ARTICLES, 8, 2]
+    assert sheet[4:6] == [datetime(2026, 1, 30), datetime(2026, 2, 2)]
+    assert sheet[6:10] == [None] * 4
+    assert "No ledger is known" in rows[-1][0]
+
+
+def test_sheets_have_a_filter_a_frozen_head_and_columns_as_wide_as_their_values(
+    tmp_path: Path,
+) -> None:
+    long = articles(FIRST, title="一" * 20)
+    long.records[0]["publish_type"] = 123456789012
+    do(harvest(long, users(FIRST)), f"xlsx:{tmp_path}/x.xlsx")
+    for sheet in openpyxl.load_workbook(tmp_path / "x.xlsx").worksheets[1:]:
+        assert sheet.freeze_panes == "A2"
+        assert sheet.auto_filter.ref == sheet.dimensions
+        for column in sheet.iter_cols():
+            width = sheet.column_dimensions[column[0].column_letter].width
+            for cell in column:
+                shown = str(cell.value) if cell.value is not None else ""
+                if isinstance(cell.value, datetime) and not cell.number_format.endswith("ss"):
+                    shown = shown[:10]
+                wide = sum(2 if ord(letter) > 255 else 1 for letter in shown)
+                assert width >= min(wide, 60), (sheet.title, shown)
+
+
+def test_too_many_rows_are_refused_before_any_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harvester.exports.xlsx._CELLS", 200)
+    monkeypatch.setattr("harvester.exports.xlsx._Sheet.write", lambda *_: pytest.fail("written"))
+    with pytest.raises(ExportError) as raised:
+        do(few(), f"xlsx:{tmp_path}/x.xlsx")
+    said = str(raised.value)
+    assert "too much for a workbook (getusersummary: 16 rows, " in said
+    assert said.endswith("export csv:DIR or duckdb:FILE, or name fewer interfaces (--endpoint)")
+
+
+def _calendar(name: str, *outcomes: tuple[str, str, str]) -> Calendar:
+    calendar = Calendar()
+    for state, begin, end in outcomes:
+        days = date.fromisoformat(begin), date.fromisoformat(end)
+        calendar.apply(Outcome(Window(A, name, *days), state))
+    return calendar
+
+
+@pytest.mark.parametrize(
+    ("cut", "outcomes", "wanted"),
+    [
+        ("days", [("final", "2024-01-01", "2024-01-31")], ("2024-01-31", "2024-01-31", 0, 0)),
+        ("days", [("final", "2024-01-01", "2024-01-09")], ("2024-01-09", "2024-01-09", 22, 1)),
+        (
+            "days",
+            [("final", "2024-01-01", "2024-01-03"), ("open", "2024-01-04", "2024-01-31")],
+            ("2024-01-31", "2024-01-03", 0, 0),
+        ),
+        (
+            "days",
+            [("waiting", "2024-01-01", "2024-01-01"), ("failed", "2024-01-02", "2024-01-02")],
+            (None, None, 31, 3),
+        ),
+        # 2024-01-01 is a Monday; the last days of the month are in no whole week of the range
+        ("week", [("final", "2024-01-01", "2024-01-28")], ("2024-01-28", "2024-01-28", 0, 0)),
+        ("recent", [("final", "2024-01-05", "2024-01-05")], ("2024-01-31", "2024-01-31", 0, 0)),
+    ],
+)
+def test_the_coverage_of_an_account(
+    cut: str, outcomes: list[tuple[str, str, str]], wanted: tuple[str | None, str | None, int, int]
+) -> None:
+    days = date(2024, 1, 1), date(2024, 1, 31)
+    coverage = Coverage(days)
+    coverage.add(A, days, _calendar(USERS, *outcomes), WindowKind(cut))
+    complete, final = (day and str(day) for day in (coverage.complete, coverage.final))
+    assert (complete, final, coverage.missing, coverage.ranges) == wanted
+    assert coverage.lacking == bool(wanted[2])
+
+
+def test_the_coverage_of_several_accounts_is_that_of_the_worst() -> None:
+    days = date(2024, 1, 1), date(2024, 1, 31)
+    coverage = Coverage(days)
+    for end in ("2024-01-31", "2024-01-20", "2024-01-25"):
+        calendar = _calendar(USERS, ("final", "2024-01-01", end))
+        coverage.add(A, days, calendar, WindowKind.DAYS)
+    assert (str(coverage.complete), coverage.accounts, coverage.lacking) == ("2024-01-20", 3, 2)
+    assert coverage.gaps[0] == Gap(A, (date(2024, 1, 21), date(2024, 1, 31)), "missing")
+
+
+# in a spreadsheet
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Any]:
+    """Opens a file in LibreOffice, and saves it in another form."""
+    program = shutil.which("soffice")
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("there is no LibreOffice")
+        pytest.skip("there is no LibreOffice")
+
+    def convert(path: Path, form: str) -> Path:
+        folder = tmp_path / "converted"
+        subprocess.run(
+            [program, f"-env:UserInstallation=file://{tmp_path}/profile", "--headless",
+             "--convert-to", form, "--outdir", str(folder), str(path)],
+            check=True, capture_output=True, timeout=110,
+        )  # fmt: skip
+        return folder
+
+    return convert
+
+
+ALL_SHEETS = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,false,false,false,-1"
+"""As shown, in UTF-8, with a comma, a file a sheet."""
+
+TITLES = [
+    "早安，北京", '=HYPERLINK("http://x")', "+1", "-1", "@x", "＝1+1", "a,b;c\td", 'a "quoted" one',
+    "two\nlines", "1-2", "007", "1E5", "😀 emoji", "TRUE", "\u3000 spaces ",
+]  # fmt: skip
+
+
+def titled() -> Any:
+    """A sink with an article a day, with these titles."""
+    days = [date(2026, 1, 1 + number) for number in range(len(TITLES))]
+    return harvest(*[articles(day, 0, title) for day, title in zip(days, TITLES, strict=True)])
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("header", ["", "?header=zh"])
+def test_libreoffice_opens_a_workbook_and_shows_what_was_exported(
+    tmp_path: Path, office: Any, header: str
+) -> None:
+    source = harvested(tmp_path)
+    for number, sink in enumerate([source, titled()]):
+        path = tmp_path / f"{number}.xlsx"
+        if isinstance(sink, str):
+            harvester.export(sink, f"xlsx:{path}{header}")
+        else:
+            do(sink, f"xlsx:{path}{header}")
+        folder = office(path, ALL_SHEETS)
+        for sheet in openpyxl.load_workbook(path).worksheets:
+            with (folder / f"{number}-{sheet.title}.csv").open(
+                encoding="utf-8", newline=""
+            ) as file:
+                shown = [*csv.reader(file)]
+            wanted = [[*map(_shown, row)] for row in sheet.iter_rows()]
+            assert shown == wanted
+            assert not any("###" in value for row in shown for value in row)
+
+
+def _shown(cell: Any) -> str:
+    """A cell as a spreadsheet shows it."""
+    value = cell.value
+    if isinstance(value, datetime):
+        return (
+            f"{value:%Y-%m-%d %H:%M:%S}"
+            if cell.number_format.endswith("ss")
+            else f"{value:%Y-%m-%d}"
+        )
+    if isinstance(value, int) and cell.number_format == "#,##0":
+        return f"{value:,}"
+    return "" if value is None else str(value)
+
+
+@pytest.mark.thorough
+def test_libreoffice_and_pandas_read_a_csv_file_and_no_title_becomes_a_formula(
+    tmp_path: Path, office: Any
+) -> None:
+    do(titled(), f"csv:{tmp_path}/c?header=zh")
+    path = tmp_path / "c" / f"{ARTICLES}.csv"
+    escaped = [f"'{text}" if text[0] in "=+-@＝" else text for text in TITLES]
+    assert pandas.read_csv(path, encoding="utf-8-sig", dtype=str)["标题"].tolist() == escaped
+    folder = office(path, "xlsx")
+    sheet = openpyxl.load_workbook(folder / f"{ARTICLES}.xlsx").worksheets[0]
+    head, *rows = sheet.iter_rows()
+    title = [cell.value for cell in head].index("标题")
+    assert not [cell for row in rows for cell in row if cell.data_type == "f"]
+    texts = [row[title].value for row in rows if isinstance(row[title].value, str)]
+    assert {*texts} >= {text for text in escaped if not re.match(r"[\d\sT]", text)}
+    assert rows[0][[cell.value for cell in head].index("日期")].value == datetime(2026, 1, 1)
+
+
+def test_a_workbook_has_dates_numbers_and_text(tmp_path: Path) -> None:
+    batch = articles(FIRST, 0, "=1+1\x07")
+    batch.records[0]["publish_type"] = 1234567890123456789
+    do(harvest(batch), f"xlsx:{tmp_path}/x.xlsx?header=en")
+    book = openpyxl.load_workbook(tmp_path / "x.xlsx")
+    sheet = book.worksheets[1]
+    assert sheet.freeze_panes == "A2"
+    row = dict(zip(*[[cell.value for cell in row] for row in sheet["1:2"]], strict=True))
+    assert row["Date"] == datetime(2026, 1, 30)
+    assert row["Title"] == "=1+1"
+    assert row["Kind of publishing"] == "1234567890123456789"
+    assert row["Fetched at (UTC)"] == datetime(2026, 3, 1, 4)
+    assert all(len(each.title) <= 31 for each in book.worksheets)
+
+
+def test_too_much_for_a_workbook_is_refused_and_nothing_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = f"xlsx:{tmp_path}/x.xlsx"
+    do(few(), spec)
+    before = (tmp_path / "x.xlsx").read_bytes()
+    monkeypatch.setattr("harvester.exports.xlsx._CELLS", 20)
+    with pytest.raises(ExportError, match=r"export csv:DIR"):
+        do(harvest(users(FIRST), users(FIRST, 1)), spec, replace=True)
+    assert (tmp_path / "x.xlsx").read_bytes() == before
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".new")]
+
+
+@pytest.mark.thorough
+def test_a_sheet_has_a_name_that_excel_takes(tmp_path: Path) -> None:
+    long = "get" + "x" * 40
+    catalogue = {f"{long}{n}": interface(Field("list", "list", item="int")) for n in range(3)}
+    sink = harvest(*[window({"list": [1]}, name=name) for name in [*catalogue, "History"]])
+    once(sink, f"xlsx:{tmp_path}/x.xlsx", catalogue)
+    assert {*tables(f"xlsx:{tmp_path}/x.xlsx")} == {
+        *catalogue, *[f"{name}_list" for name in catalogue], "History",
+    }  # fmt: skip

@@ -1,0 +1,44 @@
+"""Which addresses are a base URL."""
+
+import pytest
+
+from harvester.errors import UsageError
+from harvester.transport import HttpTransport, check_base_url
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://api.weixin.qq.com", "https://api.weixin.qq.com"),
+        ("http://127.0.0.1:8000/", "http://127.0.0.1:8000"),
+        ("https://host/prefix/", "https://host/prefix"),
+        ("http://[::1]:80", "http://[::1]:80"),
+        ("http://wechat_simulator:8765", "http://wechat_simulator:8765"),
+        ("http://localhost", "http://localhost"),
+    ],
+)
+def test_a_base_url_loses_its_last_slash(given: str, kept: str) -> None:
+    assert check_base_url(given) == kept
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "api.weixin.qq.com",
+        "ftp://host",
+        "http://",
+        "http://host:0",
+        "http://host:99999",
+        "http://host:port",
+        "http://[::1",
+        "https://host?x=1",
+        "https://host#x",
+        "https://user:s3cret@host",
+        None,
+        b"http://host",
+    ],
+)
+def test_anything_else_is_no_base_url(given: object) -> None:
+    with pytest.raises(UsageError, match=r"write it as https://api.weixin.qq.com$"):
+        HttpTransport(given)  # type: ignore[arg-type]

@@ -1,0 +1,74 @@
+"""Options from a file and from the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harvester.config.files import over, read_config, read_environment, read_toml, unknown_variables
+from harvester.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a = “x”", "write straight quotes"),
+        ('a = "C:\\data"', "write a text with backslashes in single quotes"),
+        ("a = 10/s", "write a text in quotes"),
+        ("a = [", "is not TOML"),
+        ("a = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+    ],
+)
+def test_a_file_that_is_no_toml_is_refused_with_a_hint(
+    text: str, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=f"^{path} .*{said}"):
+        read_toml(path)
+
+
+def test_a_file_may_begin_with_a_mark_and_is_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_bytes("\ufeffa = '早'".encode())
+    assert read_toml(path) == {"a": "早"}
+    path.write_bytes("a = '早'".encode("gbk"))
+    with pytest.raises(UsageError, match="is not UTF-8 text"):
+        read_toml(path)
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_toml(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("daily_quota = 1\ndaily-quota = 2", "daily-quota is given twice"),
+        ("interface = 1", r"write \[\[interface\]\]"),
+        ("daly-quota = 1", r"unknown key 'daly-quota' \(did you mean daily-quota\?\)"),
+        ("rate = { per = 1 }", "'rate' is a table; give a value"),
+        ("rate = 10", "invalid rate"),
+    ],
+)
+def test_a_wrong_key_or_value_is_refused(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=f"^{path}: .*{said}"):
+        read_config(path)
+
+
+def test_a_variable_sets_an_option_and_a_mistyped_one_is_named() -> None:
+    environ = {"HARVESTER_RATE": "5/s", "HARVESTER_SINK": "memory: -", "HARVESTER_PATIENCE": ""}
+    assert read_environment(environ, ["patience", "rate", "sink"]).keys() == {"rate", "sink"}
+    assert len(read_environment(environ, ["sink"])["sink"]) == 2
+    assert unknown_variables(environ) == []
+    [said] = unknown_variables({**environ, "HARVESTER_RATES": "5/s"})
+    assert said == (
+        "the environment variable HARVESTER_RATES sets no option (did you mean HARVESTER_RATE?)"
+    )
+
+
+def test_the_environment_goes_before_the_file() -> None:
+    file = {"appid": "wx1", "accounts": "a.toml", "rate": 1}
+    assert over(file, {"rate": 2}) == {**file, "rate": 2}
+    assert over(file, {"appid": "wx2"}) == {"rate": 1, "appid": "wx2"}

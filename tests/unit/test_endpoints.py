@@ -1,0 +1,114 @@
+"""The command `endpoints`: the table of the interfaces, and one of them."""
+
+import pytest
+from rich.cells import cell_len
+
+from harvester.cli.endpoints import days_a_call, show
+from harvester.config import plugins
+from harvester.wechat.interfaces import INTERFACES
+from tests.support import harvest
+
+Output = pytest.CaptureFixture[str]
+SUCCESSORS = ("getarticleread", "getarticleshare", "getbizsummary", "getarticletotaldetail")
+
+
+def told(capsys: Output, name: str | None) -> list[str]:
+    assert show(name) == 0
+    return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_table_fits_a_hundred_columns_and_names_every_interface(capsys: Output) -> None:
+    lines = told(capsys, None)
+    assert max(map(cell_len, lines)) <= 100
+    named = [line.split()[0] for line in lines if line.startswith("   ") and line.strip()]
+    assert set(plugins.endpoint_names()) <= set(named)
+
+
+def test_a_pipe_gets_no_colours_whatever_its_width() -> None:
+    for width in ("40", "100", "300"):
+        result = harvest("endpoints", COLUMNS=width, FORCE_COLOR="", TERM="xterm-256color")
+        assert (result.returncode, result.stderr) == (0, "")
+        assert "\x1b" not in result.stdout
+        assert max(map(cell_len, map(str.rstrip, result.stdout.splitlines()))) <= 100
+        assert " getweanalysisappiddailysummarytrend " in result.stdout
+
+
+def row(lines: list[str], name: str) -> list[str]:
+    return next(line.split() for line in lines if line.split()[:1] == [name] != line.split())
+
+
+def test_a_row_tells_days_first_day_late_days_permission_and_state(capsys: Output) -> None:
+    lines = told(capsys, None)
+    assert row(lines, "getusersummary")[1:] == ["7", "2014-12-01", "2", "active"]
+    assert row(lines, "getarticletotaldetail")[1:] == ["1", "2025-11-01", "30", "7", "active"]
+    assert row(lines, "publisher_settlement")[1:] == ["month", "2016-01-01", "62", "active"]
+    assert row(lines, "getuserread")[1:] == ["3", "2014-12-01", "7", "retired:", "getarticleread,"]
+
+
+def test_days_a_call_are_said_shortly(capsys: Output) -> None:
+    lines = told(capsys, None)
+    days = {"getupstreammsgweek": "week", "getweanalysisappiduserportrait": "1/7/30"}
+    for name, said in {**days, "get_adunit_list": "1"}.items():
+        assert row(lines, name)[1] == said == days_a_call(INTERFACES[name])
+
+
+def test_a_group_is_told_alone_its_retired_ones_too(capsys: Output) -> None:
+    text = "\n".join(told(capsys, "articles"))
+    assert "getarticleread" in text
+    assert "getarticlesummary" in text
+    assert "getusersummary" not in text
+
+
+def test_the_group_of_all_is_the_whole_table(capsys: Output) -> None:
+    assert told(capsys, "all") == told(capsys, None)
+
+
+def test_what_an_interface_does_not_have_is_not_told(capsys: Output) -> None:
+    assert DAILY not in told(capsys, "getusersummary")
+    assert not [line for line in told(capsys, "get_adunit_list") if "  body " in line]
+
+
+def test_one_interface_is_told_with_all_about_it_and_its_fields(capsys: Output) -> None:
+    lines = told(capsys, "getarticletotaldetail")
+    text = "\n".join(lines)
+    for said in (
+        "POST /datacube/getarticletotaldetail", "articles", "2025-11-01", "08:00 in China",
+        "for 30 days", "ref_date, msgid", "datacube.getarticletotaldetail",
+        "https://developers.weixin.qq.com/doc/service/api/wedata/news/",
+        "the days as begin_date and end_date",
+    ):  # fmt: skip
+        assert said in text
+    assert row(lines, "detail_list")[1:4] == ["list", "of", "object"]
+    assert row(lines, "scene_desc")[1] == "str"
+    assert next(line for line in lines if "user_count" in line).startswith(" " * 5)
+
+
+DAILY = "  daily          a row for every day: a day without one is late"
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("getarticlesummary", f"  state          retired: {', '.join(SUCCESSORS)}"),
+        ("getuserreadhour", f"  state          retired: {', '.join(SUCCESSORS)}"),
+        (
+            "getgameanalysisdata",
+            (
+                "  body           the days as start_time and end_time,"
+                ' {"metric":"1000001:5","granularity":24}'
+            ),
+        ),
+        ("getusercumulate", DAILY),
+    ],
+)
+def test_what_an_interface_has_of_its_own_is_told(name: str, line: str, capsys: Output) -> None:
+    assert line in told(capsys, name)
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_group_or_interface() -> None:
+    result = harvest("endpoints", "mesages")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "harvester: there is no interface 'mesages', and no group (did you mean messages?);"
+        " harvester endpoints lists them\n"
+    )
