@@ -96,10 +96,10 @@ TOOLS = {
     ),
     "tables": _Tool(
         _Tables,
-        "The tables that rows and sql read, with their columns: type, title in English and"
-        " Chinese, meaning.  A table <interface>_<list> has a row for each item of a list within"
-        " a record, and joins that on _appid, _begin_date and _row.  _appid is the account;"
-        " _begin_date and _end_date are the days that were asked for together.",
+        "The tables that rows and sql read, with their columns: type, and meaning in Chinese and"
+        " English.  Some join interfaces (articles).  A table <interface>_<list> has a row for"
+        " each item of a list within a record, and joins that on _appid, _begin_date and _row."
+        "  _appid is the account; _begin_date and _end_date are the days that were asked for together.",
     ),
     "rows": _Tool(
         _Rows,
