@@ -567,6 +567,7 @@ def mcp(source: str | None, accounts: Path | None, out: Path, ledger: Any) -> in
         open_sinks(source) if source else [],
         asked.own_interfaces(),
         {each.appid: each.name for each in listed if each.name},
+        [each.appid for each in listed if not each.enabled],
     )
 
 
