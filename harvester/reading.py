@@ -312,14 +312,13 @@ class StoredTables(Mapping[str, StoredRecords]):
         return {name: table.to_pandas(**options) for name, table in self._tables.items()}
 
     def to_duckdb(self) -> Any:
-        """A DuckDB connection, in memory, in which each interface is a view of its name.
+        """A DuckDB connection, in memory, with a table an interface: a copy, as of now.
 
-        ``read("users.db", "users").to_duckdb().sql("FROM getusersummary JOIN …")``: each query
-        reads what is stored then.
+        ``read("users.db", "users").to_duckdb().sql("FROM getusersummary JOIN …")``
         """
-        from harvester.exports.duckdb import connected
+        from harvester.exports.duckdb import loaded
 
-        return connected(self._tables)
+        return loaded(self._tables)
 
 
 def _interfaces(

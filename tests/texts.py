@@ -52,7 +52,11 @@ ELSEWHERE = (
     "report/texts.py",
     "service/alerts.py",
     "testing/",
+    "service/answers.py",  # for the client of an MCP server
+    "service/copy.py",
+    "service/mcp.py",
     "service/metrics.py",
+    "service/query.py",
     "wechat/interfaces.py",
     "wechat/labels.py",
     "wechat/tables.py",
@@ -171,6 +175,17 @@ when it was fetched
 xlsx {value}
 {quoted} is not pickled; pass on where it comes from
 {value} min
+done before
+still provisional
+number = service.number
+key = excluded.key
+Basic realm="harvester"
+digest {value}
+alert {value}
+ping {value}
+[rid: {value}]
+{count}, {count2}, {text} to {text2}
+stored in {text}
 ({number} a day
 for each of {number} accounts)
 {}: label
@@ -285,6 +300,21 @@ PHRASES = [
 and {count}
 waiting until {time}
 must wait until {time}
+{count} {date} to {date2}
+{number} done before
+{number} changed
+{number} still provisional
+the MCP server needs its library
+stored in {value}
+{date} to {date2}, ended {clock}
+{date} ({count})
+{date} to {date2} ({count})
+for {number} of {count}
+{number} late
+{number} not asked
+{number} never harvested
+{number} not due
+{number} no figures
 ({number} a day)
 ({number} a day for each of {number2} accounts)
 --start DATE and --end DATE
@@ -315,6 +345,7 @@ Operation not supported
 {number} missing
 invalid {value} {quoted}: expected {text}
 Next:
+in
 {clock} China time
 {number} s
 {number} min
@@ -684,6 +715,8 @@ def missing(found: Catalog) -> list[Message]:
 
 def written(found: Catalog) -> bytes:
     """A catalogue as a file."""
+    for each in found:
+        each.flags.discard("python-format")  # a text with a percentage is no format
     file = io.BytesIO(HEADER)
     file.seek(0, io.SEEK_END)
     write_po(file, found, width=100, omit_header=True, ignore_obsolete=True)

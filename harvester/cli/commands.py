@@ -493,7 +493,7 @@ def rebuild(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
     "source",
     metavar="SPEC",
     type=click.UNPROCESSED,
-    help="The sink to export, if the ledger has several; without a ledger any sink.",
+    help="The sink to export, its spec or path, if the ledger has several; without a ledger any.",
 )
 @click.option("--replace", is_flag=True, help="Also a target that was made from another harvest.")
 @click.option(
@@ -573,6 +573,7 @@ def mcp(source: str | None, accounts: Path | None, out: Path, ledger: Any) -> in
         open_sinks(source) if source else [],
         asked.own_interfaces(),
         {each.appid: each.name for each in listed if each.name},
+        [each.appid for each in listed if not each.enabled],
     )
 
 

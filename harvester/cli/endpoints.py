@@ -14,11 +14,12 @@ from rich.table import Table
 from harvester.base.codec import encode
 from harvester.base.dates import WindowKind, recent_days
 from harvester.cli import COMPLETE
-from harvester.cli.language import label, translated
+from harvester.cli.language import label, language, translated
 from harvester.cli.terminal import out, padded, plain, show_json, show_table, tell
 from harvester.config import plugins
 from harvester.model import Endpoint, Field
 from harvester.wechat.endpoint import JsonEndpoint
+from harvester.wechat.titles import INTERFACES, field_title
 
 WIDTH = 100
 """Columns of a table in a pipe, and at the most on a terminal."""
@@ -120,6 +121,8 @@ def _state(endpoint: Endpoint) -> str:
 def show_endpoint(endpoint: Endpoint) -> None:
     """Everything about one interface."""
     title = getattr(endpoint, "title", "")
+    if language() == "zh":
+        title = INTERFACES.get(endpoint.name, title)
     tell(f"{endpoint.name}: {title}" if title else endpoint.name)
     for what, text in _about(endpoint):
         if text:
@@ -128,8 +131,19 @@ def show_endpoint(endpoint: Endpoint) -> None:
         table = _table("field", "type", "meaning")
         table.columns[0].no_wrap = table.columns[1].no_wrap = True
         for depth, each in _flat(endpoint.fields):
-            table.add_row("  " * depth + plain(each.name), _type(each), plain(each.meaning))
+            table.add_row("  " * depth + plain(each.name), label(_type(each)), _meaning(each))
         show_table(table)
+
+
+def _meaning(field: Field) -> str:
+    """What a field means: in Chinese its title, and the labels of its codes."""
+    title = field.label or field_title(field.name, "zh")
+    if language() == "en" or title == field.name:
+        return plain(field.meaning)
+    codes = "，".join(
+        code.zh if code.value == code.zh else f"{code.value} {code.zh}" for code in field.codes
+    )
+    return f"{title}：{codes}" if codes else title
 
 
 def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:

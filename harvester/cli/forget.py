@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from harvester.base.dates import days_in
 from harvester.cli import COMPLETE
+from harvester.cli.language import label
 from harvester.cli.ledger_sinks import as_known, sink_named
 from harvester.cli.sink import unused
 from harvester.cli.terminal import many, named, plain, tell
@@ -30,7 +31,7 @@ async def show_what_would_go(
         for each in known:
             tell(plain(named(_line(appid, each))))
         for name in await ledger.sinks():
-            tell(f"  in {plain(spec_of(name, ledger.path))}")
+            tell(f"  {label('in')} {plain(spec_of(name, ledger.path))}")
     raise UsageError("nothing was removed; --yes removes these days and records for good")
 
 

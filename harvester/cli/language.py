@@ -36,8 +36,8 @@ KINDS = {
     "date": _DATE,
     "clock": _CLOCK,
     "time": rf"{_CLOCK} China time",
-    "count": r"[\d,]+ (?!of\b)[a-z]+(?: [a-z]+){0,2}?",
-    "duration": r"[\d.,]+ (?:s|min)|[\d,]+ h \d\d min",
+    "count": r"\d[\d,]* (?!of\b)[a-z]+(?: [a-z]+){0,2}?",
+    "duration": r"\d[\d.,]* (?:s|min)|[\d,]+ h \d\d min",
 }
 """The kinds of placeholders, with what they match; a number may follow the name.
 
@@ -53,7 +53,9 @@ _SIGNS = {"; ": "；", ": ": "：", ", ": "，", " and ": "和"}
 _SEPARATOR = re.compile(r"; |: |, | and |(?<=[.?]) (?=[A-Z(])")
 _MARGINS = re.compile(r"(\s*(?:[;:,] )?)(\S.*?)([;:,]?(?: \[rid: [^\]]*\])?\s*)", re.DOTALL)
 _HAN = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uff5e]"
-_GAP = re.compile(rf"(?<={_HAN}) \0(?={_HAN})|(?<={_HAN})\0 (?={_HAN})|(?<=，)\0，|\0")
+_GAP = re.compile(
+    rf"(?<={_HAN}) \0(?={_HAN})|(?<={_HAN})\0 (?={_HAN})|(?<=[，；：（])\0 |(?<=，)\0，|\0"
+)
 _JOINT = re.compile(
     r"(?<=[\u4e00-\u9fff])\0(?=['\"]?[A-Za-z0-9])|(?<=[A-Za-z0-9])\0(?=[\u4e00-\u9fff])"
 )
@@ -62,8 +64,10 @@ _PROSE = re.compile(r"(?<!\S)[a-z]+ [a-z]+ [a-z]+(?!\S)")
 _FEW, _FEWER = 16, 9
 """A msgid with fewer letters matches no text in which a ``value`` is a sentence, or a ``text`` is
 one without a translation: it would match the sentences of others."""
-_PARTS = 16
-"""The most separators at which a text is divided."""
+_LONGEST = 4000
+"""The most characters of a text; a longer one is what others have written."""
+_PARTS = 40
+"""The most separators of a text that is divided; with more it is a list of values."""
 
 
 class _Language:
@@ -199,8 +203,8 @@ def _catalogue() -> _Catalogue:
             templates.append(template)
             if _WIDE.isdisjoint(kinds):
                 narrow.append(template)
-    for found in (templates, narrow):
-        found.sort(key=lambda each: -each.letters)
+    templates.sort(key=lambda each: -each.letters)
+    narrow.sort(key=lambda each: (-len(PLACEHOLDER.findall(each.msgid)), -each.letters))
     return _Catalogue(exact, templates, narrow)
 
 
@@ -234,6 +238,9 @@ def _filled(template: _Template, found: re.Match[str]) -> str:
     def value(placeholder: re.Match[str]) -> str:
         name, kind = placeholder.groups()
         given = found[name]
+        if kind == "value" and " " in given and template.msgid.startswith("{value}"):
+            given = _in_chinese(given)  # accounts, interfaces and days, and what is said of them
+            return f"\0{given}\0"
         return f"\0{_part(given)}\0" if kind in _TRANSLATED else given
 
     return _GAP.sub("", _JOINT.sub(" ", PLACEHOLDER.sub(value, template.msgstr)))
@@ -252,6 +259,8 @@ def _part(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _in_chinese(text: str) -> str:
+    if len(text) > _LONGEST:
+        return text
     before, bare, after = split_margins(text)
     done = _known(bare) if " " in bare else None
     if done is None and "\n" in bare:
@@ -287,7 +296,9 @@ def _divided(text: str) -> str:
 
     The longest part that is known at its beginning comes first, then the longest at its end.
     """
-    marks = list(_SEPARATOR.finditer(text))[:_PARTS]
+    marks = list(_SEPARATOR.finditer(text))
+    if len(marks) > _PARTS:
+        return _with_narrow(text)
     for mark in reversed(marks):
         left, right = text[: mark.start()], text[mark.end() :]
         done = _known(left) if " " in left else None

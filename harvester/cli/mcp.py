@@ -9,7 +9,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,13 +34,14 @@ def serve_answers(
     given: Sequence[Sink],
     own: Sequence[Endpoint],
     names: Mapping[str, str],
+    disabled: Collection[str],
 ) -> int:
     """Serve until the client leaves, or a signal comes.
 
     ledger: makes one that is not entered.  given: the sink to read, if one is named.  own:
-    interfaces of the configuration.  names: of accounts.
+    interfaces of the configuration.  names, disabled: of accounts.
     """
-    logging.basicConfig(level=logging.WARNING, handlers=[_Log()])
+    logging.getLogger("mcp").addHandler(_Log(logging.WARNING))
     mine = {endpoint.name: endpoint for endpoint in own}
 
     def find(name: str) -> Endpoint | None:
@@ -55,10 +56,16 @@ def serve_answers(
             asyncio.get_running_loop().add_signal_handler(number, end)
         with suppress(asyncio.CancelledError), TemporaryDirectory(prefix="harvester-mcp-") as made:
             if not given:
-                await _check(ledger())
+                await _say_if_nothing(ledger())
             async with Copy(Path(made), source, find) as copy:
                 answers = Answers(
-                    ledger, copy, find, own=own, names=names, may_lack_ledger=bool(given)
+                    ledger,
+                    copy,
+                    find,
+                    own=own,
+                    names=names,
+                    disabled=disabled,
+                    may_lack_ledger=bool(given),
                 )
                 await serve(make_server(answers, harvester.__version__))
 
@@ -68,17 +75,17 @@ def serve_answers(
     return COMPLETE
 
 
-async def _check(ledger: SqliteLedger | PostgresLedger) -> None:
+async def _say_if_nothing(ledger: SqliteLedger | PostgresLedger) -> None:
     """Say if nothing is stored yet: the first run may come later."""
-    try:
-        async with ledger:
-            pass
-    except NoLedgerError as exc:
-        say(str(exc))
+    if ledger.path is not None:  # a server may be away, and the client waits
+        with suppress(NoLedgerError):
+            async with ledger:
+                return
+        say(f"nothing is stored at {ledger.path} yet; harvest first (harvester run)")
 
 
 class _Log(logging.Handler):
-    """The messages of libraries, each on a line of standard error."""
+    """The messages of the SDK, each on a line of standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
         log(record.getMessage(), record.levelname.lower())

@@ -43,8 +43,8 @@ def metrics_file(values: dict[str, Any]) -> MetricsFile | None:
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         what = "is a directory" if path.is_dir() else f"cannot be made in {folder}"
         raise UsageError(f"--metrics: {path} {what}")
-    file = values["accounts"]
-    listed = list_accounts(file) if file is not None and not values["appid"] else []
+    _, file = asked.chosen(values)
+    listed = list_accounts(file) if file is not None else []
     return MetricsFile(
         path,
         _continued(path, by_account=values["metrics_appid"]),

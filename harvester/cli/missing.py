@@ -19,7 +19,7 @@ from rich.cells import cell_len
 from harvester.base import codec
 from harvester.base.dates import last_legal_day, parse_day
 from harvester.cli import COMPLETE, FAILED_WINDOWS
-from harvester.cli.language import LANGUAGES, label, language
+from harvester.cli.language import LANGUAGES, label, language, translated
 from harvester.cli.terminal import china_time, escaped, many, padded, plain, readable, tell
 from harvester.config.accounts import ListedAccount
 from harvester.errors import UsageError
@@ -149,12 +149,14 @@ class _Text:
             tell(f"{self._day}: nothing lacks it, of {many(total, 'interface')} of accounts")
             return
         tell("what to do:")
+        colon = ": " if language() == "en" else "："
         for reason, advice in [*self._advice.items()][:MOST_REASONS]:
-            tell(plain(f"{reason}: {advice}").join(("  ", "")))
+            tell(f"  {plain(f'{reason}{colon}{advice}')}")
         more = len(self._advice) - MOST_REASONS
         if more > 0:
             tell(f"  and {many(more, 'other reason')}; --json and --csv have it in each row")
-        parts = [f"{states[each]:,} {_words(each)}" for each in STATES if states[each]]
+        numbers = {each.replace("_", " "): states[each] for each in STATES if states[each]}
+        parts = [translated(f"{number:,} {state}") for state, number in numbers.items()]
         tell(
             f"{self._day}: {total - have:,} of {many(total, 'interface')} of accounts lack it:"
             f" {', '.join(parts)}"

@@ -23,7 +23,7 @@ from harvester.base.dates import (
     runs,
 )
 from harvester.cli import COMPLETE, FAILED_WINDOWS
-from harvester.cli.language import label
+from harvester.cli.language import label, translated
 from harvester.cli.terminal import (
     china_time,
     escaped,
@@ -289,8 +289,12 @@ def _cause(cause: Cause) -> str:
     span = f"{cause.begin}" if cause.begin == cause.end else f"{cause.begin} to {cause.end}"
     until = f" until {china_time(cause.earliest)}" if cause.state == "waiting" else ""
     reason = f": {cause.reason}" if cause.reason else ""
-    days, state = many(sum(cause.days.values()), "day"), label(cause.state)
-    return f"{state}{until}: {what}: {days}, {span}{reason}"
+    state, days = _state(cause.state, until), many(sum(cause.days.values()), "day")
+    return f"{state}: {what}: {days}, {span}{reason}"
+
+
+def _state(word: str, until: str) -> str:
+    return translated(word + until) if until else label(word)
 
 
 def plain_row(text: str) -> str:
@@ -352,13 +356,13 @@ def _rows(
     """What is not done, or not for good."""
     if not states or "missing" in states:
         for first, last in stream.runs(MISSING):
-            yield first, last, "missing"
+            yield first, last, label("missing")
         yield from _not_asked(stream, cut)
     for window in calendar.windows.values():
         if window.stored or (states and window.state not in states):
             continue
         until = f" until {china_time(window.due)}" if window.state == "waiting" else ""
-        yield window.begin, window.end, f"{window.state}{until}: {window.detail}"
+        yield window.begin, window.end, f"{_state(window.state, until)}: {window.detail}"
     if not states or "provisional" in states:
         yield from _provisional(each for each in calendar.windows.values() if each.stored)
 

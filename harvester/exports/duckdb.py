@@ -194,9 +194,12 @@ def _as_table(rows: Any) -> Any:
     return pa.Table.from_batches([rows])
 
 
-def connected(tables: Mapping[str, Any]) -> Any:
-    """A connection, in memory, with a view for each table: what has an Arrow C stream."""
+def loaded(tables: Mapping[str, Any]) -> Any:
+    """A connection, in memory, with these tables; each has a ``reader`` of batches."""
     database = duckdb.connect()
     for name, table in tables.items():
-        database.register(name, table)
+        database.register("_harvester_read", table.reader())
+        quoted = name.replace('"', '""')
+        database.execute(f'CREATE TABLE "{quoted}" AS FROM _harvester_read')
+        database.unregister("_harvester_read")
     return database

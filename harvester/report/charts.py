@@ -16,9 +16,9 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
-from harvester.report.yearly import YEARS, Yearly, number_of, read_articles
+from harvester.report.yearly import YEARS, Yearly, day_in, number_of, read_articles
 from harvester.sinks.base import Checkpoint, Sink, StoredWindow
-from harvester.wechat.endpoint import day_of, in_record
+from harvester.wechat.endpoint import in_record
 from harvester.wechat.interfaces import INTERFACES
 
 DAYS = 371
@@ -31,11 +31,15 @@ ALL_SCENES = "全部"
 
 
 class Series(NamedTuple):
-    """A figure of each day: the interface that has it, and the field."""
+    """A figure of each day: the interface that has it, and the field.
+
+    adds_up: whether several rows of a day are parts of its figure; else the last one is it.
+    """
 
     name: str
     endpoint: str
     field: str
+    adds_up: bool = True
 
 
 BY_DAY_ALONE = "getbizsummary"
@@ -44,7 +48,7 @@ SERIES = (
     Series("readers", "getbizsummary", "detail.read_user"),
     Series("gained", "getusersummary", "new_user"),
     Series("lost", "getusersummary", "cancel_user"),
-    Series("followers", "getusercumulate", "cumulate_user"),
+    Series("followers", "getusercumulate", "cumulate_user", adds_up=False),
 )
 Curve = list[int | None]
 
@@ -120,23 +124,27 @@ def figures(
 def _read_days(made: Figures, name: str, windows: Iterator[StoredWindow]) -> None:
     """Take in an interface that has a figure a day."""
     wanted = [each for each in SERIES if each.endpoint == name]
+    day_field = INTERFACES[name].day_field
     first = made.last - timedelta(days=made.days - 1)
     oldest = first if name == BY_DAY_ALONE else min(first, date(made.last.year - YEARS + 1, 1, 1))
     for stored in windows:
         if stored.window.end < oldest or stored.window.begin > made.last:
             continue
+        appid = stored.window.appid
+        of_day: Counter[tuple[str, date]] = Counter()
         for record in stored.records():
-            day = day_of(in_record(record, INTERFACES[name].day_field))
+            day = day_in(record.get(day_field))
             if day is None or not oldest <= day <= made.last:
                 continue
-            for each in wanted:
-                value = number_of(in_record(record, each.field))
-                if value is not None:
-                    _add(made, stored.window.appid, each.name, day, value)
+            for series, _, where, adds_up in wanted:
+                if (value := number_of(in_record(record, where))) is not None:
+                    of_day[series, day] = of_day[series, day] + value if adds_up else value
             if (made.last - day).days < YEAR:
-                sources = made.sources.setdefault(stored.window.appid, defaultdict(Counter))
+                sources = made.sources.setdefault(appid, defaultdict(Counter))
                 for kind, source, people in _sources(name, record):
                     sources[kind][source] += people
+        for (series, day), people in of_day.items():
+            _add(made, appid, series, day, people)
 
 
 def _add(made: Figures, appid: str, series: str, day: date, people: int) -> None:
@@ -145,8 +153,7 @@ def _add(made: Figures, appid: str, series: str, day: date, people: int) -> None
         made.yearly.add_people(appid, day, series, people)
     at = (day - made.last).days + made.days - 1
     if at >= 0:
-        curve = made.curves.setdefault(appid, {}).setdefault(series, [None] * made.days)
-        curve[at] = people if series == "followers" else (curve[at] or 0) + people
+        made.curves.setdefault(appid, {}).setdefault(series, [None] * made.days)[at] = people
 
 
 def _sources(name: str, record: dict[str, Any]) -> Iterator[tuple[str, str, int]]:

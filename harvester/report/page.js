@@ -223,7 +223,7 @@
   const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
   const RANGES = [[30, ["30 天", "30 d"]], [90, ["90 天", "90 d"]], [182, ["半年", "6 mo"]],
     [365, ["1 年", "1 yr"]], [Infinity, ["全部", "All"]]];
-  let range = 182;
+  let range = 182, chosenYear = 0;
 
   const placed = (node, side, share) => { node.style[side] = (100 * share).toFixed(2) + "%"; return node; };
   const ticks = (first, count) => {
@@ -239,8 +239,8 @@
     return h("div", {class: "x", "aria-hidden": "true"}, shown.filter((_, at) => at % step === 0)
       .map(([at, text]) => placed(h("span", {}, t(text)), "left", at / count)));
   };
-  const chart = (title, total, note, {above, below, line, before = []}) => {
-    const shown = above || line, count = shown.length, first = number(curves.last) - count + 1;
+  const chart = (title, total, note, {above, below, line, last, before = []}) => {
+    const shown = above || line, count = shown.length, first = last - count + 1;
     const known = shown.filter((value) => value !== null), most = Math.max(...known, 0);
     const under = below ? Math.max(...below, 0) : 0;
     const top = line ? most : round(Math.max(most, under / 2, 1)), low = line ? Math.min(...known, most) - 1 : 0;
@@ -368,40 +368,54 @@
     const texts = data.texts, [allReaders, allGained, allLost, allFollowers] = curves.curves[place];
     const [readersFrom, gainedFrom] = curves.sources[place];
     const cards = h("div", {class: "cards uneven"});
+    const length = Math.max(0, ...curves.curves[place].map((curve) => curve ? curve.length : 0));
+    const end = number(curves.last), begin = end - length + 1;
     const draw = () => {
+      const from = chosenYear ? Math.max(number(chosenYear + "-01-01") - begin, 0) : Math.max(length - range, 0);
+      const to = chosenYear ? Math.min(number(chosenYear + "-12-31") - begin + 1, length) : length;
       const [readers, gained, lost, followers] = [allReaders, allGained, allLost, allFollowers]
-        .map((curve) => curve && curve.slice(-Math.min(range, curve.length)));
+        .map((curve) => curve && curve.slice(from, to));
+      const day = begin + to - 1;
       const net = sum(gained || []) - sum(lost || []);
       const key = (name, total, text) => [s("svg", {class: "i", viewBox: "0 0 10 10", "aria-hidden": "true"},
         s("path", {class: name, d: "M0 0h10v10h-10z"})), " ", total.toLocaleString("en"), " ", t(text), " "];
-      const last = allFollowers && allFollowers.findLast((value) => value !== null).toLocaleString("en");
+      const last = followers && amount(followers.findLast((value) => value !== null) ?? null);
       cards.replaceChildren(...[
         readers && chart(texts.readers, compact(sum(readers)), t(texts.added_up_mean),
-          {above: readers, before: allReaders.slice(0, allReaders.length - readers.length).slice(-7)}),
+          {above: readers, last: day, before: allReaders.slice(0, from).slice(-7)}),
         readersFrom.length && sources(texts.readers_from, readersFrom),
         gained && chart(texts.gained, compact(net).map((text) => net >= 0 ? "+" + text : text),
-          [key("final", sum(gained), texts.came), key("lost", sum(lost || []), texts.went)].flat(2), {above: gained, below: lost || []}),
-        followers && chart(texts.followers, [last, last], t(texts.now), {line: followers}),
+          [key("final", sum(gained), texts.came), key("lost", sum(lost || []), texts.went)].flat(2), {above: gained, below: lost || [], last: day}),
+        followers && chart(texts.followers, [last, last], t(texts.now), {line: followers, last: day}),
         gainedFrom.length && sources(texts.gained_from, gainedFrom),
       ].filter(Boolean));
     };
+    const years = [];
+    for (let year = +curves.last.slice(0, 4); length > 366 + 31 && number(year + "-12-31") >= begin; year -= 1) years.push(year);
+    if (!years.includes(chosenYear)) chosenYear = 0;
     draw();
     if (!cards.children.length) return "";
-    const length = Math.max(0, ...curves.curves[place].map((curve) => curve ? curve.length : 0));
     const offered = RANGES.filter((_, at) => !at || RANGES[at - 1][0] < length);
     const chosen = offered.some(([size]) => size === range) ? range : offered[offered.length - 1][0];
     const buttons = offered.map(([size, text]) => {
-      const button = h("button", {type: "button", "aria-pressed": String(size === chosen)}, t(text));
+      const button = h("button", {type: "button", "aria-pressed": String(!chosenYear && size === chosen)}, t(text));
       button.addEventListener("click", () => {
-        range = size;
+        range = size; chosenYear = 0; select.value = "";
         for (const other of buttons) other.setAttribute("aria-pressed", other === button);
         draw();
       });
       return button;
     });
+    const select = h("select", {"aria-label": "年 / Year"}, h("option", {value: ""}, "年 / Year"),
+      years.map((year) => h("option", {value: year, selected: year === chosenYear}, year)));
+    select.addEventListener("change", () => {
+      chosenYear = +select.value;
+      for (const button of buttons) button.setAttribute("aria-pressed", !chosenYear && button === buttons[offered.findIndex(([size]) => size === chosen)]);
+      draw();
+    });
     return h("section", {id: "figures"}, h("div", {class: "head"}, h("h2", {}, t(texts.figures)),
-      h("span", {class: "note"}, t(texts.by_day_hatched)), length
-        ? h("span", {class: "seg right", role: "group"}, buttons) : ""), cards);
+      h("span", {class: "note"}, t(texts.by_day_hatched)), length ? h("span", {class: "tools"},
+        h("span", {class: "seg", role: "group"}, buttons), years.length ? select : "") : ""), cards);
   };
 
   const legend = () => h("span", {class: "legend right"}, Object.values(STATE).map((state) =>

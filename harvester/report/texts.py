@@ -112,7 +112,7 @@ TEXTS: dict[str, Text] = {
         "用户和文章的接口都没有已存的数字。",
         "No figures of followers and articles are stored.",
     ),
-    "no_curves": ("没有数字曲线：", "No figures are shown:"),
+    "no_curves": ("没有显示数字：", "No figures are shown:"),
     "needs_script": (
         "查看单个账号需要 JavaScript。",
         "To look at one account takes JavaScript.",
@@ -157,15 +157,17 @@ _NOTE_EN = (
 NOTE: Text = _NOTE_ZH, _NOTE_EN
 
 _BY_YEAR_ZH = (
-    "文章按发表年份列出。阅读人数是微信给出的最近一次累计值；没有存下累计值的，把已存各天的人数相加"
-    "（标明“相加”），同一人在几天里阅读会重复计入。阅读次数只有旧接口给出。"
+    "文章按发表年份列出；没有存下发表日的，按最早有阅读的一天。"
+    "阅读人数是微信给出的最近一次累计值；没有存下累计值的，把已存各天的人数相加（标明“相加”），"
+    "同一人在几天里阅读会重复计入。阅读次数只有旧接口给出。"
     "月末用户数取当月最后一个有数字的日子，不是月末那天的注明日期。"
 )
 _BY_YEAR_EN = (
-    "Articles are those published in the year. Readers are WeChat's latest running total; where"
-    " none is stored, the readers of the stored days added up (marked): who reads on several days"
-    " counts several times. Old interfaces alone give times read. Followers are those of the last"
-    " day of a month that has a figure, which is named if it is not the month's last day."
+    "Articles are those published in the year, or first read in it where no day of publishing is"
+    " stored. Readers are WeChat's latest running total; where none is stored, the readers of the"
+    " stored days added up (marked): who reads on several days counts several times. Old"
+    " interfaces alone give times read. Followers are those of the last day of a month that has a"
+    " figure, which is named if it is not the month's last day."
 )
 BY_YEAR_NOTE: Text = _BY_YEAR_ZH, _BY_YEAR_EN
 

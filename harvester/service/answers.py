@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from hashlib import blake2b
@@ -23,12 +23,13 @@ from harvester.exports import Find
 from harvester.exports.base import TableShape
 from harvester.ledger import Ledger
 from harvester.ledger.coverage import Calendar
-from harvester.model import Endpoint, Field
+from harvester.model import Endpoint
 from harvester.report.overview import overview_of
 from harvester.report.reach import Reach, earliest, reach_of, together
 from harvester.report.streams import Reader, StatusFilter, Stream, counts_to_dict
-from harvester.service.copy import BYTES, ROWS, Copy
-from harvester.wechat.titles import INTERFACES, field_title
+from harvester.service.copy import BYTES, ROWS, Copy, Tables
+from harvester.wechat.tables import TABLES as JOINED
+from harvester.wechat.titles import INTERFACES
 
 ACCOUNTS = 200
 """The most accounts that an answer lists one by one."""
@@ -53,10 +54,6 @@ _TYPES = {
 _ORDER = ("_appid", "_begin_date", "_row")
 _NOTHING = "nothing was harvested yet; harvest first (harvester run)"
 _NO_LEDGER = "there is no ledger, so it is not known what is missing"
-
-
-Owners = Mapping[str, tuple[str, TableShape]]
-"""By table: its interface, and its columns."""
 
 
 @dataclass
@@ -102,7 +99,8 @@ class Answers:
     """What can be asked.
 
     ledger: makes one that is not entered; own: interfaces of the configuration; names: of accounts,
-    by appid; may_lack_ledger: whether a sink was named that is read without one, too.
+    by appid; disabled: accounts that are not harvested now; may_lack_ledger: whether a sink was
+    named that is read without one, too.
     """
 
     def __init__(
@@ -113,11 +111,13 @@ class Answers:
         *,
         own: Sequence[Endpoint] = (),
         names: Mapping[str, str] | None = None,
+        disabled: Collection[str] = (),
         may_lack_ledger: bool = False,
     ) -> None:
         self._ledger, self._copy, self._find = ledger, copy, find
         self._own, self._names = own, names or {}
         self._appids = {name: appid for appid, name in self._names.items()}
+        self._disabled = disabled
         self._may_lack_ledger = may_lack_ledger
 
     # what was harvested
@@ -130,7 +130,7 @@ class Answers:
         async with self._ledger() as ledger:
             wanted = StatusFilter(self._accounts(appids), endpoints)
             reader = Reader(ledger, time.time(), self._own, wanted)
-            seen = await overview_of(reader, names=self._names)
+            seen = await overview_of(reader, names=self._names, disabled=self._disabled)
             in_full = seen.totals.streams <= STREAMS
             async for found in reader.accounts():
                 for stream, calendar in found:
@@ -171,8 +171,8 @@ class Answers:
     async def tables(self, names: Collection[str] = ()) -> dict[str, Any]:
         """The tables of these names with their columns; of all of them, if they are many, less."""
 
-        def concerned(owners: Owners) -> set[str]:
-            return {_in(owners, name)[0] for name in names or owners}
+        def concerned(owners: Tables) -> set[str]:
+            return {each for name in names or owners for each in _in(owners, name)[0]}
 
         known, owners = await self._known(concerned)
         chosen = {name: owners[name] for name in names or owners}
@@ -185,24 +185,26 @@ class Answers:
             answer["note"] = "names select tables; then each column has its title and meaning"
         return _with_list(answer, "tables", found, len(found))
 
-    def _table(self, name: str, owner: str, table: TableShape, *, in_full: bool) -> dict[str, Any]:
-        endpoint = self._find(owner)
-        about = {"name": name, "interface": owner, **_titles(owner, endpoint)}
+    def _table(
+        self, name: str, of: Sequence[str], table: TableShape, *, in_full: bool
+    ) -> dict[str, Any]:
+        joined = JOINED.get(name)
+        titles = (
+            {"title": joined.title.en, "title_zh": joined.title.zh}
+            if joined
+            else _titles(of[0], self._find(of[0]))
+        )
+        about = {"name": name, "interfaces": of, **titles}
         if not in_full:
             return {**about, "columns": table.schema.names}
-        meanings = dict(_meanings(owner, endpoint.fields if endpoint else ()))
-        columns = []
-        for column in table.schema:
-            field_ = meanings.get((name, column.name))
-            title = field_.name if field_ else column.name
-            described = {
+        columns = [
+            {
                 "name": column.name,
                 "type": _TYPES.get(str(column.type), str(column.type)),
-                "title": field_title(title, "en"),
-                "title_zh": (field_.label if field_ else "") or field_title(title, "zh"),
-                "meaning": field_.meaning if field_ else "",
+                "meaning": (column.metadata or {}).get(b"comment", b"").decode(),
             }
-            columns.append({key: text for key, text in described.items() if text})
+            for column in table.schema
+        ]
         return {**about, "columns": columns}
 
     # rows
@@ -217,47 +219,45 @@ class Answers:
     ) -> dict[str, Any]:
         """Rows of a table in the order of account, day and position, at most `ROWS`."""
         days, appids = _days(start, end), self._accounts(appids)
-        known, owners = await self._known(lambda each: {_in(each, table)[0]}, appids, days)
-        owner, shape = owners[table]
+        known, owners = await self._known(lambda each: _in(each, table)[0], appids, days)
+        of, shape = owners[table]
         names = shape.schema.names
         await self._copy.update(known.states)
-        column, condition = self._condition(owner, names, days)
+        column, condition = self._condition(of[0], shape, days)
         conditions = [condition] if days else []
         parameters: list[object] = [str(day) for day in days or ()]
         if appids:
             conditions.append(f"_appid IN ({', '.join('?' * len(appids))})")
             parameters += appids
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        order = [each for each in (*_ORDER, *names) if each in _ORDER or each.startswith("_item")]
+        keys = JOINED[table].key if table in JOINED else ()
+        order = [each for each in _ORDER if each in names]
+        order += [each for each in names if each in keys or each.startswith("_item")]
         sql = f'SELECT * FROM "{table}"{where} ORDER BY {", ".join(order)}'
         answer = await self._copy.query(sql, parameters, limit)
         used = {"days_are_of_column": column} if days else {}
         return {**known.until(known.states), **used, **_rows(answer)}
 
-    def _condition(self, owner: str, names: Sequence[str], days: Days | None) -> tuple[str, str]:
+    def _condition(self, owner: str, shape: TableShape, days: Days | None) -> tuple[str, str]:
         """The column that the days are of, and the condition on it."""
-        endpoint = self._find(owner)
-        own = getattr(endpoint, "day_field", "").replace(".", "_")
-        is_day = own in names and any(
-            str(each.type) == "date32[day]"
-            for table in self._copy.tables(owner)
-            for each in table.schema
-            if each.name == own
-        )
-        if is_day:
+        own = getattr(self._find(owner), "day_field", "").replace(".", "_")
+        types = {column.name: str(column.type) for column in shape.schema}
+        if days and types.get(own) == "date32[day]":
             return own, f'"{own}" BETWEEN ?::DATE AND ?::DATE'
-        if "_end_date" in names:
+        if "_end_date" in types:
             return "_begin_date", "_end_date >= ?::DATE AND _begin_date <= ?::DATE"
         return "_begin_date", "_begin_date BETWEEN ?::DATE AND ?::DATE"
 
     async def sql(self, query: str, limit: int = ROWS) -> dict[str, Any]:
         """The rows of one SELECT over the tables, at most `ROWS`."""
-        words = set(re.findall(r"\w+", query.lower()))
 
-        def concerned(owners: Owners) -> set[str]:
+        def is_named(table: str) -> bool:
+            return re.search(rf"(?i)(?<!\w){re.escape(table)}(?!\w)", query) is not None
+
+        def concerned(owners: Tables) -> set[str]:
             """The interfaces whose tables it names; all if none: it may list the tables."""
-            found = {owner for name, (owner, _) in owners.items() if name.lower() in words}
-            return found or {owner for owner, _ in owners.values()}
+            found = {each for name, (of, _) in owners.items() if is_named(name) for each in of}
+            return found or {each for of, _ in owners.values() for each in of}
 
         known, owners = await self._known(concerned)
         if not owners:
@@ -270,10 +270,10 @@ class Answers:
 
     async def _known(
         self,
-        concerned: Callable[[Owners], Collection[str]],
+        concerned: Callable[[Tables], Collection[str]],
         appids: Collection[str] = (),
         days: Days | None = None,
-    ) -> tuple[_Known, Owners]:
+    ) -> tuple[_Known, Tables]:
         """What the ledger knows of the interfaces concerned, and all tables.
 
         appids, days: whose reach is of interest; the states are those of all accounts and days.
@@ -281,7 +281,7 @@ class Answers:
         known = _Known()
         try:
             async with self._ledger() as ledger:
-                owners = self._owners({name for _, name in await ledger.asked()})
+                owners = self._copy.tables({name for _, name in await ledger.asked()})
                 _check_accounts(appids, await ledger.accounts())
                 wanted = StatusFilter(endpoints=concerned(owners))
                 reader = Reader(ledger, time.time(), self._own, wanted)
@@ -292,20 +292,14 @@ class Answers:
         except NoLedgerError:
             if not self._may_lack_ledger:
                 raise
-            owners = self._owners(await self._copy.stored())
+            owners = self._copy.tables(await self._copy.stored())
             states = {name: object() for name in concerned(owners)}
             return _Known(states=states, has_ledger=False), owners
         known.states = {name: state.hexdigest() for name, state in known.states.items()}
         return known, owners
 
-    def _owners(self, names: Collection[str]) -> Owners:
-        """The tables of interfaces."""
-        return {
-            table.name: (name, table) for name in sorted(names) for table in self._copy.tables(name)
-        }
 
-
-def _in(owners: Owners, name: str) -> tuple[str, TableShape]:
+def _in(owners: Tables, name: str) -> tuple[tuple[str, ...], TableShape]:
     """A table; raises `UsageError` if it is not there."""
     if not owners:
         raise UsageError(_NOTHING)
@@ -352,21 +346,6 @@ def _titles(name: str, endpoint: Endpoint | None) -> dict[str, str]:
     chinese = INTERFACES.get(name) or getattr(endpoint, "label", "")
     titles = {"title": getattr(endpoint, "title", ""), "title_zh": chinese}
     return {key: text for key, text in titles.items() if text}
-
-
-def _meanings(
-    table: str, fields: Sequence[Field], before: str = ""
-) -> Iterator[tuple[tuple[str, str], Field]]:
-    """The field of each column of the flat tables of an interface."""
-    for each in fields:
-        name = f"{before}{each.name}"
-        if each.type == "object":
-            yield from _meanings(table, each.fields, f"{name}_")
-        elif each.type == "list":
-            inner = each.fields or (each._replace(name=name, type=each.item),)
-            yield from _meanings(f"{table}_{name}", inner)
-        else:
-            yield (table, name), each
 
 
 def _days(start: str | None, end: str | None) -> Days | None:

@@ -13,7 +13,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -23,11 +23,13 @@ from harvester.base.threads import READING, Thread, ended
 from harvester.errors import HarvestError
 from harvester.exports import Find
 from harvester.exports.base import TableShape, Target
+from harvester.exports.joined import JoinedShape
 from harvester.exports.run import export_all
 from harvester.exports.shapes import FLAT, Shape
 from harvester.exports.source import Source
 from harvester.exports.targets import open_target
 from harvester.service import query
+from harvester.wechat.tables import TABLES
 
 ROWS, BYTES = 1000, 100_000
 """The most rows of an answer, and the most bytes of them as JSON."""
@@ -37,6 +39,9 @@ MEMORY, SPACE = 512 * 1024**2, 2 * 1024**3
 """The most bytes that DuckDB takes for a query, and of addresses of its process."""
 PATIENCE = 30.0
 """Seconds that a call waits for the copy; clients give a call a minute."""
+
+Tables = dict[str, tuple[tuple[str, ...], TableShape]]
+"""By name: the interfaces that a table is made from, and its columns."""
 
 
 class QueryError(HarvestError):
@@ -55,7 +60,7 @@ class Copy:
         self._file = directory / "copy.duckdb"
         self._source, self._find = source, find
         self._states: dict[str, object] = {}
-        self._shapes: dict[str, list[TableShape]] = {}
+        self._shapes: dict[str, Shape] = {}
         self._updates: dict[frozenset[str], asyncio.Task[None]] = {}
         self._one_update, self._one_query = asyncio.Lock(), asyncio.Lock()
 
@@ -67,11 +72,21 @@ class Copy:
             with suppress(asyncio.CancelledError):
                 await ended(task)
 
-    def tables(self, name: str) -> list[TableShape]:
-        """The tables of an interface, that of its records first."""
-        if name not in self._shapes:
-            self._shapes[name] = Shape(name, self._find(name), FLAT).tables
-        return self._shapes[name]
+    def tables(self, names: Collection[str]) -> Tables:
+        """The tables of interfaces, and those that join them."""
+        for name in names:
+            if name not in self._shapes:
+                self._shapes[name] = Shape(name, self._find(name), FLAT)
+        known = {name: self._shapes[name] for name in sorted(names)}
+        found: Tables = {
+            table.name: ((name,), table) for name, shape in known.items() for table in shape.tables
+        }
+        for joined in TABLES.values():
+            of = tuple(name for name in joined.interfaces if name in known)
+            if of:
+                [table] = JoinedShape(joined, known, "en").tables
+                found[table.name] = (of, table)
+        return found
 
     async def stored(self) -> list[str]:
         """The interfaces that have records, of what has no ledger."""
@@ -110,7 +125,11 @@ class Copy:
             stored = await _aside(source.interfaces)
             if any(name in stored for name in states) or self._file.exists():
                 await export_all(source, [self._target()], [*states], self._find, replace=True)
-            tables = [each for name in states if name not in stored for each in self.tables(name)]
+            tables = [
+                table
+                for of, table in self.tables([*states]).values()
+                if not any(name in stored for name in of)
+            ]
             if tables:  # of an interface without a record: they can be asked for all the same
                 await _aside(_make_empty, self._target(), tables)
             self._states.update(states)

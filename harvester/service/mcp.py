@@ -39,6 +39,8 @@ INSTRUCTIONS = (
     " final_until (the figures up to then change no more); null means that not even the first day"
     f" is there: then look at its interfaces.  Days are days in China.  {DATA}"
 )
+LIMIT = 55.0
+"""Seconds of a call: most clients wait for a minute."""
 _LONGEST = 100_000
 """The most characters of a query."""
 _log = logging.getLogger(__name__)
@@ -94,10 +96,11 @@ TOOLS = {
     ),
     "tables": _Tool(
         _Tables,
-        "The tables that rows and sql read, with their columns: type, title in English and"
-        " Chinese, meaning.  A table <interface>_<list> has a row for each item of a list within"
-        " a record, and joins that on _appid, _begin_date and _row.  _appid is the account;"
-        " _begin_date and _end_date are the days that were asked for together.",
+        "The tables that rows and sql read, with their columns: type, and meaning in Chinese and"
+        " English.  Some join interfaces (articles).  A table <interface>_<list> has a row for"
+        " each item of a list within a record, and joins that on _appid, _begin_date and _row."
+        "  _appid is the account; _begin_date and _end_date are the days that were asked for"
+        " together.",
     ),
     "rows": _Tool(
         _Rows,
@@ -154,11 +157,14 @@ async def _called(answers: Answers, name: str, given: dict[str, Any]) -> tuple[s
         return f"there is no tool {name[:50]!r}; there are {', '.join(TOOLS)}", True
     try:
         arguments = TOOLS[name].arguments.model_validate(given)
-        return encoded(await getattr(answers, name)(**dict(arguments))), False
+        async with asyncio.timeout(LIMIT):
+            return encoded(await getattr(answers, name)(**dict(arguments))), False
     except ValidationError as exc:
         problem = _wrong_arguments(exc)
     except HarvestError as exc:
         problem = " ".join(str(exc).split())
+    except TimeoutError:
+        problem = f"there is no answer yet after {LIMIT:g} s; ask again, or for less"
     except OSError as exc:
         problem = f"{exc.filename or 'the disk'} cannot be used ({exc.strerror})"
     except Exception as exc:  # noqa: BLE001  (a fault of ours; its text may hold anything)

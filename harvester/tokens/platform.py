@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 from harvester.base.codec import encode
 from harvester.base.secrets import Secret, read_private, write_private
 from harvester.errors import AccountError, UsageError
-from harvester.model import Account, Action, Request, Send, Token, TokenProvider, Verdict
+from harvester.model import Account, Action, Request, Send, Stored, Token, TokenProvider, Verdict
 from harvester.tokens.external import called
 from harvester.tokens.official import asked, check_appid, token_in, token_or_error
 from harvester.tokens.shared import SharedToken, shared_token
@@ -33,6 +33,9 @@ PLATFORM_RENEW_BEFORE = 600.0
 
 REFRESH_REFUSED = (40030, 42002, 61023)
 """The refresh token is not valid, perhaps because another program has received the next one."""
+
+REFRESH_KEPT = 10 * 365 * 86_400.0
+"""Seconds for which a store keeps a refresh token, which has no end of its own."""
 
 TICKET_PATIENCE = 600.0
 """Seconds to wait for another ticket: WeChat pushes one every ten minutes."""
@@ -171,6 +174,7 @@ class AuthorizerToken:
         self.secrets = platform.secrets
         self._source = refresh_token
         self._unsaved: Secret | None = None
+        self._void: Secret | None = None  # the last one that WeChat refused
 
     def __repr__(self) -> str:
         return f"<AuthorizerToken of {self._appid}, {self._platform!r}>"
@@ -178,24 +182,33 @@ class AuthorizerToken:
     def joined(
         self, send: Send, store: TokenStore | None, clock: Callable[[], float]
     ) -> TokenProvider:
-        """A copy for one run, in which the platform's token is shared."""
-        return _Joined(self, self._platform.token(send, store, clock))
+        """A copy for one run, in which the platform's token is shared, and the refresh token."""
+        shared = None if store is None else _SharedRefresh(self._appid, store, clock)
+        return _Joined(self, self._platform.token(send, store, clock), shared)
 
     async def fetch(self, send: Send) -> Token:
         """A token, with a token of the platform for it alone; raises `TokenRefusedError`."""
         return await self.fetch_by(send, self._platform.token(send, None, time.time))
 
-    async def fetch_by(self, send: Send, component: SharedToken) -> Token:
-        """A token; the refresh token beside it is stored.  Raises `TokenRefusedError`."""
-        found = await self._fetch(send, component)
+    async def fetch_by(
+        self, send: Send, component: SharedToken, shared: _SharedRefresh | None = None
+    ) -> Token:
+        """A token; the refresh token beside it is stored.
+
+        shared: where the refresh token is shared.  Raises `TokenRefusedError`, and `AttemptError`
+        if that place cannot be reached.
+        """
+        found = await self._fetch(send, component, shared)
         if isinstance(found, Verdict) and found.action is Action.RENEW_TOKEN:
-            found = await self._fetch(send, component)
+            found = await self._fetch(send, component, shared)
         if isinstance(found, Verdict) and found.action is Action.RENEW_TOKEN:
             found = found._replace(action=Action.RETRY)
         return token_or_error(found)
 
-    async def _fetch(self, send: Send, component: SharedToken) -> Token | Verdict:
-        refresh = await self._refresh_token()
+    async def _fetch(
+        self, send: Send, component: SharedToken, shared: _SharedRefresh | None
+    ) -> Token | Verdict:
+        refresh = await self._refresh_token(shared)
         if isinstance(refresh, str):
             return Verdict(Action.STOP_ACCOUNT, refresh)
         mine = Secret(await component.get())
@@ -216,39 +229,53 @@ class AuthorizerToken:
             assert isinstance(answer, dict)
             given = Secret(str(answer.get("authorizer_refresh_token") or refresh.value))
             del answer
-            return await self._kept(refresh, given) or found
-        return await self._refused(found, component, (mine, generation), refresh)
+            return await self._kept(refresh, given, shared) or found
+        found = self._component_refused(found, component, (mine, generation))
+        if found.code in REFRESH_REFUSED:
+            self._void = refresh  # another program may have received the next one meanwhile
+            now = await self._refresh_token(shared)
+            if isinstance(now, Secret) and now != refresh:
+                return found._replace(action=Action.RETRY)
+        return found
 
-    async def _refused(
-        self, verdict: Verdict, component: SharedToken, sent: tuple[Secret, int], refresh: Secret
+    def _component_refused(
+        self, verdict: Verdict, component: SharedToken, sent: tuple[Secret, int]
     ) -> Verdict:
         if verdict.action is Action.RENEW_TOKEN:
             try:
                 component.reject(sent[0].value, verdict.message, sent[1])
             except AccountError as exc:
                 return verdict._replace(action=Action.STOP_ACCOUNT, message=str(exc))
-        if (
-            verdict.code in REFRESH_REFUSED
-        ):  # another program may have received the next one meanwhile
-            now = await self._refresh_token()
-            if isinstance(now, Secret) and now != refresh:
-                return verdict._replace(action=Action.RETRY)
         return verdict
 
-    async def _refresh_token(self) -> Secret | str:
-        """The refresh token, or why there is none; stores one that is not stored yet."""
+    async def _refresh_token(self, shared: _SharedRefresh | None) -> Secret | str:
+        """The refresh token, or why there is none.
+
+        The shared one is the newest, unless WeChat has refused it: after a new authorisation the
+        account's own is.
+        """
         if self._unsaved is not None:
             return self._unsaved
+        found = None if shared is None else await shared.load()
+        if found is not None and found != self._void:
+            return found
         if isinstance(self._source, Secret):
             return self._source
         return await _read(self._source, f"the refresh token of {self._appid}")
 
-    async def _kept(self, former: Secret, given: Secret) -> Verdict | None:
+    async def _kept(
+        self, former: Secret, given: Secret, shared: _SharedRefresh | None
+    ) -> Verdict | None:
         """Store a refresh token if it has changed; a verdict if that fails."""
         if given == former and self._unsaved is None:
+            if shared is not None and self._void is not None:
+                await shared.replace(given)  # the one that is shared is refused
+            self._void = None
             return None
         self._unsaved = given
         problem = await self._saved(given)
+        if shared is not None and not problem:
+            await shared.replace(given)
         if problem:
             why = f"the new refresh token of {self._appid} cannot be stored: {problem}"
             return Verdict(Action.RETRY, why)
@@ -278,9 +305,12 @@ class AuthorizerToken:
 class _Joined:
     """An account's tokens in one run, in which it shares the platform's token."""
 
-    def __init__(self, token: AuthorizerToken, component: SharedToken) -> None:
+    def __init__(
+        self, token: AuthorizerToken, component: SharedToken, shared: _SharedRefresh | None
+    ) -> None:
         self._token = token
         self._component = component
+        self._shared = shared
         self.secrets = token.secrets
 
     def __repr__(self) -> str:
@@ -288,7 +318,33 @@ class _Joined:
 
     async def fetch(self, send: Send) -> Token:
         """See `AuthorizerToken.fetch_by`."""
-        return await self._token.fetch_by(send, self._component)
+        return await self._token.fetch_by(send, self._component, self._shared)
+
+
+class _SharedRefresh:
+    """The newest refresh token of an account, in the store of its programs and machines.
+
+    It is there once WeChat has given out another one than the account's own.
+    """
+
+    def __init__(self, appid: str, store: TokenStore, clock: Callable[[], float]) -> None:
+        self._key = f"{appid}.refresh"
+        self._store = store
+        self._clock = clock
+
+    async def load(self) -> Secret | None:
+        """It, None if there is none; raises `AttemptError`."""
+        found = await self._store.load(self._key)
+        return None if found is None else Secret(found.value)
+
+    async def replace(self, given: Secret) -> None:
+        """Store it in place of the former one; raises `AttemptError`."""
+        new = Stored(given.value, self._clock() + REFRESH_KEPT, REFRESH_KEPT)
+        former = await self._store.load(self._key)
+        while former is None or former.value != new.value:
+            if await self._store.replace(self._key, former, new):
+                return
+            former = await self._store.load(self._key)
 
 
 async def _read(source: os.PathLike[str] | Callable[[], Any], what: str) -> Secret | str:

@@ -172,6 +172,7 @@ tests:
 """
 
 
+@pytest.mark.thorough
 def test_the_alerts_come_when_they_should_and_not_before(tmp_path: Path) -> None:
     shutil.copy(FOLDER / "alerts.yml", tmp_path)
     (tmp_path / "test.yml").write_text(RULES)

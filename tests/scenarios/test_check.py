@@ -12,6 +12,7 @@ import pytest
 from harvester.cli.commands import invoke
 from harvester.testing import Faults
 from tests.scenarios.command import Start, asked
+from tests.scenarios.conftest import Jobs
 from tests.support import A, B, harvest
 
 E, OTHER = "getusersummary", "getusercumulate"
@@ -212,6 +213,20 @@ def test_a_quota_that_the_ledger_knows_to_be_used_up_gets_no_call(
     assert (interface["state"], interface["kind"]) == ("waiting", "quota")
     assert interface["until"].endswith("T16:01:00Z")
     assert server.simulator.counts["data"] == sent
+
+
+@pytest.mark.thorough
+def test_a_shared_ledger_is_read_also_one_that_does_not_exist_yet(job: Jobs) -> None:
+    here = job()
+    given = ["--accounts", here.accounts, "--ledger", here.ledger, "--base-url", here.server.url]
+    done = here.harvester("check", E, *given)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "12 of 12 accounts usable")
+    assert not here.rows("SELECT 1 FROM information_schema.schemata WHERE schema_name='harvester'")
+    assert here.run().returncode == 0
+    before = here.contents()
+    done = here.harvester("check", *given)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "12 of 12 accounts usable")
+    assert here.contents() == before
 
 
 @pytest.mark.thorough

@@ -10,15 +10,18 @@ import stat
 import threading
 import zlib
 from datetime import date, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import harvester
+from harvester.testing import FakeTransport, Simulator
 from tests.postgres_server import PASSWORD
 from tests.scenarios.command import asked, begun, succeeded, until
 from tests.scenarios.server import Call, Server, rows
-from tests.support import A, harvest, stored
+from tests.support import A, B, harvest, stored
 
 
 def run(server: Server, out: Path, *more: str) -> list[str]:
@@ -82,6 +85,36 @@ def test_curves_are_drawn_from_what_is_stored(tmp_path: Path) -> None:
     gained = content["curves"][0][content["names"].index("gained")]
     assert gained[-32:] == [None, *[1] * 31]
     assert [sum(each["new_user"] for each in stored(tmp_path, "getusersummary"))] == [31]
+
+
+def test_articles_and_months_are_those_that_are_stored(tmp_path: Path) -> None:
+    """Of each article the latest total, of each month the sums of its days and its last figure."""
+    names = ("getusersummary", "getusercumulate", "getarticletotaldetail")
+    for appid in (A, B):
+        harvester.run_sync(
+            harvester.Account(appid, secret="practice"), names, "2025-12-20", "2026-01-25",
+            sink=f"jsonl:{tmp_path}", transport=FakeTransport(Simulator()), rate="10000/s",
+        ).raise_for_state()  # fmt: skip
+    _, page = written(tmp_path, "--lang", "en")
+    for year, month in (("2025", "Dec"), ("2026", "Jan")):
+        panel = page.split(f'<label for="y{year}">')[1].split("<input")[0].split("</section>")[0]
+        cells = [int(text.replace(",", "")) for text in re.findall(r'"num">([\d,]+)<', panel)]
+        gained, lost, last = cells[:3]
+        days = [one for one in stored(tmp_path, "getusersummary") if one["ref_date"][:4] == year]
+        assert gained == sum(one["new_user"] for one in days)
+        assert lost == sum(one["cancel_user"] for one in days)
+        totals = [one for one in stored(tmp_path, "getusercumulate") if one["ref_date"][:4] == year]
+        end = max(one["ref_date"] for one in totals)
+        assert last == sum(one["cumulate_user"] for one in totals if one["ref_date"] == end)
+        assert f'<span lang="en">{month}</span>' in panel
+        lists = [
+            one["detail_list"]
+            for one in stored(tmp_path, "getarticletotaldetail")
+            if one["ref_date"][:4] == year
+        ]
+        readers = [max(found, key=itemgetter("stat_date"))["read_user"] for found in lists]
+        most = sorted(readers, reverse=True)[:20]
+        assert cells[-2 * len(most) + 1 :: 2] == most
 
 
 def test_a_range_that_ended_weeks_ago_is_judged_by_its_end(tmp_path: Path) -> None:
@@ -190,7 +223,10 @@ def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path) -> None:
     done = harvest("report", "--out", tmp_path, "--html", page)
     assert done.returncode == 0
     assert done.stderr == "harvester: the page has no curves: no destination can be read back\n"
-    assert 'id="curves"' not in page.read_text(encoding="utf-8")
+    written_page = page.read_text(encoding="utf-8")
+    assert 'id="curves"' not in written_page
+    assert "No figures are shown:" in written_page
+    assert "<bdi>no destination can be read back</bdi>" in written_page
     assert re.search("knows nothing of jsonl:.*other", refused("--sink", f"jsonl:{tmp_path}/other"))
     page = tmp_path / "nowhere" / "page.html"
     said = f"harvester: {page} cannot be written (No such file or directory)\n"

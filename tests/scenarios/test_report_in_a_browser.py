@@ -6,6 +6,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,29 @@ def test_the_curves_of_an_account_are_read_aloud(opened: Open) -> None:
     assert heading.get_attribute("aria-sort") == "descending"
     followers = [int(row.get_attribute("data-followers")) for row in view.locator("#rows tr").all()]
     assert followers == sorted(followers, reverse=True)
+
+
+def test_the_curves_of_a_year(opened: Open) -> None:
+    seen = many(1)
+    drawn = some_figures(seen, days=800)
+    view = opened(seen, figures=drawn)
+    chart = view.locator("#figures .chart").first
+    chart.wait_for()
+    view.get_by_label("年 / Year").select_option("2025")
+    assert chart.evaluate("picture => picture.viewBox.baseVal.width / 4") == 365
+    assert view.locator("#figures [aria-pressed=true]").count() == 0
+    view.locator("#figures .plot[tabindex]").first.focus()
+    view.keyboard.press("ArrowLeft")
+    value = drawn.of(seen.accounts[0].appid, "readers")[-1 - (YESTERDAY - date(2025, 12, 30)).days]
+    told = view.locator("#figures output").first.inner_text()
+    assert told == f"2025-12-30: {'–' if value is None else format(value, ',')}"
+    options = view.get_by_label("年 / Year").locator("option").all_inner_texts()
+    assert options == ["年 / Year", "2026", "2025", "2024"]
+    view.get_by_role("button", name="30 d", exact=True).click()
+    assert chart.evaluate("picture => picture.viewBox.baseVal.width / 4") == 30
+    assert view.get_by_label("年 / Year").input_value() == ""
+    view.set_viewport_size({"width": 390, "height": 800})
+    assert view.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def shown(view: Any, scope: str, kind: str) -> list[list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from harvester.service import answers as answering
 from harvester.service import copy as copying
 from harvester.service.copy import QueryError
 from harvester.testing import Simulator
+from harvester.wechat.interfaces import INTERFACES
 from tests.exports.support import tables as tables_of
 from tests.service.support import Desk, harvested
 from tests.support import A, B, Script, stored
@@ -85,7 +87,7 @@ def test_the_tables_are_those_of_the_export_with_their_columns(
         column for column in found["getusersummary"]["columns"] if column["name"] == "user_source"
     ]
     assert user_source["type"] == "BIGINT"
-    assert user_source["title_zh"] == "渠道"
+    assert "渠道" in user_source["meaning"]
     assert "30 QR code" in user_source["meaning"]
     days = {column["name"]: column for column in found[f"{ARTICLES}_detail_list"]["columns"]}
     assert days["read_user"]["meaning"]
@@ -97,7 +99,7 @@ def test_of_many_tables_only_the_columns_names_are_listed_unasked(
 ) -> None:
     monkeypatch.setattr(answering, "TABLES", 2)
     few = ask("tables", names=["getusersummary"])["tables"]
-    assert few[0]["columns"][0]["title"] == "Account"
+    assert few[0]["columns"][0]["name"] == "_appid"
     found = ask("tables")
     assert "names select tables" in found["note"]
     assert {table["name"]: table["columns"][0] for table in found["tables"]}["getusersummary"] == (
@@ -199,6 +201,27 @@ def test_the_copy_follows_what_is_stored(tmp_path: Path) -> None:
     assert len({*totals}) == 3
 
 
+def test_a_table_that_joins_interfaces_is_read_and_judged_by_all_of_them(ask: Desk) -> None:
+    found = ask("rows", table="articles", limit=2)
+    assert len(found["rows"]) == 2
+    assert "title" in found["columns"]
+    assert [*found["interfaces"]] == [ARTICLES]
+    [table] = ask("tables", names=["articles"])["tables"]
+    assert table["interfaces"] == (ARTICLES,)
+    query = "SELECT count(DISTINCT msgid) FROM articles"
+    assert ask("sql", query=query)["rows"][0][0] > 0
+
+
+def test_the_table_of_an_own_interface_with_a_hyphen_is_found_in_a_query(tmp_path: Path) -> None:
+    mine = replace(INTERFACES["getusersummary"], name="my-days")
+    harvested(tmp_path, [mine, "getusersummary"], end="2025-12-02", appids=[A])
+    with Desk(tmp_path) as ask:
+        query = 'SELECT count(*) FROM getusersummary UNION ALL SELECT count(*) FROM "my-days"'
+        found = ask("sql", query=query)
+        assert found["rows"][0] == found["rows"][1]
+        assert [*found["interfaces"]] == ["getusersummary", "my-days"]
+
+
 def test_nothing_is_copied_again_that_has_not_changed(
     ask: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,7 +292,7 @@ def test_a_sink_without_a_ledger_is_read_and_nothing_is_called_complete(tmp_path
         assert (found["rows"], found["complete_until"]) == ([[5]], None)
         assert "no ledger" in found["note"]
         names = [table["name"] for table in ask("tables")["tables"]]
-        assert names == ["getusercumulate", "getusersummary"]
+        assert names == ["getusercumulate", "getusersummary", "followers_by_source"]
         with pytest.raises(HarvestError, match="there is no ledger"):
             ask("coverage")
 

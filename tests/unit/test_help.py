@@ -64,6 +64,7 @@ def test_the_help_has_the_same_options_in_both_languages(
     capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
 ) -> None:
     pages = [page_of(capsys, "--lang", each, *command, "--help") for each in ("zh", "en")]
-    options = [re.findall(r"^  (?:-h, )?(--[\w-]+(?: \S+)?)", p, re.MULTILINE) for p in pages]
+    lists = [re.split(r"选项：|Options:", page)[-1] for page in pages]
+    options = [re.findall(r"^  (?:-h, )?(--[\w-]+(?: \S+)?)", p, re.MULTILINE) for p in lists]
     assert options[0] == options[1]
     assert options[0]

@@ -19,6 +19,7 @@ SCENARIOS = ("scenarios", "chaos", "benchmarks", "typing")
 ELSEWHERE = {
     "harvester": "the public names, tested by tests/unit/test_public_names.py",
     "cli.arguments": "a part of each command, tested by tests/unit/test_messages.py and scenarios",
+    "cli.check": "a command, tested by tests/scenarios/test_check.py",
     "cli.commands": "commands, tested as a user types them",
     "cli.export": "a command, tested by tests/scenarios/test_exports.py",
     "cli.help": "the help of each command, tested as a user reads it",

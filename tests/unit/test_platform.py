@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harvester.engine.scope import Scope
-from harvester.errors import UsageError
-from harvester.model import Account, Action, Request, Response, Send, Token, Verdict
+from harvester.errors import AttemptError, UsageError
+from harvester.model import Account, Action, Request, Response, Send, Stored, Token, Verdict
 from harvester.testing import FakeTransport, MemorySink, Simulator, VirtualTimeLoop
 from harvester.tokens.official import provider_for
 from harvester.tokens.platform import Platform
@@ -137,6 +138,120 @@ async def test_a_refresh_token_that_another_program_has_changed_meanwhile_is_rea
     token = scene.token(refresh_token=lambda: next(given, last))
     assert (await refusal_of(token)).action is Action.RETRY
     assert await token.get()
+
+
+class Store:
+    """A store that several machines reach."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Stored] = {}
+        self.away = False
+
+    async def load(self, key: str) -> Stored | None:
+        await asyncio.sleep(0)
+        if self.away:
+            raise AttemptError("the store cannot be reached")
+        return self.kept.get(key)
+
+    async def replace(self, key: str, former: Stored | None, new: Stored) -> bool:
+        found = await self.load(key)
+        if (found and found.value) != (former and former.value):
+            return False
+        self.kept[key] = new
+        return True
+
+    @asynccontextmanager
+    async def lease(self, key: str) -> AsyncIterator[None]:
+        yield
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+
+class Machine:
+    """A machine with a file of its own for the refresh token."""
+
+    def __init__(self, scene: Scene, store: Store) -> None:
+        self.file = scene.simulator.refresh_token(A)
+        self._scene, self._store = scene, store
+        self._platform = Platform(*PLATFORM, scene.simulator.ticket)
+        self._account = self._platform.account(A, lambda: self.file, self._save)
+
+    def _save(self, refresh: str) -> None:
+        self.file = refresh
+
+    async def token(self) -> str:
+        """An access token of a new run."""
+        send, store = self._scene.send, self._store
+        shared = shared_token(A, provider_for(self._account), send, store, wall)
+        return await shared.get()
+
+
+def expired(scene: Scene, store: Store) -> None:
+    """The access token has ended everywhere."""
+    scene.simulator.revoke(A)
+    store.kept.pop(A, None)
+
+
+@virtual()
+async def test_machines_share_a_refresh_token_that_has_changed() -> None:
+    scene, store = Scene(), Store()
+    one, two = Machine(scene, store), Machine(scene, store)
+    first = one.file
+    await one.token()
+    assert set(store.kept) == {PLATFORM[0], A}  # the refresh token is the one of the files
+    for machine in (one, two, one, two):
+        expired(scene, store)
+        scene.simulator.rotate_refresh(A)
+        assert await machine.token()
+        expired(scene, store)
+        assert await machine.token()  # with the new one: the former is not valid any more
+    newest = scene.simulator.refresh_token(A)
+    assert store.kept[f"{A}.refresh"].value == newest == two.file
+    assert first != one.file != two.file
+
+
+@virtual()
+async def test_after_a_new_authorisation_the_machine_that_knows_it_shares_it() -> None:
+    scene, store = Scene(), Store()
+    one, two = Machine(scene, store), Machine(scene, store)
+    scene.simulator.rotate_refresh(A)
+    await one.token()
+    expired(scene, store)
+    scene.simulator.deauthorize(A)
+    scene.simulator.authorize(A)
+    two.file = scene.simulator.refresh_token(A)
+    with pytest.raises(TokenRefusedError) as caught:
+        await two.token()  # it tried the shared one first
+    assert caught.value.verdict.action is Action.RETRY
+    assert await two.token()
+    expired(scene, store)
+    assert await one.token()
+    assert store.kept[f"{A}.refresh"].value == two.file != one.file
+
+
+@virtual()
+async def test_a_refresh_token_that_cannot_be_shared_is_not_lost() -> None:
+    scene, store = Scene(), Store()
+    one, two = Machine(scene, store), Machine(scene, store)
+    await one.token()
+    expired(scene, store)
+    scene.simulator.rotate_refresh(A)
+    send = scene.send
+
+    async def cut_off(request: Request) -> Response:
+        answer = await send(request)
+        store.away = True
+        return answer
+
+    scene.send = cut_off
+    with pytest.raises(TokenRefusedError):
+        await one.token()
+    assert one.file == scene.simulator.refresh_token(A)
+    scene.send, store.away = send, False
+    assert await one.token()
+    expired(scene, store)
+    assert await two.token()
 
 
 @pytest.mark.parametrize("first", ["ticket@@@0_0", ""])

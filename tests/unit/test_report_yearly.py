@@ -221,6 +221,11 @@ def test_the_followers_of_months() -> None:
     assert made.months_of(2024) == []
 
 
+def test_a_running_total_that_came_twice_is_not_added_up() -> None:
+    appid, name, day, records = followers("2026-01-31", 97)
+    assert read((appid, name, day, [*records, *records])).months[A][12 * 2026].followers == 97
+
+
 def test_months_are_bounded_in_number() -> None:
     late, early = YESTERDAY.year - YEARS + 1, YESTERDAY.year - YEARS
     stored = [users(f"{year}-06-01", (1, 0)) for year in (early, late)]

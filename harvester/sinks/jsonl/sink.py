@@ -42,7 +42,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import date
 from hashlib import blake2b
 from io import FileIO
-from operator import itemgetter
 from pathlib import Path
 from struct import Struct
 from tempfile import TemporaryFile
@@ -776,23 +775,29 @@ class JsonLines(Sink):
     ) -> Iterator[StoredWindow]:
         """Each stored window of an interface that has such days, by account and first day.
 
-        The windows are found first; then each is read from its place.
+        The windows are found first; then each is read from its place.  Until then a window takes
+        one number of the memory.
         """
         with ExitStack() as stack:
-            index = [
-                (*found.window[::2], source, found.start, sum(map(len, found.lines)))
-                for source, found in self._windows(endpoint, checkpoint, days, stack)
-                if appids is None or found.window.appid in appids
-            ]
-            index.sort(key=itemgetter(0, 1))
+            sources: dict[_Source, int] = {}
+            index: defaultdict[str, list[int]] = defaultdict(list)
+            for source, found in self._windows(endpoint, checkpoint, days, stack):
+                appid, _, begin, _ = found.window
+                if appids is None or appid in appids:
+                    place = sources.setdefault(source, len(sources)), found.start
+                    index[appid].append(_packed(begin, *place, sum(map(len, found.lines))))
+            numbered = [*sources]
             # Without a checkpoint nobody knows whether the end of a file has been cut off.
             checked = checkpoint is not None or self._thread is not None
-            for _, _, source, start, size in index:
-                [found] = windows_in([source.read(start, size)], source)
-                whole = checked or start != source.last
-                yield StoredWindow(
-                    found.window, found.tally(), found.fetched_at, found.records, whole
-                )
+            for appid in sorted(index):
+                for packed in sorted(index.pop(appid)):
+                    number, start, size = _unpacked(packed)
+                    source = numbered[number]
+                    [found] = windows_in([source.read(start, size)], source)
+                    whole = checked or start != source.last
+                    yield StoredWindow(
+                        found.window, found.tally(), found.fetched_at, found.records, whole
+                    )
 
     def stamps(self, endpoint: str, checkpoint: Checkpoint | None = None) -> dict[str, Stamp]:
         """A stamp of each month, from the bytes of its windows; no record is parsed."""
@@ -819,7 +824,9 @@ class JsonLines(Sink):
         """
         first, last = days or (date.min, date.max)
         with ExitStack() as files:
-            journal, *sources = self._sources(endpoint, checkpoint, stack or files)
+            # What reads a part of the days often reads the next part later.
+            known = None if days is None else self._known
+            journal, *sources = self._sources(endpoint, checkpoint, stack or files, known)
             places = [
                 _Place(found.window, found.start, 0, "")
                 for found in journal.windows()
@@ -838,13 +845,17 @@ class JsonLines(Sink):
                         yield source, found
 
     def _sources(
-        self, endpoint: str, checkpoint: Checkpoint | None, stack: ExitStack
+        self,
+        endpoint: str,
+        checkpoint: Checkpoint | None,
+        stack: ExitStack,
+        known: _Known | None = None,
     ) -> list[_Source]:
         """The journal and the files of an interface; all are open: a run may replace them."""
         sources = [_Source(JOURNAL, None, SegmentState())]
         try:
             for name, file, mark in self._open_files(endpoint, checkpoint):
-                source = _Source(name, stack.enter_context(file), mark, self._known)
+                source = _Source(name, stack.enter_context(file), mark, known)
                 sources[0 if name == JOURNAL else len(sources) :] = [source]
         except OSError as exc:
             raise SinkError(f"{self.path} cannot be read ({exc.strerror})") from exc
@@ -867,6 +878,28 @@ class JsonLines(Sink):
 
 
 _TWO_NUMBERS, _MODULUS = Struct("<QQ"), 1 << 64
+
+
+_BITS = (20, 48, 40)
+"""Of the number of a file, of a place in it, and of a size."""
+
+
+def _packed(begin: date, *place: int) -> int:
+    """The first day of a window, and its place, as a number; they are ordered by the day."""
+    number = begin.toordinal()
+    for bits, part in zip(_BITS, place, strict=True):
+        number = number << bits | part
+    return number
+
+
+def _unpacked(number: int) -> tuple[int, int, int]:
+    """The place of a window."""
+    _, start, size = _BITS
+    return (
+        number >> start + size & (1 << _BITS[0]) - 1,
+        number >> size & (1 << start) - 1,
+        number & (1 << size) - 1,
+    )
 
 
 def _period_of(begin: date, fetched_at: str) -> tuple[int, int]:

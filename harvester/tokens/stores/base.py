@@ -22,6 +22,9 @@ POLL = 0.05
 class TokenStore(Protocol):
     """Tokens by key: the appid of an account, or of a platform.
 
+    Under ``<appid>.refresh`` is the refresh token of a platform's account, once WeChat has given
+    out a new one.
+
     Each method raises `harvester.AttemptError` if the store cannot be reached now: that is tried
     again, up to ``attempts`` times, while a token that is valid is used.  It raises
     `harvester.UsageError` if it is not a store, or if others can read it: that stops the account.

@@ -1,0 +1,124 @@
+"""The memory of `read` and of exports does not grow with the number of days."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harvester.base.fencing import EPOCH
+from harvester.config import plugins
+from harvester.model import Batch, Window
+from harvester.wechat.interfaces import INTERFACES
+from tests.exports.support import ARTICLES, STAMP, USERS, articles
+
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(500)]
+
+MANY, ACCOUNTS = 300_000, 300
+FIRST = date(2023, 1, 2)
+
+PROGRAM = """
+import resource, sys
+import duckdb, pandas, harvester, harvester.reading
+from harvester.exports import arrow
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+before = peak()
+where, name, target = sys.argv[1:]
+if target == "read":
+    rows = sum(batch.num_rows for batch in harvester.read(where, name))
+elif target == "query":
+    stored = harvester.read(where, name)
+    [(rows,)] = duckdb.sql("SELECT count(ref_date) FROM stored").fetchall()
+else:
+    rows = harvester.export(where, target, name).rows
+print(rows, peak() - before)
+"""
+"""Prints the rows, and the MB that were needed beside the libraries."""
+
+
+def peak(where: str, name: str, target: str) -> tuple[int, int]:
+    """The rows, and the memory in MB, of reading or exporting in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, where, name, target],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    rows, megabytes = map(int, done.stdout.split())
+    return rows, megabytes
+
+
+def filled(spec: str, batches: Iterator[Batch]) -> str:
+    """A sink with these windows."""
+
+    async def fill() -> None:
+        sink: Any = plugins.sink(spec)
+        await sink.open(None)
+        while some := [batch for _, batch in zip(range(1000), batches, strict=False)]:
+            await sink.write(some, {batch.window.appid: EPOCH for batch in some})
+        await sink.close()
+
+    asyncio.run(fill())
+    return spec
+
+
+def by_day(accounts: int, days: int) -> Iterator[Batch]:
+    """A record a day and account, each in a window of its own."""
+    for account in range(accounts):
+        for number in range(days):
+            day = FIRST + timedelta(days=number)
+            record = {"ref_date": str(day), "user_source": 0, "new_user": number, "cancel_user": 1}
+            window = Window(f"wx{account:016x}", USERS, day, day)
+            yield Batch(window, [record], STAMP, endpoint=INTERFACES[USERS], replaces=False)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """300,000 records in 300,000 windows, by the kind of the sink."""
+    folder = tmp_path_factory.mktemp("many")
+    specs = {"jsonl": f"jsonl:{folder}/lines", "sqlite": f"sqlite:{folder}/many.db"}
+    days = MANY // ACCOUNTS
+    return {kind: filled(spec, by_day(ACCOUNTS, days)) for kind, spec in specs.items()}
+
+
+BOUNDS = {
+    ("sqlite", "read"): 120, ("jsonl", "read"): 140, ("sqlite", "query"): 170,
+    ("sqlite", "parquet:{}/pq"): 120, ("sqlite", "csv:{}/csv"): 120,
+    ("sqlite", "duckdb:{}/d.duckdb"): 400, ("sqlite", "xlsx:{}/x.xlsx"): 150,
+    ("sqlite", "iceberg:{}/ice"): 250, ("jsonl", "parquet:{}/pq"): 250,
+}  # fmt: skip
+"""MB beside the libraries, as docs/exports.md has them."""
+
+
+@pytest.mark.parametrize(("kind", "target"), BOUNDS)
+def test_300_000_records_are_read_and_exported_within_a_bound(
+    kind: str, target: str, many: dict[str, str], tmp_path: Path
+) -> None:
+    rows, megabytes = peak(many[kind], USERS, target.format(tmp_path))
+    assert rows == MANY
+    assert megabytes <= BOUNDS[kind, target]
+
+
+def test_the_memory_of_reading_does_not_grow_with_the_days(
+    many: dict[str, str], tmp_path: Path
+) -> None:
+    few = filled(f"sqlite:{tmp_path}/few.db", by_day(ACCOUNTS, 100))
+    assert peak(many["sqlite"], USERS, "read")[1] <= peak(few, USERS, "read")[1] + 20
+
+
+def test_records_with_lists_in_lists_are_read_within_the_same_bound(tmp_path: Path) -> None:
+    def large() -> Iterator[Batch]:
+        for number in range(2000):
+            batch = articles(date(2025, 11, 3) + timedelta(days=number % 200), number // 200)
+            batch.records[0]["detail_list"] *= 15
+            yield batch
+
+    where = filled(f"sqlite:{tmp_path}/articles.db", large())
+    rows, megabytes = peak(where, ARTICLES, "read")
+    assert rows == 2000
+    assert megabytes <= 150
