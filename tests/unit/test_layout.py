@@ -30,6 +30,7 @@ ELSEWHERE = {
     "cli.missing": "a command, tested with report.missing",
     "cli.options": "decorators of commands, tested by tests/unit/test_settings.py and scenarios",
     "cli.rebuild": "a command, tested with upkeep.rebuild",
+    "cli.serve": "a command, tested by tests/scenarios/test_daily_service.py",
     "cli.sink": "a command, tested by tests/scenarios/test_sink_list.py",
     "base.postgresql": "connections, tested by tests/sinks/test_frozen.py on a server",
     "engine.worker": "the run that it works for, tested by tests/unit/test_engine_run.py",
