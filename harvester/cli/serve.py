@@ -18,7 +18,7 @@ from harvester.cli.loop import run
 from harvester.cli.progress import Lines
 from harvester.cli.terminal import log, name_accounts
 from harvester.errors import UsageError, needs
-from harvester.events import Event, RunStarted
+from harvester.events import Event, Notice, RunStarted
 from harvester.report.page import template
 from harvester.service.serve import Service, Setup
 
@@ -54,8 +54,9 @@ async def _serve(load: Callable[[], Setup]) -> int:
         nonlocal lines
         if isinstance(event, RunStarted):
             lines = Lines()
-        lines(event)
         metrics.observe(event)
+        if not (isinstance(event, Notice) and event.code == "Stopping"):  # it is no signal's
+            lines(event)
 
     service = Service(load, say=log, observe=observe)
     task = asyncio.current_task()

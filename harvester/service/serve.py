@@ -301,8 +301,9 @@ class Service:
             timer.cancel()
         for line in _summary(due, report, problem):
             self._say(line)
-        if self._stopping.is_set() and (report is None or report.state == "interrupted"):
-            return
+        stopped = report is None or report.state == "interrupted"
+        if stopped and (self._stopping.is_set() or self._reloaded):
+            return  # it was not the harvest of the day
         await self._settle(due, report, problem)
 
     async def _run_job(self, setup: Setup, stop: asyncio.Event) -> tuple[Report | None, str]:
@@ -436,7 +437,8 @@ def _summary(due: date, report: Report | None, problem: str) -> list[str]:
     if report is None:
         return [f"harvest of {due} stopped: {problem}"]
     windows = report.windows
-    parts = [f"harvest of {due} {report.state}: {many(windows.done, 'window')}"]
+    state = "paused" if report.state == "interrupted" else report.state
+    parts = [f"harvest of {due} {state}: {many(windows.done, 'window')}"]
     for count, word in ((windows.waiting, "waiting"), (windows.failed, "failed")):
         if count:
             parts.append(f"{count:,} {word}")

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import sys
 from collections import Counter
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import date, timedelta
 from functools import partial
@@ -66,6 +67,7 @@ class World:
         self.off = 0.0
         self.away = self.deaf = False
         self.kill_after = 0
+        self.then: Callable[[], None] = self.kill
         self.service: Service | None = None
         self._task: asyncio.Task[None] | None = None
         self._network = FakeTransport(self.simulator, latency=0.01)
@@ -96,7 +98,7 @@ class World:
         if self.kill_after and request.path.startswith("/datacube/"):
             self.kill_after -= 1
             if not self.kill_after:
-                self.kill()
+                self.then()
         return await self._network.send(request)
 
     async def deliver(self, message: Message, url: Secret) -> None:
@@ -577,3 +579,24 @@ def test_nothing_is_expected_of_an_interface_that_was_removed(
     world.check_days(5)
     assert world.alerts() == []
     assert "Here: 3 of 3 accounts" in world.digest(4).body
+
+
+def test_a_reload_in_the_middle_of_a_harvest_goes_on_with_what_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        def reload() -> None:
+            assert world.service is not None
+            world.list_accounts(A, B, C, D)
+            world.service.reload()
+
+        world.start()
+        world.kill_after, world.then = 3, reload
+        await world.until(1, 12)
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    world.check_days(2)
+    world.check_records(BEGIN, A, B, C, D)
+    assert set(world.served()) == {1}
+    assert world.digest(0).title.endswith("Yesterday is complete for all 4 accounts")
