@@ -275,7 +275,8 @@ class Service:
         now, at, progress = self._clock(), self.setup.options.at, self.progress
         if self._reloaded:
             progress = replace(progress, until=self._reloaded)
-        return max(schedule.next_run(progress, now, at), self._retry_at)
+        retry = self._retry_at if self._retry_at <= now + schedule.RETRY_AT_MOST else 0.0
+        return max(schedule.next_run(progress, now, at), retry)  # else the clock was set back
 
     async def _sleep(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
@@ -336,8 +337,8 @@ class Service:
         """Compare the ledger with what was said before; store and post the difference.
 
         due: the day whose harvest was made, None if none was.  until: from when the next run can
-        get more, 0 if it cannot.  told: why runs stop on this
-        machine, empty if they do not, None if that is not known.
+        get more, 0 if it cannot.  told: why runs stop on this machine, empty if they do not, None
+        if that is not known.
         """
         for _ in range(TURNS):
             async with self._box() as box:

@@ -600,3 +600,21 @@ def test_a_reload_in_the_middle_of_a_harvest_goes_on_with_what_is_new(
     world.check_records(BEGIN, A, B, C, D)
     assert set(world.served()) == {1}
     assert world.digest(0).title.endswith("Yesterday is complete for all 4 accounts")
+
+
+def test_a_clock_that_is_set_back_after_a_failure_delays_no_harvest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        world.start()
+        await world.until(0, 12)
+        world.off = 2 * DAY
+        world.away = True
+        await world.until(0, 12.5)
+        world.away, world.off = False, 0.0
+        await world.until(1, 8.5)
+        assert world.digest(1)
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    world.check_days(2)
