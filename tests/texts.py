@@ -51,7 +51,7 @@ ELSEWHERE = (
     "report/texts.py",
     "testing/",
     "service/answers.py",  # for the client of an MCP server
-    "service/copy.py",
+    "service/flat_copy.py",
     "service/mcp.py",
     "service/metrics.py",
     "service/query.py",
