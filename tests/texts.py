@@ -53,7 +53,7 @@ ELSEWHERE = (
     "service/alerts.py",
     "testing/",
     "service/answers.py",  # for the client of an MCP server
-    "service/copy.py",
+    "service/flat_copy.py",
     "service/mcp.py",
     "service/metrics.py",
     "service/query.py",

@@ -24,7 +24,7 @@ from harvester.exports.source import Source
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.model import Endpoint
 from harvester.service.answers import Answers
-from harvester.service.copy import Copy
+from harvester.service.flat_copy import Copy
 from harvester.service.mcp import make_server, serve
 from harvester.sinks.base import Sink
 

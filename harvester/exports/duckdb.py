@@ -92,10 +92,10 @@ class DuckDB:
     ) -> None:
         with self._failing():
             database = self._opened()
-            database.execute("BEGIN")
             units = list(units)
             for table in tables:
                 self._make(table, {*(unit.month for unit in units)})
+            database.execute("BEGIN")
             for name, month in removed:
                 self._remove(name, month)
             for unit in units:
@@ -110,8 +110,8 @@ class DuckDB:
                     f"INSERT INTO {_STAMPS} VALUES (?, ?, ?, ?)",
                     [(table.name, unit.month, unit.stamp, self.harvest) for table in tables],
                 )
+            database.execute("COMMIT")  # DuckDB 1.4 drops no table that the transaction has changed
             self._drop_empty([name for name, _ in removed])
-            database.execute("COMMIT")
 
     def _opened(self) -> Any:
         if self._database is None:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, NamedTuple, Self, cast
 
 from harvester.errors import HarvestError, UsageError, needs, without_passwords
 from harvester.service.answers import ACCOUNTS, FEW, Answers, encoded
-from harvester.service.copy import BYTES, MEMORY, ROWS, SECONDS
+from harvester.service.flat_copy import BYTES, MEMORY, ROWS, SECONDS
 
 try:
     from mcp import types

@@ -49,7 +49,7 @@ def peak(where: str, name: str, target: str) -> tuple[int, int]:
         [sys.executable, "-c", PROGRAM, where, name, target],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
-    rows, megabytes = map(int, done.stdout.split())
+    rows, megabytes = map(int, done.stdout.split()[-2:])  # before it is DuckDB's progress
     return rows, megabytes
 
 

@@ -15,7 +15,7 @@ from harvester.config import plugins
 from harvester.exports.source import Source
 from harvester.ledger import SqliteLedger
 from harvester.service.answers import Answers
-from harvester.service.copy import Copy
+from harvester.service.flat_copy import Copy
 from harvester.sinks.base import Sink
 from harvester.testing import FakeTransport, Simulator
 from tests.support import A, B

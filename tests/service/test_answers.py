@@ -17,8 +17,8 @@ from harvester.errors import HarvestError
 from harvester.ledger import SqliteLedger
 from harvester.model import Batch, Window
 from harvester.service import answers as answering
-from harvester.service import copy as copying
-from harvester.service.copy import QueryError
+from harvester.service import flat_copy as copying
+from harvester.service.flat_copy import QueryError
 from harvester.testing import Simulator
 from harvester.wechat.interfaces import INTERFACES
 from tests.exports.support import tables as tables_of

@@ -12,8 +12,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from harvester.service import copy as copying
-from harvester.service.copy import Copy, QueryError
+from harvester.service import flat_copy as copying
+from harvester.service.flat_copy import Copy, QueryError
 from harvester.service.query import answer_to
 
 

@@ -89,7 +89,8 @@ def test_the_chinese_readme_has_the_same_tables_links_and_options() -> None:
         r"harvester\.\w+",
     ):
         english, chinese = (
-            sorted(re.findall(pattern, text, flags=re.MULTILINE)) for text in (README, CHINESE)
+            sorted(re.findall(pattern, text.replace("docs/zh/", "docs/"), flags=re.MULTILINE))
+            for text in (README, CHINESE)
         )
         assert chinese == english, pattern
         assert english, pattern
