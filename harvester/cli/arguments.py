@@ -13,7 +13,7 @@ import click
 from harvester.api import resolve
 from harvester.cli import terminal as screen
 from harvester.cli.options import ENDPOINT, INTERFACES, flag
-from harvester.cli.terminal import many, say
+from harvester.cli.terminal import many, notify
 from harvester.config.accounts import (
     NoAccountError,
     list_accounts,
@@ -95,11 +95,11 @@ def accounts_in(values: dict[str, Any], file: Path, *, secrets: bool = True) -> 
         screen.name_accounts({each.appid: each.name for each in accounts if each.name})
         resting = 0 if only else sum(not each.enabled for each in list_accounts(file))
         if resting and not values.get("quiet"):
-            say(f"{many(resting, 'account')} of {file} left out: enabled is false", "info")
+            notify(f"{many(resting, 'account')} of {file} left out: enabled is false", "info")
         return accounts
     except NoAccountError as exc:
         for problem in exc.problems[:LISTED]:
-            say(problem)
+            notify(problem)
         more = len(exc.problems) - LISTED
         others = f"and {more:,} more; " if more > 0 else ""
         raise UsageError(f"{others}no account of {exc.path} can be used") from None

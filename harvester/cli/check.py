@@ -22,7 +22,7 @@ from harvester.base.dates import next_quota_day, quota_day
 from harvester.cli import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
 from harvester.cli.language import LANGUAGES, language
 from harvester.cli.session import conduct
-from harvester.cli.terminal import many, named, out, plain, say, show_json, tell
+from harvester.cli.terminal import many, named, notify, out, plain, show_json, show_line
 from harvester.config import plugins
 from harvester.config.settings import Keywords
 from harvester.errors import NoLedgerError, UsageError
@@ -116,7 +116,7 @@ def show_check(ledger: Ledger, asked: Asked, options: Mapping[str, Any], *, as_j
 
     ending = conduct(begin, quiet=True)
     if ending.problem:
-        say(ending.problem, "error")
+        notify(ending.problem, "error")
     accounts = access.accounts(wanted, {each.appid: each.name for each in asked.accounts})
     if as_json:
         state = gravest([each.state for each in accounts])
@@ -233,11 +233,11 @@ class _Progress:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, events.Notice) and event.code in ("Unreachable", "Reachable"):
-            say(event.text)
+            notify(event.text)
         now = time.monotonic()
         if now - self._said >= SAID_EVERY:
             self._said = now
-            say(f"{self._access.answered:,} of {many(self._total, 'call')} answered", "info")
+            notify(f"{self._access.answered:,} of {many(self._total, 'call')} answered", "info")
 
 
 # what is shown
@@ -269,13 +269,13 @@ def _show(accounts: Sequence[AccountAccess]) -> None:
             _short(causes[0].kind) + more if causes else _short(each.state),
         )
     out.print(table)
-    tell()
+    show_line()
     for cause in by_kind([cause for each in accounts for cause in each.causes()]):
         _show_cause(cause)
     numbers = Counter([each.state for each in accounts])
     text = f"{numbers[USABLE]:,} of {many(len(accounts), 'account')} usable"
     text += f", {numbers[WAITING]:,} must wait" if numbers[WAITING] else ""
-    tell(text + (f", {numbers[UNKNOWN]:,} not known: check again" if numbers[UNKNOWN] else ""))
+    show_line(text + (f", {numbers[UNKNOWN]:,} not known: check again" if numbers[UNKNOWN] else ""))
 
 
 def _short(kind: str) -> str:
@@ -289,8 +289,8 @@ def _said(text: Text) -> str:
 
 def _show_cause(cause: Cause) -> None:
     text, advice = words(cause)
-    tell(f"{_short(cause.kind)}{_said(COLON)}{_said(text)}")
-    tell(f"  {_said(advice)}")
-    tell(f"  {named(listed(sorted(cause.appids), 'account'))}")
+    show_line(f"{_short(cause.kind)}{_said(COLON)}{_said(text)}")
+    show_line(f"  {_said(advice)}")
+    show_line(f"  {named(listed(sorted(cause.appids), 'account'))}")
     for message, rid in cause.messages.items():
-        tell(f"  {message}" + (f" [rid: {rid}]" if rid else ""))
+        show_line(f"  {message}" + (f" [rid: {rid}]" if rid else ""))

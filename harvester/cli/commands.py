@@ -30,11 +30,11 @@ from harvester.cli.options import (
     PLACES,
     json_option,
     known_sink_option,
+    notify_file,
     options_of,
-    say_file,
     sink_option,
 )
-from harvester.cli.terminal import say, tell
+from harvester.cli.terminal import notify, show_line
 from harvester.config import plugins
 from harvester.config.accounts import (
     SECRET_VARIABLE,
@@ -89,7 +89,7 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
         lang.choose(language)
         return int(cli.main(given, "harvester", standalone_mode=False, obj=called) or 0)
     except click.exceptions.NoArgsIsHelpError as exc:
-        tell(exc.format_message())
+        show_line(exc.format_message())
         return UNUSABLE
     except click.NoSuchOption as exc:
         return _refused(exc.format_message() + _hint(exc.option_name), UNUSABLE, called)
@@ -120,7 +120,7 @@ def _hint(option: str) -> str:
 def _refused(text: str, status: int, called: _Called) -> int:
     """Say why nothing was done; gives the status."""
     text = without_passwords(text)
-    say(text, "error")
+    notify(text, "error")
     if called.as_json:
         screen.show_json(Report(state="failed", notes=[text]).to_dict(), aside=called.aside)
     return status
@@ -198,7 +198,7 @@ def run(**values: Any) -> int:
         given = {**asked.library(values), "ledger": ledger, "on_event": observe, "stop": stop}
         return await harvest(scope, options, sinks, cast("Keywords", given))
 
-    say_file(quiet=values["quiet"])
+    notify_file(quiet=values["quiet"])
     names = [sink.identity for sink in sinks]
     places = [name for name in names if name != STANDARD_OUTPUT]
     where = ", ".join(places) if values["sink"] else str(values["out"])
@@ -214,7 +214,7 @@ def run(**values: Any) -> int:
         target = _text(spec).partition("?")[0]
         for note in ending.report.notes:
             if note.startswith(f"{target}: ") and note != ending.problem:
-                say(note, "info")
+                notify(note, "info")
     return COMPLETE if status == MUST_WAIT and values["waiting_ok"] else status
 
 
@@ -236,7 +236,7 @@ def plan(**values: Any) -> int:
     scope, options = asked.scope(values, accounts)
     open_sinks(values["sink"] or f"jsonl:{values['out']}")
     known = open_ledger(values["ledger"] or values["out"] / FILE_NAME, readonly=True)
-    say_file()
+    notify_file()
     return asyncio.run(show_plan(scope, options, known, time.time(), as_json=values["as_json"]))
 
 
@@ -449,7 +449,7 @@ def verify(out: Path, ledger: Any, sink: tuple[Secret, ...], *, as_json: bool) -
 
 def _ledger_in(out: Path, given: Any, *, readonly: bool = True) -> SqliteLedger | PostgresLedger:
     """The ledger that was named, or the one in a directory, or of a sink, also of its spec."""
-    say_file()
+    notify_file()
     if given:
         return open_ledger(given, readonly=readonly)
     scheme, colon, rest = str(out).partition(":")
@@ -567,7 +567,7 @@ def mcp(source: str | None, accounts: Path | None, out: Path, ledger: Any) -> in
     listed = list_accounts(accounts) if accounts is not None else []
     place = ledger or ledger_of(out)
     open_ledger(place, readonly=True)  # what is wrong with it is said at once
-    say_file()
+    notify_file()
     return serve_answers(
         lambda: open_ledger(place, readonly=True),
         open_sinks(source) if source else [],
@@ -715,7 +715,7 @@ def serve(config: Path, log_format: str | None) -> int:
 
     screen.log_as(log_format or read_config(config).get("log_format", "text"))
     for problem in [*unknown_variables(os.environ), *unread_variables(os.environ)]:
-        say(problem)
+        notify(problem)
     return start(config, lang.language())
 
 

@@ -15,7 +15,7 @@ from harvester.base.codec import encode
 from harvester.base.dates import WindowKind, recent_days
 from harvester.cli import COMPLETE
 from harvester.cli.language import label, language, translated
-from harvester.cli.terminal import out, padded, plain, show_json, show_table, tell
+from harvester.cli.terminal import out, padded, plain, show_json, show_line, show_table
 from harvester.config import plugins
 from harvester.model import Endpoint, Field
 from harvester.wechat.endpoint import JsonEndpoint
@@ -90,7 +90,9 @@ def show_endpoints(endpoints: Iterable[Endpoint]) -> None:
             table.add_row(*_row(endpoint))
         table.add_section()
     show_table(table)
-    tell("A group is asked for by its name as its interfaces are; a retired one by its own alone.")
+    show_line(
+        "A group is asked for by its name as its interfaces are; a retired one by its own alone."
+    )
 
 
 def _row(endpoint: Endpoint) -> tuple[str, ...]:
@@ -123,10 +125,10 @@ def show_endpoint(endpoint: Endpoint) -> None:
     title = getattr(endpoint, "title", "")
     if language() == "zh":
         title = INTERFACES.get(endpoint.name, title)
-    tell(f"{endpoint.name}: {title}" if title else endpoint.name)
+    show_line(f"{endpoint.name}: {title}" if title else endpoint.name)
     for what, text in _about(endpoint):
         if text:
-            tell(f"  {padded(label(what), 15)}{plain(translated(text))}")
+            show_line(f"  {padded(label(what), 15)}{plain(translated(text))}")
     if endpoint.fields:
         table = _table("field", "type", "meaning")
         table.columns[0].no_wrap = table.columns[1].no_wrap = True

@@ -10,7 +10,7 @@ from functools import partial
 
 from harvester.cli import COMPLETE, FAILED_WINDOWS
 from harvester.cli.ledger_sinks import as_known, sink_named
-from harvester.cli.terminal import plain, tell
+from harvester.cli.terminal import plain, show_line
 from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.exports import Find
@@ -49,11 +49,11 @@ async def show_exporting(
         for target in targets:
             name, sink = target.identity, source.sink.identity
             differs = name in differ
-            tell(f"{name} differs from {sink}" if differs else f"{name} is equal to {sink}")
+            show_line(f"{name} differs from {sink}" if differs else f"{name} is equal to {sink}")
         return FAILED_WINDOWS if differ else COMPLETE
     for target in targets:
         [done] = await export_all(source, [target], names, find, replace=replace)
-        tell(plain(described(target, done)))
+        show_line(plain(described(target, done)))
     return COMPLETE
 
 

@@ -13,7 +13,7 @@ from harvester.cli import COMPLETE
 from harvester.cli.language import label
 from harvester.cli.ledger_sinks import as_known, sink_named
 from harvester.cli.sink import unused
-from harvester.cli.terminal import many, named, plain, tell
+from harvester.cli.terminal import many, named, plain, show_line
 from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
@@ -29,9 +29,9 @@ async def show_what_would_go(
     async with ledger:
         known = await known_of(ledger, appid, endpoints)
         for each in known:
-            tell(plain(named(_line(appid, each))))
+            show_line(plain(named(_line(appid, each))))
         for name in await ledger.sinks():
-            tell(f"  {label('in')} {plain(spec_of(name, ledger.path))}")
+            show_line(f"  {label('in')} {plain(spec_of(name, ledger.path))}")
     raise UsageError("nothing was removed; --yes removes these days and records for good")
 
 
@@ -60,9 +60,9 @@ async def show_forgetting(
             whole=not endpoints,
         )
     for each in known:
-        tell(plain(named(_line(appid, each))))
+        show_line(plain(named(_line(appid, each))))
     places = ", ".join(["the ledger", *[sink.identity for sink in sinks.values()]])
-    tell(plain(f"removed from {places}; a run that names them harvests them anew"))
+    show_line(plain(f"removed from {places}; a run that names them harvests them anew"))
     return COMPLETE
 
 

@@ -21,7 +21,7 @@ from harvester.base.dates import (
 )
 from harvester.cli import COMPLETE, FAILED_WINDOWS, STOPPED
 from harvester.cli.ledger_sinks import as_known, sink_named
-from harvester.cli.terminal import duration, many, plain, say, show_json, tell
+from harvester.cli.terminal import duration, many, notify, plain, show_json, show_line
 from harvester.engine.limiter import Rate
 from harvester.engine.options import Options
 from harvester.engine.planner import Known, demands, known
@@ -53,18 +53,18 @@ async def show_plan(
         show_json(_plan_object(scope, options, now, takes, loads, total))
         return COMPLETE
     names = ", ".join(endpoint.name for endpoint in scope.endpoints)
-    tell(f"{names}: {scope.begin} to {scope.end}, {many(len(scope.accounts), 'account')}")
-    tell(f"calls   {takes.calls:,}" + (f" ({total - takes.calls:,} are done already)"
+    show_line(f"{names}: {scope.begin} to {scope.end}, {many(len(scope.accounts), 'account')}")
+    show_line(f"calls   {takes.calls:,}" + (f" ({total - takes.calls:,} are done already)"
                                         if total > takes.calls else ""))  # fmt: skip
-    tell(f"time    {_time(takes, rate, options)}")
-    tell(f"quota   {_quota(loads, options, now)}")
+    show_line(f"time    {_time(takes, rate, options)}")
+    show_line(f"quota   {_quota(loads, options, now)}")
     for note in scope.notes:
-        tell(f"note    {note}")
+        show_line(f"note    {note}")
     hours = {endpoint.settled_hour for endpoint in scope.endpoints}
     for hour in sorted(hours):
         if scope.end > last_settled_day(now, hour):
-            tell(f"wait    {scope.end} is not settled before {hour:02}:00 in China")
-    tell("nothing was sent")
+            show_line(f"wait    {scope.end} is not settled before {hour:02}:00 in China")
+    show_line("nothing was sent")
     return COMPLETE
 
 
@@ -170,7 +170,7 @@ async def show_verification(
         for difference in shown:
             show(f"{difference.where}: {difference.what}")
     for each in unread:
-        say(plain(f"{each.where} was not verified: {each.unread}"))
+        notify(plain(f"{each.where} was not verified: {each.unread}"))
     if len(unread) < len(found):
         show("different from what was fetched" if differences else "exactly what was fetched")
     if as_json:
@@ -183,7 +183,7 @@ async def show_verification(
 
 def _show(text: str) -> None:
     indent = "  " if text.startswith("  ") else ""
-    tell(indent + plain(text))
+    show_line(indent + plain(text))
 
 
 def _hide(_: str) -> None:

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import harvester
 from harvester.cli import COMPLETE
 from harvester.cli.export import source_of
-from harvester.cli.terminal import log, say
+from harvester.cli.terminal import log, notify
 from harvester.config import plugins
 from harvester.errors import NoLedgerError
 from harvester.exports.source import Source
@@ -70,7 +70,9 @@ def serve_answers(
                 await serve(make_server(answers, harvester.__version__))
 
     if sys.stdin.isatty():
-        say("waiting for an MCP client on standard input, which starts this command itself", "info")
+        notify(
+            "waiting for an MCP client on standard input, which starts this command itself", "info"
+        )
     asyncio.run(main())
     return COMPLETE
 
@@ -81,7 +83,7 @@ async def _say_if_nothing(ledger: SqliteLedger | PostgresLedger) -> None:
         with suppress(NoLedgerError):
             async with ledger:
                 return
-        say(f"nothing is stored at {ledger.path} yet; harvest first (harvester run)")
+        notify(f"nothing is stored at {ledger.path} yet; harvest first (harvester run)")
 
 
 class _Log(logging.Handler):

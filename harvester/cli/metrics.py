@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harvester.base.files import replace_file
 from harvester.cli import arguments as asked
-from harvester.cli.terminal import say
+from harvester.cli.terminal import notify
 from harvester.config.accounts import ListedAccount, list_accounts
 from harvester.errors import HarvestError, UsageError, needs
 from harvester.events import Event, Observer, Report
@@ -65,7 +65,7 @@ def _continued(path: Path, *, by_account: bool) -> Metrics:
     except FileNotFoundError:
         pass
     except (OSError, ValueError):
-        say(f"{path} cannot be read as metrics; its counters begin again")
+        notify(f"{path} cannot be read as metrics; its counters begin again")
     return Metrics(by_account=by_account)
 
 
@@ -122,5 +122,5 @@ class MetricsFile:
             self._metrics.update(made)
 
     def _note(self, report: Report, text: str) -> None:
-        say(text)
+        notify(text)
         report.notes.append(text)

@@ -20,7 +20,7 @@ from harvester.base import codec
 from harvester.base.dates import last_legal_day, parse_day
 from harvester.cli import COMPLETE, FAILED_WINDOWS
 from harvester.cli.language import LANGUAGES, label, language, translated
-from harvester.cli.terminal import china_time, escaped, many, padded, plain, readable, tell
+from harvester.cli.terminal import china_time, escaped, many, padded, plain, readable, show_line
 from harvester.config.accounts import ListedAccount
 from harvester.errors import UsageError
 from harvester.ledger import Ledger
@@ -136,28 +136,28 @@ class _Text:
 
     def _line(self, account: str, interface: str, state: str, since: str, reason: str) -> None:
         account, interface = map(padded, (account, interface), self._widths)
-        tell(
+        show_line(
             f"{account}  {interface}  {padded(state, 15)}  {padded(since, 10)}  {readable(reason)}"
         )
 
     def end(self, states: Counter[str]) -> None:
         total, have = states.total(), states[_HAS]
         if not total:
-            tell("nothing that was asked for is like that")
+            show_line("nothing that was asked for is like that")
             return
         if have == total:
-            tell(f"{self._day}: nothing lacks it, of {many(total, 'interface')} of accounts")
+            show_line(f"{self._day}: nothing lacks it, of {many(total, 'interface')} of accounts")
             return
-        tell("what to do:")
+        show_line("what to do:")
         colon = ": " if language() == "en" else "："
         for reason, advice in [*self._advice.items()][:MOST_REASONS]:
-            tell(f"  {plain(f'{reason}{colon}{advice}')}")
+            show_line(f"  {plain(f'{reason}{colon}{advice}')}")
         more = len(self._advice) - MOST_REASONS
         if more > 0:
-            tell(f"  and {many(more, 'other reason')}; --json and --csv have it in each row")
+            show_line(f"  and {many(more, 'other reason')}; --json and --csv have it in each row")
         numbers = {each.replace("_", " "): states[each] for each in STATES if states[each]}
         parts = [translated(f"{number:,} {state}") for state, number in numbers.items()]
-        tell(
+        show_line(
             f"{self._day}: {total - have:,} of {many(total, 'interface')} of accounts lack it:"
             f" {', '.join(parts)}"
         )

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from harvester.cli.terminal import say
+from harvester.cli.terminal import notify
 from harvester.config.files import (
     DEFAULT_FILE,
     dashed,
@@ -127,7 +127,7 @@ def _load_config(context: click.Context, _: click.Parameter, path: Path | None) 
         path = Path(DEFAULT_FILE)
         context.meta[UNASKED] = True
     for problem in unknown_variables(os.environ):
-        say(problem)
+        notify(problem)
     own = {parameter.name for parameter in context.command.params}
     file = read_config(path) if path else {}
     interfaces = file.pop("interface", None)
@@ -150,7 +150,7 @@ config_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="The same as JSON, on a line.")
 
 
-def say_file(*, quiet: bool = False) -> None:
+def notify_file(*, quiet: bool = False) -> None:
     """Say which file is used, if nobody has named one."""
     if click.get_current_context().meta.get(UNASKED) and not quiet:
-        say(f"./{DEFAULT_FILE} is used, since it is there", "info")
+        notify(f"./{DEFAULT_FILE} is used, since it is there", "info")

@@ -12,7 +12,7 @@ from harvester.api import open_sinks
 from harvester.base.files import make_directory
 from harvester.base.secrets import Secret
 from harvester.cli import COMPLETE
-from harvester.cli.terminal import many, plain, tell
+from harvester.cli.terminal import many, plain, show_line
 from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, named_sinks
@@ -54,14 +54,18 @@ async def show_rebuilding(
     )
     if found.again:
         text += f"; {found.again:,} of these may not be whole or final, and are asked for again"
-    tell(plain(text))
+    show_line(plain(text))
     if found.apart:
-        tell(f"{many(found.apart, 'window')} not in every sink: the next run asks for them again")
+        show_line(
+            f"{many(found.apart, 'window')} not in every sink: the next run asks for them again"
+        )
     for sink in found.unlisted:
-        tell(plain(f"{sink.identity} cannot be read back, and is not listed: harvester sink add"))
-    tell("days without a record are not known any more: the next run asks for them again")
+        show_line(
+            plain(f"{sink.identity} cannot be read back, and is not listed: harvester sink add")
+        )
+    show_line("days without a record are not known any more: the next run asks for them again")
     if found.former:
-        tell(f"the former ledger is now {found.former}")
+        show_line(f"the former ledger is now {found.former}")
     return COMPLETE
 
 
@@ -86,5 +90,5 @@ def _sink(spec: str) -> Sink | None:
     try:
         return plugins.sink(spec)
     except UsageError:
-        tell(plain(f"{spec} is left out; if it was harvested into, name it with --sink"))
+        show_line(plain(f"{spec} is left out; if it was harvested into, name it with --sink"))
         return None

@@ -14,7 +14,7 @@ from harvester.base.files import replace_file
 from harvester.cli import COMPLETE
 from harvester.cli.language import language
 from harvester.cli.ledger_sinks import as_known, sink_named
-from harvester.cli.terminal import plain, say, tell
+from harvester.cli.terminal import notify, plain, show_line
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.model import Endpoint
@@ -64,10 +64,10 @@ async def write_report(
         if curves and seen.accounts:
             drawn, why = await _figures(ledger, seen, wanted, named)
     if why:
-        say(f"the page has no curves: {why}")
+        notify(f"the page has no curves: {why}")
     _write(html, page(seen, lang, figures=drawn, no_figures=why, version=harvester.__version__))
-    tell(plain(verdict.headline(seen)[language() == "en"]))
-    tell(plain(str(html)))
+    show_line(plain(verdict.headline(seen)[language() == "en"]))
+    show_line(plain(str(html)))
     return COMPLETE
 
 

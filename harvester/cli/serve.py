@@ -58,7 +58,7 @@ async def _serve(load: Callable[[], Setup]) -> int:
         if not (isinstance(event, Notice) and event.code == "Stopping"):  # it is no signal's
             lines(event)
 
-    service = Service(load, say=log, observe=observe)
+    service = Service(load, log=log, observe=observe)
     task = asyncio.current_task()
     assert task is not None
     stopping = False

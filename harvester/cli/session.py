@@ -24,8 +24,8 @@ from harvester.cli.terminal import (
     log,
     logs_json,
     many,
+    notify,
     readable,
-    say,
     show_json,
 )
 from harvester.errors import ExportError, ReaderGoneError, RunError
@@ -135,7 +135,7 @@ def _on_signals(
 
 def _give_up() -> None:
     """End as if killed, which loses nothing either: a driver's call does not return."""
-    say(f"something has not answered for {LONGEST_END:g} s; ended without it", "error")
+    notify(f"something has not answered for {LONGEST_END:g} s; ended without it", "error")
     os._exit(INTERRUPTED)
 
 
@@ -177,7 +177,7 @@ def conclude(
             show_json(report.to_dict(), aside=True)
         return STOPPED
     if problem and report.state == "failed":
-        say(problem, "error")
+        notify(problem, "error")
     if not manner.quiet:
         _show_summary(report, where, manner, days)
     _show_causes(report)
@@ -188,27 +188,27 @@ def conclude(
     if manner.as_json:
         show_json(report.to_dict(), aside=manner.aside)
     if problem and report.state != "failed":
-        say(problem, "error")
+        notify(problem, "error")
     return STOPPED if problem else status
 
 
 def _show_next(report: Report) -> None:
     """What to do next."""
     if report.state in ("waiting", "partial") and report.until is not None:
-        say(f"run the same command again from {china_time(report.until)}, or with --wait")
+        notify(f"run the same command again from {china_time(report.until)}, or with --wait")
     retired = sorted({each.endpoint for each in report.failures if each.code == RETIRED})
     if retired:
-        say(
+        notify(
             f"leave out {', '.join(retired)}: a retired interface does not come back; harvester"
             " endpoints NAME lists its successors"
         )
     if any(each.code != RETIRED for each in report.failures):
-        say(
+        notify(
             "once that is corrected, run the same command again: it requests what is missing, and"
             " what can still change"
         )
     if report.state == "interrupted":
-        say("interrupted; run the same command again to go on")
+        notify("interrupted; run the same command again to go on")
 
 
 def _allowing(report: Report, allowed: int, status: int, *, quiet: bool) -> int:
@@ -221,10 +221,10 @@ def _allowing(report: Report, allowed: int, status: int, *, quiet: bool) -> int:
     if new:
         said += f"; not in the run before: {listed(new, 'account')}"
     if len(failed) > allowed:
-        say(said)
+        notify(said)
         return status
     if not quiet:
-        say(said, "info")
+        notify(said, "info")
     return MUST_WAIT if report.windows.waiting else COMPLETE
 
 
@@ -254,9 +254,9 @@ def _show_causes(report: Report) -> None:
     ]
     for lines in (failed, waiting):
         for line in lines[:LOUD]:
-            say(line)
+            notify(line)
         if len(lines) > LOUD:
-            say(f"and {len(lines) - LOUD:,} more; harvester status lists them")
+            notify(f"and {len(lines) - LOUD:,} more; harvester status lists them")
 
 
 def summarize(report: Report) -> list[str]:

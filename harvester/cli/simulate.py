@@ -24,7 +24,7 @@ import harvester
 from harvester.base.codec import parse
 from harvester.cli.language import label
 from harvester.cli.session import STATUS, conduct, summarize
-from harvester.cli.terminal import plain, say, show_table, tell
+from harvester.cli.terminal import notify, plain, show_line, show_table
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.sinks.jsonl.sink import JsonLines
@@ -87,9 +87,11 @@ async def _serve(simulator: Simulator, port: int, component: str | None) -> int:
             raise UsageError(
                 f"port {port} of {HOST} cannot be used ({why}); --port 0 takes a free one"
             ) from None
-        tell(server.url)
-        tell(f"every appid that begins with wx has the secret {plain(simulator.secret)!r}; try:")
-        tell(
+        show_line(server.url)
+        show_line(
+            f"every appid that begins with wx has the secret {plain(simulator.secret)!r}; try:"
+        )
+        show_line(
             f"HARVESTER_SECRET={shlex.quote(simulator.secret)} {_command()} run users"
             f" --appid {DEMO_ACCOUNTS[0]} --start 2024-01-01 --end 2024-03-31"
             f" --base-url {server.url} --out practice"
@@ -101,34 +103,34 @@ async def _serve(simulator: Simulator, port: int, component: str | None) -> int:
 
 
 def _show_platform(simulator: Simulator, component: str) -> None:
-    tell(f"platform {plain(component)}: the same secret, ticket {simulator.ticket()}")
+    show_line(f"platform {plain(component)}: the same secret, ticket {simulator.ticket()}")
     for appid in DEMO_ACCOUNTS:
-        tell(f"refresh token of {appid}: {simulator.refresh_token(appid)}")
+        show_line(f"refresh token of {appid}: {simulator.refresh_token(appid)}")
 
 
 def demo(directory: Path) -> int:
     """Harvest a year of two accounts and show what came."""
     _check_free(directory)
-    tell(
+    show_line(
         f"A simulated WeChat answers on {HOST}: the followers of two accounts and their messages,"
         f" {DEMO_START} to {DEMO_END},"
     )
-    tell(
+    show_line(
         f"one call per week or day, {DEMO_RATE} per account; sometimes it answers -1, system busy."
     )
     report, problem, _ = conduct(lambda observe, stop: _demo(directory, observe, stop))
     if problem:
-        say(problem, "error")
-    tell(", ".join(summarize(report)))
+        notify(problem, "error")
+    show_line(", ".join(summarize(report)))
     if report.state != "complete":
         return STATUS[report.state]
     _show_harvest(directory)
-    tell()
+    show_line()
     if not report.requests:
-        tell(
+        show_line(
             "It was all there already, so nothing was asked for: that is what resuming looks like."
         )
-    tell(label("Next:"))
+    show_line(label("Next:"))
     me = _command()
     steps = {
         f"{me} status --out {directory}": "what is harvested, month by month",
@@ -140,7 +142,7 @@ def demo(directory: Path) -> int:
     }
     width = max(map(len, steps))
     for command, purpose in steps.items():
-        tell(f"  {command:{width}}  {label(purpose)}")
+        show_line(f"  {command:{width}}  {label(purpose)}")
     return 0
 
 
@@ -200,9 +202,9 @@ def _show_harvest(directory: Path) -> None:
     messages: Counter[int] = Counter()
     for record in _records(directory, DEMO_ENDPOINTS[2]):
         messages[record["ref_hour"] // 100] += record["msg_count"]
-    tell(f"The records are in {directory}/<interface>/*.jsonl, one JSON object a line.")
-    tell()
-    tell("Followers by month (getusersummary; at its end: getusercumulate)")
+    show_line(f"The records are in {directory}/<interface>/*.jsonl, one JSON object a line.")
+    show_line()
+    show_line("Followers by month (getusersummary; at its end: getusercumulate)")
     rows = [
         (
             month,
@@ -214,8 +216,8 @@ def _show_harvest(directory: Path) -> None:
         for month in sorted(ends)
     ]
     _bars(("", "gained", "came", "left", "at its end"), rows)
-    tell()
-    tell("Messages from followers by hour of the day (getupstreammsghour)")
+    show_line()
+    show_line("Messages from followers by hour of the day (getupstreammsghour)")
     _bars(("", "messages"), [(f"{hour:02}:00", messages[hour]) for hour in sorted(messages)])
 
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from harvester.cli import COMPLETE
 from harvester.cli.ledger_sinks import sink_named
-from harvester.cli.terminal import many, plain, tell
+from harvester.cli.terminal import many, plain, show_line
 from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
@@ -24,7 +24,7 @@ async def show_sinks(ledger: SqliteLedger | PostgresLedger) -> int:
     """Print the listed sinks, one a line."""
     async with ledger:
         for name in await ledger.sinks():
-            tell(plain(spec_of(name, ledger.path)))
+            show_line(plain(spec_of(name, ledger.path)))
     return COMPLETE
 
 
@@ -41,7 +41,7 @@ async def show_adding(
             lambda name: mine.get(name) or plugins.known_endpoint(name),
             time.time(),
         )
-    tell(plain(f"{sink.identity}: {many(windows, 'window')} copied; it is listed now"))
+    show_line(plain(f"{sink.identity}: {many(windows, 'window')} copied; it is listed now"))
     return COMPLETE
 
 
@@ -49,7 +49,7 @@ async def show_removal(ledger: SqliteLedger | PostgresLedger, sink: Sink) -> int
     """Remove a sink from the list."""
     async with unused(ledger):
         await remove_sink(ledger, name_in(sink, ledger.path))
-    tell(plain(f"{sink.identity} is not listed any more; what is stored in it stays"))
+    show_line(plain(f"{sink.identity} is not listed any more; what is stored in it stays"))
     return COMPLETE
 
 

@@ -30,8 +30,8 @@ from harvester.cli.terminal import (
     many,
     padded,
     readable,
+    show_line,
     show_table,
-    tell,
 )
 from harvester.config.accounts import ListedAccount
 from harvester.ledger import Ledger
@@ -126,7 +126,7 @@ async def _print(reader: Reader, overview: Overview, listed: Sequence[ListedAcco
         _show_quotas(overview)
     resting = sum(not each.enabled for each in listed)
     if resting and not reader.wanted.narrowed:
-        tell(f"{many(resting, 'account')} left out: enabled is false")
+        show_line(f"{many(resting, 'account')} left out: enabled is false")
     if not alone:
         _show_causes(overview)
     await _show_streams(reader, overview)
@@ -143,7 +143,7 @@ async def _show_streams(reader: Reader, overview: Overview) -> None:
         found = wanted.narrowed or wanted.listed is not None
         text = "nothing that was asked for is like that" if found else "nothing was harvested yet"
         if not overview.never:
-            tell(text)
+            show_line(text)
         return
     in_full = streams <= (ASKED if wanted.narrowed else DETAILED)
     if not in_full and not wanted.narrowed:
@@ -153,7 +153,7 @@ async def _show_streams(reader: Reader, overview: Overview) -> None:
         if in_full:
             _show_stream(stream, calendar, reader.cut_of(stream.key[1]), wanted.states)
         else:
-            tell(_line_of(stream))
+            show_line(_line_of(stream))
 
 
 def _line_of(stream: Stream) -> str:
@@ -168,38 +168,38 @@ def _line_of(stream: Stream) -> str:
 def _show_workers(workers: Sequence[WorkerState]) -> None:
     """Who is at work, since when, and how fast."""
     if not workers:
-        tell("no worker is running")
+        show_line("no worker is running")
     for each in workers[:LINES]:
         state = "" if each.alive else f"silent since {china_time(each.until)}, "
         seconds = max(min(time.time(), each.until) - each.started, 1.0)
-        tell(
+        show_line(
             f"worker {each.name}: {state}since {china_time(each.started)},"
             f" {many(each.accounts, 'account')}, {many(each.windows, 'window')}"
             f" ({each.windows / seconds:,.1f} a second)"
         )
     if len(workers) > LINES:
-        tell(f"and {many(len(workers) - LINES, 'more worker')}")
+        show_line(f"and {many(len(workers) - LINES, 'more worker')}")
 
 
 def _show_totals(overview: Overview) -> None:
     totals, counts = overview.totals, overview.counts
     days = totals.days or (date.min, date.min)
     total = sum(counts) + totals.not_asked
-    tell(
+    show_line(
         f"{many(totals.accounts, 'account')}, {many(len(totals.endpoints), 'interface')},"
         f" {days[0]} to {days[1]}"
     )
-    tell(
+    show_line(
         f"  harvested    {counts.stored:,} of {many(total, 'day')}"
         f" ({_percent(counts.stored, total)}): {_harvested(counts)}"
     )
     for name in ("failed", "missing", "waiting"):
         if number := getattr(counts, name):
-            tell(f"  {padded(label(name), 11)}  {many(number, 'day')}")
+            show_line(f"  {padded(label(name), 11)}  {many(number, 'day')}")
     if totals.stale:
-        tell(f"  stale        {totals.stale:,} of {totals.streams:,} interfaces of accounts")
+        show_line(f"  stale        {totals.stale:,} of {totals.streams:,} interfaces of accounts")
     known = "" if not totals.uncounted else f", and those of {totals.uncounted:,} not counted"
-    tell(f"  records      {totals.records:,}{known}")
+    show_line(f"  records      {totals.records:,}{known}")
     _show_completion(overview)
 
 
@@ -210,7 +210,7 @@ def _show_completion(overview: Overview) -> None:
     if not calls:
         if blocked:
             left = many(blocked, "call")
-            tell(f"  complete     not known: {left} left, once the causes are removed")
+            show_line(f"  complete     not known: {left} left, once the causes are removed")
         return
     if days is None:
         when = "not known, as the daily quota is not (--daily-quota N)"
@@ -222,7 +222,7 @@ def _show_completion(overview: Overview) -> None:
             when += (
                 f", at {overview.assumed:,} calls a day for one interface of one account (assumed)"
             )
-    tell(f"  complete     {when}: {many(calls, 'call')} left{after}")
+    show_line(f"  complete     {when}: {many(calls, 'call')} left{after}")
 
 
 def _show_quotas(overview: Overview) -> None:
@@ -230,11 +230,11 @@ def _show_quotas(overview: Overview) -> None:
     shown = [each for each in overview.quotas if each.used or each.used_up or each.daily]
     if not shown:
         return
-    tell("calls today (in China):")
+    show_line("calls today (in China):")
     for each in shown[:LINES]:
-        tell(plain_row(f"{each.endpoint}: {each.used:,} used, {_left(each)}"))
+        show_line(plain_row(f"{each.endpoint}: {each.used:,} used, {_left(each)}"))
     if len(shown) > LINES:
-        tell(f"  and {many(len(shown) - LINES, 'more interface')}; --json lists them")
+        show_line(f"  and {many(len(shown) - LINES, 'more interface')}; --json lists them")
 
 
 def _left(quota: InterfaceQuota) -> str:
@@ -275,13 +275,13 @@ def _show_causes(overview: Overview) -> None:
         more = f" and {many(left, 'more account')}" if left > 0 else ""
         causes.insert(0, f"never harvested: {first}{more}")
     if not causes:
-        tell("nothing needs attention")
+        show_line("nothing needs attention")
         return
-    tell("needs attention:")
+    show_line("needs attention:")
     for cause in causes[:CAUSES]:
-        tell(plain_row(cause))
+        show_line(plain_row(cause))
     if len(causes) > CAUSES:
-        tell(f"  and {many(len(causes) - CAUSES, 'other cause')}; --json lists them")
+        show_line(f"  and {many(len(causes) - CAUSES, 'other cause')}; --json lists them")
 
 
 def _cause(cause: Cause) -> str:
@@ -305,15 +305,17 @@ def plain_row(text: str) -> str:
 def _show_attention(overview: Overview) -> None:
     """The first of the streams that lack something, a line each."""
     if not overview.attention:
-        tell("--appid or --endpoint shows some of it by month and day")
+        show_line("--appid or --endpoint shows some of it by month and day")
         return
-    tell("the first of them:")
+    show_line("the first of them:")
     for each in overview.attention:
-        tell(_line_of(each))
+        show_line(_line_of(each))
     more = overview.to_attend - len(overview.attention)
     if more > 0:
-        tell(f"  and {more:,} more")
-    tell(f"--appid, --endpoint or --state ({', '.join(STATES[:4])}, …) shows some of it by day")
+        show_line(f"  and {more:,} more")
+    show_line(
+        f"--appid, --endpoint or --state ({', '.join(STATES[:4])}, …) shows some of it by day"
+    )
 
 
 def _counted(stream: Stream) -> str:
@@ -332,7 +334,7 @@ def _show_stream(
     days, (appid, name) = stream.days, stream.key
     records = "records not counted" if stream.records is None else many(stream.records, "record")
     none = f", {stream.not_asked:,} not asked for" if stream.not_asked else ""
-    tell(
+    show_line(
         readable(
             f"{appid} {name}, {days[0]} to {days[1]}: {stream.counts.stored:,} of"
             f" {many(days_in(days), 'day')} harvested ({_harvested(stream.counts)})"
@@ -341,13 +343,13 @@ def _show_stream(
     )
     show_table(_months(days, calendar))
     if stream.overdue:
-        tell(f"  stale since {china_time(stream.overdue)}; the next run brings it up to date")
+        show_line(f"  stale since {china_time(stream.overdue)}; the next run brings it up to date")
     rows = sorted(_rows(stream, calendar, cut, states))
     for first, last, text in rows[:LINES]:
         span = f"{first}" if first == last else f"{first} to {last}"
-        tell(f"  {span} ({many(days_in((first, last)), 'day')}) {readable(text)}")
+        show_line(f"  {span} ({many(days_in((first, last)), 'day')}) {readable(text)}")
     if len(rows) > LINES:
-        tell(f"  and {many(len(rows) - LINES, 'more range')}; --json lists them")
+        show_line(f"  and {many(len(rows) - LINES, 'more range')}; --json lists them")
 
 
 def _rows(

@@ -109,7 +109,7 @@ def plain(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text).strip()
 
 
-def say(text: str, level: str = "warning") -> None:
+def notify(text: str, level: str = "warning") -> None:
     """One sentence on standard error."""
     if _manner.as_json:
         log(text, level)
@@ -122,7 +122,7 @@ class _Messages(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno < logging.ERROR:
-            say(record.getMessage())
+            notify(record.getMessage())
         elif _manner.as_json:  # as text, the display and the summary show it
             log(record.getMessage(), "error")
 
@@ -141,7 +141,7 @@ def show_json(content: object, *, aside: bool = False) -> None:
     print(text, file=sys.stderr if aside else sys.stdout, flush=True)
 
 
-def tell(text: str = "") -> None:
+def show_line(text: str = "") -> None:
     """A line of the result on standard output."""
     print(harmless(translated(text)), flush=True)
 

@@ -1,4 +1,4 @@
-"""What the daily service has to say: the digest of a day, what a person must do, what is over.
+"""The messages of the daily service: the digest of a day, what a person must do, what is over.
 
 Rule: pure; from an `Overview` to texts in one language, short enough for a chat robot.
 

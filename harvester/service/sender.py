@@ -61,11 +61,11 @@ class Sender:
         opened: Callable[[], SqliteLedger | PostgresLedger],
         targets: Callable[[], Mapping[str, Secret]],
         deliver: Deliver,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._opened, self._targets = opened, targets
-        self._deliver, self._say, self._clock = deliver, say, clock
+        self._deliver, self._log, self._clock = deliver, log, clock
         self._posted = asyncio.Event()
         self._trouble = ""
 
@@ -114,7 +114,7 @@ class Sender:
         except DeliveryError as exc:
             now = self._clock()
             if now >= message.posted + GIVEN_UP:
-                self._say(f"the message {message.key!r} to {message.target} is given up: {exc}")
+                self._log(f"the message {message.key!r} to {message.target} is given up: {exc}")
                 return None
             self._note(f"{message.target} did not take the message {message.key!r}: {exc}")
             return now + AGAIN.ceiling(message.attempts)
@@ -124,7 +124,7 @@ class Sender:
     def _note(self, text: str) -> None:
         """Say it once."""
         if text != self._trouble:
-            self._say(text)
+            self._log(text)
         self._trouble = text
 
 

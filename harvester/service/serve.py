@@ -158,7 +158,7 @@ class Service:
     """The daily service.
 
     load: reads the configuration; called at the start and by `reload`; raises `UsageError`.
-    clock: the wall clock.  say: a line of the log.  observe: receives the events of all runs.
+    clock: the wall clock.  log: writes a line of the log.  observe: receives the events of runs.
     deliver: sends a message to a URL.
     setup, progress, seen: what is in use, what was done, and what the ledger had after the last
     run; they are replaced, never changed.  running: whether a run goes on.  changed: called when
@@ -169,12 +169,12 @@ class Service:
         self,
         load: Callable[[], Setup],
         *,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
         clock: Callable[[], float] = time.time,
         observe: Callable[[Event], None] | None = None,
         deliver: Deliver = deliver,
     ) -> None:
-        self._load, self._say, self._clock, self._observe = load, say, clock, observe
+        self._load, self._log, self._clock, self._observe = load, log, clock, observe
         self.setup = load()
         self.progress = Progress()
         self.seen: Overview | None = None
@@ -186,7 +186,7 @@ class Service:
         self._harvesting = False  # until what a run has done is stored, too
         self._scope: anyio.CancelScope | None = None
         self._failures, self._retry_at, self._reloaded = 0, 0.0, 0.0
-        self.sender = Sender(self._box, lambda: self.setup.targets, deliver, say, clock)
+        self.sender = Sender(self._box, lambda: self.setup.targets, deliver, log, clock)
 
     def __repr__(self) -> str:
         return f"<Service {self.setup!r}, {'running' if self.running else 'waiting'}>"
@@ -208,12 +208,12 @@ class Service:
         try:
             setup = self._load()
         except HarvestError as exc:
-            self._say(f"not reloaded, the former configuration stays in use: {exc}")
+            self._log(f"not reloaded, the former configuration stays in use: {exc}")
             return
         if setup.options.listen != self.setup.options.listen:
-            self._say("reloaded; listen takes effect at the next start")
+            self._log("reloaded; listen takes effect at the next start")
         self.setup = setup
-        self._say(f"reloaded: {many(setup.number, 'account')}")
+        self._log(f"reloaded: {many(setup.number, 'account')}")
         self._failures, self._retry_at, self._reloaded = 0, 0.0, self._clock()
         self._made = False  # it may be another ledger
         self._interrupt()
@@ -236,7 +236,7 @@ class Service:
                     self.trouble = ""
                 except HarvestError as exc:  # mostly a database that is away
                     if str(exc) != self.trouble:
-                        self._say(str(exc))
+                        self._log(str(exc))
                     self.trouble = str(exc)
                     await self._sleep(LEDGER_AGAIN)
             group.cancel_scope.cancel()
@@ -290,7 +290,7 @@ class Service:
     async def _harvest(self) -> None:
         setup, now = self.setup, self._clock()
         due = schedule.due_day(now, setup.options.at)
-        self._say(f"harvest of {due} begins: {many(setup.number, 'account')}")
+        self._log(f"harvest of {due} begins: {many(setup.number, 'account')}")
         stop, self._reloaded = asyncio.Event(), 0.0
         seconds = schedule.latest_end(now, setup.options.at) - now
         timer = asyncio.get_running_loop().call_later(seconds, stop.set)
@@ -301,7 +301,7 @@ class Service:
             self._run = None
             timer.cancel()
         for line in _summary(due, report, problem):
-            self._say(line)
+            self._log(line)
         stopped = report is None or report.state == "interrupted"
         if stopped and (self._stopping.is_set() or self._reloaded):
             return  # it was not the harvest of the day
@@ -318,7 +318,7 @@ class Service:
             return None, str(exc)
 
     async def _settle(self, due: date, report: Report | None, problem: str) -> None:
-        """Store what a run has done, and post what there is to say."""
+        """Store what a run has done, and post the messages that follow."""
         self._failures = self._failures + 1 if problem else 0
         ended = self._clock()
         self._retry_at = ended + schedule.retry_after(self._failures) if problem else 0.0

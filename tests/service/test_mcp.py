@@ -255,11 +255,11 @@ def _wait_for_query(private: Path) -> None:
 def test_the_page_has_the_bounds_and_a_configuration_that_the_command_takes() -> None:
     page = (Path(__file__).parents[2] / "docs" / "mcp.md").read_text(encoding="utf-8")
     for bound in (
-        f"{copy.ROWS:,} (`rows` without `limit`: {answers.FEW})",
-        f"{copy.BYTES:,} bytes",
+        f"{flat_copy.ROWS:,} (`rows` without `limit`: {answers.FEW})",
+        f"{flat_copy.BYTES:,} bytes",
         f"| {answers.ACCOUNTS}; ",
-        f"| {copy.SECONDS:g} s; one at a time",
-        f"{copy.MEMORY >> 20} MiB in DuckDB, {copy.SPACE >> 30} GiB",
+        f"| {flat_copy.SECONDS:g} s; one at a time",
+        f"{flat_copy.MEMORY >> 20} MiB in DuckDB, {copy.SPACE >> 30} GiB",
         f"| {copy.PATIENCE:g} s; then the call ends",
         f"| {server.LIMIT:g} s: ",
     ):

@@ -12,7 +12,7 @@ from aiohttp.client_proto import ResponseHandler
 
 from harvester.model import Response
 from harvester.transport import HttpTransport, exchange
-from tests.unit.test_http import REQUEST, serving, sized
+from tests.unit.test_transport_http import REQUEST, serving, sized
 
 KEEPS = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

@@ -80,7 +80,7 @@ def asked(folder: Path, story: Callable[[Any], Any]) -> Any:
     """Serve the pages meanwhile."""
 
     async def main() -> Any:
-        service = Service(lambda: Setup.load(folder / "harvester.toml"), say=print)
+        service = Service(lambda: Setup.load(folder / "harvester.toml"), log=print)
         async with (
             Pages(service, Metrics()).served(Address("127.0.0.1", 0)) as port,
             aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
@@ -125,7 +125,7 @@ def test_no_page_and_no_repr_holds_a_secret(
 
     texts = asked(folder, story)
     setup = Setup.load(folder / "harvester.toml")
-    texts += [repr(setup), repr(setup.targets), repr(Service(lambda: setup, say=print))]
+    texts += [repr(setup), repr(setup.targets), repr(Service(lambda: setup, log=print))]
     texts += capsys.readouterr()
     for text in texts:
         assert "practice" not in text
@@ -191,7 +191,7 @@ def test_it_is_not_ready_without_its_ledger_or_its_sink(folder: Path) -> None:
 
 def test_a_port_that_is_taken_is_named(folder: Path) -> None:
     async def main() -> None:
-        pages = Pages(Service(lambda: Setup.load(folder / "harvester.toml"), say=print), Metrics())
+        pages = Pages(Service(lambda: Setup.load(folder / "harvester.toml"), log=print), Metrics())
         async with (
             pages.served(Address("127.0.0.1", 0)) as port,
             pages.served(Address("127.0.0.1", port)),

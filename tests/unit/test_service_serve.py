@@ -119,7 +119,7 @@ class World:
         """Start the service, as a new process."""
         self.service = Service(
             lambda: Setup.load(self.folder / "harvester.toml"),
-            say=self.say,
+            log=self.say,
             clock=self.machine,
             deliver=self.deliver,
         )

@@ -15,9 +15,9 @@ from harvester.cli.terminal import (
     harmless,
     log_as,
     name_accounts,
+    notify,
     plain,
-    say,
-    tell,
+    show_line,
     wrapped,
 )
 from tests.support import A, Wechat, harvest
@@ -38,7 +38,7 @@ def test_a_result_keeps_its_lines_and_the_joiners_of_emoji(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert harmless("  a\nb\u200dc\u3000d") == "  a\nb\u200dc\u3000d"
-    tell(HOSTILE)
+    show_line(HOSTILE)
     out = capsys.readouterr().out
     assert out.replace("\n", "").isprintable()
     assert len(out.splitlines()) == 2
@@ -78,7 +78,7 @@ def _plainly() -> None:
 @pytest.mark.usefixtures("_plainly")
 def test_messages_as_json_have_a_time_a_level_and_a_text(capsys: Output) -> None:
     log_as("json")
-    say("something\x1b[31m\nelse", "error")
+    notify("something\x1b[31m\nelse", "error")
     screen.log("done", event="Committed")
     log_as("text")
     one, other = map(json.loads, capsys.readouterr().err.splitlines())
@@ -92,7 +92,7 @@ def test_messages_as_json_have_a_time_a_level_and_a_text(capsys: Output) -> None
 @pytest.mark.usefixtures("_plainly")
 def test_messages_have_the_names_of_accounts(capsys: Output) -> None:
     name_accounts({A: "茶馆"})
-    say(f"{A}: wrong, {A}x: not it")
+    notify(f"{A}: wrong, {A}x: not it")
     name_accounts({})
     assert capsys.readouterr().err == f"harvester: {A} (茶馆): wrong, {A}x: not it\n"
 
