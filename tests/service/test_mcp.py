@@ -19,7 +19,7 @@ from mcp import Client, ClientSession, StdioServerParameters, stdio_client
 
 from harvester.cli.commands import cli, invoke
 from harvester.errors import SinkError
-from harvester.service import answers, copy
+from harvester.service import answers, flat_copy
 from harvester.service import mcp as server
 from harvester.service.answers import Answers
 from harvester.service.mcp import DATA, INSTRUCTIONS, make_server
@@ -259,8 +259,8 @@ def test_the_page_has_the_bounds_and_a_configuration_that_the_command_takes() ->
         f"{flat_copy.BYTES:,} bytes",
         f"| {answers.ACCOUNTS}; ",
         f"| {flat_copy.SECONDS:g} s; one at a time",
-        f"{flat_copy.MEMORY >> 20} MiB in DuckDB, {copy.SPACE >> 30} GiB",
-        f"| {copy.PATIENCE:g} s; then the call ends",
+        f"{flat_copy.MEMORY >> 20} MiB in DuckDB, {flat_copy.SPACE >> 30} GiB",
+        f"| {flat_copy.PATIENCE:g} s; then the call ends",
         f"| {server.LIMIT:g} s: ",
     ):
         assert bound in page, bound
