@@ -314,7 +314,7 @@ class StoredTables(Mapping[str, StoredRecords]):
     def to_duckdb(self) -> Any:
         """A DuckDB connection, in memory, with a table an interface: a copy, as of now.
 
-        ``read("users.db", "users").to_duckdb().sql("FROM getusersummary JOIN …")``
+        ``database = read("users.db", "users").to_duckdb()``, then ``database.sql("FROM …")``
         """
         from harvester.exports.duckdb import loaded
 

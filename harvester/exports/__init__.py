@@ -171,7 +171,8 @@ def _shapes(
     made = {name: Shape(name, find(name), target.shape, target.language) for name in stored}
     found: dict[str, Shape | JoinedShape] = {name: made[name] for name in chosen}
     for table in TABLES.values() if target.shape == FLAT else ():
-        if any(name in found for name in table.interfaces):
+        repeats = target.whole and len(table.parts) == 1  # a workbook has little room
+        if not repeats and any(name in found for name in table.interfaces):
             found[table.name] = JoinedShape(table, made, target.language)
     return found
 

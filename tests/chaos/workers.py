@@ -39,7 +39,7 @@ from harvester.engine import claims as sharing
 from harvester.engine.run import Engine
 from harvester.errors import HarvestError, LedgerError, UsageError
 from harvester.events import Report
-from harvester.ledger.base import Exhausted, Job, Key, Lease, Renewal, Spent
+from harvester.ledger.base import Exhausted, Job, Key, Lease, Renewal, Spent, WorkerState
 from harvester.ledger.coverage import DONE, Calendar, Outcome
 from harvester.ledger.leases import CLOCKS
 from harvester.model import Batch, Request, Response, Tally
@@ -194,6 +194,13 @@ class Ledger:
         if job.marks and not any(each.refresh and each.name == job.name for each in of_job):
             self.store.mark(job, self._loop.time())
         return now
+
+    async def workers(self) -> list[WorkerState]:
+        await self._answer()
+        return [
+            WorkerState(f"{number}", job.wall, until, 0, 0, until > self._loop.time())
+            for number, (job, until) in self.store.workers.items()
+        ]
 
     async def want(self, appids: Sequence[str], refused: Collection[str] = ()) -> None:
         await self._answer()

@@ -47,7 +47,7 @@ def in_bucket(spec: str, *names: str) -> dict[str, list[dict[str, Any]]]:
         properties = {key: value for key, value in files.properties.items() if value}
         place = f"{files.root}/{name}/metadata/{hint}.metadata.json"
         rows = StaticTable.from_metadata(place, properties).scan().to_arrow().to_pylist()
-        found[name] = sorted(rows, key=lambda r: (r["_begin_date"], r["_appid"], r["_row"]))
+        found[name] = sorted(rows, key=lambda r: (r["_begin_date"], r["_appid"], r.get("_row", 0)))
     return found
 
 

@@ -47,7 +47,7 @@ BAD = [
     (["plan", "getweanalysisappiduserportrait", *DAYS], "1, 7 or 30 days that end yesterday only"),
     ([*RUN, *ME, *DAYS, "--daily-quota", "0"],
      "invalid --daily-quota '0': expected a whole number of at least 1"),
-    ([*RUN, *ME, *DAYS, "--reserve", "5"], "No such option '--reserve'"),
+    ([*RUN, *ME, *DAYS, "--reserve", "5"], "No such option"),
     ([*RUN, *ME, *DAYS, "--order", "random"],
      "invalid --order 'random': expected newest or oldest"),
     ([*RUN, *ME, *DAYS, "--ask-quota=1"], "--ask-quota"),

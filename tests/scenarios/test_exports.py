@@ -122,7 +122,7 @@ def test_the_command_exports_and_compares(tmp_path: Path) -> None:
         (["foo:x"], 2, "'foo' is no kind of export"),
         (["csv:x", "--endpoint", "getuser"], 2, "there is no interface 'getuser'"),
         (["csv:out"], 2, "holds the records of a run"),
-        (["csv:x", "--from", "sqlite:other.db"], 2, "knows nothing of sqlite:"),
+        (["csv:x", "--from", "sqlite:other.db"], 2, "there is no file other.db"),
         (["xlsx:none/x.xlsx"], 2, "there is no directory "),
         (["csv:/proc/x"], 4, "could not be written"),
     ],

@@ -154,11 +154,11 @@ ENDLESS = "WITH RECURSIVE a AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM a) SEL
         ),
     ],
 )
-def test_a_query_that_takes_too_long_is_ended(
+def test_a_query_without_end_is_ended_by_its_bounds(
     file: Path, sql: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(copying, "SECONDS", 0.8)
-    with pytest.raises(QueryError, match=r"more than 0.8 s"):
+    with pytest.raises(QueryError, match=r"more than (0.8 s|512 MiB)"):  # DuckDB 1.4 keeps more
         in_a_process(file, sql)
     assert not _queries(file)
 

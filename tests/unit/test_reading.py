@@ -279,7 +279,8 @@ def test_several_interfaces_are_a_mapping_of_tables(places: Path) -> None:
     assert [*listed][:2] == ["getusersummary", "getupstreammsg"]
     assert listed["getupstreammsghour"].read_all().num_rows == 0
     assert [*harvester.read(places / "out", ["getusersummary"])] == ["getusersummary"]
-    days = tables.to_duckdb().sql(
+    database = tables.to_duckdb()
+    days = database.sql(
         "SELECT count(DISTINCT ref_date), count(*) FILTER (cumulate_user IS NULL)"
         " FROM getusersummary LEFT JOIN getusercumulate USING (_appid, ref_date)"
     )
