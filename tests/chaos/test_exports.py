@@ -8,6 +8,7 @@ from tests.chaos.exports.__main__ import CASES, trial
 from tests.support import KILLS
 
 
+@pytest.mark.thorough
 def test_a_killed_export_is_finished_by_the_next_one() -> None:
     done, wrong = trial(2, 7, CASES[1:2])
     assert not wrong

@@ -23,6 +23,7 @@ QUICK = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("workers", "windows"),
     [(1, 2), *(pytest.param(*each, marks=pytest.mark.thorough) for each in [*QUICK][1:])],
@@ -32,6 +33,7 @@ def test_it_holds_in_every_state(workers: int, windows: int) -> None:
     assert not found.wrong, str(found)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("workers", "windows", "limits", "quota"),
     [
@@ -71,6 +73,7 @@ def stale(ledger: int, sink: str) -> str:
     return f"window 0 is final with figure {ledger} in the ledger, and {sink} in the sink"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("rules", "wrong", "limits"),
     [

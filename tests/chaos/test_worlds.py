@@ -40,6 +40,7 @@ def _without_paths(line: str) -> str:
     return re.sub(r"world-\w+", "", line)
 
 
+@pytest.mark.thorough
 def test_a_seed_can_be_replayed_with_all_that_happens() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.chaos.worlds", "--seed", "11"],

@@ -31,6 +31,7 @@ def streamed(server: Wechat, end: date | str = END, **options: Any) -> Any:
     return harvester.stream(account, "getarticlesummary", "2024-01-01", end, **how)
 
 
+@pytest.mark.thorough
 async def test_a_stream_gives_every_record_once(wechat: Start) -> None:
     server = wechat(faults=Faults(busy=0.05, reset=0.02))
     async with streamed(server, account=[ACCOUNT, OTHER], rate="500/s") as records:
@@ -252,6 +253,7 @@ async def test_run_sync_refuses_what_belongs_to_another_loop(tmp_path: Path) -> 
             )
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("_interruptible")
 @pytest.mark.parametrize("loop", [False, True], ids=["script", "within a loop"])
 def test_an_interrupt_keeps_what_was_stored(wechat: Start, tmp_path: Path, *, loop: bool) -> None:

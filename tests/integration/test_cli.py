@@ -46,6 +46,7 @@ def test_run_json_is_alone_on_the_last_line(wechat: Start, tmp_path: Path) -> No
     assert all(datetime.fromisoformat(r["_fetched_at"]).tzinfo for r in records)
 
 
+@pytest.mark.thorough
 def test_with_waiting_ok_what_must_wait_ends_with_0(wechat: Start, tmp_path: Path) -> None:
     for how, status, state in (
         ({"daily_quota": 1}, 0, "waiting"),
@@ -231,6 +232,7 @@ async def test_groups_are_harvested_and_streamed(wechat: Start, tmp_path: Path) 
         assert {record["_endpoint"] async for record in records} == found
 
 
+@pytest.mark.thorough
 def test_groups_of_a_file_are_taken_and_notes_reported(wechat: Start, tmp_path: Path) -> None:
     here = wechat()
     (tmp_path / "harvester.toml").write_text(

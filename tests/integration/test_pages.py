@@ -26,6 +26,7 @@ def blocks(page: str) -> list[str]:
     return [block for language, block in found if language == "python"]
 
 
+@pytest.mark.thorough
 def test_the_tests_that_the_page_about_testing_shows_pass(tmp_path: Path) -> None:
     page = (DOCS / "testing.md").read_text(encoding="utf-8")
     parts = blocks("testing.md")

@@ -151,6 +151,7 @@ def test_a_secret_that_cannot_be_read_is_a_row(wechat: Start, capsys: Capture) -
 # which interfaces
 
 
+@pytest.mark.thorough
 def test_without_names_it_tries_what_the_ledger_knows_of_each_account(
     wechat: Start, capsys: Capture
 ) -> None:
@@ -201,6 +202,7 @@ def test_without_a_server_it_ends_with_4(capsys: Capture) -> None:
     assert "Connection refused" in found["notes"][0]
 
 
+@pytest.mark.thorough
 def test_a_quota_that_the_ledger_knows_to_be_used_up_gets_no_call(
     wechat: Start, capsys: Capture
 ) -> None:

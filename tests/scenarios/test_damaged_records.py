@@ -42,6 +42,7 @@ DAMAGE: dict[str, Callable[[str], str]] = {
 }
 
 
+@pytest.mark.thorough
 def test_what_was_changed_in_a_line_is_noticed_by_verify(server: DaysOnly, tmp_path: Path) -> None:
     server.longest = 1
     run = asked(server.url, NAME, "2024-06-01", "2024-06-30", "--out", tmp_path)
@@ -122,6 +123,7 @@ def total(windows: list[Window], both: list[list[dict[str, object]]]) -> Tally:
     return one.plus(other)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [20_000, pytest.param(1_100_000, marks=pytest.mark.thorough)])
 @pytest.mark.timeout(600)
 def test_of_figures_that_were_exchanged_none_goes_unnoticed(number: int) -> None:

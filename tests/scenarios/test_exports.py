@@ -99,6 +99,7 @@ def test_an_interrupted_run_exports_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "csv").exists()
 
 
+@pytest.mark.thorough
 def test_the_command_exports_and_compares(tmp_path: Path) -> None:
     harvested(tmp_path)
     targets = ["duckdb:d.duckdb", "csv:c?header=zh"]

@@ -31,6 +31,7 @@ def rights(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("mask")
 def test_the_umask_decides_about_files_and_secrets_are_the_owners(tmp_path: Path) -> None:
     sinks = [word for spec in SINKS for word in ("--sink", spec)]
@@ -102,6 +103,7 @@ def ran(tmp_path: Path) -> Path:
 PLAN = ("plan", "users", "--start", "2024-01-01", "--end", "2024-01-02")
 
 
+@pytest.mark.thorough
 def test_a_full_disk_of_the_output_is_no_wrong_argument(ran: Path) -> None:
     said = "harvester: the output cannot be written (No space left on device)\n"
     for arguments in (
@@ -113,6 +115,7 @@ def test_a_full_disk_of_the_output_is_no_wrong_argument(ran: Path) -> None:
         assert (done.returncode, done.stderr) == (4, said), arguments
 
 
+@pytest.mark.thorough
 def test_a_report_that_cannot_be_written_is_on_the_other_output(ran: Path) -> None:
     with Server() as server:
         given = asked(server.url, "getusersummary", *JANUARY, "--json", "--quiet")

@@ -136,6 +136,7 @@ def test_what_cannot_be_a_ledger_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["sqlite"])
 def test_the_command_finds_the_ledger_of_a_database_and_makes_it_anew(
     kind: str, spec: str, run: Run, tmp_path: Path

@@ -31,6 +31,7 @@ def read(path: Path) -> dict[str, float]:
     return values(path.read_bytes())
 
 
+@pytest.mark.thorough
 def test_a_run_leaves_its_metrics_and_the_next_one_counts_on(wechat: Start, tmp_path: Path) -> None:
     path, url = tmp_path / "harvester.prom", wechat().url
     given = asked(url, E, FIRST, LAST, "--out", tmp_path / "out", "--metrics", path, "--quiet")

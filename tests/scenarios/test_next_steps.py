@@ -18,6 +18,7 @@ RUN = ("run", "users", "--appid", A, *DAYS)
 OLD = ("run", "users", "--appid", A, "--start", "2010-01-01", "--end", "2010-02-01")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -101,6 +102,7 @@ def test_a_ledger_that_is_not_there_yet_is_planned_as_an_empty_one(
     assert "holds no ledger; harvest first, with this --ledger" in done.stderr
 
 
+@pytest.mark.thorough
 def test_verify_says_why_it_was_not_read_to_its_end(tmp_path: Path) -> None:
     with Server() as server:
         succeeded(*asked(server.url, "getusersummary", *DAYS[1::2]), cwd=tmp_path)
@@ -123,6 +125,7 @@ def test_a_retired_interface_is_not_a_thing_to_correct(wechat: Start, tmp_path: 
     assert "corrected" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_wrong_appid_is_no_reason_to_reset_the_secret(tmp_path: Path) -> None:
     with Server(token={"errcode": 40013, "errmsg": "invalid appid"}) as server:
         done = harvest(*asked(server.url, "getusersummary", *DAYS[1::2], "--out", tmp_path))

@@ -33,6 +33,7 @@ def test_an_older_library_is_refused(wechat: Start, tmp_path: Path, sink: list[s
     assert not server.simulator.counts
 
 
+@pytest.mark.thorough
 def test_a_database_is_written_twice_and_verified(wechat: Start, tmp_path: Path) -> None:
     run = asked(wechat().url, "getusersummary", "2024-01-01", "2024-01-20")
     for more in ((), ("--refresh",)):

@@ -20,6 +20,7 @@ NAME = "getusersummary"
 JUNE = date(2024, 6, 1), date(2024, 6, 30)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("compress", ["", "?compress=gzip"])
 def test_an_older_ledger_is_refused_with_the_command_that_makes_a_new_one(
     compress: str, server: DaysOnly, tmp_path: Path
@@ -90,6 +91,7 @@ def is_former(place: Path) -> bool:
     return all(kept.samefile(place / "ledger.sqlite") for kept in place.glob("*.damaged-*"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("sink", "stride"),
     [
@@ -148,6 +150,7 @@ def test_until_a_rebuild_of_a_shared_ledger_has_succeeded_nothing_has_changed(
     succeeded("verify", *where, **env)
 
 
+@pytest.mark.thorough
 def test_after_a_rebuild_that_failed_the_former_ledger_goes_on(
     server: DaysOnly, tmp_path: Path
 ) -> None:

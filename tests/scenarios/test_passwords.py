@@ -256,6 +256,7 @@ def test_a_url_in_a_wrong_variable_is_shown_without_its_password(
             ended("run", *given)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("url", WRONG)
 def test_a_url_in_a_wrong_place_of_a_file_is_shown_without_its_password(
     url: str, ended: Callable[..., None], tmp_path: Path

@@ -52,6 +52,7 @@ def replacing(place: Path, spec: str, ready: threading.Event, ended: threading.E
     asyncio.run(main())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sink", ["jsonl:{}", "jsonl:{}?compress=zstd"])
 def test_each_record_is_read_once_while_a_run_replaces_what_is_read(
     sink: str, tmp_path: Path

@@ -50,6 +50,7 @@ def unpacked(page: str, name: str) -> Any:
     return json.loads(zlib.decompress(base64.b64decode(packed[1])))
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("ran")
 def test_a_run_becomes_a_page(tmp_path: Path) -> None:
     said, page = written(tmp_path, "--lang", "en")
@@ -75,6 +76,7 @@ def test_accounts_have_the_names_of_the_file(tmp_path: Path) -> None:
     assert "南城 & Söhne" in str(unpacked(written(tmp_path, "--accounts", file)[1], "data"))
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("ran")
 def test_curves_are_drawn_from_what_is_stored(tmp_path: Path) -> None:
     _, plain = written(tmp_path, "--lang", "en", "--no-curves")
@@ -128,6 +130,7 @@ def test_a_range_that_ended_weeks_ago_is_judged_by_its_end(tmp_path: Path) -> No
     assert "was asked for" not in re.sub(r"nothing later was asked for", "", page)
 
 
+@pytest.mark.thorough
 def test_the_date_of_completion_follows_the_quota_as_in_a_plan(tmp_path: Path) -> None:
     with Server() as server:
         given = asked(server.url, "getupstreammsghour", "2024-01-01", "2024-12-31")
@@ -143,6 +146,7 @@ def test_the_date_of_completion_follows_the_quota_as_in_a_plan(tmp_path: Path) -
     assert f"{day:%b} {day.day}<" in page
 
 
+@pytest.mark.thorough
 def test_the_page_of_a_run_that_is_under_way(tmp_path: Path) -> None:
     go = threading.Event()
 
@@ -177,6 +181,7 @@ def test_the_page_of_a_shared_ledger(database: str, tmp_path: Path) -> None:
     assert 'id="curves"' in page
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("ran")
 def test_a_file_that_is_no_page_is_not_replaced(tmp_path: Path) -> None:
     ledger, page = tmp_path / "ledger.sqlite", tmp_path / "page.html"
@@ -207,6 +212,7 @@ def test_the_page_says_why_it_has_no_curves(tmp_path: Path) -> None:
     assert "is not a record of harvester; put the file back from a copy" in page
 
 
+@pytest.mark.thorough
 def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path) -> None:
     def refused(*given: str | Path) -> str:
         done = harvest("report", "--out", tmp_path, *given)

@@ -32,6 +32,7 @@ def verified(folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.thorough
 def test_a_run_with_other_sinks_is_refused_with_the_commands_that_change_the_list(
     url: str, tmp_path: Path
 ) -> None:
@@ -44,6 +45,7 @@ def test_a_run_with_other_sinks_is_refused_with_the_commands_that_change_the_lis
     assert not two.exists()
 
 
+@pytest.mark.thorough
 def test_a_sink_that_is_added_has_what_the_others_have_and_later_runs_fill_both(
     url: str, tmp_path: Path
 ) -> None:
@@ -60,6 +62,7 @@ def test_a_sink_that_is_added_has_what_the_others_have_and_later_runs_fill_both(
     assert read[0] == read[1] != "0 records read"
 
 
+@pytest.mark.thorough
 def test_the_last_sink_is_not_removed_and_what_is_stored_stays(url: str, tmp_path: Path) -> None:
     run(url, tmp_path)
     refused = sink(tmp_path, "remove", "jsonl:harvest")
@@ -86,6 +89,7 @@ def test_the_list_is_not_changed_while_a_run_uses_the_ledger(
     assert "is in use by another harvester" in refused.stderr
 
 
+@pytest.mark.thorough
 def test_an_addition_that_was_killed_is_finished_by_the_same_command(
     url: str, tmp_path: Path
 ) -> None:
@@ -98,6 +102,7 @@ def test_an_addition_that_was_killed_is_finished_by_the_same_command(
     verified(tmp_path)
 
 
+@pytest.mark.thorough
 def test_standard_output_and_memory_may_come_and_go(url: str, tmp_path: Path) -> None:
     run(url, tmp_path)
     lines = ("--sink", "jsonl:harvest")
@@ -111,6 +116,7 @@ def test_standard_output_and_memory_may_come_and_go(url: str, tmp_path: Path) ->
     assert "is not listed; any run may have it" in refused.stderr
 
 
+@pytest.mark.thorough
 def test_a_sink_that_holds_another_harvest_is_not_added(url: str, tmp_path: Path) -> None:
     run(url, tmp_path)
     two = asked(url, ENDPOINT, "2024-01-01", "2024-01-07", "--sink", "sqlite:two.db")
@@ -129,6 +135,7 @@ def records(folder: Path) -> int:
         return int(database.execute(f"SELECT count(*) FROM {ENDPOINT}").fetchone()[0])
 
 
+@pytest.mark.thorough
 def test_a_rebuilt_ledger_removes_nothing_that_another_sink_lacks(url: str, tmp_path: Path) -> None:
     both = ("--sink", "jsonl:harvest", "--sink", "sqlite:two.db")
     assert run(url, tmp_path, *both).returncode == 0
@@ -146,6 +153,7 @@ def test_a_rebuilt_ledger_removes_nothing_that_another_sink_lacks(url: str, tmp_
     verified(tmp_path)
 
 
+@pytest.mark.thorough
 def test_windows_that_one_of_two_sinks_lacks_are_requested_again(url: str, tmp_path: Path) -> None:
     both = ("--sink", "jsonl:harvest", "--sink", "sqlite:two.db")
     assert run(url, tmp_path, *both).returncode == 0

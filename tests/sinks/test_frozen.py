@@ -67,6 +67,7 @@ async def cancelled(task: asyncio.Task[Any]) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(3))
 async def test_what_a_writer_holds_that_is_frozen_at_any_moment_is_free_after_a_stated_time(
     seed: int, server: Target, proxy: Proxy
@@ -92,6 +93,7 @@ async def test_what_a_writer_holds_that_is_frozen_at_any_moment_is_free_after_a_
     assert server.numbers() == [0, 7, 7, 7]
 
 
+@pytest.mark.thorough
 async def test_a_server_that_accepts_bytes_and_never_answers_is_given_up(
     server: Target, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +112,7 @@ async def test_a_server_that_accepts_bytes_and_never_answers_is_given_up(
     await sink.close()
 
 
+@pytest.mark.thorough
 async def test_a_wait_for_a_server_that_never_answers_ends_when_it_is_cancelled(
     server: Target, proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -164,6 +167,7 @@ def locked(target: Target, sql: str, seconds: float) -> Iterator[None]:
 ROWS = "SELECT * FROM _harvester_fence FOR UPDATE"
 
 
+@pytest.mark.thorough
 async def test_a_write_that_another_program_holds_up_is_repeated_and_its_holder_is_named(
     server: Target, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -183,6 +187,7 @@ async def test_a_write_that_another_program_holds_up_is_repeated_and_its_holder_
     assert server.numbers() == [1, 2]
 
 
+@pytest.mark.thorough
 async def test_a_long_wait_names_who_holds_the_lock(
     server: Target, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +256,7 @@ def test_what_a_role_or_a_database_sets_otherwise_changes_no_value(server: Targe
                 server.server.execute(f"SET GLOBAL {name} = DEFAULT")
 
 
+@pytest.mark.thorough
 def test_a_reader_may_pause(server: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     """Longer than a writer may: nobody waits for it."""
     server.harvest([part(n, n) for n in range(1, 4)])

@@ -376,6 +376,7 @@ STEPS = {
 }  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "kind",
     [

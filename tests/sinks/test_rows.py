@@ -180,6 +180,7 @@ RECORDS = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.thorough
 @given(st.lists(st.lists(RECORDS, max_size=3), max_size=4), st.booleans())
 def test_many_windows_at_once_give_the_same_rows_as_one_by_one(
     records: list[list[dict[str, Any]]], typed: bool

@@ -582,6 +582,7 @@ def test_a_row_with_a_bad_window_is_named(lite: Target) -> None:
         lite.scan()
 
 
+@pytest.mark.thorough
 def test_a_scan_is_in_order_and_takes_accounts_and_days(target: Target) -> None:
     names = ["wx1", "Wx2", "wx10", "wx_a", "wx-b", "题"]  # whatever order the database prefers
     written = [
@@ -628,6 +629,7 @@ async def test_a_scan_gives_one_window_at_a_time_between_two_writes(target: Targ
 # stamps, by which an export notices what has changed
 
 
+@pytest.mark.thorough
 def test_a_stamp_differs_after_each_write_that_changes_its_month(target: Target) -> None:
     def fetched(second: int, *batches: Batch) -> list[Batch]:
         stamp = f"2024-06-15T04:00:{second:02}Z"
@@ -663,6 +665,7 @@ def test_a_stamp_differs_after_each_write_that_changes_its_month(target: Target)
     assert target.make().stamps("checked")["2024-01"].latest == "2024-06-15T04:00:07Z"
 
 
+@pytest.mark.thorough
 def test_figures_that_are_swapped_between_two_records_change_a_stamp(lite: Target) -> None:
     layout = Layout("checked", CHECKED, lite.make()._driver.dialect)
 

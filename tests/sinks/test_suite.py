@@ -100,6 +100,7 @@ SLOW = {"any_order", "many", "odd_values"}
 FAST = {"memory", "jsonl", "sqlite"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "kind"),
     [

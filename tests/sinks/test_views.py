@@ -158,6 +158,7 @@ async def drift(target: Target, *batches: Any) -> Any:
     return written.drift
 
 
+@pytest.mark.thorough
 def test_every_interface_is_a_table_with_comments_and_its_views_can_be_read(
     target: Target,
 ) -> None:
@@ -193,6 +194,7 @@ def rows(target: Target, view: str, columns: str) -> list[tuple[Any, ...]]:
     return plain(target.execute(f"SELECT {columns} FROM {view} ORDER BY {columns}"))
 
 
+@pytest.mark.thorough
 def test_the_views_that_join_interfaces_have_a_row_a_key(target: Target) -> None:
     sources = [{"scene_desc": "朋友圈", "user_count": 3}, {"scene_desc": "新"}]
     read = {"msgid": "7_1", "detail": {"read_user": 10, "read_user_source": sources}}

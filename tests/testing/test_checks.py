@@ -314,10 +314,12 @@ async def check(kind: type[Reference], only: str | None = None) -> None:
     await check_sink(kind, fenced=True, only=only)
 
 
+@pytest.mark.thorough
 async def test_a_sound_sink_passes_all_of_it() -> None:
     await check(Reference)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_planted_fault_is_found_by_the_check_that_is_there_for_it(fault: str) -> None:
     name, kind = FAULTS[fault]

@@ -80,6 +80,7 @@ def others_finish(*, ill: bool) -> float:
     return max(at for appid, at in finished.items() if appid not in BAD)
 
 
+@pytest.mark.thorough
 def test_a_storm_a_quota_a_dead_secret_and_a_slow_server_cost_the_others_nothing() -> None:
     """Of eight slots the slow one has at most two until it is known; then its turns are rare."""
     well = others_finish(ill=False)

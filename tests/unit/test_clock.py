@@ -114,6 +114,7 @@ class World:
 # calls
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_the_clock_does_no_day_has_more_calls_than_its_budget_and_nothing_is_lost(
     tmp_path: Path, seed: int
@@ -165,6 +166,7 @@ def test_calls_of_days_that_have_not_come_count_as_todays_and_for_no_other(tmp_p
         assert SET_BACK not in world.notes
 
 
+@pytest.mark.thorough
 def test_who_sleeps_until_midnight_does_not_sleep_for_years_if_the_clock_is_set_back(
     tmp_path: Path,
 ) -> None:

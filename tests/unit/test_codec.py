@@ -55,6 +55,7 @@ def alike(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+@pytest.mark.thorough
 @PROPERTY
 @given(VALUES)
 def test_a_value_comes_back_on_one_line_that_the_standard_library_understands(value: Any) -> None:

@@ -24,6 +24,7 @@ def test_the_table_fits_a_hundred_columns_and_names_every_interface(capsys: Outp
     assert set(plugins.endpoint_names()) <= set(named)
 
 
+@pytest.mark.thorough
 def test_a_pipe_gets_no_colours_whatever_its_width() -> None:
     for width in ("40", "100", "300"):
         result = harvest("endpoints", COLUMNS=width, FORCE_COLOR="", TERM="xterm-256color")

@@ -122,6 +122,7 @@ def test_a_run_whose_only_account_stops_has_failed() -> None:
     assert "the secret is wrong" in failure.error
 
 
+@pytest.mark.thorough
 def test_a_storm_on_one_account_does_not_hold_up_the_other() -> None:
     simulator = Simulator(faults_of={B: Faults(busy=1.0)})
     done: list[float] = []
@@ -313,6 +314,7 @@ class _SlowSink(MemorySink):
         return await super().write(batches, fence)
 
 
+@pytest.mark.thorough
 def test_a_slow_sink_slows_the_requests() -> None:
     simulator, sink = Simulator(), _SlowSink()
     ahead = 0

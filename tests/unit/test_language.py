@@ -46,6 +46,7 @@ def catalogue() -> Catalog:
     return read()
 
 
+@pytest.mark.thorough
 def test_every_text_has_a_translation() -> None:
     """Run ``python -m tests.texts`` for the list, with ``--update`` to add it to the catalogue."""
     found, wanted = catalogue(), texts()

@@ -62,6 +62,7 @@ def provisional(folder: Path) -> dict[Days, str]:
 # inside the late window
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("endpoint", "late"), [(INTERFACES["getarticletotal"], 7), (GROWING, 30)])
 def test_figures_that_grow_are_asked_for_each_day_until_they_are_final(
     endpoint: Endpoint, late: int, tmp_path: Path

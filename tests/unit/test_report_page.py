@@ -247,6 +247,7 @@ def test_sources_and_articles_of_each_account_are_in_the_page() -> None:
     ]
 
 
+@pytest.mark.thorough
 def test_the_articles_of_accounts_are_in_the_page() -> None:
     """Of 120 accounts sixteen of each: those of the newest year first."""
     seen, drawn = many(), some_figures(many())
@@ -264,6 +265,7 @@ def test_the_articles_of_accounts_are_in_the_page() -> None:
     assert {link[:25] for link in links} == {"", "https://mp.weixin.qq.com/"}
 
 
+@pytest.mark.thorough
 def test_years_are_in_the_page_without_the_script() -> None:
     drawn = some_figures(many())
     read = Read(page(many(), "en", figures=drawn))
@@ -510,6 +512,7 @@ def test_an_account_may_be_named_as_a_part_of_the_page() -> None:
 # how large, how fast
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("alike", [20, pytest.param(1, marks=pytest.mark.thorough)])
 def test_a_thousand_accounts_over_twelve_years_are_small_and_soon_there(alike: int) -> None:
     """alike: so many accounts have the same gaps; at the worst each has its own."""

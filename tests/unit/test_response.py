@@ -51,6 +51,7 @@ def test_bytes_that_look_like_json_give_a_verdict(body: bytes) -> None:
     everything(body)
 
 
+@pytest.mark.thorough
 @BOUNDED
 @given(ANSWERS, st.booleans())
 def test_json_of_any_shape_gives_a_verdict(answered: Any, ascii_only: bool) -> None:

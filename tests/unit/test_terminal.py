@@ -51,6 +51,7 @@ def test_json_on_the_screen_is_harmless_and_means_the_same() -> None:
     assert escaped('{"a":1}') == '{"a":1}'
 
 
+@pytest.mark.thorough
 def test_what_a_server_says_reaches_no_terminal_as_it_came(
     wechat: Callable[..., Wechat], tmp_path: Path
 ) -> None:

@@ -170,6 +170,7 @@ def test_the_same_command_goes_on_where_it_was_killed(
         assert copy.command("verify") == 0
 
 
+@pytest.mark.thorough
 @every_moment
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork")
 def test_a_run_after_a_killed_removal_has_every_record_once(

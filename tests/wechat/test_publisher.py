@@ -191,6 +191,7 @@ JSON = st.recursive(
 NAMES = ["base_resp", "ret", "err_msg", "errcode", "errmsg", "list", "total_num"]
 
 
+@pytest.mark.thorough
 @settings(max_examples=150)
 @given(st.dictionaries(st.sampled_from(NAMES), JSON))
 def test_any_object_gives_a_verdict(answer: dict[str, Any]) -> None:
