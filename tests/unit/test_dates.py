@@ -34,6 +34,7 @@ from harvester.base.dates import (
     quota_day,
     quota_days,
     rfc3339,
+    rfc3339_exact,
     runs,
     settles_at,
     without,
@@ -139,6 +140,7 @@ def test_the_next_minute_is_a_full_one() -> None:
 
 def test_rfc_3339_is_utc_in_whole_seconds() -> None:
     assert rfc3339(utc("2020-01-10T15:59:59") + 0.999) == "2020-01-10T15:59:59Z"
+    assert rfc3339_exact(utc("2020-01-10T15:59:59") + 0.25) == "2020-01-10T15:59:59.250Z"
 
 
 def test_the_time_zone_of_the_machine_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -572,7 +572,6 @@ NAMES = ["errcode", "errmsg", "list", "rid", "is_delay", "ref_date"]
 ANSWERS = st.dictionaries(st.sampled_from(NAMES), JSON)
 
 
-@pytest.mark.thorough
 @PROPERTY
 @given(ANSWERS)
 def test_any_object_gives_a_verdict(answer: dict[str, Any]) -> None:

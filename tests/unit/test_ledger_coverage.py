@@ -207,7 +207,6 @@ def outcomes(draw: st.DrawFn) -> Outcome:
     return Outcome(place, state, tally, 0, *why, draw(st.sampled_from(["", "r"])))
 
 
-@pytest.mark.thorough
 @settings(max_examples=150)
 @given(st.data())
 def test_a_calendar_is_what_a_list_of_days_would_be(data: st.DataObject) -> None:

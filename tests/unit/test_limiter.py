@@ -388,7 +388,6 @@ async def test_asking_whether_one_is_ready_takes_nothing_and_departing_does() ->
     assert limiter.ready(current_time())
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(
     "rate", [Rate(1, 1.0), TEN, Rate(600, 60.0), Rate(3000, 1.0), Rate(100_000, 1.0)]
 )
