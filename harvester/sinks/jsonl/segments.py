@@ -57,8 +57,6 @@ SegmentStates = dict[str, SegmentState]
 class Days:
     """Days by account, a bit each: two windows overlap if they have a day in common."""
 
-    _FIRST = date(2000, 1, 1).toordinal()
-
     def __init__(self, windows: Iterable[Window] = ()) -> None:
         self._bits: dict[str, int] = {}
         self.add(windows)
@@ -66,23 +64,30 @@ class Days:
     def add(self, windows: Iterable[Window]) -> None:
         """The days of these, too."""
         for window in windows:
-            bits = self._of(window.begin.toordinal(), window.end.toordinal())
+            bits = _bits_of(window.begin, window.end)
             self._bits[window.appid] = self._bits.get(window.appid, 0) | bits
 
     def overlaps(self, window: Window) -> bool:
         """Whether a window has one of these days."""
-        bits = self._bits.get(window.appid, 0)
-        return bool(bits & self._of(window.begin.toordinal(), window.end.toordinal()))
+        return bool(self._bits.get(window.appid, 0) & _bits_of(window.begin, window.end))
 
     def reach(self, first: int, last: int) -> bool:
         """Whether an account has a day between these ordinals, both included."""
-        days = self._of(first, last) if first <= last else 0
+        days = _bits(first, last) if first <= last else 0
         return any(bits & days for bits in self._bits.values())
 
-    def _of(self, first: int, last: int) -> int:
-        first = max(first - self._FIRST, 0)
-        last = max(last - self._FIRST, 0)
-        return ((1 << (last - first + 1)) - 1) << first
+
+_FIRST = date(2000, 1, 1).toordinal()
+
+
+def _bits(first: int, last: int) -> int:
+    first, last = max(first - _FIRST, 0), max(last - _FIRST, 0)
+    return ((1 << (last - first + 1)) - 1) << first
+
+
+@lru_cache(maxsize=1 << 10)  # the same days come with each account
+def _bits_of(begin: date, end: date) -> int:
+    return _bits(begin.toordinal(), end.toordinal())
 
 
 class WindowLines(NamedTuple):
