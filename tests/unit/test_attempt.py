@@ -27,6 +27,7 @@ from harvester.errors import (
     NetworkError,
     WindowError,
 )
+from harvester.events import Answer
 from harvester.ledger.coverage import Outcome
 from harvester.model import (
     RECHECK_INTERVAL,
@@ -120,6 +121,7 @@ class Scene:
         token: Token = Token("t0ken"),  # noqa: B008  (it is never changed)
         endpoint: Endpoint = SUMMARY,
         wall: float | None = None,
+        noted: list[Answer] | None = None,
     ) -> None:
         loop: Any = asyncio.get_running_loop()
         self.transport = Answering(*answers)
@@ -130,6 +132,7 @@ class Scene:
             pack=pack,
             network=network,
             wall=lambda: loop.wall() if wall is None else wall,
+            answers=noted,
         )
         shared = SharedToken("wx1", Provider(token), self.transport.send)
         budget = Budget(None, 0, loop.wall())
@@ -185,6 +188,20 @@ async def test_an_interface_that_refuses_what_others_accept_is_stopped() -> None
     found = await scene.run()
     assert found.action is Action.STOP_ENDPOINT
     assert "refused 3 tokens in a row that others accepted" in found.reason
+
+
+# what an observer receives
+
+
+@virtual()
+async def test_each_request_that_left_is_noted_with_its_code_and_seconds() -> None:
+    noted: list[Answer] = []
+    cut, unsent = AttemptError("the answer was cut off"), AttemptError("no route")
+    cut.connected = True
+    scene = Scene({"list": []}, BUSY, cut, unsent, noted=noted)
+    for _ in range(4):
+        await scene.run()
+    assert noted == [Answer("wx1", SUMMARY.name, code, 1.0) for code in (0, -1, None)]
 
 
 # done
