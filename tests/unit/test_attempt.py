@@ -198,10 +198,12 @@ async def test_each_request_that_left_is_noted_with_its_code_and_seconds() -> No
     noted: list[Answer] = []
     cut, unsent = AttemptError("the answer was cut off"), AttemptError("no route")
     cut.connected = True
-    scene = Scene({"list": []}, BUSY, cut, unsent, noted=noted)
+    probed: dict[str, object] = {}
+    scene = Scene({"list": []}, BUSY, cut, probed, unsent, probed, noted=noted)
     for _ in range(4):
         await scene.run()
-    assert noted == [Answer("wx1", SUMMARY.name, code, 1.0) for code in (0, -1, None)]
+    assert [each[:3] for each in noted] == [("wx1", SUMMARY.name, code) for code in (0, -1, None)]
+    assert [each.seconds for each in noted] == [pytest.approx(1.0, abs=0.001)] * 3
 
 
 # done
