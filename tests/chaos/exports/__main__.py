@@ -146,7 +146,8 @@ def _tables_of_duckdb(spec: str) -> Iterator[tuple[str, list[Row]]]:
 def _sheets(spec: str) -> Iterator[tuple[str, list[Row]]]:
     book = pandas.read_excel(_place(spec), sheet_name=None)
     first, *others = book.values()
-    for name, frame in zip(first["Table"], others, strict=True):
+    # below the list of the tables are notes, and what is missing
+    for name, frame in zip(first["Table"][: len(others)], others, strict=True):
         if name in FIGURES:
             yield name, _rows(frame, FIGURES[name])
 
