@@ -149,6 +149,7 @@ def test_the_time_zone_of_the_machine_changes_nothing(monkeypatch: pytest.Monkey
     time.tzset()
     try:
         assert rfc3339(now) == "2020-01-10T15:59:59Z"
+        assert rfc3339_exact(now) == "2020-01-10T15:59:59.000Z"
         assert china(now).isoformat() == "2020-01-10T23:59:59+08:00"
     finally:
         monkeypatch.undo()
