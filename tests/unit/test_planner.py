@@ -627,12 +627,12 @@ def test_numbers_without_lists_are_the_same_numbers(by: Grid) -> None:
 def test_an_interface_fails_for_a_code_since_the_first_of_its_windows_that_do() -> None:
     since = "2024-02-0{}T00:00:00.000Z".format
     calendar = calendar_of(
-        outcome("2024-01-01", state="failed", code=40125, fetched_at=since(3)),
-        outcome("2024-01-02", state="failed", code=40125, fetched_at=since(2)),
-        outcome("2024-01-03", state="failed", code=None, fetched_at=since(4)),
+        outcome("2024-01-01", state="failed", code=None, fetched_at=since(1)),
+        outcome("2024-01-02", state="failed", code=40125, fetched_at=since(3)),
+        outcome("2024-01-03", state="failed", code=40125, fetched_at=since(2)),
         outcome("2024-01-04", state="open", code=45009, fetched_at=since(1)),
         outcome("2024-01-05", state="waiting", code=61503, fetched_at=since(1)),
         outcome("2024-01-06", state="open", fetched_at=since(1)),
     )
-    assert planner._failing(calendar) == {40125: since(2), None: since(4), 45009: ""}
+    assert planner._failing(calendar) == {40125: since(2), None: since(1), 45009: ""}
     assert planner._failing(Calendar()) == {}
