@@ -273,6 +273,16 @@ def period_of(day: date, cut: WindowKind) -> Days:
     return first, (first + timedelta(days=31)).replace(day=1) - ONE_DAY
 
 
+def whole_periods(days: Days, cut: WindowKind) -> Days | None:
+    """The weeks or months that are in a range as a whole; None if there is none."""
+    if cut not in (WindowKind.WEEK, WindowKind.MONTH):
+        return days
+    first, last = period_of(days[0], cut), period_of(days[1], cut)
+    begin = days[0] if first[0] == days[0] else first[1] + ONE_DAY
+    end = days[1] if last[1] == days[1] else last[0] - ONE_DAY
+    return (begin, end) if begin <= end else None
+
+
 def days_in(days: Days) -> int:
     """How many days a date range has."""
     return (days[1] - days[0]).days + 1

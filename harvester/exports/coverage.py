@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
-from harvester.base.dates import ONE_DAY, Days, WindowKind, period_of
+from harvester.base.dates import ONE_DAY, Days, WindowKind, whole_periods
 from harvester.ledger import Ledger
 from harvester.ledger.coverage import FAILED, MISSING, OPEN, WAITING, Calendar
 from harvester.upkeep.scan import Endpoints
@@ -53,7 +53,7 @@ class Coverage:
         """Take in an account."""
         self.days = min(self.days[0], asked[0]), max(self.days[1], asked[1])
         self.accounts += 1
-        whole = _whole(asked, cut)
+        whole = whole_periods(asked, cut)
         if whole is None:
             return
         lacks = _LACKING if cut is not WindowKind.RECENT else bytes([WAITING, FAILED])
@@ -89,16 +89,6 @@ async def coverage_in(ledger: Ledger, find: Endpoints) -> dict[str, Coverage]:
         each.complete = None if each.complete == date.max else each.complete
         each.final = None if each.final == date.max else each.final
     return found
-
-
-def _whole(days: Days, cut: WindowKind) -> Days | None:
-    """The weeks or months that are in a range as a whole; None if there is none."""
-    if cut not in (WindowKind.WEEK, WindowKind.MONTH):
-        return days
-    first, last = period_of(days[0], cut), period_of(days[1], cut)
-    begin = days[0] if first[0] == days[0] else first[1] + ONE_DAY
-    end = days[1] if last[1] == days[1] else last[0] - ONE_DAY
-    return (begin, end) if begin <= end else None
 
 
 def _before(days: Days, calendar: Calendar, letters: bytes) -> date | None:

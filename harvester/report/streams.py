@@ -17,9 +17,9 @@ from harvester.base.dates import (
     days_in,
     last_settled_day,
     nearest,
-    period_of,
     rfc3339,
     settles_at,
+    whole_periods,
 )
 from harvester.config import plugins
 from harvester.errors import UsageError
@@ -314,7 +314,7 @@ def letters_of(
     calendar: Calendar, asked: Days | None, known: Days | None, cut: WindowKind
 ) -> tuple[date, bytes]:
     """The first day, and a letter a day; of what was asked for, whole weeks or months alone."""
-    spans = [span for span in (asked and _whole(asked, cut), known) if span]
+    spans = [span for span in (asked and whole_periods(asked, cut), known) if span]
     if not spans:
         return (asked or (date.min, date.min))[0], b""
     begin, end = min(first for first, _ in spans), max(last for _, last in spans)
@@ -327,16 +327,6 @@ def letters_of(
     if cut is WindowKind.RECENT:
         letters = letters.replace(bytes([MISSING]), bytes([BLANK]))
     return begin, letters
-
-
-def _whole(days: Days, cut: WindowKind) -> Days | None:
-    """The weeks or months that lie in a range as a whole; None if there is none."""
-    if cut not in (WindowKind.WEEK, WindowKind.MONTH):
-        return days
-    first, last = period_of(days[0], cut), period_of(days[1], cut)
-    begin = days[0] if first[0] == days[0] else first[1] + ONE_DAY
-    end = days[1] if last[1] == days[1] else last[0] - ONE_DAY
-    return (begin, end) if begin <= end else None
 
 
 def _records(calendar: Calendar) -> int | None:

@@ -37,6 +37,7 @@ from harvester.base.dates import (
     rfc3339_exact,
     runs,
     settles_at,
+    whole_periods,
     without,
 )
 from harvester.errors import UsageError
@@ -453,3 +454,25 @@ def test_a_days_quota_begins_a_minute_after_its_midnight_in_china() -> None:
     begins = datetime(2026, 3, 11, tzinfo=CHINA).timestamp() + QUOTA_MARGIN
     assert (quota_day(begins - 1), quota_day(begins)) == (date(2026, 3, 10), date(2026, 3, 11))
     assert (next_quota_day(begins - 1), next_quota_day(begins)) == (begins, begins + 86_400)
+
+
+@pytest.mark.parametrize(
+    ("cut", "given", "whole"),
+    [
+        (WindowKind.DAYS, ("2026-01-06", "2026-01-06"), ("2026-01-06", "2026-01-06")),
+        (WindowKind.RECENT, ("2026-01-06", "2026-01-09"), ("2026-01-06", "2026-01-09")),
+        (WindowKind.WEEK, ("2026-01-05", "2026-01-11"), ("2026-01-05", "2026-01-11")),
+        (WindowKind.WEEK, ("2026-01-06", "2026-01-25"), ("2026-01-12", "2026-01-25")),
+        (WindowKind.WEEK, ("2026-01-05", "2026-01-17"), ("2026-01-05", "2026-01-11")),
+        (WindowKind.WEEK, ("2026-01-06", "2026-01-17"), None),
+        (WindowKind.MONTH, ("2026-01-01", "2026-01-31"), ("2026-01-01", "2026-01-31")),
+        (WindowKind.MONTH, ("2025-12-31", "2026-03-30"), ("2026-01-01", "2026-02-28")),
+        (WindowKind.MONTH, ("2026-01-02", "2026-01-30"), None),
+    ],
+)
+def test_whole_weeks_and_months_of_a_range(
+    cut: WindowKind, given: tuple[str, str], whole: tuple[str, str] | None
+) -> None:
+    first, last = map(date.fromisoformat, given)
+    wanted = None if whole is None else tuple(map(date.fromisoformat, whole))
+    assert whole_periods((first, last), cut) == wanted
