@@ -19,6 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+import anyio
+
 from harvester.base.threads import READING, Thread, ended
 from harvester.errors import HarvestError
 from harvester.exports import Find
@@ -205,7 +207,8 @@ async def _answer_of(request: bytes, directory: Path) -> dict[str, Any] | None:
     finally:
         if process.returncode is None:
             process.kill()
-            await process.wait()
+            with anyio.CancelScope(shield=True):  # the server's end cancels each wait again
+                await process.communicate()
     try:
         answer: dict[str, Any] = json.loads(out)
     except ValueError:
