@@ -70,7 +70,9 @@ class MySQLServer:
                 [program("mariadbd"), "--no-defaults", f"--datadir={self._folder / 'data'}",
                  "--bind-address=127.0.0.1", f"--port={self.port}",
                  f"--tmpdir={self._folder}",  # a server that starts empties the common one
-                 "--innodb-flush-log-at-trx-commit=2",  # no power is cut
+                 # no power is cut
+                 "--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync",
+                 "--sync-frm=off", "--innodb-file-per-table=0",
                  f"--socket={self._folder / 'socket'}", f"--pid-file={self._folder / 'pid'}",
                  f"--init-file={self._folder / 'first.sql'}", "--innodb-buffer-pool-size=32M",
                  "--skip-name-resolve", *options],

@@ -66,6 +66,7 @@ class PostgresServer:
         options = {
             "listen_addresses": "127.0.0.1", "port": self.port, "max_connections": 30,
             "unix_socket_directories": self._folder, "shared_buffers": "32MB",
+            "fsync": "off",  # no power is cut
         }  # fmt: skip
         given = [text for name, value in options.items() for text in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:

@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -299,35 +301,53 @@ PLANTED = {"tests.chaos.worlds": WORLDS, "tests.chaos.workers": WORKERS}
 """By the harness that must find them."""
 
 
-def plant(fault: Planted, directory: Path) -> None:
-    """A copy of package and tests with the fault in it; `LookupError` if it does not fit."""
-    package = Path(harvester.__file__).parent  # the one that is tested, installed or not
-    for source in (package, ROOT / "tests"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(source, directory / source.name, ignore=ignored)
-    path = directory / "harvester" / fault.file
+def faulty(fault: Planted, package: Path) -> tuple[Path, str]:
+    """The file in which the fault is, and its text with it; `LookupError` if it does not fit."""
+    path = package / fault.file
     code = path.read_text(encoding="utf-8")
     if code.count(fault.code) != 1:
         raise LookupError(f"{fault.name}: {fault.file} has it {code.count(fault.code)} times")
-    faulty = code.replace(fault.code, fault.fault)
-    compile(faulty, fault.file, "exec")
-    path.write_text(faulty, encoding="utf-8")
+    text = code.replace(fault.code, fault.fault)
+    compile(text, fault.file, "exec")
+    return path, text
 
 
-def hunt(module: str, fault: Planted, worlds: int, jobs: int) -> str:
-    """The seed of the world that found it; empty if none did."""
+@contextmanager
+def copied() -> Iterator[Path]:
+    """A directory with a copy of package and tests, compiled."""
     with tempfile.TemporaryDirectory() as made:
-        plant(fault, Path(made))
-        command = [sys.executable, "-m", module, "--worlds", str(worlds)]
+        package = Path(harvester.__file__).parent  # the one that is tested, installed or not
+        for source in (package, ROOT / "tests"):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, Path(made, source.name), ignore=ignored)
+        compiled = [sys.executable, "-m", "compileall", "-q", "-j", "0", "harvester", "tests/chaos"]
+        subprocess.run(compiled, cwd=made, env=_environment(made), check=True)
+        yield Path(made)
+
+
+def hunt(module: str, fault: Planted, copy: Path, worlds: int, jobs: int) -> str:
+    """The seed of the world that found it; empty if none did."""
+    path, text = faulty(fault, copy / "harvester")
+    sound = path.read_text(encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
+    try:
         found = subprocess.run(
-            [*command, "--jobs", str(jobs), "--most", "1"],
-            cwd=made,
-            env={**os.environ, "PYTHONPATH": made},
+            [sys.executable, "-m", module, *f"--worlds {worlds} --jobs {jobs} --most 1".split()],
+            cwd=copy,
+            env={**_environment(copy), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
             check=False,
         )
-        line = found.stdout.partition(f"python -m {module} --seed ")[2]
-        if found.returncode and not line:
-            raise RuntimeError(f"the worlds ended with an error:\n{found.stderr}")
-        return line.partition(" ")[0]
+    finally:
+        path.write_text(sound, encoding="utf-8")
+    line = found.stdout.partition(f"python -m {module} --seed ")[2]
+    if found.returncode and not line:
+        raise RuntimeError(f"the worlds ended with an error:\n{found.stderr}")
+    return line.partition(" ")[0]
+
+
+def _environment(directory: Path | str) -> dict[str, str]:
+    """That of a process which runs the copy, with the bytecode that is in it."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPYCACHEPREFIX"}
+    return {**kept, "PYTHONPATH": str(directory)}

@@ -7,12 +7,17 @@ import gc
 import multiprocessing
 import os
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
-from tests.chaos.planted import PLANTED, hunt
+from tests.chaos.planted import PLANTED, copied, hunt
+
+_MEMORY = Path("/dev/shm")
 
 
 class Life(NamedTuple):
@@ -33,11 +38,19 @@ def _begin() -> None:
     gc.freeze()
 
 
+@contextmanager
+def _in_memory() -> Iterator[None]:
+    """Files of the worlds are in memory, and go even if the process of one is ended."""
+    with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as made:
+        os.environ["TMPDIR"] = made
+        yield
+
+
 def _live_all(module: str, live: Live, seeds: range, jobs: int, most: int) -> int:
     """Live all; the first line about a broken one says how to see it again."""
     started, happened, lived, broken = time.monotonic(), Counter[str](), 0, 0
-    with multiprocessing.get_context("spawn").Pool(jobs, _begin) as pool:
-        for life in pool.imap_unordered(live, seeds, chunksize=8):
+    with _in_memory(), multiprocessing.get_context("spawn").Pool(jobs, _begin) as pool:
+        for life in pool.imap_unordered(live, seeds):
             lived += 1
             happened += life.happened
             if life.broken:
@@ -56,12 +69,13 @@ def _hunt_all(module: str, worlds: int, jobs: int, word: str) -> int:
     """Plant each fault and hunt it; gives whether one was not found."""
     faults = [fault for fault in PLANTED[module] if word in fault.name]
     missed = 0
-    for fault in faults:
-        started = time.monotonic()
-        found = hunt(module, fault, worlds, jobs)
-        missed += not found
-        where = f"found by world {found}" if found else "NOT FOUND"
-        print(f"{where:22} {time.monotonic() - started:4.0f} s  {fault.name}", flush=True)
+    with copied() as copy:
+        for fault in faults:
+            started = time.monotonic()
+            found = hunt(module, fault, copy, worlds, jobs)
+            missed += not found
+            where = f"found by world {found}" if found else "NOT FOUND"
+            print(f"{where:22} {time.monotonic() - started:4.0f} s  {fault.name}", flush=True)
     print(f"{len(faults) - missed} of {len(faults)} planted faults found")
     return bool(missed)
 

@@ -1,9 +1,8 @@
-"""A process is killed before and after each durable step; the next runs store every record once.
+"""A process is killed before and after durable steps, and more is lost than the process.
 
-Two points of each sink are drawn.  ``HARVESTER_CRASH_POINTS`` is another number of them, or
-``all``: then the first test takes every step at every time that it is taken.  The others, which
-differ in what becomes of the ledger and not in the steps, draw half as many, and at ``all`` sixty.
-``HARVESTER_KILLS`` is how often the job of the last test is killed.
+The steps themselves, with nothing else lost: ``python -m tests.chaos.crash --points all``.  One
+step of each sink is drawn.  ``HARVESTER_CRASH_POINTS`` is twice as many as are drawn (2), or
+``all`` for sixty.
 """
 
 from __future__ import annotations
@@ -20,12 +19,9 @@ from tests.chaos.crash.points import (
     broken,
     clean_life,
     deaths,
-    kill_often,
     live_again,
-    try_points,
 )
 from tests.chaos.crash.sinks import SERVERS, SINKS
-from tests.support import KILLS
 
 pytestmark = pytest.mark.thorough
 
@@ -65,13 +61,6 @@ def of_the_sink(steps: dict[str, int]) -> dict[str, int]:
     }
 
 
-@pytest.mark.timeout(3600)
-def test_a_kill_at_any_durable_step_loses_and_doubles_nothing(
-    drivers: Drivers, stage: Stage, steps: dict[str, int]
-) -> None:
-    assert not try_points(drivers, stage, steps, MOST).broken
-
-
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("what", ["no ledger", "lost ledger", "torn"])
 def test_a_kill_beside_which_more_is_lost_leaves_no_record_doubled_or_halved(
@@ -97,10 +86,3 @@ def test_a_ledger_that_a_dead_process_left_damaged_is_made_anew_whatever_kills_t
     second, new = live_again(drivers, stage, first, steps, SOME)
     assert {"link damaged ledger", "rename rebuilt ledger"} <= new
     assert not broken(second)
-
-
-@pytest.mark.timeout(900)
-def test_a_job_that_is_killed_at_random_moments_loses_and_doubles_nothing(
-    drivers: Drivers, stage: Stage
-) -> None:
-    assert not kill_often(drivers, stage, KILLS, stage.sink).broken

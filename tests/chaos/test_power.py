@@ -1,6 +1,6 @@
 """The power is cut at each durable step; what was not synced is lost, kept, or partly lost.
 
-``HARVESTER_CRASH_POINTS`` as for `test_crash_points`.
+``HARVESTER_CRASH_POINTS`` is how many steps of each sink are drawn (2), or ``all``.
 """
 
 from __future__ import annotations

@@ -100,7 +100,13 @@ class Server:
 
     async def _go(self) -> None:
         if self._runner is not None:
+            assert self._runner.server is not None
+            left = [each.transport for each in self._runner.server.connections]
             await self._runner.cleanup()
+            for transport in left:
+                if transport is not None:  # TLS would wait for the other side
+                    transport.abort()
+            await asyncio.sleep(0)  # the abort is carried out by the loop's next turn
             self._runner = None
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:

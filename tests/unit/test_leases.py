@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 
 from harvester.ledger import PostgresLedger, postgresql, statements
@@ -141,3 +142,40 @@ def test_the_repr_names_the_database_and_no_password(make: Make) -> None:
         r" 0 accounts held>",
         shown,
     )
+
+
+TEXTS = [
+    "",
+    "NULL",
+    "null",
+    " a ",
+    'a"b',
+    '"',
+    "a\\",
+    "\\\\",
+    "a,b",
+    "{a}",
+    "é 公众号",
+    "'",
+    "%s",
+    "a\nb",
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("text", TEXTS),
+        ("text", [*TEXTS, None]),
+        ("text", ["a", "b"]),
+        ("text", ['"', "a"]),
+        ("int8", [0, -1, 2**63 - 1, None]),
+        ("float8", [0.1, 1e300, float("inf"), None]),
+    ],
+)
+def test_values_reach_the_server_as_they_are(
+    kind: str, values: list[Any], postgres: PostgresServer
+) -> None:
+    with psycopg.connect(postgres.url("postgres"), cursor_factory=psycopg.ClientCursor) as opened:
+        rows = shared.Tables(opened).rows(f"SELECT unnest(%s::{kind}[])", shared._array(values))
+    assert [value for (value,) in rows] == values

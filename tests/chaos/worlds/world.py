@@ -58,7 +58,6 @@ GROWING = (
     INTERFACES["getbizsummary"],
 )
 PAGED = (INTERFACES["publisher_adpos_general"],)
-_MEMORY = Path("/dev/shm")  # the disks of a world need no disk: here nothing pulls the plug
 MOST_TURNS = 2_000_000  # calls are recorded every second, also in a wait of days
 IDLE = 2.0
 """Seconds that may pass while a window could be sent and nothing is under way."""
@@ -105,9 +104,7 @@ class World:
         self.seed = seed
         self._draw = draw = Random(seed)
         self._log = log
-        self._directory = Path(
-            tempfile.mkdtemp(prefix="world-", dir=_MEMORY if _MEMORY.is_dir() else None)
-        )
+        self._directory = Path(tempfile.mkdtemp(prefix="world-"))
         self._loop: WorldLoop | None = None
         some_day = f"2026-{draw.randint(1, 11):02}-{draw.randint(2, 28):02}"
         day = draw.choice((some_day, "2026-10-09"))  # the end of a week in which nobody posts
