@@ -24,6 +24,7 @@ from harvester.base.outage import Away
 from harvester.engine.account_queue import AccountQueue, Share
 from harvester.engine.scheduler import Scheduler
 from harvester.engine.window_queue import StopReason
+from harvester.errors import SinkError
 from harvester.events import Claimed, Lost, Observer
 from harvester.ledger.base import Lease, SharedLedger
 
@@ -334,7 +335,11 @@ class Sharing:
             self._lost.clear()
             self._giving.clear()
             asked = self._lease.now()
-            await self._rejoin()
+            try:
+                await self._rejoin()
+            except SinkError:  # the ledger has answered: the worker can leave it
+                self._cut_off = ""
+                raise
             self._lease.prolong(asked)
             self._cut_off = ""
         self._emit(Lost(tuple(held), reason))
