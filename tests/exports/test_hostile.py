@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,6 +33,7 @@ from tests.exports.support import (
     tables,
     users,
 )
+from tests.support import days
 
 pytestmark = pytest.mark.thorough
 each_target = pytest.mark.parametrize("target", TARGETS)
@@ -94,26 +95,32 @@ RECORDS: dict[str, dict[str, Any]] = {
 
 @each_target
 @each_shape
-@pytest.mark.parametrize("case", RECORDS)
-def test_any_record_is_exported(tmp_path: Path, target: str, shape: str, case: str) -> None:
+def test_any_record_is_exported(tmp_path: Path, target: str, shape: str) -> None:
     spec = f"{target.format(tmp_path)}?shape={shape}"
-    record = {"day": "2026-01-30", "figure": 5, **RECORDS[case]}
-    sink = harvest(window({"figure": 1}, record, {"figure": 3}))
-    assert once(sink, spec, PRACTICE).rows == 3
-    rows = sorted(tables(spec)[NAME], key=lambda row: int(row["_row"]))
-    assert [int(row["_row"]) for row in rows] == [0, 1, 2]
-    found = rows[1]
-    extra = parse((found["_extra"] or "{}").encode())
-    if "figure" in extra:
-        assert extra["figure"] == record["figure"]
-    elif record["figure"] is not None:
-        assert int(found["figure"]) == record["figure"]
-    else:
-        assert found["figure"] in (None, "")
-    if case == "unknown fields":
-        assert extra["new"] == record["new"]
-    if isinstance(record.get("text"), str) and target[:3] in ("par", "ice", "duc"):
-        assert found["text"] == record["text"]
+    cases = dict(zip(days(FIRST, FIRST + timedelta(days=60)), RECORDS, strict=False))
+    records = {
+        day: {"day": "2026-01-30", "figure": 5, **RECORDS[case]} for day, case in cases.items()
+    }
+    assert len(cases) == len(RECORDS)
+    sink = harvest(
+        *[window({"figure": 1}, each, {"figure": 3}, begin=day) for day, each in records.items()]
+    )
+    assert once(sink, spec, PRACTICE).rows == 3 * len(cases)
+    rows = {(str(row["_begin_date"])[:10], int(row["_row"])): row for row in tables(spec)[NAME]}
+    assert len(rows) == 3 * len(cases)
+    for day, case in cases.items():
+        found, record = rows[str(day), 1], records[day]
+        extra = parse((found["_extra"] or "{}").encode())
+        if "figure" in extra:
+            assert extra["figure"] == record["figure"], case
+        elif record["figure"] is not None:
+            assert int(found["figure"]) == record["figure"], case
+        else:
+            assert found["figure"] in (None, ""), case
+        if case == "unknown fields":
+            assert extra["new"] == record["new"]
+        if isinstance(record.get("text"), str) and target[:3] in ("par", "ice", "duc"):
+            assert found["text"] == record["text"], case
 
 
 def test_numbers_beyond_what_excel_holds_are_text(tmp_path: Path) -> None:
