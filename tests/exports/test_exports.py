@@ -87,6 +87,7 @@ CHANGES = {
 
 
 @each_target
+@pytest.mark.thorough
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_is_exported(tmp_path: Path, target: str, change: str) -> None:
     spec, sink = target.format(tmp_path), few()
@@ -172,6 +173,7 @@ def test_a_target_of_another_harvest_is_refused_unless_it_is_replaced(
 
 
 @each_target
+@pytest.mark.thorough
 @pytest.mark.parametrize("shape", ["nested", "flat"])
 def test_another_shape_is_written_anew(tmp_path: Path, target: str, shape: str) -> None:
     spec, sink = target.format(tmp_path), few()
@@ -215,6 +217,7 @@ def test_two_exports_to_one_target_the_second_is_refused(tmp_path: Path, target:
 
 
 @each_target
+@pytest.mark.thorough
 def test_a_disk_that_fails_leaves_what_was_there(
     tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

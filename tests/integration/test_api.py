@@ -179,6 +179,7 @@ async def test_a_ledger_that_is_open_already_is_refused_and_left_alone(tmp_path:
         assert await ledger.sinks() == {}
 
 
+@pytest.mark.thorough
 def test_a_cancellation_while_a_sink_closes_leaves_no_thread(wechat: Start, tmp_path: Path) -> None:
     server = wechat()
 

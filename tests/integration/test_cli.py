@@ -27,6 +27,7 @@ def asked(server: Wechat, *more: str | Path) -> list[str]:
     return command.asked(server.url, "getarticlesummary", *days, *more)
 
 
+@pytest.mark.thorough
 def test_run_json_is_alone_on_the_last_line(wechat: Start, tmp_path: Path) -> None:
     server = wechat(faults=Faults(first_busy=2))
     result = succeeded(*asked(server, "--out", tmp_path / "o", "--json"))
@@ -83,6 +84,7 @@ def test_a_wrong_secret_ends_with_4_and_says_what_to_do(wechat: Start, tmp_path:
     assert server.simulator.counts["data"] == 0
 
 
+@pytest.mark.thorough
 def test_plan_sends_nothing_and_counts_what_is_done(wechat: Start, tmp_path: Path) -> None:
     server = wechat()
     year = ["getarticlesummary", "--appid", A, "--start", "2023-01-01", "--end", "2023-12-31"]
@@ -251,6 +253,7 @@ def test_groups_of_a_file_are_taken_and_notes_reported(wechat: Start, tmp_path: 
     assert plan[-1] == "nothing was sent"
 
 
+@pytest.mark.thorough
 def test_a_retired_interface_that_is_named_is_asked_for_beside_any_group(tmp_path: Path) -> None:
     plan = harvest("plan", "users", "getuserread", *RANGE, "--appid", A, cwd=tmp_path).stdout
     assert "getuserread" in plan.splitlines()[0]
@@ -261,6 +264,7 @@ def test_a_retired_interface_that_is_named_is_asked_for_beside_any_group(tmp_pat
     assert offline in plan
 
 
+@pytest.mark.thorough
 def test_the_range_is_cut_to_each_interfaces_first_day(wechat: Start, tmp_path: Path) -> None:
     names = ("getusercumulate", "getweanalysisappiddailysummarytrend")
     days = ("--start", "2017-01-02", "--end", "2017-01-15")

@@ -68,6 +68,7 @@ class Client:
         return self.locks.setdefault(key, asyncio.Lock())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("away", [False, True])
 def test_the_token_store_of_the_page_about_accounts_shares_a_token(away: bool) -> None:
     names: dict[str, Any] = {}

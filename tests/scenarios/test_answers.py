@@ -38,6 +38,7 @@ day_field = "time_label"
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("endpoint", "answer", "missing"),
     [
@@ -61,6 +62,7 @@ def test_an_empty_list_is_an_empty_day(endpoint: str, tmp_path: Path) -> None:
     assert (report.state, report.windows.empty, report.requests) == ("complete", 1, 1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("code", [61500, 48008, 89249])
 def test_equal_refusals_end_the_interface_after_a_handful(code: int, tmp_path: Path) -> None:
     with Server(lambda _: {"errcode": code, "errmsg": "no"}) as server:
@@ -92,6 +94,7 @@ def test_a_settlement_without_a_list_is_one_record_of_its_month(tmp_path: Path) 
     assert sorted((row["_begin_date"], row["_end_date"]) for row in found) == months
 
 
+@pytest.mark.thorough
 def test_ones_own_interface_sends_its_body_and_dates(wechat: Start, tmp_path: Path) -> None:
     (tmp_path / "harvester.toml").write_text(OWN)
     run = asked(wechat().url, "sessions", "2026-03-01", "2026-03-05")
@@ -177,6 +180,7 @@ def test_oldest_with_yesterday_in_the_range_ends_with_yesterday(tmp_path: Path) 
     assert len(seen) in (9, 10)  # before 08:00 in China yesterday is the day before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("more", [[], ["getarticleread"]])
 def test_a_start_before_the_first_day_is_a_note(
     more: list[str], wechat: Start, tmp_path: Path

@@ -103,6 +103,7 @@ def test_all_is_asked_for_again_with_other_windows(change: str, last: date, job:
     job.run(present, BEGIN, last, refresh=True)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", SINKS)
 def test_a_second_sink_is_added_after_the_change(job: Job, tmp_path: Path) -> None:
     specs = [job.spec, f"jsonl:{tmp_path / 'second'}"]

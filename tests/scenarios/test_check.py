@@ -60,6 +60,7 @@ def test_an_account_that_may_do_all_is_usable(wechat: Start, capsys: Capture) ->
     assert not any(Path().iterdir())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("how", "expected", "status"),
     [

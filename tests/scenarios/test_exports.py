@@ -117,6 +117,7 @@ def test_the_command_exports_and_compares(tmp_path: Path) -> None:
     assert {*tables(f"xlsx:{tmp_path}/x.xlsx")} == {"getusercumulate"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [

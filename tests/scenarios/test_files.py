@@ -49,6 +49,7 @@ def test_the_umask_decides_about_files_and_secrets_are_the_owners(tmp_path: Path
     assert {rights(path) for path in tmp_path.rglob("*") if path.is_dir()} == {0o775}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("given", [
     ("--sink", "sqlite:no/such/x.db"), ("--ledger", "no/such/x.db"),
     ("--ledger", "sqlite:no/such/x.db"),

@@ -225,6 +225,7 @@ STOPS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("exc", RAISED, ids=["cancelled", "error"])
 @pytest.mark.parametrize("what", STOPS)
 def test_an_account_whose_token_source_raises_is_stopped(what: str, exc: BaseException) -> None:
@@ -236,6 +237,7 @@ def test_an_account_whose_token_source_raises_is_stopped(what: str, exc: BaseExc
     assert "its own" not in said.replace("its own code", "")  # it could be a token
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("exc", RAISED, ids=["cancelled", "error"])
 @pytest.mark.parametrize("fails", [of_store("replace"), of_lease("exit")], ids=["replace", "lease"])
 def test_a_store_that_fails_once_there_is_a_token_does_no_harm(fails: Any, exc: Any) -> None:
@@ -333,6 +335,7 @@ def test_a_sink_whose_scan_fails_cannot_be_read() -> None:
 # a cancellation of the caller
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("what", ["token", "sink", "observer", "stop", "transport"])
 async def test_a_cancellation_of_the_run_passes_through(what: str) -> None:
     reached = asyncio.Event()

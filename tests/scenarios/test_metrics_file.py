@@ -57,6 +57,7 @@ def test_a_run_leaves_its_metrics_and_the_next_one_counts_on(wechat: Start, tmp_
     assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["harvester.prom"]
 
 
+@pytest.mark.thorough
 def test_a_run_that_fails_leaves_them_too(wechat: Start, tmp_path: Path) -> None:
     path = tmp_path / "harvester.prom"
     given = [

@@ -47,6 +47,7 @@ def test_a_refusal_names_what_to_type(
     assert said in done.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("content", "said"),
     [

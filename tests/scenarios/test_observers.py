@@ -149,6 +149,7 @@ async def test_an_account_that_stops_is_logged_as_an_error(
     assert "40125" in said[0]
 
 
+@pytest.mark.thorough
 def test_a_command_that_logs_as_json_has_it_once_as_an_error(wechat: Start, tmp_path: Path) -> None:
     given = asked(wechat(secret="another").url, *ASKED, "--out", tmp_path, "--log-format", "json")
     lines = [json.loads(line) for line in harvest(*given).stderr.splitlines()]

@@ -106,6 +106,7 @@ def test_no_error_of_the_library_holds_a_part_of_a_password(
     assert not PARTS.search(said), said
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("password", AT_THE_COMMAND)
 def test_no_part_of_a_proxys_password_is_shown(tmp_path: Path, password: str) -> None:
     done = harvest(
@@ -235,6 +236,7 @@ def ended(
     return end
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("url", WRONG)
 def test_a_url_typed_in_a_wrong_place_is_shown_without_its_password(
     url: str, ended: Callable[..., None]
@@ -243,6 +245,7 @@ def test_a_url_typed_in_a_wrong_place_is_shown_without_its_password(
         ended(*arguments)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("url", WRONG)
 def test_a_url_in_a_wrong_variable_is_shown_without_its_password(
     url: str, ended: Callable[..., None], monkeypatch: pytest.MonkeyPatch

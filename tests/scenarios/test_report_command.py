@@ -68,6 +68,7 @@ def test_a_run_becomes_a_page(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "page.html").stat().st_mode) == 0o666 & ~mask
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("ran")
 def test_accounts_have_the_names_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "accounts.toml"
@@ -119,6 +120,7 @@ def test_articles_and_months_are_those_that_are_stored(tmp_path: Path) -> None:
         assert cells[-2 * len(most) + 1 :: 2] == most
 
 
+@pytest.mark.thorough
 def test_a_range_that_ended_weeks_ago_is_judged_by_its_end(tmp_path: Path) -> None:
     """It said that there was no run for 17 days, minutes after a run."""
     end = date.today() - timedelta(days=17)

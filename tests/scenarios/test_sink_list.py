@@ -75,6 +75,7 @@ def test_the_last_sink_is_not_removed_and_what_is_stored_stays(url: str, tmp_pat
     verified(tmp_path)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", [("add", "sqlite:two.db"), ("remove", "jsonl:harvest")])
 def test_the_list_is_not_changed_while_a_run_uses_the_ledger(
     wechat: Start, tmp_path: Path, command: tuple[str, str]

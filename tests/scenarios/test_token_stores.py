@@ -100,6 +100,7 @@ def test_a_slow_holder_of_a_lease_in_redis_keeps_it(
         assert waiting.wait(30) == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("rest", "said"),
     [

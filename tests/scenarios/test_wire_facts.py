@@ -145,6 +145,7 @@ def answers(*first: Any, then: Any) -> Callable[[Call], Any]:
     return lambda _: next(left)
 
 
+@pytest.mark.thorough
 def test_the_publishers_too_frequent_is_a_pause_to_the_next_minute(tmp_path: Path) -> None:
     with Server(answers(OFTEN, then=FINE)) as server:
         ended = run(server, tmp_path, "publisher_cps_general", DAY, "2026-03-11", 9, factor=40)
@@ -153,6 +154,7 @@ def test_the_publishers_too_frequent_is_a_pause_to_the_next_minute(tmp_path: Pat
     assert ended.report["seconds"] < 70
 
 
+@pytest.mark.thorough
 def test_the_publishers_too_frequent_is_a_used_up_quota_if_it_stays(tmp_path: Path) -> None:
     with Server(answers(then={"ret": 45009, "err_msg": "too frequent"})) as server:
         ended = run(
@@ -172,6 +174,7 @@ def test_an_errcode_45009_of_the_publisher_is_the_days_quota_at_once(tmp_path: P
 LIMITED = {"errcode": 50002, "errmsg": "user limited"}
 
 
+@pytest.mark.thorough
 def test_an_account_that_is_limited_for_a_moment_goes_on(tmp_path: Path) -> None:
     with Server(lambda call: LIMITED if len(server.data) == 1 else rows(call)) as server:
         done = harvest(*command.asked(server.url, "getusersummary", *DAY, "--out", tmp_path))

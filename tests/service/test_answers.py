@@ -124,6 +124,7 @@ def test_rows_are_those_of_the_accounts_and_days(ask: Desk, directory: Path) -> 
     assert [*found["interfaces"]] == ["getusersummary"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("table", ["getusersummary", f"{ARTICLES}_detail_list_read_user_source"])
 def test_rows_are_bounded_and_in_the_order_of_account_and_day(ask: Desk, table: str) -> None:
     found = ask("rows", table=table, limit=30)
@@ -201,6 +202,7 @@ def test_the_copy_follows_what_is_stored(tmp_path: Path) -> None:
     assert len({*totals}) == 3
 
 
+@pytest.mark.thorough
 def test_a_table_that_joins_interfaces_is_read_and_judged_by_all_of_them(ask: Desk) -> None:
     found = ask("rows", table="articles", limit=2)
     assert len(found["rows"]) == 2

@@ -133,6 +133,7 @@ def ask(arguments: list[str], *calls: tuple[str, dict[str, Any]]) -> list[Any]:
     return asyncio.run(main())
 
 
+@pytest.mark.thorough
 def test_a_client_starts_the_command_and_gets_answers(directory: Path, tmp_path: Path) -> None:
     accounts = tmp_path / "accounts.csv"
     accounts.write_text(f"appid,name\n{A},Morning\n", encoding="utf-8")
@@ -303,6 +304,7 @@ def test_unusable_arguments_are_refused_at_once(
     assert "pw" not in err
 
 
+@pytest.mark.thorough
 def test_it_says_on_standard_error_that_nothing_is_stored_yet_and_waits(tmp_path: Path) -> None:
     done = subprocess.run(
         command("mcp", "--out", tmp_path), env=environment(), stdin=subprocess.DEVNULL,

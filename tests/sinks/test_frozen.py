@@ -128,6 +128,7 @@ async def test_a_wait_for_a_server_that_never_answers_ends_when_it_is_cancelled(
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.thorough
 async def test_a_cancelled_scope_ends_a_write_too(server: Target, proxy: Proxy) -> None:
     sink = through(proxy, server)
     await sink.open({})

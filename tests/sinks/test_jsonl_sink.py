@@ -111,6 +111,7 @@ async def test_two_thousand_windows_make_a_file_a_month_and_empty_ones_none(
     assert len(seen(tmp_path)) == 2_000
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
 async def test_small_members_are_packed_again_before_they_take_much_space(
     tmp_path: Path, ledger: SmallLedger
@@ -466,6 +467,7 @@ async def test_an_older_ledger_is_refused_before_anything_is_changed(
     assert seen(tmp_path) == ledger.scanned() == [2, 3, 4, 11]
 
 
+@pytest.mark.thorough
 async def test_a_ledger_whose_runs_are_killed_again_and_again_is_never_called_older(
     tmp_path: Path, ledger: SmallLedger
 ) -> None:
@@ -751,6 +753,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", ["append", "replace"])
 @pytest.mark.parametrize("compress", ALL)
 def test_a_full_disk_is_reported_and_nothing_is_lost(
@@ -780,6 +783,7 @@ async def test_a_directory_that_cannot_be_written_is_refused() -> None:
         await sink.close()
 
 
+@pytest.mark.thorough
 def test_many_small_members_are_read_in_a_time_that_grows_with_their_number_only(
     tmp_path: Path,
 ) -> None:

@@ -851,6 +851,7 @@ def test_a_server_that_stays_away_stops_the_sink_in_one_sentence(server: Target)
     assert server.numbers() == [1, 2]
 
 
+@pytest.mark.thorough
 async def test_waiting_for_a_server_can_be_cancelled(server: Target) -> None:
     database = server.server
     sink = await server.open()
@@ -893,6 +894,7 @@ def refused(url: str) -> str:
     return without_password(caught.value)
 
 
+@pytest.mark.thorough
 def test_what_is_wrong_with_the_database_is_told_before_anything_is_sent(
     server: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:

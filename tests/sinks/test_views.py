@@ -76,6 +76,7 @@ ODD = [None, "", "x", "2024-02-30", "2023-02-29", "99999999", "20240131 ", [], {
        10**30, 10**400, 1e300, 1.5, "nul \0", "\\u0000", "%s"]  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["n", "rate", "label", "open", "day", "where", "parts"])
 def test_no_value_makes_a_view_fail_and_its_other_columns_are_shown(
     name: str, target: Target

@@ -141,6 +141,7 @@ async def test_a_lease_ends_with_an_error_in_its_block(make: Make) -> None:
             pass
 
 
+@pytest.mark.thorough
 async def test_who_is_cancelled_holds_no_lease_and_keeps_none_from_others(make: Make) -> None:
     async with opened(make) as store:
 
