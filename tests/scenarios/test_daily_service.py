@@ -6,13 +6,11 @@ import asyncio
 import json
 import signal
 import subprocess
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,51 +25,19 @@ from tests.own_server import free_port
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.scenarios.command import begun, started, until
 from tests.support import Wechat, as_multiset, at, bare, days, harvest, stored
+from tests.webhook import TOKEN, Webhook, webhook
 
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(180)]
 
 DAY = "2026-03-10"
 APPIDS = [f"wx{number:016x}" for number in range(4)]
 ENDPOINT = "getarticleread"
-TOKEN = "t0ken-of-the-robot"
-
-
-class Hook(ThreadingHTTPServer):
-    """A webhook that may be away; got: the titles that it took."""
-
-    def __init__(self) -> None:
-        self.got: list[str] = []
-        self.refused = 0
-        self.away = False
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    def titled(self, word: str) -> list[str]:
-        """The titles with this word."""
-        return [each for each in self.got if word in each]
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        assert isinstance(self.server, Hook)
-        if self.server.away:
-            self.server.refused += 1
-        else:
-            self.server.got.append(json.loads(body)["title"])
-        self.send_response(503 if self.server.away else 200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None: ...
 
 
 @pytest.fixture
-def hook() -> Iterator[Hook]:
-    with Hook() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+def hook() -> Iterator[Webhook]:
+    with webhook() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 Process = subprocess.Popen[str]
@@ -107,10 +73,10 @@ class Clock:
         return (self() - at(DAY, 0)) / 3600
 
 
-def configured(folder: Path, url: str, hook: Hook, **more: Any) -> int:
+def configured(folder: Path, url: str, hook: Webhook, **more: Any) -> int:
     """Write a configuration; gives the port of the pages."""
     secret = folder / "hook"
-    secret.write_text(f"json://127.0.0.1:{hook.server_port}/{TOKEN}")
+    secret.write_text(f"json://{hook.url}")
     secret.chmod(0o600)
     port = free_port()
     options = {"start": "2026-02-01", "rate": "1000/s", "concurrency": 4, "sink": ["jsonl:data"]}
@@ -158,7 +124,7 @@ def ended(process: Process, how: signal.Signals = signal.SIGTERM) -> str:
 
 
 def test_started_before_its_hour_killed_in_the_middle_and_started_again(
-    tmp_path: Path, hook: Hook, start: Start
+    tmp_path: Path, hook: Webhook, start: Start
 ) -> None:
     clock = Clock(8, 60)
     simulator = Simulator(wall=clock, latency=0.1)
@@ -195,11 +161,11 @@ def test_started_before_its_hour_killed_in_the_middle_and_started_again(
 
 
 def test_a_webhook_that_is_away_for_an_hour_gets_each_message_once(
-    tmp_path: Path, hook: Hook, start: Start
+    tmp_path: Path, hook: Webhook, start: Start
 ) -> None:
     clock = Clock(8.05, 600)
     simulator = Simulator(wall=clock, refuse_token={APPIDS[0]: 40125})
-    hook.away = True
+    hook.status = 503
     with Wechat(simulator) as wechat:
         port = configured(tmp_path, wechat.url, hook)
         command = "serve", "--config", tmp_path / "harvester.toml"
@@ -207,8 +173,8 @@ def test_a_webhook_that_is_away_for_an_hour_gets_each_message_once(
         until(lambda: status(port)["service"].get("day") == DAY)  # the harvest did not wait
         harvested = clock()
         until(lambda: clock() > harvested + 3600)
-        assert hook.refused >= 2
-        hook.away = False
+        assert len(hook.refused) >= 2
+        hook.status = 200
         until(lambda: len(hook.got) == 2)
         time.sleep(1)  # ten minutes
         err = ended(process)
@@ -217,7 +183,7 @@ def test_a_webhook_that_is_away_for_an_hour_gets_each_message_once(
 
 
 def test_two_on_one_ledger_one_of_them_frozen(
-    tmp_path: Path, hook: Hook, postgres: PostgresServer, start: Start
+    tmp_path: Path, hook: Webhook, postgres: PostgresServer, start: Start
 ) -> None:
     url = postgres.url(postgres.new_database()).replace(f":{PASSWORD}", "")
     simulator = Simulator(latency=0.1, refuse_token={APPIDS[0]: 40125})
@@ -266,7 +232,7 @@ def _due(url: str) -> None:
     asyncio.run(main())
 
 
-def test_a_reload_and_an_orderly_end(tmp_path: Path, hook: Hook, start: Start) -> None:
+def test_a_reload_and_an_orderly_end(tmp_path: Path, hook: Webhook, start: Start) -> None:
     clock = Clock(9, 60)
     simulator = Simulator(wall=clock, latency=0.1)
     with Wechat(simulator) as wechat:
@@ -289,7 +255,7 @@ def test_a_reload_and_an_orderly_end(tmp_path: Path, hook: Hook, start: Start) -
 
 
 def test_it_waits_for_a_database_that_is_away_and_ends_at_once_when_asked(
-    tmp_path: Path, hook: Hook, start: Start
+    tmp_path: Path, hook: Webhook, start: Start
 ) -> None:
     url = f"postgresql://harvester@127.0.0.1:{free_port()}/harvester"
     port = configured(tmp_path, "http://127.0.0.1:1", hook, ledger=url, sink=[url])

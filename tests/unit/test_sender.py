@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -28,45 +25,18 @@ from harvester.service.sender import (
     check_url,
     deliver,
 )
+from tests.webhook import TOKEN, Webhook, webhook
 
-TOKEN = "t0ken-of-the-robot"
 NOW, HOUR = 1_772_323_500.0, 3600.0
 
 
-class Hook(ThreadingHTTPServer):
-    """A webhook; status: of its answers."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[str, str, Any]] = []
-        self.status = 200
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.url = f"127.0.0.1:{self.server_port}/{TOKEN}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        assert isinstance(self.server, Hook)
-        self.server.got.append((self.command, self.path, json.loads(body) if body else None))
-        self.send_response(self.server.status)
-        self.end_headers()
-
-    do_POST = do_GET  # noqa: N815
-
-    def log_message(self, *_: object) -> None: ...
-
-
 @pytest.fixture
-def hook() -> Iterator[Hook]:
-    with Hook() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+def hook() -> Iterator[Webhook]:
+    with webhook() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
-def test_a_message_goes_through_apprise_and_a_ping_is_a_get(hook: Hook) -> None:
+def test_a_message_goes_through_apprise_and_a_ping_is_a_get(hook: Webhook) -> None:
     message = Message("alert 1", "env:A", "the title", "one\ntwo")
     asyncio.run(deliver(message, Secret(f"json://{hook.url}")))
     asyncio.run(deliver(Message("ping 2026-03-01", "env:P", "", ""), Secret(f"http://{hook.url}")))
@@ -79,7 +49,7 @@ def test_a_message_goes_through_apprise_and_a_ping_is_a_get(hook: Hook) -> None:
 @pytest.mark.parametrize("key", ["alert 1", "ping 2026-03-01"])
 @pytest.mark.parametrize("status", [404, 500, None])
 def test_what_is_not_taken_is_an_error_without_the_url(
-    key: str, status: int | None, hook: Hook, caplog: pytest.LogCaptureFixture
+    key: str, status: int | None, hook: Webhook, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     url = Secret(f"{'http' if key.startswith('ping') else 'json'}://{hook.url}")
