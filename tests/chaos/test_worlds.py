@@ -21,7 +21,6 @@ def test_the_promises_hold_in_every_world() -> None:
     assert not broken
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(3))
 def test_several_workers_lose_and_double_nothing(seed: int) -> None:
     life = workers.live(seed)
