@@ -371,3 +371,26 @@ def test_a_token_of_a_platform_is_joined_to_what_its_accounts_share() -> None:
 def given(spec: str, folder: Path | None = None, send: Send = no_sending) -> Token:
     provider = provider_for(Account("wx1", token=spec), folder)
     return asyncio.run(provider.fetch(send))
+
+
+class Raising(MemoryStore):
+    """A user's store with a defect; its error holds a token."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__()
+
+        async def fail(*_: object) -> Any:
+            raise KeyError("t0ken")
+
+        setattr(self, method, fail)
+
+
+@virtual()
+async def test_what_a_store_raises_is_named_by_its_class_only() -> None:
+    message = (await refusal_of(stored(Raising("load"), Token("a")))).message
+    assert message == "the token store failed: KeyError"
+
+
+@virtual()
+async def test_a_token_that_a_store_with_a_defect_does_not_take_serves() -> None:
+    assert await stored(Raising("replace"), Token("a")).get() == "a"

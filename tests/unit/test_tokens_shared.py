@@ -3,6 +3,7 @@
 import asyncio
 import pickle
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from anyio import current_time
@@ -222,6 +223,23 @@ async def test_a_refusal_tells_whether_it_was_of_the_current_token() -> None:
     assert [token.reject("a", "40001"), token.reject("a", "40001")] == [True, False]
     await token.get()
     assert [token.reject("a", "40001"), token.reject("x", "40001")] == [False, False]
+
+
+@virtual()
+async def test_a_refusal_of_an_earlier_fetch_of_the_same_value_is_late() -> None:
+    token = shared(Token("a"), Token("a"))
+    assert token.reject(await token.get(), "40001", 1)
+    await token.get()
+    assert not token.reject("a", "40001", 1)
+    assert token.peek() == "a"
+
+
+@virtual()
+async def test_a_provider_that_returns_no_token_stops_the_account() -> None:
+    wrong: Any = 5
+    with pytest.raises(TokenRefusedError, match="source returned int, not a token") as caught:
+        await shared(wrong).get()
+    assert caught.value.verdict.action is Action.STOP_ACCOUNT
 
 
 @virtual()

@@ -27,7 +27,11 @@ MODULES = {
     "ledger/coverage": ["tests/unit/test_ledger_coverage.py"],
     "engine/planner": ["tests/unit/test_planner.py"],
     "engine/limiter": ["tests/unit/test_limiter.py"],
-    "tokens/shared": ["tests/unit/test_tokens_shared.py", "tests/unit/test_stored_token.py"],
+    "tokens/shared": [
+        "tests/unit/test_tokens_shared.py",
+        "tests/unit/test_stored_token.py",
+        "tests/unit/test_external.py",
+    ],
     "engine/attempt": ["tests/unit/test_attempt.py"],
 }
 """The modules, and the tests that must kill their mutants: in process, on the virtual loop."""
