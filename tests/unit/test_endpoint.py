@@ -14,7 +14,9 @@ from harvester.base.dates import Grid, Load, WindowKind, last_settled_day, settl
 from harvester.errors import UsageError
 from harvester.model import Action, Field, Request, Response, Token, Verdict, Window
 from harvester.wechat.endpoint import (
+    EARLIEST,
     JsonEndpoint,
+    check_endpoint,
     check_name,
     day_of,
     entry_late_until,
@@ -667,3 +669,25 @@ def test_an_interface_whose_name_is_no_folders_is_refused(name: object) -> None:
 def test_names_as_wechat_gives_them_are_taken() -> None:
     for name in ("getarticlesummary", "get_user-2", "x" * 100, "Console", "com10"):
         assert check_name(name) == name
+
+
+@pytest.mark.parametrize("how", [{}, {"cut": WindowKind.WEEK, "span": 7, "asks_first_day": True}])
+@pytest.mark.parametrize("dates", ["%Y-%m-%d", "%Y%m%d", "unix"])
+def test_an_interface_that_takes_one_day_is_sent_the_begin(dates: str, how: dict[str, Any]) -> None:
+    one = replace(ENDPOINT, begin_key="day", end_key="day", dates=dates, **how)
+    two = replace(ENDPOINT, begin_key="day", end_key="until", dates=dates, **how)
+    window = WEEK if how else DAY
+    sent = [json.loads(each.request(window, Token("t")).body or b"") for each in (one, two)]
+    assert sent[0] == {"day": sent[1]["day"]}
+
+
+@pytest.mark.parametrize("how", [{"span": 2}, {"cut": WindowKind.WEEK, "span": 1}])
+def test_an_interface_of_longer_windows_takes_two_days(how: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="are one key, so a request names one day"):
+        replace(ENDPOINT, begin_key="day", end_key="day", **how)
+
+
+def test_the_first_day_of_an_interface_may_be_the_earliest_one() -> None:
+    check_endpoint("own", EARLIEST)
+    with pytest.raises(UsageError, match="is not a day from 2000-01-01 on"):
+        check_endpoint("own", date(1999, 12, 31))
