@@ -64,6 +64,7 @@ CREATE INDEX journal_account ON journal (account, number);
 
 _AT_ONCE = 1000
 """Rows of one statement: while a longer one is sent, the server may take the client for frozen."""
+_NUMBERS = {int, float, type(None)}
 _JOURNAL = "endpoint, first_day, last_day, state, records, checksum, empty, rest"
 _JOURNAL_TYPES = ("int4", "text", "int4", "int4", "text", "int8", "int8", "text", "text")
 
@@ -123,13 +124,13 @@ def _unnested(types: Iterable[str]) -> str:
 def _array(column: Sequence[Any]) -> str:
     """Values as a PostgreSQL array; the driver's own conversion is far slower."""
     kinds = {*map(type, column)}
-    if str not in kinds:
+    if kinds <= _NUMBERS:
         return f"{{{','.join(['NULL' if one is None else str(one) for one in column])}}}"
     if kinds == {str}:
         inner = '","'.join(column)
         if "\\" not in inner and inner.count('"') == 2 * (len(column) - 1):
             return f'{{"{inner}"}}'
-    return f"{{{','.join(['NULL' if one is None else _quoted(one) for one in column])}}}"
+    return f"{{{','.join(['NULL' if one is None else _quoted(str(one)) for one in column])}}}"
 
 
 def _quoted(text: str) -> str:

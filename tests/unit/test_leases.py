@@ -144,22 +144,16 @@ def test_the_repr_names_the_database_and_no_password(make: Make) -> None:
     )
 
 
+class Text(str):
+    """As a caller's library may give an appid."""
+
+    __slots__ = ()
+
+
 TEXTS = [
-    "",
-    "NULL",
-    "null",
-    " a ",
-    'a"b',
-    '"',
-    "a\\",
-    "\\\\",
-    "a,b",
-    "{a}",
-    "é 公众号",
-    "'",
-    "%s",
+    "", "NULL", "null", " a ", 'a"b', '"', "a\\", "\\\\", "a,b", "{a}", "é 公众号", "'", "%s",
     "a\nb",
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -169,6 +163,8 @@ TEXTS = [
         ("text", [*TEXTS, None]),
         ("text", ["a", "b"]),
         ("text", ['"', "a"]),
+        ("text", [Text("a,b"), Text("NULL")]),
+        ("text", [Text("a"), "b"]),
         ("int8", [0, -1, 2**63 - 1, None]),
         ("float8", [0.1, 1e300, float("inf"), None]),
     ],
