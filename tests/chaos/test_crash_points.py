@@ -1,8 +1,7 @@
 """A process is killed before and after durable steps, and more is lost than the process.
 
-The steps themselves, with nothing else lost: ``python -m tests.chaos.crash --points all``.  One
-step of each sink is drawn.  ``HARVESTER_CRASH_POINTS`` is twice as many as are drawn (2), or
-``all`` for sixty.
+Kills with nothing else lost: ``python -m tests.chaos.crash``.  One step of each sink is drawn; with
+``HARVESTER_CRASH_POINTS`` half of that number, or sixty for ``all``.
 """
 
 from __future__ import annotations
