@@ -85,7 +85,7 @@ async def rebuild_shared(
     Raises `UsageError` if workers are running.
     """
     source = _source(sinks)
-    stamp = f"{datetime.fromtimestamp(now, UTC):%Y%m%d_%H%M%S}"
+    stamp = f"{datetime.fromtimestamp(now, UTC):%Y%m%d_%H%M%S_%f}"
     async with ledger, ledger.alone():
         if any(worker.alive for worker in await ledger.workers()):
             raise UsageError(f"workers of {ledger.where} are running; wait until they have ended")
