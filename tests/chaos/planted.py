@@ -325,14 +325,14 @@ def copied() -> Iterator[Path]:
         yield Path(made)
 
 
-def hunt(module: str, fault: Planted, copy: Path, worlds: int, jobs: int) -> str:
+def hunt(module: str, fault: Planted, copy: Path, worlds: int) -> str:
     """The seed of the world that found it; empty if none did."""
     path, text = faulty(fault, copy / "harvester")
     sound = path.read_text(encoding="utf-8")
     path.write_text(text, encoding="utf-8")
     try:
         found = subprocess.run(
-            [sys.executable, "-m", module, *f"--worlds {worlds} --jobs {jobs} --most 1".split()],
+            [sys.executable, "-m", module, *f"--worlds {worlds} --jobs 1 --most 1".split()],
             cwd=copy,
             env={**_environment(copy), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,

@@ -11,11 +11,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from typing import NamedTuple
 
-from tests.chaos.planted import PLANTED, copied, hunt
+from tests.chaos.planted import PLANTED, Planted, copied, hunt
 
 _MEMORY = Path("/dev/shm")
 
@@ -66,16 +68,26 @@ def _live_all(module: str, live: Live, seeds: range, jobs: int, most: int) -> in
 
 
 def _hunt_all(module: str, worlds: int, jobs: int, word: str) -> int:
-    """Plant each fault and hunt it; gives whether one was not found."""
+    """Plant each fault and hunt it, ``jobs`` at a time; gives whether one was not found."""
     faults = [fault for fault in PLANTED[module] if word in fault.name]
+
+    def try_one(fault: Planted) -> tuple[str, float]:
+        started, copy = time.monotonic(), free.get()
+        try:
+            return hunt(module, fault, copy, worlds), time.monotonic() - started
+        finally:
+            free.put(copy)
+
     missed = 0
-    with copied() as copy:
-        for fault in faults:
-            started = time.monotonic()
-            found = hunt(module, fault, copy, worlds, jobs)
+    with ExitStack() as stack:
+        free = SimpleQueue[Path]()
+        for _ in range(jobs):
+            free.put(stack.enter_context(copied()))
+        threads = stack.enter_context(ThreadPoolExecutor(jobs))
+        for fault, (found, seconds) in zip(faults, threads.map(try_one, faults), strict=True):
             missed += not found
             where = f"found by world {found}" if found else "NOT FOUND"
-            print(f"{where:22} {time.monotonic() - started:4.0f} s  {fault.name}", flush=True)
+            print(f"{where:22} {seconds:4.0f} s  {fault.name}", flush=True)
     print(f"{len(faults) - missed} of {len(faults)} planted faults found")
     return bool(missed)
 

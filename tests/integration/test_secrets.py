@@ -279,8 +279,14 @@ RUNS: dict[str, tuple[type[Simulator], dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("token", ["stable", "classic"])
-@pytest.mark.parametrize("name", RUNS)
+CLASSIC = "good", "refused now and then", "wrong secret", "cut"
+"""Those that are tried with the other token interface, too."""
+
+
+@pytest.mark.parametrize(
+    ("token", "name"),
+    [*[("stable", name) for name in RUNS], *[("classic", name) for name in CLASSIC]],
+)
 def test_a_run_shows_nothing_however_it_goes(name: str, token: str, seen: Seen) -> None:
     kind, how, state = RUNS[name]
     simulator = kind(**{"secret": SECRET, **how})
@@ -577,7 +583,7 @@ def test_the_command_shows_nothing_when_the_network_fails(through: str, tmp_path
 
 
 def test_the_command_shows_nothing_when_it_is_interrupted_in_flight(tmp_path: Path) -> None:
-    simulator = Simulator(secret=SECRET, faults=Faults(slow=1.0, slow_seconds=30.0))
+    simulator = Simulator(secret=SECRET, faults=Faults(slow=1.0, slow_seconds=5.0))
     interrupted = 0
 
     def interrupt(process: Process, asked: Asked) -> None:

@@ -124,9 +124,8 @@ def total(windows: list[Window], both: list[list[dict[str, object]]]) -> Tally:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("number", [20_000, pytest.param(1_100_000, marks=pytest.mark.thorough)])
-@pytest.mark.timeout(600)
-def test_of_figures_that_were_exchanged_none_goes_unnoticed(number: int) -> None:
+def test_of_figures_that_were_exchanged_none_goes_unnoticed() -> None:
+    number = 200_000
     noticed = [before != after for before, after in exchanges(number)]
     assert len(noticed) > 0.95 * number
     assert all(noticed)
