@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.chaos.mutants.modules import MODULES, Found, Mutant, try_module
@@ -58,18 +60,23 @@ def main() -> int:
     unknown = set(given.modules) - MODULES.keys()
     if unknown:
         parser.error(f"{min(unknown)} is not one of {', '.join(MODULES)}")
+
+    def one_of(module: str) -> tuple[Found, float]:
+        started = time.monotonic()
+        return try_module(module, given.sample, given.seed), time.monotonic() - started
+
     tried = killed = 0
     wrong: list[str] = []
-    for module in given.modules or MODULES:
-        started = time.monotonic()
-        found = try_module(module, given.sample, given.seed)
-        wrong += judge(found, explained(module), whole=given.sample is None)
-        tried, killed = tried + found.tried, killed + found.tried - len(found.survived)
-        print(
-            f"{module:<9} {found.tried:>4} mutants, {len(found.survived):>3} survive,"
-            f" {found.share:6.1%} killed ({time.monotonic() - started:.0f} s)",
-            flush=True,
-        )
+    modules = given.modules or [*MODULES]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for module, (found, seconds) in zip(modules, pool.map(one_of, modules), strict=True):
+            wrong += judge(found, explained(module), whole=given.sample is None)
+            tried, killed = tried + found.tried, killed + found.tried - len(found.survived)
+            print(
+                f"{module:<9} {found.tried:>4} mutants, {len(found.survived):>3} survive,"
+                f" {found.share:6.1%} killed ({seconds:.0f} s)",
+                flush=True,
+            )
     print(f"{'together':<9} {tried:>4} mutants, {tried - killed:>3} survive,"
           f" {killed / tried:6.1%} killed")  # fmt: skip
     for sentence in wrong:
