@@ -30,8 +30,8 @@ os.environ["LC_ALL"] = "C.UTF-8"
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """For ``-n auto`` one more than cores: some tests wait for processes and servers."""
-    return (os.cpu_count() or 1) + 1
+    """For ``-n auto`` the cores; with psutil it would be half of them on some machines."""
+    return os.cpu_count() or 1
 
 
 @pytest.fixture

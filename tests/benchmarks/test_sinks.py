@@ -6,6 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from benchmarks import sinks
 from benchmarks.sinks import ENDPOINT, KINDS, sink_writer
 
@@ -32,6 +34,7 @@ def test_the_cheapest_way_writes_the_lines_of_the_sink(tmp_path: Path) -> None:
     assert len(written[0]) == sum(group.lines.count(b"\n") for group in GROUPS)
 
 
+@pytest.mark.thorough
 def test_the_cheapest_way_writes_the_rows_of_the_sink_into_a_database(tmp_path: Path) -> None:
     found = []
     for name in ("sink", "cheapest"):

@@ -15,9 +15,8 @@ from tests.chaos.worlds.world import live
 FAULTS = [(module, fault) for module, faults in PLANTED.items() for fault in faults]
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_several_workers_lose_and_double_nothing(seed: int) -> None:
-    life = workers.live(seed)
+def test_several_workers_lose_and_double_nothing() -> None:
+    life = workers.live(0)
     assert life.broken == []
     assert life.happened["start"] > 3  # something has happened
 

@@ -224,7 +224,8 @@ STEPS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("refresh", [False, pytest.param(True, marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("refresh", [False, True])
 @pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize("kind", SINKS)
 def test_two_ledgers_in_turn(two: Two, steps: str, refresh: bool) -> None:

@@ -203,6 +203,7 @@ async def test_a_long_wait_names_who_holds_the_lock(
     assert f"it waits for a lock that {whose}" in caplog.text
 
 
+@pytest.mark.thorough
 async def test_a_sink_that_went_back_in_the_middle_of_a_run_is_noticed(server: Target) -> None:
     sink = await server.open()
     for n in range(1, 4):

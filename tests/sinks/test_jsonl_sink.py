@@ -492,6 +492,7 @@ async def test_a_ledger_whose_runs_are_killed_again_and_again_is_never_called_ol
 # ledgers and directories that do not belong together
 
 
+@pytest.mark.thorough
 async def test_without_a_ledger_whole_lines_stay_and_what_overlaps_is_replaced(
     tmp_path: Path, kind: str
 ) -> None:

@@ -39,6 +39,7 @@ def home() -> Iterator[Path]:
         yield Path(made)
 
 
+@pytest.mark.thorough
 def test_a_server_is_checked_against_the_authority_that_the_url_names(
     home: Path, tmp_path: Path
 ) -> None:

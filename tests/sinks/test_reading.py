@@ -166,6 +166,7 @@ def test_the_table_is_the_same_whatever_it_is_read_from(place: Place) -> None:
     assert harvester.read(place.home, "getusercumulate").read_all().num_rows == 0
 
 
+@pytest.mark.thorough
 def test_whoever_speaks_arrow_takes_it_as_it_is_and_more_than_once(place: Place) -> None:
     write(place, [mine(day, ODD[0], {"n": day}) for day in range(1, 8)])
     stored = harvester.read(place.home, MINE)
@@ -239,6 +240,7 @@ def test_what_lies_in_files_beyond_the_checkpoint_is_left_out_and_in_a_database_
     assert [row["n"] for row in rows(harvester.read(place.home, MINE))] == [1, 23, 33]
 
 
+@pytest.mark.thorough
 def test_without_a_ledger_all_that_stands_there_is_read(place: Place) -> None:
     write(place, [mine(1, {"n": 1})], ledger=False)
     write(place, [mine(2, {"n": 2})], ledger=False)
