@@ -14,14 +14,15 @@ import pytest
 from harvester.base.dates import rfc3339
 from harvester.base.lock import FileLock
 from harvester.errors import SinkError, UsageError
-from harvester.ledger import SqliteLedger
+from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.ledger.coverage import DONE, STORED, Calendar
 from harvester.model import Batch, Tally, Window
 from harvester.sinks.base import StoredWindow
 from harvester.testing import MemorySink
 from harvester.upkeep import scan as stored
-from harvester.upkeep.rebuild import Rebuilt, _Reading, rebuild
+from harvester.upkeep.rebuild import Rebuilt, _Reading, rebuild, rebuild_shared
 from harvester.wechat.interfaces import INTERFACES
+from tests.postgres_server import PostgresServer
 from tests.support import A, B, at, noon
 
 SUMMARY = INTERFACES["getarticlesummary"]
@@ -328,6 +329,19 @@ async def test_where_a_sink_cannot_be_read_the_ledger_is_as_it_was(tmp_path: Pat
     assert path.read_bytes() == b"former"
     assert sink.closed == 1
     FileLock(tmp_path / "ledger.sqlite.lock", "the directory").release()
+
+
+async def test_a_shared_ledger_is_made_anew_twice_within_a_second(
+    postgres: PostgresServer,
+) -> None:
+    url, sink = postgres.url(postgres.new_database()), Opened("memory:one")
+    await sink.write([END], {})
+    found = [
+        await rebuild_shared(PostgresLedger(url), [sink], INTERFACES.get, NOW + later)
+        for later in (0.0, 0.1, 0.2)
+    ]
+    assert found[0].former == ""
+    assert found[1].former != found[2].former
 
 
 def test_records_are_not_kept_of_what_was_read() -> None:
