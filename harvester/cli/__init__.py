@@ -25,6 +25,7 @@ COMPLETE, FAILED_WINDOWS, UNUSABLE, MUST_WAIT, STOPPED, INTERRUPTED = 0, 1, 2, 3
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its status."""
+    sys.unraisablehook = _unraisable
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Chinese is no reason to end
@@ -49,6 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = status or FAILED_WINDOWS
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
+
+
+def _unraisable(problem: sys.UnraisableHookArgs) -> None:
+    """End by an interrupt in a callback that cannot raise it: Python would print and forget it."""
+    if issubclass(problem.exc_type, KeyboardInterrupt):
+        os._exit(INTERRUPTED)  # as if killed, which loses nothing
+    sys.__unraisablehook__(problem)
 
 
 def _status(arguments: Sequence[str] | None) -> int:

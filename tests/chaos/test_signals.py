@@ -134,6 +134,7 @@ def test_ctrl_c_before_a_run_has_begun_is_130_and_nothing_else(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("harvester.cli.commands.invoke", interrupted)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # the command sets its own
     former = signal.getsignal(signal.SIGINT)
     try:
         with pytest.raises(SystemExit) as caught:

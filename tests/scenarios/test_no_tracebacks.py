@@ -62,15 +62,22 @@ def test_a_file_nested_too_deep(tmp_path: Path, name: str, options: list[str], v
 
 
 INTERRUPT = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
+PLACES = {
+    "in a module": INTERRUPT,
+    "in code that it executes": f"exec({INTERRUPT!r})\n",
+    "in a callback": (
+        f"import weakref\nclass One: pass\none = One()\n"
+        f"weak = weakref.ref(one, lambda _: exec({INTERRUPT!r}))\n"
+        "del one\nimport time\ntime.sleep(60)\n"
+    ),
+}
 
 
 @pytest.mark.usefixtures("_interruptible")
-@pytest.mark.parametrize("how", ["in a module", "in code that it executes"])
+@pytest.mark.parametrize("where", PLACES)
 @pytest.mark.parametrize("module", ["click", "rich", "orjson", "aiohttp"])
-def test_an_interrupt_of_an_import_ends_with_130(tmp_path: Path, module: str, how: str) -> None:
-    (tmp_path / f"{module}.py").write_text(
-        INTERRUPT if how == "in a module" else f"exec({INTERRUPT!r})\n"
-    )
+def test_an_interrupt_of_an_import_ends_with_130(tmp_path: Path, module: str, where: str) -> None:
+    (tmp_path / f"{module}.py").write_text(PLACES[where])
     done = harvest(*RUN, "--base-url", "http://127.0.0.1:1", cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 

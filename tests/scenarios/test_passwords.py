@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,7 @@ def ended(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HARVESTER_SECRET", "practice")
     monkeypatch.setenv("HARVESTER_ATTEMPTS", "1")
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # the command sets its own
 
     def end(*arguments: str) -> None:
         with pytest.raises(SystemExit) as status:
