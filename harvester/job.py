@@ -16,9 +16,8 @@ from typing import Any, Unpack, cast
 from harvester import api
 from harvester.base.secrets import Secret, holds_password
 from harvester.base.threads import wait_for
-from harvester.config import plugins
 from harvester.config.accounts import read_accounts, single_account
-from harvester.config.files import DEFAULT_FILE, read_config
+from harvester.config.files import DEFAULT_FILE, located, read_config
 from harvester.config.interfaces import choose_interfaces, read_interfaces
 from harvester.config.settings import KEYWORDS, OPTIONS, InvalidOptionError, Keywords
 from harvester.engine.limiter import Rate
@@ -27,7 +26,6 @@ from harvester.errors import UsageError
 from harvester.events import Observer, Report
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, open_ledger
 from harvester.model import Account
-from harvester.sinks.base import spec_of
 from harvester.tokens.stores import open_store
 
 Value = str | int | float | Rate | None
@@ -259,8 +257,8 @@ def _plain_parts(name: str, value: object) -> Any:
 
 def _values(path: Path) -> dict[str, Any]:
     """The content of a file, as a job takes it; raises `UsageError`."""
-    given = read_config(path)
     folder = path.absolute().parent
+    given = located(read_config(path), folder)
     for name in ("endpoint", "start", "end"):
         if name not in given:
             raise UsageError(f"{path}: there is no {name}; a job needs endpoint, start and end")
@@ -270,37 +268,5 @@ def _values(path: Path) -> dict[str, Any]:
         read_interfaces(values["interfaces"], str(path))  # a message names the file
     for name, value in given.items():
         if name in _OWN or name in KEYWORDS:
-            values[name] = _hidden(name, _located(name, value, folder))
+            values[name] = _hidden(name, value)
     return values
-
-
-def _located(name: str, value: Any, folder: Path) -> Any:
-    """The value of an option; a relative path in it starts from the folder."""
-    if name == "sink":
-        return [_sink_in(spec, folder) for spec in value]
-    if name == "export":
-        return [_target_in(spec, folder) for spec in value]
-    if name in ("accounts", "ca_file", "out"):
-        return folder / value
-    text = value.value if isinstance(value, Secret) else value
-    if name == "token_store" and text.startswith("file:") and not text.startswith("file:~"):
-        return f"file:{os.path.join(folder, text.removeprefix('file:'))}"
-    if name == "ledger" and "://" not in text:
-        scheme = "sqlite:" if text.startswith("sqlite:") else ""
-        return f"{scheme}{os.path.join(folder, text.removeprefix(scheme))}"
-    return value
-
-
-def _target_in(spec: Secret, folder: Path) -> str:
-    """A target's spec; a local path in it starts from the folder."""
-    scheme, colon, place = spec.value.partition(":")
-    if not colon or "://" in spec.value:
-        return spec.value
-    path, mark, options = place.partition("?")
-    return f"{scheme}:{os.path.join(folder, Path(path).expanduser())}{mark}{options}"
-
-
-def _sink_in(spec: Secret, folder: Path) -> Secret:
-    """A sink's spec; the path of a local one starts from the folder."""
-    local = plugins.sink(spec).path is not None
-    return Secret(spec_of(spec.value, folder / FILE_NAME)) if local else spec

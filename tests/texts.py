@@ -298,6 +298,7 @@ PHRASES = [
     *"""\
 {date} to {date2}
 and {count}
+until {time}
 waiting until {time}
 must wait until {time}
 {count} {date} to {date2}
@@ -355,6 +356,7 @@ waiting
 partial
 failed
 interrupted
+paused
 missing
 provisional
 stale

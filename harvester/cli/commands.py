@@ -516,13 +516,14 @@ def export(
     parquet:DIR            a file a table and month
     csv:DIR                a file a table, for Excel
     xlsx:FILE              a sheet a table
-    duckdb:FILE            a table each
+    duckdb:FILE            a file with all tables
     iceberg:DIR, iceberg:s3://BUCKET/PREFIX
 
     \b
     ?shape=nested|flat     lists within a row, or a table of their own
     ?header=zh|en          csv, xlsx: titles in place of the names of fields
-    ?raw=1                 csv: texts that look like a formula are not escaped
+    ?lang=zh|en            labels of codes
+    ?raw=1                 csv, xlsx: texts that look like a formula are not escaped
 
     Exit status: 0 equal to the sink; 1 with --check, if one differs; 2 wrong use; 4 a target
     cannot be written.
@@ -730,7 +731,13 @@ def serve(config: Path, log_format: str | None) -> int:
 @click.option("--seed", type=int, default=1, show_default=True, help="Another seed, other data.")
 @click.option("--secret", default="practice", show_default=True, help="Of every appid that is wx….")
 @click.option("--latency", type=float, default=0.0, help="Seconds that each answer takes.")
-@click.option("--token-lifetime", type=float, default=7200.0, show_default=True, help="Seconds.")
+@click.option(
+    "--token-lifetime",
+    type=float,
+    default=7200.0,
+    show_default=True,
+    help="Seconds that a token lives.",
+)
 @click.option(
     "--daily-quota", type=int, help="Calls of one account and interface a day, then 45009."
 )

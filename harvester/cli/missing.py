@@ -124,7 +124,9 @@ class _Text:
         at = LANGUAGES.index(language())
         reason, advice = lack.reason[at], lack.advice[at]
         self._advice.setdefault(reason, advice)
-        until = f" until {china_time(lack.until)}" if lack.state in _WAITS and lack.until else ""
+        until = ""
+        if lack.state in _WAITS and lack.until:
+            until = f" {label(f'until {china_time(lack.until)}')}"
         detail = f": {lack.detail}" if lack.detail else ""
         since = str(lack.since or "")
         account = self._account(lack.appid)

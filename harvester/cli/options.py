@@ -16,6 +16,7 @@ from harvester.cli.terminal import notify
 from harvester.config.files import (
     DEFAULT_FILE,
     dashed,
+    located,
     over,
     read_config,
     read_environment,
@@ -133,8 +134,10 @@ def _load_config(context: click.Context, _: click.Parameter, path: Path | None) 
     interfaces = file.pop("interface", None)
     if interfaces:
         context.meta[INTERFACES] = read_interfaces(interfaces, str(path))
-    given = over(file, read_environment(os.environ, own))
-    context.default_map = {name: value for name, value in given.items() if name in own}
+    file = {name: value for name, value in file.items() if name in own}
+    if path and path.parent != Path():  # here a path stays as short as it was written
+        file = located(file, path.parent)
+    context.default_map = over(file, read_environment(os.environ, own))
 
 
 config_option = click.option(
@@ -145,7 +148,8 @@ config_option = click.option(
     is_eager=True,
     expose_value=False,
     callback=_load_config,
-    help=f"TOML holding any of these options.  [default: ./{DEFAULT_FILE} if it is there]",
+    help="TOML holding any of these options; relative paths in it start from its directory."
+    f"  [default: ./{DEFAULT_FILE} if it is there]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="The same as JSON, on a line.")
 

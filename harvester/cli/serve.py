@@ -87,5 +87,5 @@ async def _serve(load: Callable[[], Setup]) -> int:
     except asyncio.CancelledError:
         if not stopping:
             raise
-    log("ended")
+    log("the service has ended")
     return COMPLETE

@@ -5,6 +5,7 @@ Rule: a file has the same options as the command line, and an unknown key is an 
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from harvester.base.dates import nearest
-from harvester.config.settings import OPTIONS, InvalidOptionError, check, read
+from harvester.base.secrets import Secret
+from harvester.config import plugins
+from harvester.config.settings import OPTIONS, PATH, InvalidOptionError, check, read
 from harvester.errors import UsageError, without_passwords
 
 DEFAULT_FILE = "harvester.toml"
@@ -84,6 +87,39 @@ def read_config(path: Path) -> dict[str, Any]:
             value = _value(name, value, f"{path}: invalid {dashed(name)}", check)
         values[name] = value
     return values
+
+
+def located(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The options in a file of that folder, from which the relative paths in them start."""
+    return {name: _located(name, value, folder) for name, value in values.items()}
+
+
+def _located(name: str, value: Any, folder: Path) -> Any:
+    if name in COMMAND_OPTIONS and OPTIONS[name].kind is PATH:
+        return folder / value
+    if name == "sink":
+        return [_in(folder, spec) if _is_local(spec) else spec for spec in value]
+    if name == "export":
+        return [_in(folder, spec) for spec in value]
+    if name == "ledger" or (name == "token_store" and value.value != "memory"):
+        return _in(folder, value)
+    return value
+
+
+def _is_local(spec: Secret) -> bool:
+    """Whether a sink is a file or a directory."""
+    return "://" not in spec.value and plugins.sink(spec).path is not None
+
+
+_SPEC = re.compile(r"(\w+:|)(.*)", re.DOTALL)
+
+
+def _in(folder: Path, spec: Secret) -> Secret:
+    """A spec, as ``jsonl:DIR``, whose path starts from the folder; a URL and ``~`` stay."""
+    scheme, place = _SPEC.findall(spec.value)[0]
+    if "://" in spec.value or not place or place.startswith("~"):
+        return spec
+    return Secret(scheme + os.path.join(folder, place))
 
 
 _VARIABLES = (

@@ -17,7 +17,7 @@ from harvester.sinks.spec import read_spec
 
 _LANGUAGES = ("zh", "en")
 _SHAPE: Mapping[str, Sequence[str]] = {"shape": ("nested", "flat"), "lang": _LANGUAGES}
-_SHEET: Mapping[str, Sequence[str]] = {**_SHAPE, "header": _LANGUAGES}
+_SHEET: Mapping[str, Sequence[str]] = {**_SHAPE, "header": _LANGUAGES, "raw": ("0", "1")}
 
 
 class _Kind(NamedTuple):
@@ -40,7 +40,7 @@ KINDS = {
         {**_SHAPE, "endpoint": (), "region": (), "access_key": (), "secret_key": ()},
     ),
     "duckdb": _Kind("duckdb", "DuckDB", "duckdb:FILE", "flat"),
-    "csv": _Kind("files", "Csv", "csv:DIR", "flat", {**_SHEET, "raw": ("0", "1")}),
+    "csv": _Kind("files", "Csv", "csv:DIR", "flat", _SHEET),
     "xlsx": _Kind("xlsx", "Xlsx", "xlsx:FILE", "flat", _SHEET),
 }
 """By scheme."""

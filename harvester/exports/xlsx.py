@@ -68,7 +68,7 @@ _TEXTS = {
         ("缺失的公众号", "接口", "从", "到", "状态"),
         {"missing": "尚未采集", "waiting": "等待重试", "failed": "失败"},
         "另有 {:,} 段日期",
-        "没有找到这些数据的账本，因此不知道缺少什么。",
+        "没有找到这些数据的台账，因此不知道缺少什么。",
     ),
 }  # fmt: skip
 """Of the first sheet, by language: its columns, notes on them, the columns of what is missing, the

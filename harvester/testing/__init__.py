@@ -6,10 +6,11 @@ Rule: everything here is used through the public protocols; nothing reaches into
 `FakeTransport` calls it without one; `MemorySink` keeps records; `VirtualTimeLoop` jumps to the
 next timer.  `check_sink` tests the guarantees of a sink, `check_ledger` those of a ledger.
 
-Behind the simulator: `catalogue` (every interface as a table), `window` (which dates it takes),
-`data` (what it has), `tokens`, `component` and `callers` (who may ask), `quotas` and `management`
-(how often), `desk` and `texts` (the format of replies), `faults` (what goes wrong).
-Behind `check_sink`: `checks` (one for each guarantee) and `bench` (their tools); behind
+Behind the simulator: `catalogue` (every interface as a table), `answers` (which dates it takes, and
+what it answers), `data` (what it has), `tokens`, `component` and `callers` (who may ask), `quotas`
+and `management` (how often), `replies` and `error_messages` (the format of replies), `faults` (what
+goes wrong).  Behind `check_sink`: `checks` (one for each guarantee) and `sink_bench` (their tools);
+behind
 `check_ledger`: `check_shared` (for a ledger that several workers share) and `ledger_bench`.
 """
 

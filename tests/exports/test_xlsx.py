@@ -297,6 +297,14 @@ def test_a_workbook_has_dates_numbers_and_text(tmp_path: Path) -> None:
     assert all(len(each.title) <= 31 for each in book.worksheets)
 
 
+def test_a_text_like_a_formula_is_a_text_with_raw_and_without(tmp_path: Path) -> None:
+    sink = harvest(articles(FIRST, 0, '=HYPERLINK("x")'))
+    for query in ("", "?raw=1"):
+        do(sink, f"xlsx:{tmp_path}/x.xlsx{query}")
+        [row] = tables(f"xlsx:{tmp_path}/x.xlsx")[ARTICLES]
+        assert row["title"] == '=HYPERLINK("x")'
+
+
 def test_too_much_for_a_workbook_is_refused_and_nothing_is_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

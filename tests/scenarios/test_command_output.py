@@ -123,6 +123,29 @@ def test_a_file_that_is_used_unasked_is_mentioned_by_a_run(wechat: Start, tmp_pa
     assert said not in result.stderr
 
 
+def test_a_file_elsewhere_means_the_same_to_every_command(wechat: Start, tmp_path: Path) -> None:
+    there, here = tmp_path / "there", tmp_path / "here"
+    there.mkdir()
+    here.mkdir()
+    (there / "accounts.csv").write_text(f"appid,secret\n{A},env:HARVESTER_SECRET\n")
+    (there / "harvester.toml").write_text(
+        f'endpoint = "{ENDPOINT}"\naccounts = "accounts.csv"\nstart = "2024-01-01"\n'
+        f'end = "2024-01-31"\nbase-url = "{wechat().url}"\nrate = "1000/s"\nout = "kept"\n'
+        'export = "csv:tables"\n'
+    )
+    file = ("--config", "../there/harvester.toml")
+    assert harvest("run", *file, cwd=here).returncode == 0
+    assert {each.name for each in there.iterdir()} == {
+        "accounts.csv", "harvester.toml", "kept", "tables",
+    }  # fmt: skip
+    for arguments in (("verify",), ("status",), ("export", "--check", f"csv:{there}/tables")):
+        done = harvest(*arguments, *file, cwd=here)
+        assert done.returncode == 0, done.stdout + done.stderr
+    again = harvest("run", "--json", cwd=here, HARVESTER_CONFIG=file[1])
+    assert json.loads(again.stdout)["requests"] == 0
+    assert not list(here.iterdir())
+
+
 # What failed and what must wait is told once, summed, with how many windows and which days.
 
 

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from harvester.config.files import over, read_config, read_environment, read_toml, unknown_variables
+from harvester.base.secrets import Secret
+from harvester.config.files import (
+    located,
+    over,
+    read_config,
+    read_environment,
+    read_toml,
+    unknown_variables,
+)
 from harvester.errors import UsageError
 
 
@@ -55,6 +63,40 @@ def test_a_wrong_key_or_value_is_refused(text: str, said: str, tmp_path: Path) -
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match=f"^{path}: .*{said}"):
         read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("written", "located_there"),
+    [
+        ("out = 'x'", "there/x"),
+        ("out = '/x'", "/x"),
+        ("metrics = 'x.prom'", "there/x.prom"),
+        ("ledger = 'l.db'", "there/l.db"),
+        ("ledger = 'sqlite:l.db'", "sqlite:there/l.db"),
+        ("ledger = '~/l.db'", "~/l.db"),
+        ("ledger = 'postgresql://h/d'", "postgresql://h/d"),
+        ("token-store = 'memory'", "memory"),
+        ("token-store = 'file:t/'", "file:there/t/"),
+        ("token-store = 'redis://h:1/0'", "redis://h:1/0"),
+        ("sink = 'jsonl:x?compress=gzip'", "jsonl:there/x?compress=gzip"),
+        ("sink = 'jsonl:a:b'", "jsonl:there/a:b"),
+        ("sink = 'jsonl:~/x'", "jsonl:~/x"),
+        ("sink = 'memory:'", "memory:"),
+        ("sink = '-'", "-"),
+        ("export = 'xlsx:x.xlsx?lang=zh'", "xlsx:there/x.xlsx?lang=zh"),
+        ("export = 'iceberg:s3://b/x'", "iceberg:s3://b/x"),
+        ("base-url = 'http://x'", "http://x"),
+    ],
+)
+def test_a_relative_path_in_a_file_starts_from_its_folder(
+    written: str, located_there: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(written)
+    [found] = located(read_config(path), Path("there")).values()
+    if isinstance(found, list):
+        [found] = found
+    assert (found.value if isinstance(found, Secret) else str(found)) == located_there
 
 
 def test_a_variable_sets_an_option_and_a_mistyped_one_is_named() -> None:
