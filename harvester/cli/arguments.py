@@ -116,5 +116,5 @@ def accounts(values: dict[str, Any]) -> list[Account]:
 
 def refuse_only(values: dict[str, Any]) -> None:
     """Raise `UsageError` if accounts are to be selected, and there is no file of them."""
-    if values["only"]:
+    if values["only"] and (typed("only") or not typed("appid")):  # not of a file that gives both
         raise UsageError("--only selects accounts of a file; give --accounts FILE as well")

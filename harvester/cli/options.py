@@ -136,6 +136,8 @@ def _load_config(context: click.Context, _: click.Parameter, path: Path | None) 
         context.meta[INTERFACES] = read_interfaces(interfaces, str(path))
     file = {name: value for name, value in file.items() if name in own}
     if path and path.parent != Path():  # here a path stays as short as it was written
+        if "out" in own:  # what another command with this file finds, wherever it is started
+            file.setdefault("out", OPTIONS["out"].default)
         file = located(file, path.parent)
     context.default_map = over(file, read_environment(os.environ, own))
 
@@ -148,7 +150,8 @@ config_option = click.option(
     is_eager=True,
     expose_value=False,
     callback=_load_config,
-    help="TOML holding any of these options; relative paths in it start from its directory."
+    help="TOML holding any of these options; relative paths in it, and the default of --out, start"
+    " from its directory."
     f"  [default: ./{DEFAULT_FILE} if it is there]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="The same as JSON, on a line.")

@@ -137,8 +137,7 @@ class PostgresLedger(Outbox):
             await self._close()
 
     async def _close(self) -> None:
-        await self._leases.close()
-        await self._work.close()
+        await asyncio.gather(self._leases.close(), self._work.close())  # each may be connecting
 
     # workers
 

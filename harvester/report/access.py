@@ -24,7 +24,7 @@ USABLE, WAITING, UNKNOWN, UNUSABLE = "usable", "waiting", "unknown", "unusable"
 """The states of an interface and of an account, the gravest last.  unknown: no answer has shown
 whether it is usable."""
 
-PROVING = frozenset({Action.DONE, Action.NOT_READY, Action.SPLIT})
+PROVING = frozenset({Action.DONE, Action.NOT_READY})
 """What follows from codes that only an account which may use the interface gets."""
 AGAIN = "WeChat did not accept the access token; a new one is fetched at the next call"
 NOT_KNOWN: tuple[Text, Text] = (
@@ -174,6 +174,7 @@ class Access:
         self._stopped: dict[str, events.AccountStopped] = {}
         self._waits: dict[Key, events.Deferred] = {}
         self._calls: dict[Key, tuple[int, int]] = {}
+        self._split: set[Key] = set()  # refused for its length: so the interface may be used
         self._fetched: set[str] = set()
         self._refused: dict[str, str] = {}  # by account, of a token that was fetched before
 
@@ -186,6 +187,8 @@ class Access:
                 self._failed.setdefault((event.appid, event.endpoint), event)
             case events.AccountStopped():
                 self._stopped[event.appid] = event
+            case events.Split():
+                self._split.add((event.appid, event.endpoint))
             case events.Deferred():
                 self.wait(event)
             case events.Notice(code="TokenFetched"):
@@ -219,7 +222,8 @@ class Access:
                 account.ip = account.ip or ip_in(each.error)
         codes = [self._codes[appid, each] for each in endpoints if (appid, each) in self._codes]
         accepted = [code for code in codes if code is not None and not _refuses_token(code)]
-        if accepted or (appid in self._fetched and not codes):
+        in_vain = any(each.kind == "token" for each in interfaces)
+        if accepted or (appid in self._fetched and not codes and not in_vain):
             account.token = "ok"
         elif any(each.state == UNUSABLE for each in interfaces):
             account.token = "none"
@@ -234,7 +238,7 @@ class Access:
         action = Action.DONE if code == 0 else None
         if code is not None and code in ERRORS:
             action = ERRORS[code].action
-        if action in PROVING:
+        if action in PROVING or key in self._split:
             found.state = USABLE
         elif failed is not None:
             found.error, found.code = reason_of(key[0], failed.error), failed.code

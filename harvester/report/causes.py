@@ -125,10 +125,10 @@ KINDS = {
             "token",
             True,
             ("凭据", "credentials"),
-            ("拿不到 access token", "There is no access token"),
+            ("没有可用的 access token", "There is no access token that can be used"),
             (
-                "看下方原话：账号文件里引用的密钥或令牌不可用。",
-                "See the words below: what the accounts file refers to cannot be used.",
+                "看下方原话：账号文件里引用的密钥或令牌不可用，或另一个程序使它失效。",
+                "See the message: the secret cannot be used, or another program ends the token.",
             ),
         ),
         Kind(
@@ -196,6 +196,7 @@ _CODES = {
 }  # fmt: skip
 _KIND_OF = {code: name for name, codes in _CODES.items() for code in codes}
 _TRIED = (Action.RETRY, Action.SLOW_DOWN)
+_VOIDED = re.compile("refused a token that was just fetched|the access token was refused")
 _IP = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])")
 
 
@@ -205,6 +206,8 @@ def kind_of(window: OpenWindow) -> str:
         return "late"
     if window.state == "waiting":
         return "quota" if window.code == 45009 or "quota" in window.detail else "late"
+    if _VOIDED.search(window.detail):
+        return "token"  # a refused token is no refused secret, though the code is the same
     if window.code in _KIND_OF:
         return _KIND_OF[window.code]
     rule = ERRORS.get(window.code) if window.code is not None else None

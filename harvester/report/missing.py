@@ -224,7 +224,11 @@ class _OfDay:
         """From which day on it is so without a gap; None before all that was asked for."""
         window, (begin, end) = covering(self._calendar, self._day), self._stream.days
         if window is not None and window.stored:
-            return window.begin
+            state = window.state
+            while window is not None and window.state == state:
+                begin = window.begin
+                window = covering(self._calendar, begin - ONE_DAY)
+            return begin
         first, letters = self._stream.first, self._stream.letters
         at = (self._day - first).days
         if 0 <= at < len(letters):

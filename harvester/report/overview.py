@@ -67,11 +67,19 @@ _FULL = re.compile(rb"[feo ]+")
 
 
 class Row(NamedTuple):
-    """An interface of an account: its days from the first one on, as an index of `shapes`."""
+    """An interface of an account: its days from the first one on, as an index of `shapes`.
+
+    late: whether its newest day is not there; None if that is not expected.  delayed: the last day
+    of the first window that is stored without all of its figures.  empty: whether its newest day
+    has no record so far, and can still get some.
+    """
 
     endpoint: str
     first: date
     shape: int
+    late: bool | None = None
+    delayed: date | None = None
+    empty: bool = False
 
 
 @dataclass
@@ -434,11 +442,12 @@ class _Maker:
     ) -> _Shape:
         """Take in an interface of an account, which is asked for no more if it rests."""
         shape = self._shapes.add(stream)
-        account.rows.append(Row(stream.key[1], stream.first, shape.index))
         self._note_last(stream)
+        row = Row(stream.key[1], stream.first, shape.index)
         if not resting:
-            self._freshness(account, stream, calendar)
+            row = self._freshness(account, stream, calendar, row)
             self._calls(stream, calendar, shape)
+        account.rows.append(row)
         return shape
 
     def _note_last(self, stream: Stream) -> None:
@@ -450,21 +459,25 @@ class _Maker:
             behind = max((self._expected_day(stream.key[1]) - last).days, 0)
             self._behind = behind if self._behind is None else min(self._behind, behind)
 
-    def _freshness(self, account: AccountView, stream: Stream, calendar: Calendar) -> None:
+    def _freshness(self, account: AccountView, stream: Stream, calendar: Calendar, row: Row) -> Row:
+        """Judge one more interface of an account by its newest day."""
         day, letters = self._expected_day(stream.key[1]), stream.letters
         if day < stream.first or stream.last < day - RECENT:
-            return
+            return row
         account.expected += 1
         at = (day - stream.first).days
         over = covering(calendar, day)
         has = letters[at : at + 1] in (b"f", b"e", b"o", b" ")
+        delayed = [each.end for each in calendar.windows.values() if each.state == "late"]
+        row = row._replace(late=False, delayed=min(delayed, default=None))
         if has and not (over is not None and over.state == "late"):
-            return
+            return row._replace(empty=over is not None and not over.tally.records)
         account.late += 1
         before = max(letters.rfind(one, 0, at) for one in (b"f", b"e", b"o"))
         account.behind = max(account.behind or 0, at - before)
         kind = kind_of(over) if over is not None else "missing"
         account.kind = min((one for one in (account.kind, kind) if one), key=_weight)
+        return row._replace(late=True)
 
     def _expected_day(self, name: str) -> date:
         """The newest day that an interface can have."""

@@ -3,16 +3,15 @@
 Rule: pure; from an `Overview` to texts in one language, short enough for a chat robot.
 
 A cause is alerted once for each account that it concerns, or for each interface of it if it is
-about that, and again only for others; what is over is said once, too.  An account whose newest
-figures are there is fine, whatever is left of a former cause: days that once failed are asked for
-again later.
+about that, and again only for others; what is over is said once, too.  What has its newest figures
+is fine, whatever is left of a former cause: days that once failed are asked for again later.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, time, timedelta
 from typing import NamedTuple
 
@@ -61,10 +60,12 @@ def causes_of(seen: Overview, at: time, stale_after: float) -> dict[str, tuple[s
     for account in seen.accounts:
         if not account.late:  # not expected any more, or here
             continue
-        mine = [reason for reason in account.reasons if reason.mine]
-        for reason in mine:
-            found[f"{reason.kind} {reason.ip}".strip()].update(_whom(account, reason))
-        if not mine and _is_stale(seen, account, at, stale_after):
+        explained = set[str]()
+        for reason in account.reasons:
+            if reason.mine:
+                found[f"{reason.kind} {reason.ip}".strip()].update(_whom(account, reason))
+                explained.update(reason.days)
+        if not _is_barred(account) and _is_stale(seen, account, explained, at, stale_after):
             found[STALE].add(account.appid)
     return {cause: tuple(sorted(whom)) for cause, whom in sorted(found.items())}
 
@@ -75,15 +76,25 @@ def _whom(account: AccountView, reason: Cause) -> Iterable[str]:
     return [account.appid]
 
 
-def _is_stale(seen: Overview, account: AccountView, at: time, stale_after: float) -> bool:
-    """Whether figures that are missing were due long ago.
+def _is_barred(account: AccountView) -> bool:
+    """Whether a person must act before any interface of an account can be harvested."""
+    return any(each.mine and each.kind not in _OF_INTERFACES for each in account.reasons)
+
+
+def _is_stale(
+    seen: Overview, account: AccountView, explained: Collection[str], at: time, stale_after: float
+) -> bool:
+    """Whether figures that are missing were due long ago, of interfaces that are not explained.
 
     A harvest a day is 24 hours behind the one before: what is more than that, of ``stale_after``,
-    is the time that the missing one has.
+    is the time that the missing one has.  Figures that came, and that WeChat calls late, have all
+    of it.
     """
     endpoints = {view.name: view.endpoint for view in seen.interfaces}
     slack = max(stale_after - 86_400.0, 0.0)
     for row in account.rows:
+        if row.endpoint in explained:
+            continue
         endpoint = endpoints.get(row.endpoint)
         cut = endpoint.cut if endpoint is not None else WindowKind.DAYS
         missing = _first_missing(seen.shapes[row.shape], row.first, cut)
@@ -91,6 +102,8 @@ def _is_stale(seen: Overview, account: AccountView, at: time, stale_after: float
             missing = seen.day if endpoint is None else last_settled_day(
                 seen.made, endpoint.settled_hour
             )  # fmt: skip
+        if row.delayed and seen.made > moment(row.delayed + ONE_DAY, at) + stale_after:
+            return True
         if missing <= seen.day and seen.made > moment(missing + ONE_DAY, at) + slack:
             return True
     return False
@@ -122,24 +135,37 @@ class Change(NamedTuple):
 def change(before: Causes, now: Causes, seen: Overview) -> Change:
     """What has changed.
 
-    A cause is over for an account once its newest figures are there.  Until then it is kept, and
-    nothing is said of it; nothing is said either of an account that is not harvested any more.
+    A cause is over for an interface once its newest figures are there, and for an account once
+    those of any interface are.  Until then it is kept, and nothing is said of it; nothing is said
+    either of what is not harvested any more.
     """
-    state = {each.appid: bool(each.late) for each in seen.expected}
+    accounts = {each.appid: each for each in seen.expected}
     raised, over, causes = {}, {}, {cause: set(whom) for cause, whom in now.items()}
     for cause, whom in now.items():
         if new := tuple(each for each in whom if each not in before.get(cause, ())):
             raised[cause] = new
     for cause, whom in before.items():
         gone = [each for each in whom if each not in now.get(cause, ())]
-        late = {each: None if is_run(cause) else state.get(each.split()[0]) for each in gone}
-        if ended := tuple(each for each in gone if late[each] is False or is_run(cause)):
+        late = {each: not is_run(cause) and _is_late(cause, each, accounts) for each in gone}
+        if ended := tuple(each for each in gone if late[each] is False):
             over[cause] = ended
         if kept := [each for each in gone if late[each]]:
             causes.setdefault(cause, set()).update(kept)
     return Change(
         raised, over, {cause: tuple(sorted(whom)) for cause, whom in sorted(causes.items())}
     )
+
+
+def _is_late(cause: str, whom: str, accounts: Mapping[str, AccountView]) -> bool | None:
+    """Whether what a cause is about lacks its newest figures; None if it is not harvested."""
+    appid, _, name = whom.partition(" ")
+    account = accounts.get(appid)
+    if account is None:
+        return None
+    if cause == STALE:  # an account that cannot be harvested at all is not called stale
+        return bool(account.late) and _is_barred(account)
+    late = {row.endpoint: row.late for row in account.rows}
+    return late.get(name) if name else False not in late.values()
 
 
 def run_causes(before: Causes, host: str, told: str | None) -> dict[str, tuple[str, ...]]:
@@ -285,6 +311,7 @@ def digest(seen: Overview, due: date, again: float, lang: str) -> Said:
             f"Here: {number(seen.fresh)} of {plural(total, 'account')}",
         )
     )
+    lines += _empty(seen)
     lines += [_missing(cause, seen) for cause in seen.causes if cause.kind != "ended"]
     if again > seen.made:
         zh, en = moment_of(again, seen.made)
@@ -295,6 +322,28 @@ def digest(seen: Overview, due: date, again: float, lang: str) -> Said:
         if figure is not None:
             lines.append((_figure(figure, 0), _figure(figure, 1)))
     return _said(title, lines, lang)
+
+
+def _empty(seen: Overview) -> list[Text]:
+    """The interfaces that have no record of their newest day so far, and can still get some."""
+    found: defaultdict[str, int] = defaultdict(int)
+    for account in seen.expected:
+        for row in account.rows:
+            found[row.endpoint] += row.empty
+    named = [(*title_of(name), number(count)) for name, count in found.items() if count]
+    if not named:
+        return []
+    more = len(named) - NAMED
+    zh = "、".join(f"{title}（{count}）" for title, _, count in named[:NAMED])
+    en = ", ".join(f"{title} ({count})" for _, title, count in named[:NAMED])
+    return [
+        (
+            f"暂无记录，以后会再取（账号数）：{zh}"
+            + (f" 等 {len(named)} 个接口" if more > 0 else ""),
+            f"No record yet, asked for again (accounts): {en}"
+            + (f" and {plural(more, 'other')}" if more > 0 else ""),
+        )
+    ]
 
 
 def _missing(cause: Cause, seen: Overview) -> Text:

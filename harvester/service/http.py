@@ -227,14 +227,14 @@ class Pages:
     async def _make_page(self) -> bytes:
         setup = self._service.setup
         seen = await self._overview.latest()
-        day = self._service.progress.day
-        return await aside(lambda: self._rendered(setup, seen, day))
+        ended = self._service.progress.ended
+        return await aside(lambda: self._rendered(setup, seen, ended))
 
-    def _rendered(self, setup: Setup, seen: Overview, day: object) -> bytes:
-        """The page; in a thread.  day: whose harvest was made last: then figures are read again."""
-        if seen.accounts and (day is None or self._figures[0] != day):
+    def _rendered(self, setup: Setup, seen: Overview, ended: float) -> bytes:
+        """The page; in a thread.  ended: of the last run, after which figures are read again."""
+        if seen.accounts and (not ended or self._figures[0] != ended):
             try:
-                self._figures = day, _figures_of(setup, seen), ""
+                self._figures = ended, _figures_of(setup, seen), ""
             except (HarvestError, OSError) as exc:  # a run may have replaced a file meanwhile
                 self._figures = None, None, without_passwords(str(exc))
         _, drawn, why = self._figures
@@ -261,15 +261,16 @@ def _moment(unix: float) -> str | None:
 
 def _allows(token: Secret, header: str) -> bool:
     """Whether a header has the token; takes the same time for each that is as long."""
-    kind, _, given = header.partition(" ")
+    kind, _, text = header.partition(" ")
+    given = text.encode(errors="replace")  # aiohttp has what is not UTF-8 as surrogates
     if kind.lower() == "basic":
         try:
-            given = base64.b64decode(given, validate=True).decode().partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
+            given = base64.b64decode(given, validate=True).partition(b":")[2]
+        except binascii.Error:
             return False
     elif kind.lower() != "bearer":
         return False
-    return hmac.compare_digest(given.encode(), token.value.encode())
+    return hmac.compare_digest(given, token.value.encode())
 
 
 async def _unreached(setup: Setup) -> list[str]:

@@ -236,8 +236,12 @@ class Metrics(Collector):
         ends = [_ends_of(shape) for shape in made.shapes]
         newest: dict[tuple[str, str], date] = {}
         for account in made.accounts:
-            for name, first, shape in account.rows:
-                gap, stored = ends[shape]
+            for row in account.rows:
+                name, first = row.endpoint, row.first
+                gap, stored = ends[row.shape]
+                if row.delayed is not None:
+                    delayed = (row.delayed - first).days
+                    gap = delayed if gap is None else min(gap, delayed)
                 if stored is not None:
                     day, of = first + timedelta(stored), (account.appid, name)
                     newest[of] = max(newest.get(of, day), day)
@@ -245,6 +249,9 @@ class Metrics(Collector):
                     days = 0 if gap is None else max((today - first).days - gap, 0)
                     _keep_most(gaps, self._key(account.appid, name), days)
         self._values[_GAP] = gaps
+        known = {row.endpoint for account in made.accounts for row in account.rows}
+        for key in [key for key in self._values[_SUCCESS] if key[-1] not in known]:
+            del self._values[_SUCCESS][key]  # it was removed from the ledger
         hours = {view.name: view.endpoint.settled_hour for view in made.interfaces if view.endpoint}
         for (appid, name), day in newest.items():
             if name in hours:

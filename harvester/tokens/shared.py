@@ -286,11 +286,13 @@ class SharedToken:
         if late:
             return False
         if not self._refusals.add(self._value):
-            raise AccountError(
-                f"{self.appid}: WeChat refused a token that was just fetched ({reason}); another"
+            said, mark, rid = reason.partition(" [rid:")
+            problem = (
+                f"{self.appid}: WeChat refused a token that was just fetched ({said}); another"
                 " program may be fetching tokens for this account and ending ours: let all of"
                 " them use stable_token or one token server, then run the same command again"
             )
+            raise AccountError(problem + mark + rid)
         self.current = None
         return True
 

@@ -84,7 +84,7 @@ def test_an_account_that_may_do_all_is_usable(wechat: Start, capsys: Capture) ->
         ({"refuse": {A: 50002}}, {"token": "ok", "kind": "frozen"}, 1),
         ({"refuse": {(A, E): 47009}}, {"token": "ok", "kind": "retired"}, 1),
         ({"refuse": {A: 40066}}, {"token": "ok", "kind": "refused"}, 1),
-        ({"refuse": {A: 40001}}, {"token": "none", "kind": "secret"}, 1),
+        ({"refuse": {A: 40001}}, {"token": "none", "kind": "token"}, 1),
         ({"refuse": {A: 45009}}, {"state": "waiting", "kind": "quota"}, 3),
         ({"daily_quota": 0}, {"state": "waiting", "kind": "quota"}, 3),
         ({"refuse": {A: 61503}}, {"state": "usable", "kind": None}, 0),

@@ -15,6 +15,7 @@ from subprocess import DEVNULL
 
 import pytest
 
+from harvester import Job
 from harvester.testing import Faults
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.scenarios.command import Done, Ended, Start, asked, begun, harvest_at, succeeded, until
@@ -143,6 +144,17 @@ def test_a_file_elsewhere_means_the_same_to_every_command(wechat: Start, tmp_pat
         assert done.returncode == 0, done.stdout + done.stderr
     again = harvest("run", "--json", cwd=here, HARVESTER_CONFIG=file[1])
     assert json.loads(again.stdout)["requests"] == 0
+    text = (
+        (there / "harvester.toml")
+        .read_text()
+        .replace('out = "kept"\n', "")
+        .replace("export", "# export")
+    )
+    (there / "harvester.toml").write_text(text + 'only = ["nobody"]\n')
+    alone = harvest("run", *file, "--appid", A, cwd=here)  # what the file selects is not asked for
+    assert alone.returncode == 0, alone.stderr
+    assert Job.load(there / "harvester.toml").out == str(there / "harvest")
+    assert (there / "harvest" / "ledger.sqlite").exists()
     assert not list(here.iterdir())
 
 

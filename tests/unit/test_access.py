@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from harvester import events
-from harvester.events import AccountStopped, Answer, Deferred, Event, Failed, Notice
+from harvester.events import AccountStopped, Answer, Deferred, Event, Failed, Notice, Split
 from harvester.report.access import Access, AccountAccess, by_kind, gravest, words
 from tests.support import A, B, at
 
@@ -57,8 +57,11 @@ IP = "no access token: errcode 40164 (invalid ip 203.0.113.7, not in whitelist):
         ([requested(-1), failed("errcode -1", -1)], "unknown", "retry", "ok", "ok"),
         ([requested(None), failed("HTTP 502, after 1 attempts")], "unknown", "retry", "unknown",
          "unknown"),
+        ([TOKEN, failed("no access token: WeChat refused the static token")], "unusable", "token",
+         "none", "unknown"),
+        ([TOKEN, requested(61501), Split(A, E, 2), waits("used up")], "usable", "", "ok", "ok"),
         ([requested(40001), waits("used up")], "unknown", "retry", "unknown", "unknown"),
-        ([TOKEN, REFUSED, requested(40001)], "unusable", "secret", "none", "unknown"),
+        ([TOKEN, REFUSED, requested(40001)], "unusable", "token", "none", "unknown"),
         ([REFUSED, TOKEN, requested(40001)], "unknown", "retry", "unknown", "unknown"),
         ([], "unknown", "", "unknown", "unknown"),
     ],

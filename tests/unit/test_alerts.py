@@ -62,6 +62,104 @@ def test_another_cause_of_an_account_is_told_and_the_first_is_over_when_figures_
     assert changed.over == {"ip 203.0.113.7": ("wx1",), "secret": ("wx1",)}
 
 
+def test_an_interface_without_permission_hides_no_other_cause() -> None:
+    """One account: a secret that breaks twice, beside an interface that it may never use."""
+    told: list[Change] = []
+    known: dict[str, tuple[str, ...]] = {}
+    for broken in (False, True, False, True):
+        ledger = KnownLedger()
+        for name, bad, code, detail in (
+            (USERS, broken, 40125, SECRET),
+            (SHARE, True, 48001, "errcode 48001 (api unauthorized)"),
+        ):
+            ledger.asked_for("wx1", name, BEGIN, YESTERDAY)
+            ledger.put("wx1", name, BEGIN, YESTERDAY - bad * ONE_DAY, "final")
+            if bad:
+                ledger.put("wx1", name, YESTERDAY, YESTERDAY, "failed", code=code, detail=detail)
+        now = ledger.seen()
+        told.append(change(known, causes_of(now, AT, STALE), now))
+        known = dict(told[-1].causes)
+    secret, permission = {"secret": ("wx1",)}, {"permission": (f"wx1 {SHARE}",)}
+    assert [(dict(each.raised), dict(each.over)) for each in told] == [
+        (permission, {}), (secret, {}), ({}, secret), (secret, {}),
+    ]  # fmt: skip
+
+
+def test_of_two_permissions_one_is_granted_and_the_other_stays() -> None:
+    def ledger(*barred: str) -> Overview:
+        made = KnownLedger()
+        made.harvested("wx1", "getuserread", BEGIN, YESTERDAY)
+        for name in (USERS, SHARE):
+            made.asked_for("wx1", name, BEGIN, YESTERDAY)
+            made.put("wx1", name, BEGIN, YESTERDAY - (name in barred) * ONE_DAY, "final")
+            if name in barred:
+                made.put("wx1", name, YESTERDAY, YESTERDAY, "failed", code=48001, detail="x")
+        return made.seen()
+
+    before = {"permission": (f"wx1 {USERS}", f"wx1 {SHARE}")}
+    now = ledger(SHARE)
+    changed = change(before, causes_of(now, AT, STALE), now)
+    assert changed.over == {"permission": (f"wx1 {USERS}",)}
+    now = ledger(USERS, SHARE)
+    assert change(changed.causes, causes_of(now, AT, STALE), now).raised == {
+        "permission": (f"wx1 {USERS}",)
+    }
+
+
+def test_an_interface_that_is_stale_is_told_beside_one_without_permission() -> None:
+    ledger = KnownLedger()
+    for name in (USERS, SHARE):
+        ledger.asked_for("wx1", name, BEGIN, YESTERDAY)
+        ledger.put("wx1", name, BEGIN, YESTERDAY - ONE_DAY, "final")
+    ledger.put("wx1", SHARE, YESTERDAY, YESTERDAY, "failed", code=48001, detail="x")
+    assert causes_of(ledger.seen(), AT, STALE) == {
+        "permission": (f"wx1 {SHARE}",), "stale": ("wx1",),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("behind", "stale"), [(0, False), (1, True), (6, True)])
+def test_figures_that_wechat_calls_late_are_stale_after_all_of_the_time(
+    behind: int, *, stale: bool
+) -> None:
+    ledger, day = KnownLedger(), YESTERDAY - behind * ONE_DAY
+    ledger.harvested("wx1", USERS, BEGIN, YESTERDAY)
+    while day <= YESTERDAY:
+        ledger.put("wx1", USERS, day, day, "late", due=NOW + 60)
+        day += ONE_DAY
+    assert causes_of(ledger.seen(), AT, STALE) == ({"stale": ("wx1",)} if stale else {})
+
+
+def test_a_token_that_another_program_ends_is_no_wrong_secret() -> None:
+    detail = (
+        "wx1: WeChat refused a token that was just fetched (errcode 40001 (invalid credential)"
+        "); another program may be fetching tokens for this account [rid: 6543-21]"
+    )
+    now = seen("wx1", code=40001, detail=detail)
+    said = alert(change({}, causes_of(now, AT, STALE), now), now, "en")
+    assert said is not None
+    assert said.body == (
+        "● There is no access token that can be used: 甲 (wx1).  WeChat refused a token that was"
+        " just fetched (errcode 40001 (invalid credential)); another program may be fetching tokens"
+        " for this account"
+    )
+
+
+def test_the_digest_names_interfaces_that_have_no_record_so_far() -> None:
+    ledger = KnownLedger()
+    for appid in ("wx1", "wx2"):
+        ledger.harvested(appid, USERS, BEGIN, YESTERDAY)
+        ledger.harvested(appid, SHARE, BEGIN, YESTERDAY - ONE_DAY)
+        ledger.asked_for(appid, SHARE, BEGIN, YESTERDAY)
+        ledger.put(appid, SHARE, YESTERDAY, YESTERDAY, "open")
+    lines = [
+        digest(ledger.seen(), YESTERDAY, 0.0, lang).body.splitlines()[1] for lang in ("en", "zh")
+    ]
+    assert lines == [
+        "No record yet, asked for again (accounts): Article shares (2)",
+        "暂无记录，以后会再取（账号数）：图文转发（2）",
+    ]
+
+
 def test_nothing_is_said_of_an_account_that_is_gone() -> None:
     changed = change({"secret": ("wx9",)}, {}, seen())
     assert (changed.raised, changed.over, changed.causes) == ({}, {}, {})

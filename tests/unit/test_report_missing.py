@@ -54,6 +54,15 @@ def harvested(end: date = YESTERDAY, name: str = USERS, begin: date = BEGIN) -> 
     return ledger
 
 
+def test_late_figures_are_late_since_the_first_of_these_days() -> None:
+    ledger = harvested()
+    for days in (1, 3, 2):
+        day = YESTERDAY - timedelta(days=days)
+        ledger.put(A, USERS, day, day, "late", detail="x")
+    ledger.put(A, USERS, YESTERDAY, YESTERDAY, "late", detail="x")
+    assert lack(ledger).since == YESTERDAY - timedelta(days=3)
+
+
 @pytest.mark.parametrize("state", ["final", "open"])
 def test_a_stored_day_is_not_lacking(state: str) -> None:
     ledger = harvested(YESTERDAY - timedelta(days=1))

@@ -186,6 +186,25 @@ def test_a_ledger_sets_the_gauges() -> None:
     assert accounts == [1, 0, 1, 1, 0]
 
 
+def test_figures_that_wechat_calls_late_are_a_gap() -> None:
+    ledger = KnownLedger()
+    ledger.harvested(A, E, YESTERDAY - 9 * DAY, YESTERDAY)
+    ledger.put(A, E, YESTERDAY - 4 * DAY, YESTERDAY - 4 * DAY, "late", due=NOW + 100)
+    assert gauges(ledger)[f"harvester_oldest_gap_days{{endpoint={E}}}"] == 5
+
+
+def test_what_was_removed_from_the_ledger_has_no_last_success() -> None:
+    ledger = KnownLedger()
+    for name in (E, OTHER):
+        ledger.harvested(A, name, YESTERDAY, YESTERDAY)
+    metrics = Metrics(wall=lambda: NOW)
+    metrics.update(ledger.seen(NOW))
+    del ledger.ranges[A, OTHER], ledger.known[A, OTHER]
+    metrics.update(ledger.seen(NOW))
+    names = [name for name in values(metrics) if name.startswith("harvester_last_success")]
+    assert names == [f"harvester_last_success_timestamp_seconds{{endpoint={E}}}"]
+
+
 def test_the_budget_is_what_all_accounts_have_left() -> None:
     ledger = KnownLedger()
     for appid in (A, B):

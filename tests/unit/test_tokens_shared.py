@@ -277,11 +277,11 @@ async def test_a_second_refusal_in_a_row_stops_the_account(second: str) -> None:
     token = shared(Token("a"), Token(second))
     token.reject(await token.get(), "errcode 40001")
     with pytest.raises(AccountError) as caught:
-        token.reject(await token.get(), "errcode 40001")
+        token.reject(await token.get(), "errcode 40001 [rid: 65-43]")
     assert str(caught.value) == (
         "wx1: WeChat refused a token that was just fetched (errcode 40001); another program may"
         " be fetching tokens for this account and ending ours: let all of them use stable_token"
-        " or one token server, then run the same command again"
+        " or one token server, then run the same command again [rid: 65-43]"
     )
 
 
