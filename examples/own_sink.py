@@ -21,6 +21,7 @@ class Windows(harvester.Sink):
     """A table of windows."""
 
     path: Path
+    is_file = True  # so that a run keeps its ledger beside it, not within
 
     def __init__(self, path: Path) -> None:
         self.path = path

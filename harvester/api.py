@@ -197,6 +197,7 @@ async def stream(
             yield records
         finally:
             await ended(task)
+            records._sink.end(None)  # for who still iterates
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ does.  So a task may be lost, or run twice, and no record is lost or doubled.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +22,8 @@ from harvester.job import Job
 if TYPE_CHECKING:
     from distributed import Client, Future
 
+FORGOTTEN = 1.0
+"""Seconds in which a client forgets tasks that are released."""
 RESUBMISSIONS = 2
 """How often a task is submitted again after Dask has dropped it, which happens when several workers
 were lost while they ran it."""
@@ -147,6 +150,10 @@ class _Tasks:
         """Let the cluster forget the tasks; one that has begun runs on."""
         for future in self._futures:
             future.release()
+        ends = time.monotonic() + FORGOTTEN
+        keys = {future.key for future in self._futures}
+        while not keys.isdisjoint(self._client.futures) and time.monotonic() < ends:
+            time.sleep(0.001)  # the client does it in its loop; the next call has the same keys
 
 
 # one report of several

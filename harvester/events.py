@@ -662,6 +662,8 @@ class Bookkeeper:
         self._waits = {key: wait for key, wait in self._waits.items() if wait.until is None}
         for event in events:
             self(event)
+            if isinstance(event, Failed) and event.error.startswith(f"{event.appid}: "):
+                report.stopped.setdefault(event.appid, event.error)  # maybe by another worker
         left = windows.waiting + windows.failed + missing
         windows.planned = max(windows.planned, left)
         windows.done = min(windows.done, windows.planned - left)

@@ -111,7 +111,8 @@ def read(
     only of these accounts.  ledger: its file or directory, if it is not beside the records, or the
     URL of a shared one.  shape: ``flat`` gives the tables of a flat export, always as a mapping:
     an object within a record becomes columns (``stat_item_income``), each list a table
-    ``<interface>_<list>`` with a row an item.
+    ``<interface>_<list>`` with a row an item; the tables that join interfaces are made by `export`
+    alone.
 
     Rows are in the order of account, first day of the window, and position in it.  Lines that a
     killed run wrote and its ledger does not know are left out; without a ledger all records are
@@ -151,7 +152,7 @@ def export(
     ``duckdb:FILE``, ``iceberg:DIR`` or ``iceberg:s3://BUCKET/PREFIX``, with ``?shape=nested`` or
     ``flat`` (a table for each list, and tables that join interfaces) and ``lang=zh`` or ``en`` (of
     the labels of codes), for CSV and XLSX ``header=zh`` or ``en`` (titles in place of names) and
-    for CSV ``raw=1`` (texts that a spreadsheet takes for a formula are not escaped).
+    ``raw=1`` (in a CSV file texts that a spreadsheet takes for a formula are not escaped).
     endpoints: names, groups or interfaces; none means all.  replace: also a target that was made
     from another harvest.
 
@@ -330,6 +331,8 @@ def _interfaces(
         one = given if [each.name for each in found] == [given] else None
         return one, {each.name: each for each in found}
     if not isinstance(given, Iterable):
+        if not isinstance(getattr(given, "name", None), str):
+            raise UsageError(f"endpoint: {given!r} is no interface, and no name of one")
         return given.name, {given.name: given}
     listed = [
         each
@@ -388,9 +391,11 @@ def _sink(where: Where, ledger: str | os.PathLike[str] | None) -> tuple[Sink, Pa
             sink = _written_from(path, given)
         else:
             raise UsageError(f"there is no directory or file {path}")
-    else:
+    elif where is not None:
         sink = where
-    return sink, given or _ledger_beside(sink)
+    else:
+        raise UsageError("nothing to read: name a sink, or the path of what is stored")
+    return sink, given or ledger_beside(sink)
 
 
 def _in_file(path: Path) -> Sink:
@@ -437,7 +442,7 @@ def _ledger_file(path: Path) -> Path:
     return file
 
 
-def _ledger_beside(sink: Sink) -> Path | None:
+def ledger_beside(sink: Sink) -> Path | None:
     """The default place of a sink's ledger: as `run` or the command keeps it."""
     path = sink.path
     if path is None:
@@ -485,6 +490,8 @@ def _appids(given: str | Account | Iterable[str | Account] | None) -> frozenset[
     if given is None:
         return None
     listed = [given] if isinstance(given, str | Account) else given
+    if not isinstance(listed, Iterable):
+        raise UsageError(f"appids: {given!r} is neither an appid nor a list of them")
     return frozenset(each.appid if isinstance(each, Account) else each for each in listed)
 
 

@@ -216,6 +216,14 @@ class Grid:
             for first, last in gaps(begin, end, covered)
         )
 
+    def whole(self, begin: date, end: date) -> Days:
+        """The range with all days of windows of days that it cuts."""
+        if self.cut is not WindowKind.DAYS:
+            return begin, end
+        before = (begin - self.anchor).days % self.span
+        behind = self.span - 1 - (end - self.anchor).days % self.span
+        return begin - before * ONE_DAY, end + behind * ONE_DAY
+
     def nearest(self, begin: date) -> str:
         """A window that would fit, for a range without one."""
         if self.cut is WindowKind.RECENT:

@@ -14,13 +14,14 @@ from harvester.cli.terminal import plain, show_line
 from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.exports import Find
-from harvester.exports.base import Target
+from harvester.exports.base import Exported, Target
 from harvester.exports.coverage import coverage_in
 from harvester.exports.run import described, differing, export_all
 from harvester.exports.source import NO_COVERAGE, Source
-from harvester.ledger import PostgresLedger, SqliteLedger, checkpoint_in
+from harvester.ledger import PostgresLedger, SqliteLedger, checkpoint_in, named_sinks
 from harvester.model import Endpoint
-from harvester.sinks.base import Sink, spec_of
+from harvester.reading import ledger_beside
+from harvester.sinks.base import Sink, name_in, spec_of
 
 
 async def show_exporting(
@@ -51,10 +52,12 @@ async def show_exporting(
             differs = name in differ
             show_line(f"{name} differs from {sink}" if differs else f"{name} is equal to {sink}")
         return FAILED_WINDOWS if differ else COMPLETE
-    for target in targets:
-        [done] = await export_all(source, [target], names, find, replace=replace)
-        show_line(plain(described(target, done)))
+    await export_all(source, targets, names, find, replace=replace, done=_show)
     return COMPLETE
+
+
+def _show(target: Target, done: Exported) -> None:
+    show_line(plain(described(target, done)))
 
 
 async def source_of(
@@ -65,7 +68,10 @@ async def source_of(
     find: finds an interface, if what the ledger knows of them is to be read, too.
     """
     if given and ledger.path is not None and not ledger.path.exists():
-        return Source(given[0], lambda: None)
+        place = ledger_beside(given[0])  # as `harvester.export` finds it
+        if place is None or name_in(given[0], place) not in named_sinks(place):
+            return Source(given[0], lambda: None)
+        ledger = SqliteLedger(place, readonly=True)
     async with ledger:
         known = await ledger.sinks()
         named = as_known(ledger, known, given) if known else {}

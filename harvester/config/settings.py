@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import date
@@ -152,6 +153,12 @@ def _ledger(value: Any) -> object:
     return value if isinstance(value, os.PathLike) else _is_ledger(value)
 
 
+def _stop(value: Any) -> object:
+    if isinstance(value, threading.Event):  # its wait would block the event loop
+        raise TypeError
+    return _with_methods("wait")(value)
+
+
 _is_store = _with_methods("load", "replace", "lease", "close")
 _is_ledger = _with_methods("register", "commit", "reopen", "calendars", "checkpoint")
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -174,7 +181,7 @@ EXPORT = Kind("a spec, e.g. parquet:DIR, or a list of them", "TARGET", _spec)
 LEDGER = Kind("a path, sqlite:FILE, postgresql://…, a Ledger or None", "SPEC", _ledger)
 CALLABLE = Kind("a function that takes an event", "", _with_methods("__call__"))
 TRANSPORT = Kind("a Transport, e.g. harvester.testing.FakeTransport", "", _with_methods("send"))
-STOP = Kind("an anyio.Event or an asyncio.Event", "", _with_methods("wait"))
+STOP = Kind("an anyio.Event or an asyncio.Event", "", _stop)
 
 REQUIRED = object()
 """The default of an option that must be given."""

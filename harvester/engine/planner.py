@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from itertools import dropwhile, takewhile
 from typing import NamedTuple
@@ -213,32 +213,44 @@ def _failing(calendar: Calendar) -> dict[int | None, str]:
     return found
 
 
-async def remains(scope: Scope, ledger: Ledger, wall: float, began: str) -> Remains:
+async def remains(
+    scope: Scope, ledger: Ledger, wall: float, began: str, *, marks: bool = False
+) -> Remains:
     """The requested windows that a ledger lacks (wall: the Unix time).
 
-    began: when the run began, as of `Outcome.fetched_at`.  What another job has marked to be
-    harvested again is there.
+    began: when the run began, as of `Outcome.fetched_at`.  marks: whether what is marked to be
+    harvested again is missing; what another job has marked is there.
     """
     found: list[Failed | Deferred] = []
     missing = 0
-    async for appid, listed in demands(scope, ledger, wall, marks=False):
+    async for appid, listed in demands(scope, ledger, wall, marks=marks):
         for endpoint, cut, calendar, need in listed:
             days = need.days
             known = list(calendar.runs(*days, KNOWN)) if calendar.years else []
             missing += cut.count(*days, known)
             for window in calendar.windows.values():
                 begin, end = max(window.begin, days[0]), min(window.end, days[1])
-                if begin > end or window.state == "open":
+                number = cut.count(begin, end) if begin <= end else 0
+                if not number or (window.state == "open" and not _was_left(window, need, began)):
                     continue
-                number = cut.count(begin, end)
                 where = (appid, endpoint.name, begin, end, number)
-                if window.state == "failed":
+                if window.state == "open" and window.code is not None:
+                    found.append(Failed(*where, window.detail, window.code, window.rid))
+                elif window.state == "failed":
                     why = window.detail, window.code, window.rid
                     found.append(Failed(*where, *why, window.fetched_at >= began))
                 else:
                     due = window.due or wall + NOT_READY_AGAIN
                     found.append(Deferred(*where, due, window.detail))
     return Remains(found, missing)
+
+
+def _was_left(window: OpenWindow, need: Need, began: str) -> bool:
+    """Whether a run that began then had to request a stored window again, and did not get it."""
+    if window not in need.again or window.due > datetime.fromisoformat(began).timestamp():
+        return False
+    second = len("2026-01-01T00:00:00")
+    return window.code is not None or window.fetched_at[:second] < began[:second]
 
 
 async def build_plan(

@@ -316,7 +316,9 @@ class Engine:
         unfinished = any(not account.finished for account in self._plan.accounts)
         if (ledger := shared(self._writer.ledger)) is not None:
             unfinished = unfinished or bool(await ledger.unfinished())
-            left = await planner.remains(self._scope, ledger, self._wall(), self._worker.began)
+            left = await planner.remains(
+                self._scope, ledger, self._wall(), self._worker.began, marks=self._options.refresh
+            )
             self._emit.books.recount(left.events, left.missing)
         if self._stopping and unfinished:
             return self._end("interrupted")

@@ -19,7 +19,7 @@ from harvester.exports.joined import JoinedShape
 from harvester.exports.shapes import FLAT, Shape
 from harvester.exports.source import Source
 from harvester.model import Endpoint
-from harvester.wechat.tables import TABLES
+from harvester.wechat.tables import TABLES, JoinedTable
 
 FORM = 2
 """The form of what is written; another one makes every target be written anew."""
@@ -122,10 +122,10 @@ def _compare(
 ) -> Difference:
     stored = source.interfaces()
     chosen = [name for name in stored if not names or name in names]
-    shapes = _shapes(target, stored, chosen, find)
+    shapes = _shapes(target, stored, names, find)
     _check_names(target, shapes.values())
     known = {*stored, *names, *TABLES}
-    wanted_names = {*names, *shapes}
+    wanted_names = {*names, *shapes, *(each.name for each in _joined(names))}
     wanted: dict[str, dict[str, str]] = {}
     changed: dict[str, list[str]] = {}
     parts: set[Part] = set()
@@ -165,16 +165,27 @@ def _compare(
 
 
 def _shapes(
-    target: Target, stored: Sequence[str], chosen: Collection[str], find: Find
+    target: Target, stored: Sequence[str], names: Collection[str], find: Find
 ) -> dict[str, Shape | JoinedShape]:
-    """Those of the chosen interfaces, and of the tables that one of them is a part of."""
+    """Those of the named interfaces, and of the tables that one of them is a part of."""
     made = {name: Shape(name, find(name), target.shape, target.language) for name in stored}
-    found: dict[str, Shape | JoinedShape] = {name: made[name] for name in chosen}
-    for table in TABLES.values() if target.shape == FLAT else ():
+    found: dict[str, Shape | JoinedShape] = {
+        name: shape for name, shape in made.items() if not names or name in names
+    }
+    for table in _joined(names) if target.shape == FLAT else ():
         repeats = target.whole and len(table.parts) == 1  # a workbook has little room
-        if not repeats and any(name in found for name in table.interfaces):
+        if not repeats and any(name in made for name in table.interfaces):
             found[table.name] = JoinedShape(table, made, target.language)
     return found
+
+
+def _joined(names: Collection[str]) -> list[JoinedTable]:
+    """The tables that one of these interfaces is a part of, also if nothing of it is stored."""
+    return [
+        table
+        for table in TABLES.values()
+        if not names or any(name in names for name in table.interfaces)
+    ]
 
 
 def _check_names(target: Target, shapes: Iterable[Shape | JoinedShape]) -> None:

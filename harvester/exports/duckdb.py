@@ -72,7 +72,29 @@ class DuckDB:
             if not create:  # beside the file may be the draft of an export
                 self._beside = TemporaryDirectory()
                 self._draft = Path(self._beside.name, self.path.name)
-            return self._held()
+            fits = self._log_fits(create=create)
+            held = self._held()
+            return held if fits or create else Held(held.harvest)
+
+    def _log_fits(self, *, create: bool) -> bool:
+        """Whether the log of somebody who has changed the file, if there is one, belongs to it.
+
+        If the file was replaced meanwhile it does not, and nobody can open the file any more.
+        create: remove it then.
+        """
+        if not _log_of(self.path).exists():
+            return True
+        shutil.copyfile(self.path, self._draft)
+        shutil.copyfile(_log_of(self.path), _log_of(self._draft))
+        try:
+            duckdb.connect(str(self._draft)).close()
+        except duckdb.Error:
+            if create:
+                _log_of(self.path).unlink(missing_ok=True)
+            return False
+        finally:
+            self._remove_draft()
+        return True
 
     def _held(self) -> Held:
         """Read the stamps from the copy: whoever has the file open would be in the way."""
@@ -94,7 +116,8 @@ class DuckDB:
             database = self._opened()
             units = list(units)
             for table in tables:
-                self._make(table, {*(unit.month for unit in units)})
+                gone = {month for name, month in removed if name == table.name}
+                self._make(table, {*gone, *(unit.month for unit in units)})
             database.execute("BEGIN")
             for name, month in removed:
                 self._remove(name, month)
@@ -172,6 +195,7 @@ class DuckDB:
         if database is not None:
             with self._failing():
                 database.close()
+                _log_of(self.path).unlink(missing_ok=True)  # of the file that is replaced
                 show(self._draft, self.path)
 
     def close(self) -> None:
@@ -186,8 +210,13 @@ class DuckDB:
             claim.release()
 
     def _remove_draft(self) -> None:
-        for path in (self._draft, self._draft.with_name(f"{self._draft.name}.wal")):
+        for path in (self._draft, _log_of(self._draft)):
             path.unlink(missing_ok=True)
+
+
+def _log_of(path: Path) -> Path:
+    """Where DuckDB writes changes before they are in the file."""
+    return path.with_name(f"{path.name}.wal")
 
 
 def _as_table(rows: Any) -> Any:

@@ -65,11 +65,7 @@ class _Folder:
         if not create and not self.path.is_dir():
             return Held()
         with self._failing():
-            if (self.path / ".jsonl.lock").exists():
-                raise UsageError(
-                    f"{self.path} holds the records of a run; choose another directory for"
-                    f" {self.scheme}:"
-                )
+            refuse_records(self.path, self.scheme)
             if create:
                 durable.make_directory(self.path, "directory of an export")
                 self._claim = FileLock(self.path / LOCK, f"{self.identity}")
@@ -101,6 +97,14 @@ class _Folder:
     def _failing(self) -> Iterator[None]:
         with failing(self.identity):
             yield
+
+
+def refuse_records(path: Path, scheme: str) -> None:
+    """Raise `UsageError` for a directory in which a run keeps its records."""
+    if (path / ".jsonl.lock").exists():
+        raise UsageError(
+            f"{path} holds the records of a run; choose another directory for {scheme}:"
+        )
 
 
 @contextmanager
@@ -346,7 +350,7 @@ _OF_LABELS = {"zh": "{}名称", "en": "{}: label"}
 
 def _title(name: str, language: str) -> str:
     """The title of a column: of its field, or of the field within an object."""
-    if name.endswith(LABEL):
+    if name.endswith(LABEL) and field_title(name, language) == name:
         return _OF_LABELS[language].format(_title(name.removesuffix(LABEL), language))
     inner = name
     while True:

@@ -27,6 +27,7 @@ from harvester.base import files as durable
 from harvester.base.lock import FileLock
 from harvester.errors import ExportError, HarvestError, UsageError, needs
 from harvester.exports.base import Held, Part, TableShape, Unit
+from harvester.exports.files import refuse_records
 from harvester.sinks.spec import Spec
 
 try:
@@ -65,6 +66,10 @@ _STAMP = "harvester.stamp."
 _HARVEST = "harvester.harvest"
 _HINT = "metadata/version-hint.text"
 _METADATA_FILE = re.compile(r".*/metadata/((\d+)-[^/]+)\.metadata\.json")
+_WRITTEN = re.compile(
+    r"[^/]+/(data/\d{4}-\d\d-[^/]+\.parquet|metadata/[^/]+\.(metadata\.json|avro))"
+)
+"""The files of a table, as this module and the library name them."""
 _MANY_MANIFESTS = 8
 _PROPERTIES = {
     "format-version": "2",
@@ -119,6 +124,7 @@ class Iceberg:
     def open(self, *, create: bool) -> Held:
         with self._failing():
             if self._path is not None:
+                refuse_records(self._path, "iceberg")
                 if create:
                     durable.make_directory(self._path, "directory of an export")
                     self._claim = FileLock(self._path / ".harvester.lock", self.identity)
@@ -126,16 +132,27 @@ class Iceberg:
                     return Held()
             self._files.check()
             self._connect(create=create)
-            harvest, stamps = "", {}
-            for name in self._files.folders():
-                if create:
-                    self._mend_hint(name)
-                for key, value in self._properties(name).items():
-                    if key.startswith(_STAMP):
-                        stamps[name, key.removeprefix(_STAMP)] = str(value)
-                    elif key == _HARVEST:
-                        harvest = harvest or str(value)
-            return Held(harvest, stamps)
+            return self._held(create=create)
+
+    def _held(self, *, create: bool) -> Held:
+        """What the tables hold, by their properties."""
+        harvest, stamps = "", {}
+        for name in self._files.folders():
+            if create:
+                self._mend_hint(name)
+            table = self._newest(name)
+            if table is None:
+                continue
+            if _HARVEST not in table.properties:
+                raise UsageError(
+                    f"{self.identity}: the table {name} was not made by harvester; choose another"
+                    " place"
+                )
+            harvest = harvest or str(table.properties[_HARVEST])
+            for key, value in table.properties.items():
+                if key.startswith(_STAMP):
+                    stamps[name, key.removeprefix(_STAMP)] = str(value)
+        return Held(harvest, stamps)
 
     def _connect(self, *, create: bool) -> None:
         uri = self._files.catalog if create else "sqlite:///:memory:"
@@ -148,11 +165,6 @@ class Iceberg:
     def _opened(self) -> SqlCatalog:
         assert self._catalog is not None, "not open"
         return self._catalog
-
-    def _properties(self, name: str) -> Mapping[str, Any]:
-        """The properties of a table in its newest state; none if that folder holds no table."""
-        table = self._newest(name)
-        return {} if table is None else table.properties
 
     def _newest(self, name: str) -> Any:
         """A table in its newest state, None if there is none."""
@@ -221,7 +233,7 @@ class Iceberg:
                 schema,
                 f"{self._files.root}/{shape.name}",
                 sort_order=order,
-                properties=_PROPERTIES,
+                properties={**_PROPERTIES, _HARVEST: self.harvest},
             )
         return table
 
@@ -295,7 +307,7 @@ class Iceberg:
             self._files.put(f"{name}/{_HINT}", found[1].encode())
         needed, root = _needed(table), f"{self._files.root}/"
         for each in self._files.find(name):
-            unneeded = root + each.name not in needed and not each.name.endswith(_HINT)
+            unneeded = root + each.name not in needed and _WRITTEN.fullmatch(each.name)
             if each.changed < before and unneeded:
                 self._files.remove(each.name)
 

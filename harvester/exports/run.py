@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from harvester.base.threads import READING, Thread, ended
@@ -25,9 +25,11 @@ async def export_all(
     find: Find,
     *,
     replace: bool = False,
+    done: Callable[[Target, Exported], None] = lambda *_: None,
 ) -> list[Exported]:
     """Make targets equal to a sink, one after the other; arguments and errors as of `export`.
 
+    done: is called after each that has succeeded.
     If one fails the others are made all the same, and the first error is raised at the end.
     """
     found: list[Exported] = []
@@ -44,6 +46,7 @@ async def export_all(
         task = asyncio.ensure_future(thread.call(work))
         try:
             found.append(await asyncio.shield(task))
+            done(target, found[-1])
         except HarvestError as exc:
             failed = failed or exc
         finally:

@@ -48,6 +48,8 @@ KINDS = {
 
 def open_target(given: str | Secret) -> Target:
     """The target that a spec names, not open yet; raises `UsageError`."""
+    if not isinstance(given, str | Secret):
+        raise UsageError(f"export: a target is text, as csv:DIR, not a {type(given).__name__}")
     spec = Secret(given).value
     scheme, colon, rest = spec.partition(":")
     kind = KINDS.get(scheme)

@@ -160,11 +160,10 @@ class Calendar:
     def _put_unstored(self, outcome: Outcome) -> None:
         """A window that waits or failed takes nothing away from what is stored."""
         begin, end = outcome.window.begin, outcome.window.end
-        same = self.windows.get(begin)
-        if same is not None and same.end == end and same.stored:
-            changed = same._replace(detail=outcome.detail, code=outcome.code, rid=outcome.rid)
-            self.windows[begin] = changed
-            return
+        detail, code, rid = outcome.detail, outcome.code, outcome.rid
+        for first, old in self.windows.items():
+            if old.stored and begin <= first and old.end <= end:
+                self.windows[first] = old._replace(detail=detail, code=code, rid=rid)
         for first, last in self.runs(begin, end, bytes([MISSING, WAITING, FAILED])):
             self._clear(first, last)
             self._fill(first, last, _LETTERS[outcome.state])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import cast
 from urllib.parse import parse_qsl
 
 from harvester.testing.simulator import Reply, Simulator
@@ -74,9 +75,8 @@ class _Connection(asyncio.Protocol):
         self._busy = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._running.connections.add(transport)
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        self._running.connections.add(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._transport is not None:

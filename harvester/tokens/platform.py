@@ -12,6 +12,7 @@ import inspect
 import os
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -88,7 +89,8 @@ class Platform:
         self, send: Send, store: TokenStore | None, clock: Callable[[], float]
     ) -> SharedToken:
         """The platform's token in one run; all its accounts there get the same object."""
-        key = (send, id(store))
+        by = send.func if isinstance(send, partial) else send  # it may be bound to each account
+        key = (by, id(store))
         found = self._shared.get(key)
         if found is None:
             provider = _ComponentToken(self.appid, self._secret, self._ticket, clock)

@@ -21,7 +21,7 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.payload import BytesPayload, Payload
 from multidict import CIMultiDict
 
-from harvester.errors import AttemptError, HarvestError, UsageError
+from harvester.errors import AttemptError, HarvestError, NetworkError, UsageError
 from harvester.model import Request, Response
 from harvester.transport.address import (
     BASE_URL,
@@ -225,6 +225,8 @@ class HttpTransport:
         except asyncio.CancelledError as exc:
             raise exc.with_traceback(None) from None  # the same one: the canceller expects it
         if isinstance(outcome, AttemptError):
+            if self._session.closed and self._given is not None:
+                raise NetworkError("the session was closed during the run; close it after the run")
             raise outcome
         return outcome
 

@@ -18,6 +18,7 @@ from harvester.ledger.base import Key, Ledger
 from harvester.ledger.coverage import DONE, Calendar, OpenWindow, Outcome
 from harvester.model import Endpoint, Tally, listed, many
 from harvester.sinks.base import Checkpoint, Sink, StoredWindow, Written, name_in
+from harvester.wechat.endpoint import grid
 
 AT_ONCE = 500
 """Stored windows that are in memory together."""
@@ -101,9 +102,10 @@ async def reopen(
     """Make the final windows of marked ranges open, with the days with which they were stored.
 
     The first sink that can be scanned shows their days; with line files that takes as long as
-    reading them.  If no sink can be scanned, the days are requested by the grid, and the sums of
-    their years are lost.  Raises `SinkError` if a year that is opened in part differs from the
-    ledger: its sum would be unknown.
+    reading them.  If no sink can be scanned, the days are requested by the grid, the sums of their
+    years are lost, and the other days of windows that the range cuts are missing.
+    Raises `SinkError` if a year that is opened in part differs from the ledger: its sum would be
+    unknown.
     """
     marks = await ledger.refreshes(list(appids))
     if not marks:
@@ -127,8 +129,8 @@ async def reopen(
                 for each, _ in group:
                     windows[each.window.appid].append(each)
         for key, calendar in final.items():
-            if source is None:
-                await ledger.forget(key, marked[key])
+            if source is None:  # a window that reaches out of the range is replaced as a whole
+                await ledger.forget(key, grid(endpoint, marked[key][1]).whole(*marked[key]))
                 continue
             part = _Reopened(key, calendar, marked[key])
             recent = endpoint.cut is WindowKind.RECENT  # only windows of this grid can be requested

@@ -240,3 +240,17 @@ def test_a_disk_that_fails_leaves_what_was_there(
     do(sink, spec)
     assert equal(sink, spec)
     assert (str(FIRST), "wx" + "0" * 16, 0, 77) in _figures(spec)
+
+
+@pytest.mark.parametrize("target", [each for each in TARGETS if not each.startswith("xlsx")])
+def test_a_joined_table_of_a_named_interface_loses_what_the_sink_lost(
+    tmp_path: Path, target: str
+) -> None:
+    spec = f"{target.format(tmp_path)}?shape=flat"
+    do(few(), spec, USERS)
+    assert tables(spec)["followers_by_source"]
+    left = harvest(articles(FIRST))
+    assert not equal(left, spec, USERS)
+    do(left, spec, USERS, replace=True)
+    assert not tables(spec).get("followers_by_source")
+    assert equal(left, spec, USERS)

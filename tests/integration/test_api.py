@@ -17,7 +17,15 @@ import pytest
 import harvester
 from harvester.testing import Faults, MemorySink
 from tests.scenarios.command import Start
-from tests.support import A, B, Wechat, assert_exactly_the_truth, stored
+from tests.support import (
+    A,
+    B,
+    Wechat,
+    as_multiset,
+    assert_exactly_the_truth,
+    bare,
+    stored,
+)
 
 BEGIN, END = date(2024, 1, 1), date(2024, 2, 29)
 ACCOUNT = harvester.Account(A, secret="practice")
@@ -285,3 +293,59 @@ def test_an_interrupt_keeps_what_was_stored(wechat: Start, tmp_path: Path, *, lo
     assert again.state == "complete"
     assert again.windows.skipped > 0
     assert_exactly_the_truth(stored(tmp_path), server.simulator, (A,), BEGIN, end)
+
+
+async def test_a_session_that_is_closed_during_a_run_ends_it_at_once(wechat: Start) -> None:
+    server = wechat()
+    async with aiohttp.ClientSession() as session:
+        run = asyncio.ensure_future(
+            harvester.run(
+                ACCOUNT, "getusersummary", "2020-01-01", "2024-01-31", sink="memory:",
+                session=session, base_url=server.url, rate="50/s", wait=True,
+            )
+        )  # fmt: skip
+        while server.simulator.counts["data"] < 5:
+            await asyncio.sleep(0.01)
+        await session.close()
+        with pytest.raises(harvester.NetworkError, match="session was closed during the run"):
+            await asyncio.wait_for(run, 10)
+
+
+async def test_who_iterates_a_stream_after_its_block_gets_its_end(wechat: Start) -> None:
+    async with streamed(wechat()) as records:
+        await anext(records)
+    left = [record async for record in records]
+    assert len(left) < 1000
+
+
+async def test_a_stop_that_would_block_the_loop_is_refused() -> None:
+    with pytest.raises(harvester.UsageError, match="expected an anyio"):
+        await harvester.run(
+            ACCOUNT, "getusersummary", "2024-01-01", "2024-01-31", sink="memory:",
+            stop=threading.Event(),
+        )  # fmt: skip
+
+
+class Unread(MemorySink):
+    """A sink that cannot be read back."""
+
+    scan = None  # type: ignore[assignment]
+
+
+async def test_a_refresh_of_a_part_of_a_window_loses_nothing_of_a_sink_that_cannot_be_read(
+    wechat: Start, tmp_path: Path
+) -> None:
+    sink, server = Unread(), wechat()
+
+    async def harvest(begin: str, end: str, **more: Any) -> harvester.Report:
+        return await harvester.run(
+            ACCOUNT, "getusersummary", begin, end, sink=sink, base_url=server.url, rate="1000/s",
+            ledger=tmp_path / "l", **more,
+        )  # fmt: skip
+
+    await harvest("2024-01-01", "2024-01-31")
+    before = as_multiset(("", "", bare(each)) for each in sink.records)
+    await harvest("2024-01-10", "2024-01-11", refresh=True)
+    report = await harvest("2024-01-01", "2024-01-31")
+    assert report.state == "complete"
+    assert as_multiset(("", "", bare(each)) for each in sink.records) == before

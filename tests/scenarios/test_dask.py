@@ -212,3 +212,12 @@ def test_a_lost_scheduler_is_an_error_and_a_run_elsewhere_goes_on(
             monkeypatch.setenv(name, text)
         assert shared.run_sync().state == "complete"
     assert_each_record_is_there_once(postgres, shared, here)
+
+
+def test_the_next_call_is_a_run_of_its_own(
+    client: Any, wechat: Start, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    of = job(tmp_path, wechat(), postgres, rate="1000/s")
+    first, *others = [distributed.run(client, of, workers=2) for _ in range(3)]
+    assert first.windows.done == first.windows.planned
+    assert [each.windows.skipped for each in others] == [first.windows.planned] * 2

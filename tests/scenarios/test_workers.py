@@ -127,6 +127,28 @@ def test_a_machine_alone_that_lacks_the_secrets_says_so(job: Jobs) -> None:
     one.assert_each_once()
 
 
+def test_two_machines_that_both_lack_the_secrets_end_alike(job: Jobs) -> None:
+    one = job()
+    for process in [wrong(one), wrong(one)]:
+        report = ended(process, 4, "failed")
+        assert (len(report["stopped"]), report["windows"]["failed"]) == (ACCOUNTS, WINDOWS)
+
+
+def test_stored_days_that_could_not_be_harvested_again_are_no_success(job: Jobs) -> None:
+    one = job()
+    ended(one.start())
+    time.sleep(1.1)  # the ledger keeps seconds
+    report = ended(wrong(one, "--refresh"), 4, "failed")
+    assert report["windows"]["failed"] == WINDOWS
+    assert len(report["stopped"]) == ACCOUNTS
+    report = ended(one.start("--refresh", "--daily-quota", "7"), 3, "waiting")
+    assert report["windows"]["waiting"] == 3 * ACCOUNTS
+    one.assert_each_once()
+    report = ended(one.start())
+    assert report["windows"]["done"] == 3 * ACCOUNTS
+    one.assert_each_once()
+
+
 # Days that are to be harvested again
 
 

@@ -476,3 +476,20 @@ def test_whole_weeks_and_months_of_a_range(
     first, last = map(date.fromisoformat, given)
     wanted = None if whole is None else tuple(map(date.fromisoformat, whole))
     assert whole_periods((first, last), cut) == wanted
+
+
+@pytest.mark.parametrize(
+    ("span", "begin", "end", "whole"),
+    [
+        (1, "2024-01-10", "2024-01-11", ("2024-01-10", "2024-01-11")),
+        (7, "2024-01-10", "2024-01-11", ("2024-01-08", "2024-01-14")),
+        (7, "2024-01-08", "2024-01-15", ("2024-01-08", "2024-01-21")),
+        (7, "2023-12-31", "2023-12-31", ("2023-12-25", "2023-12-31")),
+    ],
+)
+def test_a_range_made_whole_has_all_days_of_its_windows(
+    span: int, begin: str, end: str, whole: tuple[str, str]
+) -> None:
+    grid = Grid(WindowKind.DAYS, span, date(2024, 1, 1), date(2024, 3, 1))
+    found = grid.whole(date.fromisoformat(begin), date.fromisoformat(end))
+    assert tuple(map(str, found)) == whole

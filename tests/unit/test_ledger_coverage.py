@@ -124,12 +124,10 @@ class Naive:
             self.clear(these)
             self.put(these, OPEN, outcome.state, outcome.tally, *why)
         else:
-            same = self.windows().get(begin)
-            if same is not None and same.days == (begin, end) and same.stored:
-                number = self.of[begin][1]
-                state, tally, due, *_ = self.causes[number]
-                self.causes[number] = (state, tally, due, *why[1:])
-                return
+            for first, window in self.windows().items():
+                if window.stored and begin <= first and window.end <= end:
+                    number = self.of[first][1]
+                    self.causes[number] = (*self.causes[number][:3], *why[1:])
             free = [each for each in these if self.letter(each) in (MISSING, WAITING, FAILED)]
             for first, last in in_runs(free):
                 self.put(days(first, last), LETTERS[outcome.state], outcome.state, Tally(), *why)
@@ -474,10 +472,11 @@ def test_what_failed_gives_way_to_what_waits() -> None:
 def test_what_waits_or_failed_takes_nothing_away_from_what_is_stored(state: str) -> None:
     calendar = calendar_of(final("2024-01-02"), opened("2024-01-04", "2024-01-05", 3))
     before = calendar.windows[day("2024-01-04")]
-    calendar.apply(unstored("2024-01-01", "2024-01-06", state))
+    calendar.apply(outcome := unstored("2024-01-01", "2024-01-06", state))
     new = {"waiting": "w", "failed": "x"}[state]
     assert text(calendar, "2024-01-01", "2024-01-06") == f"{new}f{new}oo{new}"
-    assert calendar.windows[day("2024-01-04")] == before
+    why = {"detail": outcome.detail, "code": outcome.code, "rid": outcome.rid}
+    assert calendar.windows[day("2024-01-04")] == before._replace(**why)
     assert calendar.stored_tally() == Tally(4, 28)
 
 

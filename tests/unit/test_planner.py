@@ -390,7 +390,7 @@ async def test_what_remains_is_what_failed_what_waits_and_what_nobody_has_asked_
         left("2024-01-05", "", "late"),
         left("2023-12-30", "2023-12-31", "failed"),
     ]
-    came.insert(0, left("2024-01-06", "", "open"))
+    came.insert(0, left("2024-01-06", "", "open", since=began)._replace(code=None))
     asked = scope(*days("2024-01-01", "2024-01-08"), endpoints=(SUMMARY,))
     async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
         await ledger.commit(came, {})
@@ -403,6 +403,29 @@ async def test_what_remains_is_what_failed_what_waits_and_what_nobody_has_asked_
         Deferred(*of, *days("2024-01-05"), 1, late, "why"),
         Failed(*of, *days("2024-01-07"), 1, "why", 61500, "r-1", new=False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("code", "due", "fetched_at", "left"),
+    [
+        (None, 0.0, "2024-02-10T02:59:59Z", Deferred),  # a quota was used up before
+        (None, 0.0, "2024-02-10T03:00:00Z", None),  # it came in this run
+        (None, WALL - 60, "2024-01-08T09:00:00Z", None),  # it became due since the run began
+        (40125, 0.0, "2024-01-08T09:00:00Z", Failed),
+        (40125, 0.0, "2024-02-10T03:00:01Z", Failed),  # it came, and was marked to come again
+    ],
+)
+async def test_a_stored_window_remains_if_the_run_had_to_request_it_again_and_did_not(
+    code: int | None, due: float, fetched_at: str, left: type | None, tmp_path: Path
+) -> None:
+    began = "2024-02-10T03:00:00.500Z"
+    window = Window(A, SUMMARY.name, *days("2024-01-02"))
+    why = {"detail": "why", "code": code, "fetched_at": fetched_at}
+    async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        await ledger.commit([Outcome(window, "open", due=due, **why)], {})
+        asked = scope(*days("2024-01-02", "2024-01-02"), endpoints=(SUMMARY,))
+        found = await planner.remains(asked, ledger, WALL, began)
+    assert [type(each) for each in found.events] == ([left] if left else [])
 
 
 # figures that are not settled

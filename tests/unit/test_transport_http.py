@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from harvester.errors import AttemptError
+from harvester.errors import AttemptError, NetworkError
 from harvester.model import Request, Response
 from harvester.transport import HttpTransport
 
@@ -360,16 +360,25 @@ def test_a_path_with_control_characters_is_not_sent(path: str, whose: str) -> No
     assert asyncio.run(main()) == ("the request failed (ValueError)", [])
 
 
-@pytest.mark.parametrize("whose", ["ours", "the caller's"])
-def test_a_session_that_was_closed_is_told_and_nothing_is_connected(whose: str) -> None:
+@pytest.mark.parametrize(
+    ("whose", "error", "said"),
+    [
+        ("ours", AttemptError, "the session was closed"),
+        ("the caller's", NetworkError,
+         "the session was closed during the run; close it after the run"),
+    ],
+)  # fmt: skip
+def test_a_session_that_was_closed_is_told_and_nothing_is_connected(
+    whose: str, error: type[Exception], said: str
+) -> None:
     async def main() -> tuple[str, int]:
         async with serving(sized(b"{}")) as server, aiohttp.ClientSession() as session:
             transport = HttpTransport(server.url, None if whose == "ours" else session)
             async with transport:
                 await transport.send(REQUEST)
             await session.close()
-            with pytest.raises(AttemptError) as caught:
+            with pytest.raises(error) as caught:
                 await transport.send(REQUEST)
             return str(caught.value), len(server.connections)
 
-    assert asyncio.run(main()) == ("the session was closed", 1)
+    assert asyncio.run(main()) == (said, 1)
