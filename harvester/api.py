@@ -283,8 +283,9 @@ class _Handover(Sink):
 
     def end(self, error: BaseException | None) -> None:
         """No more records; the reader gets the error, if there is one."""
-        self._ended, self._error = True, error
-        self._filled.set()
+        if not self._ended:
+            self._ended, self._error = True, error
+            self._filled.set()
 
     async def next(self) -> dict[str, Any]:
         """The next record; waits for it."""

@@ -228,10 +228,11 @@ async def remains(
             days = need.days
             known = list(calendar.runs(*days, KNOWN)) if calendar.years else []
             missing += cut.count(*days, known)
+            again = _not_got_again(need, began)
             for window in calendar.windows.values():
                 begin, end = max(window.begin, days[0]), min(window.end, days[1])
                 number = cut.count(begin, end) if begin <= end else 0
-                if not number or (window.state == "open" and not _was_left(window, need, began)):
+                if not number or (window.state == "open" and window.begin not in again):
                     continue
                 where = (appid, endpoint.name, begin, end, number)
                 if window.state == "open" and window.code is not None:
@@ -245,12 +246,17 @@ async def remains(
     return Remains(found, missing)
 
 
-def _was_left(window: OpenWindow, need: Need, began: str) -> bool:
-    """Whether a run that began then had to request a stored window again, and did not get it."""
-    if window not in need.again or window.due > datetime.fromisoformat(began).timestamp():
-        return False
-    second = len("2026-01-01T00:00:00")
-    return window.code is not None or window.fetched_at[:second] < began[:second]
+def _not_got_again(need: Need, began: str) -> set[date]:
+    """The stored windows that a run which began then had to request again, and did not get."""
+    if not need.again:
+        return set()
+    since, second = datetime.fromisoformat(began).timestamp(), len("2026-01-01T00:00:00")
+    return {
+        window.begin
+        for window in need.again
+        if window.due <= since
+        and (window.code is not None or window.fetched_at[:second] < began[:second])
+    }
 
 
 async def build_plan(

@@ -31,6 +31,13 @@ def _figures(path: Path) -> int:
     return int(count)
 
 
+def _is_readable(path: Path) -> bool:
+    try:
+        return _figures(path) > 0
+    except duckdb.Error:
+        return False
+
+
 OPENED = """
 import duckdb, sys, time
 database = duckdb.connect(sys.argv[1])
@@ -56,7 +63,7 @@ def test_whoever_has_it_open_to_write_and_is_killed_leaves_it_readable(tmp_path:
         assert _figures(path) == before + 2
         notebook.kill()
     log.write_bytes(kept)  # as if it had written once more
-    assert not equal(sink, spec)
+    assert equal(sink, spec) == _is_readable(path)  # DuckDB 1.4 takes any log, 2.0 none
     do(sink, spec)
     assert _figures(path) == before + 2
     assert equal(sink, spec)
