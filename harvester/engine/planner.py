@@ -213,9 +213,7 @@ def _failing(calendar: Calendar) -> dict[int | None, str]:
     return found
 
 
-async def remains(
-    scope: Scope, ledger: Ledger, wall: float, began: str, *, marks: bool = False
-) -> Remains:
+async def remains(scope: Scope, ledger: Ledger, wall: float, began: str, *, marks: bool) -> Remains:
     """The requested windows that a ledger lacks (wall: the Unix time).
 
     began: when the run began, as of `Outcome.fetched_at`.  marks: whether what is marked to be
@@ -231,7 +229,7 @@ async def remains(
             again = _not_got_again(need, began)
             for window in calendar.windows.values():
                 begin, end = max(window.begin, days[0]), min(window.end, days[1])
-                number = cut.count(begin, end) if begin <= end else 0
+                number = cut.count(begin, end)
                 if not number or (window.state == "open" and window.begin not in again):
                     continue
                 where = (appid, endpoint.name, begin, end, number)

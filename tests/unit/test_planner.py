@@ -394,7 +394,7 @@ async def test_what_remains_is_what_failed_what_waits_and_what_nobody_has_asked_
     asked = scope(*days("2024-01-01", "2024-01-08"), endpoints=(SUMMARY,))
     async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
         await ledger.commit(came, {})
-        found = await planner.remains(asked, ledger, WALL, began)
+        found = await planner.remains(asked, ledger, WALL, began, marks=False)
     assert found.missing == 1
     of, late = (A, SUMMARY.name), WALL + NOT_READY_AGAIN
     assert sorted(found.events, key=lambda each: each.begin) == [
@@ -409,6 +409,7 @@ async def test_what_remains_is_what_failed_what_waits_and_what_nobody_has_asked_
     ("code", "due", "fetched_at", "left"),
     [
         (None, 0.0, "2024-02-10T02:59:59Z", Deferred),  # a quota was used up before
+        (None, WALL - 3599.5, "2024-02-10T02:59:59Z", Deferred),  # it was due when the run began
         (None, 0.0, "2024-02-10T03:00:00Z", None),  # it came in this run
         (None, WALL - 60, "2024-01-08T09:00:00Z", None),  # it became due since the run began
         (40125, 0.0, "2024-01-08T09:00:00Z", Failed),
@@ -420,12 +421,32 @@ async def test_a_stored_window_remains_if_the_run_had_to_request_it_again_and_di
 ) -> None:
     began = "2024-02-10T03:00:00.500Z"
     window = Window(A, SUMMARY.name, *days("2024-01-02"))
-    why = {"detail": "why", "code": code, "fetched_at": fetched_at}
+    why = {"detail": "why", "code": code, "rid": "r-1", "fetched_at": fetched_at}
     async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
         await ledger.commit([Outcome(window, "open", due=due, **why)], {})
         asked = scope(*days("2024-01-02", "2024-01-02"), endpoints=(SUMMARY,))
-        found = await planner.remains(asked, ledger, WALL, began)
-    assert [type(each) for each in found.events] == ([left] if left else [])
+        found = await planner.remains(asked, ledger, WALL, began, marks=False)
+    where = (A, SUMMARY.name, *days("2024-01-02"), 1)
+    assert (
+        found.events
+        == {
+            None: [],
+            Failed: [Failed(*where, "why", 40125, "r-1")],
+            Deferred: [Deferred(*where, due or WALL + NOT_READY_AGAIN, "why")],
+        }[left]
+    )
+
+
+async def test_what_is_marked_remains_for_the_job_that_has_marked_it(tmp_path: Path) -> None:
+    asked = scope(*days("2024-01-02", "2024-01-03"), endpoints=(SUMMARY,))
+    async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        await ledger.commit([outcome("2024-01-02"), outcome("2024-01-03")], {})
+        await ledger.mark_refresh([(A, SUMMARY.name, *days("2024-01-03"))])
+        found = [
+            (await planner.remains(asked, ledger, WALL, "", marks=marks)).missing
+            for marks in (False, True)
+        ]
+    assert found == [0, 1]
 
 
 # figures that are not settled
