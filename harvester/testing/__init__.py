@@ -10,8 +10,7 @@ Behind the simulator: `catalogue` (every interface as a table), `answers` (which
 what it answers), `data` (what it has), `tokens`, `component` and `callers` (who may ask), `quotas`
 and `management` (how often), `replies` and `error_messages` (the format of replies), `faults` (what
 goes wrong).  Behind `check_sink`: `checks` (one for each guarantee) and `sink_bench` (their tools);
-behind
-`check_ledger`: `check_shared` (for a ledger that several workers share) and `ledger_bench`.
+behind `check_ledger`: `check_shared` (for a ledger that several workers share) and `ledger_bench`.
 """
 
 from harvester.sinks.memory import MemorySink
