@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from functools import partial
 from itertools import dropwhile, takewhile
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from harvester.base.dates import (
     last_legal_day,
     last_settled_day,
     quota_day,
+    rfc3339,
 )
 from harvester.base.fencing import EPOCH, wait_after
 from harvester.engine.account_queue import AccountQueue, Share
@@ -213,11 +214,15 @@ def _failing(calendar: Calendar) -> dict[int | None, str]:
     return found
 
 
-async def remains(scope: Scope, ledger: Ledger, wall: float, began: str, *, marks: bool) -> Remains:
+async def remains(
+    scope: Scope, ledger: Ledger, wall: float, joined: float, began: str, *, marks: bool
+) -> Remains:
     """The requested windows that a ledger lacks (wall: the Unix time).
 
-    began: when the run began, as of `Outcome.fetched_at`.  marks: whether what is marked to be
-    harvested again is missing; what another job has marked is there.
+    joined: the Unix time when this worker joined: what was due then and was not got since is left,
+    whatever other workers did before.  began: when the first worker of this job began, as of
+    `Outcome.fetched_at`: what failed since then did not fail in the run before.  marks: whether
+    what is marked to be harvested again is missing; what another job has marked is there.
     """
     found: list[Failed | Deferred] = []
     missing = 0
@@ -226,7 +231,7 @@ async def remains(scope: Scope, ledger: Ledger, wall: float, began: str, *, mark
             days = need.days
             known = list(calendar.runs(*days, KNOWN)) if calendar.years else []
             missing += cut.count(*days, known)
-            again = _not_got_again(need, began)
+            again = _not_got_again(need, joined)
             for window in calendar.windows.values():
                 begin, end = max(window.begin, days[0]), min(window.end, days[1])
                 number = cut.count(begin, end)
@@ -244,16 +249,14 @@ async def remains(scope: Scope, ledger: Ledger, wall: float, began: str, *, mark
     return Remains(found, missing)
 
 
-def _not_got_again(need: Need, began: str) -> set[date]:
-    """The stored windows that a run which began then had to request again, and did not get."""
-    if not need.again:
-        return set()
-    since, second = datetime.fromisoformat(began).timestamp(), len("2026-01-01T00:00:00")
+def _not_got_again(need: Need, joined: float) -> set[date]:
+    """The stored windows that a worker which joined then had to request again, and did not get."""
+    second = rfc3339(joined)
     return {
         window.begin
         for window in need.again
-        if window.due <= since
-        and (window.code is not None or window.fetched_at[:second] < began[:second])
+        if window.due <= joined
+        and (window.code is not None or window.fetched_at[: len(second) - 1] < second[:-1])
     }
 
 

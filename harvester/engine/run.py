@@ -169,6 +169,7 @@ class Engine:
         self._transport = transport
         self._stop = stop
         self._stopping = False
+        self._joined = 0.0  # a shared ledger, by its clock
         self._machine = wall
         self._clock = LedgerClock(wall)
         if shared(ledger) is not None:
@@ -212,9 +213,12 @@ class Engine:
         """Enter as one of the workers of a shared ledger."""
         options = self._options
         marks = self._ranges() if options.refresh else []
-        self._clock.set(await ledger.join(self._job()._replace(marks=marks)))
-        started = [each.started for each in await ledger.workers() if each.alive]
-        self._worker.began = rfc3339_exact(min(started, default=self._clock()))
+        job = self._job()
+        self._joined = await ledger.join(job._replace(marks=marks))
+        self._clock.set(self._joined)
+        fellows = [each for each in await ledger.workers() if each.alive and each.job == job.name]
+        first = min([each.started for each in fellows], default=self._joined)
+        self._worker.began = rfc3339_exact(first)
         stack.push_async_callback(self._leave, ledger)
         self._writer.sharing = Sharing(
             ledger,
@@ -317,7 +321,12 @@ class Engine:
         if (ledger := shared(self._writer.ledger)) is not None:
             unfinished = unfinished or bool(await ledger.unfinished())
             left = await planner.remains(
-                self._scope, ledger, self._wall(), self._worker.began, marks=self._options.refresh
+                self._scope,
+                ledger,
+                self._wall(),
+                self._joined,
+                self._worker.began,
+                marks=self._options.refresh,
             )
             self._emit.books.recount(left.events, left.missing)
         if self._stopping and unfinished:

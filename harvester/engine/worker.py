@@ -55,8 +55,8 @@ class Worker:
     emit: receives events.  wall: the wall clock, as `time.time`.
     fatal: the error that ended the run, if any; progressed: the loop's time at which the last
     window was harvested.
-    began: when the first of the processes began that share the ledger now (`Outcome.fetched_at`);
-    empty without others: what the ledger had is of former runs then.
+    began: when the first of the workers of this job began that share the ledger now
+    (`Outcome.fetched_at`); empty without others: what the ledger had is of former runs then.
     """
 
     def __init__(

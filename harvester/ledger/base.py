@@ -93,7 +93,7 @@ class WorkerState(NamedTuple):
 
     name: its host and process.  started, until: Unix times by the ledger's clock, of its start and
     of the end of its lease.  accounts: how many it holds; windows: how many it has stored.
-    alive: whether its lease has not ended.
+    alive: whether its lease has not ended.  job: the same for all workers with the same job.
     """
 
     name: str
@@ -102,6 +102,7 @@ class WorkerState(NamedTuple):
     accounts: int
     windows: int
     alive: bool
+    job: str = ""
 
 
 class Ledger(Protocol):

@@ -377,12 +377,12 @@ def workers(tables: Tables) -> list[WorkerState]:
     """The workers, those that were started first."""
     rows = tables.rows(
         "SELECT worker.name, extract(epoch FROM started), extract(epoch FROM until),"
-        " count(account.id), windows, until >= clock_timestamp() FROM worker"
+        " count(account.id), windows, until >= clock_timestamp(), job FROM worker"
         " LEFT JOIN account ON holder = worker.id GROUP BY worker.id ORDER BY worker.id"
     )
     return [
-        WorkerState(name, float(started), float(until), accounts, windows, alive)
-        for name, started, until, accounts, windows, alive in rows
+        WorkerState(name, float(started), float(until), *others)
+        for name, started, until, *others in rows
     ]
 
 

@@ -134,10 +134,19 @@ def test_two_machines_that_both_lack_the_secrets_end_alike(job: Jobs) -> None:
         assert (len(report["stopped"]), report["windows"]["failed"]) == (ACCOUNTS, WINDOWS)
 
 
-def test_stored_days_that_could_not_be_harvested_again_are_no_success(job: Jobs) -> None:
+@pytest.mark.parametrize("beside", [False, True])
+def test_stored_days_that_could_not_be_harvested_again_are_no_success(
+    beside: bool, job: Jobs
+) -> None:
     one = job()
     ended(one.start())
     time.sleep(1.1)  # the ledger keeps seconds
+    if beside:  # a worker of another job that began yesterday, and goes on
+        one.rows(
+            "INSERT INTO harvester.worker (name, job, refreshes, started, until, windows)"
+            " VALUES ('elsewhere', 'another', false, now() - interval '30 hours',"
+            " now() + interval '1 hour', 0)"
+        )
     report = ended(wrong(one, "--refresh"), 4, "failed")
     assert report["windows"]["failed"] == WINDOWS
     assert len(report["stopped"]) == ACCOUNTS

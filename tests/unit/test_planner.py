@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -394,7 +394,7 @@ async def test_what_remains_is_what_failed_what_waits_and_what_nobody_has_asked_
     asked = scope(*days("2024-01-01", "2024-01-08"), endpoints=(SUMMARY,))
     async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
         await ledger.commit(came, {})
-        found = await planner.remains(asked, ledger, WALL, began, marks=False)
+        found = await planner.remains(asked, ledger, WALL, 0.0, began, marks=False)
     assert found.missing == 1
     of, late = (A, SUMMARY.name), WALL + NOT_READY_AGAIN
     assert sorted(found.events, key=lambda each: each.begin) == [
@@ -419,13 +419,13 @@ async def test_what_remains_is_what_failed_what_waits_and_what_nobody_has_asked_
 async def test_a_stored_window_remains_if_the_run_had_to_request_it_again_and_did_not(
     code: int | None, due: float, fetched_at: str, left: type | None, tmp_path: Path
 ) -> None:
-    began = "2024-02-10T03:00:00.500Z"
+    joined = datetime(2024, 2, 10, 3, 0, 0, 500_000, UTC).timestamp()
     window = Window(A, SUMMARY.name, *days("2024-01-02"))
     why = {"detail": "why", "code": code, "rid": "r-1", "fetched_at": fetched_at}
     async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
         await ledger.commit([Outcome(window, "open", due=due, **why)], {})
         asked = scope(*days("2024-01-02", "2024-01-02"), endpoints=(SUMMARY,))
-        found = await planner.remains(asked, ledger, WALL, began, marks=False)
+        found = await planner.remains(asked, ledger, WALL, joined, "", marks=False)
     where = (A, SUMMARY.name, *days("2024-01-02"), 1)
     assert (
         found.events
@@ -443,7 +443,7 @@ async def test_what_is_marked_remains_for_the_job_that_has_marked_it(tmp_path: P
         await ledger.commit([outcome("2024-01-02"), outcome("2024-01-03")], {})
         await ledger.mark_refresh([(A, SUMMARY.name, *days("2024-01-03"))])
         found = [
-            (await planner.remains(asked, ledger, WALL, "", marks=marks)).missing
+            (await planner.remains(asked, ledger, WALL, WALL, "", marks=marks)).missing
             for marks in (False, True)
         ]
     assert found == [0, 1]
