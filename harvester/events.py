@@ -16,7 +16,7 @@ from datetime import date
 from html import escape
 from typing import Any, NamedTuple
 
-from harvester.base.dates import ONE_DAY, rfc3339
+from harvester.base.dates import ONE_DAY, days_in, rfc3339
 from harvester.errors import IncompleteError
 from harvester.model import Action, Window, listed, many, without_rid
 
@@ -42,8 +42,11 @@ class Committed:
     other figures; provisional: windows whose figures can still change, so that the next run
     requests them again.
     foreign: windows with the number of rows of days that were not requested, which were left out.
-    gaps: windows with the number of their days without a row, although their interface has one for
-    every day; they were requested for three days, and are now stored as they are.
+    gaps: windows with the number of their days that are late: what they must have is not there
+    three days after it was due, and is requested again; also windows that were stored before, and
+    are not requested in this run.  never: the same of days whose last request was in vain.
+    kept: records, and entries of their lists, that an earlier answer had and the latest one lacks:
+    they stay.
     """
 
     windows: tuple[Window, ...]
@@ -53,6 +56,13 @@ class Committed:
     provisional: int = 0
     foreign: tuple[tuple[Window, int], ...] = ()
     gaps: tuple[tuple[Window, int], ...] = ()
+    never: tuple[tuple[Window, int], ...] = ()
+    kept: int = 0
+
+
+def late(window: Window) -> Committed:
+    """The event of a stored window that is late, and that was not requested in this run."""
+    return Committed((), 0, 0, gaps=((window, days_in((window.begin, window.end))),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,8 +438,9 @@ class Report:
     token_fetches: access tokens asked for; seconds: the run took.
     until: Unix time, or None.
     changed: windows that were stored before with other figures; provisional: windows whose figures
-        can still change, so that the next run asks for them again; foreign: rows of days that were
-        not requested, left out.
+        can still change, so that they are requested again; late: days that must have figures and
+        have none three days after they were due; kept: records and entries that an earlier answer
+        had and the latest one lacks; foreign: rows of days that were not requested, left out.
     waits: what accounts wait for, the longest waits first; stopped: accounts for which somebody
         must act, and why.
     notes: what of the range was left out or cut, and what differs from the catalogue.
@@ -446,6 +457,8 @@ class Report:
     failures: list[Failure] = field(default_factory=list)
     changed: int = 0
     provisional: int = 0
+    late: int = 0
+    kept: int = 0
     foreign: int = 0
     waits: list[Wait] = field(default_factory=list)
     stopped: dict[str, str] = field(default_factory=dict)
@@ -494,6 +507,8 @@ class Report:
             "failures": [failure.to_dict() for failure in self.failures],
             "changed": self.changed,
             "provisional": self.provisional,
+            "late": self.late,
+            "kept": self.kept,
             "foreign": self.foreign,
             "waits": [wait.to_dict() for wait in self.waits],
             "stopped": dict(self.stopped),
@@ -530,19 +545,21 @@ def _incomplete(report: Report) -> str:
 
 @dataclass(slots=True)
 class _Gaps:
-    """The days without a row of an interface that has one for every day; first: a window."""
+    """The days of an interface that lack what they must have; first: a window; what: they are."""
 
     first: Window
+    what: str
     appids: set[str] = field(default_factory=set)
     days: int = 0
 
     def __str__(self) -> str:
         who = many(len(self.appids), "account")
         days = f"{self.first.endpoint}: {many(self.days, 'day')} of {who}"
-        return f"{days} {NO_ROW} (the first: {self.first})"
+        return f"{days} {self.what} (the first: {self.first})"
 
 
-NO_ROW = "without a row, although every day has one; stored as it is"
+LATE = "late: their figures must be there, and are requested again"
+NEVER = "never delivered: their figures were requested again for 30 days"
 
 
 class Bookkeeper:
@@ -552,7 +569,7 @@ class Bookkeeper:
         self.report = Report()
         self._failures: dict[tuple[str, str, str, str, date], Failure] = {}
         self._waits: dict[tuple[str, str, str], Wait] = {}
-        self._gaps: dict[str, _Gaps] = {}
+        self._gaps: dict[tuple[str, str], _Gaps] = {}
 
     def __call__(self, event: Event) -> None:
         report, windows = self.report, self.report.windows
@@ -586,8 +603,11 @@ class Bookkeeper:
         report.changed += event.changed
         report.provisional += event.provisional
         report.foreign += sum(rows for _, rows in event.foreign)
+        report.kept += event.kept
         for window, days in event.gaps:
-            self._note_gap(window, days)
+            self._note_gap(window, days, LATE)
+        for window, days in event.never:
+            self._note_gap(window, days, NEVER)
 
     def _defer(self, event: Deferred) -> None:
         self.report.windows.waiting += event.windows
@@ -599,10 +619,11 @@ class Bookkeeper:
         wait.begin = event.begin if wait.begin is None else min(wait.begin, event.begin)
         wait.end = event.end if wait.end is None else max(wait.end, event.end)
 
-    def _note_gap(self, window: Window, days: int) -> None:
+    def _note_gap(self, window: Window, days: int, what: str) -> None:
         """Keep one note for each interface, whatever the number of accounts and days."""
         notes = self.report.notes
-        gaps = self._gaps.setdefault(window.endpoint, _Gaps(window))
+        gaps = self._gaps.setdefault((window.endpoint, what), _Gaps(window, what))
+        self.report.late += days if what == LATE else 0
         former = str(gaps)
         gaps.appids.add(window.appid)
         gaps.days += days
@@ -650,8 +671,8 @@ class Bookkeeper:
         found = [failure for key, failure in self._failures.items() if key[3] == "from"]
         return sorted(found, key=lambda each: (each.appid, each.endpoint, each.begin))
 
-    def recount(self, events: Iterable[Failed | Deferred], missing: int) -> None:
-        """Replace what failed and what waits; other workers have done the rest of the plan.
+    def recount(self, events: Iterable[Failed | Deferred | Committed], missing: int) -> None:
+        """Replace what failed, what waits and what is late; other workers have done the rest.
 
         missing: windows that no worker has harvested, although nothing failed.
         """
@@ -659,6 +680,10 @@ class Bookkeeper:
         windows.failed = windows.waiting = 0
         report.until = None
         self._failures.clear()
+        late = {str(gaps) for gaps in self._gaps.values() if gaps.what == LATE}
+        report.notes = [note for note in report.notes if note not in late]
+        self._gaps = {key: gaps for key, gaps in self._gaps.items() if gaps.what != LATE}
+        report.late = 0
         self._waits = {key: wait for key, wait in self._waits.items() if wait.until is None}
         for event in events:
             self(event)

@@ -34,7 +34,7 @@ from harvester.cli.terminal import (
     readable,
     wrapped,
 )
-from harvester.events import NO_ROW, Bookkeeper, Event, Observer, reason_of
+from harvester.events import LATE, NEVER, Bookkeeper, Event, Observer, reason_of
 from harvester.model import without_rid
 
 EVERY = 10.0
@@ -194,9 +194,10 @@ class _News:
                 for window, rows in foreign
             ),
             *(
-                f"{window}: {many(days, 'day')} {NO_ROW}"
-                for window, days in event.gaps
-                if self._is_new(("gap", window.endpoint))
+                f"{window}: {many(days, 'day')} {what}"
+                for found, what in ((event.gaps, LATE), (event.never, NEVER))
+                for window, days in found
+                if self._is_new((what, window.endpoint))
             ),
         ]
 

@@ -10,23 +10,18 @@ when WeChat asks to slow down, and the refusal of a token.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import date
 from typing import Any
 
 from harvester.base.codec import MalformedError, own_fields
-from harvester.base.dates import (
-    ONE_DAY,
-    WindowKind,
-    china,
-    last_legal_day,
-    rfc3339,
-)
+from harvester.base.dates import ONE_DAY, last_legal_day, rfc3339
 from harvester.base.secrets import Secret
 from harvester.engine.account_queue import AccountQueue
 from harvester.engine.limiter import Limiter
 from harvester.engine.network import Network, unreachable
-from harvester.engine.policy import WINDOW, Decision, decide
+from harvester.engine.parts import Part, empty_days, parts_of
+from harvester.engine.policy import NOT_READY_AGAIN, WINDOW, Decision, decide
 from harvester.engine.window_queue import Attempt, Harvested, InterfaceQueue, Page
 from harvester.errors import (
     AccountError,
@@ -39,7 +34,6 @@ from harvester.errors import (
 from harvester.events import Answer
 from harvester.ledger.coverage import Outcome
 from harvester.model import (
-    RECHECK_INTERVAL,
     Action,
     Batch,
     Endpoint,
@@ -49,19 +43,9 @@ from harvester.model import (
     Token,
     Verdict,
     Window,
-    all_days,
 )
 from harvester.transport import Transport
-from harvester.wechat.endpoint import (
-    LATE_DAYS,
-    day_of,
-    entry_late_until,
-    final_at,
-    has_each_day,
-    has_last_entry,
-    in_record,
-    late_until,
-)
+from harvester.wechat.late import YOUNG_DAYS, Delivery, completed, delivery, lacks
 from harvester.wechat.response import Quota, code_of, quota_in, read
 
 DEFERRALS = 12
@@ -73,6 +57,10 @@ requests no more of them."""
 
 PAGES = 1000
 """The most pages of one window: an answer that always announces another one must end, too."""
+
+CANNOT_KEEP = (
+    "the answer lacks records that an earlier one had, and no sink gives them back to be kept"
+)
 
 REFUSALS = 3
 """Tokens that one interface may refuse in a row while others accept them."""
@@ -121,28 +109,14 @@ def explain(verdict: Verdict) -> str:
     return f"{message} [rid: {verdict.rid}]" if verdict.rid else message
 
 
-def _has(endpoint: Endpoint, records: Sequence[dict[str, Any]], day: date) -> bool:
-    """Whether a window has figures of its last day; of a whole period they are one."""
-    if endpoint.cut is not WindowKind.DAYS or not endpoint.day_field:
-        return bool(records)
-    field = endpoint.day_field
-    return any(
-        day_of(in_record(record, field) or day.isoformat()) == day for record in reversed(records)
-    )
-
-
-def _empty(endpoint: Endpoint, records: Sequence[dict[str, Any]], window: Window) -> int:
-    """A bit for each day of a window that has no record, as far as the records name their days."""
-    if not records:
-        return all_days(window)
-    if window.begin == window.end or endpoint.cut is not WindowKind.DAYS or not endpoint.day_field:
-        return 0
-    first = window.begin.toordinal()
-    named = {day_of(in_record(record, endpoint.day_field)) for record in records}
-    if None in named:
-        return 0
-    has = sum([1 << (day.toordinal() - first) for day in named if day is not None])
-    return all_days(window) & ~has
+def _lacks(endpoint: Endpoint, attempt: Attempt, records: Sequence[dict[str, Any]]) -> bool:
+    """Whether an answer lacks something that an earlier answer had, or may have had."""
+    stored = attempt.again
+    if stored is None or not stored.tally.records:
+        return False
+    if delivery(endpoint) is Delivery.DAILY:
+        return bool(empty_days(endpoint, records, attempt.window))
+    return lacks(endpoint, stored.had, records)
 
 
 def _verdict(
@@ -165,6 +139,13 @@ def _request(queue: InterfaceQueue, attempt: Attempt, token: Token) -> Request:
     return queue.endpoint.request(attempt.window, token, attempt.page.number)
 
 
+Stored = Callable[[Window], Awaitable[Sequence[dict[str, Any]] | None]]
+
+
+async def _nothing_stored(window: Window) -> None:
+    """Of a run whose sinks cannot be read back."""
+
+
 class Pipeline:
     """Makes one attempt at one window.
 
@@ -173,6 +154,7 @@ class Pipeline:
     pack: whether they are kept as lines afterwards.
     wall: the wall clock, as `time.time`.
     network: whether any server answers.
+    stored: the records of a window in the sinks; None if none of them can be read back.
     answers: where each request is noted; None: nobody observes the run.
     """
 
@@ -185,8 +167,10 @@ class Pipeline:
         pack: bool = False,
         wall: Callable[[], float],
         network: Network | None = None,
+        stored: Stored | None = None,
         answers: list[Answer] | None = None,
     ) -> None:
+        self._stored = stored or _nothing_stored
         self._transport = transport
         self.network = network or Network(transport.send)
         self._attempts = attempts
@@ -231,7 +215,9 @@ class Pipeline:
             account.token.accept(token.value)
             queue.accepted()
             try:
-                return self._done(queue, attempt, verdict, size)
+                new = attempt.again is None or verdict.more
+                arguments = queue, attempt, verdict, size
+                return self._done(*arguments) if new else await self._done_again(*arguments)
             except MalformedError as exc:
                 verdict = Verdict(Action.RETRY, str(exc))
         message, rid = verdict.message, verdict.rid
@@ -260,12 +246,29 @@ class Pipeline:
         self.network.answer(self._time())
         return response
 
-    def _done(
+    async def _done_again(
         self, queue: InterfaceQueue, attempt: Attempt, verdict: Verdict, size: int
+    ) -> Decision:
+        """A stored window; what an earlier answer had and this one lacks is kept."""
+        page, endpoint = attempt.page, queue.endpoint
+        records = [*(page.records if page else ()), *verdict.records]
+        if not _lacks(endpoint, attempt, records):
+            return self._done(queue, attempt, verdict, size)
+        stored = await self._stored(attempt.window)
+        if stored is None:
+            return Decision(Action.NOT_READY, attempt, None, NOT_READY_AGAIN, CANNOT_KEEP)
+        both, kept = completed(endpoint, records, stored)
+        page = page._replace(records=()) if page else None
+        whole = verdict._replace(records=both)
+        return self._done(queue, attempt._replace(page=page), whole, size, kept)
+
+    def _done(
+        self, queue: InterfaceQueue, attempt: Attempt, verdict: Verdict, size: int, kept: int = 0
     ) -> Decision:
         """A window, or what is still missing of it."""
         if attempt.page is None and not verdict.more:
-            return Decision(Action.DONE, attempt, self._batch(queue, attempt, verdict, size))
+            window = self._harvested(queue, attempt, verdict, size, kept)
+            return Decision(Action.DONE, attempt, window)
         page = attempt.page or Page(1)
         page = page._replace(
             number=page.number + 1,
@@ -282,66 +285,70 @@ class Pipeline:
         whole = verdict._replace(
             records=list(page.records), foreign=page.out_of_range, delayed=page.late
         )
-        return Decision(Action.DONE, attempt, self._batch(queue, attempt, whole, page.size))
+        window = self._harvested(queue, attempt, whole, page.size, kept)
+        return Decision(Action.DONE, attempt, window)
 
-    def _batch(
-        self, queue: InterfaceQueue, attempt: Attempt, verdict: Verdict, size: int
+    def _harvested(
+        self, queue: InterfaceQueue, attempt: Attempt, verdict: Verdict, size: int, kept: int
     ) -> Harvested:
+        """A window in the parts that it comes to."""
         window, records, endpoint = attempt.window, own_fields(verdict.records), queue.endpoint
         stamp = self._now()
-        why, late, due = "", False, 0.0
-        if window.end >= self._young or verdict.delayed or endpoint.late_days:
-            why, late, due = self._provisional(endpoint, window, verdict)
+        if self._is_settled(endpoint, window, verdict) and attempt.again is None:
+            empty = empty_days(endpoint, records, window)
+            parts = [Part((window.begin, window.end), records, empty=empty)]
+        else:
+            parts = parts_of(
+                endpoint,
+                window,
+                records,
+                self._wall(),
+                delayed=verdict.delayed,
+                again=attempt.again,
+                expected=attempt.expected,
+            )
+        first, *others = parts
+        more = tuple(
+            [
+                Harvested(*self._part(queue, attempt, part, stamp), epoch=queue.epoch)
+                for part in others
+            ]
+        )
+        made = self._part(queue, attempt, first, stamp)
+        return Harvested(*made, attempt.former, verdict.foreign, size, queue.epoch, more, kept)
+
+    def _is_settled(self, endpoint: Endpoint, window: Window, verdict: Verdict) -> bool:
+        """Whether whatever the answer has is final: the usual case of a backfill."""
+        return (
+            window.end < self._young
+            and not verdict.delayed
+            and not endpoint.late_days
+            and delivery(endpoint) is Delivery.UNCERTAIN
+        )
+
+    def _part(
+        self, queue: InterfaceQueue, attempt: Attempt, part: Part, stamp: str
+    ) -> tuple[Batch, Outcome]:
+        begin, end = part.days
         batch = Batch(
-            window,
-            records,
+            attempt.window._replace(begin=begin, end=end),
+            part.records,
             stamp,
-            endpoint=endpoint,
+            endpoint=queue.endpoint,
             version=int(self._wall() * 1000),
             replaces=attempt.replaces,
-            late=late,
+            late=part.waits,
         )
         # A record that cannot be encoded is found here, and its window is tried again.
-        tally = batch.tally if self._encode else Tally(len(records))
+        tally = batch.tally if self._encode else Tally(len(part.records))
         if self._pack:
             batch.pack()
-        if why:
-            state = "late" if late else "open"
-            outcome = Outcome(window, state, tally, 0, due, why, fetched_at=stamp)
-        else:
-            outcome = Outcome(window, "final", tally, _empty(endpoint, records, window))
-        return Harvested(batch, outcome, attempt.former, verdict.foreign, size, queue.epoch)
-
-    def _provisional(
-        self, endpoint: Endpoint, window: Window, verdict: Verdict
-    ) -> tuple[str, bool, float]:
-        """Why the figures of a window can still change, empty if they are final.
-
-        Also whether they are late, so that the window is not done; and the Unix time from which
-        another run requests it again.
-        """
-        wall, records, end = self._wall(), verdict.records, window.end
-        if verdict.delayed:
-            return "WeChat reports that its figures are late", True, 0.0
-        if wall < late_until(endpoint, end):
-            if has_each_day(endpoint):
-                if _empty(endpoint, records, window):
-                    return "a day of it has no row yet, and every day has one", True, 0.0
-            elif not _has(endpoint, records, end):
-                return "its last day has no record yet, and may be late", False, 0.0
-        if endpoint.late_days:
-            until = final_at(endpoint, end)
-            if wall < until:
-                return (
-                    f"its figures can change until {china(until).date()}",
-                    False,
-                    wall + RECHECK_INTERVAL,
-                )
-            if wall < entry_late_until(endpoint, end) and not has_last_entry(
-                endpoint, records, end
-            ):
-                return "the entry of its last day is not there yet, and may be late", False, 0.0
-        return "", False, 0.0
+        fetched_at = "" if part.state == "final" else stamp
+        outcome = Outcome(
+            batch.window, part.state, tally, part.empty, part.due, part.why,
+            fetched_at=fetched_at, tries=part.tries, had=part.had,
+        )  # fmt: skip
+        return batch, outcome
 
     def _time(self) -> float:
         """The loop's time; the loop is kept, as asking for it is a system call in Python 3.11."""
@@ -352,7 +359,7 @@ class Pipeline:
         second = int(self._wall())
         if second != self._second:
             self._second, self._stamp = second, rfc3339(second)
-            self._young = last_legal_day(second) - LATE_DAYS * ONE_DAY
+            self._young = last_legal_day(second) - YOUNG_DAYS * ONE_DAY
         return self._stamp
 
     def _otherwise(

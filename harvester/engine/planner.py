@@ -29,16 +29,18 @@ from harvester.base.fencing import EPOCH, wait_after
 from harvester.engine.account_queue import AccountQueue, Share
 from harvester.engine.limiter import Limiter, Rate
 from harvester.engine.options import Options
+from harvester.engine.parts import NO_ROW
 from harvester.engine.policy import NOT_READY_AGAIN
 from harvester.engine.quota import NEVER, Budget
 from harvester.engine.scope import Scope
 from harvester.engine.window_queue import Attempt, InterfaceQueue, WindowQueue
-from harvester.events import Deferred, Failed
+from harvester.events import Committed, Deferred, Failed, late
 from harvester.ledger.base import Exhausted, Key, Lease, Ledger
 from harvester.ledger.coverage import KNOWN, STORED, Calendar, OpenWindow
 from harvester.model import RECHECK_INTERVAL, Endpoint, Request, Response, Window
 from harvester.tokens.shared import shared_token
 from harvester.wechat.endpoint import grid
+from harvester.wechat.late import LONGEST, Delivery, delivery, waits_until
 
 ACCOUNTS_AT_ONCE = 200
 """Accounts whose calendars are in memory together while a plan is made."""
@@ -49,6 +51,7 @@ class Plan(NamedTuple):
 
     planned, skipped: windows that are requested, and those of them that are already done.
     unsettled: windows whose figures cannot be requested yet; no queue has them.
+    held: stored windows that lack what they must have, and are not due to be requested again.
     share: one account's share of the requests in flight.
     exhausted: queues whose quota was spent before this run, and since when.
     """
@@ -59,6 +62,7 @@ class Plan(NamedTuple):
     skipped: int = 0
     unsettled: Sequence[tuple[InterfaceQueue, Attempt]] = ()
     exhausted: Sequence[tuple[InterfaceQueue, Exhausted]] = ()
+    held: Sequence[tuple[InterfaceQueue, OpenWindow]] = ()
 
 
 class Known(NamedTuple):
@@ -77,7 +81,8 @@ class Need(NamedTuple):
 
     days: the range; stored: what of it need not be asked for, or is asked for as ``again``; again:
     its stored windows that can still change, newest first; planned, left: windows in all, and those
-    to be asked for.
+    to be asked for.  held: stored windows that lack what they must have, and are not asked for now;
+    waiting: how many of them the run is to wait for.
     """
 
     days: Days
@@ -85,6 +90,8 @@ class Need(NamedTuple):
     again: list[OpenWindow]
     planned: int
     left: int
+    held: list[OpenWindow]
+    waiting: int
 
 
 NOTHING = Calendar()
@@ -103,31 +110,34 @@ async def known(ledger: Ledger | None, wall: float, appids: Sequence[str]) -> Kn
 
 
 def needed(
+    endpoint: Endpoint,
     cut: Grid,
     days: Days,
     calendar: Calendar,
     wall: float,
-    hold: float = RECHECK_INTERVAL,
     *,
+    early: bool = False,
     counts_only: bool = False,
 ) -> Need:
     """The windows of a range to request.
 
-    hold: the most seconds for which a window that is not due yet is not requested.
+    early: also provisional windows that are not due yet.
     counts_only: leaves out ``stored`` where the numbers need no list of it.
     """
     begin, end = days
     by_day = counts_only and cut.cut is WindowKind.DAYS and cut.span == 1
     stored = list(calendar.runs(begin, end, STORED)) if calendar.years and not by_day else []
-    again = [
-        window
-        for window in calendar.windows.values()
-        if window.stored
-        and window.begin <= end
-        and begin <= window.end
-        and not wall < window.due <= wall + hold  # due later still: by a clock that was ahead
-        and (cut.cut is not WindowKind.RECENT or window.end == cut.last)
-    ]
+    again: list[OpenWindow] = []
+    held: list[OpenWindow] = []
+    for window in [*calendar.windows.values(), *_holes(endpoint, cut, days, calendar)]:
+        if not window.stored or window.begin > end or begin > window.end:
+            continue
+        if cut.cut is WindowKind.RECENT and window.end != cut.last:
+            continue
+        if early or not wall < window.due <= wall + _longest_hold(window):
+            again.append(window)
+        elif window.state == "late":
+            held.append(window)
     again.sort(reverse=True)
     whole = cut.count(begin, end)
     if by_day:
@@ -135,8 +145,30 @@ def needed(
     else:
         left = cut.count(begin, end, stored) if stored else whole
     left += len(again)
-    planned = max(left, whole)
-    return Need(days, stored, again, planned, left)
+    waiting = sum([_waits(endpoint, window, wall) for window in held])
+    planned = max(left + waiting, whole)
+    return Need(days, stored, again, planned, left, held, waiting)
+
+
+def _longest_hold(window: OpenWindow) -> float:
+    """The most seconds until a window is due: what is due later was stored by a clock ahead."""
+    return RECHECK_INTERVAL if window.tally.records and window.state == "open" else LONGEST
+
+
+def _waits(endpoint: Endpoint, window: OpenWindow, wall: float) -> bool:
+    """Whether a run is not done as long as it lacks what a late window lacks."""
+    return not window.due or wall < waits_until(endpoint, window.end)
+
+
+def _holes(endpoint: Endpoint, cut: Grid, days: Days, calendar: Calendar) -> list[OpenWindow]:
+    """The windows that were stored as final without a row that they must have."""
+    if delivery(endpoint) is not Delivery.DAILY or not calendar.years:
+        return []
+    return [
+        OpenWindow(begin, end, "late", detail=NO_ROW)
+        for begin, end in calendar.holes(cut)
+        if begin <= days[1] and days[0] <= end
+    ]
 
 
 class Demand(NamedTuple):
@@ -153,7 +185,7 @@ async def demands(
     ledger: Ledger | None,
     wall: float,
     *,
-    hold: float = RECHECK_INTERVAL,
+    early: bool = False,
     stored: Mapping[Key, Calendar] | None = None,
     anew: bool = False,
     marks: bool = True,
@@ -162,7 +194,7 @@ async def demands(
     """Each account and what it needs, an entry for each interface that has days in the range.
 
     stored: what the sinks hold, where no ledger is kept.
-    anew: as if nothing was stored.  counts_only: as of `needed`.
+    anew: as if nothing was stored.  early, counts_only: as of `needed`.
     marks: whether days that are marked to be harvested again count as missing.
     """
     last = scope.last or last_legal_day(wall)
@@ -186,7 +218,9 @@ async def demands(
                 demand = untouched.get(name) if calendar is None else None
                 if demand is None:
                     cut, known = grids[name], calendar or NOTHING
-                    need = needed(cut, days, known, wall, hold, counts_only=counts_only)
+                    need = needed(
+                        endpoint, cut, days, known, wall, early=early, counts_only=counts_only
+                    )
                     demand = Demand(endpoint, cut, known, need)
                     if calendar is None:
                         untouched[name] = demand
@@ -197,10 +231,10 @@ async def demands(
 class Remains(NamedTuple):
     """The requested windows that are not harvested, according to a ledger.
 
-    events: failed and waiting ones.  missing: windows that it does not know.
+    events: failed, waiting and late ones.  missing: windows that it does not know.
     """
 
-    events: list[Failed | Deferred]
+    events: list[Failed | Deferred | Committed]
     missing: int
 
 
@@ -224,29 +258,57 @@ async def remains(
     `Outcome.fetched_at`: what failed since then did not fail in the run before.  marks: whether
     what is marked to be harvested again is missing; what another job has marked is there.
     """
-    found: list[Failed | Deferred] = []
+    found: list[Failed | Deferred | Committed] = []
     missing = 0
     async for appid, listed in demands(scope, ledger, wall, marks=marks):
-        for endpoint, cut, calendar, need in listed:
-            days = need.days
+        for demand in listed:
+            days, calendar = demand.need.days, demand.calendar
             known = list(calendar.runs(*days, KNOWN)) if calendar.years else []
-            missing += cut.count(*days, known)
-            again = _not_got_again(need, joined)
+            missing += demand.grid.count(*days, known)
+            again = _not_got_again(demand.need, joined)
             for window in calendar.windows.values():
-                begin, end = max(window.begin, days[0]), min(window.end, days[1])
-                number = cut.count(begin, end)
-                if not number or (window.state == "open" and window.begin not in again):
-                    continue
-                where = (appid, endpoint.name, begin, end, number)
-                if window.state == "open" and window.code is not None:
-                    found.append(Failed(*where, window.detail, window.code, window.rid))
-                elif window.state == "failed":
-                    why = window.detail, window.code, window.rid
-                    found.append(Failed(*where, *why, window.fetched_at >= began))
-                else:
-                    due = window.due or wall + NOT_READY_AGAIN
-                    found.append(Deferred(*where, due, window.detail))
+                if window.state != "open" or window.begin in again:
+                    found += _left(appid, demand, window, wall, began, again)
+            found += _late(appid, demand)
     return Remains(found, missing)
+
+
+def _left(
+    appid: str, demand: Demand, window: OpenWindow, wall: float, began: str, again: set[date]
+) -> list[Failed | Deferred | Committed]:
+    """What is left of a window; again: those that had to be requested again, and were not got."""
+    (first, last), name = demand.need.days, demand.endpoint.name
+    begin, end = max(window.begin, first), min(window.end, last)
+    if not (number := demand.grid.count(begin, end)):
+        return []
+    if (
+        window.state == "late"
+        and window.begin not in again
+        and not _waits(demand.endpoint, window, wall)
+    ):
+        return [late(Window(appid, name, begin, end))]
+    where, why = (appid, name, begin, end, number), (window.detail, window.code, window.rid)
+    if window.state == "open" and window.code is not None:
+        return [Failed(*where, *why)]
+    if window.state == "failed":
+        return [Failed(*where, *why, window.fetched_at >= began)]
+    return [Deferred(*where, window.due or wall + NOT_READY_AGAIN, window.detail)]
+
+
+def _late(appid: str, demand: Demand) -> list[Committed]:
+    """The days that were stored as final without a row that they must have."""
+    holes = _holes(demand.endpoint, demand.grid, demand.need.days, demand.calendar)
+    return [late(Window(appid, demand.endpoint.name, *hole.days)) for hole in holes]
+
+
+async def late_in(scope: Scope, ledger: Ledger, wall: float) -> list[Committed]:
+    """The days of all accounts and interfaces that were stored without a row they must have."""
+    return [
+        event
+        async for appid, listed in demands(scope, ledger, wall)
+        for demand in listed
+        for event in _late(appid, demand)
+    ]
 
 
 def _not_got_again(need: Need, joined: float) -> set[date]:
@@ -285,9 +347,9 @@ async def build_plan(
     exhausted: list[tuple[InterfaceQueue, Exhausted]] = []
     settled = {each.name: last_settled_day(wall, each.settled_hour) for each in scope.endpoints}
     rate = Rate.parse(options.rate)
-    hold = 0.0 if options.refresh else RECHECK_INTERVAL
     planned = skipped = 0
-    async for appid, listed in demands(scope, ledger, wall, hold=hold, stored=stored):
+    held: list[tuple[InterfaceQueue, OpenWindow]] = []
+    async for appid, listed in demands(scope, ledger, wall, early=options.refresh, stored=stored):
         lease = leases[appid] if leases else Lease(appid, EPOCH)
         queues: list[InterfaceQueue] = []
         for endpoint, cut, calendar, need in listed:
@@ -299,7 +361,7 @@ async def build_plan(
                 has.before.get(key, 0),
             )
             until = settled[endpoint.name]
-            order = _Order(appid, endpoint, cut, need, options.order, until)
+            order = _Order(appid, endpoint, cut, need, calendar, options.order, until)
             # where the ledger has lost count of days, sinks may still have their records
             unknown = ledger is None or calendar.sum() is None
             windows = order.windows(replaces=unknown)
@@ -316,8 +378,9 @@ async def build_plan(
                 exhausted.append((queue, has.exhausted[key]))
             if need.again or need.days[1] > until:
                 unsettled.extend((queue, late) for late in order.unsettled())
+            held.extend((queue, window) for window in need.held)
             planned += need.planned
-            skipped += need.planned - need.left
+            skipped += need.planned - need.left - need.waiting
         limiter = Limiter(rate, options.burst)
         provider = scope.accounts[appid]
         token = shared_token(appid, provider, partial(send, limiter), scope.store, clock)
@@ -325,7 +388,7 @@ async def build_plan(
         if wait := wait_after(lease.idle, rate.period):
             limiter.pause(wait)
         accounts.append(AccountQueue(token, limiter, queues, share, cap))
-    return Plan(accounts, share, planned, skipped, unsettled, exhausted)
+    return Plan(accounts, share, planned, skipped, unsettled, exhausted, held)
 
 
 def share_of(options: Options) -> Share:
@@ -346,6 +409,7 @@ class _Order(NamedTuple):
     endpoint: Endpoint
     cut: Grid
     need: Need
+    calendar: Calendar
     order: str
     settled: date
 
@@ -363,10 +427,16 @@ class _Order(NamedTuple):
         )
 
     def _again(self, window: OpenWindow) -> Attempt:
+        """A stored window; or a hole, in which a row is expected as it is behind another row."""
+        expected = not window.fetched_at or bool(window.tries)
+        if not expected and delivery(self.endpoint) is Delivery.DAILY:
+            rows = self.calendar.rows()
+            expected = rows is not None and rows[0] < window.begin
         return Attempt(
             Window(self.appid, self.endpoint.name, *window.days),
             replaces=True,
-            former=window.tally,
+            again=window,
+            expected=expected,
         )
 
     def unsettled(self) -> list[Attempt]:

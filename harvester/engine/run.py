@@ -188,6 +188,7 @@ class Engine:
             pack=encode and all(sink.takes_lines for _, sink in self._writer.sinks),
             wall=wall,
             network=Network(transport.send, patience, self._unreachable, self._reachable),
+            stored=self._writer.stored,
             answers=self._answers,
         )
         self._worker = Worker(options, self._pipeline, self._writer, self._emit, wall)
@@ -329,6 +330,10 @@ class Engine:
                 marks=self._options.refresh,
             )
             self._emit.books.recount(left.events, left.missing)
+        elif self._writer.ledger is not None and self._writer.emptied:
+            scope = self._scope.only(self._writer.emptied)
+            for event in await planner.late_in(scope, self._writer.ledger, self._wall()):
+                self._emit(event)
         if self._stopping and unfinished:
             return self._end("interrupted")
         return self._end(self._emit.books.state(len(self._scope.accounts)))

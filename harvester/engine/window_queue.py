@@ -10,6 +10,7 @@ queue and of no other, and memory does not grow with the days that are planned.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
@@ -22,8 +23,9 @@ from harvester.base.dates import (
 )
 from harvester.base.fencing import EPOCH
 from harvester.engine.quota import NEVER, Budget
-from harvester.ledger.coverage import Outcome
+from harvester.ledger.coverage import OpenWindow, Outcome
 from harvester.model import Batch, Endpoint, Tally, Window
+from harvester.wechat.late import Delivery, delivery
 from harvester.wechat.response import Quota
 
 OUTSTANDING = 256
@@ -52,16 +54,24 @@ class Attempt(NamedTuple):
     """The attempts at one window.
 
     failures: attempts that failed; deferrals: answers that it is not ready yet.
-    replaces: records of its days may be in the sinks; former: the tally of exactly this window,
-    if it is stored.  page: of it, if one request is not enough.
+    replaces: records of its days may be in the sinks; again: exactly this window as the ledger has
+    it, if it is stored or must have a row; fresh: this run was the first to store it.  expected: of
+    an interface with a row a day: a row must come.  page: of it, if one request is not enough.
     """
 
     window: Window
     failures: int = 0
     deferrals: int = 0
     replaces: bool = False
-    former: Tally | None = None
+    again: OpenWindow | None = None
+    fresh: bool = False
+    expected: bool = True
     page: Page | None = None
+
+    @property
+    def former(self) -> Tally | None:
+        """The tally of exactly this window, if it was stored before this run."""
+        return None if self.again is None or self.fresh else self.again.tally
 
     @property
     def days(self) -> Days:
@@ -75,6 +85,8 @@ class Harvested(NamedTuple):
     outcome: for the ledger; former: the tally of exactly this window before this run, None if it
     was not stored.  out_of_range: rows of other days, which are not among the records.
     size: bytes of its answers.  epoch: of the account when it was requested.
+    more: its other parts, if it was cut; kept: records and entries that an earlier answer had, and
+    this one lacks.
     """
 
     batch: Batch
@@ -83,6 +95,62 @@ class Harvested(NamedTuple):
     out_of_range: int = 0
     size: int = 0
     epoch: int = EPOCH
+    more: tuple[Harvested, ...] = ()
+    kept: int = 0
+
+    @property
+    def parts(self) -> tuple[Harvested, ...]:
+        """All parts, itself first."""
+        return (self, *self.more)
+
+    @property
+    def days(self) -> Days:
+        """The days of this part."""
+        return self.batch.window.begin, self.batch.window.end
+
+    @property
+    def window(self) -> Window:
+        """The window that was requested."""
+        window = self.batch.window
+        return window._replace(end=self.more[-1].batch.window.end) if self.more else window
+
+    @property
+    def waits(self) -> bool:
+        """Whether the run is not done with it."""
+        return self.batch.late or any([part.batch.late for part in self.more])
+
+    @property
+    def tally(self) -> Tally:
+        """Of all parts."""
+        if not self.more:
+            return self.outcome.tally
+        return reduce(Tally.plus, [part.outcome.tally for part in self.parts])
+
+    def lacking(self, state: str) -> list[tuple[Window, int]]:
+        """The parts of a state for which the run does not wait, and how many days they have."""
+        return [
+            (part.batch.window, days_in(part.days))
+            for part in self.parts
+            if part.outcome.state == state and not part.batch.late
+        ]
+
+    @property
+    def is_emptied(self) -> bool:
+        """Whether days of it are final without a row that each day has."""
+        return any(
+            [
+                part.outcome.empty
+                and part.outcome.state == "final"
+                and part.batch.endpoint is not None
+                and delivery(part.batch.endpoint) is Delivery.DAILY
+                for part in self.parts
+            ]
+        )
+
+    @property
+    def is_provisional(self) -> bool:
+        """Whether a part can still change."""
+        return any([part.outcome.state in ("open", "late") for part in self.parts])
 
 
 class StopReason(NamedTuple):
@@ -192,7 +260,7 @@ class WindowQueue:
         if not self._days_only or begin == end or attempt.page is not None:
             return attempt
         one, *others = [
-            attempt._replace(window=attempt.window._replace(begin=day, end=day), former=None)
+            attempt._replace(window=attempt.window._replace(begin=day, end=day), again=None)
             for day in (begin + n * ONE_DAY for n in range(days_in(attempt.days)))
         ]
         self._first += reversed(others)

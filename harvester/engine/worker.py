@@ -41,9 +41,10 @@ from harvester.engine.window_queue import (
 from harvester.engine.writer import Writer
 from harvester.errors import AccountError, NetworkError, RunError
 from harvester.ledger.base import Exhausted, Spent
-from harvester.ledger.coverage import Outcome
+from harvester.ledger.coverage import OpenWindow, Outcome, stored_as
 from harvester.model import Action, Verdict, Window, duration, without_rid
 from harvester.tokens.shared import TokenRefusedError
+from harvester.wechat.late import waits_until
 
 RENEWED = 1.0
 """Seconds after which a worker whose lease has ended checks again."""
@@ -86,6 +87,8 @@ class Worker:
         """Report windows that cannot be requested yet; nothing is sent."""
         for queue, attempt in plan.unsettled:
             await self._unsettled(queue, attempt)
+        for queue, window in plan.held:
+            self._held(queue, window)
         for queue, quota in plan.exhausted:
             await self._exhausted_before(queue, quota)
         for account in plan.accounts:
@@ -150,6 +153,13 @@ class Worker:
             self._pause(queue, quota.asked + QUOTA_AGAIN, reason)
         else:
             await self._stop_queue(queue, StopReason(quota.until, reason))
+
+    def _held(self, queue: InterfaceQueue, window: OpenWindow) -> None:
+        """A stored window that lacks something, and is requested again later."""
+        if self._wall() < waits_until(queue.endpoint, window.end):
+            self._defer(queue, window, window.days)
+        else:
+            self._emit(events.late(Window(queue.appid, queue.endpoint.name, *window.days)))
 
     def _pause(self, queue: InterfaceQueue, until: float, reason: str) -> None:
         """Pause an interface until a Unix time."""
@@ -231,7 +241,7 @@ class Worker:
     def _handed_over(self, decision: Decision) -> bool:
         """Pass a window to the writer, if the channel has space: the usual case."""
         harvested = decision.harvested
-        if harvested is None or harvested.batch.late or not self._writer.offer(harvested):
+        if harvested is None or harvested.waits or not self._writer.offer(harvested):
             return False
         self.progressed = self._network.last_answer
         return True
@@ -243,26 +253,35 @@ class Worker:
         assert harvested is not None, "an attempt that is done has its window"
         self.progressed = self._network.last_answer
         await self._writer.harvested(harvested)
-        if not harvested.batch.late:
+        late = [part for part in harvested.parts if part.batch.late]
+        if not late:
             return
-        # WeChat reports that the figures are late: they are stored, and requested again.
-        again = Attempt(
-            attempt.window,
-            deferrals=attempt.deferrals + 1,
-            replaces=True,
-            former=harvested.former,
-        )
-        account.why = harvested.outcome.detail
-        if self._options.wait and queue.stopped is None and again.deferrals <= DEFERRALS:
-            self._try_again(
-                queue, again, NOT_READY_AGAIN, account.why, again.deferrals, Action.NOT_READY
-            )
+        # The figures are late: what there is of them is stored, and requested again.
+        account.why = late[0].outcome.detail
+        deferrals = attempt.deferrals + 1
+        if self._options.wait and queue.stopped is None and deferrals <= DEFERRALS:
+            if others := len(late) - 1:
+                self._emit(events.Split(queue.appid, queue.endpoint.name, others))
+            for part in late:
+                again = Attempt(
+                    part.batch.window,
+                    deferrals=deferrals,
+                    replaces=True,
+                    again=stored_as(part.outcome),
+                    fresh=harvested.former is None,
+                    expected=attempt.expected,
+                )
+                self._try_again(
+                    queue, again, NOT_READY_AGAIN, account.why, deferrals, Action.NOT_READY
+                )
             return
-        begin, end = attempt.days
-        until = self._wall() + NOT_READY_AGAIN
-        self._emit(
-            events.Deferred(queue.appid, queue.endpoint.name, begin, end, 1, until, account.why)
-        )
+        self._defer(queue, late[0].outcome, attempt.days)
+
+    def _defer(self, queue: InterfaceQueue, late: Outcome | OpenWindow, days: Days) -> None:
+        """A window that is stored and lacks something waits for a later run."""
+        until = late.due or self._wall() + NOT_READY_AGAIN
+        name = queue.endpoint.name
+        self._emit(events.Deferred(queue.appid, name, *days, 1, until, late.detail))
 
     def _try_again(
         self,

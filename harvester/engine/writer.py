@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 
@@ -27,8 +27,7 @@ from harvester.ledger.coverage import Outcome
 from harvester.model import Batch, Window, listed
 from harvester.sinks.base import Checkpoint, Fence, Sink, name_in
 from harvester.upkeep.copy import check_list, holds_records
-from harvester.upkeep.scan import accepted, guarded_sink
-from harvester.wechat.endpoint import has_each_day
+from harvester.upkeep.scan import accepted, guarded_sink, records_of
 
 T = TypeVar("T")
 
@@ -47,6 +46,13 @@ class Left(NamedTuple):
 
     outcome: Outcome
     epoch: int
+
+
+def _parts(windows: Sequence[Harvested]) -> Sequence[Harvested]:
+    """The parts of these windows: mostly each is one."""
+    if not any([each.more for each in windows]):
+        return windows
+    return [part for each in windows for part in each.parts]
 
 
 Item = Left | Harvested | asyncio.Event
@@ -86,6 +92,8 @@ class Writer:
         self._drift: set[str] = set()
         self._late: set[Window] = set()
         self._changed: set[Window] = set()
+        self.emptied: set[str] = set()
+        """Accounts of which days are final without a row, of an interface with a row a day."""
         self.sharing: Sharing | None = None
         self._emit = emit
         self._spent = spent
@@ -151,6 +159,14 @@ class Writer:
         if entries:
             await self.ledger.commit([], {name: entries})
 
+    async def stored(self, window: Window) -> list[dict[str, Any]] | None:
+        """The records of a stored window; None if no sink can be read back."""
+        for name, sink in self.sinks:
+            if sink.scan is not None:
+                checkpoint = None if self.ledger is None else await self.ledger.checkpoint(name)
+                return await records_of(sink, window, checkpoint)
+        return None
+
     async def run(self, after: Callable[[], Awaitable[None]] | None = None) -> None:
         """Commit until the channel is closed and empty; after: awaited after each commit."""
         while (group := await self.channel.collect()) is not None:
@@ -201,10 +217,11 @@ class Writer:
     async def _store(self, windows: Sequence[Harvested], left: Sequence[Outcome]) -> None:
         """Store a group."""
         fence = {window.batch.window.appid: EPOCH for window in windows}
-        checkpoints, refused = await self._write([window.batch for window in windows], fence)
+        parts = _parts(windows)
+        checkpoints, refused = await self._write([part.batch for part in parts], fence)
         assert not refused, "a sink has refused the one worker that there is"
         if self.ledger is not None:
-            outcomes = [*left, *[window.outcome for window in windows]]
+            outcomes = [*left, *[part.outcome for part in parts]]
             await self.ledger.commit(outcomes, checkpoints, self._calls())
         if windows:
             self._emit(self._committed(windows))
@@ -225,10 +242,11 @@ class Writer:
         fence = {each.batch.window.appid: each.epoch for each in windows}
         epochs = {**fence, **{each.outcome.window.appid: each.epoch for each in left}}
         spent: list[Spent] = []
+        parts = _parts(windows)
         try:
-            checkpoints, refused = await self._write([each.batch for each in windows], fence)
+            checkpoints, refused = await self._write([each.batch for each in parts], fence)
             outcomes = [each.outcome for each in left]
-            outcomes += [each.outcome for each in windows if each.batch.window.appid not in refused]
+            outcomes += [each.outcome for each in parts if each.batch.window.appid not in refused]
             spent = self._calls()
             lost = {*await self.ledger.commit(outcomes, checkpoints, spent, epochs)}
         except Away as exc:
@@ -267,32 +285,42 @@ class Writer:
         return checkpoints, refused
 
     def _committed(self, windows: Sequence[Harvested]) -> Committed:
-        """A window whose figures are late is stored, but not reported as done."""
-        changed = provisional = 0
-        batches = [each.batch for each in windows]
+        """A window of which a part waits is stored, but not reported as done."""
+        done: list[Window] = []
+        empty = records = changed = provisional = kept = 0
         foreign: list[tuple[Window, int]] = []
         gaps: list[tuple[Window, int]] = []
-        for batch, outcome, former, out_of_range, *_ in windows:
-            window = batch.window
-            if out_of_range:
-                foreign.append((window, out_of_range))
-            if outcome.empty and batch.endpoint is not None and has_each_day(batch.endpoint):
-                gaps.append((window, outcome.empty.bit_count()))
-            provisional += (outcome.state != "final") - (window in self._late)
-            if former is not None and not former.same_records(outcome.tally):
+        never: list[tuple[Window, int]] = []
+        for each in windows:
+            window, tally, waits = each.window, each.tally, each.waits
+            if each.out_of_range:
+                foreign.append((window, each.out_of_range))
+            if each.more or each.outcome.state != "final" or each.outcome.empty:
+                gaps += each.lacking("late")
+                never += each.lacking("never")
+                self.emptied.update([window.appid] if each.is_emptied else ())
+                provisional += each.is_provisional
+            provisional -= window in self._late
+            if each.former is not None and not each.former.same_records(tally):
                 changed += window not in self._changed
-                if batch.late:
+                if waits:
                     self._changed.add(window)
-            (self._late.add if batch.late else self._late.discard)(window)
-        done = [batch for batch in batches if not batch.late]
+            (self._late.add if waits else self._late.discard)(window)
+            records += tally.records
+            kept += each.kept
+            if not waits:
+                done.append(window)
+                empty += not tally.records
         return Committed(
-            tuple([batch.window for batch in done]),
-            sum([not batch.count for batch in done]),
-            sum([batch.count for batch in batches]),
+            tuple(done),
+            empty,
+            records,
             changed,
             provisional,
             tuple(foreign),
             tuple(gaps),
+            tuple(never),
+            kept,
         )
 
     def _report_drift(self, drift: Iterable[str]) -> None:

@@ -2,7 +2,8 @@
 
 Rule: pure; a ledger stores what is decided here.
 
-- A day is missing, final, empty (final without a record), open, waiting or failed.
+- A day is missing, final, empty (final without a record), open, waiting, failed or never: final,
+  and what it must have was asked for again until the end of its schedule, and never came.
 - A window that is stored and can still change is open: it has a row with its own tally.
 - Sums count final windows only, by the year of their first day.  Nothing is ever subtracted.
 - A window that is stored removes every open window that it overlaps; their other days become
@@ -16,26 +17,29 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import NamedTuple
 
-from harvester.base.dates import ONE_DAY, Days
+from harvester.base.dates import ONE_DAY, Days, Grid
 from harvester.model import Tally, Window
 
-MISSING, FINAL, EMPTY, OPEN, WAITING, FAILED = b".feowx"
+MISSING, FINAL, EMPTY, OPEN, WAITING, FAILED, NEVER = b".feowxn"
 """The letters, as numbers."""
 
-STORED = bytes([FINAL, EMPTY, OPEN])
-KNOWN = bytes([FINAL, EMPTY, OPEN, WAITING, FAILED])
-DONE = bytes([FINAL, EMPTY])
-_MISSING_ONLY = bytes([MISSING])
+STORED = bytes([FINAL, EMPTY, OPEN, NEVER])
+KNOWN = bytes([FINAL, EMPTY, OPEN, WAITING, FAILED, NEVER])
+DONE = bytes([FINAL, EMPTY, NEVER])
+_MISSING_ONLY, _EMPTY = bytes([MISSING]), bytes([EMPTY])
 
 
 class Outcome(NamedTuple):
     """What became of a window.
 
-    state: ``final``, ``open``, ``late`` (open, but not done), ``waiting`` or ``failed``.
+    state: ``final``, ``never`` (final, but days of ``empty`` lack what they must have), ``open``,
+    ``late`` (open, and it lacks what it must have), ``waiting`` or ``failed``.
     tally: of its records, if it is stored.  empty: bit n is set if the n-th day has no record.
     due: the Unix time from which it is asked for again.  detail, code, rid: why it is open, waits
     or failed; WeChat's errcode and request id if it gave them.  fetched_at: RFC 3339 in UTC; of one
     that failed: since when its interface of its account fails for this errcode, in milliseconds.
+    tries: how often what a late one lacks was asked for again; had: what a later answer must have,
+    too (`harvester.wechat.late.had`).
     """
 
     window: Window
@@ -47,6 +51,8 @@ class Outcome(NamedTuple):
     code: int | None = None
     rid: str = ""
     fetched_at: str = ""
+    tries: int = 0
+    had: str = ""
 
 
 class OpenWindow(NamedTuple):
@@ -61,6 +67,8 @@ class OpenWindow(NamedTuple):
     code: int | None = None
     rid: str = ""
     fetched_at: str = ""
+    tries: int = 0
+    had: str = ""
 
     @property
     def days(self) -> Days:
@@ -76,6 +84,12 @@ class OpenWindow(NamedTuple):
     def fails(self) -> bool:
         """Whether the last request for it failed for good, or WeChat refused it."""
         return self.state == "failed" or (self.stored and self.code is not None)
+
+
+def stored_as(outcome: Outcome) -> OpenWindow:
+    """A window as a calendar has it after this outcome, if that is open."""
+    window = outcome.window
+    return OpenWindow(window.begin, window.end, outcome.state, outcome.tally, *outcome[4:])
 
 
 _LETTERS = {"open": OPEN, "late": OPEN, "waiting": WAITING, "failed": FAILED}
@@ -109,15 +123,15 @@ class Calendar:
     def apply(self, outcome: Outcome) -> None:
         """Take in what became of a window."""
         _, _, begin, end = outcome.window
-        if outcome.state == "final":
+        if outcome.state in ("final", "never"):
             self._clear(begin, end)
-            self._put_final(begin, end, outcome.empty)
+            self._put_final(begin, end, outcome.empty, EMPTY if outcome.state == "final" else NEVER)
             known = self.sums.get(begin.year, Tally())
             self.sums[begin.year] = None if known is None else known.plus(outcome.tally)
         elif outcome.state in ("open", "late"):
             self._clear(begin, end)
             self._fill(begin, end, OPEN)
-            self.windows[begin] = OpenWindow(begin, end, outcome.state, outcome.tally, *outcome[4:])
+            self.windows[begin] = stored_as(outcome)
         else:
             self._put_unstored(outcome)
 
@@ -149,13 +163,14 @@ class Calendar:
                 self.sums[year] = None
         self._fill(begin, end, MISSING, only_where_known=True)
 
-    def _put_final(self, begin: date, end: date, empty: int) -> None:
+    def _put_final(self, begin: date, end: date, empty: int, letter: int) -> None:
+        """letter: of the days whose bit is set."""
         if not empty:
             self._fill(begin, end, FINAL)
             return
         for number in range((end - begin).days + 1):
             day = begin + timedelta(days=number)
-            self._year(day.year)[_place(day)] = EMPTY if empty >> number & 1 else FINAL
+            self._year(day.year)[_place(day)] = letter if empty >> number & 1 else FINAL
 
     def _put_unstored(self, outcome: Outcome) -> None:
         """A window that waits or failed takes nothing away from what is stored."""
@@ -203,6 +218,32 @@ class Calendar:
                 self._year(year)[low:high] = bytes([letter]) * (high - low)
 
     # what is known
+
+    def holes(self, cut: Grid) -> list[Days]:
+        """The empty days that must have a row, of an interface that has one for every day.
+
+        Those that lie between two rows, and of the empty days before the first row those of the
+        window next to it, all as windows of the grid: before it the account may not have existed.
+        """
+        if (rows := self.rows()) is None:
+            return []
+        first, last = rows
+        yesterday = first - ONE_DAY
+        before = list(self.runs(cut.whole(yesterday, yesterday)[0], yesterday, _EMPTY))[-1:]
+        next_to_it = [days for days in before if days[1] == yesterday]
+        between = [*next_to_it, *self.runs(first, last, _EMPTY)]
+        return [window for days in between for window in cut.windows(*days)]
+
+    def rows(self) -> Days | None:
+        """From the first to the last day that has a record, as far as its letter shows that."""
+        years = [year for year in sorted(self.years) if FINAL in self.years[year]]
+        if not years:
+            return None
+        first, last = self.years[years[0]].find(FINAL), self.years[years[-1]].rfind(FINAL)
+        return (
+            date(years[0], 1, 1) + timedelta(first),
+            date(years[-1], 1, 1) + timedelta(last),
+        )
 
     def runs(self, begin: date, end: date, letters: bytes) -> Iterator[Days]:
         """The runs of days that have one of these letters, in order."""
@@ -312,6 +353,6 @@ def unpacked(text: str, year: int) -> bytearray:
     row = bytearray(text.encode("ascii"))
     if len(row) == 1:
         row *= days_of(year)
-    if len(row) != days_of(year) or row.translate(None, b".feowx"):
+    if len(row) != days_of(year) or row.translate(None, b".feowxn"):
         raise ValueError("a year's letters are damaged")
     return row

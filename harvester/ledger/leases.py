@@ -26,7 +26,7 @@ from harvester.ledger.encoding import Calls, Journal, Row, journal_rows
 from harvester.ledger.statements import TABLES, Table, chunks
 from harvester.model import Tally
 
-VERSION = 2
+VERSION = 3
 CLOCKS = 60.0
 """Seconds by which a worker's clock may differ from the server's: it decides when a day begins."""
 FORGOTTEN = "1 day"

@@ -24,7 +24,7 @@ from harvester.ledger.encoding import Journal, Row, journal_entry
 from harvester.ledger.statements import LATEST, TABLES, Table
 from harvester.model import Tally
 
-VERSION = 9
+VERSION = 10
 
 _SCHEMA = "".join(
     [

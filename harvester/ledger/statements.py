@@ -64,7 +64,7 @@ CALENDAR = Table("calendar", {**_WHERE, "year": "integer"},
 OPEN_WINDOW = Table("open_window", {**_WHERE, "first_day": "text"}, {
     "last_day": "text", "state": "text", "records": "bigint", "checksum": "bigint",
     "due": "double precision", "detail": "text", "code": "bigint NULL", "rid": "text",
-    "fetched_at": "text",
+    "fetched_at": "text", "tries": "integer", "had": "text",
 })  # fmt: skip
 ASKED = Table("asked", _WHOSE, {"first_day": "text", "last_day": "text"})
 BUDGET = Table("budget", {**_WHOSE, "day": "text"}, {"calls": "bigint"})
@@ -271,7 +271,7 @@ def stored_calendars(tables: Tables, appids: Sequence[str]) -> dict[Key, Calenda
         )
         windows = tables.rows(
             "SELECT account.name, interface.name, first_day, last_day, state, records, checksum,"
-            " due, detail, code, rid, fetched_at FROM account"
+            " due, detail, code, rid, fetched_at, tries, had FROM account"
             " JOIN open_window ON account = account.id JOIN interface ON interface = interface.id"
             " WHERE account.name = ANY(%s)",
             some,

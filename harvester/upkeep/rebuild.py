@@ -28,7 +28,7 @@ from harvester.ledger.coverage import DONE, Calendar, Outcome
 from harvester.model import Endpoint, Window
 from harvester.sinks.base import Sink, StoredWindow, name_in
 from harvester.upkeep.scan import Endpoints, endpoints_in, scanned
-from harvester.wechat.endpoint import entry_late_until, final_at, late_until
+from harvester.wechat.late import Delivery, delivery, final_at, waits_until
 
 A_DAY = 86_400.0
 _BESIDE = ("-wal", "-shm")
@@ -265,8 +265,8 @@ class _Reading:
         if endpoint is not None and moment:
             if endpoint.late_days and moment < (until := final_at(endpoint, window.end)):
                 return [self._open(each, f"its figures can change until {china(until).date()}")]
-            held = late_until(endpoint, window.end) if window.begin < window.end else 0.0
-            if moment < max(held, entry_late_until(endpoint, window.end)):
+            held = delivery(endpoint) is Delivery.ENTRIES or window.begin < window.end
+            if held and moment < waits_until(endpoint, window.end):
                 self._undecided.append(each._replace(records=_nothing))
                 return []
         return [Outcome(window, "final", each.tally)]

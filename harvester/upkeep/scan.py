@@ -6,9 +6,11 @@ Rule: sends nothing to WeChat; reads sinks by ``scan``, on a thread of its own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from contextlib import aclosing
 from datetime import date, datetime
 from itertools import islice
+from typing import Any
 
 from harvester.base.dates import ONE_DAY, Days, WindowKind, last_legal_day
 from harvester.base.outside import guard_cancellation, guarded
@@ -16,7 +18,7 @@ from harvester.base.threads import READING, Thread
 from harvester.errors import SinkError
 from harvester.ledger.base import Key, Ledger
 from harvester.ledger.coverage import DONE, Calendar, OpenWindow, Outcome
-from harvester.model import Endpoint, Tally, listed, many
+from harvester.model import Endpoint, Tally, Window, listed, many
 from harvester.sinks.base import Checkpoint, Sink, StoredWindow, Written, name_in
 from harvester.wechat.endpoint import grid
 
@@ -34,18 +36,23 @@ async def scanned(
     *,
     checkpoint: Checkpoint | None = None,
     records: bool = False,
-) -> AsyncIterator[list[tuple[StoredWindow, list[dict[str, object]]]]]:
-    """The stored windows of an interface in groups, with their records if they are wanted."""
+    days: Days | None = None,
+) -> AsyncGenerator[list[tuple[StoredWindow, list[dict[str, Any]]]], None]:
+    """The stored windows of an interface in groups, with their records if they are wanted.
+
+    days: only windows that have one of these days.
+    """
     scan = sink.scan
     assert scan is not None, f"{sink.identity} cannot be scanned"
+    only = () if days is None else (days,)
     thread = Thread("harvester-scan", READING)
     try:
         error = error_of(sink)
         found = iter(
-            await guard_cancellation(error, thread.call, scan, endpoint, appids, checkpoint)
+            await guard_cancellation(error, thread.call, scan, endpoint, appids, checkpoint, *only)
         )
 
-        def some() -> list[tuple[StoredWindow, list[dict[str, object]]]]:
+        def some() -> list[tuple[StoredWindow, list[dict[str, Any]]]]:
             return [
                 (each, list(each.records()) if records else []) for each in islice(found, AT_ONCE)
             ]
@@ -54,6 +61,22 @@ async def scanned(
             yield group
     finally:
         thread.close()
+
+
+async def records_of(
+    sink: Sink, window: Window, checkpoint: Checkpoint | None
+) -> list[dict[str, Any]]:
+    """The records of a window that is stored in a sink; none if it is not there."""
+    days = window.begin, window.end
+    found = scanned(
+        sink, window.endpoint, [window.appid], checkpoint=checkpoint, records=True, days=days
+    )
+    async with aclosing(found) as groups:
+        async for group in groups:
+            for each, records in group:
+                if each.window == window:
+                    return records
+    return []
 
 
 async def endpoints_in(sink: Sink, checkpoint: Checkpoint | None = None) -> list[str]:

@@ -7,7 +7,7 @@ and what their error codes mean, is data in `harvester.wechat.interfaces`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from operator import itemgetter
@@ -59,62 +59,6 @@ def check_endpoint(name: object, first_day: Any) -> None:
         )
 
 
-LATE_DAYS = 3
-"""Days for which a day without a row, or the last entry of a list that grows, may be late.  WeChat
-does not document it: days have been missing in silence, without ``is_delay``, for more than 24
-hours."""
-
-
-def has_each_day(endpoint: Endpoint) -> bool:
-    """Whether the interface has a row for every day; a user's `Endpoint` may not have it."""
-    return bool(getattr(endpoint, "daily", False))
-
-
-def final_at(endpoint: Endpoint, end: date) -> float:
-    """The Unix time from which the figures of a window that ends then no longer change."""
-    return settles_at(_grown(endpoint, end), endpoint.settled_hour)
-
-
-def late_until(endpoint: Endpoint, end: date) -> float:
-    """The Unix time until which a window that ends then may lack a day's row that is only late."""
-    return settles_at(end + LATE_DAYS * ONE_DAY, endpoint.settled_hour)
-
-
-def entry_late_until(endpoint: Endpoint, end: date) -> float:
-    """The same of the last entry of a list that grows; 0 if the interface has none."""
-    return late_until(endpoint, _grown(endpoint, end)) if _entries(endpoint) else 0.0
-
-
-def _grown(endpoint: Endpoint, end: date) -> date:
-    """The last day whose figures a window that ends then gets."""
-    return end + max(endpoint.late_days - 1, 0) * ONE_DAY
-
-
-def _entries(endpoint: Endpoint) -> tuple[str, str] | None:
-    """The list of a record that grows by an entry a day, and the field of its day."""
-    if endpoint.late_days:
-        for each in endpoint.fields:
-            for part in each.fields:
-                if each.type == "list" and part.type == "date":
-                    return each.name, part.name
-    return None
-
-
-def has_last_entry(endpoint: Endpoint, records: Sequence[dict[str, Any]], end: date) -> bool:
-    """Whether the list of each record has the entry of the last day for which it grows."""
-    entries = _entries(endpoint)
-    if entries is None:
-        return True
-    name, day = entries
-    for record in records:
-        last = _grown(endpoint, day_of(in_record(record, endpoint.day_field)) or end)
-        items = record.get(name)
-        days = [day_of(in_record(item, day)) for item in items] if isinstance(items, list) else []
-        if not any(each is not None and each >= last for each in days):
-            return False
-    return True
-
-
 def grid(endpoint: Endpoint, last: date) -> Grid:
     """How an interface's days are cut; last: the last day that can be asked for."""
     return Grid(endpoint.cut, endpoint.span, endpoint.first_day, last)
@@ -149,6 +93,8 @@ class JsonEndpoint:
     lifts: fields beside ``rows`` that belong to each record.
     day_field: the field of a record that names its day (``stat_item.date``: of an object in it); a
         record of a day that was not requested is left out.  Empty: there is none.
+    grows: of an interface whose figures change for some days: a later answer has all records of
+        the earlier ones.  If a record has a list of entries with a day each, that follows.
     key: the fields that identify a record of an account.
     record_type: the name of its records' type in `harvester.wechat.types`, as GetUserSummary.
     permission_set: the number of the group of rights that an account must grant to a third-party
@@ -182,6 +128,7 @@ class JsonEndpoint:
     day_field: str = "ref_date"
     late_days: int = 0
     daily: bool = False
+    grows: bool = False
     retired: bool = False
     key: tuple[str, ...] = ()
     fields: tuple[Field, ...] = field(default=(), repr=False)

@@ -757,6 +757,7 @@ _PUBLISHER = (
         lifts=("body", "penalty_all", "revenue_all", "settled_revenue_all"),
         day_field="",
         late_days=62,  # entries carry the status of the payment; no page has until when it changes
+        grows=True,
     ),
     _publisher(
         "get_adunit_list",  # what there is now: asked each day, it is stored as of yesterday

@@ -9,6 +9,7 @@ from harvester.engine.account_queue import AccountQueue, Job
 from harvester.engine.limiter import Limiter, Rate
 from harvester.engine.quota import NEVER
 from harvester.engine.window_queue import InterfaceQueue
+from harvester.ledger.coverage import OpenWindow
 from harvester.model import Request, Response, Send, Tally, Token
 from harvester.tokens.shared import SharedToken
 from tests.support import days as all_days
@@ -167,7 +168,8 @@ def test_a_window_that_is_too_long_comes_in_days_and_so_does_every_other() -> No
     made = windows(iter(weeks))
     whole = made.take(0.0, 9)
     assert whole is not None
-    made.single_days(whole._replace(replaces=True, former=Tally(1, 1), failures=2), 0.0)
+    stored = OpenWindow(*whole.days, "open", Tally(1, 1))
+    made.single_days(whole._replace(replaces=True, again=stored, failures=2), 0.0)
     assert made.take_split() == 6
     given = [*iter(lambda: made.take(0.0, 9), None)]
     assert [each.days for each in given] == [(d, d) for week in weeks for d in all_days(*week)]

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from anyio import current_time
 
-from harvester.base.dates import WindowKind, next_quota_day, settles_at
+from harvester.base.dates import next_quota_day, settles_at
 from harvester.engine.account_queue import AccountQueue
-from harvester.engine.attempt import PAGES, REFUSALS, Pipeline, explain
+from harvester.engine.attempt import CANNOT_KEEP, PAGES, REFUSALS, Pipeline, explain
 from harvester.engine.limiter import Limiter, Rate
 from harvester.engine.network import Network
 from harvester.engine.policy import AFTER_THE_MINUTE, NOT_READY_AGAIN, Decision
@@ -28,9 +28,8 @@ from harvester.errors import (
     WindowError,
 )
 from harvester.events import Answer
-from harvester.ledger.coverage import Outcome
+from harvester.ledger.coverage import OpenWindow, Outcome
 from harvester.model import (
-    RECHECK_INTERVAL,
     Action,
     Batch,
     Endpoint,
@@ -47,6 +46,7 @@ from harvester.testing import VirtualTimeLoop, run_virtual
 from harvester.tokens.shared import SharedToken
 from harvester.wechat.endpoint import JsonEndpoint
 from harvester.wechat.interfaces import INTERFACES
+from harvester.wechat.late import had
 from harvester.wechat.response import Quota
 from tests.support import virtual
 
@@ -122,6 +122,7 @@ class Scene:
         endpoint: Endpoint = SUMMARY,
         wall: float | None = None,
         noted: list[Answer] | None = None,
+        stored: Any = None,
     ) -> None:
         loop: Any = asyncio.get_running_loop()
         self.transport = Answering(*answers)
@@ -133,6 +134,7 @@ class Scene:
             network=network,
             wall=lambda: loop.wall() if wall is None else wall,
             answers=noted,
+            stored=stored,
         )
         shared = SharedToken("wx1", Provider(token), self.transport.send)
         budget = Budget(None, 0, loop.wall())
@@ -239,7 +241,7 @@ async def test_a_window_keeps_what_its_answer_took_and_what_it_was_asked_under()
     answer = json.dumps({"list": [{"a": 1}]}).encode()
     scene = Scene(Response(200, answer), wall=START + 0.25, endpoint=DAYS)
     scene.queue.epoch = 7
-    found = (await scene.run(Attempt(FOUR, former=Tally(5, 6)))).harvested
+    found = (await scene.run(Attempt(FOUR, again=stored(FOUR, Tally(5, 6))))).harvested
     assert found is not None
     assert (found.size, found.epoch, found.former) == (len(answer), 7, Tally(5, 6))
     assert found.batch.endpoint is DAYS
@@ -280,7 +282,9 @@ def test_a_batch_says_that_it_replaces_if_its_attempt_does() -> None:
 
 def test_a_batch_says_that_it_was_stored_before_if_its_attempt_does() -> None:
     former = Tally(2, 3)
-    assert harvested({"list": []}, attempt=NEW._replace(former=former)).former == former
+    assert (
+        harvested({"list": []}, attempt=NEW._replace(again=stored(WINDOW, former))).former == former
+    )
     assert harvested({"list": []}).former is None
 
 
@@ -307,96 +311,96 @@ def test_figures_that_wechat_calls_late_are_provisional() -> None:
         assert (found.outcome.detail, found.batch.late) == (why, late)
 
 
-@pytest.mark.parametrize(
-    ("early", "why"),
-    [(0.1, "its last day has no record yet, and may be late"), (0.0, ""), (-0.1, "")],
-)
-def test_a_day_that_is_empty_is_provisional_for_three_days(early: float, why: str) -> None:
-    wall = settles_at(DAY) + 3 * 86_400 - early
-    assert harvested({"list": []}, wall=wall).outcome.detail == why
-    assert harvested({"list": [{"a": 1}]}, wall=wall).outcome.detail == ""
-
-
-SURE = 3 * 24 + 9.0
-"""An hour at which a day without a record is not late any more."""
 DAYS = JsonEndpoint("days", "/x", date(2014, 12, 1), span=4)
 FOUR = Window("wx1", "days", date(2020, 1, 1), date(2020, 1, 4))
 
 
-def of_days(*named: int, endpoint: JsonEndpoint = DAYS, hour: float = 13.0) -> Harvested:
-    """The window of 1 to 4 January with records of these days, at an hour of the 5th."""
-    rows = [{"ref_date": f"2020-01-{number:02}"} for number in named]
-    wall = settles_at(FOUR.end, 0) + 3600.0 * hour
-    return harvested({"list": rows}, attempt=Attempt(FOUR), endpoint=endpoint, wall=wall)
+def stored(window: Window, tally: Tally, **more: Any) -> OpenWindow:
+    return OpenWindow(window.begin, window.end, "open", tally, fetched_at=STAMP, **more)
 
 
-@pytest.mark.parametrize(
-    ("named", "gaps"),
-    [
-        ((1, 2, 3, 4), 0),
-        ((4, 3, 2, 1, 1), 0),
-        ((1, 4), 0b0110),
-        ((2, 3), 0b1001),
-        ((3,), 0b1011),
-        ((), 0b1111),
-    ],
-)
-def test_the_days_that_no_record_names_are_empty(named: tuple[int, ...], gaps: int) -> None:
-    assert of_days(*named, hour=SURE).outcome.empty == gaps
+def rows_of(*days: int) -> list[dict[str, Any]]:
+    return [{"ref_date": f"2020-01-0{day}"} for day in days]
 
 
-@pytest.mark.parametrize("named", [(1, 2, 3), ()])
-def test_a_last_day_that_no_record_names_is_provisional(named: tuple[int, ...]) -> None:
-    assert of_days(*named, hour=12.1).outcome.detail != ""
-    assert of_days(*named, hour=3 * 24 + 7.9).outcome.detail != ""
-    assert of_days(*named, hour=3 * 24 + 8.1).outcome.detail == ""
-    assert of_days(*named, 4, hour=12.1).outcome.detail == ""
+def test_a_window_in_parts_is_one_window_and_a_batch_for_each() -> None:
+    wall = settles_at(FOUR.end)
+    found = harvested({"list": rows_of(1, 3)}, attempt=Attempt(FOUR), endpoint=DAYS, wall=wall)
+    assert [part.outcome.state for part in found.parts] == ["final", "open", "final", "open"]
+    assert [part.batch.records for part in found.parts] == [rows_of(1), [], rows_of(3), []]
+    assert [part.outcome.window for part in found.parts] == [
+        part.batch.window for part in found.parts
+    ]
+    assert (found.window, found.waits, found.is_provisional) == (FOUR, False, True)
+    assert {part.epoch for part in found.parts} == {found.epoch}
 
 
-def test_an_interface_that_has_a_row_for_every_day_is_late_without_one() -> None:
+def test_of_old_days_without_a_row_of_each_day_the_window_is_emptied() -> None:
     daily = replace(DAYS, daily=True)
-    found = of_days(1, 2, 3, endpoint=daily)
-    assert (found.batch.late, found.outcome.due) == (True, 0.0)
-    assert found.outcome.detail == "a day of it has no row yet, and every day has one"
-    for lacks in ((4,), (1, 2, 4), (2, 3, 4), ()):
-        assert of_days(*lacks, endpoint=daily, hour=3 * 24 + 7.9).batch.late
-        assert not of_days(*lacks, endpoint=daily, hour=3 * 24 + 8.1).batch.late
-    assert not of_days(1, 2, 3, 4, endpoint=daily).batch.late
+    wall = settles_at(FOUR.end) + 400 * 86_400
+    for endpoint, empties in ((DAYS, False), (daily, True)):
+        found = harvested({"list": []}, attempt=Attempt(FOUR), endpoint=endpoint, wall=wall)
+        assert (found.outcome.state, found.is_emptied) == ("final", empties)
 
 
 GROWS = JsonEndpoint(
-    "grows", "/x", date(2014, 12, 1), late_days=7,
-    fields=(Field("parts", "list", fields=(Field("count", "int"), Field("stat_date", "date"))),),
+    "grows", "/x", date(2014, 12, 1), late_days=7, key=("id",),
+    fields=(Field("parts", "list", fields=(Field("stat_date", "date"),)),),
 )  # fmt: skip
-WHOLE = {"parts": [{"stat_date": f"2020-01-0{day}"} for day in range(1, 8)]}
-SHORT = {"parts": WHOLE["parts"][:-1]}
 
 
-@pytest.mark.parametrize(
-    ("rows", "whole"),
-    [
-        ([WHOLE], True),
-        ([{"parts": [{"stat_date": "20200108"}]}], True),  # more than was said
-        ([], True),
-        ([SHORT], False),
-        ([WHOLE, SHORT], False),
-        ([{}], False),
-        ([{"parts": None}], False),
-        ([{"parts": [1, {}]}], False),
-    ],
-)
-def test_a_list_that_grows_is_whole_with_the_entry_of_its_last_day(
-    rows: list[dict[str, Any]], whole: bool
-) -> None:
-    def of(hour: float, days: int) -> Harvested:
-        wall = settles_at(DAY, 0) + 3600.0 * hour + 86_400.0 * days
-        return harvested({"list": rows}, endpoint=GROWS, wall=wall)
+def grown(*days: int) -> dict[str, Any]:
+    return {"id": 1, "parts": [{"stat_date": f"2020-01-0{day}"} for day in days]}
 
-    assert of(7.9, 6).outcome.detail == "its figures can change until 2020-01-08"
-    why = "" if whole else "the entry of its last day is not there yet, and may be late"
-    for hour, days, said in ((8.1, 6, why), (7.9, 9, why), (8.1, 9, "")):
-        found = of(hour, days)
-        assert (found.outcome.detail, found.batch.late) == (said, False)
+
+def completed(before: list[dict[str, Any]], now: object, kept: Any, **more: Any) -> Decision:
+    """The decision on an answer to what is stored; kept: what the sink has of it."""
+
+    async def in_sink(window: Window) -> Any:
+        assert window == WINDOW
+        return kept
+
+    has = had(GROWS, before)
+    attempt = NEW._replace(again=stored(WINDOW, Tally(len(before), 7), had=has))
+    wall = settles_at(date(2020, 1, 4))
+    return outcome(now, attempt=attempt, endpoint=GROWS, wall=wall, stored=in_sink, **more)
+
+
+def test_what_an_answer_lacks_of_an_earlier_one_is_kept() -> None:
+    found = completed([grown(1, 2)], {"list": [grown(1, 3)]}, [grown(1, 2)])
+    assert found.harvested is not None
+    assert found.harvested.batch.records == [grown(1, 2, 3)]
+    assert (found.harvested.kept, found.harvested.outcome.state) == (1, "open")
+    assert found.harvested.outcome.had == had(GROWS, [grown(1, 2, 3)])
+
+
+def test_a_sink_is_read_only_for_an_answer_that_lacks_something() -> None:
+    found = completed([grown(1)], {"list": [grown(1, 2)]}, "this would fail")
+    assert found.harvested is not None
+    assert (found.harvested.kept, found.harvested.batch.records) == (0, [grown(1, 2)])
+
+
+def test_an_answer_that_lacks_what_no_sink_gives_back_waits() -> None:
+    found = completed([grown(1, 2)], {"list": []}, None)
+    assert (found.action, found.harvested) == (Action.NOT_READY, None)
+    assert found.reason == CANNOT_KEEP
+    assert found.delay == NOT_READY_AGAIN
+
+
+@virtual()
+async def test_the_rows_of_a_window_with_a_row_a_day_are_kept() -> None:
+    async def in_sink(window: Window) -> Any:
+        return rows_of(1, 2, 3, 4)
+
+    daily = replace(DAYS, daily=True)
+    wall = settles_at(FOUR.end) + 400 * 86_400
+    attempt = Attempt(FOUR, again=stored(FOUR, Tally(4, 7)))
+    for now, kept in ((rows_of(2, 4), 2), ([], 4), (rows_of(1, 2, 3, 4), 0)):
+        scene = Scene({"list": now}, endpoint=daily, wall=wall, stored=in_sink)
+        found = (await scene.run(attempt)).harvested
+        assert found is not None
+        assert (found.kept, found.batch.records, found.more) == (kept, rows_of(1, 2, 3, 4), ())
+        assert found.outcome.state == "final"
 
 
 @virtual()
@@ -412,35 +416,6 @@ async def test_refusals_without_an_errcode_are_told_apart_by_their_words() -> No
         assert (found.action, found.reason) == (Action.FAIL_WINDOW, f"no {number % 2}")
 
 
-def test_an_interface_of_somebodys_own_may_not_say_whether_it_is_daily() -> None:
-    class Plain:
-        """What an `Endpoint` must have, and nothing else."""
-
-        def __getattr__(self, name: str) -> object:
-            if name == "daily":
-                raise AttributeError(name)
-            return getattr(DAYS, name)
-
-    assert not of_days(1, 2, 3, endpoint=Plain()).batch.late  # type: ignore[arg-type]
-
-
-def test_a_window_with_all_its_days_that_still_grows_is_due_hours_later() -> None:
-    growing = replace(DAYS, late_days=7)
-    found = of_days(4, endpoint=growing)
-    assert found.outcome.due == settles_at(FOUR.end, 13) + RECHECK_INTERVAL
-    assert of_days(3, endpoint=growing).outcome.due == 0.0
-
-
-@pytest.mark.parametrize(
-    "other",
-    [{"day_field": ""}, {"day_field": "date"}, {"cut": WindowKind.WEEK}, {"cut": WindowKind.MONTH}],
-)
-@pytest.mark.parametrize("hour", [11.0, 13.0, SURE])
-def test_records_that_name_no_day_are_of_every_day(other: dict[str, Any], hour: float) -> None:
-    found = of_days(1, endpoint=replace(DAYS, **other), hour=hour).outcome
-    assert (found.state, found.empty, found.detail) == ("final", 0, "")
-
-
 @pytest.mark.parametrize(
     ("early", "why"), [(0.1, "its figures can change until 2020-01-08"), (0.0, ""), (-0.1, "")]
 )
@@ -449,10 +424,9 @@ def test_figures_that_grow_for_days_are_provisional_until_the_last_is_settled(
 ) -> None:
     grows = JsonEndpoint("grows", "/x", date(2014, 12, 1), late_days=7, settled_hour=10)
     wall = settles_at(date(2020, 1, 7), 10) - early
-    for answer in ({"list": [{"a": 1}]}, {"list": []}):
-        found = harvested(answer, endpoint=grows, wall=wall)
-        assert (found.outcome.detail, found.batch.late) == (why, False)
-        assert found.outcome.state == ("open" if why else "final")
+    found = harvested({"list": [{"a": 1}]}, endpoint=grows, wall=wall)
+    assert (found.outcome.detail, found.batch.late) == (why, False)
+    assert found.outcome.state == ("open" if why else "final")
 
 
 # pages, and windows in parts
@@ -975,7 +949,7 @@ def test_a_verdict_is_explained_with_its_request_id() -> None:
 
 
 def test_a_new_window_has_not_failed_yet() -> None:
-    assert Attempt(WINDOW) == (WINDOW, 0, 0, False, None, None)
+    assert Attempt(WINDOW) == (WINDOW, 0, 0, False, None, False, True, None)
 
 
 @virtual()

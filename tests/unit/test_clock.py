@@ -302,13 +302,13 @@ def test_a_clock_that_was_behind_asks_too_often_and_loses_nothing(
 
 
 def test_what_a_clock_that_was_ahead_took_for_final_is_told_and_refreshed(tmp_path: Path) -> None:
-    world = World()
+    world, retained = World(), INTERFACES["getweanalysisappiddailyretaininfo"]
     world.off = 60 * DAY
-    assert world.run(tmp_path, GROWING, days=WEEK).provisional == 0
+    assert world.run(tmp_path, retained, days=WEEK).provisional == 0
     world.off = 0.0
-    world.run(tmp_path, GROWING, days=WEEK)
+    world.run(tmp_path, retained, days=WEEK)
     assert SET_BACK in world.notes
-    report = world.run(tmp_path, GROWING, days=WEEK, refresh=True)
+    report = world.run(tmp_path, retained, days=WEEK, refresh=True)
     assert (report.requests, report.provisional) == (7, 7)
 
 

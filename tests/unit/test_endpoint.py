@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import harvester
-from harvester.base.dates import Grid, Load, WindowKind, last_settled_day, settles_at
+from harvester.base.dates import Grid, Load, WindowKind, last_settled_day
 from harvester.errors import UsageError
 from harvester.model import Action, Field, Request, Response, Token, Verdict, Window
 from harvester.wechat.endpoint import (
@@ -19,13 +19,8 @@ from harvester.wechat.endpoint import (
     check_endpoint,
     check_name,
     day_of,
-    entry_late_until,
-    final_at,
     grid,
-    has_each_day,
-    has_last_entry,
     in_record,
-    late_until,
     load_of,
     within,
 )
@@ -151,68 +146,6 @@ def test_its_quota_is_asked_for_by_its_path() -> None:
 
 
 # until when rows may be late
-
-JAN = [date(2020, 1, number) for number in range(1, 32)]
-STAT = Field("stat_date", "date")
-GROWS = replace(
-    ENDPOINT, late_days=7, fields=(
-        Field("ref_date", "date"),
-        Field("detail", "object", fields=(STAT,)),
-        Field("names", "list", fields=(Field("name", "str"),)),
-        Field("parts", "list", fields=(Field("count", "int"), STAT)),
-    ),
-)  # fmt: skip
-
-
-def test_a_days_row_may_be_late_for_three_days_until_its_interface_s_own_hour() -> None:
-    assert late_until(ENDPOINT, JAN[0]) == settles_at(JAN[3])
-    assert late_until(replace(ENDPOINT, settled_hour=13), JAN[0]) == settles_at(JAN[3], 13)
-
-
-def test_the_last_entry_of_a_list_may_be_late_for_three_days() -> None:
-    assert entry_late_until(GROWS, JAN[0]) == settles_at(JAN[9])
-    assert entry_late_until(replace(GROWS, late_days=1), JAN[0]) == settles_at(JAN[3])
-    for none in (replace(GROWS, late_days=0), replace(GROWS, fields=GROWS.fields[:3]), ENDPOINT):
-        assert entry_late_until(none, JAN[0]) == 0.0
-        assert has_last_entry(none, [{}], JAN[0])
-
-
-def row(*days: int, publ: int | None = None) -> dict[str, Any]:
-    beside = {} if publ is None else {"ref_date": f"2020-01-{publ:02}"}
-    return {**beside, "parts": [{"stat_date": f"2020-01-{day:02}"} for day in days]}
-
-
-@pytest.mark.parametrize(
-    ("records", "whole"),
-    [
-        ([], True),
-        ([row(*range(1, 8))], True),
-        ([row(7)], True),
-        ([row(8)], True),  # more than was said
-        ([row(*range(1, 7))], False),
-        ([row(7), row(6)], False),
-        ([row(6), row(7)], False),
-        ([row()], False),
-        ([row(7, publ=1)], True),
-        ([row(7, publ=2)], False),
-        ([row(8, publ=2)], True),
-        ([{}], False),
-        ([{"parts": None}], False),
-        ([{"parts": [1, {}, {"stat_date": "soon"}]}], False),
-        ([{"parts": [{}, {"stat_date": "2020-01-07"}]}], True),
-    ],
-)
-def test_a_list_is_whole_with_the_entry_of_the_last_day_for_which_it_grows(
-    records: list[dict[str, Any]], whole: bool
-) -> None:
-    assert has_last_entry(GROWS, records, JAN[0]) is whole
-
-
-def test_an_interface_that_does_not_say_has_no_row_for_every_day() -> None:
-    assert has_each_day(replace(ENDPOINT, daily=True)) is True
-    assert has_each_day(ENDPOINT) is False
-    assert has_each_day(object()) is False  # type: ignore[arg-type]
-
 
 # quotas
 
@@ -580,14 +513,6 @@ def test_any_object_gives_a_verdict(answer: dict[str, Any]) -> None:
     verdict = said(answer)
     assert all(isinstance(record, dict) for record in verdict.records)
     assert verdict.action is Action.DONE or verdict.records == []
-
-
-@pytest.mark.parametrize(("late_days", "last"), [(0, 1), (1, 1), (7, 7)])
-def test_figures_are_final_once_the_last_day_on_which_they_grow_is_settled(
-    late_days: int, last: int
-) -> None:
-    growing = replace(ENDPOINT, late_days=late_days, settled_hour=9)
-    assert final_at(growing, date(2024, 1, 1)) == settles_at(date(2024, 1, last), 9)
 
 
 def test_a_field_may_lie_in_an_object_of_the_record() -> None:

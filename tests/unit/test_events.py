@@ -142,11 +142,23 @@ def test_rows_of_other_days_and_days_without_a_row_are_parts_of_a_commit() -> No
         Committed((window(0),), 0, 7, foreign=((window(0), 2), (window(1), 3))),
         Committed((window(1),), 0, 7, gaps=((window(1), 1),)),
         Committed((window(2),), 0, 7, gaps=((window(2)._replace(appid="wx2"), 1),)),
+        Committed((window(3),), 0, 7, never=((window(3), 1),), kept=2),
+        events.late(Window("wx1", "e", day(4), day(6))),
     )
-    assert books.report.foreign == 5
-    assert books.report.notes == [
-        f"e: 2 days of 2 accounts {events.NO_ROW} (the first: wx1 e {day(1)})"
+    report = books.report
+    assert (report.foreign, report.late, report.kept) == (5, 5, 2)
+    assert report.notes == [
+        f"e: 5 days of 2 accounts {events.LATE} (the first: wx1 e {day(1)})",
+        f"e: 1 day of 1 account {events.NEVER} (the first: wx1 e {day(3)})",
     ]
+
+
+def test_what_is_late_in_a_shared_ledger_is_counted_once() -> None:
+    never = Committed((window(3),), 0, 7, never=((window(3), 1),))
+    books = told(RunStarted(2, 0, 1), Committed((), 0, 0, gaps=((window(1), 1),)), never)
+    books.recount([events.late(window(5)), events.late(window(6))], 0)
+    assert books.report.late == 2
+    assert [note.partition(" of ")[0] for note in books.report.notes] == ["e: 1 day", "e: 2 days"]
 
 
 def test_a_report_reads_as_json() -> None:
@@ -158,8 +170,8 @@ def test_a_report_reads_as_json() -> None:
         "state": "partial",
         "windows": {"planned": 2, "skipped": 0, "done": 0, "empty": 0, "waiting": 0, "failed": 2},
         "records": 0, "requests": 0, "retries": 0, "token_fetches": 0, "seconds": 1.235,
-        "until": "1970-01-01T00:00:00Z", "changed": 0, "provisional": 0, "foreign": 0, "waits": [],
-        "stopped": {}, "notes": [],
+        "until": "1970-01-01T00:00:00Z", "changed": 0, "provisional": 0, "late": 0, "kept": 0,
+        "foreign": 0, "waits": [], "stopped": {}, "notes": [],
         "failures": [{
             "appid": "wx1", "endpoint": "e", "begin_date": "2020-01-01", "end_date": "2020-01-02",
             "error": "errcode 1 [rid: 1-2]", "code": 1, "rid": "1-2", "windows": 2,

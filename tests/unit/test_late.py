@@ -13,8 +13,9 @@ import pytest
 from harvester.base.dates import Days, last_legal_day
 from harvester.cli.commands import invoke
 from harvester.engine.attempt import DEFERRALS
-from harvester.events import Committed, Report, Retrying
+from harvester.events import LATE, NEVER, Report, Retrying
 from harvester.ledger import FILE_NAME, SqliteLedger
+from harvester.ledger.coverage import NEVER as NEVER_DELIVERED
 from harvester.model import Endpoint
 from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import Simulator, VirtualTimeLoop, run_virtual
@@ -48,6 +49,10 @@ def holds(folder: Path, name: str, truth: list[dict[str, Any]]) -> bool:
     return as_multiset((A, "", bare(row)) for row in rows) == as_multiset(
         (A, "", row) for row in truth
     )
+
+
+def verified(folder: Path) -> bool:
+    return invoke(["verify", "--out", str(folder)]) == 0
 
 
 def provisional(folder: Path) -> dict[Days, str]:
@@ -94,12 +99,14 @@ def test_a_last_entry_that_is_late_in_silence_is_waited_for(tmp_path: Path) -> N
 
     wechat = Script(answer)
     report = run_at(at("2026-03-31", 9), wechat, GROWING, days, tmp_path)
-    assert (report.state, report.provisional) == ("complete", 1)
+    assert (report.state, report.provisional) == ("waiting", 1)
     assert [*provisional(tmp_path).values()] == [
         "the entry of its last day is not there yet, and may be late"
     ]
+    again = run_at(at("2026-03-31", 14), wechat, GROWING, days, tmp_path)
+    assert (again.state, again.requests, again.until) == ("waiting", 0, report.until)
     short = False
-    report = run_at(at("2026-03-31", 10), wechat, GROWING, days, tmp_path)
+    report = run_at(at("2026-03-31", 15.1), wechat, GROWING, days, tmp_path)
     assert (report.requests, report.changed, provisional(tmp_path)) == (1, 1, {})
     assert len(stored(tmp_path, GROWING.name)[0]["detail_list"]) == 30
 
@@ -221,9 +228,7 @@ def test_a_last_day_without_rows_is_asked_for_again(begin: date, tmp_path: Path)
     wechat, days = empty_until(10, _followers), (begin, YESTERDAY)
     report = run_at(at(DAY, 8.5), wechat, USERS, days, tmp_path)
     assert (report.state, report.provisional) == ("complete", 1)
-    ((window, why),) = provisional(tmp_path).items()
-    assert window[1] == YESTERDAY
-    assert why == "its last day has no record yet, and may be late"
+    assert provisional(tmp_path) == {LAST_DAY: "a day of it has no record yet, and may be late"}
     report = run_at(at(DAY, 10.5), wechat, USERS, days, tmp_path)
     assert (report.state, report.requests, report.changed) == ("complete", 1, 1)
     rows = stored(tmp_path, "getusersummary")
@@ -231,50 +236,125 @@ def test_a_last_day_without_rows_is_asked_for_again(begin: date, tmp_path: Path)
     assert run_at(at(DAY, 11), wechat, USERS, days, tmp_path).requests == 0
 
 
-def test_a_day_that_is_still_empty_after_three_days_is_empty_for_good(tmp_path: Path) -> None:
-    wechat, days = empty_until(99, lambda day: []), (YESTERDAY, YESTERDAY)
-    for hour, requests in ((9, 1), (12.1, 1), (24 + 9, 1), (3 * 24 + 8.1, 1), (3 * 24 + 9, 0)):
-        report = run_at(at(DAY, hour), wechat, USERS, days, tmp_path)
-        assert (report.state, report.requests, report.changed) == ("complete", requests, 0)
+def morning(number: int, hour: float = 9.0) -> float:
+    """So many days after YESTERDAY was due, in the morning."""
+    return at(DAY, 24 * number + hour)
+
+
+def test_a_day_that_is_empty_is_asked_for_again_on_five_days(tmp_path: Path) -> None:
+    wechat, days = empty_until(9999, lambda day: []), LAST_DAY
+    asked = []
+    for number in range(12):
+        report = run_at(morning(number), wechat, USERS, days, tmp_path)
+        assert (report.state, report.changed, report.notes) == ("complete", 0, [])
+        asked += [number] * report.requests
+    assert asked == [0, 1, 2, 3, 5, 8]
     assert provisional(tmp_path) == {}
 
 
-def test_a_day_within_a_window_without_a_row_is_late_and_after_three_days_reported(
-    tmp_path: Path,
-) -> None:
-    """Of an interface that has a row for every day."""
-    endpoint, days = INTERFACES["getusercumulate"], (date(2026, 3, 2), date(2026, 3, 8))
+CUMULATED, NO_ROW = (
+    INTERFACES["getusercumulate"],
+    "a day of it has no row yet, and every day has one",
+)
+
+
+def rows_without(*lacking: int) -> Script:
+    """A WeChat that has no row of some days of a month."""
 
     def answer(body: dict[str, str]) -> Any:
         days = all_days(*map(date.fromisoformat, (body["begin_date"], body["end_date"])))
-        return {"list": [{"ref_date": str(day)} for day in days if day.day not in (3, 5)]}
+        return {"list": [{"ref_date": str(day)} for day in days if day.day not in lacking]}
 
-    why = "a day of it has no row yet, and every day has one"
-    for day in ("2026-03-09", "2026-03-11"):
-        report = run_at(at(day, 9), Script(answer), endpoint, days, tmp_path)
-        assert (report.state, report.windows.waiting, report.notes) == ("waiting", 1, [])
-        assert provisional(tmp_path) == {days: why}
-    told: list[Any] = []
-    report = run_at(
-        at("2026-03-12", 9), Script(answer), endpoint, days, tmp_path, on_event=told.append
+    return Script(answer)
+
+
+def test_a_row_that_does_not_come_is_asked_for_until_day_thirty_and_is_then_never_delivered(
+    tmp_path: Path,
+) -> None:
+    days, asked = (date(2026, 3, 2), YESTERDAY), []
+    for number in range(40):
+        report = run_at(morning(number), rows_without(10), CUMULATED, days, tmp_path)
+        assert report.state == ("waiting" if number < 3 else "complete")
+        assert report.late == (1 if 3 <= number < 30 else 0)
+        asked += [number] * report.requests
+        said = NEVER if number == 30 else LATE if 3 <= number < 30 else ""
+        first = f"(the first: {A} getusercumulate 2026-03-10)"
+        note = f"getusercumulate: 1 day of 1 account {said} {first}"
+        assert report.notes == ([note] if said else [])
+    assert asked[2:] == [1, 2, 3, 5, 8, 13, 21, 30]
+    (calendar,) = calendars(tmp_path / FILE_NAME).values()
+    assert calendar.count(bytes([NEVER_DELIVERED])) == 1
+
+
+@pytest.mark.parametrize("comes", [*range(40)])
+def test_a_row_that_comes_late_is_there_whenever_it_comes(comes: int, tmp_path: Path) -> None:
+    days, least = (
+        (date(2026, 3, 2), YESTERDAY),
+        next((day for day in (0, 1, 2, 3, 5, 8, 13, 21, 30) if day >= comes), None),
     )
-    assert (report.state, report.windows.done, report.records) == ("complete", 1, 5)
-    (note,) = report.notes
-    assert note == (
-        "getusercumulate: 2 days of 1 account without a row, although every day has one; stored as"
-        f" it is (the first: {A} getusercumulate 2026-03-02 to 2026-03-08)"
-    )
-    commits = [event for event in told if isinstance(event, Committed)]
-    assert [days for event in commits for _, days in event.gaps] == [2]
-    assert run_at(at("2026-03-12", 9.1), Script(answer), endpoint, days, tmp_path).requests == 0
+    for number in range(40):
+        wechat = rows_without(*(() if number >= comes else (10,)))
+        run_at(morning(number), wechat, CUMULATED, days, tmp_path)
+    has = [row["ref_date"] for row in stored(tmp_path, CUMULATED.name)]
+    assert len(has) == len({*has}) == 9 - (least is None)
 
 
-def test_gaps_of_many_windows_are_one_note(tmp_path: Path) -> None:
-    endpoint, days = INTERFACES["getusercumulate"], (date(2020, 1, 1), date(2020, 12, 31))
-    report = run_at(at(DAY, 9), Script(lambda _: {"list": []}), endpoint, days, tmp_path)
+def test_the_good_days_around_a_hole_are_final_and_an_answer_removes_none(tmp_path: Path) -> None:
+    days = (date(2026, 3, 2), date(2026, 3, 8))
+    report = run_at(at("2026-03-09", 9), rows_without(6, 8), CUMULATED, days, tmp_path)
+    assert (report.state, report.windows.planned, report.windows.waiting) == ("waiting", 1, 1)
+    holes = [(date(2026, 3, day),) * 2 for day in (6, 8)]
+    assert provisional(tmp_path) == dict.fromkeys(holes, NO_ROW)
+    forgetful = rows_without(*range(1, 32))
+    report = run_at(at("2026-03-12", 9), forgetful, CUMULATED, days, tmp_path)
+    assert (report.state, report.requests, report.late) == ("complete", 2, 2)
+    assert len(stored(tmp_path, CUMULATED.name)) == 5
+    report = run_at(at("2026-03-12", 10), forgetful, CUMULATED, days, tmp_path, refresh=True)
+    assert (report.state, report.kept) == ("complete", 5)
+    assert len(stored(tmp_path, CUMULATED.name)) == 5
+    assert verified(tmp_path)
+
+
+def test_a_hole_that_is_met_later_is_asked_for_in_three_runs_on_three_days(tmp_path: Path) -> None:
+    days, asked = (date(2025, 1, 6), date(2025, 1, 26)), []
+    for number in range(8):
+        report = run_at(morning(number), rows_without(8, 13, 14), CUMULATED, days, tmp_path)
+        assert report.state == "complete"
+        asked.append(report.requests)
+        again = run_at(morning(number, 10), rows_without(8, 13, 14), CUMULATED, days, tmp_path)
+        assert again.requests in (0, 1, 2)
+        asked[-1] += again.requests
+        assert report.late == again.late == (3, 3, 1, 0, 0, 0, 0, 0)[number]
+    assert asked == [3 + 1, 2, 2, 1, 0, 0, 0, 0]
+
+
+def test_before_the_first_row_only_the_window_next_to_it_is_asked_for_again(
+    tmp_path: Path,
+) -> None:
+    begun = date(2024, 5, 15)
+
+    def answer(body: dict[str, str]) -> Any:
+        days = all_days(*map(date.fromisoformat, (body["begin_date"], body["end_date"])))
+        return {"list": [{"ref_date": str(day)} for day in days if day >= begun]}
+
+    days, wechat = (date(2024, 1, 1), date(2024, 12, 31)), Script(answer)
+    report = run_at(morning(0), wechat, CUMULATED, days, tmp_path)
     assert (report.state, report.windows.done) == ("complete", report.windows.planned)
-    (note,) = report.notes
-    assert note.startswith("getusercumulate: 366 days of 1 account without a row")
+    asked = [
+        run_at(morning(day), wechat, CUMULATED, days, tmp_path).requests for day in range(1, 9)
+    ]
+    assert asked == [1, 1, 1, 0, 0, 0, 0, 0]
+    begun = date(2024, 1, 1)
+    assert run_at(morning(9), wechat, CUMULATED, days, tmp_path).requests == 0
+
+
+def test_an_account_that_never_has_a_row_is_asked_for_a_day_on_four_days(tmp_path: Path) -> None:
+    asked = []
+    for number in range(9):
+        report = run_at(morning(number), rows_without(*range(32)), CUMULATED, LAST_DAY, tmp_path)
+        assert report.state == ("waiting" if number < 3 else "complete")
+        asked.append(report.requests)
+    assert asked == [1, 1, 1, 1, 0, 0, 0, 0, 0]
 
 
 def test_a_week_that_ended_yesterday_is_not_empty_for_being_dated_by_its_monday(
@@ -303,7 +383,7 @@ def test_status_tells_every_state_apart(tmp_path: Path, capsys: pytest.CaptureFi
 
     endpoint, wechat = READ, Script(answer)
     stop = (date(2026, 3, 3), date(2026, 3, 11))
-    run_at(at("2026-03-12", 13), wechat, endpoint, stop, tmp_path)
+    run_at(at("2026-03-13", 13), wechat, endpoint, stop, tmp_path)
 
     async def ask_more(loop: VirtualTimeLoop) -> None:
         async with SqliteLedger(tmp_path / FILE_NAME) as ledger:
@@ -327,7 +407,7 @@ def test_status_tells_every_state_apart(tmp_path: Path, capsys: pytest.CaptureFi
             " run asks again"
         ),
         (
-            "  2026-03-11 (1 day) waiting until 2026-03-12 13:30 China time: errcode 61503 (no):"
+            "  2026-03-11 (1 day) waiting until 2026-03-13 13:30 China time: errcode 61503 (no):"
             " the figures are not ready yet [rid: 1-2-3]"
         ),
     ]

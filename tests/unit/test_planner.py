@@ -25,15 +25,17 @@ from harvester.engine.window_queue import InterfaceQueue
 from harvester.events import Deferred, Failed
 from harvester.ledger import Exhausted, Key, Spent, SqliteLedger
 from harvester.ledger.base import Lease
-from harvester.ledger.coverage import STORED, Calendar, Outcome
+from harvester.ledger.coverage import STORED, Calendar, OpenWindow, Outcome
 from harvester.model import RECHECK_INTERVAL, Endpoint, Response, Tally, Window
 from harvester.tokens.stores import MemoryStore
 from harvester.wechat.interfaces import INTERFACES
+from harvester.wechat.late import LONGEST
 from tests.support import A, B, at, noon, scope
 from tests.support import days as all_days
 
 SUMMARY = INTERFACES["getarticlesummary"]  # windows of one day
 USERS = INTERFACES["getusersummary"]  # of seven
+CUMULATED = INTERFACES["getusercumulate"]  # of seven, with a row a day
 WALL = noon("2024-02-10")
 
 
@@ -49,7 +51,10 @@ def outcome(
     first: str, last: str = "", state: str = "final", due: float = 0.0, **more: Any
 ) -> Outcome:
     place = Window(more.pop("appid", A), more.pop("name", SUMMARY.name), *days(first, last))
-    return Outcome(place, state, Tally(1, 7), 0, due, **more)
+    tally, empty = more.pop("tally", None), more.pop("empty", 0)
+    if tally is None:
+        tally = Tally() if empty or state == "late" else Tally(1, 7)
+    return Outcome(place, state, tally, empty, due, **more)
 
 
 def calendar_of(*outcomes: Outcome) -> Calendar:
@@ -71,23 +76,26 @@ def need(
     asked: Days = TEN_DAYS,
     by: Grid | None = None,
     wall: float = WALL,
+    endpoint: Endpoint = SUMMARY,
 ) -> Need:
-    return needed(by or cut(), asked, calendar, wall)
+    return needed(endpoint, by or cut(), asked, calendar, wall)
+
+
+def need_of(stored: list[Days], again: list[OpenWindow], planned: int, left: int) -> Need:
+    return Need(TEN_DAYS, stored, again, planned, left, [], 0)
 
 
 # what is needed
 
 
 def test_of_a_range_that_nothing_is_known_of_all_is_needed() -> None:
-    assert need(Calendar()) == Need(TEN_DAYS, [], [], 10, 10)
-    assert need(Calendar(), by=cut(7)) == Need(TEN_DAYS, [], [], 2, 2)
+    assert need(Calendar()) == need_of([], [], 10, 10)
+    assert need(Calendar(), by=cut(7)) == need_of([], [], 2, 2)
 
 
 def test_what_is_final_is_not_needed_and_counts_as_planned() -> None:
     stored = days("2024-01-03", "2024-01-05")
-    assert need(calendar_of(outcome("2024-01-03", "2024-01-05"))) == Need(
-        TEN_DAYS, [stored], [], 10, 7
-    )
+    assert need(calendar_of(outcome("2024-01-03", "2024-01-05"))) == need_of([stored], [], 10, 7)
 
 
 @pytest.mark.parametrize("state", ["waiting", "failed"])
@@ -100,7 +108,7 @@ def test_what_waited_or_failed_is_needed_as_if_nothing_was_known(state: str) -> 
 def test_what_is_open_is_asked_for_again_as_it_was_stored(state: str) -> None:
     calendar = calendar_of(outcome("2024-01-03", "2024-01-05", state))
     again, stored = calendar.windows[day("2024-01-03")], days("2024-01-03", "2024-01-05")
-    assert need(calendar) == Need(TEN_DAYS, [stored], [again], 10, 8)
+    assert need(calendar) == need_of([stored], [again], 10, 8)
 
 
 def test_windows_that_are_asked_for_again_come_newest_first() -> None:
@@ -137,10 +145,69 @@ def test_an_open_window_at_the_edge_is_asked_for_as_a_whole(
     ],
 )
 def test_an_open_window_is_held_back_until_it_is_due(due: float, is_asked: bool) -> None:
-    found = need(calendar_of(outcome("2024-01-03", state="open", due=due)))
+    found = need(calendar_of(outcome("2024-01-03", state="open", due=due, tally=Tally(1, 1))))
     assert bool(found.again) is is_asked
     assert found.stored == [days("2024-01-03")]
     assert found.left == 9 + is_asked
+
+
+@pytest.mark.parametrize(
+    ("due", "is_asked"),
+    [(WALL, True), (WALL + 1, False), (WALL + LONGEST, False), (WALL + LONGEST + 1, True)],
+)
+@pytest.mark.parametrize("state", ["open", "late"])
+def test_what_is_not_there_is_held_back_by_its_schedule(
+    due: float, is_asked: bool, state: str
+) -> None:
+    late = outcome("2024-01-03", state=state, due=due, tally=Tally())
+    found = need(calendar_of(late))
+    assert bool(found.again) is is_asked
+    assert bool(found.held) is (state == "late" and not is_asked)
+
+
+@pytest.mark.parametrize(("wall", "waiting"), [("2024-01-06", 1), ("2024-01-07", 0)])
+def test_a_run_waits_for_what_is_late_for_three_days(wall: str, waiting: int) -> None:
+    moment = noon(wall)
+    late = outcome("2024-01-03", state="late", due=moment + 60)
+    found = need(calendar_of(late), wall=moment, endpoint=CUMULATED, by=cut(last="2024-01-08"))
+    assert (len(found.held), found.waiting, found.left) == (1, waiting, 9)
+    assert found.planned == 10
+
+
+@pytest.mark.parametrize(
+    ("empty", "holes"),
+    [
+        ((4, 5), [(4, 5)]),
+        ((1, 2), [(1, 2)]),
+        ((10,), []),  # no row is behind it
+        ((1, 2, 4, 10), [(1, 2), (4, 4)]),
+    ],
+)
+def test_an_empty_day_that_must_have_a_row_is_asked_for_again(
+    empty: tuple[int, ...], holes: list[tuple[int, int]]
+) -> None:
+    came = [
+        outcome(f"2024-01-{n:02}", empty=1) if n in empty else outcome(f"2024-01-{n:02}")
+        for n in range(1, 11)
+    ]
+    for endpoint, found in ((CUMULATED, holes), (SUMMARY, [])):
+        asked = need(calendar_of(*came), endpoint=endpoint, by=cut(7))
+        assert sorted((each.begin.day, each.end.day) for each in asked.again) == found
+        assert asked.left == len(found)
+
+
+def test_of_the_empty_days_before_the_first_row_only_one_window_is_asked_for() -> None:
+    early = outcome("2024-01-01", "2024-01-17", empty=(1 << 17) - 1)
+    calendar = calendar_of(early, outcome("2024-01-18", "2024-01-31"))
+    asked = days("2024-01-01", "2024-01-31")
+    found = need(calendar, asked, cut(7), endpoint=CUMULATED)
+    assert [each.days for each in found.again] == [days("2024-01-15", "2024-01-17")]
+    never = outcome("2024-01-15", "2024-01-17", "never", empty=0b111)
+    calendar.apply(never)
+    assert need(calendar, asked, cut(7), endpoint=CUMULATED).again == []
+    calendar.apply(outcome("2024-01-15", "2024-01-17"))
+    found = need(calendar, asked, cut(7), endpoint=CUMULATED)
+    assert [each.days for each in found.again] == [days("2024-01-08", "2024-01-14")]
 
 
 def test_more_windows_can_be_left_than_the_grid_has() -> None:
@@ -659,8 +726,8 @@ def test_numbers_without_lists_are_the_same_numbers(by: Grid) -> None:
         outcome("2024-01-08", state="failed"),
     )
     for days_ in (TEN_DAYS, days("2023-12-30", "2024-01-20"), days("2024-01-04", "2024-01-05")):
-        listed = needed(by, days_, calendar, WALL)
-        counted = needed(by, days_, calendar, WALL, counts_only=True)
+        listed = needed(SUMMARY, by, days_, calendar, WALL)
+        counted = needed(SUMMARY, by, days_, calendar, WALL, counts_only=True)
         assert (counted.planned, counted.left) == (listed.planned, listed.left)
         assert counted.again == listed.again
 

@@ -133,7 +133,7 @@ def test_a_commit_tells_foreign_rows_each_and_gaps_once_an_interface(capsys: Out
         == ["wx1 e 2024-01-01 to 2024-01-31: 1,000 rows of days that were not asked for, left out"]
         * 2
     )
-    assert told[2] == f"wx1 e 2024-01-01 to 2024-01-31: 2 days {events.NO_ROW}"
+    assert told[2] == f"wx1 e 2024-01-01 to 2024-01-31: 2 days {events.LATE}"
     assert len(told) == LOUD + 1
 
 

@@ -12,8 +12,9 @@ from harvester.base.dates import Days, WindowKind, last_legal_day
 from harvester.config import plugins
 from harvester.model import Action, Endpoint, Field, Request, Response, Token, Window
 from harvester.wechat import types
-from harvester.wechat.endpoint import JsonEndpoint, day_of, final_at, grid, in_record
+from harvester.wechat.endpoint import JsonEndpoint, day_of, grid, in_record
 from harvester.wechat.interfaces import INTERFACES
+from harvester.wechat.late import final_at
 from tests.support import noon
 from tests.testing.support import Wechat
 

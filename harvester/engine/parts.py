@@ -1,0 +1,198 @@
+"""What the answer to a window comes to: parts that are final, provisional or late.
+
+Rule: pure; an answer and the time, no calendar.
+
+Mostly a window is one part.  Days that lack what they must have, or may still get, become parts of
+their own: only these are requested again, so that no later answer touches the days that are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from typing import Any, NamedTuple
+
+from harvester.base.dates import DAY, ONE_DAY, Days, WindowKind, china
+from harvester.ledger.coverage import OpenWindow
+from harvester.model import RECHECK_INTERVAL, Endpoint, Window, all_days
+from harvester.wechat.endpoint import day_of, in_record
+from harvester.wechat.late import (
+    AGAIN,
+    AT_LEAST,
+    EMPTY_AGAIN,
+    WAITS,
+    Delivery,
+    again_at,
+    delivery,
+    due_at,
+    final_at,
+    had,
+    has_last_entry,
+    waits_until,
+)
+
+DELAYED = "WeChat reports that its figures are late"
+NO_ROW = "a day of it has no row yet, and every day has one"
+NO_RECORD = "a day of it has no record yet, and may be late"
+NO_ENTRY = "the entry of its last day is not there yet, and may be late"
+
+Records = list[dict[str, Any]]
+
+
+class Part(NamedTuple):
+    """Days of a window and what becomes of them; fields as of `harvester.ledger.Outcome`.
+
+    waits: the run is not done with it.
+    """
+
+    days: Days
+    records: Records
+    state: str = "final"
+    empty: int = 0
+    due: float = 0.0
+    why: str = ""
+    waits: bool = False
+    tries: int = 0
+    had: str = ""
+
+
+def parts_of(
+    endpoint: Endpoint,
+    window: Window,
+    records: Records,
+    wall: float,
+    *,
+    delayed: bool = False,
+    again: OpenWindow | None = None,
+    expected: bool = True,
+) -> list[Part]:
+    """The parts of a window that was answered, in the order of their days (wall: the Unix time).
+
+    delayed: WeChat reports that the figures are late.  again: the window as it is stored, if it is.
+    expected: an interface with a row a day has one before the window, so that it must have rows.
+    """
+    days, empty = (window.begin, window.end), empty_days(endpoint, records, window)
+    answer = _Answer(endpoint, wall, again, expected)
+    if delayed:
+        state = Part(days, records, "late", 0, 0.0, DELAYED, waits=True)
+        return [state._replace(had=had(endpoint, records))]
+    apart = empty & answer.apart(window) if empty else 0
+    if not apart or apart == all_days(window):
+        return [answer.part(days, records, empty)]
+    found: list[Part] = []
+    for days, own, without in _cut(endpoint, window, records, empty, apart):
+        found.append(answer.part(days, own, without, behind_a_row=bool(found)))
+    return found
+
+
+def empty_days(endpoint: Endpoint, records: Sequence[dict[str, Any]], window: Window) -> int:
+    """A bit for each day of a window that has no record, as far as the records name their days."""
+    if not records:
+        return all_days(window)
+    if window.begin == window.end or not _names_days(endpoint):
+        return 0
+    first = window.begin.toordinal()
+    named = {day_of(in_record(record, endpoint.day_field)) for record in records}
+    if None in named:
+        return 0
+    has = sum([1 << (day.toordinal() - first) for day in named if day is not None])
+    return all_days(window) & ~has
+
+
+def _names_days(endpoint: Endpoint) -> bool:
+    return endpoint.cut is WindowKind.DAYS and bool(endpoint.day_field)
+
+
+def _cut(
+    endpoint: Endpoint, window: Window, records: Records, empty: int, apart: int
+) -> Iterator[tuple[Days, Records, int]]:
+    """The runs of days that are apart, and those between them; their records and empty days."""
+    number, first = (window.end - window.begin).days + 1, 0
+    while first < number:
+        kind, last = apart >> first & 1, first
+        while last + 1 < number and apart >> last + 1 & 1 == kind:
+            last += 1
+        begin, end = (window.begin + timedelta(days=each) for each in (first, last))
+        own = [] if kind else [each for each in records if begin <= _day(endpoint, each) <= end]
+        yield (begin, end), own, empty >> first & (1 << last - first + 1) - 1
+        first = last + 1
+
+
+def _day(endpoint: Endpoint, record: dict[str, Any]) -> date:
+    day = day_of(in_record(record, endpoint.day_field))
+    assert day is not None, "a window is cut only if each record names its day"
+    return day
+
+
+class _Answer:
+    """An answer of an interface at a time; arguments as of `parts_of`."""
+
+    def __init__(
+        self, endpoint: Endpoint, wall: float, again: OpenWindow | None, expected: bool
+    ) -> None:
+        self._endpoint, self._wall = endpoint, wall
+        self._delivery = delivery(endpoint)
+        self._again, self._expected = again, expected
+        self._tries = 0 if again is None or again.state != "late" else again.tries + 1
+
+    def apart(self, window: Window) -> int:
+        """A bit for each day that becomes a part of its own if it is empty."""
+        if not _names_days(self._endpoint) or self._endpoint.late_days:
+            return 0
+        if self._delivery is Delivery.DAILY:
+            return all_days(window)
+        days = [window.begin + number * ONE_DAY for number in range(len(f"{all_days(window):b}"))]
+        return sum([1 << number for number, day in enumerate(days) if self._may_come(day)])
+
+    def _may_come(self, day: date) -> bool:
+        return self._wall < due_at(self._endpoint, day) + EMPTY_AGAIN[-1] * DAY
+
+    def part(self, days: Days, records: Records, empty: int, *, behind_a_row: bool = False) -> Part:
+        """Days that are one part; behind_a_row: of a window that has rows before them."""
+        part, endpoint = Part(days, records, empty=empty), self._endpoint
+        if endpoint.late_days and self._wall < (until := final_at(endpoint, days[1])):
+            at_once = not records and self._wall < due_at(endpoint, days[1]) + DAY
+            return part._replace(
+                state="open",
+                due=0.0 if at_once else self._wall + RECHECK_INTERVAL,
+                why=f"its figures can change until {china(until).date()}",
+                had=had(endpoint, records),
+            )
+        if not records and self._delivery is Delivery.DAILY:
+            return self._without_rows(part, behind_a_row=behind_a_row)
+        if not records:
+            due = self._next(EMPTY_AGAIN, due_at(endpoint, days[1]), AT_LEAST, 0.0)
+            return part if due is None else part._replace(state="open", due=due, why=NO_RECORD)
+        if not has_last_entry(endpoint, records, days[1]):
+            part = part._replace(had=had(endpoint, records))
+            return self._late(part, final_at(endpoint, days[1]), NO_ENTRY)
+        return part
+
+    def _without_rows(self, part: Part, *, behind_a_row: bool) -> Part:
+        """Days without a row, although every day has one."""
+        due = due_at(self._endpoint, part.days[1])
+        certain = behind_a_row or (self._again is not None and self._expected)
+        if not certain and self._wall >= due + WAITS * DAY:
+            return part  # perhaps before the account's first row: the next plan decides
+        return self._late(part, due, NO_ROW)
+
+    def _late(self, part: Part, since: float, why: str) -> Part:
+        """What must be there is not: it is asked for again, until it counts as never delivered.
+
+        since: the Unix time from which it was due.
+        """
+        due = self._next(AGAIN, since, self._tries, self._wall + RECHECK_INTERVAL)
+        if due is None:
+            empty = part.empty or (1 << (part.days[1] - part.days[0]).days + 1) - 1
+            return part._replace(state="never", empty=empty)
+        waits = self._wall < waits_until(self._endpoint, part.days[1])
+        tries = 0 if waits else self._tries
+        return part._replace(state="late", due=due, why=why, waits=waits, tries=tries)
+
+    def _next(
+        self, schedule: Sequence[int], since: float, tries: int, today: float
+    ) -> float | None:
+        """The Unix time of the next request; today: on the day on which it was due."""
+        if self._wall < since + DAY:
+            return min(today, since + DAY)
+        return again_at(schedule, since, self._wall, self._endpoint.settled_hour, tries)

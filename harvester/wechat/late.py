@@ -1,0 +1,220 @@
+"""What an interface must deliver, and when it is asked again for what is not there.
+
+Rule: pure; facts of an interface and times, no calendar and no run.
+
+An interface delivers one of three things (`Delivery`):
+
+- a row a day: a day without one is late, never zero.  getusercumulate answers empty days now and
+  then, to days that have a row later.
+- entries: an answer has all records of the answers before it, and their lists grow by an entry a
+  day until a last one: to day 7 (getarticletotal) or 30 (getarticletotaldetail); the entries of
+  publisher_settlement change until day 62, and none is known to go.
+- nothing certain: a day without a record may be one on which nothing happened.  Days that had
+  figures later have been empty in silence, without ``is_delay``, for more than 24 hours.
+
+WeChat documents none of this; it was seen, and the schedules below are the safe reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from enum import Enum
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+from zlib import crc32
+
+from harvester.base.codec import encode, parse_small
+from harvester.base.dates import DAY, ONE_DAY, china, settles_at
+from harvester.model import Endpoint
+from harvester.wechat.endpoint import day_of, in_record
+
+AGAIN = (1, 2, 3, 5, 8, 13, 21, 30)
+"""Days after a row or an entry was due on which it is asked for again."""
+EMPTY_AGAIN = (1, 2, 3, 5, 8)
+"""The same of an empty day of an interface that delivers nothing certain."""
+AT_LEAST = 3
+"""How often a row or an entry is asked for again, on as many days, if it was first missed later."""
+WAITS = 3
+"""Days after it was due for which a run that lacks a row or an entry is not done."""
+YOUNG_DAYS = max(EMPTY_AGAIN)
+"""The days before yesterday of which every answer is looked at; an older one of an interface that
+delivers nothing certain is final at once."""
+LONGEST = DAY * max(after - before for before, after in pairwise(AGAIN))
+"""The most seconds between two requests of a schedule."""
+
+
+class Delivery(Enum):
+    """What an interface delivers for certain."""
+
+    DAILY = "daily"
+    ENTRIES = "entries"
+    UNCERTAIN = "uncertain"
+
+
+def delivery(endpoint: Endpoint) -> Delivery:
+    """What an interface delivers; a user's `Endpoint` may not say."""
+    if getattr(endpoint, "daily", False):
+        return Delivery.DAILY
+    grows = endpoint.late_days and (getattr(endpoint, "grows", False) or _entries(endpoint))
+    return Delivery.ENTRIES if grows else Delivery.UNCERTAIN
+
+
+def due_at(endpoint: Endpoint, end: date) -> float:
+    """The Unix time from which the figures of a window that ends then can be requested."""
+    return settles_at(end, endpoint.settled_hour)
+
+
+def final_at(endpoint: Endpoint, end: date) -> float:
+    """The Unix time from which the figures of a window that ends then no longer change."""
+    return due_at(endpoint, _grown(endpoint, end))
+
+
+def waits_until(endpoint: Endpoint, end: date) -> float:
+    """The Unix time until which a run that lacks what such a window must have is not done."""
+    due = final_at if delivery(endpoint) is Delivery.ENTRIES else due_at
+    return due(endpoint, end) + WAITS * DAY
+
+
+def again_at(
+    days: Sequence[int], due: float, wall: float, hour: int, tries: int = AT_LEAST
+) -> float | None:
+    """The Unix time of the next request for what is missing; None: there is none any more.
+
+    days: the schedule.  due: when it was due.  hour: from which a day's figures can be requested.
+    tries: how often it was asked for again.
+    """
+    for day in days:
+        if wall < due + day * DAY:
+            return due + day * DAY
+    return settles_at(china(wall).date(), hour) if tries < AT_LEAST else None
+
+
+def _grown(endpoint: Endpoint, end: date) -> date:
+    """The last day whose figures a window that ends then gets."""
+    return end + max(endpoint.late_days - 1, 0) * ONE_DAY
+
+
+def _entries(endpoint: Endpoint) -> tuple[str, str] | None:
+    """The list of a record that grows by an entry a day, and the field of its day."""
+    if endpoint.late_days:
+        for each in endpoint.fields:
+            for part in each.fields:
+                if each.type == "list" and part.type == "date":
+                    return each.name, part.name
+    return None
+
+
+def has_last_entry(endpoint: Endpoint, records: Sequence[Mapping[str, Any]], end: date) -> bool:
+    """Whether the list of each record has the entry of the last day for which it grows."""
+    entries = _entries(endpoint)
+    if entries is None:
+        return True
+    name, day = entries
+    for record in records:
+        last = _grown(endpoint, day_of(in_record(record, endpoint.day_field)) or end)
+        if not any(each >= last for each in _days(record.get(name), day)):
+            return False
+    return True
+
+
+def _days(items: object, field: str) -> list[date]:
+    """The days of the entries of a list."""
+    found = [day_of(in_record(item, field)) for item in items] if isinstance(items, list) else []
+    return [day for day in found if day is not None]
+
+
+# An answer never removes what an earlier one had.
+
+
+def had(endpoint: Endpoint, records: Sequence[Mapping[str, Any]]) -> str:
+    """What an answer has that a later one must have, as text; empty if nothing must stay.
+
+    Of entries: for each record a checksum of its key, and the days of its entries, a bit each.
+    """
+    if delivery(endpoint) is not Delivery.ENTRIES or not records:
+        return ""
+    return encode(_had(endpoint, records)).decode()
+
+
+def _had(endpoint: Endpoint, records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    name, day = _entries(endpoint) or ("", "")
+    found: dict[str, int] = {}
+    for record in records:
+        bits, items = 0, record.get(name)
+        for item in items if isinstance(items, list) else ():
+            bits |= _bit(item.get(day) if isinstance(item, dict) else None)
+        key = f"{crc32(_key(endpoint, record))}"
+        found[key] = found.get(key, 0) | bits
+    return found
+
+
+@lru_cache(4096)
+def _bit_of(value: str) -> int:
+    """The bit of a day: of 63 days that follow one another each has another one."""
+    day = day_of(value)
+    return 0 if day is None else 1 << day.toordinal() % 63
+
+
+def _bit(value: object) -> int:
+    return _bit_of(value) if isinstance(value, str) else _bit_of(f"{value}")
+
+
+def _key(endpoint: Endpoint, record: Mapping[str, Any]) -> bytes:
+    """What identifies a record of a window."""
+    return encode([in_record(record, name) for name in getattr(endpoint, "key", ())])
+
+
+def lacks(endpoint: Endpoint, before: str, records: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether an answer lacks a record or an entry that an earlier one had.
+
+    before: the result of `had`.
+    """
+    if not before:
+        return False
+    now = _had(endpoint, records)
+    return any(
+        key not in now or bits & ~now[key] for key, bits in parse_small(before.encode()).items()
+    )
+
+
+def completed(
+    endpoint: Endpoint, records: Sequence[dict[str, Any]], stored: Sequence[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], int]:
+    """The records of an answer, and of those that are stored what it lacks; how much that is.
+
+    Of a row a day: the rows of days that it lacks.  Of entries: records, and entries of a record
+    that has its key.
+    """
+    if delivery(endpoint) is Delivery.DAILY:
+        there = {day_of(in_record(each, endpoint.day_field)) for each in records}
+        kept = [each for each in stored
+                if day_of(in_record(each, endpoint.day_field)) not in there]  # fmt: skip
+        both = [*records, *kept]
+        both.sort(key=lambda each: day_of(in_record(each, endpoint.day_field)) or date.min)
+        return both, len(kept)
+    former = {_key(endpoint, each): each for each in stored}
+    found, number = [], 0
+    for record in records:
+        record, more = _with_entries(endpoint, record, former.pop(_key(endpoint, record), {}))
+        found.append(record)
+        number += more
+    return [*found, *former.values()], number + len(former)
+
+
+def _with_entries(
+    endpoint: Endpoint, record: dict[str, Any], stored: Mapping[str, Any]
+) -> tuple[dict[str, Any], int]:
+    """A record with the stored entries of days that its list lacks; how many these are."""
+    name, field = _entries(endpoint) or ("", "")
+    items, before = record.get(name), stored.get(name)
+    if not isinstance(before, list):
+        return record, 0
+    there = {None, *_days(items, field)}
+    kept = [each for each in before if day_of(in_record(each, field)) not in there]
+    if not kept:
+        return record, 0
+    both = [*(items if isinstance(items, list) else ()), *kept]
+    both.sort(key=lambda each: day_of(in_record(each, field)) or date.min)
+    return {**record, name: both}, len(kept)
