@@ -10,7 +10,7 @@ account and who may send; they do not decide what is stored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 EPOCH = 1
 """The epoch of an account without a shared ledger.  Claims of a shared ledger use higher epochs."""
@@ -58,3 +58,46 @@ def wait_after(idle: float, period: float) -> float:
     many requests as the rate allows until then.
     """
     return max(period - idle, 0.0)
+
+
+# the commits of a database, which may fail over to an older copy
+
+COMMIT = "commit "
+"""How the key of a checkpoint begins that names a commit of a database by its number.  The value is
+its mark, which is drawn at random: the same number under another mark is another history."""
+KEPT_MARKS = 10_000
+"""Commits whose marks a ledger keeps: more than are made while any lease lasts."""
+
+
+def commit_entries(number: int, marks: Sequence[str]) -> dict[str, str]:
+    """The entries of a checkpoint after a commit, and of the commit that it follows.
+
+    marks: of this commit and those before it, the latest first.  The mark of a commit long before
+    is removed.
+    """
+    found = {f"{COMMIT}{number - back}": mark for back, mark in enumerate(marks[:2])}
+    return {**found, f"{COMMIT}{number - KEPT_MARKS}": ""} if number > KEPT_MARKS else found
+
+
+def latest_commit(checkpoint: Mapping[str, str]) -> tuple[int, str]:
+    """The number and the mark of the latest commit that a ledger knows; 0 if it knows none."""
+    numbers = [int(key.removeprefix(COMMIT)) for key in checkpoint if key.startswith(COMMIT)]
+    latest = max(numbers, default=0)
+    return latest, checkpoint.get(f"{COMMIT}{latest}", "")
+
+
+def is_in_history(number: int, mark: str, commits: int, marks: Sequence[str]) -> bool:
+    """Whether a database that has made so many commits has made this one.
+
+    marks: of its last commits, the latest first; of an older commit it is not known, and assumed.
+    """
+    back = commits - number
+    return back >= 0 and (not mark or back >= len(marks) or marks[back] == mark)
+
+
+def contradicted(entries: Mapping[str, str], known: Mapping[str, str]) -> bool:
+    """Whether a ledger knows a commit of these entries by another mark."""
+    return any(
+        mark and key.startswith(COMMIT) and known.get(key, mark) != mark
+        for key, mark in entries.items()
+    )

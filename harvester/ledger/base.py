@@ -139,7 +139,8 @@ class Ledger(Protocol):
         epochs: of a shared ledger: the epochs under which the outcomes were fetched, perhaps also
             of other accounts; by default the current epochs of this worker.
         Returns the accounts that are no longer held under these epochs: nothing of them was
-        stored.  A ledger with one worker returns none.
+        stored.  A ledger with one worker returns none.  Raises `LedgerError`, and stores nothing,
+        if it knows a commit of a sink by another mark (`harvester.base.fencing.COMMIT`).
         """
         ...
 

@@ -13,6 +13,8 @@ from datetime import date
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from harvester.base.dates import ONE_DAY, Days
+from harvester.base.fencing import COMMIT, contradicted
+from harvester.errors import LedgerError
 from harvester.ledger.base import Exhausted, Key, Range
 from harvester.ledger.coverage import Calendar
 from harvester.ledger.encoding import NOTHING, Before, Journal, Row, calendars_of, changes
@@ -21,11 +23,9 @@ LATEST = 30
 """After that number of commits they are merged into the calendars."""
 _AT_ONCE = 400
 
-_LATER = (  # as numbers without leading zeros: a sink of the user's own may store another text
-    "value = CASE WHEN excluded.key = 'commits' AND"
-    " (length(excluded.value) < length(checkpoint.value)"
-    " OR length(excluded.value) = length(checkpoint.value) AND excluded.value < checkpoint.value)"
-    " THEN checkpoint.value ELSE excluded.value END"
+_UNLESS_MARK = (
+    f"value = CASE WHEN substr(checkpoint.key, 1, {len(COMMIT)}) = '{COMMIT}' THEN checkpoint.value"
+    " ELSE excluded.value END"
 )
 
 T = TypeVar("T")
@@ -132,11 +132,21 @@ def book(tables: Tables, calls: Mapping[tuple[str, str, str], int]) -> None:
 def store_checkpoints(tables: Tables, checkpoints: Mapping[str, Mapping[str, str]]) -> None:
     """Store the entries of sinks; an empty value removes its key.
 
-    The number of commits is never lowered: two workers may store theirs in another order.
+    The mark of a commit stays as it is (`harvester.base.fencing.COMMIT`).  Raises `LedgerError` if
+    it is another one: the sink went back to an older copy, and two processes wrote on from there.
     """
     entries = [(sink, *entry) for sink, each in checkpoints.items() for entry in each.items()]
-    tables.insert(CHECKPOINT, sorted([entry for entry in entries if entry[2]]), _LATER)
+    tables.insert(CHECKPOINT, sorted([entry for entry in entries if entry[2]]), _UNLESS_MARK)
     tables.delete(CHECKPOINT, [entry[:2] for entry in entries if not entry[2]])
+    for sink, each in checkpoints.items():
+        marks = [key for key in each if key.startswith(COMMIT)]
+        sql = "SELECT key, value FROM checkpoint WHERE sink = %s AND key = ANY(%s)"
+        if marks and contradicted(each, dict(tables.rows(sql, sink, marks))):
+            raise LedgerError(
+                f"{sink} went back to an older copy while several processes wrote it, and what this"
+                " one has written is not in it; run the same command again: it goes on, or says"
+                " which command makes a new ledger"
+            )
 
 
 def merge_journal(tables: Tables, journal: Journal) -> None:

@@ -157,6 +157,14 @@ class Sink:
         """Release everything; may be called twice, and after a failure."""
         raise NotImplementedError
 
+    def renewed(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Entries for the ledger to store before records are removed, and the sink is opened.
+
+        From then on the sink refuses a checkpoint of before: the ledger was put back to a state
+        that still has what was removed.
+        """
+        return {}
+
     def stamps(self, endpoint: str, checkpoint: Checkpoint | None = None) -> dict[str, Stamp]:
         """The stamp of each month (``2026-01``, of the first day of windows) with records."""
         found: dict[str, Stamp] = {}

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
 from random import Random
 
+from harvester.errors import LedgerError
 from harvester.ledger.base import Exhausted, Key, Ledger, Spent
 from harvester.ledger.coverage import DONE, OpenWindow, Outcome
 from harvester.model import Tally
@@ -480,6 +481,28 @@ async def crash(bench: LedgerBench) -> None:
         await bench.crash(ledger)
         if number % 9 == 0:
             await bench.expect()
+    await bench.expect()
+
+
+@_check
+async def histories(bench: LedgerBench) -> None:
+    """A commit of a sink keeps its mark; one under another mark is refused as a whole."""
+    known = (
+        {"commit 1": "a", "other": "1"},
+        {"commit 3": "c", "commit 2": "b", "other": "2"},
+        {"commit 2": "b", "commit 1": "a"},
+    )
+    async with bench.make() as ledger:
+        for entries in known:
+            await bench.commit(ledger, checkpoints={"one": entries})
+        for wrong in ({"commit 3": "x"}, {"commit 4": "d", "commit 3": "x"}, {"commit 2": "x"}):
+            try:
+                await ledger.commit([outcome(1)], {"one": {**wrong, "other": "3"}})
+            except LedgerError:
+                continue
+            raise bench.broken("a commit of a sink was stored under two marks")
+        await bench.expect(ledger)
+        await bench.commit(ledger, checkpoints={"one": {"commit 1": ""}, "two": {"commit 3": "x"}})
     await bench.expect()
 
 

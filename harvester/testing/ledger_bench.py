@@ -47,7 +47,7 @@ def outcome(
     """What became of a window that begins this number of days after the first one."""
     window = Window(appid, endpoint, day(first), day(first + days - 1))
     tally = Tally(records, 1_000_003 * (records + first)) if records else Tally()
-    if state == "final":
+    if state in ("final", "never"):
         return Outcome(window, state, tally, empty)
     if state in ("open", "late"):
         return Outcome(window, state, tally, 0, NOW + first, detail)

@@ -130,7 +130,7 @@ def test_days_without_a_row_of_years_ago_are_reported_at_once_in_one_note(tmp_pa
         report = harvested(server._rows, "getusercumulate", "2020-01-01", "2020-06-30", tmp_path)
     assert (report.state, report.windows.done) == ("complete", report.windows.planned)
     (note,) = report.notes
-    assert note.startswith("getusercumulate: 3 days of 1 account without a row")
+    assert note.startswith("getusercumulate: 3 days of 1 account late: ")
     assert A in note
 
 

@@ -19,6 +19,7 @@ import pymysql
 import pytest
 
 from harvester.base import files as durable
+from harvester.base.fencing import latest_commit
 from harvester.errors import SinkAwayError, SinkError, UsageError
 from harvester.model import Batch, Field, Tally, Window
 from harvester.sinks.base import Stamp, StoredWindow
@@ -414,7 +415,7 @@ def test_a_new_ledger_takes_what_stands_there_as_it_is_and_notices_when_it_is_go
     target.harvest([part(1, 1)], [part(2, 2)])
     target.take_over()
     assert target.numbers() == [1, 2]
-    newer = {**target.checkpoint, "commits": "3"}
+    newer = {**target.checkpoint, "commit 3": "another"}
     assert "its last 1 commit is missing" in target.refused(SinkError, newer)
     target.harvest([part(3, 3)])
     assert target.numbers() == [1, 2, 3]
@@ -441,10 +442,74 @@ def test_an_older_copy_is_noticed(target: Target) -> None:
     target.harvest([part(2, 2)], [part(3, 3)])
     newer, target.checkpoint = target.checkpoint, older
     target.harvest()  # a ledger that is behind goes on
-    target.checkpoint = {**newer, "commits": str(int(newer["commits"]) + 2)}
+    target.checkpoint = {**newer, f"commit {latest_commit(newer)[0] + 2}": "another"}
     assert "is older than the ledger: its last 2 commits are missing; put the newer one back" in (
         target.refused(SinkError)
     )
+
+
+def failover(target: Target, commits: int = 1) -> None:
+    """The database goes back to an older copy, that lacks the last commits."""
+    numbers = target.numbers()[:-commits]
+    marks = target.execute("SELECT marks FROM _harvester_state")[0][0].split()[commits:]
+    target.execute(f"DELETE FROM checked WHERE n > {numbers[-1]}")
+    target.execute(
+        f"UPDATE _harvester_state SET commits = {len(marks)}, marks = '{' '.join(marks)}'"
+    )
+
+
+def test_a_copy_that_was_written_by_another_process_since_is_noticed(target: Target) -> None:
+    target.harvest([part(1, 1)], [part(2, 2)])
+    ours = dict(target.checkpoint)
+    failover(target)
+    target.checkpoint = {key: each for key, each in ours.items() if key != "commit 2"}
+    target.harvest([part(3, 3)])  # another process, whose ledger does not have our commit yet
+    theirs = dict(target.checkpoint)
+    assert latest_commit(ours)[0] == latest_commit(theirs)[0] == 2
+    said = target.refused(SinkError, ours)
+    assert "has another history than the ledger: its commit 2 is not the one" in said
+    assert f"`harvester rebuild --sink {target.make().identity}`" in said
+    target.harvest([part(4, 4)])
+    assert "its commit 2 is not the one" in target.refused(SinkError, ours)
+    assert "its last 1 commit is missing" in target.refused(
+        SinkError, {**target.checkpoint, "commit 4": "x"}
+    )
+    target.harvest()
+
+
+def test_a_copy_that_another_process_writes_in_the_middle_of_a_run_is_noticed(
+    target: Target,
+) -> None:
+    async def go() -> None:
+        sink, other = await target.open(), dict(target.checkpoint)
+        await target.write(sink, part(1, 1))
+        before = dict(target.checkpoint)
+        await target.write(sink, part(2, 2))
+        failover(target)
+        another = target.make()
+        await another.open(before or other)
+        await another.write([part(3, 3)], {})
+        await another.close()
+        with pytest.raises(SinkError, match="its commit 2 is not the one that the ledger knows"):
+            await sink.write([part(4, 4)], {})
+        await sink.close()
+
+    asyncio.run(go())
+    assert target.numbers() == [1, 3]
+
+
+def test_a_ledger_from_before_a_removal_is_refused(target: Target) -> None:
+    target.harvest([part(1, 1)])
+    before = dict(target.checkpoint)
+    target.checkpoint.update(target.make().renewed(before))
+    noted = dict(target.checkpoint)  # killed here: the ledger knows of it, the sink does not yet
+    target.harvest()
+    assert "is not the one that the ledger refers to" in target.refused(SinkError, before)
+    target.harvest(checkpoint=noted)  # killed after it
+    again = {**noted, **target.make().renewed(noted)}
+    target.harvest([part(2, 2)], checkpoint=again)
+    assert "is not the one that the ledger refers to" in target.refused(SinkError, noted)
+    assert target.make().renewed({}) == {}
 
 
 @pytest.mark.parametrize("how", ["DROP TABLE checked", "DELETE FROM checked"])
@@ -487,8 +552,8 @@ def test_a_database_that_was_made_anew_is_not_called_harvested(target: Target) -
 def test_tables_of_another_version_are_refused(target: Target) -> None:
     target.harvest([part(1, 1)])
     target.execute("UPDATE _harvester_state SET version = 9")
-    assert "its tables have version 9, this one knows 4" in target.refused(UsageError)
-    with pytest.raises(UsageError, match="its tables have version 9, this one knows 4"):
+    assert "its tables have version 9, this one knows 5" in target.refused(UsageError)
+    with pytest.raises(UsageError, match="its tables have version 9, this one knows 5"):
         target.scan()
     target.execute("DROP TABLE _harvester_state")
     target.execute("CREATE TABLE _harvester (name VARCHAR(9), value VARCHAR(9))")
@@ -820,7 +885,7 @@ async def test_a_commit_whose_answer_is_lost_is_repeated_and_replaces_itself(
     await sink.close()
     assert server.numbers() == [2, 3, 11]
     assert len(commits) == 4
-    assert server.checkpoint["commits"] == "4"
+    assert latest_commit(server.checkpoint)[0] == 4
 
 
 @pytest.mark.thorough

@@ -12,6 +12,8 @@ from typing import Any, Self, TypeVar
 import pytest
 
 from harvester.base.dates import Days
+from harvester.base.fencing import contradicted
+from harvester.errors import LedgerError
 from harvester.ledger import Exhausted, Key, Spent
 from harvester.ledger.coverage import Calendar, Outcome
 from harvester.model import Tally
@@ -49,6 +51,9 @@ class Reference:
         self, outcomes: Sequence[Outcome], checkpoints: Any, spent: Iterable[Spent] = ()
     ) -> None:
         self.commits += 1
+        for sink, entries in checkpoints.items():
+            if contradicted(entries, self.disk.checkpoints[sink]):
+                raise LedgerError("two histories")
         self.disk.commit(outcomes, checkpoints, list(spent))
 
     async def reopen(self, key: Key, *change: Any) -> None:
@@ -369,6 +374,15 @@ class ReadsWhenItIsOpened(Reference):
 
 
 DROPS_LATER_DAYS = does("fold_future_calls", drop_later_days)
+
+
+class TakesEveryMark(Reference):
+    async def commit(
+        self, outcomes: Sequence[Outcome], checkpoints: Any, spent: Iterable[Spent] = ()
+    ) -> None:
+        self.disk.commit(outcomes, checkpoints, list(spent))
+
+
 FAULTS: dict[str, tuple[str, type[Reference]]] = {
     "knows an account": ("new", gives("accounts", lambda _, found: sorted({*found, "wx0"}))),
     "knows a sink": ("new", gives("sinks", lambda _, found: {"memory:": "", **found})),
@@ -388,6 +402,7 @@ FAULTS: dict[str, tuple[str, type[Reference]]] = {
     "stores before it reads": ("nothing_of_it", does("commit", store_before_it_reads)),
     "gives its own calendars": ("copies", gives("calendars", its_own_calendars)),
     "gives its own ranges": ("copies", gives("asked", lambda disk, _: disk.asked)),
+    "takes every mark": ("histories", TakesEveryMark),
     "keeps empty values": ("checkpoint", does("commit", keep_empty)),
     "stores without removing": ("checkpoint", takes("commit", without_empty_values)),
     "keeps only the latest entries": ("checkpoint", does("commit", keep_the_latest_entries)),

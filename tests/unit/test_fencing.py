@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from harvester.base.fencing import EPOCH, is_current, lost, may_send, raised, refused, wait_after
+from harvester.base.fencing import (
+    EPOCH,
+    KEPT_MARKS,
+    commit_entries,
+    contradicted,
+    is_current,
+    is_in_history,
+    latest_commit,
+    lost,
+    may_send,
+    raised,
+    refused,
+    wait_after,
+)
 from tests.chaos.model import claimable
 
 RECHECK_INTERVAL = {"a": 2, "b": 3, "c": 4}
@@ -68,3 +81,46 @@ def test_nothing_is_sent_for_a_period_after_another_worker_held_the_account() ->
     assert wait_after(0.25, 1.0) == 0.75
     assert wait_after(2.0, 1.0) == 0.0
     assert wait_after(float("inf"), 60.0) == 0.0
+
+
+# commits of a database
+
+
+def test_a_commit_is_noted_with_its_mark_and_the_mark_of_the_one_before() -> None:
+    assert commit_entries(0, ()) == {}
+    assert commit_entries(1, ("a",)) == {"commit 1": "a"}
+    assert commit_entries(9, ("c", "b", "a")) == {"commit 9": "c", "commit 8": "b"}
+    old = commit_entries(KEPT_MARKS + 9, ("c", "b"))
+    assert old["commit 9"] == ""
+    assert len(old) == 3
+
+
+def test_the_latest_commit_is_the_one_with_the_highest_number() -> None:
+    assert latest_commit({}) == latest_commit({"owner": "x"}) == (0, "")
+    assert latest_commit({"commit 9": "a", "commit 10": "b", "epoch": "11"}) == (10, "b")
+
+
+@pytest.mark.parametrize(
+    ("number", "mark", "expected"),
+    [
+        (5, "c", True),
+        (4, "b", True),
+        (3, "a", True),
+        (2, "z", True),  # too old to be known
+        (5, "b", False),
+        (4, "c", False),
+        (6, "c", False),
+        (5, "", True),  # of a checkpoint without marks
+    ],
+)
+def test_a_commit_is_in_the_history_under_its_own_mark(
+    number: int, mark: str, expected: bool
+) -> None:
+    assert is_in_history(number, mark, 5, ("c", "b", "a")) is expected
+
+
+def test_a_ledger_contradicts_a_known_number_under_another_mark() -> None:
+    known = {"commit 1": "a", "owner": "x"}
+    assert not contradicted({"commit 1": "a", "commit 2": "b", "owner": "y"}, known)
+    assert contradicted({"commit 1": "b"}, known)
+    assert not contradicted({"commit 1": ""}, known)

@@ -123,13 +123,6 @@ async def test_a_commit_that_another_program_holds_up_is_repeated(
             assert not await ledger.commit(outcomes(), {})
 
 
-async def test_the_number_of_a_sinks_commits_is_never_lowered(url: str) -> None:
-    async with PostgresLedger(url) as ledger:
-        for number in ("9", "11", "10"):
-            await ledger.commit([], {"s": {"commits": number, "epoch": number}})
-        assert await ledger.checkpoint("s") == {"commits": "11", "epoch": "10"}
-
-
 async def test_who_is_alone_for_too_long_is_named(
     url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

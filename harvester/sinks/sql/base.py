@@ -22,7 +22,14 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from harvester.base import sqlite as sqlitefile
 from harvester.base.codec import line_end
 from harvester.base.dates import Days
-from harvester.base.fencing import EPOCH, raised, refused
+from harvester.base.fencing import (
+    EPOCH,
+    commit_entries,
+    is_in_history,
+    latest_commit,
+    raised,
+    refused,
+)
 from harvester.base.outage import AGAIN, PATIENCE, Away, Undone, until_it_answers
 from harvester.base.threads import Thread
 from harvester.errors import SinkAwayError, SinkError, UsageError
@@ -45,11 +52,14 @@ from harvester.wechat.tables import TABLES, JoinedTable
 
 DISK_FULL = "the disk is full"
 """What `Driver.describe` returns for such an error."""
-VERSION = 4
+VERSION = 5
 _OLD_TABLES = ("_harvester", "_harvester_windows")
-_COMMITS, _LATEST, _TAKEN = "commits", "epoch", "taken"
-"""The keys of a checkpoint; the latest epoch is that of its beginning.  It is taken as long as the
-ledger has only read what another one had written: its first run makes it the owner."""
+_LATEST, _TAKEN, _FORMER = "epoch", "taken", "former owner"
+"""Keys of a checkpoint beside the owner and the commits; the latest epoch is that of its beginning.
+It is taken as long as the ledger has only read what another one had written: its first run makes it
+the owner.  A former owner: the ledger has noted a new one, which the next opening writes here."""
+_MARKS = 100
+"""Commits whose marks the database keeps."""
 _AT_ONCE = 500
 """Accounts that one statement names."""
 _PRIME = 2**31 - 1
@@ -205,7 +215,7 @@ class SqlSink(Sink):
         self._layouts: dict[str, Layout] = {}
         self._notes: list[str] = []  # that were not given to the caller yet
         self._owner = ""  # of the ledger, if one is kept
-        self._commits = 0  # the number of the last commit that is known
+        self._history = _History()  # up to the last commit that is known
         self._thread: Thread | None = None
 
     def __repr__(self) -> str:
@@ -275,13 +285,12 @@ class SqlSink(Sink):
             with driver.transaction("open", alone=True):
                 if not checkpoint and not _is_made(driver):
                     self._make()
-                commits = self._commits = _check(driver, checkpoint or {}, self._identity)
+                history = self._history = _check(driver, checkpoint or {}, self._identity)
                 driver.query("DELETE FROM _harvester_state WHERE 1 = 0")  # may we?
                 continues = bool(checkpoint and not checkpoint.get(_TAKEN))
                 holding = self._check_tables(checkpoint is not None, gone_is_error=continues)
                 if checkpoint and continues:
-                    self._owner = checkpoint[OWNER]
-                    return {}
+                    return self._own(checkpoint)
                 if holding and checkpoint is not None and not checkpoint:
                     raise UsageError(
                         f"{driver.where} holds a harvest that this ledger does not know; use the"
@@ -295,8 +304,24 @@ class SqlSink(Sink):
                 [(epoch,)] = driver.query("SELECT max(epoch) FROM _harvester_fence")
         if checkpoint is not None:
             self._owner = str(owner)
-        entries = {OWNER: str(owner), _COMMITS: str(commits), _LATEST: str(epoch or 0)}
+        entries = {OWNER: str(owner), **history.entries, _LATEST: str(epoch or 0)}
         return {**entries, _TAKEN: "1" if checkpoint is None else ""}
+
+    def _own(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Write on for the ledger of this checkpoint; a new owner is noted here, too."""
+        self._owner = checkpoint[OWNER]
+        if not checkpoint.get(_FORMER):
+            return {}
+        mark = self._driver.dialect.mark
+        self._driver.query(f"UPDATE _harvester_state SET owner = {mark}", [self._owner])
+        return {_FORMER: ""}
+
+    def renewed(self, checkpoint: Checkpoint) -> Checkpoint:
+        """A new owner: as soon as the sink is opened, the ledger as it was before is refused."""
+        if checkpoint.get(_TAKEN) or not checkpoint.get(OWNER):
+            return {}
+        former = checkpoint.get(_FORMER) or checkpoint[OWNER]
+        return {OWNER: _new_owner(), _FORMER: former}
 
     def _make(self) -> None:
         """Make the tables of the sink's own."""
@@ -304,7 +329,7 @@ class SqlSink(Sink):
         kind = driver.dialect.types
         key, text, number = kind["key"], kind["str"], kind["int"]
         tables = {
-            "state": f"version {number} PRIMARY KEY, owner {text}, commits {number}",
+            "state": f"version {number} PRIMARY KEY, owner {text}, commits {number}, marks {text}",
             # days of the longest window ever; whether there are records
             "interface": f"name {key} PRIMARY KEY, longest {number}, holding {number}",
             "layout": f"interface {key}, number {number}, columns {text},"
@@ -315,8 +340,9 @@ class SqlSink(Sink):
             driver.query(
                 f"CREATE TABLE IF NOT EXISTS _harvester_{table} ({columns}){driver.dialect.ends}"
             )
-        marks = driver.dialect.marks(3)
-        driver.query(f"INSERT INTO _harvester_state VALUES ({marks})", [VERSION, _new_owner(), 0])
+        marks = driver.dialect.marks(4)
+        values = [VERSION, _new_owner(), 0, ""]
+        driver.query(f"INSERT INTO _harvester_state VALUES ({marks})", values)
 
     def _check_tables(self, owned: bool, *, gone_is_error: bool) -> list[str]:
         """The interfaces of which records are there; that no table was emptied or dropped.
@@ -461,11 +487,11 @@ class SqlSink(Sink):
                 left = [batch for batch in batches if batch.window.appid not in gone]
                 for name, group in by_endpoint(left).items():
                     self._replace(self._layouts[name], group, gone)
-                commits = self._count() if left else 0
-        self._commits = commits or self._commits
+                history = self._count() if left else None
+        self._history = history or self._history
         notes, self._notes = self._notes, []
         drift = chain.from_iterable([layout.table.drift() for layout in layouts])
-        return Written({_COMMITS: str(commits)} if commits else {}, gone, [*notes, *drift])
+        return Written(history.entries if history else {}, gone, [*notes, *drift])
 
     def _raise_fence(self, fence: Fence, appids: Collection[str]) -> set[str]:
         """Lock the accounts until the commit; gives those that a later epoch has written."""
@@ -513,21 +539,28 @@ class SqlSink(Sink):
         elif holding and not _has_rows(driver, layout.name):
             self._note(layout.name, holding=0)
 
-    def _count(self) -> int:
-        """The number of this commit: last, since other writers wait for it from here on.
+    def _count(self) -> _History:
+        """The history with this commit: last, since other writers wait for it from here on.
 
         It may be another server by now, which lacks commits that this process has seen.
         """
-        self._driver.query("UPDATE _harvester_state SET commits = commits + 1")
-        [(owner, commits)] = self._driver.query("SELECT owner, commits FROM _harvester_state")
+        driver, dialect = self._driver, self._driver.dialect
+        [(owner, *found)] = driver.query(
+            f"SELECT owner, commits, marks FROM _harvester_state{dialect.locks}"
+        )
         if self._owner not in ("", owner):
             raise SinkError(
-                f"{self._driver.where} belongs to another ledger now, which began to write it;"
+                f"{driver.where} belongs to another ledger now, which began to write it;"
                 " use that ledger, or another destination"
             )
-        if (missing := self._commits + 1 - commits) > 0:
-            raise SinkError(_is_older(self._driver.where, missing, self._identity))
-        return int(commits)
+        history = _History.of(*found)
+        history.compare(*self._history.latest, driver.where, self._identity)
+        history = history.grown()
+        driver.query(
+            f"UPDATE _harvester_state SET commits = {dialect.mark}, marks = {dialect.mark}",
+            [history.commits, " ".join(history.marks)],
+        )
+        return history
 
     # reading back
 
@@ -629,39 +662,79 @@ def _is_made(driver: Driver) -> bool:
     return bool(made and driver.query("SELECT 1 FROM _harvester_state"))
 
 
-def _check(driver: Driver, checkpoint: Checkpoint, identity: str) -> int:
-    """That the database is what the checkpoint refers to; gives the number of its commits."""
+class _History(NamedTuple):
+    """The commits that a database has made; marks: of the last of them, the latest first."""
+
+    commits: int = 0
+    marks: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, commits: Any, marks: Any) -> _History:
+        """From its row."""
+        return cls(int(commits), tuple(str(marks).split()))
+
+    @property
+    def latest(self) -> tuple[int, str]:
+        """The number and the mark of the last commit."""
+        return self.commits, self.marks[0] if self.marks else ""
+
+    @property
+    def entries(self) -> dict[str, str]:
+        """What a ledger notes of the last commit."""
+        return commit_entries(self.commits, self.marks)
+
+    def grown(self) -> _History:
+        """The history with one more commit."""
+        return _History(self.commits + 1, (secrets.token_hex(4), *self.marks[: _MARKS - 1]))
+
+    def compare(self, number: int, mark: str, where: str, identity: str) -> None:
+        """Raise `SinkError` unless this commit is a part of it."""
+        if number > self.commits:
+            raise SinkError(_is_older(where, number - self.commits, identity))
+        if not is_in_history(number, mark, *self):
+            raise SinkError(
+                f"{where} has another history than the ledger: its commit {number:,} is not the one"
+                " that the ledger knows, as after a failover to an older copy; make a ledger from"
+                f" it with {_rebuild(identity)}"
+            )
+
+
+def _check(driver: Driver, checkpoint: Checkpoint, identity: str) -> _History:
+    """That the database is what the checkpoint refers to; gives its history."""
     where = driver.where
-    found = _is_made(driver) and driver.query(
-        "SELECT version, owner, commits FROM _harvester_state"
-    )
+    found = _is_made(driver) and driver.query("SELECT * FROM _harvester_state")
     if not found:
         raise SinkError(
             f"{where} holds nothing of what the ledger refers to; put it back, or use a new ledger"
         )
-    [(version, owner, commits)] = found
+    [(version, owner, *found)] = found
     if version != VERSION:
         raise UsageError(
             f"{where} was written by another version of harvester (its tables have version"
             f" {version}, this one knows {VERSION}); use that one, or choose another database"
         )
+    history = _History.of(*found)
     if not checkpoint:
-        return int(commits)
-    if checkpoint.get(OWNER) != owner and not checkpoint.get(_TAKEN):
+        return history
+    owners = checkpoint.get(OWNER), checkpoint.get(_FORMER)
+    if owner not in owners and not checkpoint.get(_TAKEN):
         raise SinkError(
             f"{where} is not the one that the ledger refers to, which was deleted or replaced, or"
             " belongs to another ledger now; put it back, or use a new ledger"
         )
-    if (missing := int(checkpoint.get(_COMMITS, 0)) - commits) > 0:
-        raise SinkError(_is_older(where, missing, identity))
-    return int(commits)
+    history.compare(*latest_commit(checkpoint), where, identity)
+    return history
+
+
+def _rebuild(identity: str) -> str:
+    return f"`harvester rebuild --sink {identity}` and the same --out or --ledger"
 
 
 def _is_older(where: str, missing: int, identity: str) -> str:
     return (
         f"{where} is older than the ledger: its last {many(missing, 'commit')}"
         f" {'is' if missing == 1 else 'are'} missing; put the newer one back, or make a ledger"
-        f" from this one with `harvester rebuild --sink {identity}` and the same --out or --ledger"
+        f" from this one with {_rebuild(identity)}"
     )
 
 
