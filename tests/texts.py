@@ -41,6 +41,7 @@ MARK = "\0"
 """Around the kind of a placeholder, as long as it has no number."""
 
 ELSEWHERE = (
+    "base/fencing.py",  # keys
     "distributed.py",
     "ledger/outbox.py",
     "ledger/sqlite_tables.py",

@@ -21,6 +21,7 @@ from harvester.base.dates import (
     days_in,
     rfc3339,
     runs,
+    without,
 )
 from harvester.cli import COMPLETE, FAILED_WINDOWS
 from harvester.cli.language import label, translated
@@ -39,6 +40,7 @@ from harvester.ledger.base import WorkerState, shared
 from harvester.ledger.coverage import (
     FAILED,
     MISSING,
+    NEVER,
     STORED,
     Calendar,
     OpenWindow,
@@ -49,7 +51,15 @@ from harvester.model import listed as listing
 from harvester.report.causes import Cause
 from harvester.report.overview import Overview, overview_of
 from harvester.report.quotas import InterfaceQuota
-from harvester.report.streams import BLANK, STATES, Counts, Reader, StatusFilter, Stream
+from harvester.report.streams import (
+    GONE,
+    LATE,
+    STATES,
+    Counts,
+    Reader,
+    StatusFilter,
+    Stream,
+)
 
 DETAILED, ASKED = 6, 50
 """The most streams that are shown by month and day, without a filter and with one."""
@@ -184,7 +194,7 @@ def _show_workers(workers: Sequence[WorkerState]) -> None:
 def _show_totals(overview: Overview) -> None:
     totals, counts = overview.totals, overview.counts
     days = totals.days or (date.min, date.min)
-    total = sum(counts) + totals.not_asked
+    total = sum(counts)
     show_line(
         f"{many(totals.accounts, 'account')}, {many(len(totals.endpoints), 'interface')},"
         f" {days[0]} to {days[1]}"
@@ -193,9 +203,13 @@ def _show_totals(overview: Overview) -> None:
         f"  harvested    {counts.stored:,} of {many(total, 'day')}"
         f" ({_percent(counts.stored, total)}): {_harvested(counts)}"
     )
-    for name in ("failed", "missing", "waiting"):
+    for name in ("failed", "missing", "late", "waiting"):
         if number := getattr(counts, name):
             show_line(f"  {padded(label(name), 11)}  {many(number, 'day')}")
+    if counts.never:
+        show_line(f"  never delivered: {many(counts.never, 'day')}, requested again in vain")
+    if totals.gone:
+        show_line(f"  cannot be asked for any more: {many(totals.gone, 'day')}")
     if totals.stale:
         show_line(f"  stale        {totals.stale:,} of {totals.streams:,} interfaces of accounts")
     known = "" if not totals.uncounted else f", and those of {totals.uncounted:,} not counted"
@@ -256,9 +270,10 @@ def _share(quota: InterfaceQuota) -> str:
 
 
 def _harvested(counts: Counts) -> str:
+    never = f"; {counts.never:,} never delivered" if counts.never else ""
     return (
         f"{counts.final + counts.empty:,} final, {counts.provisional:,} provisional;"
-        f" {counts.empty:,} of them empty"
+        f" {counts.empty:,} of them empty{never}"
     )
 
 
@@ -322,7 +337,7 @@ def _counted(stream: Stream) -> str:
     """How many days wait, failed, are missing."""
     return "".join(
         f", {getattr(stream.counts, word):,} {word}"
-        for word in ("waiting", "failed", "missing")
+        for word in ("waiting", "failed", "late", "missing")
         if getattr(stream.counts, word)
     )
 
@@ -334,11 +349,12 @@ def _show_stream(
     days, (appid, name) = stream.days, stream.key
     records = "records not counted" if stream.records is None else many(stream.records, "record")
     none = f", {stream.not_asked:,} not asked for" if stream.not_asked else ""
+    gone = f", {stream.gone:,} cannot be asked for any more" if stream.gone else ""
     show_line(
         readable(
             f"{appid} {name}, {days[0]} to {days[1]}: {stream.counts.stored:,} of"
             f" {many(days_in(days), 'day')} harvested ({_harvested(stream.counts)})"
-            f"{_counted(stream)}{none}; {records}"
+            f"{_counted(stream)}{gone}{none}; {records}"
         )
     )
     show_table(_months(days, calendar))
@@ -360,20 +376,25 @@ def _rows(
         for first, last in stream.runs(MISSING):
             yield first, last, label("missing")
         yield from _not_asked(stream, cut)
+    if not states or "late" in states:
+        yield from _late(stream, calendar)
     for window in calendar.windows.values():
         if window.stored or (states and window.state not in states):
             continue
         until = f" until {china_time(window.due)}" if window.state == "waiting" else ""
         yield window.begin, window.end, f"{_state(window.state, until)}: {window.detail}"
     if not states or "provisional" in states:
-        yield from _provisional(each for each in calendar.windows.values() if each.stored)
+        yield from _provisional(each for each in calendar.windows.values() if each.state == "open")
 
 
 def _not_asked(stream: Stream, cut: WindowKind) -> Iterator[tuple[date, date, str]]:
-    """The days that no window can have, and why."""
-    recent = "not asked for: this interface gives no other days than those that end yesterday"
-    for first, last in stream.runs(BLANK):
-        yield first, last, recent
+    """The days that no window can have, or none any more, and why."""
+    gone = (
+        "cannot be asked for any more: this interface gives no other days than those that end"
+        " yesterday"
+    )
+    for first, last in stream.runs(GONE):
+        yield first, last, gone
     partly = f"not asked for: no whole {label(cut.value)} lies in them"
     begin, end = stream.days
     if not stream.letters:
@@ -385,8 +406,24 @@ def _not_asked(stream: Stream, cut: WindowKind) -> Iterator[tuple[date, date, st
         yield stream.last + ONE_DAY, end, partly
 
 
+def _late(stream: Stream, calendar: Calendar) -> Iterator[tuple[date, date, str]]:
+    """The days that lack what they must have, and those to which it never came."""
+    late = [window for window in calendar.windows.values() if window.state == "late"]
+    yield from _again(late, "late")
+    holes = without(list(stream.runs(LATE)), sorted(window.days for window in late))
+    for first, last in holes:
+        yield first, last, "late: a day of it has no row yet, and every day has one"
+    for first, last in stream.runs(NEVER):
+        yield first, last, "never delivered: its figures were requested again for 30 days"
+
+
 def _provisional(again: Iterable[OpenWindow]) -> Iterator[tuple[date, date, str]]:
     """Neighbouring windows that are provisional for the same reason, as one."""
+    return _again(again, "provisional")
+
+
+def _again(again: Iterable[OpenWindow], what: str) -> Iterator[tuple[date, date, str]]:
+    """Neighbouring windows that are requested again for the same reason, as one."""
     by_reason: dict[str, list[OpenWindow]] = {}
     for window in sorted(again):
         by_reason.setdefault(_without_day(window.detail), []).append(window)
@@ -394,7 +431,7 @@ def _provisional(again: Iterable[OpenWindow]) -> Iterator[tuple[date, date, str]
         for first, last, _ in runs(window.days for window in windows):
             due = max(window.due for window in windows if first <= window.begin <= last)
             when = f" from {china_time(due)} on" if due else ""
-            yield first, last, f"provisional: {reason}; the next run{when} asks again"
+            yield first, last, f"{what}: {reason}; the next run{when} asks again"
 
 
 def _without_day(reason: str) -> str:

@@ -20,10 +20,12 @@ from harvester.base.dates import (
     Days,
     Grid,
     WindowKind,
+    days_in,
     last_legal_day,
     last_settled_day,
     quota_day,
     rfc3339,
+    without,
 )
 from harvester.base.fencing import EPOCH, wait_after
 from harvester.engine.account_queue import AccountQueue, Share
@@ -37,7 +39,7 @@ from harvester.engine.window_queue import Attempt, InterfaceQueue, WindowQueue
 from harvester.events import Committed, Deferred, Failed, late
 from harvester.ledger.base import Exhausted, Key, Lease, Ledger
 from harvester.ledger.coverage import KNOWN, STORED, Calendar, OpenWindow
-from harvester.model import RECHECK_INTERVAL, Endpoint, Request, Response, Window
+from harvester.model import RECHECK_INTERVAL, Endpoint, Request, Response, Window, many
 from harvester.tokens.shared import shared_token
 from harvester.wechat.endpoint import grid
 from harvester.wechat.late import LONGEST, Delivery, delivery, waits_until
@@ -320,6 +322,37 @@ def _not_got_again(need: Need, joined: float) -> set[date]:
         if window.due <= joined
         and (window.code is not None or window.fetched_at[: len(second) - 1] < second[:-1])
     }
+
+
+async def gone(scope: Scope, ledger: Ledger, wall: float) -> list[str]:
+    """A sentence for each interface of which days were not asked for when they could be.
+
+    Of interfaces of recent days alone; a day that an earlier run asked for is not named again.
+    """
+    recent = [each for each in scope.endpoints if each.cut is WindowKind.RECENT]
+    asked = await ledger.asked() if recent else {}
+    notes = []
+    for endpoint in recent:
+        if (days := scope.range_of(endpoint)) is None:
+            continue
+        cut = grid(endpoint, scope.last or last_legal_day(wall))
+        begins = {_asked_from(days, asked.get((appid, endpoint.name))) for appid in scope.accounts}
+        lost = {begin: without([(begin, days[1])], list(cut.windows(begin, days[1])))
+                for begin in begins if begin <= days[1]}  # fmt: skip
+        spans = [span for spans in lost.values() for span in spans]
+        if spans:
+            first, last = min(spans)[0], max(end for _, end in spans)
+            most = max(sum(map(days_in, each)) for each in lost.values())
+            notes.append(
+                f"{endpoint.name}: {many(most, 'day')} from {first} to {last} cannot be asked for"
+                " any more: it gives only days that end yesterday"
+            )
+    return notes
+
+
+def _asked_from(days: Days, asked: Days | None) -> date:
+    """The first day that no earlier run has asked for."""
+    return days[0] if asked is None else max(days[0], asked[1] + ONE_DAY)
 
 
 async def build_plan(

@@ -392,6 +392,8 @@ class Engine:
             self._scope, self._options, ledger, self._pipeline.send, wall, self._wall, stored
         )
         accounts = plan.accounts
+        if ledger is not None:
+            notes = (*notes, *await planner.gone(self._scope, ledger, wall))
         self._emit(events.RunStarted(plan.planned, plan.skipped, len(accounts), notes))
         if ledger is not None:
             await ledger.register(self._ranges())
@@ -405,7 +407,9 @@ class Engine:
         planned, skipped = await self._want(ledger)
         self._plan = Plan([], planner.share_of(self._options), planned, skipped)
         accounts = len(self._scope.accounts)
-        self._emit(events.RunStarted(planned, skipped, accounts, self._scope.notes))
+        gone = await planner.gone(self._scope, ledger, self._wall())
+        notes = (*self._scope.notes, *gone)
+        self._emit(events.RunStarted(planned, skipped, accounts, notes))
         await ledger.register(self._ranges())
         self._worker.serve(Scheduler([], self._wall, self._plan.share, more=True))
 

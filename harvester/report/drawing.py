@@ -25,9 +25,9 @@ WALL = 440, 230
 
 
 def stack(counts: Counts) -> tuple[int, int, int, int, int]:
-    """Days by the states of `STACK`."""
-    final, provisional, empty, waiting, failed, missing = counts
-    return final + empty, provisional, waiting, failed, missing
+    """Days by the states of `STACK`; late ones wait, and what never came is missing."""
+    final, provisional, empty, waiting, failed, missing, late, never = counts
+    return final + empty, provisional, waiting + late, failed, missing + never
 
 
 def columns(counted: Sequence[Counts | None]) -> dict[str, str]:

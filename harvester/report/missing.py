@@ -21,20 +21,23 @@ from harvester.base.dates import (
 )
 from harvester.events import reason_of
 from harvester.ledger.base import Exhausted
-from harvester.ledger.coverage import EMPTY, FINAL, OPEN, Calendar, OpenWindow
+from harvester.ledger.coverage import EMPTY, FINAL, NEVER, OPEN, Calendar, OpenWindow
 from harvester.model import Endpoint
+from harvester.report import streams
 from harvester.report.causes import KINDS, Text, ip_in, kind_of
-from harvester.report.streams import BLANK, Reader, Stream, covering
+from harvester.report.streams import Reader, Stream, covering
 
 FAILED, WAITING, LATE, MISSING = "failed", "waiting", "late", "missing"
 NOT_ASKED, NEVER_HARVESTED = "not_asked", "never_harvested"
 NOT_DUE, NO_FIGURES = "not_due", "no_figures"
+NEVER_DELIVERED, CANNOT_BE_ASKED = "never_delivered", "cannot_be_asked"
 LACKING = (FAILED, LATE, MISSING, NOT_ASKED, NEVER_HARVESTED, WAITING)
 """The states of a day that WeChat can give."""
-STATES = (*LACKING, NOT_DUE, NO_FIGURES)
+STATES = (*LACKING, NOT_DUE, NEVER_DELIVERED, CANNOT_BE_ASKED, NO_FIGURES)
 """All states, also of a day that WeChat does not give yet, or never."""
 
 _STORED = (FINAL, EMPTY, OPEN)
+_MADE = {NEVER: NEVER_DELIVERED, streams.GONE: CANNOT_BE_ASKED}
 _NOTHING: Text = ("不用处理。", "Nothing to do.")
 _TEXTS: Mapping[str, tuple[Text, Text]] = {
     NOT_ASKED: (
@@ -63,12 +66,22 @@ _TEXTS: Mapping[str, tuple[Text, Text]] = {
         ("这个接口从 {begin} 起才有数据", "The interface has figures from {begin} on"),
         _NOTHING,
     ),
-    "recent": (
+    NEVER_DELIVERED: (
         (
-            "这个接口只给截至昨天的数据",
-            "The interface gives no other days than those that end yesterday",
+            "应有数据而始终没有：30 天内多次请求都没有给出",
+            "Its figures must be there, and never came: they were requested again for 30 days",
         ),
-        _NOTHING,
+        (
+            "不用处理；仍要再试时用 --refresh。",
+            "Nothing to do; --refresh requests them once more.",
+        ),
+    ),
+    CANNOT_BE_ASKED: (
+        (
+            "当时没有采集，已无法再请求：这个接口只给截至昨天的数据",
+            "Not harvested when it could be: the interface gives only days that end yesterday",
+        ),
+        ("每天运行一次，以后就不会缺。", "Run once a day, so that no other day is lost."),
     ),
 }
 _QUOTA_IS_BACK: Text = ("额度已恢复，运行即可", "The quota is back: run again")
@@ -141,12 +154,14 @@ class _OfDay:
         letters = self._stream.letters
         letter = letters[at] if 0 <= at < len(letters) else None
         window = covering(self._calendar, self._day)
-        if letter in _STORED and not (window is not None and window.state == "late"):
+        if letter in _STORED:
             return None
+        if letter in _MADE:
+            return self._made(_MADE[letter], _TEXTS[_MADE[letter]])
         if window is not None:
             return self._of_window(window)
-        if letter == BLANK:
-            return self._made(NO_FIGURES, _TEXTS["recent"])
+        if letter == streams.LATE:  # stored as final before it was known that it must be there
+            return self._of_kind("late", LATE)
         if (never := self._impossible()) is not None:
             return never
         if letter is None:
@@ -217,7 +232,7 @@ class _OfDay:
     def _made(self, state: str, texts: tuple[Text, Text], **values: object) -> Lack:
         (zh, en), advice = texts
         reason = zh.format(**values), en.format(**values)
-        since = self._since() if state == NOT_ASKED else None
+        since = None if state in (NOT_DUE, NO_FIGURES) else self._since()
         return Lack(*self._stream.key, state, reason, advice, since=since)
 
     def _since(self) -> date | None:

@@ -63,7 +63,7 @@ KEPT = 20
 ACCOUNT_STATES = {"todo": "failed", "late": "waiting", "here": "final", "old": "missing"}
 """The states of an account, trouble first, each as the state of a day."""
 
-_FULL = re.compile(rb"[feo ]+")
+_FULL = re.compile(rb"[feon-]+")
 
 
 class Row(NamedTuple):
@@ -106,11 +106,15 @@ class AccountView:
 
 @dataclass
 class InterfaceView:
-    """An interface over all accounts; months: by the number of the month since the year 0."""
+    """An interface over all accounts; months: by the number of the month since the year 0.
+
+    gone: days that cannot be asked for any more.
+    """
 
     name: str
     endpoint: Endpoint | None = None
     counts: Counts = NOTHING
+    gone: int = 0
     months: dict[int, Counts] = field(default_factory=dict)
 
 
@@ -118,8 +122,8 @@ class InterfaceView:
 class Totals:
     """The sums of what was asked for.
 
-    stale: streams.  records: of those streams whose records are known; uncounted: the others.
-    open_windows: stored, and can still change.
+    gone: days that cannot be asked for any more.  stale: streams.  records: of those streams whose
+    records are known; uncounted: the others.  open_windows: stored, and can still change.
     """
 
     accounts: int = 0
@@ -128,6 +132,7 @@ class Totals:
     days: Days | None = None
     counts: Counts = NOTHING
     not_asked: int = 0
+    gone: int = 0
     stale: int = 0
     records: int = 0
     uncounted: int = 0
@@ -140,6 +145,7 @@ class Totals:
         begin, end = self.days or stream.days
         self.days = min(begin, stream.days[0]), max(end, stream.days[1])
         self.not_asked += stream.not_asked
+        self.gone += stream.gone
         self.stale += bool(stream.overdue)
         self.records += stream.records or 0
         self.uncounted += stream.records is None
@@ -221,7 +227,7 @@ class Overview:
             "endpoints": sorted(totals.endpoints),
             "begin_date": begin,
             "end_date": end,
-            **counts_to_dict(totals.counts, totals.not_asked),
+            **counts_to_dict(totals.counts, totals.not_asked, totals.gone),
             "stale": totals.stale,
             "records": None if totals.uncounted else totals.records,
             "never_harvested": self.never,
@@ -287,10 +293,11 @@ class _Shape:
     runs: a letter, and from where to where it reaches.
     """
 
-    __slots__ = ("calls", "counts", "first", "index", "runs", "weeks")
+    __slots__ = ("calls", "counts", "first", "gone", "index", "runs", "weeks")
 
     def __init__(self, index: int, stream: Stream, day: date) -> None:
         self.index, self.first, self.counts = index, stream.first, stream.counts
+        self.gone = stream.gone
         letters = stream.letters
         self.runs = [(letters[run.start()], *run.span()) for run in RUN.finditer(letters)]
         end = (day - self.first).days + 1
@@ -467,7 +474,7 @@ class _Maker:
         account.expected += 1
         at = (day - stream.first).days
         over = covering(calendar, day)
-        has = letters[at : at + 1] in (b"f", b"e", b"o", b" ")
+        has = letters[at : at + 1] in (b"f", b"e", b"o", b"n", b"-")
         delayed = [each.end for each in calendar.windows.values() if each.state == "late"]
         row = row._replace(late=False, delayed=min(delayed, default=None))
         if has and not (over is not None and over.state == "late"):
@@ -523,7 +530,7 @@ class _Maker:
 
     def _calls_left(self, stream: Stream) -> int:
         if (endpoint := self._reader.endpoint(stream.key[1])) is None:
-            return sum(stream.counts[3:])
+            return sum(stream.counts) - stream.counts.stored
         first = stream.first
         covered = [
             (first + timedelta(days=run.start()), first + timedelta(days=run.end() - 1))
@@ -539,6 +546,7 @@ class _Maker:
         for (name, shape), times in self._shapes.times.items():
             view = views.setdefault(name, InterfaceView(name, self._reader.endpoint(name)))
             view.counts = view.counts.plus(shape.counts, times)
+            view.gone += shape.gone * times
             sums[name].add(shape, times)
         for name, view in views.items():
             view.months = sums[name].months()

@@ -3,7 +3,8 @@
   const $ = (query, from = document) => from.querySelector(query);
   const all = (query, from = document) => [...from.querySelectorAll(query)];
   const SVG = "http://www.w3.org/2000/svg";
-  const STATE = {f: "final", o: "provisional", e: "empty", w: "waiting", x: "failed", ".": "missing"};
+  const STATE = {f: "final", o: "provisional", e: "empty", w: "waiting", x: "failed", ".": "missing",
+    l: "is_late", n: "never"};
 
   // language and colours are remembered
   const store = (name, value) => {
@@ -108,13 +109,13 @@
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
     return JSON.parse(await new Response(stream).text());
   };
-  const runs = (text) => [...text.matchAll(/([a-z. ])(\d+)/g)].map((run) => [run[1], +run[2]]);
+  const runs = (text) => [...text.matchAll(/([a-z.-])(\d+)/g)].map((run) => [run[1], +run[2]]);
   const DAY = 86400000;
   const iso = (day) => new Date(day * DAY).toISOString().slice(0, 10);
   const number = (iso8601) => Date.parse(iso8601 + "T00:00:00Z") / DAY;
   const days = (row) => runs(data.shapes[row[2]]).flatMap(([letter, count]) => Array(count).fill(letter));
-  const have = (letters) => letters.filter((one) => "feo".includes(one)).length;
-  const asked = (letters) => letters.filter((one) => one !== " ").length;
+  const have = (letters) => letters.filter((one) => "feon".includes(one)).length;
+  const asked = (letters) => letters.filter((one) => one !== "-").length;
   const percent = (part, whole) => !whole ? "–" : part === whole ? "100%"
     : !part ? "0%" : Math.min(Math.max(100 * part / whole, 0.1), 99.9).toFixed(1) + "%";
 
@@ -150,8 +151,8 @@
       const cell = day - start + shift, x = Math.floor(cell / 7) * 10, y = cell % 7 * 10 + 12;
       if (!years.has(year)) years.set(year, {paths: {}, dots: ""});
       const of = years.get(year), state = STATE[letter];
-      const shape = state === "waiting" ? `M${x + 4} ${y}h5v9h-9v-5z`
-        : state === "missing" || state === "empty" ? `M${x + .5} ${y + .5}h8v8h-8z` : `M${x} ${y}h9v9h-9z`;
+      const shape = state === "waiting" || state === "is_late" ? `M${x + 4} ${y}h5v9h-9v-5z`
+        : state === "missing" || state === "empty" || state === "never" ? `M${x + .5} ${y + .5}h8v8h-8z` : `M${x} ${y}h9v9h-9z`;
       of.paths[state] = (of.paths[state] || "") + shape;
       if (state === "failed") of.dots += `M${x + 3} ${y + 3}h3v3h-3z`;
     });

@@ -183,8 +183,8 @@ def _id(appid: str) -> str:
 
 
 def _key(state: str) -> str:
-    """The key of a day's state in `TEXTS`: ``waiting`` is that of a ledger."""
-    return "is_waiting" if state == "waiting" else state
+    """The key of a day's state in `TEXTS`; a ledger can be waiting, too, and an account late."""
+    return f"is_{state}" if state in ("waiting", "late") else state
 
 
 def _at_work(workers: Sequence[WorkerState]) -> Text:

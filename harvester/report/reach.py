@@ -16,7 +16,8 @@ from harvester.report.streams import Stream
 HELD_BACK = 3
 """Accounts that are named as those which lack days."""
 
-_STORED, _FINAL = b"feo ", b"fe "
+_STORED, _FINAL = b"feon-", b"fen-"
+"""A day that was never delivered, or that cannot be asked for any more, holds nothing up."""
 
 
 @dataclass
@@ -57,16 +58,11 @@ class Reach:
 def reach_of(stream: Stream, calendar: Calendar, days: Days | None = None) -> Reach | None:
     """The reach of one interface of one account, None if no day of it can be asked for.
 
-    days: only of this range, as far as it was asked for; if none of it was, nothing is there.  A
-    window whose figures are late is stored but may lack rows: its days are neither complete nor
-    final.
+    days: only of this range, as far as it was asked for; if none of it was, nothing is there.
     """
     letters, first = bytearray(stream.letters), stream.first
     if not letters:
         return None
-    for window in calendar.windows.values():
-        if window.state == "late":
-            _blot(letters, first, window.days)
     if days is not None:
         begin = min(max((days[0] - first).days, 0), len(letters))
         end = max((days[1] - first).days + 1, begin)
@@ -100,13 +96,6 @@ def earliest(days: Collection[date | None]) -> date | None:
     """The earliest of some days; None if one of them is not known, or if there is none."""
     known = [day for day in days if day is not None]
     return min(known) if known and len(known) == len(days) else None
-
-
-def _blot(letters: bytearray, first: date, days: Days) -> None:
-    begin = max((days[0] - first).days, 0)
-    end = min((days[1] - first).days + 1, len(letters))
-    if begin < end:
-        letters[begin:end] = b"w" * (end - begin)
 
 
 def _last_of(letters: bytearray, good: bytes, first: date) -> date | None:

@@ -15,11 +15,13 @@ from harvester.base.dates import (
     Days,
     WindowKind,
     days_in,
+    last_legal_day,
     last_settled_day,
     nearest,
     rfc3339,
     settles_at,
     whole_periods,
+    without,
 )
 from harvester.config import plugins
 from harvester.errors import UsageError
@@ -29,15 +31,19 @@ from harvester.ledger.coverage import (
     FAILED,
     FINAL,
     MISSING,
+    NEVER,
     OPEN,
+    STORED,
     WAITING,
     Calendar,
     OpenWindow,
     days_of,
 )
 from harvester.model import Endpoint
+from harvester.wechat.endpoint import grid
+from harvester.wechat.late import Delivery, delivery
 
-STATES = ("failed", "stale", "missing", "waiting", "provisional", "complete")
+STATES = ("failed", "stale", "missing", "late", "waiting", "provisional", "complete")
 """The states of an interface of an account, the gravest first."""
 
 AT_ONCE = 200
@@ -46,17 +52,22 @@ AT_ONCE = 200
 GRACE = 26 * 3600.0
 """Seconds after which what could have been asked for is stale: a daily run's, and some."""
 
-LETTERS = bytes([FINAL, OPEN, EMPTY, WAITING, FAILED, MISSING])
+LATE, GONE = b"l-"
+"""Letters of a day that a calendar does not have: it lacks what it must have, which is asked for
+again; and it was not asked for when it could be, of an interface of recent days alone."""
+LETTERS = bytes([FINAL, OPEN, EMPTY, WAITING, FAILED, MISSING, LATE, NEVER])
 """The states of a day, in the order of `Counts`."""
-BLANK = ord(" ")
-"""The letter of a day that no window can have."""
 
-RUN = re.compile(rb"f+|e+|o+|w+|x+|\.+| +")
+RUN = re.compile(rb"f+|e+|o+|w+|x+|\.+|l+|n+|-+")
 """Days of one letter."""
 
 
 class Counts(NamedTuple):
-    """Days by state; an empty day is not counted as final."""
+    """Days by state; an empty day is not counted as final.
+
+    late: it lacks what it must have, which is asked for again; never: until the end of the
+    schedule it did not come.
+    """
 
     final: int = 0
     provisional: int = 0
@@ -64,18 +75,20 @@ class Counts(NamedTuple):
     waiting: int = 0
     failed: int = 0
     missing: int = 0
+    late: int = 0
+    never: int = 0
 
     @property
     def stored(self) -> int:
-        """Days that are stored, final or not."""
-        return self[0] + self[1] + self[2]
+        """Days that are stored, final or not, and those of which nothing comes any more."""
+        return self[0] + self[1] + self[2] + self[7]
 
     def plus(self, other: Counts, times: int = 1) -> Counts:
         """Both together."""
-        a, b, c, d, e, f = self
-        u, v, w, x, y, z = other
-        return Counts(a + times * u, b + times * v, c + times * w,
-                      d + times * x, e + times * y, f + times * z)  # fmt: skip
+        a, b, c, d, e, f, g, h = self
+        s, t, u, v, w, x, y, z = other
+        return Counts(a + times * s, b + times * t, c + times * u, d + times * v,
+                      e + times * w, f + times * x, g + times * y, h + times * z)  # fmt: skip
 
 
 NOTHING = Counts()
@@ -135,13 +148,19 @@ class Stream(NamedTuple):
 
     @property
     def not_asked(self) -> int:
-        """Days that no window can have."""
-        return days_in(self.days) - sum(self.counts)
+        """Days that no window can have: parts of weeks or months."""
+        return days_in(self.days) - sum(self.counts) - self.gone
+
+    @property
+    def gone(self) -> int:
+        """Days that were not asked for when they could be, and cannot be asked for any more."""
+        return self.letters.count(GONE)
 
     @property
     def states(self) -> list[str]:
         """Which of `STATES` it has."""
-        found = [name for name in ("failed", "missing", "waiting") if getattr(self.counts, name)]
+        lacking = ("failed", "missing", "late", "waiting")
+        found = [name for name in lacking if getattr(self.counts, name)]
         found += ["stale"] if self.overdue else []
         return [*(found or ["complete"]), *(["provisional"] if self.counts.provisional else [])]
 
@@ -170,14 +189,14 @@ class Stream(NamedTuple):
             "begin_date": str(self.days[0]),
             "end_date": str(self.days[1]),
             "states": self.states,
-            **counts_to_dict(self.counts, self.not_asked),
+            **counts_to_dict(self.counts, self.not_asked, self.gone),
             "records": self.records,
             "stale_since": rfc3339(self.overdue) if self.overdue else None,
         }
 
 
-def counts_to_dict(counts: Counts, not_asked: int) -> dict[str, int]:
-    """As JSON has them: empty days are final, too."""
+def counts_to_dict(counts: Counts, not_asked: int, gone: int) -> dict[str, int]:
+    """As JSON has them: empty days are final, too; gone: days that cannot be asked for."""
     return {
         "final": counts.final + counts.empty,
         "empty": counts.empty,
@@ -185,6 +204,9 @@ def counts_to_dict(counts: Counts, not_asked: int) -> dict[str, int]:
         "waiting": counts.waiting,
         "failed": counts.failed,
         "missing": counts.missing,
+        "late": counts.late,
+        "never_delivered": counts.never,
+        "cannot_be_asked": gone,
         "not_asked": not_asked,
     }
 
@@ -270,7 +292,7 @@ class Reader:
         if not spans:
             return None
         days = min(first for first, _ in spans), max(last for _, last in spans)
-        first, letters = letters_of(calendar, asked, known, self.cut_of(key[1]))
+        first, letters = letters_of(calendar, asked, known, self.endpoint(key[1]), self.now)
         counts, records = counts_of(letters), _records(calendar)
         overdue = await self._overdue(key, asked, calendar)
         return Stream(key, days, first, letters, counts, records, overdue)
@@ -311,9 +333,14 @@ class Reader:
 
 
 def letters_of(
-    calendar: Calendar, asked: Days | None, known: Days | None, cut: WindowKind
+    calendar: Calendar,
+    asked: Days | None,
+    known: Days | None,
+    endpoint: Endpoint | None,
+    now: float,
 ) -> tuple[date, bytes]:
     """The first day, and a letter a day; of what was asked for, whole weeks or months alone."""
+    cut = endpoint.cut if endpoint else WindowKind.DAYS
     spans = [span for span in (asked and whole_periods(asked, cut), known) if span]
     if not spans:
         return (asked or (date.min, date.min))[0], b""
@@ -323,10 +350,38 @@ def letters_of(
         for year in range(begin.year, end.year + 1)
     ]
     low = begin.toordinal() - date(begin.year, 1, 1).toordinal()
-    letters = b"".join(rows)[low : low + days_in((begin, end))]
-    if cut is WindowKind.RECENT:
-        letters = letters.replace(bytes([MISSING]), bytes([BLANK]))
-    return begin, letters
+    letters = bytearray(b"".join(rows)[low : low + days_in((begin, end))])
+    for window in calendar.windows.values():
+        if window.state == "late":
+            _fill(letters, begin, window.days, LATE)
+    if endpoint is not None:
+        _read(letters, begin, calendar, endpoint, last_legal_day(now))
+    return begin, bytes(letters)
+
+
+def _read(
+    letters: bytearray, begin: date, calendar: Calendar, endpoint: Endpoint, last: date
+) -> None:
+    """What follows for a day from what its interface delivers; last: that can be asked for."""
+    cut, end = grid(endpoint, last), begin + (len(letters) - 1) * ONE_DAY
+    if cut.cut is WindowKind.RECENT:
+        left = list(cut.windows(begin, end, list(calendar.runs(begin, end, STORED))))
+        for days in list(calendar.runs(begin, end, bytes([MISSING, WAITING, FAILED]))):
+            for gone in without([days], left):
+                _fill(letters, begin, gone, GONE)
+    if delivery(endpoint) is Delivery.DAILY:
+        for hole in calendar.holes(cut):
+            _fill(letters, begin, hole, LATE)
+        rows = calendar.rows()  # before the first one nothing was to be delivered
+        first = len(letters) if rows is None else max((rows[0] - begin).days, 0)
+        letters[:first] = letters[:first].replace(bytes([NEVER]), bytes([EMPTY]))
+
+
+def _fill(letters: bytearray, first: date, days: Days, letter: int) -> None:
+    begin = max((days[0] - first).days, 0)
+    end = min((days[1] - first).days + 1, len(letters))
+    if begin < end:
+        letters[begin:end] = bytes([letter]) * (end - begin)
 
 
 def _records(calendar: Calendar) -> int | None:

@@ -45,6 +45,8 @@ TEXTS: dict[str, Text] = {
     "is_waiting": ("等待", "waiting"),
     "failed": ("失败", "failed"),
     "missing": ("缺失", "missing"),
+    "is_late": ("迟到，会再次请求", "late, requested again"),
+    "never": ("始终没有给出", "never delivered"),
     "together": ("全部账号", "All accounts together"),
     "by_week": ("每格一周；斜线＝没有数字", "a bar a week; hatched: no figures"),
     "four_weeks": ("近 4 周", "last 4 weeks"),

@@ -41,7 +41,7 @@ Causes = Mapping[str, tuple[str, ...]]
 _OF_INTERFACES = ("permission", "retired", "refused")
 _SAID = ("refused", "token")
 """Kinds of which the message is what a person needs."""
-_RUNS = re.compile(r"([feowx. ])(\d+)")
+_RUNS = re.compile(r"([feowx.ln-])(\d+)")
 
 
 class Said(NamedTuple):
@@ -114,7 +114,7 @@ def _first_missing(runs: str, first: date, cut: WindowKind) -> date | None:
     stored, place = -1, 0
     for letter, length in _RUNS.findall(runs):
         place += int(length)
-        if letter in "feo":
+        if letter in "feoln":  # a late day has an alert of its own
             stored = place - 1
     if stored < 0:
         return None

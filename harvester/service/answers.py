@@ -141,7 +141,7 @@ class Answers:
                         streams.setdefault(stream.key[0], []).append(each)
         answer = known.until(known.states)
         for view in seen.interfaces:
-            counts = counts_to_dict(view.counts, 0)
+            counts = counts_to_dict(view.counts, 0, view.gone)
             answer["interfaces"][view.name] |= {**_titles(view.name, view.endpoint), **counts}
         answer["totals"] = totals = seen.to_dict()
         totals["causes"] = totals["causes"][:CAUSES]

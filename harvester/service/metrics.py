@@ -77,7 +77,7 @@ HELP = {
 NAMES = frozenset(HELP)
 """The names of all metrics; the histogram has the usual three suffixes besides."""
 
-_RUN = re.compile(r"([feowx. ])(\d+)")
+_RUN = re.compile(r"([feowx.ln-])(\d+)")
 
 Key = tuple[str, ...]
 """The values of the labels of a series."""
@@ -267,10 +267,10 @@ def _ends_of(shape: str) -> tuple[int | None, int | None]:
     gap = stored = None
     at = 0
     for letter, number in _RUN.findall(shape):
-        if letter in ".wx" and gap is None:
+        if letter in ".wxl" and gap is None:
             gap = at
         at += int(number)
-        if letter in "feo":
+        if letter in "feon":
             stored = at - 1
     return gap, stored
 

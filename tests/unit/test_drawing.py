@@ -9,19 +9,25 @@ from typing import Any
 import pytest
 
 from harvester.report.drawing import HEIGHT, STACK, WALL, columns, line, stack, wall, years
+from harvester.report.streams import Counts
 
 
 def test_empty_days_count_as_final() -> None:
-    assert stack((1, 2, 3, 4, 5, 6)) == (4, 2, 4, 5, 6)
+    assert stack(Counts(1, 2, 3, 4, 5, 6, 7, 8)) == (4, 2, 11, 5, 14)
 
 
 @pytest.mark.parametrize(
-    "counts", [(1, 0, 0, 0, 0, 0), (9999, 1, 0, 1, 1, 1), (1, 1, 1, 1, 1, 1), (0, 0, 0, 0, 0, 7)]
+    "counts",
+    [
+        Counts(1),
+        Counts(9999, 1, 0, 1, 1, 1),
+        Counts(1, 1, 1, 1, 1, 1, 1, 1),
+        Counts(missing=7),
+        Counts(late=1, never=1),
+    ],
 )
-def test_a_column_is_full_and_each_part_can_be_seen(
-    counts: tuple[int, int, int, int, int, int],
-) -> None:
-    paths = columns([None, (0, 0, 0, 0, 0, 0), counts])
+def test_a_column_is_full_and_each_part_can_be_seen(counts: Counts) -> None:
+    paths = columns([None, Counts(), counts])
     heights = {state: int(re.fullmatch(r"M20 \d+h9v(\d+)h-9z", path)[1])  # type: ignore[index]
                for state, path in paths.items()}  # fmt: skip
     parts = dict(zip(STACK, stack(counts), strict=True))

@@ -393,8 +393,8 @@ def test_status_tells_every_state_apart(tmp_path: Path, capsys: pytest.CaptureFi
     assert invoke(["status", "--out", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == (
-        f"{A} getarticleread, 2026-03-01 to 2026-03-11: 7 of 11 days harvested (6 final,"
-        " 1 provisional; 1 of them empty), 1 waiting, 1 failed, 2 missing; 6 records"
+        f"{A} getarticleread, 2026-03-01 to 2026-03-11: 6 of 11 days harvested (6 final,"
+        " 0 provisional; 1 of them empty), 1 waiting, 1 failed, 1 late, 2 missing; 6 records"
     )
     assert [line for line in lines if line.startswith("  2026-")] == [
         "  2026-03-01 to 2026-03-02 (2 days) missing",
@@ -403,7 +403,7 @@ def test_status_tells_every_state_apart(tmp_path: Path, capsys: pytest.CaptureFi
             " [rid: 1-2-3]"
         ),
         (
-            "  2026-03-10 (1 day) provisional: WeChat reports that its figures are late; the next"
+            "  2026-03-10 (1 day) late: WeChat reports that its figures are late; the next"
             " run asks again"
         ),
         (
@@ -446,3 +446,33 @@ def test_the_empty_days_within_a_longer_window_are_known_by_the_rows_own_dates(
     run_at(at(DAY, 14), Script(answer), endpoint, days, tmp_path, refresh=True)
     assert invoke(["status", "--out", str(tmp_path)]) == 0
     assert "(14 final, 0 provisional; 0 of them empty); 14 records" in capsys.readouterr().out
+
+
+# days that cannot be asked for any more
+
+
+def test_a_day_on_which_nothing_ran_is_named_once_by_the_run_and_always_by_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    portrait = INTERFACES["getweanalysisappiduserportrait"]
+    wechat = Script(lambda body: {"ref_date": body["end_date"], "visit_uv": {"province": []}})
+
+    def morning_of(day: int) -> Report:
+        days = (date(2026, 3, 1), date(2026, 3, day - 1))
+        return run_at(at(f"2026-03-{day:02}", 9), wechat, portrait, days, tmp_path)
+
+    assert morning_of(2).notes == morning_of(3).notes == []
+    (note,) = morning_of(6).notes
+    assert note == (
+        "getweanalysisappiduserportrait: 2 days from 2026-03-03 to 2026-03-04 cannot be asked for"
+        " any more: it gives only days that end yesterday"
+    )
+    report = morning_of(7)
+    assert (report.state, report.notes) == ("complete", [])
+    assert invoke(["status", "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "4 of 6 days harvested" in said
+    assert "2 cannot be asked for any more" in said
+    assert "2026-03-03 to 2026-03-04 (2 days) cannot be asked for any more" in said
+    assert invoke(["status", "--missing", "2026-03-04", "--out", str(tmp_path)]) == 0
+    assert "Not harvested when it could be" in capsys.readouterr().out

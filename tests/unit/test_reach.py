@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from harvester.ledger.coverage import Calendar, OpenWindow
+from harvester.ledger.coverage import Calendar
 from harvester.report.reach import earliest, reach_of, together
 from harvester.report.streams import Stream, counts_of
 
@@ -34,7 +34,9 @@ def stream(letters: str, appid: str = "wx1") -> Stream:
         ("offff", 5, None, 5, 0),
         ("f....", 1, 1, 1, 4),
         ("ffxwf", 2, 2, 5, 2),
-        ("  ffo", 5, 4, 5, 0),
+        ("--ffo", 5, 4, 5, 0),
+        ("fnffo", 5, 4, 5, 0),
+        ("fflfo", 2, 2, 5, 1),
         (".....", None, None, None, 5),
     ],
 )
@@ -46,14 +48,6 @@ def test_the_first_day_that_lacks_something_ends_what_is_complete_and_final(
     assert (found.complete, found.final) == (day(complete), day(final))
     assert (found.newest, found.lacking) == (day(newest), lacking)
     assert found.behind == (["wx1"] if lacking else [])
-
-
-def test_days_whose_figures_are_late_are_not_complete() -> None:
-    late = OpenWindow(date(2024, 1, 3), date(2024, 1, 4), "late")
-    calendar = Calendar(windows={late.begin: late})
-    found = reach_of(stream("ffooo"), calendar)
-    assert found is not None
-    assert (found.complete, found.lacking) == (day(2), 2)
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,9 @@ def test_a_day_that_no_run_came_to_is_missing_and_may_wait_for_quota() -> None:
         ("getupstreammsgmonth", "2026-09-01", "2026-11-25", "2026-10-05", NOW, "missing",
          "Not harvested yet", "2026-09-01"),
         ("getweanalysisappiduserportrait", "2026-11-01", "2026-11-25", "2026-11-05", NOW,
-         "no_figures", "The interface gives no other days than those that end yesterday", None),
+         "cannot_be_asked",
+         "Not harvested when it could be: the interface gives only days that end yesterday",
+         "2026-11-01"),
     ],
 )  # fmt: skip
 def test_a_day_that_was_not_asked_for_or_cannot_be(
@@ -145,7 +147,7 @@ def test_a_day_that_was_not_asked_for_or_cannot_be(
     found = lack(ledger, date.fromisoformat(day), now)
     assert (found.state, found.reason[1]) == (state, reason)
     assert found.since == (date.fromisoformat(since) if since else None)
-    assert (state in LACKING) is (state not in ("not_due", "no_figures"))
+    assert (state in LACKING) is (state not in ("not_due", "no_figures", "cannot_be_asked"))
 
 
 # the command

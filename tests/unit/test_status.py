@@ -165,7 +165,8 @@ def test_json_has_totals_causes_and_each_stream_with_its_ranges(there: Harvest) 
     assert {name: found[name] for name in found if name not in ("causes", "streams")} == {
         "state": "incomplete", "accounts": 2, "endpoints": [NAME], "begin_date": "2024-01-01",
         "end_date": "2024-01-31", "final": 51, "empty": 2, "provisional": 1, "waiting": 0,
-        "failed": 1, "missing": 9, "not_asked": 0, "stale": 0, "records": 52,
+        "failed": 1, "missing": 9, "late": 0,
+        "never_delivered": 0, "cannot_be_asked": 0, "not_asked": 0, "stale": 0, "records": 52,
         "never_harvested": [],
         "completion": {
             "calls": 0, "blocked": 10, "days": None, "date": None, "assumed_daily_quota": None,
@@ -189,16 +190,16 @@ def test_json_has_totals_causes_and_each_stream_with_its_ranges(there: Harvest) 
 
 
 @pytest.mark.parametrize(
-    ("name", "begin", "end", "missing", "not_asked"),
+    ("name", "begin", "end", "missing", "not_asked", "gone"),
     [
-        ("getupstreammsgweek", "2023-12-30", "2024-01-31", 21, 5),
-        ("getupstreammsgmonth", "2023-11-30", "2024-01-30", 31, 31),
-        ("getupstreammsgmonth", "2024-01-02", "2024-01-30", 0, 29),
-        ("getweanalysisappiduserportrait", "2024-01-01", "2024-01-31", 0, 24),
+        ("getupstreammsgweek", "2023-12-30", "2024-01-31", 21, 5, 0),
+        ("getupstreammsgmonth", "2023-11-30", "2024-01-30", 31, 31, 0),
+        ("getupstreammsgmonth", "2024-01-02", "2024-01-30", 0, 29, 0),
+        ("getweanalysisappiduserportrait", "2024-01-01", "2024-01-31", 0, 0, 24),
     ],
 )
 def test_days_that_no_window_can_have_are_not_missing(
-    name: str, begin: str, end: str, missing: int, not_asked: int, there: Harvest
+    name: str, begin: str, end: str, missing: int, not_asked: int, gone: int, there: Harvest
 ) -> None:
     first, last = date.fromisoformat(begin), date.fromisoformat(end)
     week = [] if "month" in name else [outcome(A, 8, 14, name=name)]
@@ -206,10 +207,13 @@ def test_days_that_no_window_can_have_are_not_missing(
     found = there.as_json()
     days = (last - first).days + 1
     assert (found["missing"], found["not_asked"]) == (missing, not_asked)
-    assert found["final"] == days - missing - not_asked
+    assert found["cannot_be_asked"] == gone
+    assert found["final"] == days - missing - not_asked - gone
     text = there.told()
     assert ("missing" in text) is bool(missing)
     assert sum(map(int, re.findall(r"\((\d+) days?\) not asked for: ", text))) == not_asked
+    cannot = re.findall(r"\((\d+) days?\) cannot be asked for any more: ", text)
+    assert sum(map(int, cannot)) == gone
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 from harvester.report import summary as verdict
 from harvester.report.overview import RECENT, Overview
 from harvester.report.page import newest
+from harvester.report.streams import Counts
 from harvester.report.summary import Figure
 from tests.report_data import FAILURES, NOW, YESTERDAY, KnownLedger
 from tests.support import A, B, at
@@ -40,7 +41,7 @@ def test_all_is_there() -> None:
     ledger.put(B, USERS, YESTERDAY, YESTERDAY, "final")
     seen = ledger.seen()
     assert said(seen) == ("well", "Yesterday is complete for both accounts")
-    assert (seen.counts, seen.calls, seen.causes) == ((2 * DAYS, 0, 0, 0, 0, 0), 0, [])
+    assert (seen.counts, seen.calls, seen.causes) == (Counts(2 * DAYS), 0, [])
     assert [account.state for account in seen.accounts] == ["here", "here"]
 
 
@@ -68,7 +69,7 @@ def test_a_day_whose_row_is_late_is_not_there_yet() -> None:
     ledger = two("late", detail="its last day has no row yet, and every day has one")
     seen = ledger.seen()
     assert said(seen) == ("waiting", "Yesterday is incomplete for 1 of 2 accounts")
-    assert (seen.accounts[0].kind, seen.counts[1]) == ("late", 1)
+    assert (seen.accounts[0].kind, seen.counts.late) == ("late", 1)
 
 
 def test_an_interface_that_never_came_is_late() -> None:
@@ -143,7 +144,9 @@ def test_recent_figures_are_never_missing_in_the_past() -> None:
     ledger = KnownLedger()
     ledger.harvested(A, "getweanalysisappiduserportrait", YESTERDAY, YESTERDAY)
     ledger.asked_for(A, "getweanalysisappiduserportrait", BEGIN, YESTERDAY)
-    assert ledger.seen().counts == (1, 0, 0, 0, 0, 0)
+    seen = ledger.seen()
+    assert seen.counts == Counts(1)
+    assert seen.totals.gone == DAYS - 1
 
 
 def test_there_is_nothing_yet() -> None:

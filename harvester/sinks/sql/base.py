@@ -54,7 +54,7 @@ DISK_FULL = "the disk is full"
 """What `Driver.describe` returns for such an error."""
 VERSION = 5
 _OLD_TABLES = ("_harvester", "_harvester_windows")
-_LATEST, _TAKEN, _FORMER = "epoch", "taken", "former owner"
+_LATEST, _TAKEN, _FORMER = "epoch", "taken", "former"
 """Keys of a checkpoint beside the owner and the commits; the latest epoch is that of its beginning.
 It is taken as long as the ledger has only read what another one had written: its first run makes it
 the owner.  A former owner: the ledger has noted a new one, which the next opening writes here."""
