@@ -44,6 +44,7 @@ from harvester.ledger.base import Exhausted, Spent
 from harvester.ledger.coverage import Outcome
 from harvester.model import Action, Verdict, Window, duration, without_rid
 from harvester.tokens.shared import TokenRefusedError
+from harvester.wechat.codes import BLOCKED
 
 RENEWED = 1.0
 """Seconds after which a worker whose lease has ended checks again."""
@@ -311,7 +312,7 @@ class Worker:
         self, account: AccountQueue, queue: InterfaceQueue, decision: Decision
     ) -> None:
         account.why, until = decision.reason, self._wall() + decision.delay
-        news = queue.refused(_now())
+        news = queue.refused(_now(), blocked=decision.code == BLOCKED)
         queue.again(decision.attempt, _now())
         await self._note_quota(queue, until)
         if not self._options.wait:
@@ -330,6 +331,8 @@ class Worker:
         wall = self._wall()
         await self._note_quota(queue, next_quota_day(wall))
         why = f"its quota was used up, and it is unknown whether it is: {account.why}"
+        if queue.blocked:
+            why = f"it was blocked, and it is unknown whether it is: {account.why}"
         if self._options.wait:
             self._pause(queue, wall + QUOTA_AGAIN, why)
         else:
@@ -337,7 +340,7 @@ class Worker:
 
     async def _note_quota(self, queue: InterfaceQueue, until: float) -> None:
         """Remember until when a quota is probably used up; 0: it is not."""
-        if self._writer.ledger is not None:
+        if self._writer.ledger is not None and not (until and queue.blocked):
             quota = Exhausted(queue.appid, queue.endpoint.name, until, self._wall())
             await self._writer.ledger.note_exhausted(quota)
 
