@@ -229,7 +229,7 @@ class Pipeline:
                 queue.prove(sent_at)
         if verdict.action is Action.DONE:
             account.token.accept(token.value)
-            queue.accepted()
+            queue.accepted(as_text=verdict.as_text)
             try:
                 return self._done(queue, attempt, verdict, size)
             except MalformedError as exc:

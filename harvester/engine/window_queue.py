@@ -237,13 +237,14 @@ class InterfaceQueue:
     unasked: WeChat must be asked for its quota before the first window.
     trying: the quota is used up, and the one call of this hour is under way.
     blocked: WeChat has refused it for a time, which says nothing about its quota.
+    as_text: an answer had a number that is kept as its text.
     epoch: under which this worker holds the account.
     failing: the errcodes for which it failed before, and since when (`Outcome.fetched_at`).
     """
 
     __slots__ = (
         "_asking", "_equal_refusals", "_exhausted", "_refused_at", "_refused_for",
-        "_refused_tokens", "appid", "blocked", "budget", "endpoint", "epoch", "failing",
+        "_refused_tokens", "appid", "as_text", "blocked", "budget", "endpoint", "epoch", "failing",
         "forbidden", "in_flight", "parked_until", "proven", "stopped", "trying", "unasked",
         "windows",
     )  # fmt: skip
@@ -269,7 +270,7 @@ class InterfaceQueue:
         self._exhausted = False  # WeChat has reported it, and answered nothing since
         self._refused_at = -NEVER  # the loop's time at which it did
         self.trying = False
-        self.blocked = False
+        self.blocked = self.as_text = False
         self._refused_for: object = None
         self._equal_refusals = 0  # windows, in a row
         self._refused_tokens = 0  # since it last accepted one
@@ -379,8 +380,9 @@ class InterfaceQueue:
         self._exhausted = self._exhausted and not self.proven
         return self.proven
 
-    def accepted(self) -> None:
-        """A window was answered with its records."""
+    def accepted(self, *, as_text: bool = False) -> None:
+        """A window was answered with its records; as_text: see `Verdict`."""
+        self.as_text = self.as_text or as_text
         self._refused_tokens = 0
         self._refused_for = None
 

@@ -50,6 +50,9 @@ RENEWED = 1.0
 """Seconds after which a worker whose lease has ended checks again."""
 
 
+_AS_TEXT = "numbers that no float holds (NaN, Infinity, 1e400) came, and are kept as text"
+
+
 class Worker:
     """The state that the workers of a run share; each of them runs `work`.
 
@@ -185,6 +188,8 @@ class Worker:
         if not self._handed_over(decision):
             await self._carry_out(account, queue, decision)
         queue.settled()
+        if queue.as_text:
+            self._writer.report_drift([f"{queue.endpoint.name}: {_AS_TEXT}"])
         if queue.trying:
             await self._tried(account, queue)
         if queue.budget.limited:

@@ -262,7 +262,7 @@ class Writer:
                 refused.update(written.refused)
                 if name in self._kept:
                     checkpoints[name] = written.checkpoint
-                self._report_drift(written.drift)
+                self.report_drift(written.drift)
         self.writing = ""
         return checkpoints, refused
 
@@ -295,7 +295,8 @@ class Writer:
             tuple(gaps),
         )
 
-    def _report_drift(self, drift: Iterable[str]) -> None:
+    def report_drift(self, drift: Iterable[str]) -> None:
+        """Report what differs from the catalogue, each sentence once in a run."""
         for sentence in drift:
             if sentence not in self._drift:
                 self._drift.add(sentence)

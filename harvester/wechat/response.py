@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from harvester.base.codec import MalformedError, parse
+from harvester.base.codec import MalformedError, parse_answer
 from harvester.model import Action, Response, Verdict
 
 _BEYOND_CODES = 10**18
@@ -97,7 +97,7 @@ def read(response: Response) -> dict[str, Any] | Verdict:
     if len(body) > _SMALL and _most_values(body) > MAX_VALUES:
         return Verdict(Action.RETRY, f"the answer held more than {MAX_VALUES:,} values")
     try:
-        answer = parse(body)
+        answer = parse_answer(body)
     except MalformedError:
         kind = "HTML" if body.lstrip()[:1] == b"<" else "not JSON, or cut off"
         return Verdict(Action.RETRY, f"the answer was {kind}")
