@@ -70,8 +70,8 @@ KINDS = {
             ("AppID", "AppID"),
             ("AppID 不正确", "The AppID is wrong"),
             (
-                f"在{_CONSOLE_ZH}核对并更正账号文件或 --appid 里的 AppID，再重新运行。",
-                "Compare it with the account's console, correct it where it is given, run again.",
+                f"在{_CONSOLE_ZH}核对并更正 AppID，再运行；harvester forget --appid 删除写错的。",
+                "Compare it with the console, correct it, run again; harvester forget removes it.",
             ),
         ),
         Kind(

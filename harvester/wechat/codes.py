@@ -170,7 +170,11 @@ _DATA: Mapping[int, Rule] = {
 
 _TOKEN: Mapping[int, Rule] = {
     40002: Rule(FAIL_WINDOW, "the token interface refused the kind of grant"),
-    40013: Rule(STOP_ACCOUNT, "the appid is wrong; correct it"),
+    40013: Rule(
+        STOP_ACCOUNT,
+        "the appid is wrong; correct it, and remove what was noted for it by `harvester forget"
+        " --appid ID`",
+    ),
     40125: Rule(STOP_ACCOUNT, "the secret is wrong; correct it"),
     40164: Rule(
         STOP_ACCOUNT,
