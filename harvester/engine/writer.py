@@ -56,8 +56,8 @@ Item = Left | Harvested | asyncio.Event
 class Writer:
     """The sinks and the ledger of a run, and the channel to them.
 
-    group: the number of windows that are committed without waiting for more; with 1 none is fetched
-    ahead.  spent: returns the calls since its last call.
+    group: the number of windows that are committed without waiting for more; with 1 the channel has
+    room for one.  spent: returns the calls since its last call.
     """
 
     def __init__(
