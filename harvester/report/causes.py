@@ -70,7 +70,7 @@ KINDS = {
             ("AppID", "AppID"),
             ("AppID 不正确", "The AppID is wrong"),
             (
-                f"在{_CONSOLE_ZH}核对并更正 AppID，再运行；harvester forget --appid 删除写错的。",
+                f"在{_CONSOLE_ZH}核对并更正 AppID，再运行；harvester forget --appid 移除写错的。",
                 "Compare it with the console, correct it, run again; harvester forget removes it.",
             ),
         ),
