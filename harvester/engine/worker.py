@@ -187,9 +187,9 @@ class Worker:
         decision = await self._pipeline.run(account, queue, attempt)
         if not self._handed_over(decision):
             await self._carry_out(account, queue, decision)
-        queue.settled()
         if queue.as_text:
             self._writer.report_drift([f"{queue.endpoint.name}: {_AS_TEXT}"])
+        queue.settled()
         if queue.trying:
             await self._tried(account, queue)
         if queue.budget.limited:
