@@ -9,9 +9,7 @@ Rule: a name is imported when it is first used: a program that imports the packa
 harvesting does not wait for aiohttp and SQLite.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # an interrupt in the import of typing would be a traceback
 if TYPE_CHECKING:
     from harvester.api import Records, run, run_sync, stream
     from harvester.config.settings import Keywords
@@ -157,6 +155,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """A public name or a module of the package, imported on first use."""
+    from importlib import import_module
+
     if name in _HOMES:
         value: object = getattr(import_module(_HOMES[name]), name)
         globals()[name] = value

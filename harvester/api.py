@@ -163,8 +163,10 @@ async def stream(
 
     Arguments as of `run`, without a sink.  Returns an async iterator of dicts: the interface's own
     fields, and beside them ``_appid``, ``_endpoint``, ``_begin_date``, ``_end_date`` and
-    ``_fetched_at``.  Only a few are fetched ahead of the reader; leaving the block ends the
-    requests.
+    ``_fetched_at``.  Only a few windows are fetched ahead of a reader that is slow or stops, more
+    at once while it waits for them; leaving the block ends the requests.  A window whose figures
+    are late, so that they will change, comes with ``_late`` (true) in each record, once: with
+    ``wait`` at the end, unless its figures came in the meantime.
 
     Raises `UsageError` on entering; while iterating `RunError` if the run had to stop, and
     `IncompleteError` at the end if windows failed or must wait.
@@ -175,7 +177,7 @@ async def stream(
     scope, resolved = resolve(accounts, endpoints, start, end, options)
     http = _transport(options)
     ledger = _given_ledger(options.get("ledger"))
-    records = Records()
+    records = Records(holds_late=resolved.wait)
     _check_fenced(ledger, [records._sink])
     async with AsyncExitStack() as stack:
         scope = await stack.enter_async_context(_with_store(scope, options))
@@ -224,9 +226,9 @@ def _hide_urls(options: Keywords) -> None:
 class Records:
     """An async iterator of records; ``report`` is set once the iterator has ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, holds_late: bool = False) -> None:
         self.report: Report | None = None
-        self._sink = _Handover()
+        self._sink = _Handover(holds_late)
 
     def __repr__(self) -> str:
         state = "ended" if self.report else "open"
@@ -245,18 +247,25 @@ class Records:
             self.report.raise_for_state()
         except Exception as exc:  # noqa: BLE001  (the reader gets it, whatever it is)
             self.report = getattr(exc, "report", None) or engine.report("failed")
+            self._sink.release()
             self._sink.end(exc)
         else:
             self._sink.end(None)
 
 
 class _Handover(Sink):
-    """The sink that passes records to the reader of a stream, one window at a time."""
+    """The sink that passes records to the reader of a stream, one window at a time.
+
+    holds_late: late windows are requested again by the same run, so they are passed on at its end
+    and only if they did not come again.
+    """
 
     identity = "stream"
     listed = False
 
-    def __init__(self) -> None:
+    def __init__(self, holds_late: bool) -> None:
+        self._holds_late = holds_late
+        self._late: list[Batch] = []
         self._records: deque[dict[str, Any]] = deque()
         self._error: BaseException | None = None
         self._ended = False
@@ -270,8 +279,12 @@ class _Handover(Sink):
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         """Return when the reader asks for the next record: only then has it used these."""
         for batch in batches:
-            if not batch.late:  # it comes again
-                self._records.extend(batch.documents())
+            if self._late:
+                self._late = [each for each in self._late if not _replaces(batch, each)]
+            if batch.late and self._holds_late:
+                self._late.append(batch)
+            else:
+                self._records.extend(_documents(batch))
         if self._records:
             self._emptied.clear()
             self._filled.set()
@@ -280,6 +293,12 @@ class _Handover(Sink):
 
     async def close(self) -> None:
         """Nothing to release."""
+
+    def release(self) -> None:
+        """Pass on the late windows: they do not come again in this run."""
+        for batch in self._late:
+            self._records.extend(_documents(batch))
+        self._late = []
 
     def end(self, error: BaseException | None) -> None:
         """No more records; the reader gets the error, if there is one."""
@@ -297,6 +316,17 @@ class _Handover(Sink):
             self._filled.clear()
             await self._filled.wait()
         return self._records.popleft()
+
+
+def _replaces(batch: Batch, late: Batch) -> bool:
+    new, old = batch.window, late.window
+    return new[:2] == old[:2] and new.begin <= old.end and old.begin <= new.end
+
+
+def _documents(batch: Batch) -> list[dict[str, Any]]:
+    """The records with their metadata; those of a late window are marked."""
+    found = batch.documents()
+    return [{**each, "_late": True} for each in found] if batch.late else found
 
 
 def resolve(

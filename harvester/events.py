@@ -212,8 +212,9 @@ class Notice:
     level: ``info``, or ``warning``, which is also a note of the report.
     code: ``TokenFetched``, ``TokenRefused``, ``Slowed`` (the account sends more slowly from now
     on), ``Quota`` (WeChat's quota of the interface), ``QuotaUnknown``, ``Drifted`` (a field
-    differs from the catalogue; it is stored unchanged), ``Unreachable`` (no server answers; after
-    each probe without an answer), ``Reachable`` or ``Stopping`` (the run was asked to stop).
+    differs from the catalogue, or numbers are kept as text; nothing is lost), ``Unreachable`` (no
+    server answers; after each probe without an answer), ``Reachable`` or ``Stopping`` (the run was
+    asked to stop).
     account, interface: empty if it is not about one.  calls: of ``Quota``, those that are left
     today, and those of a day.
     """

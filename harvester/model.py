@@ -189,6 +189,7 @@ class Verdict(NamedTuple):
     foreign: rows of days that were not requested; they are not among the records.
     delayed: WeChat reports that the figures are late and will change (``is_delay``).
     more: the answer has another page.
+    as_text: a number of it that no float holds (as NaN or 1e400) is its text among the records.
     then: the action that takes its place once no attempt is left; None: the window fails.
     """
 
@@ -201,6 +202,7 @@ class Verdict(NamedTuple):
     foreign: int = 0
     delayed: bool = False
     more: bool = False
+    as_text: bool = False
     then: Action | None = None
 
 

@@ -4,15 +4,17 @@ Rule: the only module that reads or writes JSON; a value that is read and writte
 
 orjson reads first, because it is many times faster.  A body that it refuses is read a second
 time leniently, since titles with raw control characters, broken UTF-8 and bad escapes have been
-seen on WeChat's wire.  Integers beyond 64 bits, which orjson would silently turn into floats,
-are read and written by the standard library.
+seen on WeChat's wire.  Only if that fails as well an answer is read a third time, with numbers
+that no float holds as their texts.  Integers beyond 64 bits, which orjson would silently turn into
+floats, are read and written by the standard library.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NoReturn
 from zlib import crc32
 
@@ -67,21 +69,45 @@ def parse_lines(whole: bytes) -> list[Any]:
     return found
 
 
-def parse_leniently(body: bytes) -> Any:
-    """Like `parse`, by the standard library, forgiving what titles are known to hold."""
+class AsText(dict[str, Any]):
+    """An object in which numbers that no JSON or no float holds are their texts."""
+
+
+def parse_answer(body: bytes) -> Any:
+    """Like `parse`; an object with ``NaN``, ``Infinity`` or a number as 1e400 is an `AsText`."""
+    try:
+        return parse(body)
+    except MalformedError:
+        value = parse_leniently(body, constant=str, number=_finite_or_text)
+        return AsText(value) if isinstance(value, dict) else value
+
+
+def parse_leniently(
+    body: bytes,
+    *,
+    constant: Callable[[str], Any] | None = None,
+    number: Callable[[str], Any] | None = None,
+) -> Any:
+    """Like `parse`, by the standard library, forgiving what titles are known to hold.
+
+    constant: what ``NaN`` and the like become, number: what one with a point or an exponent
+    becomes; without these nothing is accepted that a float does not hold.
+    """
+    loads = partial(
+        json.loads,
+        strict=False,
+        parse_constant=constant or _refuse,
+        parse_float=number or _finite,
+    )
     text = body.decode("utf-8", errors="replace").lstrip("\ufeff")
     try:
-        return _sound(_loads(text))
+        return _sound(loads(text))
     except (ValueError, RecursionError):
         pass
     try:
-        return _sound(_loads(_BAD_ESCAPE.sub(_mend_escape, text)))
+        return _sound(loads(_BAD_ESCAPE.sub(_mend_escape, text)))
     except (ValueError, RecursionError):
         raise MalformedError("the body is not JSON") from None
-
-
-def _loads(text: str) -> Any:
-    return json.loads(text, strict=False, parse_constant=_refuse, parse_float=_finite)
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -93,6 +119,13 @@ def _finite(digits: str) -> float:
     if number in (float("inf"), float("-inf")):
         raise ValueError("a number beyond what a float holds")
     return number
+
+
+def _finite_or_text(digits: str) -> float | str:
+    try:
+        return _finite(digits)
+    except ValueError:
+        return digits
 
 
 def _mend_escape(match: re.Match[str]) -> str:

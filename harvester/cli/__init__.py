@@ -6,16 +6,13 @@ results, standard error holds progress and messages.
 
 from __future__ import annotations
 
-import io
 import os
-import resource
-import signal
 import sys
-from collections.abc import Sequence
-from typing import TextIO
 
-from harvester.cli.language import VARIABLE, choose, translated, typed
-from harvester.errors import needs
+TYPE_CHECKING = False  # an interrupt in an import out here would be a traceback
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TextIO
 
 FILES = 32
 """Files and sockets that the command must be able to open at once."""
@@ -25,14 +22,9 @@ COMPLETE, FAILED_WINDOWS, UNUSABLE, MUST_WAIT, STOPPED, INTERRUPTED = 0, 1, 2, 3
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its status."""
-    sys.unraisablehook = _unraisable
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without Chinese is no reason to end
     try:
         status = _status(arguments)
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one while Python takes its leave
         exec("")  # clears what Python keeps of an interrupt in one: it would end by the signal
         status = INTERRUPTED
     except BrokenPipeError:  # whoever read our output has gone; nothing more can be written
@@ -44,12 +36,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as exc:
         if not isinstance(exc, BrokenPipeError):
             if not status:
+                from harvester.cli.language import translated
+
                 problem = translated(f"the output cannot be written ({exc.strerror})")
                 print(f"harvester: {problem}", file=sys.stderr)
             status = STOPPED
         status = status or FAILED_WINDOWS
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    ours = arguments is None or status == INTERRUPTED  # nothing is left while Python takes leave
+    _on_interrupt("SIG_IGN" if ours else "default_int_handler")
     sys.exit(status)
+
+
+def _on_interrupt(name: str = "") -> None:
+    """Give Ctrl-C the handler of this name in `signal`; without one the process ends at once.
+
+    Nothing changes where our parent, or the program that we are in, has decided what it does.
+    """
+    import signal
+
+    handler = getattr(signal, name) if name else _leave
+    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, _leave):
+        signal.signal(signal.SIGINT, handler)
+
+
+def _leave(*_: object) -> None:
+    """End at once: nothing has begun yet, or nothing is left but to end."""
+    os._exit(INTERRUPTED)
 
 
 def _unraisable(problem: sys.UnraisableHookArgs) -> None:
@@ -61,19 +74,33 @@ def _unraisable(problem: sys.UnraisableHookArgs) -> None:
 
 def _status(arguments: Sequence[str] | None) -> int:
     """Run the command; gives its status."""
-    if problem := _missing():
-        choose(
-            typed(sys.argv[1:] if arguments is None else arguments)[0], {**os.environ, VARIABLE: ""}
-        )
-        print(f"harvester: {translated(problem)}", file=sys.stderr)
-        return UNUSABLE
-    from harvester.cli.commands import invoke
+    _on_interrupt()  # an exception would be lost or printed in an import
+    try:
+        sys.unraisablehook = _unraisable
+        for stream in (sys.stdout, sys.stderr):
+            if reconfigure := getattr(stream, "reconfigure", None):
+                reconfigure(errors="replace")  # a terminal without Chinese is no reason to end
+        if problem := _missing():
+            from harvester.cli.language import VARIABLE, choose, translated, typed
 
-    return invoke(arguments)
+            given = sys.argv[1:] if arguments is None else arguments
+            choose(typed(given)[0], {**os.environ, VARIABLE: ""})
+            print(f"harvester: {translated(problem)}", file=sys.stderr)
+            return UNUSABLE
+        from harvester.cli.commands import invoke
+
+        _on_interrupt("default_int_handler")
+        return invoke(arguments)
+    finally:
+        _on_interrupt()
 
 
 def _missing() -> str:
     """What the command cannot do without and does not have; empty if it has all."""
+    import resource
+
+    from harvester.errors import needs
+
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= allowed < FILES:
         return f"this process may open {allowed} files; raise the limit: ulimit -n {FILES} or more"

@@ -23,7 +23,8 @@ from harvester.config.accounts import (
 from harvester.config.interfaces import choose_interfaces
 from harvester.config.settings import KEYWORDS
 from harvester.errors import UsageError
-from harvester.model import Account
+from harvester.model import Account, listed
+from harvester.tokens.official import is_usual
 from harvester.wechat.endpoint import JsonEndpoint
 
 ACCOUNT = "--appid ID (its secret in the environment variable HARVESTER_SECRET), or --accounts FILE"
@@ -106,12 +107,17 @@ def accounts_in(values: dict[str, Any], file: Path, *, secrets: bool = True) -> 
 
 
 def accounts(values: dict[str, Any]) -> list[Account]:
-    """The accounts that are named, with their secrets."""
+    """The accounts that are named, with their secrets; appids of an unusual shape are reported."""
     appid, file = chosen(values)
-    if file:
-        return accounts_in(values, file)
-    refuse_only(values)
-    return [single_account(appid or "")]
+    if not file:
+        refuse_only(values)
+    found = accounts_in(values, file) if file else [single_account(appid or "")]
+    if unusual := [each.appid for each in found if not is_usual(each.appid)]:
+        notify(
+            f"{listed(unusual, 'appid')}: an AppID is wx and 16 hexadecimal characters; if it is"
+            " mistyped, correct it, and `harvester forget --appid ID` removes what was noted for it"
+        )
+    return found
 
 
 def refuse_only(values: dict[str, Any]) -> None:

@@ -15,7 +15,14 @@ from typing import Any
 from harvester.base.dates import nearest
 from harvester.base.secrets import Secret
 from harvester.config import plugins
-from harvester.config.settings import OPTIONS, PATH, InvalidOptionError, check, read
+from harvester.config.settings import (
+    DURATION,
+    OPTIONS,
+    PATH,
+    InvalidOptionError,
+    check,
+    read,
+)
 from harvester.errors import UsageError, without_passwords
 
 DEFAULT_FILE = "harvester.toml"
@@ -84,7 +91,8 @@ def read_config(path: Path) -> dict[str, Any]:
         elif isinstance(value, dict):
             raise UsageError(f"{path}: {key!r} is a table; give a value")
         else:
-            value = _value(name, value, f"{path}: invalid {dashed(name)}", check)
+            taken = read if OPTIONS[name].kind is DURATION else check  # 600 has no unit here either
+            value = _value(name, value, f"{path}: invalid {dashed(name)}", taken)
         values[name] = value
     return values
 

@@ -35,7 +35,7 @@ _SAID: Mapping[Any, str] = {
     str: "a string", int: "a whole number", list: "a list", (date, str): "a date",
     bool: "true or false", dict: "a table",
 }  # fmt: skip
-_OF_A_BODY = ("begin_key", "end_key", "body")
+_OF_A_BODY = ("begin_key", "end_key")
 _PATH = re.compile(r"/[^\s?#]*")
 
 

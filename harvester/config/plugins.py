@@ -151,6 +151,8 @@ _MEANT = {
     "stdout": "-",
 }
 """What people type, and what they mean."""
+_DATABASES = (".db", ".db3", ".sqlite", ".sqlite3")
+"""How the file of a SQLite database is called."""
 
 
 def _instead_of(spec: Secret) -> str:
@@ -162,6 +164,8 @@ def _instead_of(spec: Secret) -> str:
     if name in sink_schemes():
         right = f"{name}:…" if _takes_a_place(name) else name
         return f" (did you mean {right}?)"
+    if not colon and name.endswith(_DATABASES):
+        return f" (did you mean sqlite:{_shown(spec)}?)"
     if not colon and (not name or set(name) & {"/", "."}):
         return " (did you mean jsonl: and that path?)" if name else ""
     return nearest(name, [f"{each}:" for each in sink_schemes() if _takes_a_place(each)])

@@ -115,7 +115,7 @@ def _address(value: Any) -> Address:
 
 def _duration(value: Any) -> float:
     try:
-        if isinstance(value, str) and not value.strip().isdecimal():
+        if isinstance(value, str):
             return float(str(DURATION.check(value)))
     except ValueError:
         pass

@@ -74,12 +74,12 @@ def _with_methods(*names: str) -> Callable[[Any], object]:
     return check
 
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(|s|m|min|h|d)")
-_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)")
+_SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 def _duration(value: Any) -> float:
-    """Return a duration in seconds."""
+    """Return a duration in seconds; a text has a unit, a number is of seconds."""
     if isinstance(value, str):
         found = _DURATION.fullmatch(value.strip().lower())
         if found is None:
@@ -164,7 +164,7 @@ _is_ledger = _with_methods("register", "commit", "reopen", "calendars", "checkpo
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 RATE = Kind(EXPECTED, "R", Rate.parse)
-DURATION = Kind("a duration, e.g. 90s, 10m or 2h", "TIME", _duration)
+DURATION = Kind("a duration with its unit, e.g. 90s, 10m or 2h", "TIME", _duration)
 COUNT = Kind("a whole number of at least 1", "N", _count, int)
 TOLERANCE = Kind("a number of accounts or a share of them, e.g. 20 or 5%", "N|P%", _tolerance)
 FLAG = Kind("true or false", "", _instance(bool), lambda text: _FLAGS[text.strip().lower()])

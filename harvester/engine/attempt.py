@@ -213,7 +213,7 @@ class Pipeline:
                 queue.prove(sent_at)
         if verdict.action is Action.DONE:
             account.token.accept(token.value)
-            queue.accepted()
+            queue.accepted(as_text=verdict.as_text)
             try:
                 new = attempt.again is None or verdict.more
                 arguments = queue, attempt, verdict, size

@@ -30,6 +30,7 @@ class Channel(Generic[T]):
         self._items: list[T] = []
         self._size = 0
         self._closed = False
+        self._putting = 0
         self._putters: deque[asyncio.Future[None]] = deque()
         self._some = asyncio.Event()
         self._enough = asyncio.Event()
@@ -38,12 +39,21 @@ class Channel(Generic[T]):
         state = "closed" if self._closed else "open"
         return f"<Channel {state}, {len(self._items)} items of {self._size}>"
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is there to be collected, or waits for room."""
+        return not self._items and not self._putting
+
     async def put(self, item: T, size: int) -> None:
         """Add an item; waits while the channel is full."""
-        while not self.offer(item, size):
-            room = asyncio.get_running_loop().create_future()
-            self._putters.append(room)
-            await room
+        self._putting += 1
+        try:
+            while not self.offer(item, size):
+                room = asyncio.get_running_loop().create_future()
+                self._putters.append(room)
+                await room
+        finally:
+            self._putting -= 1
 
     def offer(self, item: T, size: int) -> bool:
         """Add an item if the channel is not full; returns whether it was added."""

@@ -180,6 +180,7 @@ class Engine:
         self._plan = Plan([], Share())
         self._stack = AsyncExitStack()
         self._writer = Writer(sinks, ledger, self._emit, self._spent, group=group)
+        self._paced = group == 1
         patience = math.inf if options.wait else options.patience
         self._pipeline = Pipeline(
             transport,
@@ -398,7 +399,7 @@ class Engine:
         if ledger is not None:
             await ledger.register(self._ranges())
         await self._worker.prepare(plan)
-        self._worker.serve(Scheduler(accounts, self._wall, plan.share))
+        self._worker.serve(Scheduler(accounts, self._wall, plan.share, paced=self._paced))
 
     # with a shared ledger
 
@@ -480,6 +481,8 @@ class Engine:
 
     async def _committed(self) -> None:
         """A group of windows is committed."""
+        if self._paced:
+            self._worker.scheduler.read(waits=self._writer.channel.is_empty)
         self._report_requests()
         await self._emit.delivered(MOST_PENDING)
 

@@ -25,6 +25,8 @@ LONG = 2.0
 """A job that took this many times as long as usual costs turns."""
 
 MOST_TURNS = 1000.0
+FEW = 4
+"""Jobs at once for a reader of which nothing is known yet, or that is slower than the answers."""
 _WEIGHT = 0.05  # weight of the newest job in the average
 
 
@@ -94,6 +96,8 @@ class Scheduler:
 
     more: accounts can be added (`add`) until `close`; `wanted` is set when a worker finds no job,
     and when an account is finished.
+    paced: a reader takes the windows one by one: only so many jobs are given out at once as it
+    keeps up with (`read`).
     """
 
     def __init__(
@@ -103,6 +107,7 @@ class Scheduler:
         share: Share | None = None,
         *,
         more: bool = False,
+        paced: bool = False,
     ) -> None:
         self._wall = wall
         self._share = share or Share()
@@ -116,6 +121,8 @@ class Scheduler:
         self._unfinished = sum(not account.finished for account in accounts)
         self._share.among(self._unfinished)
         self._stopped = False
+        self._active = self._unwaited = 0  # jobs; windows since the reader had to wait for one
+        self._most = FEW if paced else NEVER
         for account in accounts:
             account.turn.at = 0.0
 
@@ -132,8 +139,9 @@ class Scheduler:
             now = loop.time()
             if self._timed.first <= now:
                 self._wake_timed(now)
-            job = self._next_job(now)
+            job = self._next_job(now) if self._active < self._most else None
             if job is not None:
+                self._active += 1
                 if self._ready:
                     self._wake_worker()
                 return job
@@ -173,6 +181,7 @@ class Scheduler:
         So no other worker is woken, and `take` finds the account's next job.
         """
         account.settled()
+        self._active -= 1
         turn, usual = account.turn, self._usual
         if seconds > LONG * usual:
             if usual:
@@ -188,6 +197,19 @@ class Scheduler:
         elif turn.at > 0.0:
             turn.at = 0.0
             self._ready.append(account)
+
+    def read(self, *, waits: bool) -> None:
+        """The reader has taken a window; waits: no other one is there for it.
+
+        While it waits and all jobs are requests, there may be a quarter more; if it has found as
+        many windows waiting as there may be jobs, half of them.
+        """
+        self._unwaited = 0 if waits else self._unwaited + 1
+        if waits and self._active >= self._most:
+            self._most += max(self._most // 4, 1)
+            self._wake_worker()
+        elif self._unwaited >= self._most:
+            self._most, self._unwaited = max(self._most // 2, FEW), 0
 
     def _finished(self, account: AccountQueue) -> None:
         account.turn.open = False

@@ -304,14 +304,17 @@ class InterfaceQueue:
     proven: an answer has shown that the account may use it; before that, one request at a time.
     unasked: WeChat must be asked for its quota before the first window.
     trying: the quota is used up, and the one call of this hour is under way.
+    blocked: WeChat has refused it for a time, which says nothing about its quota.
+    as_text: an answer had a number that is kept as its text.
     epoch: under which this worker holds the account.
     failing: the errcodes for which it failed before, and since when (`Outcome.fetched_at`).
     """
 
     __slots__ = (
         "_asking", "_equal_refusals", "_exhausted", "_refused_at", "_refused_for",
-        "_refused_tokens", "appid", "budget", "endpoint", "epoch", "failing", "forbidden",
-        "in_flight", "parked_until", "proven", "stopped", "trying", "unasked", "windows",
+        "_refused_tokens", "appid", "as_text", "blocked", "budget", "endpoint", "epoch", "failing",
+        "forbidden", "in_flight", "parked_until", "proven", "stopped", "trying", "unasked",
+        "windows",
     )  # fmt: skip
 
     def __init__(
@@ -335,6 +338,7 @@ class InterfaceQueue:
         self._exhausted = False  # WeChat has reported it, and answered nothing since
         self._refused_at = -NEVER  # the loop's time at which it did
         self.trying = False
+        self.blocked = self.as_text = False
         self._refused_for: object = None
         self._equal_refusals = 0  # windows, in a row
         self._refused_tokens = 0  # since it last accepted one
@@ -426,14 +430,16 @@ class InterfaceQueue:
         if sent_at >= self._refused_at:
             self.proven = True
 
-    def refused(self, now: float) -> bool:
-        """WeChat reports that the quota is used up (now: the loop's time).
+    def refused(self, now: float, *, blocked: bool = False) -> bool:
+        """WeChat reports that the quota is used up, or that it has blocked the interface.
+
+        now: the loop's time.
 
         Returns whether that is new: not of requests that were in flight with the first one.
         """
         news = self.trying or not self._exhausted
         self._exhausted, self.trying, self._refused_at = True, False, now
-        self.proven = False
+        self.proven, self.blocked = False, blocked
         return news
 
     def tried(self) -> bool:
@@ -442,8 +448,9 @@ class InterfaceQueue:
         self._exhausted = self._exhausted and not self.proven
         return self.proven
 
-    def accepted(self) -> None:
-        """A window was answered with its records."""
+    def accepted(self, *, as_text: bool = False) -> None:
+        """A window was answered with its records; as_text: see `Verdict`."""
+        self.as_text = self.as_text or as_text
         self._refused_tokens = 0
         self._refused_for = None
 

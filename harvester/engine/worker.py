@@ -44,10 +44,14 @@ from harvester.ledger.base import Exhausted, Spent
 from harvester.ledger.coverage import OpenWindow, Outcome, stored_as
 from harvester.model import Action, Verdict, Window, duration, without_rid
 from harvester.tokens.shared import TokenRefusedError
+from harvester.wechat.codes import BLOCKED
 from harvester.wechat.late import waits_until
 
 RENEWED = 1.0
 """Seconds after which a worker whose lease has ended checks again."""
+
+
+_AS_TEXT = "numbers that no float holds (NaN, Infinity, 1e400) came, and are kept as text"
 
 
 class Worker:
@@ -193,6 +197,8 @@ class Worker:
         decision = await self._pipeline.run(account, queue, attempt)
         if not self._handed_over(decision):
             await self._carry_out(account, queue, decision)
+        if queue.as_text:
+            self._writer.report_drift([f"{queue.endpoint.name}: {_AS_TEXT}"])
         queue.settled()
         if queue.trying:
             await self._tried(account, queue)
@@ -330,7 +336,7 @@ class Worker:
         self, account: AccountQueue, queue: InterfaceQueue, decision: Decision
     ) -> None:
         account.why, until = decision.reason, self._wall() + decision.delay
-        news = queue.refused(_now())
+        news = queue.refused(_now(), blocked=decision.code == BLOCKED)
         queue.again(decision.attempt, _now())
         await self._note_quota(queue, until)
         if not self._options.wait:
@@ -349,6 +355,8 @@ class Worker:
         wall = self._wall()
         await self._note_quota(queue, next_quota_day(wall))
         why = f"its quota was used up, and it is unknown whether it is: {account.why}"
+        if queue.blocked:
+            why = f"it was blocked, and it is unknown whether it is: {account.why}"
         if self._options.wait:
             self._pause(queue, wall + QUOTA_AGAIN, why)
         else:
@@ -356,7 +364,7 @@ class Worker:
 
     async def _note_quota(self, queue: InterfaceQueue, until: float) -> None:
         """Remember until when a quota is probably used up; 0: it is not."""
-        if self._writer.ledger is not None:
+        if self._writer.ledger is not None and not (until and queue.blocked):
             quota = Exhausted(queue.appid, queue.endpoint.name, until, self._wall())
             await self._writer.ledger.note_exhausted(quota)
 

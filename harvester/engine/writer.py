@@ -62,8 +62,8 @@ Item = Left | Harvested | asyncio.Event
 class Writer:
     """The sinks and the ledger of a run, and the channel to them.
 
-    group: the number of windows that are committed without waiting for more; with 1 none is fetched
-    ahead.  spent: returns the calls since its last call.
+    group: the number of windows that are committed without waiting for more; with 1 the channel has
+    room for one.  spent: returns the calls since its last call.
     """
 
     def __init__(
@@ -280,7 +280,7 @@ class Writer:
                 refused.update(written.refused)
                 if name in self._kept:
                     checkpoints[name] = written.checkpoint
-                self._report_drift(written.drift)
+                self.report_drift(written.drift)
         self.writing = ""
         return checkpoints, refused
 
@@ -323,7 +323,8 @@ class Writer:
             kept,
         )
 
-    def _report_drift(self, drift: Iterable[str]) -> None:
+    def report_drift(self, drift: Iterable[str]) -> None:
+        """Report what differs from the catalogue, each sentence once in a run."""
         for sentence in drift:
             if sentence not in self._drift:
                 self._drift.add(sentence)

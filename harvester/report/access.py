@@ -18,7 +18,7 @@ from harvester.ledger.base import Key
 from harvester.ledger.coverage import OpenWindow
 from harvester.model import Action, listed
 from harvester.report.causes import KINDS, Cause, Text, grouped, ip_in, kind_of
-from harvester.wechat.codes import ERRORS
+from harvester.wechat.codes import BLOCKED, ERRORS
 
 USABLE, WAITING, UNKNOWN, UNUSABLE = "usable", "waiting", "unknown", "unusable"
 """The states of an interface and of an account, the gravest last.  unknown: no answer has shown
@@ -251,7 +251,8 @@ class Access:
             found.kind = "retry" if refused is None else _kind(found.error, code)
             found.state = UNKNOWN if refused is None else UNUSABLE
         elif waits is not None:
-            found.state, found.kind, found.code = WAITING, "quota", code
+            found.state, found.code = WAITING, code
+            found.kind = "blocked" if code == BLOCKED else "quota"
             found.error, found.until = reason_of(key[0], waits.reason), waits.until
         return found
 

@@ -18,7 +18,7 @@ from harvester.events import reason_of
 from harvester.ledger.coverage import MISSING, Calendar, OpenWindow
 from harvester.model import Action
 from harvester.report.streams import Stream
-from harvester.wechat.codes import ERRORS
+from harvester.wechat.codes import BLOCKED, ERRORS
 
 Text = tuple[str, str]
 """A text in Chinese and in English."""
@@ -70,8 +70,8 @@ KINDS = {
             ("AppID", "AppID"),
             ("AppID 不正确", "The AppID is wrong"),
             (
-                f"在{_CONSOLE_ZH}核对并更正账号文件或 --appid 里的 AppID，再重新运行。",
-                "Compare it with the account's console, correct it where it is given, run again.",
+                f"在{_CONSOLE_ZH}核对并更正 AppID，再运行；harvester forget --appid 移除写错的。",
+                "Compare it with the console, correct it, run again; harvester forget removes it.",
             ),
         ),
         Kind(
@@ -149,6 +149,13 @@ KINDS = {
             ("不用处理：到时再运行即可。", "Nothing to do: run again after that time."),
         ),
         Kind(
+            "blocked",
+            False,
+            ("暂时封禁", "blocked"),
+            ("接口被微信暂时封禁：{interfaces}", "Blocked by WeChat for a time: {interfaces}"),
+            ("不用处理：下次运行会再试。", "Nothing to do: the next run tries again."),
+        ),
+        Kind(
             "month",
             False,
             ("本月额度", "month's quota"),
@@ -205,6 +212,8 @@ def kind_of(window: OpenWindow) -> str:
     if window.stored:
         return "late"
     if window.state == "waiting":
+        if window.code == BLOCKED:
+            return "blocked"
         return "quota" if window.code == 45009 or "quota" in window.detail else "late"
     if _VOIDED.search(window.detail):
         return "token"  # a refused token is no refused secret, though the code is the same

@@ -155,6 +155,10 @@ def _clause(cause: Cause, now: float) -> Clause:
         return Clause("waiting", text)
     days = sum(cause.days.values())
     texts: dict[str, Text] = {
+        "blocked": (
+            f"{zh} 个账号有接口被微信暂时封禁，下次运行会再试",
+            f"WeChat has blocked interfaces of {en} for a time; the next run tries again",
+        ),
         "month": (f"{zh} 个账号的本月额度已用完", f"The month's quota of {en} is used up"),
         "late": (f"{zh} 个账号的数字微信还没有算出", f"WeChat is late with figures of {en}"),
         "retry": (

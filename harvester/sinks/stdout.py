@@ -5,7 +5,8 @@ Rule: output cannot be revoked; so it is written in whole windows, before the le
 Beside the fields of a record in any sink a line has ``_id``, which is the same however often the
 record is sent: ``<account>/<interface>/<first day>/<last day>/<number>``, the window and the number
 in it, from 1; and ``_version``, the same in all lines of a window and later each time that the
-window is fetched.  What a reader can rely on:
+window is fetched.  Fields of the answer that are named so stand in an object ``_extra``, as a
+database has it.  What a reader can rely on:
 
 - each window arrives at least once.  A run that ends normally writes nothing twice; after a kill
   between writing a group of windows and committing them, the next run writes them again;
@@ -26,12 +27,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harvester.base.codec import encode
+from harvester.base.codec import encode, parse
 from harvester.base.files import is_full, step
 from harvester.errors import ReaderGoneError, SinkError, UsageError
 from harvester.model import Batch
 from harvester.sinks.base import Checkpoint, Fence, Sink, Written
 
+ADDED = ("_id", "_version", "_extra")
+"""Fields of a line that are not the answer's own."""
 CHUNK = 4096
 """Bytes that a pipe takes at once, or not at all (POSIX lets it be less; nobody does)."""
 
@@ -130,12 +133,22 @@ def lines_of(batch: Batch) -> bytes:
     """The lines of a window, with their ids and its version."""
     place = "/".join(map(str, batch.window))
     end = b',"_version":%d}\n' % batch.version
+    lines = batch.lines().split(b"\n")[:-1]
     return b"".join(
         [
             line[:-1] + b',"_id":' + encode(f"{place}/{number}") + end
-            for number, line in enumerate(batch.lines().split(b"\n")[:-1], 1)
+            for number, line in enumerate(map(_aside, lines), 1)
         ]
     )
+
+
+def _aside(line: bytes) -> bytes:
+    """A line whose own fields named as those that are added here are in an object ``_extra``."""
+    if not any(b'"%b":' % name.encode() in line for name in ADDED):
+        return line
+    record = parse(line)
+    extra = {name: record.pop(name) for name in ADDED if name in record}
+    return encode({**record, "_extra": extra}) if extra else line
 
 
 def pieces(data: bytes) -> Iterator[memoryview]:

@@ -132,6 +132,7 @@ def token_in(
 
 
 _APPID = re.compile(r"[0-9A-Za-z]{1,64}")
+_USUAL = re.compile(r"wx[0-9a-f]{16}", re.IGNORECASE)
 _ORIGINAL_ID = re.compile(r"gh_[0-9A-Za-z]{1,61}")
 _KINDS: dict[str, Callable[[str, Secret], TokenProvider]] = {
     "stable": StableToken,
@@ -156,6 +157,11 @@ def check_appid(appid: str) -> str:
             " wx0123456789abcdef"
         )
     return appid
+
+
+def is_usual(appid: str) -> bool:
+    """Whether an appid is of the shape that all known ones have, though no page promises it."""
+    return _USUAL.fullmatch(appid) is not None
 
 
 def provider_for(account: Account, folder: Path | None = None) -> TokenProvider:

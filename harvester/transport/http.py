@@ -33,6 +33,7 @@ from harvester.transport.address import (
 )
 from harvester.transport.base import Leave
 from harvester.transport.exchange import Answer, Exchange
+from harvester.wechat.response import PROXY_LOGIN
 
 TIMEOUT = 60.0
 """Seconds for one answer, from the first byte sent to the last one read."""
@@ -360,7 +361,8 @@ def _describe(exc: BaseException) -> str:
     if isinstance(exc, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionError):
         return "the connection was closed before an answer came"
     if isinstance(exc, aiohttp.ClientHttpProxyError):
-        return f"the proxy refused (HTTP {exc.status})"
+        advice = PROXY_LOGIN if exc.status == 407 else "have the host allowed there"
+        return f"the proxy refused (HTTP {exc.status}): {advice}"
     if isinstance(exc, aiohttp.ClientResponseError | HttpProcessingError):
         return "the answer was not HTTP"
     return f"the request failed ({type(exc).__name__})"

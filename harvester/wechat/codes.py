@@ -52,6 +52,9 @@ NO_PERMISSION = Action.NO_PERMISSION
 STOP_ENDPOINT = Action.STOP_ENDPOINT
 STOP_ACCOUNT = Action.STOP_ACCOUNT
 
+BLOCKED = 45102
+"""The code of an interface that is blocked for a time, whatever is left of its quota."""
+
 _FETCH_AGAIN = "the access token is not valid (any more)"
 _OUR_REQUEST = "WeChat did not understand the request"
 _RETIRED = "WeChat has retired this interface; use the one that has taken its place"
@@ -72,7 +75,7 @@ _DATA: Mapping[int, Rule] = {
     41021: Rule(RENEW_TOKEN, "the platform's token is missing"),
     48012: Rule(RENEW_TOKEN, _FETCH_AGAIN),
     45011: Rule(SLOW_DOWN, "too many requests in this minute"),
-    45102: Rule(SLOW_DOWN, "WeChat has blocked this interface for a time", QUOTA),
+    BLOCKED: Rule(SLOW_DOWN, "WeChat has blocked this interface for a time", QUOTA),
     -10094011: Rule(SLOW_DOWN, "too many requests to this interface"),
     # the window; what is wrong with one request means nothing for the next
     61503: Rule(NOT_READY, "the figures are not ready yet"),
@@ -92,9 +95,9 @@ _DATA: Mapping[int, Rule] = {
     76001: Rule(FAIL_WINDOW, "WeChat knows no such request id, or it is older than seven days"),
     76002: Rule(FAIL_WINDOW, "WeChat was asked about a request id that cannot be one"),
     76004: Rule(FAIL_WINDOW, f"it belongs to the look-up of request ids: {_NOT_HERE}"),
-    76003: Rule(FAIL_WINDOW, "the quota was asked for with a path that cannot be one"),
-    76021: Rule(FAIL_WINDOW, "the quota was asked for with a path that WeChat does not know"),
-    76022: Rule(FAIL_WINDOW, "the quota of this path cannot be asked for with this token"),
+    76003: Rule(FAIL_WINDOW, "the interface's path cannot be one; correct it"),
+    76021: Rule(FAIL_WINDOW, "WeChat does not know the interface's path; correct it"),
+    76022: Rule(FAIL_WINDOW, "the account's token is not allowed for the interface's path"),
     # the interface
     45009: Rule(QUOTA, "the daily quota of this interface is used up"),
     47009: Rule(STOP_ENDPOINT, "WeChat has taken this interface offline"),
@@ -167,7 +170,11 @@ _DATA: Mapping[int, Rule] = {
 
 _TOKEN: Mapping[int, Rule] = {
     40002: Rule(FAIL_WINDOW, "the token interface refused the kind of grant"),
-    40013: Rule(STOP_ACCOUNT, "the appid is wrong; correct it"),
+    40013: Rule(
+        STOP_ACCOUNT,
+        "the appid is wrong; correct it, and remove what was noted for it by `harvester forget"
+        " --appid ID`",
+    ),
     40125: Rule(STOP_ACCOUNT, "the secret is wrong; correct it"),
     40164: Rule(
         STOP_ACCOUNT,

@@ -13,7 +13,7 @@ from datetime import date, datetime
 from operator import itemgetter
 from typing import Any, ClassVar
 
-from harvester.base.codec import MalformedError, encode, parse
+from harvester.base.codec import AsText, MalformedError, encode, parse
 from harvester.base.dates import ONE_DAY, Grid, Load, WindowKind, last_settled_day, settles_at
 from harvester.errors import UsageError
 from harvester.model import Action, Endpoint, Field, Request, Response, Token, Verdict, Window
@@ -226,14 +226,19 @@ class JsonEndpoint:
     ) -> Verdict:
         """DONE with those records that are of the window."""
         marks = [each["is_delay"] for each in (answer, *records) if "is_delay" in each]
-        delayed = any(map(_is_true, marks))
-        if not self.day_field:
-            return Verdict(Action.DONE, records=records, delayed=delayed)
-        asked = within(records, self.day_field, window)
+        done = Verdict(
+            Action.DONE,
+            records=records,
+            delayed=any(map(_is_true, marks)),
+            as_text=isinstance(answer, AsText),
+        )
+        asked = within(records, self.day_field, window) if self.day_field else records
         foreign = len(records) - len(asked)
-        if foreign and not asked:
+        if not foreign:
+            return done
+        if not asked:
             return Verdict(Action.RETRY, "the answer has only rows of days that were not asked for")
-        return Verdict(Action.DONE, records=asked, foreign=foreign, delayed=delayed)
+        return done._replace(records=asked, foreign=foreign)
 
     def _refused(self, answer: dict[str, Any], window: Window) -> Verdict:
         verdict = refusal(answer, self.errors)

@@ -3,8 +3,9 @@
 Rule: only the format of ``/publisher/stat``; the catalogue lists its actions.
 
 From WeChat's page on ad statistics and the clients that follow it: a GET whose query holds
-``action``, ``page`` (from 1), ``page_size`` (90 at the most), ``start_date`` and ``end_date``; an
-answer holds ``base_resp`` {``ret``, ``err_msg``}, ``list``, ``summary`` and ``total_num``.  A
+``action``, ``page`` (from 1), ``page_size`` (90 at the most), ``start_date`` and ``end_date``, and
+may hold ``ad_slot``: since 2024-08-16 the rows name their slot only if one is asked for.  An answer
+holds ``base_resp`` {``ret``, ``err_msg``}, ``list``, ``summary`` and ``total_num``.  A
 refusal comes with ``base_resp``, or with ``ret`` and ``err_msg`` at the top, or, from the gateway
 before it, with ``errcode`` and ``errmsg`` as everywhere.  As an errcode 45009 is the day's quota.
 As a ``ret`` it reads "too frequent, try later": the account slows down as after 45011, and only if
@@ -24,13 +25,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from harvester.base.dates import WindowKind
-from harvester.model import Action, Request, Response, Token, Verdict, Window
+from harvester.errors import UsageError
+from harvester.model import ACCESS_TOKEN, Action, Request, Response, Token, Verdict, Window
 from harvester.wechat.codes import ERRORS
 from harvester.wechat.endpoint import JsonEndpoint, too_long
 from harvester.wechat.response import Rule, code_of, read, refusal
 
 PAGE_SIZE = 90
 """Rows of a page, the most that WeChat returns."""
+
+_OURS = {ACCESS_TOKEN, "page", "page_size", "start_date", "end_date"}
+"""Fields of the query that each request has by itself."""
 
 PUBLISHER_ERRORS: Mapping[int, Rule] = {
     **ERRORS,
@@ -53,9 +58,11 @@ PUBLISHER_ERRORS: Mapping[int, Rule] = {
 
 @dataclass(frozen=True)
 class PublisherEndpoint(JsonEndpoint):
-    """One action of ``/publisher/stat``; its name is the action.
+    """One action of ``/publisher/stat``; its name is the action, unless ``body`` has another.
 
     dated: whether it takes days; a list of what there is now does not.
+    body: joins the query, texts and whole numbers, as ``ad_slot``; with ``action`` the interface
+        may have a name of its own.
 
     Whether there is another page: a page that is not full is the last one.  An answer does not
     contain the number of its page, so after a last page that is full an empty one is asked for.
@@ -65,13 +72,23 @@ class PublisherEndpoint(JsonEndpoint):
 
     dated: bool = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not {*map(type, self.body.values())} <= {str, int} or not _OURS.isdisjoint(self.body):
+            raise UsageError(
+                f"interface {self.name}: body joins the query of a publisher interface; it takes"
+                f" texts and whole numbers, and none of {', '.join(sorted(_OURS))}"
+            )
+
     def request(self, window: Window, token: Token, page: int = 1) -> Request:
         """A GET for one page of the window's days."""
+        given = {"action": self.name, **self.body}
         query = (
-            ("action", self.name),
+            ("action", str(given.pop("action"))),
             *token.query,
             ("page", str(page)),
             ("page_size", str(PAGE_SIZE)),
+            *[(name, str(value)) for name, value in given.items()],
         )
         days = (
             ("start_date", window.begin.isoformat()),

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from harvester.base.codec import MalformedError, parse
+from harvester.base.codec import MalformedError, parse_answer
 from harvester.model import Action, Response, Verdict
 
 _BEYOND_CODES = 10**18
@@ -23,6 +23,22 @@ MAX_VALUES = 500_000
 """The most values of an answer; a real one has some thousand.  A value takes up to 300 bytes of
 memory however short it is in JSON, so an answer of 8 MiB could take a gigabyte otherwise."""
 _SMALL = 64 * 1024
+PROXY_LOGIN = "the proxy wants a login; write its URL as http://USER:PASSWORD@HOST:PORT"
+_ON_THE_WAY = (
+    "WeChat reports errors with HTTP 200, so another server sent this; check the base URL and the"
+    " proxy"
+)
+_HTTP_ADVICE: Mapping[int, str] = {
+    400: "a server on the way did not understand the request; check the base URL and the proxy",
+    401: "a server on the way wants a login, and WeChat never does; check the base URL",
+    403: "a server on the way forbids the request, as a firewall does; have WeChat's host allowed,"
+    " or check the base URL",
+    404: "there is no such path there; check the base URL",
+    407: PROXY_LOGIN,
+    451: "a server on the way blocks the request, by law or by its rules; have WeChat's host"
+    " allowed, or use another network",
+}
+"""What to do after an HTTP status; WeChat itself reports its errors with 200."""
 
 
 class Rule(NamedTuple):
@@ -81,7 +97,7 @@ def read(response: Response) -> dict[str, Any] | Verdict:
     if len(body) > _SMALL and _most_values(body) > MAX_VALUES:
         return Verdict(Action.RETRY, f"the answer held more than {MAX_VALUES:,} values")
     try:
-        answer = parse(body)
+        answer = parse_answer(body)
     except MalformedError:
         kind = "HTML" if body.lstrip()[:1] == b"<" else "not JSON, or cut off"
         return Verdict(Action.RETRY, f"the answer was {kind}")
@@ -100,17 +116,15 @@ def _http_verdict(status: int) -> Verdict:
         return Verdict(Action.RETRY, f"HTTP {status}")
     if status == 429:
         return Verdict(Action.SLOW_DOWN, "HTTP 429")
-    if status == 404:
-        return Verdict(
-            Action.STOP_ENDPOINT, "HTTP 404: there is no such path there; check the base URL"
-        )
     if 300 <= status < 400:
         return Verdict(
             Action.STOP_ENDPOINT,
             f"HTTP {status}: redirects are not followed, since the token would go along;"
             " check the base URL",
         )
-    return Verdict(Action.FAIL_WINDOW, f"HTTP {status}")
+    advice = _HTTP_ADVICE.get(status, _ON_THE_WAY)
+    action = Action.STOP_ENDPOINT if status == 404 else Action.FAIL_WINDOW
+    return Verdict(action, f"HTTP {status}: {advice}")
 
 
 def code_of(answer: Mapping[str, Any]) -> int | None:

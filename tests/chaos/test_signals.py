@@ -18,12 +18,14 @@ from typing import Any
 
 import pytest
 
-from harvester.cli import main
+import harvester
+from harvester.cli import UNUSABLE, main
 from tests.chaos.harvests import assert_the_truth, job, started
 from tests.support import A, Wechat, command, environment, harvest
 
 pytestmark = pytest.mark.thorough
 
+ROOT = Path(harvester.__file__).parents[1]
 RANGE = {"begin": date(2023, 1, 1), "end": date(2023, 6, 30)}
 IN_FLIGHT = 10
 """At 50 a second and 0.2 s an answer."""
@@ -144,6 +146,30 @@ def test_ctrl_c_before_a_run_has_begun_is_130_and_nothing_else(
         signal.signal(signal.SIGINT, former)
     assert caught.value.code == 130
     assert capsys.readouterr() == ("", "")
+
+
+SOON = """
+import signal, sys
+from harvester.cli import main
+signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+signal.setitimer(signal.ITIMER_REAL, float(sys.argv.pop(1)))
+main()
+"""
+
+
+def test_ctrl_c_while_the_command_is_imported_is_130_and_nothing_else() -> None:
+    for number in range(40):
+        todo = [sys.executable, "-c", SOON, f"{0.0005 + number * 0.006:f}", "run", "users"]
+        ended = subprocess.run(todo, capture_output=True, text=True, env=environment(), timeout=60)
+        if ended.returncode != UNUSABLE:  # it was faster than the signal
+            assert (ended.returncode, ended.stdout, ended.stderr.strip()) == (130, "", "")
+
+
+def test_the_command_imports_next_to_nothing_before_it_listens_to_ctrl_c() -> None:
+    code = "import sys; was = {*sys.modules}; import harvester.cli; print({*sys.modules} - was)"
+    todo = [sys.executable, "-S", "-c", f"import __future__, os; {code}"]
+    ended = subprocess.run(todo, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert eval(ended.stdout) == {"harvester", "harvester.cli"}
 
 
 def _in_a_terminal(todo: list[str]) -> tuple[int, int]:

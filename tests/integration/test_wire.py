@@ -28,6 +28,7 @@ from harvester.model import Request, Response, Window
 from harvester.testing import MemorySink, Simulator
 from harvester.transport import HttpTransport
 from harvester.wechat.interfaces import INTERFACES
+from harvester.wechat.response import PROXY_LOGIN
 from tests.own_server import free_port
 from tests.scenarios.command import asked
 from tests.support import A, assert_exactly_the_truth, command, environment, scope, stored
@@ -564,7 +565,8 @@ async def test_a_proxy_that_refuses_is_named_and_its_password_is_not(
         monkeypatch.setenv(f"{scheme}_proxy", proxy.url.replace("//", "//user:hunter2@"))
         async with HttpTransport(f"{scheme}://wechat.invalid") as transport:
             found, shown = await answer_of(transport), repr(transport)
-    assert found == (Response(407, b"") if scheme == "http" else "the proxy refused (HTTP 407)")
+    refused = f"the proxy refused (HTTP 407): {PROXY_LOGIN}"
+    assert found == (Response(407, b"") if scheme == "http" else refused)
     assert "hunter2" not in f"{found}{shown}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -117,3 +118,40 @@ def test_fields_beyond_what_a_table_holds_go_to_extra(job: Job, kind: str) -> No
     assert job.stored(names) == [record, {**record, "later": "x" * 40}]
     assert len(said) == (kind == "mysql")
     assert all("the table has no column for text_141, text_142" in each for each in said)
+
+
+ODD = {"ratio": math.nan, "sums": [{"a": math.inf}, {"a": 2}], "title": "NaN"}
+AS_TEXT = {"ratio": "NaN", "sums": [{"a": "Infinity"}, {"a": 2}], "title": "NaN"}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "the lines"])
+def test_a_number_that_no_float_holds_is_stored_as_its_text_and_reported_once(
+    job: Job, kind: str
+) -> None:
+    known = interface(
+        Field("ratio", "float"), Field("sums", "list", fields=(Field("a", "int"),)),
+        Field("title", "str"),
+    )  # fmt: skip
+    said = [sentence for sentence in job.run(known, ODD) if "kept as text" in sentence]
+    odd = "numbers that no float holds (NaN, Infinity, 1e400) came"
+    assert said == [f"mine: {odd}, and are kept as text"]
+    assert job.run(known, {**ODD, "ratio": 0.5}) != []
+    assert job.stored([*ODD]) == [AS_TEXT, {**AS_TEXT, "ratio": 0.5}]
+    assert asyncio.run(job.differences()) == []
+
+
+async def test_a_stream_gives_such_a_number_as_its_text_and_reports_it_once() -> None:
+    account = harvester.Account(A, secret="practice")
+    with Server(lambda call: {"list": [{"ref_date": call.days[0], **ODD}]}) as server:
+        events: list[Any] = []
+        async with harvester.stream(
+            account, interface(), DAY, DAY + timedelta(days=4), base_url=server.url,
+            rate="10000/s", on_event=events.append,
+        ) as records:  # fmt: skip
+            found = [{name: record[name] for name in ODD} async for record in records]
+    assert found == [AS_TEXT] * 5
+    assert [event.code for event in events if getattr(event, "level", "") == "warning"] == [
+        "Drifted"
+    ]
+    assert records.report is not None
+    assert len(records.report.notes) == 1

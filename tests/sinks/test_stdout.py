@@ -49,6 +49,21 @@ async def test_a_line_is_the_record_and_its_id_and_version() -> None:
         assert line.startswith(plain[:-1])  # what stands in any sink comes first, as it is there
 
 
+async def test_fields_of_an_answer_that_are_named_as_the_added_ones_are_kept_beside() -> None:
+    own = {"_id": "theirs", "n": {"_id": 1}, "_version": 10**30, "_extra": None}
+    lines = await handed_out(batch(1, own, {"n": {"_id": 1}}, {"_extra": 1}, version=7))
+    found = [json.loads(line) for line in lines]
+    assert [each["_id"][-2:] for each in found] == ["/1", "/2", "/3"]
+    assert [each["_version"] for each in found] == [7, 7, 7]
+    assert [each.get("n") for each in found] == [{"_id": 1}, {"_id": 1}, None]
+    assert [each.get("_extra") for each in found] == [
+        {"_id": "theirs", "_version": 10**30, "_extra": None},
+        None,
+        {"_extra": 1},
+    ]
+    assert all(line.count(b'"_version":7') == 1 for line in lines)
+
+
 async def test_a_window_that_is_handed_out_again_has_the_same_ids_and_a_later_version() -> None:
     found = await handed_out(batch(1, 1, version=1), batch(1, 2, version=2))
     one, other = map(json.loads, found)

@@ -47,6 +47,7 @@ IP = "no access token: errcode 40164 (invalid ip 203.0.113.7, not in whitelist):
         ([TOKEN, requested(0), waits("used up")], "usable", "", "ok", "ok"),
         ([requested(61503), waits("not ready")], "usable", "", "ok", "ok"),
         ([requested(45009), waits("errcode 45009")], "waiting", "quota", "ok", "ok"),
+        ([requested(45102), waits("errcode 45102")], "waiting", "blocked", "ok", "ok"),
         ([TOKEN, waits("used up")], "waiting", "quota", "ok", "ok"),
         ([waits("used up")], "waiting", "quota", "unknown", "unknown"),
         ([requested(48001), failed("errcode 48001", 48001)], "unusable", "permission", "ok", "ok"),

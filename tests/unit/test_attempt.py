@@ -780,7 +780,7 @@ def test_figures_that_are_not_ready_send_the_window_away_for_half_an_hour() -> N
     [
         ({"errcode": 61501, "errmsg": "date range error rid: 1-2"}, Action.FAIL_WINDOW, r"1-2\]$"),
         ({"errcode": 12345}, Action.FAIL_WINDOW, r"^errcode 12345 \(no errmsg\)$"),
-        (Response(403, b""), Action.FAIL_WINDOW, r"^HTTP 403$"),
+        (Response(403, b""), Action.FAIL_WINDOW, r"^HTTP 403: a server on the way forbids"),
         ({"errcode": 47009}, Action.STOP_ENDPOINT, r"getarticleread, getarticleshare"),
         (Response(404, b""), Action.STOP_ENDPOINT, r"^HTTP 404"),
         ({"errcode": 48001}, Action.NO_PERMISSION, r"^errcode 48001"),

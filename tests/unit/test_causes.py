@@ -35,6 +35,30 @@ def test_the_kind_of_a_failure(code: int | None, detail: str, kind: str) -> None
     assert kind_of(OpenWindow(BEGIN, BEGIN, "failed", detail=detail, code=code)) == kind
 
 
+@pytest.mark.parametrize(
+    ("code", "detail", "kind"),
+    [
+        (45009, "errcode 45009", "quota"),
+        (None, "the calls of this interface that today's quota allows are used up", "quota"),
+        (45102, "errcode 45102", "blocked"),
+        (61503, "errcode 61503", "late"),
+    ],
+)
+def test_the_kind_of_a_wait(code: int | None, detail: str, kind: str) -> None:
+    assert kind_of(OpenWindow(BEGIN, BEGIN, "waiting", detail=detail, code=code)) == kind
+
+
+def test_an_interface_that_is_blocked_for_a_time_waits_for_no_quota() -> None:
+    ledger = KnownLedger()
+    ledger.asked_for("wx1", USERS, BEGIN, YESTERDAY)
+    ledger.put("wx1", USERS, BEGIN, YESTERDAY, "waiting", code=45102, detail="errcode 45102")
+    seen = ledger.seen()
+    assert verdict.cause_title(seen.causes[0], seen)[1].startswith("Blocked by WeChat for a time")
+    assert verdict.clauses(seen)[0].text[1] == (
+        "WeChat has blocked interfaces of 1 account for a time; the next run tries again"
+    )
+
+
 def test_a_cause_is_one_thing_to_do_for_all_its_accounts() -> None:
     ledger = KnownLedger()
     for number in range(4):

@@ -164,3 +164,24 @@ async def test_a_channel_shows_its_state() -> None:
     assert repr(made) == "<Channel open, 1 items of 5>"
     made.close()
     assert repr(made) == "<Channel closed, 1 items of 5>"
+
+
+@virtual()
+async def test_a_channel_is_empty_only_if_nobody_waits_to_put_something_in() -> None:
+    made = channel(group=1, linger=0.0, items=1)
+    assert made.is_empty
+    await made.put(1, 1)
+    waiting = asyncio.ensure_future(made.put(2, 1))
+    await asyncio.sleep(0)
+    assert await made.collect() == [1]
+    assert not made.is_empty  # the second one comes at once
+    await waiting
+    assert await made.collect() == [2]
+    assert made.is_empty
+    await made.put(3, 1)
+    waiting = asyncio.ensure_future(made.put(4, 1))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert await made.collect() == [3]
+    assert made.is_empty

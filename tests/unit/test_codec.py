@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from harvester.base import codec
 from harvester.base.codec import (
+    AsText,
     MalformedError,
     encode,
     line_end,
     lines_of,
     own_fields,
     parse,
+    parse_answer,
     pieces_of,
 )
 
@@ -120,6 +122,38 @@ def test_a_body_is_read_as_leniently_as_the_wire_needs(body: bytes, value: Any) 
 def test_what_is_not_one_json_value_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedError, match=r"^the body is not JSON$"):
         parse(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b'{"n":NaN,"m":[Infinity,-Infinity]}', {"n": "NaN", "m": ["Infinity", "-Infinity"]}),
+        (b'{"n":1e400,"m":-1.5E+999,"k":1.5}', {"n": "1e400", "m": "-1.5E+999", "k": 1.5}),
+        (b'{"n":1e400,"t":"50\\% off"}', {"n": "1e400", "t": "50\\% off"}),
+        (b'{"n":1e400,"m":%d}' % 10**30, {"n": "1e400", "m": 10**30}),
+    ],
+)
+def test_a_number_of_an_answer_that_no_float_holds_is_its_text(body: bytes, value: Any) -> None:
+    found = parse_answer(body)
+    assert isinstance(found, AsText)
+    assert alike(dict(found), value)
+    with pytest.raises(MalformedError):
+        parse(body)
+
+
+def test_an_answer_is_read_slowly_only_after_the_fast_way_has_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = parse_answer(b'{"n":1e308,"t":"NaN"}')
+    assert type(found) is dict
+    monkeypatch.setattr(codec, "parse_leniently", lambda *_, **__: pytest.fail("read slowly"))
+    assert parse_answer(b'{"n":1e308,"t":"NaN"}') == found
+
+
+@pytest.mark.parametrize("body", [b"", b"nan", b'{"n":+1e400}', b'{"n":1e}', b'{"list":[NaN'])
+def test_what_is_no_json_otherwise_either_is_malformed_as_an_answer(body: bytes) -> None:
+    with pytest.raises(MalformedError, match=r"^the body is not JSON$"):
+        parse_answer(body)
 
 
 def nested(depth: int) -> Any:

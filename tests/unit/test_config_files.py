@@ -56,6 +56,8 @@ def test_a_file_may_begin_with_a_mark_and_is_utf_8(tmp_path: Path) -> None:
         ("daly-quota = 1", r"unknown key 'daly-quota' \(did you mean daily-quota\?\)"),
         ("rate = { per = 1 }", "'rate' is a table; give a value"),
         ("rate = 10", "invalid rate"),
+        ("patience = 5", "invalid patience 5: expected a duration with its unit"),
+        ("lease = '60'", "invalid lease '60': expected a duration with its unit"),
     ],
 )
 def test_a_wrong_key_or_value_is_refused(text: str, said: str, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from datetime import date
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +16,10 @@ from harvester.base.dates import QUOTA_MARGIN
 from harvester.engine.attempt import EQUAL_REFUSALS
 from harvester.engine.scope import Scope
 from harvester.events import Report
+from harvester.ledger import SqliteLedger
 from harvester.model import Action
 from harvester.testing import TEXTS, MemorySink, Simulator
+from harvester.testing.virtual_time import VirtualTimeLoop, run_virtual
 from harvester.tokens.official import provider_for
 from harvester.tokens.platform import Platform
 from harvester.wechat.codes import AUTHORIZER_ERRORS, COMPONENT_ERRORS, ERRORS, TOKEN_ERRORS
@@ -230,6 +234,40 @@ def test_an_interface_that_is_blocked_for_a_time_pauses_and_then_waits_for_the_n
     assert told.done() == all_but((A, ONE.name))
     assert told.report.until == at("2026-03-12", 0) + QUOTA_MARGIN
     assert 2 * 60 <= told.report.seconds < 4 * 60
+
+
+def test_a_blocked_interface_is_not_noted_as_one_without_quota(tmp_path: Path) -> None:
+    asked = scope(*DAYS, (A, B), (ONE, OTHER))
+    for code, noted in ((45102, set()), (45009, {(A, ONE.name)})):
+        path = tmp_path / f"{code}.sqlite"
+        simulator = Simulator(refuse={(A, ONE.name): code})
+        report = run(simulator, asked, MemorySink(), path, now=NOW, attempts=3)
+        assert (report.state, report.windows.waiting) == ("waiting", NUMBER)
+        assert run_virtual(partial(_exhausted, path), NOW) == noted
+
+
+async def _exhausted(path: Path, loop: VirtualTimeLoop) -> set[tuple[str, str]]:
+    async with SqliteLedger(path, readonly=True) as ledger:
+        return {*await ledger.exhausted(loop.wall())}
+
+
+def test_what_is_said_of_a_blocked_interface_speaks_of_no_quota() -> None:
+    simulator = Simulator(refuse={(A, ONE.name): 45102})
+    told: list[Any] = []
+    report = run(
+        simulator, scope(*DAYS, (A, B), (ONE, OTHER)), MemorySink(), now=NOW,
+        later={
+            3000.0: lambda: simulator.refuse.update({(A, ONE.name): -1}),
+            7000.0: simulator.refuse.clear,
+        },
+        on_event=told.append, attempts=8, wait=True,
+    )  # fmt: skip
+    assert report.windows.failed == 1  # the one that was tried after an hour
+    paused = [each.reason for each in told if isinstance(each, events.Paused) and each.endpoint]
+    blocked, unknown = paused
+    assert "WeChat has blocked this interface for a time" in blocked
+    assert unknown.startswith("it was blocked, and it is unknown whether it is: errcode -1")
+    assert "quota" not in blocked + unknown
 
 
 def test_a_code_that_nobody_knows_fails_its_window_with_what_wechat_said() -> None:

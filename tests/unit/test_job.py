@@ -80,7 +80,7 @@ def test_a_job_is_pickled_whole_and_equal() -> None:
         ({"sink": ["jsonl:x", "jsonl:x"]}, "the same sink was given twice"),
         ({"token_store": "somewhere"}, "token store: 'somewhere' is not one"),
         ({"ledger": "mysql://host/db"}, "ledger: mysql://… is not a ledger"),
-        ({"lease": "soon"}, "lease='soon': expected a duration"),
+        ({"lease": "soon"}, "lease='soon': expected a duration with its unit"),
         ({"interfaces": [{"name": "mine"}]}, "job, interface 1 has no path"),
         ({"on_event": print}, "on_event: it belongs to one process"),
         ({"session": None}, "session: it belongs to one process"),

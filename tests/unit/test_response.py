@@ -7,6 +7,7 @@ hundred inputs, always the same, and the corpus of what was found before.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harvester.wechat.response import code_of, refusal
+from harvester.model import Response, Verdict
+from harvester.wechat.response import code_of, read, refusal
 from tests.chaos.fuzz.run import CORPUS, TOKENS, without_coverage
 from tests.chaos.fuzz.targets import answer, everything, token, value
 
@@ -151,3 +153,11 @@ def test_the_targets_can_fail(
     monkeypatch.setattr(f"tests.chaos.fuzz.targets.{name}", wrong)
     with pytest.raises(AssertionError):
         target(body)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 407, 413, 451])
+def test_every_refusal_by_http_says_what_to_do(status: int) -> None:
+    found = read(Response(status, b""))
+    assert isinstance(found, Verdict)
+    assert found.message.startswith(f"HTTP {status}: ")
+    assert re.search("check the base URL|write its URL|have WeChat's host allowed", found.message)

@@ -1,6 +1,7 @@
 """The publisher interface: pages, the envelope, refusals of three shapes."""
 
 import json
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -8,8 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harvester.errors import UsageError
 from harvester.model import Action, Request, Response, Token, Verdict, Window
+from harvester.testing import MemorySink, Simulator
 from harvester.wechat.interfaces import INTERFACES
+from harvester.wechat.publisher import PublisherEndpoint
+from tests.support import at, run, scope
 
 WINDOW = Window("wx1", "publisher_adpos_general", date(2026, 3, 1), date(2026, 3, 31))
 DAY = WINDOW._replace(end=date(2026, 3, 1))
@@ -38,6 +43,40 @@ def test_a_page_is_asked_for_by_get() -> None:
         ),
         None,
     )  # fmt: skip
+
+
+def test_a_body_joins_the_query_and_may_name_the_action() -> None:
+    body = {"action": "publisher_adpos_general", "ad_slot": "SLOT_ID_BIZ_BOTTOM", "n": 1}
+    mine = PublisherEndpoint("mine", "/publisher/stat", date(2016, 1, 1), span=90, body=body)
+    assert mine.request(WINDOW, Token("t0ken"), 3).query == (
+        ("action", "publisher_adpos_general"), ("access_token", "t0ken"), ("page", "3"),
+        ("page_size", "90"), ("ad_slot", "SLOT_ID_BIZ_BOTTOM"), ("n", "1"),
+        ("start_date", "2026-03-01"), ("end_date", "2026-03-31"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("body", [{"a": [1]}, {"a": None}, {"a": 1.5}, {"page": 1}])
+def test_a_body_that_is_no_query_is_refused(body: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="body joins the query of a publisher interface"):
+        PublisherEndpoint("mine", "/publisher/stat", date(2016, 1, 1), body=body)
+
+
+def test_a_slot_that_is_asked_for_is_named_in_the_rows() -> None:
+    days = date(2026, 3, 1), date(2026, 3, 10)
+    known = INTERFACES["publisher_adpos_general"]
+    slots = ("SLOT_ID_BIZ_BOTTOM", "SLOT_ID_BIZ_CPS")
+    mine = [
+        replace(known, name=f"mine_{n}", body={"action": known.name, "ad_slot": slot})
+        for n, slot in enumerate(slots)
+    ]
+    sink = MemorySink()
+    asked = scope(*days, endpoints=[known, *mine])
+    report = run(Simulator(), asked, sink, now=at("2026-03-11", 13))
+    assert (report.state, report.records) == ("complete", 30)
+    for endpoint, slot in zip((known, *mine), (None, *slots), strict=True):
+        rows = [row for row in sink.records if row["_endpoint"] == endpoint.name]
+        assert {row.get("ad_slot") for row in rows} == {slot}
+        assert {"slot_id" in row for row in rows} == {slot is not None}
 
 
 def test_the_quota_of_a_publisher_interface_is_asked_for_with_its_path() -> None:
