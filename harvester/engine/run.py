@@ -31,7 +31,7 @@ import anyio
 
 from harvester import events
 from harvester.base.dates import last_legal_day, quota_day, rfc3339_exact
-from harvester.base.outage import AGAIN, PATIENCE, Away, until_it_answers
+from harvester.base.outage import PATIENCE, Away, until_it_answers
 from harvester.base.outside import guard_call, guard_cancellation, is_cancelled
 from harvester.engine import planner
 from harvester.engine.account_queue import AccountQueue, Share
@@ -270,10 +270,12 @@ class Engine:
                     self._clock.set(await join())
                     await self._writer.open(stack)
             except TimeoutError:
-                why = f"has not answered for {OPENING:.0f} s"
                 if sink := self._writer.opening:
-                    raise SinkError(f"{sink} {why} while it was opened; {AGAIN}") from None
-                raise Away(f"it {why}") from None
+                    raise SinkError(
+                        f"{sink} has not answered for {OPENING:.0f} s while it was opened; nothing"
+                        " that was committed is lost: mend it and run the same command again"
+                    ) from None
+                raise Away(f"it has not answered for {OPENING:.0f} s") from None
 
         await until_it_answers(enter, "the shared ledger", PATIENCE, LedgerError)
 
@@ -530,7 +532,7 @@ class Engine:
             waiting = [account for account in self._plan.accounts if not account.finished]
             reasons = [account.reason(now, wall) for account in waiting[:3]]
             if not waiting and self._writer.sharing is not None:
-                reasons = ["other workers hold the accounts that are left"]
+                reasons = [self._writer.sharing.reason]
             if sink := self._writer.writing:
                 reasons.insert(0, f"{sink} has not stored what it was given")
             self._emit(events.Stalled(now - since, tuple(reasons)))

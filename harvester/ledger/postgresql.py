@@ -506,7 +506,7 @@ class _Line:
                 self._let_go()
             return outage(problem)
         if state == _REMOVED:
-            problem = "this worker is not in it any more, as its lease ended a day ago or earlier"
+            problem = "this worker is not in it any more, as its lease had ended"
         return LedgerError(
             f"the ledger in {self._server.where} failed ({problem}); nothing that it holds is lost:"
             " see to it, and run the same command again"

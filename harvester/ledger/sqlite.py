@@ -306,12 +306,15 @@ class SqliteLedger(Outbox):
 
     def _open_beside(self) -> None:
         """Open it while a run may hold it: each call is one short transaction."""
+        none = NoLedgerError(f"there is no ledger at {self.path}")
         if not self.path.exists():
-            raise NoLedgerError(f"there is no ledger at {self.path}")
+            raise none
         self._database = sqlite3.connect(
             sqlitefile.uri(self.path, "rw"), uri=True, isolation_level=None,
             timeout=BESIDE_SECONDS, check_same_thread=False,
         )  # fmt: skip
+        if self._is_void(self._database):  # the first run is making it
+            raise none
         self._check_version()
         if not self._look(outbox.is_made):
             self._transact(outbox.make, ())
