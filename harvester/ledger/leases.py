@@ -495,7 +495,7 @@ def forget(tables: Tables, key: Key, days: Days, held: Mapping[str, Account] | N
     _change(tables, key, held, Calendar.forget, *days)
 
 
-def remove(tables: Tables, appid: str, endpoints: Sequence[str]) -> None:
+def remove(tables: Tables, appid: str, endpoints: Collection[str]) -> None:
     """Remove what is known of interfaces of an account; its number and its epoch stay."""
     merge(tables, _locked(tables, _named(tables, [appid])))
     statements.remove(tables, appid, endpoints)

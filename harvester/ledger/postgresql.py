@@ -28,7 +28,6 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager
 from copy import copy
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -44,11 +43,11 @@ from harvester.base.threads import Thread
 from harvester.errors import HarvestError, LedgerError, UsageError
 from harvester.ledger import leases as shared
 from harvester.ledger import statements
-from harvester.ledger.base import OPENING, Job, Key, Lease, Renewal, Spent, WorkerState
-from harvester.ledger.coverage import Calendar, OpenWindow, Outcome
+from harvester.ledger.base import OPENING, Job, Key, Lease, Renewal, Spent
+from harvester.ledger.coverage import OpenWindow, Outcome
 from harvester.ledger.leases import Account, Tables
 from harvester.ledger.outbox import Outbox
-from harvester.ledger.statements import LATEST
+from harvester.ledger.statements import LATEST, reads, writes
 from harvester.model import Tally
 
 SCHEMA = "harvester"
@@ -260,11 +259,8 @@ class PostgresLedger(Outbox):
             await self._leases.call(shared.leave, self._worker)
             self._worker = None
 
-    async def dismiss(self) -> bool:
-        return await self._call(shared.dismiss)
-
-    async def workers(self) -> list[WorkerState]:
-        return await self._read(shared.workers)
+    dismiss = writes(shared.dismiss)
+    workers = reads(shared.workers)
 
     # making it anew
 
@@ -277,13 +273,8 @@ class PostgresLedger(Outbox):
         await self._call(shared.drop, schema)
         return made
 
-    async def begin_after(self, epoch: int) -> None:
-        """Raise all epochs above one that a sink knows."""
-        await self._call(shared.begin_after, epoch)
-
-    async def highest_epoch(self) -> int:
-        """The highest epoch of any account."""
-        return await self._call(shared.highest_epoch)
+    begin_after = writes(shared.begin_after)
+    highest_epoch = writes(shared.highest_epoch)
 
     async def replace_with(self, other: PostgresLedger, stamp: str) -> str:
         """Replace this ledger by another one; returns the new name of this one."""
@@ -333,25 +324,17 @@ class PostgresLedger(Outbox):
     async def forget(self, key: Key, days: Days) -> None:
         await self._once(shared.forget, key, days, self._own())
 
-    async def remove(self, appid: str, endpoints: Collection[str]) -> None:
-        await self._call(shared.remove, appid, list(endpoints))
+    remove = writes(shared.remove)
+    fold_future_calls = writes(statements.fold_future_calls)
 
     def _own(self) -> dict[str, Account] | None:
         return None if self._worker is None else self._held.some()
 
-    async def fold_future_calls(self, today: date) -> bool:
-        return await self._call(statements.fold_future_calls, today)
-
     # what is known
 
-    async def accounts(self) -> list[str]:
-        return await self._read(shared.accounts)
-
-    async def calendars(self, appids: Sequence[str]) -> dict[Key, Calendar]:
-        return await self._read(shared.calendars, appids)
-
-    async def spent(self, day: date, appids: Sequence[str] | None = None) -> dict[Key, int]:
-        return await self._read(statements.booked, day, appids)
+    accounts = reads(shared.accounts)
+    calendars = reads(shared.calendars)
+    spent = reads(statements.booked)
 
     # calls
 

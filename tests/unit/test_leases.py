@@ -115,7 +115,7 @@ RULES: list[tuple[str, object, str, object]] = [
     ("refresh", shared, "join", joins_as_the_first),
     ("refresh", statements, "change", keeps_the_mark),
     ("departure", shared, "leave", does_nothing),
-    ("dismissed", shared, "dismiss", only_looks),
+    ("dismissed", PostgresLedger, "dismiss", statements.writes(only_looks)),
     ("joining", shared, "CLOCKS", 1e9),
     ("alone", PostgresLedger, "_until_alone", at_once),
 ]
