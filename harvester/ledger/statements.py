@@ -367,7 +367,9 @@ def _values(
 ) -> list[object]:
     """The arguments in order, those that can be read once as lists: the call may be repeated."""
     if named:
-        args = signature(function).bind(None, *args, **named).args[1:]
+        bound = signature(function).bind(None, *args, **named)
+        bound.apply_defaults()
+        args = bound.args[1:]
     return [list(each) if isinstance(each, Iterator) else each for each in args]
 
 

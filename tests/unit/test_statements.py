@@ -10,9 +10,9 @@ import pytest
 from harvester.ledger.statements import reads, writes
 
 
-def added(tables: list[str], words: Iterable[str], last: str = "!") -> str:
+def added(tables: list[str], words: Iterable[str], last: str = "!", more: int = 1) -> str:
     """Join words behind those that are there."""
-    return " ".join([*tables, *words, last])
+    return " ".join([*tables, *words, last * more])
 
 
 class Ledger:
@@ -42,4 +42,5 @@ async def test_what_can_be_read_once_is_a_list_when_it_is_called_again(name: str
     assert await method(iter("bc")) == {"a b c !"}
     assert await method(iter("bc"), "?") == {"a b c ?"}
     assert await method(last="?", words=(each for each in "b")) == {"a b ?"}
-    assert ledger.calls == [f"{name} added"] * 3
+    assert await method(["b"], more=2) == {"a b !!"}
+    assert ledger.calls == [f"{name} added"] * 4
