@@ -300,7 +300,10 @@ class SharedLedger(Ledger, Protocol):
         ...
 
     async def leave(self) -> None:
-        """Leave as a worker, and release its accounts; what it still writes is refused."""
+        """Leave as a worker, and release its accounts; what it still writes is refused.
+
+        Who has not joined may leave, too.
+        """
         ...
 
     async def dismiss(self) -> bool:
