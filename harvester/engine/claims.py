@@ -34,6 +34,9 @@ ASK_EVERY = 1.0
 """Seconds between two claims while nothing is free."""
 FIRST_PART = 8
 """While slots are idle, the first claim is for this part of them; each further one doubles."""
+_PLANS = "accounts are being claimed, and their windows planned"
+_STORES = "the last windows of finished accounts are being stored"
+_OTHERS = "the accounts that are left are held by other workers, or by ended ones for their lease"
 RENEWALS = 3
 """How often a lease is renewed before it ends."""
 
@@ -138,6 +141,7 @@ class Sharing:
         self._giving: set[str] = set()
         self.refused: dict[str, StopReason] = {}
         self._cut_off = ""
+        self._doing = _PLANS
         self._joining = asyncio.Lock()  # a lease is not renewed while the worker joins anew
         self.windows = 0
         """How many windows this worker has stored."""
@@ -155,6 +159,11 @@ class Sharing:
     def is_cut_off(self) -> bool:
         """Whether it must join anew."""
         return bool(self._cut_off)
+
+    @property
+    def reason(self) -> str:
+        """Why no account is served."""
+        return f"it joins the ledger anew: {self._cut_off}" if self._cut_off else self._doing
 
     async def renewal(self) -> None:
         """Return after the next renewal."""
@@ -274,6 +283,7 @@ class Sharing:
         asked = self._lease.now()
         leases = await self._ledger.claim(limit)
         self._claims.found(len(leases), limit, self._lease.seconds)
+        self._doing = _PLANS if leases else _OTHERS
         if not leases:
             return
         for lease in leases:
@@ -299,7 +309,9 @@ class Sharing:
         finished = [account for account in self._held.values() if not account.turn.open]
         if not finished:
             return
+        self._doing = _STORES
         await finish(finished)
+        self._doing = _PLANS
         if self._cut_off:  # the last windows may not be stored
             return
         # Some of these may have been lost meanwhile, and claimed again: then others finish them.
@@ -341,5 +353,5 @@ class Sharing:
                 self._cut_off = ""
                 raise
             self._lease.prolong(asked)
-            self._cut_off = ""
+            self._cut_off, self._doing = "", _PLANS
         self._emit(Lost(tuple(held), reason))

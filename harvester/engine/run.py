@@ -44,9 +44,19 @@ from harvester.engine.scheduler import Scheduler
 from harvester.engine.scope import Scope
 from harvester.engine.worker import Worker
 from harvester.engine.writer import GROUP, Writer
-from harvester.errors import HarvestError, LedgerError, RunError, UsageError
+from harvester.errors import HarvestError, LedgerError, RunError, SinkError, UsageError
 from harvester.events import Answer, Bookkeeper, Event, Notice, Observer, Report
-from harvester.ledger.base import Job, Key, Lease, Ledger, Range, SharedLedger, Spent, shared
+from harvester.ledger.base import (
+    OPENING,
+    Job,
+    Key,
+    Lease,
+    Ledger,
+    Range,
+    SharedLedger,
+    Spent,
+    shared,
+)
 from harvester.ledger.coverage import Calendar
 from harvester.model import duration, many
 from harvester.sinks.base import Sink
@@ -204,10 +214,7 @@ class Engine:
             if (ledger := shared(self._writer.ledger)) is None:
                 await self._writer.open(stack)
             else:
-                async with ledger.alone():
-                    await self._writer.check()  # before anything is marked
-                    await self._join(ledger, stack)
-                    await self._writer.open(stack)
+                await self._join(ledger, stack)
             self._stack = stack.pop_all()
         return self
 
@@ -215,13 +222,12 @@ class Engine:
         """Enter as one of the workers of a shared ledger."""
         options = self._options
         marks = self._ranges() if options.refresh else []
-        job = self._job()
-        self._joined = await ledger.join(job._replace(marks=marks))
-        self._clock.set(self._joined)
-        fellows = [each for each in await ledger.workers() if each.alive and each.job == job.name]
+        stack.push_async_callback(self._leave, ledger)
+        await self._enter(ledger, stack, lambda: ledger.join(self._job()._replace(marks=marks)))
+        self._joined, name = self._clock(), self._job().name
+        fellows = [each for each in await ledger.workers() if each.alive and each.job == name]
         first = min([each.started for each in fellows], default=self._joined)
         self._worker.began = rfc3339_exact(first)
-        stack.push_async_callback(self._leave, ledger)
         self._writer.sharing = Sharing(
             ledger,
             options.lease,
@@ -243,15 +249,40 @@ class Engine:
 
     async def _join_anew(self, ledger: SharedLedger) -> None:
         """Leave, and enter again with all checks."""
-        # Before the lock is taken: both use the same connection.
-        await until_it_answers(ledger.leave, "the shared ledger", PATIENCE, LedgerError)
-        async with ledger.alone():
+
+        async def join() -> float:
             try:
-                self._clock.set(await ledger.join(self._job()))
+                return await ledger.join(self._job())
             except UsageError as exc:  # the clock was right when the run began
                 raise LedgerError(str(exc)) from None
-            await self._writer.reopen()
+
+        try:
+            await self._enter(ledger, self._stack, join)
+        except UsageError as exc:  # the sinks could be opened then
+            raise SinkError(str(exc)) from None
         await self._want(ledger)
+
+    async def _enter(
+        self, ledger: SharedLedger, stack: AsyncExitStack, join: Callable[[], Awaitable[float]]
+    ) -> None:
+        """Join, and open the sinks, while no other worker does; again if that lock was lost."""
+
+        async def enter() -> None:
+            await ledger.leave()  # before the lock is taken: both use the same connection
+            try:
+                async with self._writer.reached(stack), ledger.alone(OPENING):
+                    await self._writer.check()  # before anything is marked
+                    self._clock.set(await join())
+                    await self._writer.open(stack)
+            except TimeoutError:
+                if sink := self._writer.opening:
+                    raise SinkError(
+                        f"{sink} has not answered for {OPENING:.0f} s while it was opened; nothing"
+                        " that was committed is lost: mend it and run the same command again"
+                    ) from None
+                raise Away(f"it has not answered for {OPENING:.0f} s") from None
+
+        await until_it_answers(enter, "the shared ledger", PATIENCE, LedgerError)
 
     def _job(self) -> Job:
         options = self._options
@@ -521,7 +552,7 @@ class Engine:
             waiting = [account for account in self._plan.accounts if not account.finished]
             reasons = [account.reason(now, wall) for account in waiting[:3]]
             if not waiting and self._writer.sharing is not None:
-                reasons = ["other workers hold the accounts that are left"]
+                reasons = [self._writer.sharing.reason]
             if sink := self._writer.writing:
                 reasons.insert(0, f"{sink} has not stored what it was given")
             self._emit(events.Stalled(now - since, tuple(reasons)))

@@ -8,8 +8,15 @@ After a crash between sinks and ledger windows are repeated, and a repeated wind
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Sequence,
+)
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import anyio
@@ -20,7 +27,7 @@ from harvester.base.outside import guarded
 from harvester.engine.channel import Channel
 from harvester.engine.claims import Sharing
 from harvester.engine.window_queue import Harvested
-from harvester.errors import LedgerError, SinkError, UsageError
+from harvester.errors import LedgerError, SinkError
 from harvester.events import Committed, Notice, Observer
 from harvester.ledger.base import Ledger, SharedLedger, Spent
 from harvester.ledger.coverage import Outcome
@@ -83,6 +90,9 @@ class Writer:
         self.ledger = guarded(ledger, SharedLedger, lambda why: LedgerError(f"the ledger: {why}"))
         self.writing = ""
         """The sink whose write has not returned; empty if there is none."""
+        self.opening = ""
+        """The sink that is being opened."""
+        self._begun: set[int] = set()  # of the sinks that the stack closes
         self.channel: Channel[Item] = Channel(
             group=group,
             linger=LINGER if group > 1 else 0.0,
@@ -120,12 +130,34 @@ class Writer:
         """Add a harvested window; waits while the channel is full."""
         return self.channel.put(window, window.size)
 
+    @asynccontextmanager
+    async def reached(self, stack: AsyncExitStack) -> AsyncIterator[None]:
+        """Connect to the sinks, anew to those that are open; nothing is written to them meanwhile.
+
+        What takes its time, and what never answers, does so before others have to wait for it.
+        """
+        async with self._turn:
+            self.opening = ""
+            for _, sink in self.sinks:
+                if id(sink) in self._begun:
+                    await sink.close()
+                self._begin(stack, sink)
+                await sink.reach()
+            yield
+
+    def _begin(self, stack: AsyncExitStack, sink: Sink) -> None:
+        if id(sink) not in self._begun:
+            self._begun.add(id(sink))
+            stack.push_async_callback(sink.close)
+
     async def open(self, stack: AsyncExitStack) -> None:
         """Open the sinks, which the stack closes; a new ledger lists them."""
         new = await self.check()
         for name, sink in self.sinks:
-            stack.push_async_callback(sink.close)
+            self._begin(stack, sink)
+            self.opening = name
             await self._open(name, sink)
+        self.opening = ""
         if self.ledger is not None and new:
             await self.ledger.list_sinks(dict.fromkeys(new, ""))
 
@@ -137,18 +169,6 @@ class Writer:
         if known or await holds_records(self.ledger):
             check_list(self.ledger, known.keys(), self._listed)
         return sorted(self._listed - known.keys())
-
-    async def reopen(self) -> None:
-        """Open all sinks anew, with every check of a first opening: a server may have gone back."""
-        assert self.ledger is not None
-        async with self._turn:
-            try:
-                await self.check()
-                for name, sink in self.sinks:
-                    await sink.close()
-                    await self._open(name, sink)
-            except UsageError as exc:  # they could be opened when the run began
-                raise SinkError(str(exc)) from None
 
     async def _open(self, name: str, sink: Sink) -> None:
         """Open a sink, and store its checkpoint."""

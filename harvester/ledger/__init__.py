@@ -1,8 +1,8 @@
 """The ledgers: which windows are stored, waiting or failed, and how many calls were sent.
 
-``base`` has the interfaces; ``sqlite`` is the embedded ledger, ``tables`` its own tables;
-``postgresql`` is the shared one, ``shared`` its own tables; ``rows`` and ``statements`` are used by
-both.
+``base`` has the interfaces; ``sqlite`` is the embedded ledger, ``sqlite_tables`` its own tables;
+``postgresql`` is the shared one, ``leases`` its own tables; ``coverage``, ``encoding``,
+``statements`` and ``outbox`` are used by both.
 """
 
 from __future__ import annotations

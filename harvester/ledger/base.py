@@ -29,6 +29,10 @@ Range = tuple[str, str, date, date]
 """An account, an interface, its first and its last day."""
 
 
+OPENING = 40.0
+"""Seconds for which one worker may open a shared ledger and its sinks: fewer than others wait."""
+
+
 class Spent(NamedTuple):
     """Calls of one interface of one account on one day in China."""
 
@@ -242,8 +246,14 @@ class SharedLedger(Ledger, Protocol):
         """The epochs of the accounts that this worker holds, as far as it knows."""
         ...
 
-    def alone(self) -> AbstractAsyncContextManager[None]:
-        """A context in which no other worker runs, for changes before a run."""
+    def alone(self, limit: float = math.inf) -> AbstractAsyncContextManager[None]:
+        """A context in which no other worker is alone, for changes before a run.
+
+        limit: seconds after which it is cancelled, raises `TimeoutError`, and others may be alone,
+            also if this process is frozen.
+        If others could be alone meanwhile, since the connection was lost, nothing is changed any
+        more, and an error is raised: `Away` if there is a limit, else `LedgerError`.
+        """
         ...
 
     async def join(self, job: Job) -> float:
@@ -292,7 +302,10 @@ class SharedLedger(Ledger, Protocol):
         ...
 
     async def leave(self) -> None:
-        """Leave as a worker, and release its accounts; what it still writes is refused."""
+        """Leave as a worker, and release its accounts; what it still writes is refused.
+
+        Who has not joined may leave, too.
+        """
         ...
 
     async def dismiss(self) -> bool:

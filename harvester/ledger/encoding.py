@@ -26,19 +26,20 @@ def journal_entry(outcomes: Sequence[Outcome], spent: Iterable[Spent] = ()) -> s
     calls: defaultdict[tuple[str, date], Counter[str]] = defaultdict(Counter)
     for appid, name, day, number in spent:
         calls[name, day][appid] += number
-    entry = {
-        "outcomes": as_rows(outcomes),
-        "spent": [(name, day.isoformat(), each) for (name, day), each in calls.items()],
-    }
-    return encode(entry).decode()
+    of_days = [(name, day.isoformat(), each) for (name, day), each in calls.items()]
+    return _entry(as_rows(outcomes), of_days)
 
 
-def journal_rows(outcomes: Sequence[Outcome]) -> list[Row]:
-    """The same as rows of nine values; the last holds the rest of `as_rows`, as JSON."""
-    return [
-        (*row, "") if len(row) == _FINAL else (*row[:_FINAL], encode(row[_FINAL:]).decode())
-        for row in as_rows(outcomes)
-    ]
+def journal_entries(outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """The same for each account, without calls."""
+    found: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in as_rows(outcomes):
+        found[row[0]].append(row)
+    return {appid: _entry(rows, ()) for appid, rows in found.items()}
+
+
+def _entry(rows: Sequence[Row], spent: Sequence[Row]) -> str:
+    return encode({"outcomes": rows, "spent": spent}).decode()
 
 
 _FINAL = 8
@@ -129,7 +130,7 @@ class Journal:
 
     @classmethod
     def of_entries(cls, entries: Iterable[str]) -> Self:
-        """Parse the result of `journal_entry`."""
+        """Parse results of `journal_entry` and `journal_entries`."""
         journal = cls()
         for text in entries:
             entry = parse_small(text.encode())
@@ -138,15 +139,6 @@ class Journal:
             for name, day, calls in entry["spent"]:
                 for appid, number in calls.items():
                     journal.spent[appid, name, day] += number
-        return journal
-
-    @classmethod
-    def of_rows(cls, rows: Iterable[Row]) -> Self:
-        """Parse the result of `journal_rows`."""
-        journal = cls()
-        for *row, rest in rows:
-            why = parse_small(rest.encode()) if rest else ()
-            journal.rows[row[0]][row[1]].append((*row, *why))
         return journal
 
     def keys(self, appids: Iterable[str]) -> list[Key]:

@@ -22,11 +22,11 @@ from harvester.errors import NoLedgerError, UsageError
 from harvester.ledger import outbox, statements
 from harvester.ledger.base import Job, Key, Lease, Spent, WorkerState
 from harvester.ledger.coverage import Calendar, OpenWindow, Outcome
-from harvester.ledger.encoding import Calls, Journal, Row, journal_rows
+from harvester.ledger.encoding import Calls, Journal, Row, journal_entries
 from harvester.ledger.statements import TABLES, Table, chunks
 from harvester.model import Tally
 
-VERSION = 3
+VERSION = 4
 CLOCKS = 60.0
 """Seconds by which a worker's clock may differ from the server's: it decides when a day begins."""
 FORGOTTEN = "1 day"
@@ -54,9 +54,7 @@ CREATE TABLE interface (
 );
 CREATE TABLE journal (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account integer NOT NULL,
-    endpoint text NOT NULL, first_day integer NOT NULL, last_day integer NOT NULL,
-    state text NOT NULL, records bigint NOT NULL, checksum bigint NOT NULL, empty text NOT NULL,
-    rest text NOT NULL
+    entries text NOT NULL
 );
 CREATE INDEX journal_account ON journal (account, number);
 """
@@ -65,8 +63,6 @@ CREATE INDEX journal_account ON journal (account, number);
 _AT_ONCE = 1000
 """Rows of one statement: while a longer one is sent, the server may take the client for frozen."""
 _NUMBERS = {int, float, type(None)}
-_JOURNAL = "endpoint, first_day, last_day, state, records, checksum, empty, rest"
-_JOURNAL_TYPES = ("int4", "text", "int4", "int4", "text", "int8", "int8", "text", "text")
 
 
 Account = tuple[int, int]
@@ -434,9 +430,8 @@ def commit(
     own = _locked(tables, {appid: ours[appid] for appid in appids if appid in ours})
     gone = appids - _still(ours, own).keys()
     kept = [each for each in outcomes if each.window.appid not in gone] if gone else outcomes
-    rows = [(own[appid][0], *row) for appid, *row in journal_rows(kept)]
-    if rows:
-        tables.append("journal", f"account, {_JOURNAL}", _JOURNAL_TYPES, rows)
+    rows = [(own[appid][0], text) for appid, text in journal_entries(kept).items()]
+    tables.append("journal", "account, entries", ("int4", "text"), rows)
     calls: Calls = Counter()
     for each in spent:  # also of an account that was lost: they have left
         calls[each.appid, each.endpoint, str(each.day)] += each.calls
@@ -465,11 +460,10 @@ def merge(tables: Tables, accounts: Mapping[str, Account]) -> None:
     ids = _array([number for number, _ in accounts.values()])
     rows = tables.rows(
         "WITH merged AS (DELETE FROM journal WHERE account = ANY(%s::integer[]) RETURNING *)"
-        f" SELECT name, {_JOURNAL} FROM merged JOIN account ON account.id = merged.account"
-        " ORDER BY number",
+        " SELECT entries FROM merged ORDER BY number",
         ids,
     )
-    statements.merge_journal(tables, Journal.of_rows(rows))
+    statements.merge_journal(tables, Journal.of_entries(text for (text,) in rows))
 
 
 def _change(
@@ -501,7 +495,7 @@ def forget(tables: Tables, key: Key, days: Days, held: Mapping[str, Account] | N
     _change(tables, key, held, Calendar.forget, *days)
 
 
-def remove(tables: Tables, appid: str, endpoints: Sequence[str]) -> None:
+def remove(tables: Tables, appid: str, endpoints: Collection[str]) -> None:
     """Remove what is known of interfaces of an account; its number and its epoch stay."""
     merge(tables, _locked(tables, _named(tables, [appid])))
     statements.remove(tables, appid, endpoints)
@@ -526,9 +520,9 @@ def calendars(tables: Tables, appids: Sequence[str]) -> dict[Key, Calendar]:
     found = statements.stored_calendars(tables, appids)
     for some in chunks(appids):
         rows = tables.rows(
-            f"SELECT name, {_JOURNAL} FROM journal JOIN account ON account.id = journal.account"
+            "SELECT entries FROM journal JOIN account ON account.id = journal.account"
             " WHERE name = ANY(%s) ORDER BY number",
             some,
         )
-        Journal.of_rows(rows).apply(found, some)
+        Journal.of_entries(text for (text,) in rows).apply(found, some)
     return found

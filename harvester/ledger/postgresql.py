@@ -11,6 +11,7 @@ calls, and those that the server has refused (`Undone`), are repeated for a minu
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import re
 import socket
@@ -27,7 +28,7 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager
 from copy import copy
-from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 from urllib.parse import unquote
@@ -39,14 +40,14 @@ from harvester.base.outage import PATIENCE, SLOW, Away, Undone, announce, until_
 from harvester.base.postgresql import SETTINGS, Server, begin, holder, limits, server_of
 from harvester.base.secrets import Secret
 from harvester.base.threads import Thread
-from harvester.errors import LedgerError, UsageError
+from harvester.errors import HarvestError, LedgerError, UsageError
 from harvester.ledger import leases as shared
 from harvester.ledger import statements
-from harvester.ledger.base import Job, Key, Lease, Renewal, Spent, WorkerState
-from harvester.ledger.coverage import Calendar, OpenWindow, Outcome
+from harvester.ledger.base import OPENING, Job, Key, Lease, Renewal, Spent
+from harvester.ledger.coverage import OpenWindow, Outcome
 from harvester.ledger.leases import Account, Tables
 from harvester.ledger.outbox import Outbox
-from harvester.ledger.statements import LATEST
+from harvester.ledger.statements import LATEST, reads, writes
 from harvester.model import Tally
 
 SCHEMA = "harvester"
@@ -65,6 +66,10 @@ _HOLDERS = (
     f" AND classid = {_LOCK} AND objid = ({_KEY}::bigint & 4294967295)::oid)"
 )
 """The server's processes that are alone with the ledger."""
+_LOST = (
+    "the connection that kept others from opening it was lost; nothing that it holds is lost: run"
+    " the same command again"
+)
 _READ_ONLY = "25006"  # a standby, until it is promoted
 _REMOVED = "23503"  # a foreign key: the worker's own row is gone
 _FROZEN = "set_config('idle_in_transaction_session_timeout', '15s', true)"
@@ -127,10 +132,16 @@ class PostgresLedger(Outbox):
             if self._readonly:
                 await self._read(shared.check_version)
             else:
-                async with self.alone():
-                    await self._call(shared.make, self._work.schema)
+                await until_it_answers(self._made, self.where, PATIENCE, LedgerError)
         except UsageError as exc:
             raise type(exc)(f"{self.where} cannot be used: {exc}") from None
+
+    async def _made(self) -> None:
+        try:
+            async with self.alone(OPENING):
+                await self._call(shared.make, self._work.schema)
+        except TimeoutError:
+            raise Away(f"it has not answered for {OPENING:.0f} s") from None
 
     async def __aexit__(self, *exc_info: object) -> None:
         with anyio.CancelScope(shield=True):
@@ -146,20 +157,32 @@ class PostgresLedger(Outbox):
         return self._held.epochs
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
-        await self._until_alone()
+    async def alone(self, limit: float = math.inf) -> AsyncIterator[None]:
+        self._work.under = await self._until_alone(limit)
+        still = False
         try:
-            yield
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._leases.on_thread(self._leases.unlock)
+            try:
+                with anyio.fail_after(None if limit == math.inf else limit):
+                    yield
+            finally:
+                self._work.under = 0
+                with anyio.move_on_after(SLOW, shield=True):
+                    still = await self._leases.on_thread(self._leases.unlock)
+        except HarvestError:  # it may come from what another one has changed since
+            if still:
+                raise
+            error = LedgerError if limit == math.inf else Away
+            raise error(f"{self.where}: {_LOST}") from None
 
-    async def _until_alone(self) -> None:
-        """Wait while others are alone, one after the other, but not for long for one of them."""
+    async def _until_alone(self, limit: float) -> int:
+        """Wait while others are alone, one after the other, but not for long for one of them.
+
+        Returns the server's process that holds the lock.
+        """
         line, whose = self._leases, ""
         begun = since = anyio.current_time()
         announced = False
-        while not await self._again(line, line.lock):
+        while not (held := await self._again(line, partial(line.lock, limit))):
             now = anyio.current_time()
             if line.holder != whose:
                 whose, since = line.holder, now
@@ -173,6 +196,7 @@ class PostgresLedger(Outbox):
                 announced = True
                 announce(self.where, whose)
             await anyio.sleep(_ASK_AGAIN)
+        return held
 
     async def join(self, job: Job) -> float:
         self._lease = job.lease
@@ -235,11 +259,8 @@ class PostgresLedger(Outbox):
             await self._leases.call(shared.leave, self._worker)
             self._worker = None
 
-    async def dismiss(self) -> bool:
-        return await self._call(shared.dismiss)
-
-    async def workers(self) -> list[WorkerState]:
-        return await self._read(shared.workers)
+    dismiss = writes(shared.dismiss)
+    workers = reads(shared.workers)
 
     # making it anew
 
@@ -252,13 +273,8 @@ class PostgresLedger(Outbox):
         await self._call(shared.drop, schema)
         return made
 
-    async def begin_after(self, epoch: int) -> None:
-        """Raise all epochs above one that a sink knows."""
-        await self._call(shared.begin_after, epoch)
-
-    async def highest_epoch(self) -> int:
-        """The highest epoch of any account."""
-        return await self._call(shared.highest_epoch)
+    begin_after = writes(shared.begin_after)
+    highest_epoch = writes(shared.highest_epoch)
 
     async def replace_with(self, other: PostgresLedger, stamp: str) -> str:
         """Replace this ledger by another one; returns the new name of this one."""
@@ -308,25 +324,17 @@ class PostgresLedger(Outbox):
     async def forget(self, key: Key, days: Days) -> None:
         await self._once(shared.forget, key, days, self._own())
 
-    async def remove(self, appid: str, endpoints: Collection[str]) -> None:
-        await self._call(shared.remove, appid, list(endpoints))
+    remove = writes(shared.remove)
+    fold_future_calls = writes(statements.fold_future_calls)
 
     def _own(self) -> dict[str, Account] | None:
         return None if self._worker is None else self._held.some()
 
-    async def fold_future_calls(self, today: date) -> bool:
-        return await self._call(statements.fold_future_calls, today)
-
     # what is known
 
-    async def accounts(self) -> list[str]:
-        return await self._read(shared.accounts)
-
-    async def calendars(self, appids: Sequence[str]) -> dict[Key, Calendar]:
-        return await self._read(shared.calendars, appids)
-
-    async def spent(self, day: date, appids: Sequence[str] | None = None) -> dict[Key, int]:
-        return await self._read(statements.booked, day, appids)
+    accounts = reads(shared.accounts)
+    calendars = reads(shared.calendars)
+    spent = reads(statements.booked)
 
     # calls
 
@@ -358,6 +366,8 @@ class _Line:
         self._name = name
         self.holder = ""
         """Who was alone at the last call of `lock`."""
+        self.under = 0
+        """The server's process whose lock is needed for what is called, 0 if none is."""
         self._thread: Thread | None = None
         self._connection: Any = None
         self._ever = False
@@ -392,9 +402,12 @@ class _Line:
         """The same for a function that only reads, in one snapshot."""
         return await self.on_thread(self._look, function, args)
 
-    async def lock(self) -> bool:
-        """Take the ledger's exclusive lock; returns whether that was possible."""
-        return await self.on_thread(self._lock)
+    async def lock(self, limit: float) -> int:
+        """Take the ledger's exclusive lock; returns the server's process, 0 if others hold it.
+
+        limit: seconds after which the server takes it from a process that is silent.
+        """
+        return await self.on_thread(self._lock, limit)
 
     # on the thread
 
@@ -414,7 +427,9 @@ class _Line:
             connection = self._connect()
             settings = f"{self._settings}, {limits(connection)}, {_FROZEN}"
             with self._server.transaction(connection, settings, function.__name__):
-                return function(Tables(connection), *args)
+                found = function(Tables(connection), *args)
+                self._check_lock(connection)
+                return found
         except self._server.library.Error as exc:
             raise self._translated(exc) from None
 
@@ -424,32 +439,48 @@ class _Line:
             settings = f"{self._settings}, {limits(connection)}"
             begin(connection, settings, "REPEATABLE READ, READ ONLY")
             try:
-                return function(Tables(connection), *args)
+                found = function(Tables(connection), *args)
+                self._check_lock(connection)
+                return found
             finally:
                 connection.execute("ROLLBACK")
         except self._server.library.Error as exc:
             raise self._translated(exc) from None
 
-    def _lock(self) -> bool:
+    def _check_lock(self, connection: Any) -> None:
+        """Raise `LedgerError` if the lock that is needed is gone: last, so that nothing is done."""
+        if self.under:
+            (held,) = connection.execute(f"SELECT {self.under} = ANY({_HOLDERS})").fetchone()
+            if not held:
+                raise LedgerError(_LOST)
+
+    def _lock(self, limit: float) -> int:
         try:
             connection = self._connect()
-            begin(connection, f"{self._settings}, {limits(connection, lifted=True)}")
-            lock = f"SELECT pg_try_advisory_xact_lock({_LOCK}, {_KEY})"
-            (locked,) = connection.execute(lock).fetchone()
+            silent = 0 if limit == math.inf else 1000 * (limit + SLOW)
+            begin(
+                connection,
+                f"{self._settings}, {limits(connection, lifted=True)},"
+                f" set_config('idle_in_transaction_session_timeout', '{silent:.0f}', true)",
+            )
+            lock = f"SELECT pg_try_advisory_xact_lock({_LOCK}, {_KEY}), pg_backend_pid()"
+            locked, process = connection.execute(lock).fetchone()
             if not locked:
                 self.holder = holder(connection, _HOLDERS)
                 connection.execute("ROLLBACK")
         except self._server.library.Error as exc:
             raise self._translated(exc) from None
-        return bool(locked)
+        return int(process) if locked else 0
 
-    def unlock(self) -> None:
-        """Unlock the ledger; a lost connection has unlocked it."""
+    def unlock(self) -> bool:
+        """Unlock the ledger; returns whether it was locked: a lost connection has unlocked it."""
         try:
             if self._connection is not None:
                 self._connection.execute("ROLLBACK")
+                return True
         except self._server.library.Error:
             self._let_go()
+        return False
 
     def _translated(self, exc: Exception) -> Exception:
         problem, state = self._server.describe(exc), getattr(exc, "sqlstate", None)
@@ -458,7 +489,7 @@ class _Line:
                 self._let_go()
             return outage(problem)
         if state == _REMOVED:
-            problem = "this worker is not in it any more, as its lease ended a day ago or earlier"
+            problem = "this worker is not in it any more, as its lease had ended"
         return LedgerError(
             f"the ledger in {self._server.where} failed ({problem}); nothing that it holds is lost:"
             " see to it, and run the same command again"

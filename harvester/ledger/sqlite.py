@@ -11,24 +11,20 @@ import contextlib
 import os
 import shlex
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
 from harvester.base import sqlite as sqlitefile
-from harvester.base.dates import Days
 from harvester.base.files import has_room, is_full, make_directory, step
 from harvester.base.lock import FileLock
 from harvester.base.threads import Thread
 from harvester.errors import HarvestError, LedgerError, NoLedgerError, UsageError
 from harvester.ledger import outbox, statements
 from harvester.ledger import sqlite_tables as tables
-from harvester.ledger.base import Key, Spent
-from harvester.ledger.coverage import Calendar, OpenWindow, Outcome
 from harvester.ledger.outbox import Outbox
 from harvester.ledger.sqlite_tables import VERSION, Tables
-from harvester.model import Tally
+from harvester.ledger.statements import reads, writes
 
 FILE_NAME = "ledger.sqlite"
 
@@ -105,46 +101,16 @@ class SqliteLedger(Outbox):
                 self._thread.close()
                 self._thread = None
 
-    # of a run
+    # its methods
 
-    async def commit(
-        self,
-        outcomes: Sequence[Outcome],
-        checkpoints: Mapping[str, Mapping[str, str]],
-        spent: Iterable[Spent] = (),
-        epochs: Mapping[str, int] | None = None,
-    ) -> Collection[str]:
-        await self._call(tables.commit, outcomes, checkpoints, list(spent))
-        return ()
-
-    async def reopen(
-        self,
-        key: Key,
-        days: Days | None,
-        windows: Sequence[OpenWindow],
-        sums: Mapping[int, Tally | None],
-    ) -> None:
-        await self._call(tables.reopen, key, days, windows, sums)
-
-    async def forget(self, key: Key, days: Days) -> None:
-        await self._call(tables.forget, key, days)
-
-    async def remove(self, appid: str, endpoints: Collection[str]) -> None:
-        await self._call(tables.remove, appid, list(endpoints))
-
-    async def fold_future_calls(self, today: date) -> bool:
-        return await self._call(tables.fold_future_calls, today)
-
-    # what is known
-
-    async def accounts(self) -> list[str]:
-        return await self._read(tables.accounts)
-
-    async def calendars(self, appids: Sequence[str]) -> dict[Key, Calendar]:
-        return await self._read(tables.calendars, appids)
-
-    async def spent(self, day: date, appids: Sequence[str] | None = None) -> dict[Key, int]:
-        return await self._read(tables.spent, day, appids)
+    commit = writes(tables.commit)
+    reopen = writes(tables.reopen)
+    forget = writes(tables.forget)
+    remove = writes(tables.remove)
+    fold_future_calls = writes(tables.fold_future_calls)
+    accounts = reads(tables.accounts)
+    calendars = reads(tables.calendars)
+    spent = reads(tables.spent)
 
     # on the ledger's thread
 
@@ -306,12 +272,15 @@ class SqliteLedger(Outbox):
 
     def _open_beside(self) -> None:
         """Open it while a run may hold it: each call is one short transaction."""
+        none = NoLedgerError(f"there is no ledger at {self.path}")
         if not self.path.exists():
-            raise NoLedgerError(f"there is no ledger at {self.path}")
+            raise none
         self._database = sqlite3.connect(
             sqlitefile.uri(self.path, "rw"), uri=True, isolation_level=None,
             timeout=BESIDE_SECONDS, check_same_thread=False,
         )  # fmt: skip
+        if self._is_void(self._database):  # the first run is making it
+            raise none
         self._check_version()
         if not self._look(outbox.is_made):
             self._transact(outbox.make, ())

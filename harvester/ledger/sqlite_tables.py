@@ -10,7 +10,7 @@ calendars together; closing does the same, and readers apply them to the calenda
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from functools import cache
 from sqlite3 import Connection
@@ -93,14 +93,17 @@ def commit(
     tables: Tables,
     outcomes: Sequence[Outcome],
     checkpoints: Mapping[str, Mapping[str, str]],
-    spent: Sequence[Spent],
-) -> None:
-    """Store all of it."""
+    spent: Iterable[Spent] = (),
+    epochs: Mapping[str, int] | None = None,
+) -> Collection[str]:
+    """Store all of it; its one worker holds every account."""
+    spent = list(spent)
     statements.store_checkpoints(tables, checkpoints)
     if outcomes or spent:
         tables.run("INSERT INTO journal (entries) VALUES (%s)", journal_entry(outcomes, spent))
         if tables.rows("SELECT max(number) FROM journal")[0][0] >= LATEST:
             _merge(tables)
+    return ()
 
 
 def settle(tables: Tables) -> None:
@@ -140,7 +143,7 @@ def forget(tables: Tables, key: Key, days: Days) -> None:
     statements.change(tables, key, Calendar.forget, *days)
 
 
-def remove(tables: Tables, appid: str, endpoints: Sequence[str]) -> None:
+def remove(tables: Tables, appid: str, endpoints: Collection[str]) -> None:
     """Remove what is known of interfaces of an account, and its number with the last of them."""
     settle(tables)
     statements.remove(tables, appid, endpoints)

@@ -8,9 +8,10 @@ has others.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any, NamedTuple, Protocol, TypeVar
+from inspect import signature
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 
 from harvester.base.dates import ONE_DAY, Days
 from harvester.base.fencing import COMMIT, contradicted
@@ -28,6 +29,7 @@ _UNLESS_MARK = (
     " ELSE excluded.value END"
 )
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -103,17 +105,17 @@ def put(tables: Tables, table: Table, rows: Sequence[Row]) -> None:
 # what a run writes
 
 
-def register(tables: Tables, ranges: Sequence[Range]) -> None:
+def register(tables: Tables, ranges: Iterable[Range]) -> None:
     """Remember the requested ranges."""
     _widen(tables, ASKED, ranges)
 
 
-def mark_refresh(tables: Tables, ranges: Sequence[Range]) -> None:
+def mark_refresh(tables: Tables, ranges: Iterable[Range]) -> None:
     """Remember days that are to be harvested again."""
     _widen(tables, REFRESH, ranges)
 
 
-def _widen(tables: Tables, table: Table, ranges: Sequence[Range]) -> None:
+def _widen(tables: Tables, table: Table, ranges: Iterable[Range]) -> None:
     """Add ranges, each to the one that is there."""
     tables.insert(
         table,
@@ -345,6 +347,42 @@ def exhausted(
     }
 
 
+# the methods of a ledger
+
+
+def writes(
+    function: Callable[Concatenate[Any, P], T],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
+    """A method that calls a function of `Tables` in a transaction; it may be repeated."""
+
+    async def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return cast("T", await self._call(function, *_values(function, args, kwargs)))
+
+    return method
+
+
+def reads(
+    function: Callable[Concatenate[Any, P], T],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
+    """A method that calls a function of `Tables` that only reads, in one snapshot."""
+
+    async def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return cast("T", await self._read(function, *_values(function, args, kwargs)))
+
+    return method
+
+
+def _values(
+    function: Callable[..., object], args: Sequence[object], named: Mapping[str, object]
+) -> list[object]:
+    """The arguments in order, those that can be read once as lists: the call may be repeated."""
+    if named:
+        bound = signature(function).bind(None, *args, **named)
+        bound.apply_defaults()
+        args = bound.args[1:]
+    return [list(each) if isinstance(each, Iterator) else each for each in args]
+
+
 class Statements(ABC):
     """The methods of `Ledger` that are one statement, the same in both ledgers."""
 
@@ -356,34 +394,13 @@ class Statements(ABC):
     async def _read(self, function: Callable[..., T], *args: object) -> T:
         """Call a function of `Tables` that only reads, in one snapshot."""
 
-    async def register(self, ranges: Iterable[Range]) -> None:
-        await self._call(register, list(ranges))
-
-    async def mark_refresh(self, ranges: Iterable[Range]) -> None:
-        await self._call(mark_refresh, list(ranges))
-
-    async def note_exhausted(self, quota: Exhausted) -> None:
-        await self._call(note_exhausted, quota)
-
-    async def list_sinks(self, sinks: Mapping[str, str]) -> None:
-        await self._call(list_sinks, sinks)
-
-    async def unlist_sink(self, sink: str) -> None:
-        await self._call(unlist_sink, sink)
-
-    async def checkpoint(self, sink: str) -> dict[str, str]:
-        return await self._read(checkpoint, sink)
-
-    async def sinks(self) -> dict[str, str]:
-        return await self._read(sinks)
-
-    async def asked(self) -> dict[Key, Days]:
-        return await self._read(asked)
-
-    async def refreshes(self, appids: Sequence[str]) -> dict[Key, Days]:
-        return await self._read(refreshes, appids)
-
-    async def exhausted(
-        self, now: float, appids: Sequence[str] | None = None
-    ) -> dict[Key, Exhausted]:
-        return await self._read(exhausted, now, appids)
+    register = writes(register)
+    mark_refresh = writes(mark_refresh)
+    note_exhausted = writes(note_exhausted)
+    list_sinks = writes(list_sinks)
+    unlist_sink = writes(unlist_sink)
+    checkpoint = reads(checkpoint)
+    sinks = reads(sinks)
+    asked = reads(asked)
+    refreshes = reads(refreshes)
+    exhausted = reads(exhausted)

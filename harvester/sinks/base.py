@@ -11,7 +11,8 @@ A sink whose files only grow has a checkpoint: the ledger stores it with the win
 beyond it are cut off when the sink is opened.  A feed, which cannot revoke what it has sent, sends
 a whole window again, with a later version.
 
-The engine calls `open` once, `write` from one task, and `close` once.  `scan` is optional: a sink
+The engine calls `open`, `write` from one task, and `close`; a worker of a shared ledger that joins
+anew calls `close`, `reach` and `open` again.  `scan` is optional: a sink
 that has it can be verified, read and exported, a new ledger can be made from it, and another sink
 can be filled from it.
 """
@@ -132,6 +133,13 @@ class Sink:
         def identity(self) -> str:
             """The destination's spec, without a secret, the same in every run."""
             ...
+
+    async def reach(self) -> None:
+        """Connect, and wait until the destination answers; changes nothing there.
+
+        It is called before `open` where several workers share the ledger: only one of them at a
+        time opens its sinks, and `open` has some seconds then.  Raises as `open`.
+        """
 
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         """Get ready, and cut off what is beyond the checkpoint.

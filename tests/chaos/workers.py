@@ -1,7 +1,8 @@
 """Several workers of a shared ledger in virtual time, and what happens to them.
 
 Workers are cut off from ledger and sink, frozen for longer than their lease, killed and started
-again; their wall clocks step; the database is restarted; and the figures change all the while.
+again; their wall clocks step; the database is restarted; a connection to the sink hangs; and the
+figures change all the while.
 
 The ledger and the sink are in memory and follow the rules of `harvester.base.fencing`; each call of
 them takes a moment before it has an effect and a moment after it, and may be lost at either.
@@ -12,6 +13,7 @@ them takes a moment before it has an effect and a moment after it, and may be lo
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from collections import Counter, defaultdict
 from collections.abc import (
@@ -33,11 +35,11 @@ from unittest.mock import patch
 
 from harvester.base import fencing
 from harvester.base.dates import Days
-from harvester.base.outage import Away
+from harvester.base.outage import PATIENCE, Away
 from harvester.config.settings import engine_options
 from harvester.engine import claims as sharing
 from harvester.engine.run import Engine
-from harvester.errors import HarvestError, LedgerError, UsageError
+from harvester.errors import HarvestError, LedgerError, SinkError, UsageError
 from harvester.events import Report
 from harvester.ledger.base import Exhausted, Job, Key, Lease, Renewal, Spent, WorkerState
 from harvester.ledger.coverage import DONE, Calendar, Outcome
@@ -87,6 +89,8 @@ class Store:
         self.marks: dict[Key, Days] = {}
         self.number = 0
         self.lock = asyncio.Lock()
+        self.alone_since = 0.0
+        self.wrong: list[str] = []
         self.finals: Counter[tuple[str, date]] = Counter()
 
     def known(self) -> dict[str, int]:
@@ -116,13 +120,14 @@ class Store:
 class Line:
     """One worker's way to everything outside of it.
 
-    cut: nothing arrives, or no answer comes back; dead: nor ever will.  running: cleared while the
+    cut: nothing arrives, or no answer comes back; dead: nor ever will; hangs: the sink answers
+    nothing, and its connection stays.  running: cleared while the
     process is frozen.
     wall: its wall clock, ahead of the true one by so many seconds.
     """
 
     def __init__(self, loop: VirtualTimeLoop, draw: Random) -> None:
-        self.cut = self.dead = False
+        self.cut = self.dead = self.hangs = False
         self.running = asyncio.Event()
         self.running.set()
         self.ahead = 0.0
@@ -131,6 +136,12 @@ class Line:
 
     def wall(self) -> float:
         return self._loop.wall() + self.ahead
+
+    async def answered(self) -> None:
+        """Return when the sink answers."""
+        await self.pass_()
+        while self.hangs:
+            await asyncio.sleep(0.5)
 
     async def pass_(self, *moments: float) -> None:
         """Take one of these moments, and stop where the process is frozen or cut off."""
@@ -163,8 +174,16 @@ class Ledger:
         return None
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
-        async with self.store.lock:
+    async def alone(self, limit: float = math.inf) -> AsyncIterator[None]:
+        begun = self._loop.time()
+        while self.store.lock.locked():
+            waited = self._loop.time() - max(begun, self.store.alone_since)
+            if waited >= PATIENCE:
+                self.store.wrong.append("one worker has kept the others from opening the ledger")
+                raise LedgerError(self.store.wrong[-1])
+            await asyncio.sleep(0.5)
+        async with self.store.lock, asyncio.timeout(None if limit == math.inf else limit):
+            self.store.alone_since = self._loop.time()
             yield
 
     # workers
@@ -198,7 +217,7 @@ class Ledger:
     async def workers(self) -> list[WorkerState]:
         await self._answer()
         return [
-            WorkerState(f"{number}", job.wall, until, 0, 0, until > self._loop.time())
+            WorkerState(f"{number}", job.wall, until, 0, 0, until > self._loop.time(), job.name)
             for number, (job, until) in self.store.workers.items()
         ]
 
@@ -398,10 +417,15 @@ class FencedSink:
     ) -> Iterator[StoredWindow]:
         return self._database.sink.scan(endpoint, appids)
 
+    async def reach(self) -> None:
+        await self._line.answered()
+
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
+        await self._line.answered()
         return {}
 
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
+        await self._line.answered()
         await self._line.pass_(*self.moments)
         refused = await self._database.write(batches, fence)
         await self._line.pass_(*self.moments)
@@ -447,7 +471,7 @@ Task = asyncio.Task[Report]
 
 
 EVENTS = (
-    "kill", "kill", "freeze", "freeze", "cut", "cut", "restart", "clock step", "", "",
+    "kill", "kill", "freeze", "freeze", "cut", "cut", "restart", "hang", "clock step", "", "",
 )  # fmt: skip
 
 
@@ -516,7 +540,8 @@ class World:
             return ["the last run does not end"]
         except HarvestError as exc:
             return [f"the last run ended with {exc!r}"]
-        wrong = [] if report.state == "complete" else [f"the last run ended {report.state}"]
+        wrong = [*self.store.wrong]
+        wrong += [] if report.state == "complete" else [f"the last run ended {report.state}"]
         wrong += [
             repr(task.exception())
             for task in self._lines
@@ -575,6 +600,9 @@ class World:
             return [*(each for each in running if each is not task), self.start()]
         if what == "freeze":
             line.running.clear()
+        if what == "hang":  # longer than others wait, shorter than a call is given
+            line.hangs = True
+            self._loop.call_later(self.draw.uniform(70.0, 140.0), setattr, line, "hangs", False)
         if what in ("cut", "restart"):
             for each in running if what == "restart" else [task]:
                 self._lines[each].cut = True
@@ -587,7 +615,8 @@ class World:
 
 def _is_wrong(error: BaseException | None) -> bool:
     """Whether what ended a worker is no outage and no wrong clock."""
-    return error is not None and not isinstance(error, LedgerError | UsageError)
+    hung = isinstance(error, SinkError) and "has not answered for" in str(error)
+    return error is not None and not hung and not isinstance(error, LedgerError | UsageError)
 
 
 def live(seed: int, say: Callable[[str], None] = lambda line: None) -> Life:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harvester.base.dates import Days
 from harvester.ledger.coverage import Calendar, Outcome
-from harvester.ledger.encoding import Journal, as_outcome, as_rows, journal_entry, journal_rows
+from harvester.ledger.encoding import Journal, as_outcome, as_rows, journal_entries, journal_entry
 from harvester.model import Tally, Window
 from tests.unit.test_ledger_coverage import (
     RANGES,
@@ -101,7 +101,7 @@ def test_a_journal_makes_of_a_calendar_what_the_windows_would(
     commits.append(came[max(one, other) :])
     for journal in (
         Journal.of_entries([journal_entry(each) for each in commits]),
-        Journal.of_rows([row for each in commits for row in journal_rows(each)]),
+        Journal.of_entries([one for each in commits for one in journal_entries(each).values()]),
     ):
         known: dict[tuple[str, str], Calendar] = {}
         journal.apply(known, ["wx1"])

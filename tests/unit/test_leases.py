@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from harvester.ledger import PostgresLedger, postgresql, statements
+from harvester.ledger import PostgresLedger, statements
 from harvester.ledger import leases as shared
 from harvester.ledger.leases import give_back, join
 from harvester.testing import LEDGER_CHECKS, BrokenPromiseError, check_ledger
@@ -98,8 +98,8 @@ def keeps_the_mark(tables: Any, key: Any, how: Any, *arguments: Any) -> None:
     statements._change(tables, [key], lambda _, calendar: how(calendar, *arguments))
 
 
-async def locked(self: object) -> bool:
-    return True
+async def at_once(self: object, limit: float) -> int:
+    return 0
 
 
 RULES: list[tuple[str, object, str, object]] = [
@@ -115,9 +115,9 @@ RULES: list[tuple[str, object, str, object]] = [
     ("refresh", shared, "join", joins_as_the_first),
     ("refresh", statements, "change", keeps_the_mark),
     ("departure", shared, "leave", does_nothing),
-    ("dismissed", shared, "dismiss", only_looks),
+    ("dismissed", PostgresLedger, "dismiss", statements.writes(only_looks)),
     ("joining", shared, "CLOCKS", 1e9),
-    ("alone", postgresql._Line, "lock", locked),
+    ("alone", PostgresLedger, "_until_alone", at_once),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator
 from datetime import date
@@ -11,12 +12,13 @@ from random import Random
 import psycopg
 import pytest
 
+from harvester.base import outage
 from harvester.base import postgresql as postgres
 from harvester.base import threads as thread
 from harvester.base.outage import Away
-from harvester.errors import LedgerError
+from harvester.errors import LedgerError, UsageError
 from harvester.ledger import PostgresLedger, postgresql
-from harvester.ledger.base import Job
+from harvester.ledger.base import OPENING, Job
 from harvester.ledger.coverage import Outcome
 from harvester.model import Tally, Window
 from tests.postgres_server import PostgresServer
@@ -137,6 +139,38 @@ async def test_who_is_alone_for_too_long_is_named(
     assert "harvester " in said
     assert "let it end, or end it if it does not move, and run the same command again" in said
     assert "it waits for a lock that harvester " in caplog.text
+
+
+async def test_others_open_a_ledger_though_the_one_that_opens_it_is_frozen(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "SLOW", 0.5)
+    async with PostgresLedger(url) as frozen:
+        assert await frozen._leases.lock(0.5)  # and nothing more is heard of it
+        began = time.monotonic()
+        async with PostgresLedger(url):
+            assert 0.5 < time.monotonic() - began < 5
+    assert OPENING + 5 < outage.PATIENCE
+
+
+@pytest.mark.parametrize(("limit", "error"), [(9.0, Away), (math.inf, LedgerError)])
+async def test_whose_lock_is_lost_stores_nothing_and_is_told_so_whatever_goes_wrong_then(
+    limit: float, error: type[Exception], url: str, postgres: PostgresServer
+) -> None:
+    locks = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+    async with PostgresLedger(url) as ledger:
+        for wrong in (False, True):
+            with pytest.raises(error, match="the connection that kept others from opening it was"):
+                async with ledger.alone(limit):
+                    await ledger.list_sinks({"kept": ""})
+                    postgres.execute(f"{locks} AND classid = {postgresql._LOCK}")
+                    if wrong:
+                        raise UsageError("what was read is not true any more")
+                    await ledger.list_sinks({"lost": ""})
+        assert await ledger.sinks() == {"kept": ""}
+        with pytest.raises(TimeoutError):
+            async with ledger.alone(0.2):
+                await asyncio.sleep(5)
 
 
 async def test_a_read_only_database_is_an_outage_and_no_wrong_clock(

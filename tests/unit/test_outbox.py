@@ -149,11 +149,17 @@ def test_it_is_used_while_a_run_holds_the_ledger_and_keeps_a_ledger_that_is_olde
     asyncio.run(main())
 
 
-def test_without_a_ledger_there_is_no_outbox(tmp_path: Path) -> None:
+@pytest.mark.parametrize("begun", [False, True])
+def test_without_a_ledger_there_is_no_outbox(begun: bool, tmp_path: Path) -> None:
+    """Nor in a file that the first run has only just made."""
+    path = tmp_path / "none.sqlite"
+    if begun:
+        path.touch()
+
     async def main() -> None:
-        async with SqliteLedger(tmp_path / "none.sqlite", beside=True):
+        async with SqliteLedger(path, beside=True):
             pass
 
     with pytest.raises(NoLedgerError):
         asyncio.run(main())
-    assert not (tmp_path / "none.sqlite").exists()
+    assert path.exists() == begun

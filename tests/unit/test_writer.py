@@ -491,6 +491,11 @@ async def test_a_sink_that_is_not_listed_has_a_checkpoint_if_it_is_alone(tmp_pat
 
 async def test_sinks_are_opened_anew_with_every_check_of_a_first_opening(tmp_path: Path) -> None:
     class Back(Opened):
+        reaches = 0
+
+        async def reach(self) -> None:
+            self.reaches += 1
+
         async def open(self, checkpoint: Any) -> Any:
             await super().open(checkpoint)
             if self.opened > 2:
@@ -501,21 +506,33 @@ async def test_sinks_are_opened_anew_with_every_check_of_a_first_opening(tmp_pat
     async with Desk(tmp_path) as desk:
         made = Writer([sink], desk.ledger, print, list)
         async with AsyncExitStack() as stack:
-            await made.open(stack)
-            await made.reopen()
-            assert (sink.opened, sink.closed) == (2, 1)
-            with pytest.raises(SinkError, match=r"^it holds less than this ledger knows$"):
-                await made.reopen()  # status 4: the arguments were right when the run began
+            for closed in range(2):
+                async with made.reached(stack):
+                    assert (sink.reaches, sink.closed) == (closed + 1, closed)
+                    await made.open(stack)
+            with pytest.raises(UsageError, match=r"^it holds less than this ledger knows$"):
+                async with made.reached(stack):
+                    await made.open(stack)
+            assert made.opening == "memory:s0"
+    assert (sink.opened, sink.closed) == (3, 3)
 
 
-async def test_a_list_that_was_changed_meanwhile_ends_the_run(tmp_path: Path) -> None:
+async def test_sinks_are_reached_when_a_write_has_ended(tmp_path: Path) -> None:
+    class Slow(Opened):
+        async def write(self, batches: Any, fence: Any) -> Written:
+            await asyncio.sleep(0.2)
+            return await super().write(batches, fence)
+
+    sink = Slow()
     async with Desk(tmp_path) as desk:
-        made = Writer([Opened()], desk.ledger, print, list)
+        made = Writer([sink], desk.ledger, print, list)
         async with AsyncExitStack() as stack:
             await made.open(stack)
-            await desk.ledger.list_sinks({"memory:s1": ""})
-            with pytest.raises(SinkError, match=r"^the sinks of this ledger are memory:s0 and mem"):
-                await made.reopen()
+            write = asyncio.create_task(made._write([harvested(1).batch], {}))
+            await asyncio.sleep(0)
+            async with made.reached(stack):
+                assert write.done()
+                assert sink.closed == 1
 
 
 def test_a_sink_beside_the_ledger_is_named_by_its_place_there(tmp_path: Path) -> None:

@@ -228,9 +228,14 @@ class SqlSink(Sink):
         """The spec, without a secret."""
         return self._identity
 
+    async def reach(self) -> None:
+        """Connect, and wait for others that make tables there."""
+        self._thread = Thread(f"harvester-{self._identity.partition(':')[0]}")
+        await self._persist(self._reach)
+
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         """Connect, and see that this is the database which the checkpoint refers to."""
-        self._thread = Thread(f"harvester-{self._identity.partition(':')[0]}")
+        self._thread = self._thread or Thread(f"harvester-{self._identity.partition(':')[0]}")
         return await self._persist(self._open, checkpoint)
 
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
@@ -277,6 +282,12 @@ class SqlSink(Sink):
             raise kind(f"{driver.where} could not be {what}: {problem}{after}") from None
 
     # on the sink's thread: opening
+
+    def _reach(self) -> None:
+        with self._translated(UsageError, "opened"):
+            self._driver.connect(create=False)
+            with self._driver.transaction("reach", alone=True):
+                pass
 
     def _open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         driver = self._driver

@@ -209,8 +209,8 @@ class PostgresDriver:
                 name = "'public'"
             if is_ledger or self._schema:
                 self._settings = f"{_SETTINGS}, set_config('search_path', {name}, true)"
-            if create and self._schema:
-                self._make_schema()
+        if create and self._schema:
+            self._make_schema()
 
     def _make_schema(self) -> None:
         """Make the schema if it is not there; who may use it may not be allowed to make one."""
