@@ -216,7 +216,7 @@ class Pages:
                 "day": None if progress.day is None else progress.day.isoformat(),
                 "ended": _moment(progress.ended),
                 "until": _moment(progress.until),
-                "next_run": None if service.running else _moment(service.next_run()),
+                "next_run": None if service.running else _moment(service.next_run(self._clock())),
                 "alerted": {cause: list(whom) for cause, whom in progress.causes.items()},
                 "trouble": without_passwords(service.trouble) or None,
             },

@@ -246,8 +246,8 @@ class Service:
         await self._make_ledger()
         async with self._box() as box:
             _, text = await box.service_state()
-        self.progress = Progress.read(text)
-        if self.next_run() <= self._clock():
+        self.progress, now = Progress.read(text), self._clock()
+        if self.next_run(now) <= now:
             self._harvesting = True
             try:
                 await self._harvest()
@@ -257,7 +257,7 @@ class Service:
         await self._conclude(None)  # time alone makes figures stale
         end = self._clock() + LOOKED_AFTER
         while not self._woken.is_set() and (now := self._clock()) < end:
-            if (start := self.next_run()) <= now:
+            if (start := self.next_run(now)) <= now:
                 return
             await self._sleep(min(start - now, TICK, end - now))
             if self._clock() < now:  # it was set back
@@ -270,9 +270,9 @@ class Service:
             async with ledger:
                 self._made = True
 
-    def next_run(self) -> float:
+    def next_run(self, now: float) -> float:
         """The Unix time of the next run; now, or before it, if that is due."""
-        now, at, progress = self._clock(), self.setup.options.at, self.progress
+        at, progress = self.setup.options.at, self.progress
         if self._reloaded:
             progress = replace(progress, until=self._reloaded)
         retry = self._retry_at if self._retry_at <= now + schedule.RETRY_AT_MOST else 0.0

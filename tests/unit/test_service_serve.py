@@ -54,8 +54,8 @@ class World:
     """A WeChat with the right time, a machine whose clock may be set, and its service.
 
     sent: the messages that arrived, with the Unix time at which they did.  lines: of the log.
-    off: seconds by which the machine's clock is ahead.  away: whether nobody answers; deaf: whether
-    the webhook does not.
+    off: seconds by which the machine's clock is ahead; reading: seconds that each reading of it
+    takes.  away: whether nobody answers; deaf: whether the webhook does not.
     """
 
     def __init__(self, folder: Path, loop: VirtualTimeLoop, **how: Any) -> None:
@@ -64,7 +64,7 @@ class World:
         self.sent: list[tuple[float, Message]] = []
         self.lines: list[str] = []
         self.begun: list[float] = []
-        self.off = 0.0
+        self.off = self.reading = 0.0
         self.away = self.deaf = False
         self.kill_after = 0
         self.then: Callable[[], None] = self.kill
@@ -88,6 +88,7 @@ class World:
 
     def machine(self) -> float:
         """The time of the machine."""
+        self.off += self.reading
         return self.right() + self.off
 
     async def send(self, request: Request, leave: Any = None) -> Response:
@@ -618,3 +619,17 @@ def test_a_clock_that_is_set_back_after_a_failure_delays_no_harvest(
 
     world = live(tmp_path, monkeypatch, story)
     world.check_days(2)
+
+
+def test_a_harvest_begins_at_its_hour_though_each_reading_of_the_clock_takes_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        world.reading = 0.05
+        world.start()
+        await world.until(0, 8.2)
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    [begun] = world.begun
+    assert abs(begun - at(str(BEGIN), 8 + 5 / 60)) < MINUTE
