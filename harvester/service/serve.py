@@ -23,7 +23,7 @@ from harvester.config.accounts import list_accounts
 from harvester.config.files import SERVICE, read_config
 from harvester.config.interfaces import choose_interfaces, read_interfaces
 from harvester.config.service import ServiceOptions, read_service
-from harvester.errors import ExportError, HarvestError, RunError, UsageError
+from harvester.errors import ExportError, RunError, UsageError
 from harvester.events import Event, Report, causes
 from harvester.job import Job
 from harvester.ledger import PostgresLedger, SqliteLedger
@@ -35,7 +35,15 @@ from harvester.report.overview import overview_of
 from harvester.report.streams import Reader, StatusFilter
 from harvester.service import alerts, schedule
 from harvester.service.schedule import Progress
-from harvester.service.sender import PING, Deliver, Sender, check_ping, check_url, deliver
+from harvester.service.sender import (
+    PING,
+    Deliver,
+    Sender,
+    check_ping,
+    check_url,
+    deliver,
+    reason,
+)
 
 TICK = 60.0
 """The most seconds until a clock that was set is noticed."""
@@ -207,8 +215,8 @@ class Service:
         """Read the configuration again; one that cannot be used changes nothing, and is named."""
         try:
             setup = self._load()
-        except HarvestError as exc:
-            self._log(f"not reloaded, the former configuration stays in use: {exc}")
+        except Exception as exc:  # noqa: BLE001  (a signal's handler; a disk may raise anything)
+            self._log(f"not reloaded, the former configuration stays in use: {reason(exc)}")
             return
         if setup.options.listen != self.setup.options.listen:
             self._log("reloaded; listen takes effect at the next start")
@@ -234,10 +242,10 @@ class Service:
                     with anyio.CancelScope() as self._scope:
                         await self._step()
                     self.trouble = ""
-                except HarvestError as exc:  # mostly a database that is away
-                    if str(exc) != self.trouble:
-                        self._log(str(exc))
-                    self.trouble = str(exc)
+                except Exception as exc:  # noqa: BLE001  (mostly a database that is away)
+                    if (text := reason(exc)) != self.trouble:
+                        self._log(text)
+                    self.trouble = text
                     await self._sleep(LEDGER_AGAIN)
             group.cancel_scope.cancel()
 
@@ -314,8 +322,8 @@ class Service:
             return await run, ""
         except ExportError as exc:
             return cast("Report | None", exc.report), str(exc)
-        except (RunError, UsageError) as exc:
-            return None, str(exc)
+        except Exception as exc:  # noqa: BLE001  (it is tried again, whatever it is)
+            return None, reason(exc)
 
     async def _settle(self, due: date, report: Report | None, problem: str) -> None:
         """Store what a run has done, and post the messages that follow."""

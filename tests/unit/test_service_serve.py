@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -20,6 +21,7 @@ from harvester import api
 from harvester.base.secrets import Secret
 from harvester.engine.run import Engine
 from harvester.errors import AttemptError
+from harvester.exports import run as run_of_exports
 from harvester.ledger.outbox import Message
 from harvester.model import Request, Response
 from harvester.service import sender, serve
@@ -633,3 +635,72 @@ def test_a_harvest_begins_at_its_hour_though_each_reading_of_the_clock_takes_tim
     world = live(tmp_path, monkeypatch, story)
     [begun] = world.begun
     assert abs(begun - at(str(BEGIN), 8 + 5 / 60)) < MINUTE
+
+
+def test_nothing_that_a_disk_or_an_export_raises_ends_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The directory of the ledger is away in one morning, an export's disk is full in another."""
+    away, full = OSError(116, "Stale file handle", "/a/disk"), OSError(28, "No space left")
+    export, look = run_of_exports.export, Setup.look
+    raised: Exception | None = None
+
+    def exported(*arguments: Any, **how: Any) -> Any:
+        if raised is full:
+            raise full
+        return export(*arguments, **how)
+
+    async def looked(self: Setup, now: float) -> Any:
+        if raised is away:
+            raise away
+        return await look(self, now)
+
+    async def story(world: World) -> None:
+        nonlocal raised
+        config = world.folder / "harvester.toml"
+        config.write_text('export = ["csv:tables"]\n' + config.read_text())
+        world.start()
+        await world.until(1, 7)
+        raised = away
+        await world.until(1, 9)
+        assert world.service is not None
+        assert world.service.trouble == "/a/disk cannot be used (Stale file handle)"
+        world.service.reload()
+        raised = None
+        await world.until(2, 7)
+        raised = full
+        await world.until(2, 12)
+        raised = None
+        await world.until(3, 12)
+        assert world.service.trouble == ""
+        await world.stop()
+
+    monkeypatch.setattr(run_of_exports, "export", exported)
+    monkeypatch.setattr(Setup, "look", looked)
+    world = live(tmp_path, monkeypatch, story)
+    world.check_days(4)
+    world.check_records(BEGIN + timedelta(days=2), A, B, C)
+    assert world.lines.count("/a/disk cannot be used (Stale file handle)") == 1
+    [stopped, over] = world.alerts()
+    assert stopped.startswith("● Runs end with an error")
+    assert "OSError: [Errno 28] No space left" in stopped
+    assert over.startswith("○ Over: runs end with an error")
+
+
+def test_a_configuration_on_a_disk_that_is_away_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        world.start()
+        await world.until(0, 12)
+        assert world.service is not None
+        setup = world.service.setup
+        with monkeypatch.context() as patch:
+            error = OSError(116, "Stale file handle", "/a/disk")
+            patch.setattr(Setup, "load", Mock(side_effect=error))
+            world.service.reload()
+        assert world.service.setup is setup
+        assert world.lines[-1].endswith(": /a/disk cannot be used (Stale file handle)")
+        await world.stop()
+
+    live(tmp_path, monkeypatch, story)
