@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -50,15 +51,20 @@ async def _serve(load: Callable[[], Setup]) -> int:
     metrics = Metrics()
     lines = Lines()
 
+    def say(text: str) -> None:
+        with suppress(OSError):  # the disk of the log may be full
+            log(text)
+
     def observe(event: Event) -> None:
         nonlocal lines
         if isinstance(event, RunStarted):
             lines = Lines()
         metrics.observe(event)
         if not (isinstance(event, Notice) and event.code == "Stopping"):  # it is no signal's
-            lines(event)
+            with suppress(OSError):
+                lines(event)
 
-    service = Service(load, log=log, observe=observe)
+    service = Service(load, log=say, observe=observe)
     task = asyncio.current_task()
     assert task is not None
     stopping = False
@@ -72,7 +78,7 @@ async def _serve(load: Callable[[], Setup]) -> int:
             timer.start()
             return
         stopping = True
-        log("ending once what is under way is stored; once more to end at once")
+        say("ending once what is under way is stored; once more to end at once")
         service.stop()
 
     loop = asyncio.get_running_loop()
@@ -82,10 +88,10 @@ async def _serve(load: Callable[[], Setup]) -> int:
     address = service.setup.options.listen
     try:
         async with Pages(service, metrics).served(address) as port:
-            log(f"serving http://{address._replace(port=port)}/")
+            say(f"serving http://{address._replace(port=port)}/")
             await service.run()
     except asyncio.CancelledError:
         if not stopping:
             raise
-    log("the service has ended")
+    say("the service has ended")
     return COMPLETE

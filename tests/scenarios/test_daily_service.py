@@ -267,6 +267,20 @@ def test_it_waits_for_a_database_that_is_away_and_ends_at_once_when_asked(
     assert time.monotonic() - began < 15
 
 
+def test_a_log_on_a_full_disk_ends_neither_the_service_nor_its_harvest(
+    tmp_path: Path, hook: Webhook, start: Start
+) -> None:
+    simulator = Simulator(wall=Clock(9, 1))
+    with Wechat(simulator) as wechat, Path("/dev/full").open("w") as full:
+        port = configured(tmp_path, wechat.url, hook)
+        command = "serve", "--config", tmp_path / "harvester.toml"
+        process = start(started(DAY, 9, *command, err=full))
+        until(lambda: hook.titled("Yesterday is complete"))
+        assert status(port)["service"]["day"] == DAY
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
