@@ -6,7 +6,9 @@ Rule: SIGTERM and SIGINT end it in order, a second one at once; SIGHUP reloads. 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import resource
 import signal
 import threading
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from pathlib import Path
 from harvester.cli import COMPLETE, INTERRUPTED
 from harvester.cli.loop import run
 from harvester.cli.progress import Lines
-from harvester.cli.terminal import log, name_accounts
+from harvester.cli.terminal import LibraryLog, log, name_accounts
 from harvester.errors import UsageError, needs
 from harvester.events import Event, Notice, RunStarted
 from harvester.report.page import template
@@ -30,12 +32,21 @@ LONGEST_END = 10.0
 def serve(path: Path, lang: str) -> int:
     """Serve what a file describes until a signal comes; raises `UsageError`."""
     template()  # before anything is sent, if a library is missing
+    _open_as_many_files_as_may_be()
+    for name in ("asyncio", "aiohttp"):
+        logging.getLogger(name).addHandler(LibraryLog(logging.WARNING))
     try:
         import harvester.service.metrics as _metrics
     except ImportError:
         raise UsageError(needs("harvester serve needs its libraries", "serve")) from None
     del _metrics
     return run(_serve(partial(_loaded, path, lang)))
+
+
+def _open_as_many_files_as_may_be() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # a system may allow less than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _loaded(path: Path, lang: str) -> Setup:

@@ -182,7 +182,7 @@ class Service:
         observe: Callable[[Event], None] | None = None,
         deliver: Deliver = deliver,
     ) -> None:
-        self._load, self._log, self._clock, self._observe = load, log, clock, observe
+        self._load, self.log, self._clock, self._observe = load, log, clock, observe
         self.setup = load()
         self.progress = Progress()
         self.seen: Overview | None = None
@@ -216,12 +216,12 @@ class Service:
         try:
             setup = self._load()
         except Exception as exc:  # noqa: BLE001  (a signal's handler; a disk may raise anything)
-            self._log(f"not reloaded, the former configuration stays in use: {reason(exc)}")
+            self.log(f"not reloaded, the former configuration stays in use: {reason(exc)}")
             return
         if setup.options.listen != self.setup.options.listen:
-            self._log("reloaded; listen takes effect at the next start")
+            self.log("reloaded; listen takes effect at the next start")
         self.setup = setup
-        self._log(f"reloaded: {many(setup.number, 'account')}")
+        self.log(f"reloaded: {many(setup.number, 'account')}")
         self._failures, self._retry_at, self._reloaded = 0, 0.0, self._clock()
         self._made = False  # it may be another ledger
         self._interrupt()
@@ -244,7 +244,7 @@ class Service:
                     self.trouble = ""
                 except Exception as exc:  # noqa: BLE001  (mostly a database that is away)
                     if (text := reason(exc)) != self.trouble:
-                        self._log(text)
+                        self.log(text)
                     self.trouble = text
                     await self._sleep(LEDGER_AGAIN)
             group.cancel_scope.cancel()
@@ -298,7 +298,7 @@ class Service:
     async def _harvest(self) -> None:
         setup, now = self.setup, self._clock()
         due = schedule.due_day(now, setup.options.at)
-        self._log(f"harvest of {due} begins: {many(setup.number, 'account')}")
+        self.log(f"harvest of {due} begins: {many(setup.number, 'account')}")
         stop, self._reloaded = asyncio.Event(), 0.0
         seconds = schedule.latest_end(now, setup.options.at) - now
         timer = asyncio.get_running_loop().call_later(seconds, stop.set)
@@ -309,7 +309,7 @@ class Service:
             self._run = None
             timer.cancel()
         for line in _summary(due, report, problem):
-            self._log(line)
+            self.log(line)
         stopped = report is None or report.state == "interrupted"
         if stopped and (self._stopping.is_set() or self._reloaded):
             return  # it was not the harvest of the day

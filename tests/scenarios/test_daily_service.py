@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -279,6 +282,50 @@ def test_a_log_on_a_full_disk_ends_neither_the_service_nor_its_harvest(
         assert status(port)["service"]["day"] == DAY
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
+
+
+def test_connections_of_strangers_hold_up_neither_the_harvest_nor_the_probes(
+    tmp_path: Path, hook: Webhook, start: Start
+) -> None:
+    """1,142 half requests, some malformed, others that come slowly, and 300 descriptors."""
+    head = f"GET / HTTP/1.1\r\nAuthorization: Bearer {TOKEN}".encode()
+    simulator = Simulator(wall=Clock(8 + 4.75 / 60, 1))
+    with Wechat(simulator) as wechat, ExitStack() as opened:
+        port = configured(tmp_path, wechat.url, hook)
+        log = ["--log-format", "json"]
+        command = "serve", "--config", tmp_path / "harvester.toml", *log
+        process = start(started(DAY, 8 + 4.75 / 60, *command))
+        until(lambda: got(port, "/healthz"))
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (300, 300))
+
+        def connected(sent: bytes) -> socket.socket:
+            made = opened.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+            with suppress(OSError):
+                made.sendall(sent)
+            return made
+
+        slow = [connected(head) for _ in range(20)]
+        waited = 0.0
+        for number in range(1142):
+            connected(head + (b"\x00\r\n\r\n" if number % 10 == 0 else b""))
+            if number % 100 == 0:
+                begun = time.monotonic()
+                assert got(port, "/healthz") == "ok\n"
+                waited = max(waited, time.monotonic() - begun)
+                slow += [connected(head[:10]) for _ in range(5)]
+        while not hook.titled("Yesterday is complete"):
+            for each in slow:
+                with suppress(OSError):
+                    each.sendall(b"x")
+            assert got(port, "/healthz") == "ok\n"
+            time.sleep(0.2)
+        assert status(port)["service"]["day"] == DAY
+        assert waited < 5
+        err = ended(process)
+    assert len(err) < 10_000
+    assert {"time", "level", "message"} <= {
+        key for line in err.splitlines() for key in json.loads(line)
+    }
 
 
 @pytest.mark.parametrize(
