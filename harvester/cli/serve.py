@@ -98,9 +98,10 @@ async def _serve(load: Callable[[], Setup]) -> int:
     loop.add_signal_handler(signal.SIGHUP, service.reload)
     address = service.setup.options.listen
     try:
-        async with Pages(service, metrics).served(address) as port:
-            say(f"serving http://{address._replace(port=port)}/")
-            await service.run()
+        with service.alone():
+            async with Pages(service, metrics).served(address) as port:
+                say(f"serving http://{address._replace(port=port)}/")
+                await service.run()
     except asyncio.CancelledError:
         if not stopping:
             raise

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -17,6 +19,8 @@ from typing import NamedTuple, cast
 
 import anyio
 
+from harvester.base.files import make_directory
+from harvester.base.lock import FileLock
 from harvester.base.secrets import Secret, read_reference
 from harvester.config import plugins
 from harvester.config.accounts import list_accounts
@@ -189,6 +193,7 @@ class Service:
         self.trouble = ""
         self.changed: Callable[[], None] = lambda: None
         self._made = False
+        self._claim: FileLock | None = None
         self._stopping, self._woken = asyncio.Event(), asyncio.Event()
         self._run: asyncio.Event | None = None
         self._harvesting = False  # until what a run has done is stored, too
@@ -204,6 +209,23 @@ class Service:
         """Whether a run goes on."""
         return self._run is not None
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only service of an embedded ledger; raises `UsageError` if another one serves it.
+
+        The claim ends with the process, however that ends.
+        """
+        self._claim = _claimed(_served_file(self.setup))
+        try:
+            yield
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        if self._claim is not None:
+            self._claim.release()
+            self._claim = None
+
     def stop(self) -> None:
         """End in order: requests in flight are finished and committed."""
         self._stopping.set()
@@ -215,6 +237,10 @@ class Service:
         """Read the configuration again; one that cannot be used changes nothing, and is named."""
         try:
             setup = self._load()
+            if _served_file(setup) != _served_file(self.setup):
+                claim = _claimed(_served_file(setup))
+                self._release()
+                self._claim = claim
         except Exception as exc:  # noqa: BLE001  (a signal's handler; a disk may raise anything)
             self.log(f"not reloaded, the former configuration stays in use: {reason(exc)}")
             return
@@ -367,6 +393,31 @@ class Service:
                 self.changed()
                 return
         raise RunError("other processes change the state of the service all the time")
+
+
+def _served_file(setup: Setup) -> Path | None:
+    """The file of an embedded ledger; None of a ledger that several services share."""
+    return setup.job.open_ledger().path
+
+
+def _claimed(path: Path | None) -> FileLock | None:
+    """The claim to serve a ledger."""
+    if path is None:
+        return None
+    file = path.resolve()
+    note = file.with_name(f"{file.name}.serve")
+    try:
+        make_directory(note.parent, "directory of the ledger")
+        claim = FileLock.attempt(note, 0o666)
+        if claim is not None:
+            claim.note(f"process {os.getpid()} on {socket.gethostname()}".encode())
+            return claim
+        holder = note.read_text(errors="replace") or "another process"
+    except OSError as exc:
+        raise UsageError(f"{note} cannot be used ({exc.strerror})") from None
+    raise UsageError(
+        f"the ledger {path} is served already, by {holder}; let that end, or serve another ledger"
+    )
 
 
 class _Said(NamedTuple):

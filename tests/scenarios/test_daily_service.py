@@ -328,6 +328,29 @@ def test_connections_of_strangers_hold_up_neither_the_harvest_nor_the_probes(
     }
 
 
+def test_a_second_service_of_a_ledger_is_refused_until_the_first_has_ended(
+    tmp_path: Path, hook: Webhook, start: Start
+) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    ports = []
+    for folder in folders:
+        folder.mkdir()
+        more = {"ledger": str(tmp_path / "ledger.sqlite")}
+        ports.append(configured(folder, "http://127.0.0.1:1", hook, **more))
+    command = [("serve", "--config", folder / "harvester.toml") for folder in folders]
+    first = start(started(DAY, 7, *command[0]))
+    until(lambda: got(ports[0], "/healthz"))
+    done = started(DAY, 7, *command[1])
+    _, err = start(done).communicate(timeout=60)
+    assert (done.returncode, err.count("\n")) == (2, 1)
+    assert f"is served already, by process {first.pid} on {socket.gethostname()}" in err
+    assert (tmp_path / "ledger.sqlite").exists()
+    ended(first, signal.SIGKILL)
+    second = start(started(DAY, 7, *command[1]))
+    until(lambda: got(ports[1], "/healthz"))
+    ended(second)
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import re
+import socket
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -20,7 +23,7 @@ import pytest
 from harvester import api
 from harvester.base.secrets import Secret
 from harvester.engine.run import Engine
-from harvester.errors import AttemptError
+from harvester.errors import AttemptError, UsageError
 from harvester.exports import run as run_of_exports
 from harvester.ledger.outbox import Message
 from harvester.model import Request, Response
@@ -704,3 +707,48 @@ def test_a_configuration_on_a_disk_that_is_away_changes_nothing(
         await world.stop()
 
     live(tmp_path, monkeypatch, story)
+
+
+def _made(folder: Path, ledger: str, log: Callable[[str], None] = print) -> Service:
+    """A service with a directory of its own."""
+    folder.mkdir(exist_ok=True)
+    _name_ledger(folder, ledger)
+    (folder / "accounts.toml").write_text(f'[[account]]\nappid = "{A}"\nsecret = "env:SECRET"\n')
+    return Service(lambda: Setup.load(folder / "harvester.toml"), log=log)
+
+
+def _name_ledger(folder: Path, ledger: str) -> None:
+    text = CONFIG.format(first=FIRST).replace("ledger.sqlite", ledger)
+    (folder / "harvester.toml").write_text(text)
+
+
+def test_an_embedded_ledger_is_served_by_one_process(tmp_path: Path) -> None:
+    said: list[str] = []
+    first = _made(tmp_path / "one", "../shared.sqlite")
+    second = _made(tmp_path / "two", "../shared.sqlite")
+    mover = _made(tmp_path / "three", "own.sqlite", said.append)
+    same = _made(tmp_path / "four", "../three/own.sqlite")
+    refused = f"is served already, by process {os.getpid()} on {socket.gethostname()}; let that end"
+    with first.alone(), mover.alone():
+        with pytest.raises(UsageError, match=re.escape(refused)), second.alone():
+            pass
+        first.reload()  # of the same ledger
+        _name_ledger(tmp_path / "three", "../shared.sqlite")
+        mover.reload()
+        assert said[-1].startswith("not reloaded, the former configuration stays in use: ")
+        assert refused in said[-1]
+        with pytest.raises(UsageError, match="is served already"), same.alone():
+            pass
+        _name_ledger(tmp_path / "three", "../another.sqlite")
+        mover.reload()
+        with same.alone():
+            pass
+    with second.alone(), _made(tmp_path / "five", "../another.sqlite").alone():
+        pass
+
+
+def test_a_claim_in_a_directory_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    service = _made(tmp_path / "one", "../ledger.sqlite")
+    (tmp_path / "ledger.sqlite.serve").mkdir()
+    with pytest.raises(UsageError, match=r"ledger\.sqlite\.serve cannot be used"), service.alone():
+        pass
