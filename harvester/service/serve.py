@@ -341,22 +341,23 @@ class Service:
             return  # it was not the harvest of the day
         await self._settle(due, report, problem)
 
-    async def _run_job(self, setup: Setup, stop: asyncio.Event) -> tuple[Report | None, str]:
+    async def _run_job(
+        self, setup: Setup, stop: asyncio.Event
+    ) -> tuple[Report | None, alerts.Problem]:
         """The report of a run that was not stopped by an error, and what went wrong."""
         try:
             run = setup.job.run(accounts=setup.accounts, on_event=self._observe, stop=stop)
-            return await run, ""
-        except ExportError as exc:
-            return cast("Report | None", exc.report), str(exc)
+            return await run, alerts.Problem()
         except Exception as exc:  # noqa: BLE001  (it is tried again, whatever it is)
-            return None, reason(exc)
+            report = exc.report if isinstance(exc, ExportError) else None
+            return cast("Report | None", report), alerts.Problem(type(exc).__name__, reason(exc))
 
-    async def _settle(self, due: date, report: Report | None, problem: str) -> None:
+    async def _settle(self, due: date, report: Report | None, problem: alerts.Problem) -> None:
         """Store what a run has done, and post the messages that follow."""
         self._failures = self._failures + 1 if problem else 0
         ended = self._clock()
         self._retry_at = ended + schedule.retry_after(self._failures) if problem else 0.0
-        told = "" if not problem else problem if self._failures >= FAILURES else None
+        told = problem if not problem or self._failures >= FAILURES else None
         if report is None:
             await self._conclude(None, 0.0, told)
             return
@@ -366,13 +367,13 @@ class Service:
         await self._conclude(due, until, told)
 
     async def _conclude(
-        self, due: date | None, until: float = 0.0, told: str | None = None
+        self, due: date | None, until: float = 0.0, told: alerts.Problem | None = None
     ) -> None:
         """Compare the ledger with what was said before; store and post the difference.
 
         due: the day whose harvest was made, None if none was.  until: from when the next run can
-        get more, 0 if it cannot.  told: why runs stop on this machine, empty if they do not, None
-        if that is not known.
+        get more, 0 if it cannot.  told: why runs end with an error on this machine, None if that
+        is not known.
         """
         for _ in range(TURNS):
             async with self._box() as box:
@@ -441,16 +442,17 @@ def _next(
     setup: Setup,
     due: date | None,
     until: float,
-    told: str | None,
+    told: alerts.Problem | None,
 ) -> tuple[Progress, _Said]:
     """What is stored next, and what is said; see `Service._conclude`."""
     at, stale_after = setup.options.at, setup.options.stale_after
     now = alerts.causes_of(seen, at, stale_after)
     if due is None:  # between two runs a cause is not over, and only time adds one
-        stale = {*before.causes.get(alerts.STALE, ()), *now.get(alerts.STALE, ())}
+        added = {name: now.get(name, ()) for name in (alerts.STALE, alerts.NEVER)}
         now = {name: whom for name, whom in before.causes.items() if not alerts.is_run(name)}
-        if stale:
-            now[alerts.STALE] = tuple(sorted(stale))
+        for name, whom in added.items():
+            if whom:
+                now[name] = tuple(sorted({*now.get(name, ()), *whom}))
     now |= alerts.run_causes(before.causes, socket.gethostname(), told)
     changed = alerts.change(before.causes, now, seen)
     progress = replace(before, causes=dict(changed.causes))
@@ -492,10 +494,10 @@ def _until(report: Report, ended: float) -> float:
     return max(report.until, ended + schedule.PAUSE) if report.until is not None else 0.0
 
 
-def _summary(due: date, report: Report | None, problem: str) -> list[str]:
+def _summary(due: date, report: Report | None, problem: alerts.Problem) -> list[str]:
     """What a run did, and why windows failed."""
     if report is None:
-        return [f"harvest of {due} stopped: {problem}"]
+        return [f"harvest of {due} stopped: {problem.text}"]
     windows = report.windows
     state = "paused" if report.state == "interrupted" else report.state
     parts = [f"harvest of {due} {state}: {many(windows.done, 'window')}"]
@@ -508,4 +510,4 @@ def _summary(due: date, report: Report | None, problem: str) -> list[str]:
     lines += [f"{cause} failed: {cause.error}" for cause in found[:NAMED]]
     if len(found) > NAMED:
         lines.append(f"and {len(found) - NAMED:,} more; harvester status lists them")
-    return [*lines, *([problem] if problem else [])]
+    return [*lines, *([problem.text] if problem else [])]

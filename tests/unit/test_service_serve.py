@@ -709,6 +709,24 @@ def test_a_configuration_on_a_disk_that_is_away_changes_nothing(
     live(tmp_path, monkeypatch, story)
 
 
+def test_what_never_came_is_told_once_and_never_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        world.simulator.refuse = {(A, "getarticleread"): 45009}
+        world.start()
+        await world.until(4, 12)
+        assert len(world.alerts()) == 1
+        world.simulator.refuse.clear()
+        await world.until(5, 12)
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    [never, over] = world.alerts()
+    assert never.startswith(f"● No figures so far: Article reads: name of a ({A}).")
+    assert over == f"○ Over: No figures so far: Article reads, name of a ({A})"
+
+
 def _made(folder: Path, ledger: str, log: Callable[[str], None] = print) -> Service:
     """A service with a directory of its own."""
     folder.mkdir(exist_ok=True)
