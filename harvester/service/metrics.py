@@ -117,6 +117,7 @@ class Metrics(Collector):
             name: defaultdict(float) for name in (_WINDOWS, _REQUESTS, _WAITING)
         }
         self._counted[_WAITING].update({(reason,): 0.0 for reason in (*REASONS.values(), NETWORK)})
+        self._continued = set[Key]()  # the interfaces of the former process
         self._durations = [0] * (len(BUCKETS) + 1)
         self._seconds = 0.0
         self._lost_since: float | None = None
@@ -212,6 +213,8 @@ class Metrics(Collector):
                     self._seconds += value
                 elif name in self._labels and {*labels} == {*self._labels[name]}:
                     key = tuple([labels[label] for label in self._labels[name]])
+                    if name in (_WINDOWS, _REQUESTS):
+                        self._continued.add(key[:-1])
                     if name in self._counted:
                         self._counted[name][key] += value
                     elif name == _SUCCESS:
@@ -249,13 +252,28 @@ class Metrics(Collector):
                     days = 0 if gap is None else max((today - first).days - gap, 0)
                     _keep_most(gaps, self._key(account.appid, name), days)
         self._values[_GAP] = gaps
-        known = {row.endpoint for account in made.accounts for row in account.rows}
-        for key in [key for key in self._values[_SUCCESS] if key[-1] not in known]:
-            del self._values[_SUCCESS][key]  # it was removed from the ledger
+        self._drop_forgotten(made)
         hours = {view.name: view.endpoint.settled_hour for view in made.interfaces if view.endpoint}
         for (appid, name), day in newest.items():
             if name in hours:
                 self._succeeded(appid, name, min(settles_at(day, hours[name]), made.made))
+
+    def _drop_forgotten(self, made: Overview) -> None:
+        """Drop what was removed from the ledger.
+
+        Of the counters only those of a former process: an overview may be older than an event.
+        """
+        known = {
+            self._key(account.appid, row.endpoint)
+            for account in made.accounts
+            for row in account.rows
+        }
+        for key in self._values[_SUCCESS].keys() - known:
+            del self._values[_SUCCESS][key]
+        gone = self._continued - known
+        for name in (_WINDOWS, _REQUESTS):
+            for key in [key for key in self._counted[name] if key[:-1] in gone]:
+                del self._counted[name][key]
 
 
 def _keep_most(values: dict[Key, float], key: Key, value: float) -> None:

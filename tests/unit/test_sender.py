@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import smtplib
 import socket
 import threading
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from email import message_from_string
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +53,35 @@ def test_a_message_goes_through_apprise_and_a_ping_is_a_get(hook: Webhook) -> No
     assert (posted, path.rstrip("/")) == ("POST", f"/{TOKEN}")
     assert (body["title"], body["message"]) == ("the title", "one\ntwo")
     assert ping == ("GET", f"/{TOKEN}", None)
+
+
+def test_a_mail_shows_a_name_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mail of Apprise is HTML, and the name of an account may look like that."""
+    mails: list[str] = []
+
+    class Server:
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+        def __getattr__(self, _: str) -> Any:
+            return lambda *_, **__: None
+
+        def sendmail(self, _: str, __: Any, content: str) -> None:
+            mails.append(content)
+
+    monkeypatch.setattr(smtplib, "SMTP", Server)
+    name = "<img src=x onerror=alert(1)>"
+    message = Message("alert 1", "env:A", "the title", f"● stale: {name}\nand another")
+    asyncio.run(deliver(message, Secret("mailto://me:p4ss@mail.example:25?to=you@mail.example")))
+    parts = [part for each in mails for part in message_from_string(each).walk()]
+    texts = [part for part in parts if part.get_content_maintype() == "text"]
+    assert texts
+    for text in texts:
+        content = text.get_payload(decode=True)
+        assert isinstance(content, bytes)
+        shown = content.decode()
+        if text.get_content_subtype() == "html":
+            assert "<img" not in shown
+            shown = unescape(re.sub(r"<[^>]*>", "\n", shown))
+        assert f"● stale: {name}" in shown.splitlines()
 
 
 @pytest.mark.parametrize("key", ["alert 1", "ping 2026-03-01"])
