@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
 from aiohttp import web
@@ -30,7 +31,7 @@ from harvester.errors import HarvestError, UsageError, without_passwords
 from harvester.report import Overview, page
 from harvester.report.charts import Figures, days_for, figures
 from harvester.service.metrics import Metrics
-from harvester.service.sender import reason
+from harvester.service.sender import describe
 from harvester.service.serve import Service, Setup
 from harvester.sinks.base import name_in
 
@@ -50,6 +51,7 @@ WHOLE = 120.0
 OPEN = ("/healthz", "/readyz")
 """The paths that need no token: probes have none."""
 
+_METHODS = ("GET", "HEAD")
 _LOCAL = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?")
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -211,7 +213,7 @@ class Pages:
         except HarvestError as exc:  # the ledger cannot be read
             response = _text(without_passwords(str(exc)), 503)
         except Exception as exc:  # noqa: BLE001  (a disk may raise anything)
-            self._service.log(f"{request.path} cannot be shown: {reason(exc)}")
+            self._service.log(f"{request.path} cannot be shown: {describe(exc)}")
             response = _text("it cannot be shown now; the log says why", 503)
         response.headers.update(_HEADERS)
         return response
@@ -242,9 +244,10 @@ class Pages:
             "/": self._root,
         }
         if request.path not in pages:
-            return _text("Not Found", 404)
-        if request.method not in ("GET", "HEAD"):
-            return _text("Method Not Allowed", 405, {"Allow": "GET, HEAD"})
+            return _text(HTTPStatus.NOT_FOUND.phrase, HTTPStatus.NOT_FOUND)
+        if request.method not in _METHODS:
+            refused = HTTPStatus.METHOD_NOT_ALLOWED
+            return _text(refused.phrase, refused, {"Allow": ", ".join(_METHODS)})
         return await pages[request.path]()
 
     async def _healthz(self) -> web.Response:

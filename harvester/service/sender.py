@@ -87,7 +87,7 @@ class Sender:
             except NoLedgerError:  # then there is no message either
                 due = math.inf
             except Exception as exc:  # noqa: BLE001  (whatever it is, the ledger holds the messages)
-                self._note(f"no messages are sent: {reason(exc)}")
+                self._note(f"no messages are sent: {describe(exc)}")
                 due = self._clock() + LOOKED_AFTER
             else:
                 self._trouble = ""
@@ -133,14 +133,15 @@ class Sender:
         self._trouble = text
 
 
-def reason(exc: Exception) -> str:
+def describe(exc: Exception) -> str:
     """What an exception says; of one that is not ours no text, which may hold a secret."""
     if isinstance(exc, HarvestError):
         return str(exc)
     if isinstance(exc, OSError) and exc.strerror:
         return f"{exc.filename or type(exc).__name__} cannot be used ({exc.strerror})"
     place = traceback.extract_tb(exc.__traceback__)[-1]
-    return f"a fault ({type(exc).__name__} in {Path(place.filename).name}:{place.lineno})"
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    return f"a fault of the program ({type(exc).__name__} in {where})"
 
 
 _under_way = set[str]()

@@ -46,7 +46,7 @@ from harvester.service.sender import (
     check_ping,
     check_url,
     deliver,
-    reason,
+    describe,
 )
 
 TICK = 60.0
@@ -242,7 +242,7 @@ class Service:
                 self._release()
                 self._claim = claim
         except Exception as exc:  # noqa: BLE001  (a signal's handler; a disk may raise anything)
-            self.log(f"not reloaded, the former configuration stays in use: {reason(exc)}")
+            self.log(f"not reloaded, the former configuration stays in use: {describe(exc)}")
             return
         if setup.options.listen != self.setup.options.listen:
             self.log("reloaded; listen takes effect at the next start")
@@ -269,7 +269,7 @@ class Service:
                         await self._step()
                     self.trouble = ""
                 except Exception as exc:  # noqa: BLE001  (mostly a database that is away)
-                    if (text := reason(exc)) != self.trouble:
+                    if (text := describe(exc)) != self.trouble:
                         self.log(text)
                     self.trouble = text
                     await self._sleep(LEDGER_AGAIN)
@@ -350,7 +350,7 @@ class Service:
             return await run, alerts.Problem()
         except Exception as exc:  # noqa: BLE001  (it is tried again, whatever it is)
             report = exc.report if isinstance(exc, ExportError) else None
-            return cast("Report | None", report), alerts.Problem(type(exc).__name__, reason(exc))
+            return cast("Report | None", report), alerts.Problem(type(exc).__name__, describe(exc))
 
     async def _settle(self, due: date, report: Report | None, problem: alerts.Problem) -> None:
         """Store what a run has done, and post the messages that follow."""
@@ -411,13 +411,14 @@ def _claimed(path: Path | None) -> FileLock | None:
         make_directory(note.parent, "directory of the ledger")
         claim = FileLock.attempt(note, 0o666)
         if claim is not None:
-            claim.note(f"process {os.getpid()} on {socket.gethostname()}".encode())
+            claim.note(f"{os.getpid()} on {socket.gethostname()}".encode())
             return claim
-        holder = note.read_text(errors="replace") or "another process"
+        process = note.read_text(errors="replace")
     except OSError as exc:
         raise UsageError(f"{note} cannot be used ({exc.strerror})") from None
     raise UsageError(
-        f"the ledger {path} is served already, by {holder}; let that end, or serve another ledger"
+        f"the ledger {path} is served already, by process {process}; let that end, or serve another"
+        " ledger"
     )
 
 
