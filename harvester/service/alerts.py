@@ -123,6 +123,11 @@ def _whom(account: AccountView, reason: Cause) -> Iterable[str]:
     return [account.appid]
 
 
+def barred(seen: Overview) -> frozenset[str]:
+    """The accounts of which nothing can be harvested before a person acts."""
+    return frozenset(each.appid for each in seen.accounts if each.late and _is_barred(each))
+
+
 def _is_barred(account: AccountView) -> bool:
     """Whether a person must act before any interface of an account can be harvested."""
     return any(each.mine and each.kind not in _OF_INTERFACES for each in account.reasons)

@@ -199,6 +199,7 @@ class Service:
         self._harvesting = False  # until what a run has done is stored, too
         self._scope: anyio.CancelScope | None = None
         self._failures, self._retry_at, self._reloaded = 0, 0.0, 0.0
+        self._barred = frozenset[str]()  # accounts that are asked again with the next day's harvest
         self.sender = Sender(self._box, lambda: self.setup.targets, deliver, log, clock)
 
     def __repr__(self) -> str:
@@ -324,13 +325,19 @@ class Service:
     async def _harvest(self) -> None:
         setup, now = self.setup, self._clock()
         due = schedule.due_day(now, setup.options.at)
-        self.log(f"harvest of {due} begins: {many(setup.number, 'account')}")
+        if self._reloaded or self.progress.day != due:
+            self._barred = frozenset()
+        accounts = [each for each in setup.accounts if each.appid not in self._barred]
+        if not accounts:  # a person must act before anything can be harvested
+            await self._conclude(due)
+            return
+        self.log(f"harvest of {due} begins: {many(len(accounts), 'account')}")
         stop, self._reloaded = asyncio.Event(), 0.0
         seconds = schedule.latest_end(now, setup.options.at) - now
         timer = asyncio.get_running_loop().call_later(seconds, stop.set)
         self._run = stop
         try:
-            report, problem = await self._run_job(setup, stop)
+            report, problem = await self._run_job(setup, accounts, stop)
         finally:
             self._run = None
             timer.cancel()
@@ -342,11 +349,11 @@ class Service:
         await self._settle(due, report, problem)
 
     async def _run_job(
-        self, setup: Setup, stop: asyncio.Event
+        self, setup: Setup, accounts: list[Account], stop: asyncio.Event
     ) -> tuple[Report | None, alerts.Problem]:
         """The report of a run that was not stopped by an error, and what went wrong."""
         try:
-            run = setup.job.run(accounts=setup.accounts, on_event=self._observe, stop=stop)
+            run = setup.job.run(accounts=accounts, on_event=self._observe, stop=stop)
             return await run, alerts.Problem()
         except Exception as exc:  # noqa: BLE001  (it is tried again, whatever it is)
             report = exc.report if isinstance(exc, ExportError) else None
@@ -365,6 +372,8 @@ class Service:
         if problem:
             until = min(until or self._retry_at, self._retry_at)
         await self._conclude(due, until, told)
+        if self.seen is not None and report.state != "interrupted":
+            self._barred = alerts.barred(self.seen)
 
     async def _conclude(
         self, due: date | None, until: float = 0.0, told: alerts.Problem | None = None

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import date, timedelta
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -59,8 +60,9 @@ class World:
     """A WeChat with the right time, a machine whose clock may be set, and its service.
 
     sent: the messages that arrived, with the Unix time at which they did.  lines: of the log.
-    off: seconds by which the machine's clock is ahead; reading: seconds that each reading of it
-    takes.  away: whether nobody answers; deaf: whether the webhook does not.
+    tokens: how often one of an account was asked for.  off: seconds by which the machine's clock is
+    ahead; reading: seconds that each reading of it takes.  away: whether nobody answers; deaf:
+    whether the webhook does not.
     """
 
     def __init__(self, folder: Path, loop: VirtualTimeLoop, **how: Any) -> None:
@@ -69,6 +71,7 @@ class World:
         self.sent: list[tuple[float, Message]] = []
         self.lines: list[str] = []
         self.begun: list[float] = []
+        self.tokens: Counter[str] = Counter()
         self.off = self.reading = 0.0
         self.away = self.deaf = False
         self.kill_after = 0
@@ -101,6 +104,9 @@ class World:
         if self.away:
             await asyncio.sleep(1)
             raise AttemptError("nobody answers")
+        if "token" in request.path:
+            told = f"{request.query} {request.body!r}"
+            self.tokens.update(appid for appid in (A, B, C, D) if appid in told)
         if self.kill_after and request.path.startswith("/datacube/"):
             self.kill_after -= 1
             if not self.kill_after:
@@ -725,6 +731,54 @@ def test_what_never_came_is_told_once_and_never_over(
     [never, over] = world.alerts()
     assert never.startswith(f"● No figures so far: Article reads: name of a ({A}).")
     assert over == f"○ Over: No figures so far: Article reads, name of a ({A})"
+
+
+def test_an_account_that_needs_a_person_is_asked_once_a_day_and_after_a_reload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others have figures that are late, so that the service returns all the time."""
+    asked: list[int] = []
+
+    async def story(world: World) -> None:
+        world.simulator.refuse_token[C] = 40125
+        world.simulator.delay_until_hour = 12.5
+        world.start()
+        for day in (1, 2):
+            await world.until(day, 7)
+            asked.append(world.tokens[C])
+            await world.until(day, 11)
+        assert world.service is not None
+        asked.append(world.tokens[C])
+        world.service.reload()
+        await world.until(2, 12)
+        asked.append(world.tokens[C])
+        assert len(world.begun) > 12
+        world.simulator.refuse_token.clear()
+        await world.until(3, 14)
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    assert [after - before for before, after in pairwise(asked)] == [1, 1, 1]
+    world.check_records(BEGIN + timedelta(days=2), A, B, C)
+    assert world.alerts()[-1].startswith("○ Over: AppSecret is wrong or frozen")
+
+
+def test_where_all_accounts_need_a_person_nothing_is_sent_until_the_next_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        world.simulator.refuse_token = dict.fromkeys((A, B, C), 40125)
+        world.start()
+        await world.until(2, 12)
+        assert len(world.begun) == 3
+        assert world.service is not None
+        world.service.reload()
+        await world.until(2, 13)
+        assert len(world.begun) == 4
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    assert len(world.keys("digest")) == 3
 
 
 def _made(folder: Path, ledger: str, log: Callable[[str], None] = print) -> Service:
