@@ -62,9 +62,9 @@ async def _serve(load: Callable[[], Setup]) -> int:
     metrics = Metrics()
     lines = Lines()
 
-    def say(text: str) -> None:
+    def say(text: str, level: str = "info") -> None:
         with suppress(OSError):  # the disk of the log may be full
-            log(text)
+            log(text, level)
 
     def observe(event: Event) -> None:
         nonlocal lines
@@ -75,7 +75,7 @@ async def _serve(load: Callable[[], Setup]) -> int:
             with suppress(OSError):
                 lines(event)
 
-    service = Service(load, log=say, observe=observe)
+    service = Service(load, log=say, warn=partial(say, level="warning"), observe=observe)
     task = asyncio.current_task()
     assert task is not None
     stopping = False

@@ -213,7 +213,7 @@ class Pages:
         except HarvestError as exc:  # the ledger cannot be read
             response = _text(without_passwords(str(exc)), 503)
         except Exception as exc:  # noqa: BLE001  (a disk may raise anything)
-            self._service.log(f"{request.path} cannot be shown: {describe(exc)}")
+            self._service.warn(f"{request.path} cannot be shown: {describe(exc)}")
             response = _text("it cannot be shown now; the log says why", 503)
         response.headers.update(_HEADERS)
         return response
@@ -254,7 +254,8 @@ class Pages:
         return _text("ok")
 
     async def _readyz(self) -> web.Response:
-        problems = await self._ready.get()
+        problems = [*map(without_passwords, self._service.troubles), *await self._ready.get()]
+        problems = [*dict.fromkeys(problems)]
         return _text("\n".join(problems) or "ready", 503 if problems else 200)
 
     async def _status_json(self) -> web.Response:
@@ -262,6 +263,14 @@ class Pages:
 
     async def _metrics_text(self) -> web.Response:
         self._metrics.update(await self._overview.get())
+        service = self._service
+        self._metrics.update_service(
+            last_run=service.progress.ended,
+            failed=bool(service.stopped),
+            next_run=0.0 if service.running else service.next_run(self._clock()),
+            undelivered=len(service.sender.undelivered),
+            given_up=service.sender.given_up,
+        )
         return web.Response(
             body=self._metrics.render(),
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
@@ -289,7 +298,7 @@ class Pages:
                 "until": _moment(progress.until),
                 "next_run": None if service.running else _moment(service.next_run(self._clock())),
                 "alerted": {cause: list(whom) for cause, whom in progress.causes.items()},
-                "trouble": without_passwords(service.trouble) or None,
+                "trouble": without_passwords("; ".join(service.troubles)) or None,
             },
             **seen.to_dict(),
         }

@@ -58,7 +58,10 @@ class DeliveryError(HarvestError):
 class Sender:
     """Sends what is due, until it is cancelled.
 
-    opened: gives the ledger, not entered.  targets: gives the URLs by their references.
+    opened: gives the ledger, not entered.  targets: gives the URLs by their references.  warn:
+    writes a line of the log.
+    undelivered: the targets that did not take the last message, and what was wrong.  given_up: how
+    many messages were.
     """
 
     def __init__(
@@ -66,13 +69,15 @@ class Sender:
         opened: Callable[[], SqliteLedger | PostgresLedger],
         targets: Callable[[], Mapping[str, Secret]],
         deliver: Deliver,
-        log: Callable[[str], None],
+        warn: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._opened, self._targets = opened, targets
-        self._deliver, self._log, self._clock = deliver, log, clock
+        self._deliver, self._warn, self._clock = deliver, warn, clock
         self._posted = asyncio.Event()
-        self._trouble = ""
+        self._away = ""
+        self.undelivered: dict[str, str] = {}
+        self.given_up = 0
 
     def wake(self) -> None:
         """Something was posted."""
@@ -87,10 +92,12 @@ class Sender:
             except NoLedgerError:  # then there is no message either
                 due = math.inf
             except Exception as exc:  # noqa: BLE001  (whatever it is, the ledger holds the messages)
-                self._note(f"no messages are sent: {describe(exc)}")
+                if (text := f"no messages are sent: {describe(exc)}") != self._away:
+                    self._warn(text)
+                self._away = text
                 due = self._clock() + LOOKED_AFTER
             else:
-                self._trouble = ""
+                self._away = ""
             seconds = min(max(due - self._clock(), 0.0), LOOKED_AFTER)
             with anyio.move_on_after(seconds):
                 await self._posted.wait()
@@ -119,18 +126,16 @@ class Sender:
         except DeliveryError as exc:
             now = self._clock()
             if now >= message.posted + GIVEN_UP:
-                self._log(f"the message {message.key!r} to {message.target} is given up: {exc}")
+                self.given_up += 1
+                self._warn(f"the message {message.key!r} to {message.target} is given up: {exc}")
                 return None
-            self._note(f"{message.target} did not take the message {message.key!r}: {exc}")
+            text = f"{message.target} did not take the message {message.key!r}: {exc}"
+            if self.undelivered.get(message.target) != text:
+                self._warn(text)
+            self.undelivered[message.target] = text
             return now + AGAIN.ceiling(message.attempts)
-        self._trouble = ""
+        self.undelivered.pop(message.target, None)
         return None
-
-    def _note(self, text: str) -> None:
-        """Say it once."""
-        if text != self._trouble:
-            self._log(text)
-        self._trouble = text
 
 
 def describe(exc: Exception) -> str:

@@ -170,11 +170,12 @@ class Service:
     """The daily service.
 
     load: reads the configuration; called at the start and by `reload`; raises `UsageError`.
-    clock: the wall clock.  log: writes a line of the log.  observe: receives the events of runs.
-    deliver: sends a message to a URL.
+    clock: the wall clock.  log, warn: write a line of the log.  observe: receives the events of
+    runs.  deliver: sends a message to a URL.
     setup, progress, seen: what is in use, what was done, and what the ledger had after the last
     run; they are replaced, never changed.  running: whether a run goes on.  changed: called when
-    what was done has changed.
+    what was done has changed.  trouble: why nothing goes on at the moment; stopped: why the last
+    run ended with an error.
     """
 
     def __init__(
@@ -182,15 +183,17 @@ class Service:
         load: Callable[[], Setup],
         *,
         log: Callable[[str], None],
+        warn: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.time,
         observe: Callable[[Event], None] | None = None,
         deliver: Deliver = deliver,
     ) -> None:
         self._load, self.log, self._clock, self._observe = load, log, clock, observe
+        self.warn = warn or log
         self.setup = load()
         self.progress = Progress()
         self.seen: Overview | None = None
-        self.trouble = ""
+        self.trouble = self.stopped = ""
         self.changed: Callable[[], None] = lambda: None
         self._made = False
         self._claim: FileLock | None = None
@@ -200,7 +203,7 @@ class Service:
         self._scope: anyio.CancelScope | None = None
         self._failures, self._retry_at, self._reloaded = 0, 0.0, 0.0
         self._barred = frozenset[str]()  # accounts that are asked again with the next day's harvest
-        self.sender = Sender(self._box, lambda: self.setup.targets, deliver, log, clock)
+        self.sender = Sender(self._box, lambda: self.setup.targets, deliver, self.warn, clock)
 
     def __repr__(self) -> str:
         return f"<Service {self.setup!r}, {'running' if self.running else 'waiting'}>"
@@ -209,6 +212,14 @@ class Service:
     def running(self) -> bool:
         """Whether a run goes on."""
         return self._run is not None
+
+    @property
+    def troubles(self) -> list[str]:
+        """All that is wrong with this process; accounts that need a person are alerted."""
+        found = [self.trouble] if self.trouble else []
+        if problem := self.stopped:
+            found.append(f"the last run ended with an error: {problem}")
+        return [*found, *self.sender.undelivered.values()]
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -243,13 +254,14 @@ class Service:
                 self._release()
                 self._claim = claim
         except Exception as exc:  # noqa: BLE001  (a signal's handler; a disk may raise anything)
-            self.log(f"not reloaded, the former configuration stays in use: {describe(exc)}")
+            self.warn(f"not reloaded, the former configuration stays in use: {describe(exc)}")
             return
         if setup.options.listen != self.setup.options.listen:
             self.log("reloaded; listen takes effect at the next start")
         self.setup = setup
         self.log(f"reloaded: {many(setup.number, 'account')}")
         self._failures, self._retry_at, self._reloaded = 0, 0.0, self._clock()
+        self.sender.undelivered.clear()  # the targets may be others
         self._made = False  # it may be another ledger
         self._interrupt()
 
@@ -271,7 +283,7 @@ class Service:
                     self.trouble = ""
                 except Exception as exc:  # noqa: BLE001  (mostly a database that is away)
                     if (text := describe(exc)) != self.trouble:
-                        self.log(text)
+                        self.warn(text)
                     self.trouble = text
                     await self._sleep(LEDGER_AGAIN)
             group.cancel_scope.cancel()
@@ -341,8 +353,11 @@ class Service:
         finally:
             self._run = None
             timer.cancel()
-        for line in _summary(due, report, problem):
-            self.log(line)
+        lines = _summary(due, report, problem)
+        is_fine = report is not None and not report.windows.failed
+        (self.log if is_fine else self.warn)(lines[0])
+        for line in lines[1:]:
+            self.warn(line)
         stopped = report is None or report.state == "interrupted"
         if stopped and (self._stopping.is_set() or self._reloaded):
             return  # it was not the harvest of the day
@@ -362,6 +377,7 @@ class Service:
     async def _settle(self, due: date, report: Report | None, problem: alerts.Problem) -> None:
         """Store what a run has done, and post the messages that follow."""
         self._failures = self._failures + 1 if problem else 0
+        self.stopped = problem.text
         ended = self._clock()
         self._retry_at = ended + schedule.retry_after(self._failures) if problem else 0.0
         told = problem if not problem or self._failures >= FAILURES else None

@@ -253,9 +253,12 @@ def test_messages_wait_while_a_webhook_is_away_and_others_do_not(tmp_path: Path)
         assert story.sent == ["1 env:B", "2 env:B"]
         assert story.lines
         assert all(line.startswith("env:A did not take the message") for line in story.lines)
+        assert len(story.lines) == 1
+        assert story.sender.undelivered == {"env:A": story.lines[0]}
         story.away = False
         await story.go_on(AGAIN.cap + 2 * SPACING)
         assert sorted(story.sent[2:]) == ["1 env:A", "2 env:A"]
+        assert story.sender.undelivered == {}
         await story.go_on(86_400)
         assert len(story.sent) == 4
 
@@ -276,6 +279,7 @@ def test_a_message_that_nobody_takes_is_given_up_and_said(
         await story.go_on(HOUR)
         assert story.sent == []
         assert story.lines[-1] == "the message '1' to env:A is given up: it did not answer"
+        assert story.sender.given_up == 1
 
     asyncio.run(main())
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import logging
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -93,7 +94,7 @@ def asked(folder: Path, story: Callable[[Any], Any]) -> Any:
                 async with session.get(path, headers=headers) as answer:
                     return answer.status, await answer.text(), answer.headers
 
-            get.port = port  # type: ignore[attr-defined]
+            get.port, get.service = port, service  # type: ignore[attr-defined]
             return await story(get)
 
     return asyncio.run(main())
@@ -119,6 +120,34 @@ async def ended(*connections: Streams) -> list[bytes]:
         found.append(got)
         writer.close()
     return found
+
+
+def test_a_run_that_an_error_ended_and_messages_that_do_not_arrive_are_named(folder: Path) -> None:
+    async def story(get: Any) -> None:
+        service = get.service
+        service.stopped = "the disk is full"
+        text = "env:HOOK did not take the message 'alert 1': it answered 500"
+        service.sender.undelivered["env:HOOK"] = text
+        service.sender.given_up = 2
+        named = ["the last run ended with an error: the disk is full", text]
+        assert (await get("/readyz"))[:2] == (503, "\n".join(named) + "\n")
+        document = json.loads((await get("/status.json"))[1])
+        assert document["service"]["trouble"] == "; ".join(named)
+        _, shown, _ = await get("/metrics")
+        for line in (
+            f'harvester_build_info{{version="{harvester.__version__}"}} 1.0',
+            "harvester_service_last_run_failed 1.0",
+            "harvester_service_undelivered_targets 1.0",
+            "harvester_service_messages_given_up_total 2.0",
+        ):
+            assert line in shown.splitlines()
+        [due] = re.findall(r"(?m)^harvester_service_next_run_timestamp_seconds (.*)$", shown)
+        assert time.time() - 60 < float(due) < time.time() + 86_400
+        service.stopped = ""
+        service.sender.undelivered.clear()
+        assert (await get("/readyz"))[:2] == (200, "ready\n")
+
+    asked(folder, story)
 
 
 HALF = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"

@@ -178,8 +178,8 @@ def test_a_ledger_sets_the_gauges() -> None:
     )  # fmt: skip
     ledger.asked_for("wx-disabled", E, YESTERDAY - 30 * DAY, YESTERDAY)
     found = gauges(ledger)
-    assert found[f"harvester_oldest_gap_days{{endpoint={E}}}"] == 3
-    assert found[f"harvester_oldest_gap_days{{endpoint={OTHER}}}"] == 1
+    assert found[f"harvester_oldest_gap_seconds{{endpoint={E}}}"] == 3 * 86_400
+    assert found[f"harvester_oldest_gap_seconds{{endpoint={OTHER}}}"] == 1 * 86_400
     assert found["harvester_provisional_windows"] == 1
     states = ("failed", "late", "fresh", "resting", "never")
     accounts = [found[f"harvester_accounts{{state={state}}}"] for state in states]
@@ -190,7 +190,7 @@ def test_figures_that_wechat_calls_late_are_a_gap() -> None:
     ledger = KnownLedger()
     ledger.harvested(A, E, YESTERDAY - 9 * DAY, YESTERDAY)
     ledger.put(A, E, YESTERDAY - 4 * DAY, YESTERDAY - 4 * DAY, "late", due=NOW + 100)
-    assert gauges(ledger)[f"harvester_oldest_gap_days{{endpoint={E}}}"] == 5
+    assert gauges(ledger)[f"harvester_oldest_gap_seconds{{endpoint={E}}}"] == 5 * 86_400
 
 
 def test_what_was_removed_from_the_ledger_has_no_last_success() -> None:

@@ -59,10 +59,10 @@ lang = "en"
 class World:
     """A WeChat with the right time, a machine whose clock may be set, and its service.
 
-    sent: the messages that arrived, with the Unix time at which they did.  lines: of the log.
-    tokens: how often one of an account was asked for.  off: seconds by which the machine's clock is
-    ahead; reading: seconds that each reading of it takes.  away: whether nobody answers; deaf:
-    whether the webhook does not.
+    sent: the messages that arrived, with the Unix time at which they did.  lines: of the log;
+    warned: those of what went wrong.  tokens: how often one of an account was asked for.  off:
+    seconds by which the machine's clock is ahead; reading: seconds that each reading of it takes.
+    away: whether nobody answers; deaf: whether the webhook does not.
     """
 
     def __init__(self, folder: Path, loop: VirtualTimeLoop, **how: Any) -> None:
@@ -70,6 +70,7 @@ class World:
         self.simulator = Simulator(wall=self.right, **how)
         self.sent: list[tuple[float, Message]] = []
         self.lines: list[str] = []
+        self.warned: list[str] = []
         self.begun: list[float] = []
         self.tokens: Counter[str] = Counter()
         self.off = self.reading = 0.0
@@ -127,11 +128,17 @@ class World:
         if "begins" in text:
             self.begun.append(self.right())
 
+    def warn(self, text: str) -> None:
+        """The log, of what went wrong."""
+        self.warned.append(text)
+        self.say(text)
+
     def start(self) -> None:
         """Start the service, as a new process."""
         self.service = Service(
             lambda: Setup.load(self.folder / "harvester.toml"),
             log=self.say,
+            warn=self.warn,
             clock=self.machine,
             deliver=self.deliver,
         )
@@ -512,7 +519,7 @@ def test_memory_does_not_grow_over_a_year(tmp_path: Path, monkeypatch: pytest.Mo
         world.start()
         for day in range(0, 365, 5):
             await world.until(day, 12)
-            for kept in (world.sent, world.lines, world.begun):
+            for kept in (world.sent, world.lines, world.warned, world.begun):
                 kept.clear()
             simulator = Simulator(wall=world.right)  # it remembers each call
             world.simulator = world._network.simulator = simulator
@@ -679,9 +686,12 @@ def test_nothing_that_a_disk_or_an_export_raises_ends_the_service(
         await world.until(2, 7)
         raised = full
         await world.until(2, 12)
+        [stopped] = world.service.troubles
+        assert stopped.startswith("the last run ended with an error: csv:")
+        assert [each for each in world.warned if "No space left" in each]
         raised = None
         await world.until(3, 12)
-        assert world.service.trouble == ""
+        assert world.service.troubles == []
         await world.stop()
 
     monkeypatch.setattr(run_of_exports, "export", exported)
