@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import harvester
 from harvester.cli import COMPLETE
 from harvester.cli.export import source_of
-from harvester.cli.terminal import log, notify
+from harvester.cli.terminal import LibraryLog, notify
 from harvester.config import plugins
 from harvester.errors import NoLedgerError
 from harvester.exports.source import Source
@@ -41,7 +41,7 @@ def serve_answers(
     ledger: makes one that is not entered.  given: the sink to read, if one is named.  own:
     interfaces of the configuration.  names, disabled: of accounts.
     """
-    logging.getLogger("mcp").addHandler(_Log(logging.WARNING))
+    logging.getLogger("mcp").addHandler(LibraryLog(logging.WARNING))
     mine = {endpoint.name: endpoint for endpoint in own}
 
     def find(name: str) -> Endpoint | None:
@@ -84,10 +84,3 @@ async def _say_if_nothing(ledger: SqliteLedger | PostgresLedger) -> None:
             async with ledger:
                 return
         notify(f"nothing is stored at {ledger.path} yet; harvest first (harvester run)")
-
-
-class _Log(logging.Handler):
-    """The messages of the SDK, each on a line of standard error."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        log(record.getMessage(), record.levelname.lower())

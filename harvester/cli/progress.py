@@ -282,7 +282,8 @@ class Lines:
         counts = self._counts
         counts.add(event)
         notice = event if isinstance(event, events.Notice) else None
-        name, level = (notice.code, notice.level) if notice else (type(event).__name__, "info")
+        level = "warning" if isinstance(event, events.Failed) else "info"
+        name, level = (notice.code, notice.level) if notice else (type(event).__name__, level)
         for text in self._news.of(event):
             log(text, level, name)
         now = time.monotonic()

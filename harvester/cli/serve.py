@@ -6,17 +6,20 @@ Rule: SIGTERM and SIGINT end it in order, a second one at once; SIGHUP reloads. 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import resource
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from harvester.cli import COMPLETE, INTERRUPTED
 from harvester.cli.loop import run
 from harvester.cli.progress import Lines
-from harvester.cli.terminal import log, name_accounts
+from harvester.cli.terminal import LibraryLog, log, name_accounts
 from harvester.errors import UsageError, needs
 from harvester.events import Event, Notice, RunStarted
 from harvester.report.page import template
@@ -29,12 +32,21 @@ LONGEST_END = 10.0
 def serve(path: Path, lang: str) -> int:
     """Serve what a file describes until a signal comes; raises `UsageError`."""
     template()  # before anything is sent, if a library is missing
+    _open_as_many_files_as_may_be()
+    for name in ("asyncio", "aiohttp"):
+        logging.getLogger(name).addHandler(LibraryLog(logging.WARNING))
     try:
         import harvester.service.metrics as _metrics
     except ImportError:
         raise UsageError(needs("harvester serve needs its libraries", "serve")) from None
     del _metrics
     return run(_serve(partial(_loaded, path, lang)))
+
+
+def _open_as_many_files_as_may_be() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # a system may allow less than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _loaded(path: Path, lang: str) -> Setup:
@@ -50,15 +62,20 @@ async def _serve(load: Callable[[], Setup]) -> int:
     metrics = Metrics()
     lines = Lines()
 
+    def say(text: str, level: str = "info") -> None:
+        with suppress(OSError):  # the disk of the log may be full
+            log(text, level)
+
     def observe(event: Event) -> None:
         nonlocal lines
         if isinstance(event, RunStarted):
             lines = Lines()
         metrics.observe(event)
         if not (isinstance(event, Notice) and event.code == "Stopping"):  # it is no signal's
-            lines(event)
+            with suppress(OSError):
+                lines(event)
 
-    service = Service(load, log=log, observe=observe)
+    service = Service(load, log=say, warn=partial(say, level="warning"), observe=observe)
     task = asyncio.current_task()
     assert task is not None
     stopping = False
@@ -72,7 +89,7 @@ async def _serve(load: Callable[[], Setup]) -> int:
             timer.start()
             return
         stopping = True
-        log("ending once what is under way is stored; once more to end at once")
+        say("ending once what is under way is stored; once more to end at once")
         service.stop()
 
     loop = asyncio.get_running_loop()
@@ -81,11 +98,12 @@ async def _serve(load: Callable[[], Setup]) -> int:
     loop.add_signal_handler(signal.SIGHUP, service.reload)
     address = service.setup.options.listen
     try:
-        async with Pages(service, metrics).served(address) as port:
-            log(f"serving http://{address._replace(port=port)}/")
-            await service.run()
+        with service.alone():
+            async with Pages(service, metrics).served(address) as port:
+                say(f"serving http://{address._replace(port=port)}/")
+                await service.run()
     except asyncio.CancelledError:
         if not stopping:
             raise
-    log("the service has ended")
+    say("the service has ended")
     return COMPLETE

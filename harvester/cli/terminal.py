@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -125,6 +126,14 @@ class _Messages(logging.Handler):
             notify(record.getMessage())
         elif _manner.as_json:  # as text, the display and the summary show it
             log(record.getMessage(), "error")
+
+
+class LibraryLog(logging.Handler):
+    """The messages of another library, each on a line of the log, without tracebacks."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):  # the disk of the log may be full
+            log(record.getMessage(), record.levelname.lower())
 
 
 _messages = _Messages()

@@ -49,6 +49,8 @@ async def export_all(
             done(target, found[-1])
         except HarvestError as exc:
             failed = failed or exc
+        except Exception as exc:  # noqa: BLE001  (a disk or a library may raise anything)
+            failed = failed or ExportError(f"{target.identity}: {type(exc).__name__}: {exc}")
         finally:
             stop.set()
             if not task.done():

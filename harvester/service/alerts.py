@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, time, timedelta
 from typing import NamedTuple
 
 from harvester.base.dates import ONE_DAY, WindowKind, last_settled_day, period_of
 from harvester.errors import without_passwords
+from harvester.model import Endpoint
 from harvester.report import Overview
 from harvester.report import summary as verdict
-from harvester.report.causes import KINDS, Cause, Text
-from harvester.report.overview import AccountView
+from harvester.report.causes import KINDS, Cause, Kind, Text
+from harvester.report.overview import AccountView, Row
 from harvester.report.texts import moment as moment_of
 from harvester.report.texts import number, plural, title_of
 from harvester.service.schedule import moment
@@ -31,13 +32,37 @@ LONGEST_REASON = 300
 """Characters of a message that is passed on."""
 NAMED = 3
 """Accounts of a cause that are named."""
-STALE = "stale"
+STALE, NEVER = "stale", "never"
+"""The causes that time makes: figures that are too old, and interfaces that never had any."""
 RUN = "run"
-"""The causes that are none of `KINDS`: figures that are too old, and runs that stop."""
+"""The cause that is about no account: runs that end with an error."""
 
 Causes = Mapping[str, tuple[str, ...]]
 """The accounts of each cause, with an interface each if it is about that."""
 
+_ALERTS = {
+    **KINDS,
+    STALE: Kind(
+        STALE,
+        True,
+        ("过期", "stale"),
+        ("数据过期", "Stale figures"),
+        (
+            "超过规定时间没有新数据，请查看状态页。",
+            "Nothing new for longer than allowed; see the page.",
+        ),
+    ),
+    NEVER: Kind(
+        NEVER,
+        True,
+        ("从未取到", "never came"),
+        ("从未取到数据：{interfaces}", "No figures so far: {interfaces}"),
+        (
+            "超过规定时间仍没有任何数据，请查看状态页。",
+            "None came for longer than allowed; see the page.",
+        ),
+    ),
+}
 _OF_INTERFACES = ("permission", "retired", "refused")
 _SAID = ("refused", "token")
 """Kinds of which the message is what a person needs."""
@@ -51,12 +76,26 @@ class Said(NamedTuple):
     body: str
 
 
+class Problem(NamedTuple):
+    """Why a run ended with an error; it is false if it did not.
+
+    kind: of the error, which is the same whatever its text says.
+    """
+
+    kind: str = ""
+    text: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.kind)
+
+
 # which causes there are
 
 
 def causes_of(seen: Overview, at: time, stale_after: float) -> dict[str, tuple[str, ...]]:
     """What a person must see to now."""
     found: defaultdict[str, set[str]] = defaultdict(set)
+    endpoints = {view.name: view.endpoint for view in seen.interfaces}
     for account in seen.accounts:
         if not account.late:  # not expected any more, or here
             continue
@@ -65,8 +104,16 @@ def causes_of(seen: Overview, at: time, stale_after: float) -> dict[str, tuple[s
             if reason.mine:
                 found[f"{reason.kind} {reason.ip}".strip()].update(_whom(account, reason))
                 explained.update(reason.days)
-        if not _is_barred(account) and _is_stale(seen, account, explained, at, stale_after):
-            found[STALE].add(account.appid)
+        if _is_barred(account):
+            continue
+        for row in account.rows:
+            if row.endpoint in explained:
+                continue
+            cause = _overdue(seen, row, endpoints.get(row.endpoint), at, stale_after)
+            if cause == NEVER:
+                found[cause].add(f"{account.appid} {row.endpoint}")
+            elif cause:
+                found[cause].add(account.appid)
     return {cause: tuple(sorted(whom)) for cause, whom in sorted(found.items())}
 
 
@@ -76,37 +123,39 @@ def _whom(account: AccountView, reason: Cause) -> Iterable[str]:
     return [account.appid]
 
 
+def barred(seen: Overview) -> frozenset[str]:
+    """The accounts of which nothing can be harvested before a person acts."""
+    return frozenset(each.appid for each in seen.accounts if each.late and _is_barred(each))
+
+
 def _is_barred(account: AccountView) -> bool:
     """Whether a person must act before any interface of an account can be harvested."""
     return any(each.mine and each.kind not in _OF_INTERFACES for each in account.reasons)
 
 
-def _is_stale(
-    seen: Overview, account: AccountView, explained: Collection[str], at: time, stale_after: float
-) -> bool:
-    """Whether figures that are missing were due long ago, of interfaces that are not explained.
+def _overdue(
+    seen: Overview, row: Row, endpoint: Endpoint | None, at: time, stale_after: float
+) -> str:
+    """The cause of figures that are missing though they were due long ago; empty if none are.
 
     A harvest a day is 24 hours behind the one before: what is more than that, of ``stale_after``,
     is the time that the missing one has.  Figures that came, and that WeChat calls late, have all
     of it.
     """
-    endpoints = {view.name: view.endpoint for view in seen.interfaces}
     slack = max(stale_after - 86_400.0, 0.0)
-    for row in account.rows:
-        if row.endpoint in explained:
-            continue
-        endpoint = endpoints.get(row.endpoint)
-        cut = endpoint.cut if endpoint is not None else WindowKind.DAYS
-        missing = _first_missing(seen.shapes[row.shape], row.first, cut)
-        if missing is None:  # not one is there: the newest is asked for first
-            missing = seen.day if endpoint is None else last_settled_day(
-                seen.made, endpoint.settled_hour
-            )  # fmt: skip
-        if row.delayed and seen.made > moment(row.delayed + ONE_DAY, at) + stale_after:
-            return True
-        if missing <= seen.day and seen.made > moment(missing + ONE_DAY, at) + slack:
-            return True
-    return False
+    cut = endpoint.cut if endpoint is not None else WindowKind.DAYS
+    missing = _first_missing(seen.shapes[row.shape], row.first, cut)
+    cause = STALE
+    if missing is None:  # not one is there: the newest is asked for first
+        cause = NEVER if row.late else ""
+        missing = seen.day if endpoint is None else last_settled_day(
+            seen.made, endpoint.settled_hour
+        )  # fmt: skip
+    if row.delayed and seen.made > moment(row.delayed + ONE_DAY, at) + stale_after:
+        return cause
+    if missing <= seen.day and seen.made > moment(missing + ONE_DAY, at) + slack:
+        return cause
+    return ""
 
 
 def _first_missing(runs: str, first: date, cut: WindowKind) -> date | None:
@@ -168,23 +217,23 @@ def _is_late(cause: str, whom: str, accounts: Mapping[str, AccountView]) -> bool
     return late.get(name) if name else False not in late.values()
 
 
-def run_causes(before: Causes, host: str, told: str | None) -> dict[str, tuple[str, ...]]:
+def run_causes(before: Causes, host: str, told: Problem | None) -> dict[str, tuple[str, ...]]:
     """The causes that are about runs: those of other machines stay as they are.
 
-    told: why runs stop on this one, empty if they do not, None if that is not known.  A reason that
-    differs in numbers alone is the same.
+    told: why runs end with an error on this one, None if that is not known.  A kind of error keeps
+    the first text, whatever the next one says.
     """
     found = {cause: whom for cause, whom in before.items() if is_run(cause)}
-    mine = f"{RUN} {host}"
-    if told == "":
-        found.pop(mine, None)
-    elif told is not None and _same(found.get(mine, ("",))[0]) != _same(told):
-        found[mine] = (told,)
-    return found
+    if told is None:
+        return found
+    if told:
+        found.setdefault(f"{RUN} {host} {told.kind}", (told.text,))
+        return found
+    return {cause: whom for cause, whom in found.items() if _host_of(cause) != host}
 
 
-def _same(text: str) -> str:
-    return re.sub(r"\d+", "#", without_passwords(text))
+def _host_of(cause: str) -> str:
+    return cause.split(" ")[1]
 
 
 def is_run(cause: str) -> bool:
@@ -198,7 +247,7 @@ def is_run(cause: str) -> bool:
 def alert(changed: Change, seen: Overview, lang: str) -> Said | None:
     """The message about a change; None if there is none."""
     raised = [_raised(cause, whom, seen) for cause, whom in changed.raised.items()]
-    over = [_over(cause, whom, seen) for cause, whom in changed.over.items()]
+    over = dict.fromkeys([_over(cause, whom, seen) for cause, whom in changed.over.items()])
     if not raised and not over:
         return None
     concerned = _accounts(changed.raised or changed.over)
@@ -221,15 +270,10 @@ def alert(changed: Change, seen: Overview, lang: str) -> Said | None:
 def _raised(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
     kind, _, rest = cause.partition(" ")
     if kind == RUN:
-        said = without_passwords(" ".join(whom))
-        return f"● 运行出错（{rest}）：{said}", f"● Runs end with an error ({rest}): {said}"
+        host, said = _host_of(cause), without_passwords(" ".join(whom))
+        return f"● 运行出错（{host}）：{said}", f"● Runs end with an error ({host}): {said}"
     zh, en = _named(whom, seen)
-    if kind == STALE:
-        return (
-            f"● 数据过期：{zh}。超过规定时间没有新数据，请查看状态页。",
-            f"● Stale figures: {en}.  Nothing new for longer than allowed; see the page.",
-        )
-    known = KINDS[kind]
+    known = _ALERTS[kind]
     title = _titled(known.title, rest, whom)
     said = f" {_said_by_wechat(kind, whom, seen)}" if kind in _SAID else ""
     return (
@@ -254,11 +298,10 @@ def _said_by_wechat(kind: str, whom: Iterable[str], seen: Overview) -> str:
 def _over(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
     kind, _, rest = cause.partition(" ")
     if kind == RUN:
-        return f"○ 已恢复：运行出错（{rest}）", f"○ Over: runs end with an error ({rest})"
+        host = _host_of(cause)
+        return f"○ 已恢复：运行出错（{host}）", f"○ Over: runs end with an error ({host})"
     zh, en = _named(whom, seen)
-    if kind == STALE:
-        return f"○ 已恢复：数据过期，{zh}", f"○ Over: stale figures, {en}"
-    title = _titled(KINDS[kind].title, rest, whom)
+    title = _titled(_ALERTS[kind].title, rest, whom)
     return f"○ 已恢复：{title[0]}，{zh}", f"○ Over: {title[1]}, {en}"
 
 

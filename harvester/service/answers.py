@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -116,7 +117,9 @@ class Answers:
     ) -> None:
         self._ledger, self._copy, self._find = ledger, copy, find
         self._own, self._names = own, names or {}
-        self._appids = {name: appid for appid, name in self._names.items()}
+        self._appids: defaultdict[str, list[str]] = defaultdict(list)
+        for appid, name in self._names.items():
+            self._appids[name].append(appid)
         self._disabled = disabled
         self._may_lack_ledger = may_lack_ledger
 
@@ -163,8 +166,17 @@ class Answers:
         return _with_list(answer, "accounts", accounts, len(seen.accounts))
 
     def _accounts(self, given: Collection[str]) -> list[str]:
-        """The appids of appids and names."""
-        return [self._appids.get(each, each) for each in given]
+        """The appids of appids and names; raises `UsageError` for a name that several have."""
+        return [each if each in self._names else self._named(each) for each in given]
+
+    def _named(self, name: str) -> str:
+        """The appid of a name; of one that nobody has, the name."""
+        found = self._appids.get(name, [name])
+        if len(found) > 1:
+            raise UsageError(
+                f"{len(found)} accounts are named {name!r}; ask by appid: {', '.join(found[:FEW])}"
+            )
+        return found[0]
 
     # the tables
 

@@ -34,7 +34,7 @@ from harvester.service import query
 from harvester.wechat.tables import TABLES
 
 ROWS, BYTES = 1000, 100_000
-"""The most rows of an answer, and the most bytes of them as JSON."""
+"""The most rows of an answer, and the most bytes of them and of their columns as JSON."""
 SECONDS = 20.0
 """The most seconds of a query."""
 MEMORY, SPACE = 512 * 1024**2, 2 * 1024**3

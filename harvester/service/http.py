@@ -10,10 +10,12 @@ import asyncio
 import base64
 import binascii
 import hmac
+import logging
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
 from aiohttp import web
@@ -29,6 +31,7 @@ from harvester.errors import HarvestError, UsageError, without_passwords
 from harvester.report import Overview, page
 from harvester.report.charts import Figures, days_for, figures
 from harvester.service.metrics import Metrics
+from harvester.service.sender import describe
 from harvester.service.serve import Service, Setup
 from harvester.sinks.base import name_in
 
@@ -38,10 +41,17 @@ OLDEST = 600.0
 """Seconds for which it is given out while it is made anew; a page says when it was made."""
 ANSWER = 10.0
 """Seconds within which ledger and sinks must answer to be ready."""
+CONNECTIONS = 100
+"""The most connections at a time: the run needs descriptors, too."""
+HEAD = 10.0
+"""Seconds for the head of a request, from when it is connected."""
+WHOLE = 120.0
+"""Seconds for the answer, until its last byte was taken."""
 
 OPEN = ("/healthz", "/readyz")
 """The paths that need no token: probes have none."""
 
+_METHODS = ("GET", "HEAD")
 _LOCAL = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?")
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -106,6 +116,59 @@ def _retrieved(task: asyncio.Task[Any]) -> None:
         task.exception()
 
 
+_SILENT = logging.getLogger("harvester.service.http")
+_SILENT.disabled = True  # aiohttp writes malformed headers into its log, and with them the token
+
+
+class _Server(web.Server):
+    """At most `CONNECTIONS`, a request on each; one that takes too long is ended.
+
+    A new one takes the place of the oldest that has not sent the head of its request.
+    """
+
+    def __init__(self, answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
+        super().__init__(self._answered, handler_cancellation=True, logger=_SILENT, access_log=None)
+        self._answer = answer
+        self._ends: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+        self._headless: dict[web.RequestHandler, asyncio.Transport] = {}
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        self._headless[handler] = transport
+        self._end_after(HEAD, handler, transport)
+        if len(self._ends) > CONNECTIONS:
+            oldest = next(iter(self._headless))
+            self._headless[oldest].abort()
+            self._forget(oldest)
+
+    def connection_lost(
+        self, handler: web.RequestHandler, exc: BaseException | None = None
+    ) -> None:
+        super().connection_lost(handler, exc)
+        self._forget(handler)
+
+    async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
+        handler, transport = request.protocol, request.transport
+        self._headless.pop(handler, None)
+        if transport is not None:
+            self._end_after(WHOLE, handler, transport)
+        response = await self._answer(request)
+        response.force_close()
+        return response
+
+    def _end_after(
+        self, seconds: float, handler: web.RequestHandler, transport: asyncio.Transport
+    ) -> None:
+        if handler in self._ends:
+            self._ends[handler].cancel()
+        self._ends[handler] = self._loop.call_later(seconds, transport.abort)
+
+    def _forget(self, handler: web.RequestHandler) -> None:
+        self._headless.pop(handler, None)
+        if (end := self._ends.pop(handler, None)) is not None:
+            end.cancel()
+
+
 class Pages:
     """The pages of a service."""
 
@@ -122,15 +185,7 @@ class Pages:
     @asynccontextmanager
     async def served(self, address: Address) -> AsyncIterator[int]:
         """Serve them meanwhile; gives the port.  Raises `UsageError` if it cannot be taken."""
-        application = web.Application(middlewares=[self._guard], client_max_size=1)
-        application.router.add_get("/healthz", self._healthz)
-        application.router.add_get("/readyz", self._readyz)
-        application.router.add_get("/status.json", self._status_json)
-        application.router.add_get("/metrics", self._metrics_text)
-        application.router.add_get("/", self._root)
-        runner = web.AppRunner(
-            application, access_log=None, handle_signals=False, shutdown_timeout=1.0
-        )
+        runner = web.ServerRunner(_Server(self._answer), shutdown_timeout=1.0)
         await runner.setup()
         self._service.changed = self._renew
         try:
@@ -152,51 +207,76 @@ class Pages:
 
     # who may ask
 
-    @web.middleware
-    async def _guard(
-        self,
-        request: web.Request,
-        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
-    ) -> web.StreamResponse:
-        token = self._service.setup.token
-        if request.path not in OPEN:
-            if token is not None and not _allows(token, request.headers.get("Authorization", "")):
-                return _text(
-                    "a token is needed: Bearer, or a Basic password",
-                    401,
-                    {"WWW-Authenticate": 'Basic realm="harvester"'},
-                )
-            if token is None and not _LOCAL.fullmatch(request.host):  # a name that leads to us
-                return _text("without a token only this machine is answered", 403)
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
         try:
-            response = await handler(request)
-        except web.HTTPException as exc:
-            return _text(exc.reason, exc.status)
+            response = self._refusal(request) or await self._page_of(request)
         except HarvestError as exc:  # the ledger cannot be read
-            return _text(without_passwords(str(exc)), 503)
+            response = _text(without_passwords(str(exc)), 503)
+        except Exception as exc:  # noqa: BLE001  (a disk may raise anything)
+            self._service.warn(f"{request.path} cannot be shown: {describe(exc)}")
+            response = _text("it cannot be shown now; the log says why", 503)
         response.headers.update(_HEADERS)
         return response
 
+    def _refusal(self, request: web.BaseRequest) -> web.Response | None:
+        """Why a request is not answered; None if it is."""
+        token = self._service.setup.token
+        if request.path in OPEN:
+            return None
+        if token is not None and not _allows(token, request.headers.get("Authorization", "")):
+            return _text(
+                "a token is needed: Bearer, or a Basic password",
+                401,
+                {"WWW-Authenticate": 'Basic realm="harvester"'},
+            )
+        if token is None and not _LOCAL.fullmatch(request.headers.get("Host", "")):
+            return _text("without a token only this machine is answered", 403)  # a name leads to us
+        return None
+
     # the pages
 
-    async def _healthz(self, _: web.Request) -> web.Response:
+    async def _page_of(self, request: web.BaseRequest) -> web.Response:
+        pages = {
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/status.json": self._status_json,
+            "/metrics": self._metrics_text,
+            "/": self._root,
+        }
+        if request.path not in pages:
+            return _text(HTTPStatus.NOT_FOUND.phrase, HTTPStatus.NOT_FOUND)
+        if request.method not in _METHODS:
+            refused = HTTPStatus.METHOD_NOT_ALLOWED
+            return _text(refused.phrase, refused, {"Allow": ", ".join(_METHODS)})
+        return await pages[request.path]()
+
+    async def _healthz(self) -> web.Response:
         return _text("ok")
 
-    async def _readyz(self, _: web.Request) -> web.Response:
-        problems = await self._ready.get()
+    async def _readyz(self) -> web.Response:
+        problems = [*map(without_passwords, self._service.troubles), *await self._ready.get()]
+        problems = [*dict.fromkeys(problems)]
         return _text("\n".join(problems) or "ready", 503 if problems else 200)
 
-    async def _status_json(self, _: web.Request) -> web.Response:
+    async def _status_json(self) -> web.Response:
         return web.Response(body=await self._status.get(), content_type="application/json")
 
-    async def _metrics_text(self, _: web.Request) -> web.Response:
+    async def _metrics_text(self) -> web.Response:
         self._metrics.update(await self._overview.get())
+        service = self._service
+        self._metrics.update_service(
+            last_run=service.progress.ended,
+            failed=bool(service.stopped),
+            next_run=0.0 if service.running else service.next_run(self._clock()),
+            undelivered=len(service.sender.undelivered),
+            given_up=service.sender.given_up,
+        )
         return web.Response(
             body=self._metrics.render(),
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
         )
 
-    async def _root(self, _: web.Request) -> web.Response:
+    async def _root(self) -> web.Response:
         return web.Response(body=await self._page.get(), content_type="text/html", charset="utf-8")
 
     # what they show
@@ -216,9 +296,9 @@ class Pages:
                 "day": None if progress.day is None else progress.day.isoformat(),
                 "ended": _moment(progress.ended),
                 "until": _moment(progress.until),
-                "next_run": None if service.running else _moment(service.next_run()),
+                "next_run": None if service.running else _moment(service.next_run(self._clock())),
                 "alerted": {cause: list(whom) for cause, whom in progress.causes.items()},
-                "trouble": without_passwords(service.trouble) or None,
+                "trouble": without_passwords("; ".join(service.troubles)) or None,
             },
             **seen.to_dict(),
         }

@@ -26,6 +26,7 @@ from prometheus_client.core import (
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+import harvester
 from harvester import events
 from harvester.base.dates import china, settles_at
 from harvester.events import Event
@@ -53,15 +54,21 @@ _REQUESTS = "harvester_requests_total"
 _WAITING = "harvester_waiting_seconds_total"
 _DURATION = "harvester_request_duration_seconds"
 _SUCCESS = "harvester_last_success_timestamp_seconds"
-_GAP = "harvester_oldest_gap_days"
+_GAP = "harvester_oldest_gap_seconds"
 _BUDGET = "harvester_budget_remaining"
 _PROVISIONAL = "harvester_provisional_windows"
 _ACCOUNTS = "harvester_accounts"
+_BUILD = "harvester_build_info"
+_LAST_RUN = "harvester_service_last_run_timestamp_seconds"
+_RUN_FAILED = "harvester_service_last_run_failed"
+_NEXT_RUN = "harvester_service_next_run_timestamp_seconds"
+_UNDELIVERED = "harvester_service_undelivered_targets"
+_GIVEN_UP = "harvester_service_messages_given_up_total"
 
 HELP = {
     _SUCCESS: "Unix time at which figures of an interface were last stored, as far as is known.",
-    _GAP: "Days since the oldest day asked for that is missing, waits or failed; 0 if there is"
-    " none.  Accounts that are not harvested any more are left out.",
+    _GAP: "Seconds, in whole days, since the oldest day asked for that is missing, waits or failed;"
+    " 0 if there is none.  Accounts that are not harvested any more are left out.",
     _WINDOWS: "Windows that were stored (done), wait for a later run, or failed.",
     _REQUESTS: "Data requests by WeChat's errcode; none: no answer, or none that is JSON; other: a"
     " code that WeChat does not document.",
@@ -73,6 +80,12 @@ HELP = {
     _PROVISIONAL: "Windows that are stored and can still change.",
     _ACCOUNTS: "Accounts by state: fresh, late, failed (a person must act), resting (not harvested"
     " any more), never (not harvested yet).",
+    _BUILD: "1, with the version of harvester.",
+    _LAST_RUN: "Unix time at which the last run of the service ended, other than by an error.",
+    _RUN_FAILED: "1 if an error ended the last run of the service, else 0.",
+    _NEXT_RUN: "Unix time of the next run of the service; absent while one goes on.",
+    _UNDELIVERED: "Targets of alerts and of the ping that did not take the last message.",
+    _GIVEN_UP: "Messages that their target has not taken for days, since the service was started.",
 }
 NAMES = frozenset(HELP)
 """The names of all metrics; the histogram has the usual three suffixes besides."""
@@ -111,12 +124,20 @@ class Metrics(Collector):
             _BUDGET: ("endpoint",),
             _PROVISIONAL: (),
             _ACCOUNTS: ("state",),
+            _BUILD: ("version",),
+            _LAST_RUN: (),
+            _RUN_FAILED: (),
+            _NEXT_RUN: (),
+            _UNDELIVERED: (),
+            _GIVEN_UP: (),
         }
         self._values: dict[str, dict[Key, float]] = {name: {} for name in self._labels}
         self._counted: dict[str, defaultdict[Key, float]] = {
-            name: defaultdict(float) for name in (_WINDOWS, _REQUESTS, _WAITING)
+            name: defaultdict(float) for name in (_WINDOWS, _REQUESTS, _WAITING, _GIVEN_UP)
         }
+        self._values[_BUILD][harvester.__version__,] = 1
         self._counted[_WAITING].update({(reason,): 0.0 for reason in (*REASONS.values(), NETWORK)})
+        self._continued = set[Key]()  # the interfaces of the former process
         self._durations = [0] * (len(BUCKETS) + 1)
         self._seconds = 0.0
         self._lost_since: float | None = None
@@ -212,6 +233,8 @@ class Metrics(Collector):
                     self._seconds += value
                 elif name in self._labels and {*labels} == {*self._labels[name]}:
                     key = tuple([labels[label] for label in self._labels[name]])
+                    if name in (_WINDOWS, _REQUESTS):
+                        self._continued.add(key[:-1])
                     if name in self._counted:
                         self._counted[name][key] += value
                     elif name == _SUCCESS:
@@ -230,6 +253,16 @@ class Metrics(Collector):
         self._values[_ACCOUNTS] = {(name,): states[name] for name in ACCOUNT_STATES.values()}
         self._values[_ACCOUNTS]["never",] = len(overview.never)
 
+    def update_service(
+        self, *, last_run: float, failed: bool, next_run: float, undelivered: int, given_up: int
+    ) -> None:
+        """Set what a service has; last_run, next_run: 0 if there is none."""
+        for name, moment in ((_LAST_RUN, last_run), (_NEXT_RUN, next_run)):
+            self._values[name] = {(): moment} if moment else {}
+        self._values[_RUN_FAILED] = {(): failed}
+        self._values[_UNDELIVERED] = {(): undelivered}
+        self._counted[_GIVEN_UP][()] = given_up
+
     def _update_interfaces(self, made: Overview) -> None:
         """The oldest gaps, and when figures came at the earliest, if no event has shown it."""
         today, gaps = china(made.made).date(), dict[Key, float]()
@@ -247,15 +280,30 @@ class Metrics(Collector):
                     newest[of] = max(newest.get(of, day), day)
                 if account.state != "old":
                     days = 0 if gap is None else max((today - first).days - gap, 0)
-                    _keep_most(gaps, self._key(account.appid, name), days)
+                    _keep_most(gaps, self._key(account.appid, name), 86_400 * days)
         self._values[_GAP] = gaps
-        known = {row.endpoint for account in made.accounts for row in account.rows}
-        for key in [key for key in self._values[_SUCCESS] if key[-1] not in known]:
-            del self._values[_SUCCESS][key]  # it was removed from the ledger
+        self._drop_forgotten(made)
         hours = {view.name: view.endpoint.settled_hour for view in made.interfaces if view.endpoint}
         for (appid, name), day in newest.items():
             if name in hours:
                 self._succeeded(appid, name, min(settles_at(day, hours[name]), made.made))
+
+    def _drop_forgotten(self, made: Overview) -> None:
+        """Drop what was removed from the ledger.
+
+        Of the counters only those of a former process: an overview may be older than an event.
+        """
+        known = {
+            self._key(account.appid, row.endpoint)
+            for account in made.accounts
+            for row in account.rows
+        }
+        for key in self._values[_SUCCESS].keys() - known:
+            del self._values[_SUCCESS][key]
+        gone = self._continued - known
+        for name in (_WINDOWS, _REQUESTS):
+            for key in [key for key in self._counted[name] if key[:-1] in gone]:
+                del self._counted[name][key]
 
 
 def _keep_most(values: dict[Key, float], key: Key, value: float) -> None:

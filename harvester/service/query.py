@@ -33,8 +33,9 @@ SETTINGS = {
 def main() -> None:
     """Read a request from standard input, and print the answer to it, both JSON.
 
-    The request: ``file``, ``sql``, ``parameters``, and the bounds ``rows``, ``bytes`` (of the rows
-    as JSON), ``memory`` (bytes for DuckDB), ``space`` (bytes of addresses), ``seconds`` (of CPU).
+    The request: ``file``, ``sql``, ``parameters``, and the bounds ``rows``, ``bytes`` (of columns
+    and rows as JSON), ``memory`` (bytes for DuckDB), ``space`` (bytes of addresses), ``seconds``
+    (of CPU).
     The answer: ``columns``, ``rows`` and whether there are ``more``; or an ``error``, which is
     empty if it was the memory.
     """
@@ -76,7 +77,10 @@ def answer_to(request: dict[str, Any]) -> dict[str, Any]:
         return {"error": ""}
     except (duckdb.Error, UnicodeError, ValueError) as exc:
         return {"error": _sentence(str(exc))}
-    return {"columns": columns, **_bounded(rows, most, request["bytes"])}
+    size = request["bytes"] - _bytes_of(columns)
+    if size < 0:
+        return {"error": "the names of its columns are too long; select fewer, or name them (AS)"}
+    return {"columns": columns, **_bounded(rows, most, size)}
 
 
 def _refusal(kinds: list[str]) -> str:
@@ -98,13 +102,18 @@ def _bounded(rows: list[tuple[Any, ...]], most: int, size: int) -> dict[str, Any
     kept: list[list[Any]] = []
     for row in rows[:most]:
         plain = [_plain(value) for value in row]
-        size -= len(json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()) + 1
+        size -= _bytes_of(plain)
         if size < 0:
             if not kept:
                 return {"error": "its first row is too long; select fewer columns, or left(x, 500)"}
             break
         kept.append(plain)
     return {"rows": kept, "more": len(kept) < len(rows)}
+
+
+def _bytes_of(values: list[Any]) -> int:
+    """The bytes of values as JSON, and of the comma after them."""
+    return len(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()) + 1
 
 
 def _plain(value: Any) -> Any:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import re
 import time
+import traceback
 import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 import anyio
 
@@ -37,7 +40,9 @@ GIVEN_UP = 3 * 86_400.0
 LOOKED_AFTER = 600.0
 """The most seconds between two looks into the outbox: another process may have ended."""
 ANSWER = 30.0
-"""Seconds for the answer to a ping."""
+"""Seconds for each part of the answer to a ping."""
+LIMIT = 60.0
+"""Seconds for a message: a host that sends a byte now and then would hold up all others."""
 
 Deliver = Callable[[Message, Secret], Awaitable[None]]
 """Sends a message to a URL; raises `DeliveryError`."""
@@ -53,7 +58,10 @@ class DeliveryError(HarvestError):
 class Sender:
     """Sends what is due, until it is cancelled.
 
-    opened: gives the ledger, not entered.  targets: gives the URLs by their references.
+    opened: gives the ledger, not entered.  targets: gives the URLs by their references.  warn:
+    writes a line of the log.
+    undelivered: the targets that did not take the last message, and what was wrong.  given_up: how
+    many messages were.
     """
 
     def __init__(
@@ -61,13 +69,15 @@ class Sender:
         opened: Callable[[], SqliteLedger | PostgresLedger],
         targets: Callable[[], Mapping[str, Secret]],
         deliver: Deliver,
-        log: Callable[[str], None],
+        warn: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._opened, self._targets = opened, targets
-        self._deliver, self._log, self._clock = deliver, log, clock
+        self._deliver, self._warn, self._clock = deliver, warn, clock
         self._posted = asyncio.Event()
-        self._trouble = ""
+        self._away = ""
+        self.undelivered: dict[str, str] = {}
+        self.given_up = 0
 
     def wake(self) -> None:
         """Something was posted."""
@@ -81,11 +91,13 @@ class Sender:
                 due = await self.send_one()
             except NoLedgerError:  # then there is no message either
                 due = math.inf
-            except HarvestError as exc:  # the ledger: it holds the messages until it is back
-                self._note(f"no messages are sent: {exc}")
+            except Exception as exc:  # noqa: BLE001  (whatever it is, the ledger holds the messages)
+                if (text := f"no messages are sent: {describe(exc)}") != self._away:
+                    self._warn(text)
+                self._away = text
                 due = self._clock() + LOOKED_AFTER
             else:
-                self._trouble = ""
+                self._away = ""
             seconds = min(max(due - self._clock(), 0.0), LOOKED_AFTER)
             with anyio.move_on_after(seconds):
                 await self._posted.wait()
@@ -114,24 +126,54 @@ class Sender:
         except DeliveryError as exc:
             now = self._clock()
             if now >= message.posted + GIVEN_UP:
-                self._log(f"the message {message.key!r} to {message.target} is given up: {exc}")
+                self.given_up += 1
+                self._warn(f"the message {message.key!r} to {message.target} is given up: {exc}")
                 return None
-            self._note(f"{message.target} did not take the message {message.key!r}: {exc}")
+            text = f"{message.target} did not take the message {message.key!r}: {exc}"
+            if self.undelivered.get(message.target) != text:
+                self._warn(text)
+            self.undelivered[message.target] = text
             return now + AGAIN.ceiling(message.attempts)
-        self._trouble = ""
+        self.undelivered.pop(message.target, None)
         return None
 
-    def _note(self, text: str) -> None:
-        """Say it once."""
-        if text != self._trouble:
-            self._log(text)
-        self._trouble = text
+
+def describe(exc: Exception) -> str:
+    """What an exception says; of one that is not ours no text, which may hold a secret."""
+    if isinstance(exc, HarvestError):
+        return str(exc)
+    if isinstance(exc, OSError) and exc.strerror:
+        return f"{exc.filename or type(exc).__name__} cannot be used ({exc.strerror})"
+    place = traceback.extract_tb(exc.__traceback__)[-1]
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    return f"a fault of the program ({type(exc).__name__} in {where})"
+
+
+_under_way = set[str]()
+"""The targets that a thread still sends to."""
 
 
 async def deliver(message: Message, url: Secret) -> None:
     """Send a message to an Apprise URL, or get the URL of a ping; raises `DeliveryError`."""
-    work = _ping if message.key.startswith(PING) else _notify
-    await aside(partial(work, message, url))
+    if message.target in _under_way:  # one thread is left behind, not one for each attempt
+        raise DeliveryError("it has not ended its answer to the former message")
+    try:
+        async with asyncio.timeout(LIMIT):
+            await aside(partial(_work, message, url))
+    except DeliveryError:
+        raise
+    except TimeoutError:
+        raise DeliveryError("it did not answer in time") from None
+    except Exception as exc:  # noqa: BLE001  (its text may hold the URL)
+        raise DeliveryError(type(exc).__name__) from None
+
+
+def _work(message: Message, url: Secret) -> None:
+    _under_way.add(message.target)
+    try:
+        (_ping if message.key.startswith(PING) else _notify)(message, url)
+    finally:
+        _under_way.discard(message.target)
 
 
 def check_url(reference: str, url: Secret) -> None:
@@ -142,7 +184,7 @@ def check_url(reference: str, url: Secret) -> None:
 
 def check_ping(reference: str, url: Secret) -> None:
     """Raise `UsageError` unless this is an HTTP URL."""
-    if not url.value.startswith(("http://", "https://")):
+    if not re.fullmatch(r"https?://[!-~]+", url.value):
         raise UsageError(f"ping: what {reference} holds is no http or https URL")
 
 
@@ -161,13 +203,9 @@ def _made(url: Secret) -> object:
 
 def _notify(message: Message, url: Secret) -> None:
     made = _made(url)
-    try:
-        taken = made is not None and made.notify(  # type: ignore[attr-defined]
-            title=message.title, body=message.body
-        )
-    except Exception as exc:  # noqa: BLE001  (a service that it calls; its text may hold the URL)
-        raise DeliveryError(type(exc).__name__) from None
-    if not taken:
+    if made is None or not made.notify(  # type: ignore[attr-defined]
+        title=message.title, body=message.body, body_format="text"
+    ):
         raise DeliveryError("it did not answer, or refused it")
 
 
@@ -178,5 +216,3 @@ def _ping(message: Message, url: Secret) -> None:
     except urllib.error.HTTPError as exc:
         exc.close()
         raise DeliveryError(f"it answered {exc.code}") from None
-    except (OSError, ValueError) as exc:
-        raise DeliveryError(type(exc).__name__) from None

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -17,13 +19,15 @@ from typing import NamedTuple, cast
 
 import anyio
 
+from harvester.base.files import make_directory
+from harvester.base.lock import FileLock
 from harvester.base.secrets import Secret, read_reference
 from harvester.config import plugins
 from harvester.config.accounts import list_accounts
 from harvester.config.files import SERVICE, read_config
 from harvester.config.interfaces import choose_interfaces, read_interfaces
 from harvester.config.service import ServiceOptions, read_service
-from harvester.errors import ExportError, HarvestError, RunError, UsageError
+from harvester.errors import ExportError, RunError, UsageError
 from harvester.events import Event, Report, causes
 from harvester.job import Job
 from harvester.ledger import PostgresLedger, SqliteLedger
@@ -35,7 +39,15 @@ from harvester.report.overview import overview_of
 from harvester.report.streams import Reader, StatusFilter
 from harvester.service import alerts, schedule
 from harvester.service.schedule import Progress
-from harvester.service.sender import PING, Deliver, Sender, check_ping, check_url, deliver
+from harvester.service.sender import (
+    PING,
+    Deliver,
+    Sender,
+    check_ping,
+    check_url,
+    deliver,
+    describe,
+)
 
 TICK = 60.0
 """The most seconds until a clock that was set is noticed."""
@@ -158,11 +170,12 @@ class Service:
     """The daily service.
 
     load: reads the configuration; called at the start and by `reload`; raises `UsageError`.
-    clock: the wall clock.  log: writes a line of the log.  observe: receives the events of runs.
-    deliver: sends a message to a URL.
+    clock: the wall clock.  log, warn: write a line of the log.  observe: receives the events of
+    runs.  deliver: sends a message to a URL.
     setup, progress, seen: what is in use, what was done, and what the ledger had after the last
     run; they are replaced, never changed.  running: whether a run goes on.  changed: called when
-    what was done has changed.
+    what was done has changed.  trouble: why nothing goes on at the moment; stopped: why the last
+    run ended with an error.
     """
 
     def __init__(
@@ -170,23 +183,27 @@ class Service:
         load: Callable[[], Setup],
         *,
         log: Callable[[str], None],
+        warn: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.time,
         observe: Callable[[Event], None] | None = None,
         deliver: Deliver = deliver,
     ) -> None:
-        self._load, self._log, self._clock, self._observe = load, log, clock, observe
+        self._load, self.log, self._clock, self._observe = load, log, clock, observe
+        self.warn = warn or log
         self.setup = load()
         self.progress = Progress()
         self.seen: Overview | None = None
-        self.trouble = ""
+        self.trouble = self.stopped = ""
         self.changed: Callable[[], None] = lambda: None
         self._made = False
+        self._claim: FileLock | None = None
         self._stopping, self._woken = asyncio.Event(), asyncio.Event()
         self._run: asyncio.Event | None = None
         self._harvesting = False  # until what a run has done is stored, too
         self._scope: anyio.CancelScope | None = None
         self._failures, self._retry_at, self._reloaded = 0, 0.0, 0.0
-        self.sender = Sender(self._box, lambda: self.setup.targets, deliver, log, clock)
+        self._barred = frozenset[str]()  # accounts that are asked again with the next day's harvest
+        self.sender = Sender(self._box, lambda: self.setup.targets, deliver, self.warn, clock)
 
     def __repr__(self) -> str:
         return f"<Service {self.setup!r}, {'running' if self.running else 'waiting'}>"
@@ -195,6 +212,31 @@ class Service:
     def running(self) -> bool:
         """Whether a run goes on."""
         return self._run is not None
+
+    @property
+    def troubles(self) -> list[str]:
+        """All that is wrong with this process; accounts that need a person are alerted."""
+        found = [self.trouble] if self.trouble else []
+        if problem := self.stopped:
+            found.append(f"the last run ended with an error: {problem}")
+        return [*found, *self.sender.undelivered.values()]
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only service of an embedded ledger; raises `UsageError` if another one serves it.
+
+        The claim ends with the process, however that ends.
+        """
+        self._claim = _claimed(_served_file(self.setup))
+        try:
+            yield
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        if self._claim is not None:
+            self._claim.release()
+            self._claim = None
 
     def stop(self) -> None:
         """End in order: requests in flight are finished and committed."""
@@ -207,14 +249,19 @@ class Service:
         """Read the configuration again; one that cannot be used changes nothing, and is named."""
         try:
             setup = self._load()
-        except HarvestError as exc:
-            self._log(f"not reloaded, the former configuration stays in use: {exc}")
+            if _served_file(setup) != _served_file(self.setup):
+                claim = _claimed(_served_file(setup))
+                self._release()
+                self._claim = claim
+        except Exception as exc:  # noqa: BLE001  (a signal's handler; a disk may raise anything)
+            self.warn(f"not reloaded, the former configuration stays in use: {describe(exc)}")
             return
         if setup.options.listen != self.setup.options.listen:
-            self._log("reloaded; listen takes effect at the next start")
+            self.log("reloaded; listen takes effect at the next start")
         self.setup = setup
-        self._log(f"reloaded: {many(setup.number, 'account')}")
+        self.log(f"reloaded: {many(setup.number, 'account')}")
         self._failures, self._retry_at, self._reloaded = 0, 0.0, self._clock()
+        self.sender.undelivered.clear()  # the targets may be others
         self._made = False  # it may be another ledger
         self._interrupt()
 
@@ -234,10 +281,10 @@ class Service:
                     with anyio.CancelScope() as self._scope:
                         await self._step()
                     self.trouble = ""
-                except HarvestError as exc:  # mostly a database that is away
-                    if str(exc) != self.trouble:
-                        self._log(str(exc))
-                    self.trouble = str(exc)
+                except Exception as exc:  # noqa: BLE001  (mostly a database that is away)
+                    if (text := describe(exc)) != self.trouble:
+                        self.warn(text)
+                    self.trouble = text
                     await self._sleep(LEDGER_AGAIN)
             group.cancel_scope.cancel()
 
@@ -246,8 +293,8 @@ class Service:
         await self._make_ledger()
         async with self._box() as box:
             _, text = await box.service_state()
-        self.progress = Progress.read(text)
-        if self.next_run() <= self._clock():
+        self.progress, now = Progress.read(text), self._clock()
+        if self.next_run(now) <= now:
             self._harvesting = True
             try:
                 await self._harvest()
@@ -257,7 +304,7 @@ class Service:
         await self._conclude(None)  # time alone makes figures stale
         end = self._clock() + LOOKED_AFTER
         while not self._woken.is_set() and (now := self._clock()) < end:
-            if (start := self.next_run()) <= now:
+            if (start := self.next_run(now)) <= now:
                 return
             await self._sleep(min(start - now, TICK, end - now))
             if self._clock() < now:  # it was set back
@@ -270,9 +317,9 @@ class Service:
             async with ledger:
                 self._made = True
 
-    def next_run(self) -> float:
+    def next_run(self, now: float) -> float:
         """The Unix time of the next run; now, or before it, if that is due."""
-        now, at, progress = self._clock(), self.setup.options.at, self.progress
+        at, progress = self.setup.options.at, self.progress
         if self._reloaded:
             progress = replace(progress, until=self._reloaded)
         retry = self._retry_at if self._retry_at <= now + schedule.RETRY_AT_MOST else 0.0
@@ -290,39 +337,50 @@ class Service:
     async def _harvest(self) -> None:
         setup, now = self.setup, self._clock()
         due = schedule.due_day(now, setup.options.at)
-        self._log(f"harvest of {due} begins: {many(setup.number, 'account')}")
+        if self._reloaded or self.progress.day != due:
+            self._barred = frozenset()
+        accounts = [each for each in setup.accounts if each.appid not in self._barred]
+        if not accounts:  # a person must act before anything can be harvested
+            await self._conclude(due)
+            return
+        self.log(f"harvest of {due} begins: {many(len(accounts), 'account')}")
         stop, self._reloaded = asyncio.Event(), 0.0
         seconds = schedule.latest_end(now, setup.options.at) - now
         timer = asyncio.get_running_loop().call_later(seconds, stop.set)
         self._run = stop
         try:
-            report, problem = await self._run_job(setup, stop)
+            report, problem = await self._run_job(setup, accounts, stop)
         finally:
             self._run = None
             timer.cancel()
-        for line in _summary(due, report, problem):
-            self._log(line)
+        lines = _summary(due, report, problem)
+        is_fine = report is not None and not report.windows.failed
+        (self.log if is_fine else self.warn)(lines[0])
+        for line in lines[1:]:
+            self.warn(line)
         stopped = report is None or report.state == "interrupted"
         if stopped and (self._stopping.is_set() or self._reloaded):
             return  # it was not the harvest of the day
         await self._settle(due, report, problem)
 
-    async def _run_job(self, setup: Setup, stop: asyncio.Event) -> tuple[Report | None, str]:
+    async def _run_job(
+        self, setup: Setup, accounts: list[Account], stop: asyncio.Event
+    ) -> tuple[Report | None, alerts.Problem]:
         """The report of a run that was not stopped by an error, and what went wrong."""
         try:
-            run = setup.job.run(accounts=setup.accounts, on_event=self._observe, stop=stop)
-            return await run, ""
-        except ExportError as exc:
-            return cast("Report | None", exc.report), str(exc)
-        except (RunError, UsageError) as exc:
-            return None, str(exc)
+            run = setup.job.run(accounts=accounts, on_event=self._observe, stop=stop)
+            return await run, alerts.Problem()
+        except Exception as exc:  # noqa: BLE001  (it is tried again, whatever it is)
+            report = exc.report if isinstance(exc, ExportError) else None
+            return cast("Report | None", report), alerts.Problem(type(exc).__name__, describe(exc))
 
-    async def _settle(self, due: date, report: Report | None, problem: str) -> None:
+    async def _settle(self, due: date, report: Report | None, problem: alerts.Problem) -> None:
         """Store what a run has done, and post the messages that follow."""
         self._failures = self._failures + 1 if problem else 0
+        self.stopped = problem.text
         ended = self._clock()
         self._retry_at = ended + schedule.retry_after(self._failures) if problem else 0.0
-        told = "" if not problem else problem if self._failures >= FAILURES else None
+        told = problem if not problem or self._failures >= FAILURES else None
         if report is None:
             await self._conclude(None, 0.0, told)
             return
@@ -330,15 +388,17 @@ class Service:
         if problem:
             until = min(until or self._retry_at, self._retry_at)
         await self._conclude(due, until, told)
+        if self.seen is not None and report.state != "interrupted":
+            self._barred = alerts.barred(self.seen)
 
     async def _conclude(
-        self, due: date | None, until: float = 0.0, told: str | None = None
+        self, due: date | None, until: float = 0.0, told: alerts.Problem | None = None
     ) -> None:
         """Compare the ledger with what was said before; store and post the difference.
 
         due: the day whose harvest was made, None if none was.  until: from when the next run can
-        get more, 0 if it cannot.  told: why runs stop on this machine, empty if they do not, None
-        if that is not known.
+        get more, 0 if it cannot.  told: why runs end with an error on this machine, None if that
+        is not known.
         """
         for _ in range(TURNS):
             async with self._box() as box:
@@ -359,6 +419,32 @@ class Service:
                 self.changed()
                 return
         raise RunError("other processes change the state of the service all the time")
+
+
+def _served_file(setup: Setup) -> Path | None:
+    """The file of an embedded ledger; None of a ledger that several services share."""
+    return setup.job.open_ledger().path
+
+
+def _claimed(path: Path | None) -> FileLock | None:
+    """The claim to serve a ledger."""
+    if path is None:
+        return None
+    file = path.resolve()
+    note = file.with_name(f"{file.name}.serve")
+    try:
+        make_directory(note.parent, "directory of the ledger")
+        claim = FileLock.attempt(note, 0o666)
+        if claim is not None:
+            claim.note(f"{os.getpid()} on {socket.gethostname()}".encode())
+            return claim
+        process = note.read_text(errors="replace")
+    except OSError as exc:
+        raise UsageError(f"{note} cannot be used ({exc.strerror})") from None
+    raise UsageError(
+        f"the ledger {path} is served already, by process {process}; let that end, or serve another"
+        " ledger"
+    )
 
 
 class _Said(NamedTuple):
@@ -382,16 +468,17 @@ def _next(
     setup: Setup,
     due: date | None,
     until: float,
-    told: str | None,
+    told: alerts.Problem | None,
 ) -> tuple[Progress, _Said]:
     """What is stored next, and what is said; see `Service._conclude`."""
     at, stale_after = setup.options.at, setup.options.stale_after
     now = alerts.causes_of(seen, at, stale_after)
     if due is None:  # between two runs a cause is not over, and only time adds one
-        stale = {*before.causes.get(alerts.STALE, ()), *now.get(alerts.STALE, ())}
+        added = {name: now.get(name, ()) for name in (alerts.STALE, alerts.NEVER)}
         now = {name: whom for name, whom in before.causes.items() if not alerts.is_run(name)}
-        if stale:
-            now[alerts.STALE] = tuple(sorted(stale))
+        for name, whom in added.items():
+            if whom:
+                now[name] = tuple(sorted({*now.get(name, ()), *whom}))
     now |= alerts.run_causes(before.causes, socket.gethostname(), told)
     changed = alerts.change(before.causes, now, seen)
     progress = replace(before, causes=dict(changed.causes))
@@ -433,10 +520,10 @@ def _until(report: Report, ended: float) -> float:
     return max(report.until, ended + schedule.PAUSE) if report.until is not None else 0.0
 
 
-def _summary(due: date, report: Report | None, problem: str) -> list[str]:
+def _summary(due: date, report: Report | None, problem: alerts.Problem) -> list[str]:
     """What a run did, and why windows failed."""
     if report is None:
-        return [f"harvest of {due} stopped: {problem}"]
+        return [f"harvest of {due} stopped: {problem.text}"]
     windows = report.windows
     state = "paused" if report.state == "interrupted" else report.state
     parts = [f"harvest of {due} {state}: {many(windows.done, 'window')}"]
@@ -449,4 +536,4 @@ def _summary(due: date, report: Report | None, problem: str) -> list[str]:
     lines += [f"{cause} failed: {cause.error}" for cause in found[:NAMED]]
     if len(found) > NAMED:
         lines.append(f"and {len(found) - NAMED:,} more; harvester status lists them")
-    return [*lines, *([problem] if problem else [])]
+    return [*lines, *([problem.text] if problem else [])]

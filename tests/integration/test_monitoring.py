@@ -8,13 +8,17 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from harvester.events import Answer, Committed, Requested
+from harvester.model import Window
 from harvester.service.metrics import ACCOUNT_STATES, NAMES, Metrics
+from tests.report_data import agency
 
 FOLDER = Path(__file__).parents[2] / "examples" / "monitoring"
 SUFFIXES = ("_bucket", "_sum", "_count")
@@ -61,8 +65,23 @@ def test_prometheus_takes_the_configuration(tmp_path: Path) -> None:
 
 
 def test_prometheus_takes_what_is_rendered() -> None:
-    metrics = Metrics()
-    assert promtool("check", "metrics", input_=metrics.render()) == ""
+    """Each metric with a value, by account and not."""
+    day = date(2026, 1, 1)
+    window = Window("wx1", "getusersummary", day, day)
+    for by_account in (False, True):
+        metrics = Metrics(by_account=by_account)
+        metrics.observe(Committed((window,), 0, 1))
+        metrics.observe(Requested((Answer("wx1", "getusersummary", 0, 0.2),)))
+        ledger, _ = agency(20)
+        ledger.calls = dict.fromkeys(ledger.ranges, 1)
+        metrics.update(ledger.seen(daily_quota=100))
+        metrics.update_service(last_run=1.0, failed=True, next_run=2.0, undelivered=1, given_up=1)
+        text = metrics.render()
+        samples = {re.split(r"[{ ]", line)[0] for line in text.decode().splitlines()}
+        assert {name for name in NAMES if name not in samples} == {
+            "harvester_request_duration_seconds"
+        }
+        assert promtool("check", "metrics", input_=text) == ""
 
 
 def test_each_expression_is_one_of_prometheus_and_names_metrics_that_exist(tmp_path: Path) -> None:
@@ -108,7 +127,62 @@ tests:
         values: '0+5x400 2000+450x100'
       - series: 'up{job="harvester",instance="a"}'
         values: '1x200 0x300'
+      - series: 'harvester_service_last_run_failed{instance="a"}'
+        values: '0x100 1x400'
+      - series: 'harvester_service_next_run_timestamp_seconds{instance="a"}'
+        values: '86400x500'
+      - series: 'harvester_service_last_run_timestamp_seconds{instance="b"}'
+        values: '0x500'
+      - series: 'harvester_service_undelivered_targets{instance="a"}'
+        values: '0x100 1x400'
+      - series: 'harvester_service_messages_given_up_total{instance="b"}'
+        values: '0x100 1x400'
+      - series: 'harvester_build_info{instance="a",version="1.0"}'
+        values: '1x500'
+      - series: 'harvester_build_info{instance="b",version="1.1"}'
+        values: '1x500'
+      - series: 'harvester_build_info{instance="c",version="1.1"}'
+        values: '1x500'
     alert_rule_test:
+      - {eval_time: 10h, alertname: HarvesterRunFailed}
+      - {eval_time: 24h, alertname: HarvesterRunMissed}
+      - {eval_time: 9h, alertname: HarvesterMessagesUndelivered}
+      - {eval_time: 23h, alertname: HarvesterVersionsDiffer}
+      - eval_time: 11h
+        alertname: HarvesterRunFailed
+        exp_alerts:
+          - exp_labels: {severity: page, instance: a}
+            exp_annotations:
+              summary: "Runs on a end with an error: see trouble in /status.json"
+      - eval_time: 26h
+        alertname: HarvesterRunMissed
+        exp_alerts:
+          - exp_labels: {severity: page, instance: a}
+            exp_annotations:
+              summary: "The service on a has made no run for 2h 0m 0s"
+      - eval_time: 27h
+        alertname: HarvesterRunMissed
+        exp_alerts:
+          - exp_labels: {severity: page, instance: a}
+            exp_annotations:
+              summary: "The service on a has made no run for 3h 0m 0s"
+          - exp_labels: {severity: page, instance: b}
+            exp_annotations:
+              summary: "The service on b has made no run for 1d 3h 0m 0s"
+      - eval_time: 10h
+        alertname: HarvesterMessagesUndelivered
+        exp_alerts:
+          - exp_labels: {severity: ticket, instance: a}
+            exp_annotations:
+              summary: "Alerts of a do not arrive: see trouble in /status.json"
+          - exp_labels: {severity: ticket, instance: b}
+            exp_annotations:
+              summary: "Alerts of b do not arrive: see trouble in /status.json"
+      - eval_time: 25h
+        alertname: HarvesterVersionsDiffer
+        exp_alerts:
+          - exp_labels: {severity: info}
+            exp_annotations: {summary: "2 versions of harvester are in use"}
       - {eval_time: 25h, alertname: HarvesterStale}
       - {eval_time: 25h, alertname: HarvesterAccountsBroken}
       - {eval_time: 25h, alertname: HarvesterRefused}
@@ -142,8 +216,8 @@ tests:
               summary: "90% of the requests of an hour had no figures as their answer"
   - interval: 5m
     input_series:
-      - series: 'harvester_oldest_gap_days{endpoint="getusersummary"}'
-        values: '8x400'
+      - series: 'harvester_oldest_gap_seconds{endpoint="getusersummary"}'
+        values: '691200x400'
       - series: 'harvester_accounts{state="failed"}'
         values: '0x400'
       - series: 'harvester_accounts{state="late"}'
@@ -162,7 +236,7 @@ tests:
         alertname: HarvesterGap
         exp_alerts:
           - exp_labels: {severity: ticket, endpoint: getusersummary}
-            exp_annotations: {summary: "getusersummary has lacked a day for 8 days"}
+            exp_annotations: {summary: "getusersummary has lacked a day for 8d 0h 0m 0s"}
       - eval_time: 27h
         alertname: HarvesterFileOld
         exp_alerts:

@@ -114,12 +114,16 @@ class Ended:
 
 
 def started(
-    day: str | date, hour: float, *arguments: str | Path, factor: float = 1.0
+    day: str | date,
+    hour: float,
+    *arguments: str | Path,
+    factor: float = 1.0,
+    err: Any = subprocess.PIPE,
 ) -> subprocess.Popen[str]:
     """The command, started at an hour in China on a day."""
     return subprocess.Popen(
         [sys.executable, "-c", _SHIM, str(at(str(day), hour)), str(factor), *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+        stdout=subprocess.PIPE, stderr=err, text=True, env=environment(),
     )  # fmt: skip
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -168,7 +171,8 @@ def test_a_webhook_that_is_away_for_an_hour_gets_each_message_once(
     hook.status = 503
     with Wechat(simulator) as wechat:
         port = configured(tmp_path, wechat.url, hook)
-        command = "serve", "--config", tmp_path / "harvester.toml"
+        log = ["--log-format", "json"]
+        command = "serve", "--config", tmp_path / "harvester.toml", *log
         process = start(started(DAY, 8.05, *command, factor=600))
         until(lambda: status(port)["service"].get("day") == DAY)  # the harvest did not wait
         harvested = clock()
@@ -179,7 +183,9 @@ def test_a_webhook_that_is_away_for_an_hour_gets_each_message_once(
         time.sleep(1)  # ten minutes
         err = ended(process)
     assert len(hook.titled("needs you")) == len(hook.titled("incomplete for 1 of 4")) == 1
-    assert "file:hook did not take the message" in err
+    lines = [json.loads(line) for line in err.splitlines()]
+    refused = [each for each in lines if "file:hook did not take the message" in each["message"]]
+    assert {each["level"] for each in refused} == {"warning"}
 
 
 def test_two_on_one_ledger_one_of_them_frozen(
@@ -265,6 +271,87 @@ def test_it_waits_for_a_database_that_is_away_and_ends_at_once_when_asked(
     began = time.monotonic()
     ended(process)
     assert time.monotonic() - began < 15
+
+
+def test_a_log_on_a_full_disk_ends_neither_the_service_nor_its_harvest(
+    tmp_path: Path, hook: Webhook, start: Start
+) -> None:
+    simulator = Simulator(wall=Clock(9, 1))
+    with Wechat(simulator) as wechat, Path("/dev/full").open("w") as full:
+        port = configured(tmp_path, wechat.url, hook)
+        command = "serve", "--config", tmp_path / "harvester.toml"
+        process = start(started(DAY, 9, *command, err=full))
+        until(lambda: hook.titled("Yesterday is complete"))
+        assert status(port)["service"]["day"] == DAY
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
+def test_connections_of_strangers_hold_up_neither_the_harvest_nor_the_probes(
+    tmp_path: Path, hook: Webhook, start: Start
+) -> None:
+    """1,142 half requests, some malformed, others that come slowly, and 300 descriptors."""
+    head = f"GET / HTTP/1.1\r\nAuthorization: Bearer {TOKEN}".encode()
+    simulator = Simulator(wall=Clock(8 + 4.75 / 60, 1))
+    with Wechat(simulator) as wechat, ExitStack() as opened:
+        port = configured(tmp_path, wechat.url, hook)
+        log = ["--log-format", "json"]
+        command = "serve", "--config", tmp_path / "harvester.toml", *log
+        process = start(started(DAY, 8 + 4.75 / 60, *command))
+        until(lambda: got(port, "/healthz"))
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (300, 300))
+
+        def connected(sent: bytes) -> socket.socket:
+            made = opened.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+            with suppress(OSError):
+                made.sendall(sent)
+            return made
+
+        slow = [connected(head) for _ in range(20)]
+        waited = 0.0
+        for number in range(1142):
+            connected(head + (b"\x00\r\n\r\n" if number % 10 == 0 else b""))
+            if number % 100 == 0:
+                begun = time.monotonic()
+                assert got(port, "/healthz") == "ok\n"
+                waited = max(waited, time.monotonic() - begun)
+                slow += [connected(head[:10]) for _ in range(5)]
+        while not hook.titled("Yesterday is complete"):
+            for each in slow:
+                with suppress(OSError):
+                    each.sendall(b"x")
+            assert got(port, "/healthz") == "ok\n"
+            time.sleep(0.2)
+        assert status(port)["service"]["day"] == DAY
+        assert waited < 5
+        err = ended(process)
+    assert len(err) < 10_000
+    assert {"time", "level", "message"} <= {
+        key for line in err.splitlines() for key in json.loads(line)
+    }
+
+
+def test_a_second_service_of_a_ledger_is_refused_until_the_first_has_ended(
+    tmp_path: Path, hook: Webhook, start: Start
+) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    ports = []
+    for folder in folders:
+        folder.mkdir()
+        more = {"ledger": str(tmp_path / "ledger.sqlite")}
+        ports.append(configured(folder, "http://127.0.0.1:1", hook, **more))
+    command = [("serve", "--config", folder / "harvester.toml") for folder in folders]
+    first = start(started(DAY, 7, *command[0]))
+    until(lambda: got(ports[0], "/healthz"))
+    done = started(DAY, 7, *command[1])
+    _, err = start(done).communicate(timeout=60)
+    assert (done.returncode, err.count("\n")) == (2, 1)
+    assert f"is served already, by process {first.pid} on {socket.gethostname()}" in err
+    assert (tmp_path / "ledger.sqlite").exists()
+    ended(first, signal.SIGKILL)
+    second = start(started(DAY, 7, *command[1]))
+    until(lambda: got(ports[1], "/healthz"))
+    ended(second)
 
 
 @pytest.mark.parametrize(

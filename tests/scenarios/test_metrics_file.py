@@ -69,7 +69,7 @@ def test_a_run_that_fails_leaves_them_too(wechat: Start, tmp_path: Path) -> None
     found = read(path)
     assert found[FAILED] >= 1
     assert found["harvester_accounts{state=failed}"] == 1
-    assert found["harvester_oldest_gap_days{endpoint=getusersummary}"] > 600
+    assert found["harvester_oldest_gap_seconds{endpoint=getusersummary}"] > 600 * 86_400
     success = "harvester_last_success_timestamp_seconds{endpoint=getusersummary}"
     assert found[success] == before[success]
     path.unlink()

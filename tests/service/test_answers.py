@@ -60,6 +60,21 @@ def test_coverage_is_asked_for_some_by_appid_or_name_and_by_interface(ask: Desk,
     assert [*found["interfaces"]] == ["getusersummary"]
 
 
+@pytest.mark.parametrize("tool", ["coverage", "rows"])
+def test_a_name_that_two_accounts_have_is_an_error_that_lists_both(
+    directory: Path, tool: str
+) -> None:
+    given = {"table": "getusersummary"} if tool == "rows" else {}
+    with Desk(directory, names={A: "same", B: "same"}) as desk:
+        with pytest.raises(HarvestError) as caught:
+            desk(tool, appids=["same"], **given)
+        assert str(caught.value) == f"2 accounts are named 'same'; ask by appid: {A}, {B}"
+        assert desk(tool, appids=[B], **given)
+    with Desk(directory, names={A: B, B: "b"}) as desk:  # a name that is another one's appid
+        found = desk("coverage", appids=[B])
+        assert [account["appid"] for account in found["accounts"]] == [B]
+
+
 def test_of_many_accounts_the_first_are_listed_and_the_others_counted(
     ask: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

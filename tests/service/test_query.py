@@ -71,6 +71,8 @@ DISABLED = "disabled by configuration"
         ("SELECT '\ud800'", "surrogates not allowed"),
         ("SELECT " + "(" * 99_000 + "1" + ")" * 99_000, ""),
         ("SELECT repeat('x', 20000)", "first row is too long"),
+        (f'SELECT 1 AS "{"x" * 20_000}"', "names of its columns are too long"),
+        (f"SELECT {', '.join(f'{n} AS column_{n}' for n in range(1000))}", "names of its columns"),
     ],
 )
 def test_all_but_a_select_over_the_file_is_refused(file: Path, sql: str, why: str) -> None:

@@ -10,6 +10,7 @@ from harvester.report import Overview
 from harvester.service.alerts import (
     LONGEST,
     Change,
+    Problem,
     alert,
     causes_of,
     change,
@@ -193,18 +194,88 @@ def test_a_week_that_is_not_due_yet_is_not_stale() -> None:
     assert causes_of(ledger.seen(NOW + 7 * 86_400), AT, 40 * 3600) == {"stale": ("wx1",)}
 
 
-def test_runs_that_stop_are_a_cause_of_their_machine_whose_numbers_do_not_count() -> None:
-    others = {"run b": ("disk full",), "secret": ("wx1",)}
-    found = run_causes(others, "a", "no answer for 600 s")
-    assert found == {"run a": ("no answer for 600 s",), "run b": ("disk full",)}
-    assert run_causes(found, "a", "no answer for 700 s") == found
+def test_runs_that_stop_are_a_cause_of_their_machine_whatever_the_wording() -> None:
+    others = {"run b Disk": ("disk full",), "secret": ("wx1",)}
+    found = run_causes(others, "a", Problem("Network", "no answer for 600 s"))
+    assert found == {"run a Network": ("no answer for 600 s",), "run b Disk": ("disk full",)}
+    assert run_causes(found, "a", Problem("Network", "host api.example is not known")) == found
     assert run_causes(found, "a", None) == found
-    assert run_causes(found, "a", "the disk is full")["run a"] == ("the disk is full",)
-    assert run_causes(found, "a", "") == {"run b": ("disk full",)}
+    both = run_causes(found, "a", Problem("Sink", "the sink is away"))
+    assert both == found | {"run a Sink": ("the sink is away",)}
+    assert run_causes(both, "a", Problem("Network", "connection refused")) == both
+    assert run_causes(both, "a", Problem()) == {"run b Disk": ("disk full",)}
+
+
+def test_another_error_of_a_machine_is_told_alone_and_the_end_of_all_once() -> None:
+    now, known = seen(), dict[str, tuple[str, ...]]()
+    said = []
+    for problem in (
+        Problem("Network", "no answer"),
+        Problem("Network", "no such host"),
+        Problem("Sink", "the disk is full"),
+        Problem("Network", "refused"),
+        Problem(),
+        Problem(),
+    ):
+        changed = change(known, run_causes(known, "a", problem), now)
+        known = dict(changed.causes)
+        message = alert(changed, now, "en")
+        said.append(message and message.body)
+    assert said == [
+        "● Runs end with an error (a): no answer",
+        None,
+        "● Runs end with an error (a): the disk is full",
+        None,
+        "○ Over: runs end with an error (a)",
+        None,
+    ]
+
+
+def test_an_interface_that_never_had_figures_is_told_once_and_over_when_it_has() -> None:
+    """Its calls are refused day after day, as by a quota that is used up."""
+    ledger, known = KnownLedger(), dict[str, tuple[str, ...]]()
+    said = list[tuple[str, str]]()
+    for number in range(4):
+        day = YESTERDAY + number * ONE_DAY
+        for name in (USERS, SHARE):
+            ledger.asked_for("wx1", name, BEGIN, day)
+        ledger.put("wx1", USERS, BEGIN, day, "final")
+        if number == 3:
+            ledger.put("wx1", SHARE, day, day, "final")
+        for hour in (8.1, 10.2, 16.5):
+            now = ledger.seen(NOW + number * 86_400 + (hour - 16.5) * 3600)
+            changed = change(known, causes_of(now, AT, STALE), now)
+            known = dict(changed.causes)
+            if (message := alert(changed, now, "en")) is not None:
+                said.append((f"{number} {hour}", message.body))
+    advice = "None came for longer than allowed; see the page."
+    assert said == [
+        (
+            "0 10.2",
+            f"● No figures so far: Article shares: wx1.  {advice}",
+        ),
+        ("3 8.1", "○ Over: No figures so far: Article shares, wx1"),
+    ]
+
+
+def test_figures_that_came_once_are_stale_beside_those_that_never_did() -> None:
+    ledger = KnownLedger()
+    for name in (USERS, SHARE):
+        ledger.asked_for("wx1", name, BEGIN, YESTERDAY)
+    ledger.put("wx1", USERS, BEGIN, YESTERDAY - ONE_DAY, "final")
+    now = ledger.seen()
+    found = causes_of(now, AT, STALE)
+    assert found == {"never": (f"wx1 {SHARE}",), "stale": ("wx1",)}
+    said = alert(change({}, found, now), now, "zh")
+    assert said is not None
+    assert said.body == (
+        "● 从未取到数据：图文转发：wx1。超过规定时间仍没有任何数据，请查看状态页。\n"
+        "● 数据过期：wx1。超过规定时间没有新数据，请查看状态页。"
+    )
 
 
 def test_a_message_about_runs_shows_no_password() -> None:
-    raised = {"run a": ("postgresql://me:p4ss@host/db does not answer",)}
+    raised = {"run a LedgerError": ("postgresql://me:p4ss@host/db does not answer",)}
     said = alert(Change(raised, {}, raised), seen(), "en")
     assert said is not None
     assert said.title == "harvester: Runs end with an error"

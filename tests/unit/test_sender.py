@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import smtplib
+import socket
+import threading
+import time
+import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from email import message_from_string
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +55,35 @@ def test_a_message_goes_through_apprise_and_a_ping_is_a_get(hook: Webhook) -> No
     assert ping == ("GET", f"/{TOKEN}", None)
 
 
+def test_a_mail_shows_a_name_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mail of Apprise is HTML, and the name of an account may look like that."""
+    mails: list[str] = []
+
+    class Server:
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+        def __getattr__(self, _: str) -> Any:
+            return lambda *_, **__: None
+
+        def sendmail(self, _: str, __: Any, content: str) -> None:
+            mails.append(content)
+
+    monkeypatch.setattr(smtplib, "SMTP", Server)
+    name = "<img src=x onerror=alert(1)>"
+    message = Message("alert 1", "env:A", "the title", f"● stale: {name}\nand another")
+    asyncio.run(deliver(message, Secret("mailto://me:p4ss@mail.example:25?to=you@mail.example")))
+    parts = [part for each in mails for part in message_from_string(each).walk()]
+    texts = [part for part in parts if part.get_content_maintype() == "text"]
+    assert texts
+    for text in texts:
+        content = text.get_payload(decode=True)
+        assert isinstance(content, bytes)
+        shown = content.decode()
+        if text.get_content_subtype() == "html":
+            assert "<img" not in shown
+            shown = unescape(re.sub(r"<[^>]*>", "\n", shown))
+        assert f"● stale: {name}" in shown.splitlines()
+
+
 @pytest.mark.parametrize("key", ["alert 1", "ping 2026-03-01"])
 @pytest.mark.parametrize("status", [404, 500, None])
 def test_what_is_not_taken_is_an_error_without_the_url(
@@ -63,13 +101,108 @@ def test_what_is_not_taken_is_an_error_without_the_url(
                 and not each.name.startswith(("urllib3", "asyncio"))]  # fmt: skip
 
 
+@contextmanager
+def answering(*parts: bytes, every: float = 0.0) -> Iterator[str]:
+    """A host that answers a request with these bytes, one part after the other; gives HOST:PORT."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    with connection, suppress(OSError):
+                        connection.recv(1 << 16)
+                        for part in parts:
+                            connection.sendall(part)
+                            time.sleep(every)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+@pytest.mark.parametrize("path", ["", " with a space", "\udcff"])
+@pytest.mark.parametrize("answer", [b"", b"garbage\n", b"HTTP/1.1 200 " + b"x" * 70_000])
+def test_a_host_that_answers_no_http_has_not_taken_a_ping(answer: bytes, path: str) -> None:
+    with answering(answer) as host, pytest.raises(DeliveryError) as caught:
+        url = Secret(f"http://{host}/{TOKEN}{path}")
+        asyncio.run(deliver(Message("ping 2026-03-01", "env:P", "", ""), url))
+    shown = "".join(traceback.format_exception(caught.value, chain=True))
+    assert TOKEN not in shown.replace("tests", "")
+    assert "127.0.0.1" not in shown
+
+
+@pytest.mark.parametrize("scheme", ["http", "json"])
+def test_a_host_that_sends_a_byte_now_and_then_holds_up_others_for_a_minute(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that is left behind is the only one for its target."""
+    monkeypatch.setattr(sender, "LIMIT", 0.5)
+    message = Message("ping 1" if scheme == "http" else "alert 1", "env:A", "", "body")
+    drips = [b"HTTP/1.1 200 OK\r\n", *[b"X: y\r\n"] * 40]
+    said = []
+
+    async def main(host: str) -> None:
+        for _ in range(3):
+            begun = time.monotonic()
+            with pytest.raises(DeliveryError) as caught:
+                await deliver(message, Secret(f"{scheme}://{host}/{TOKEN}"))
+            said.append(str(caught.value))
+            assert time.monotonic() - begun < 10  # Apprise is imported, too
+
+    with answering(*drips, every=0.1) as host:
+        asyncio.run(main(host))
+        assert said[0] == "it did not answer in time"
+        assert set(said[1:]) == {"it has not ended its answer to the former message"}
+        while any(each.name == "harvester-aside" for each in threading.enumerate()):
+            time.sleep(0.05)
+
+
+def test_whatever_a_delivery_or_the_ledger_raises_the_sender_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "LOOKED_AFTER", 0.05)
+    story, tried = Story(tmp_path), list[str]()
+
+    async def deliver(message: Message, url: Secret) -> None:
+        tried.append(message.key)
+        story.now += LEASE
+        if len(tried) == 1:
+            raise ValueError(TOKEN)
+        if len(tried) == 2:
+            raise OSError(5, "Input/output error", "/a/disk")
+        story.sent.append(message.key)
+
+    async def main() -> None:
+        await story.post(Message("1", "env:A", "t", "b"))
+        story.sender._deliver = deliver
+        task = asyncio.ensure_future(story.sender.run())
+        while not story.sent:
+            await asyncio.sleep(0.01)
+        task.cancel()
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+    assert story.lines == [
+        story.lines[0],
+        "no messages are sent: /a/disk cannot be used (Input/output error)",
+    ]
+    assert re.fullmatch(
+        r"no messages are sent: a fault of the program \(ValueError in test_sender\.py:\d+\)",
+        story.lines[0],
+    )
+
+
 def test_a_url_that_is_none_is_refused_at_the_start() -> None:
     for wrong in (f"nosuch://{TOKEN}", f"https//{TOKEN}", TOKEN):
         with pytest.raises(UsageError, match="what env:A holds is no URL") as caught:
             check_url("env:A", Secret(wrong))
         assert TOKEN not in str(caught.value)
-    with pytest.raises(UsageError, match="what env:P holds is no http or https URL"):
-        check_ping("env:P", Secret(f"json://{TOKEN}"))
+    for wrong in (f"json://{TOKEN}", f"http://host/{TOKEN} x", f"http://host/{TOKEN}\n", "http://"):
+        with pytest.raises(UsageError, match="what env:P holds is no http or https URL") as caught:
+            check_ping("env:P", Secret(wrong))
+        assert TOKEN not in str(caught.value)
 
 
 class Story:
@@ -120,9 +253,12 @@ def test_messages_wait_while_a_webhook_is_away_and_others_do_not(tmp_path: Path)
         assert story.sent == ["1 env:B", "2 env:B"]
         assert story.lines
         assert all(line.startswith("env:A did not take the message") for line in story.lines)
+        assert len(story.lines) == 1
+        assert story.sender.undelivered == {"env:A": story.lines[0]}
         story.away = False
         await story.go_on(AGAIN.cap + 2 * SPACING)
         assert sorted(story.sent[2:]) == ["1 env:A", "2 env:A"]
+        assert story.sender.undelivered == {}
         await story.go_on(86_400)
         assert len(story.sent) == 4
 
@@ -143,6 +279,7 @@ def test_a_message_that_nobody_takes_is_given_up_and_said(
         await story.go_on(HOUR)
         assert story.sent == []
         assert story.lines[-1] == "the message '1' to env:A is given up: it did not answer"
+        assert story.sender.given_up == 1
 
     asyncio.run(main())
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
+import re
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import aiohttp
 import pytest
@@ -90,9 +94,178 @@ def asked(folder: Path, story: Callable[[Any], Any]) -> Any:
                 async with session.get(path, headers=headers) as answer:
                     return answer.status, await answer.text(), answer.headers
 
+            get.port, get.service = port, service  # type: ignore[attr-defined]
             return await story(get)
 
     return asyncio.run(main())
+
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def connected(port: int, sent: bytes, **how: Any) -> Streams:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, **how)
+    writer.write(sent)
+    return reader, writer
+
+
+async def ended(*connections: Streams) -> list[bytes]:
+    """What each of them got until the server ended it."""
+    found = []
+    for reader, writer in connections:
+        got = b""
+        with suppress(ConnectionError):
+            while part := await reader.read(1 << 16):
+                got += part
+        found.append(got)
+        writer.close()
+    return found
+
+
+def test_a_run_that_an_error_ended_and_messages_that_do_not_arrive_are_named(folder: Path) -> None:
+    async def story(get: Any) -> None:
+        service = get.service
+        service.stopped = "the disk is full"
+        text = "env:HOOK did not take the message 'alert 1': it answered 500"
+        service.sender.undelivered["env:HOOK"] = text
+        service.sender.given_up = 2
+        named = ["the last run ended with an error: the disk is full", text]
+        assert (await get("/readyz"))[:2] == (503, "\n".join(named) + "\n")
+        document = json.loads((await get("/status.json"))[1])
+        assert document["service"]["trouble"] == "; ".join(named)
+        _, shown, _ = await get("/metrics")
+        for line in (
+            f'harvester_build_info{{version="{harvester.__version__}"}} 1.0',
+            "harvester_service_last_run_failed 1.0",
+            "harvester_service_undelivered_targets 1.0",
+            "harvester_service_messages_given_up_total 2.0",
+        ):
+            assert line in shown.splitlines()
+        [due] = re.findall(r"(?m)^harvester_service_next_run_timestamp_seconds (.*)$", shown)
+        assert time.time() - 60 < float(due) < time.time() + 86_400
+        service.stopped = ""
+        service.sender.undelivered.clear()
+        assert (await get("/readyz"))[:2] == (200, "ready\n")
+
+    asked(folder, story)
+
+
+HALF = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+
+
+def test_half_requests_take_a_hundred_connections_and_others_are_answered(folder: Path) -> None:
+    async def story(get: Any) -> None:
+        opened = [await connected(get.port, HALF) for _ in range(3 * http.CONNECTIONS)]
+        begun = time.monotonic()
+        for path in ("/healthz", "/readyz", "/status.json"):
+            assert (await get(path))[0] == 200
+        assert time.monotonic() - begun < http.HEAD / 2
+        living = [each for each in opened if not each[0].at_eof()]
+        assert len(living) <= http.CONNECTIONS
+        assert not any(each[0].at_eof() for each in opened[-http.CONNECTIONS // 2 :])
+        for _, writer in opened:
+            writer.close()
+
+    asked(folder, story)
+
+
+def test_a_head_that_comes_slowly_is_not_waited_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "HEAD", 0.5)
+
+    async def story(get: Any) -> None:
+        begun = time.monotonic()
+        silent, half = await connected(get.port, b""), await connected(get.port, HALF)
+        dripping = await connected(get.port, HALF)
+
+        async def drip() -> None:
+            while True:
+                dripping[1].write(b"X: y\r\n")
+                await asyncio.sleep(0.05)
+
+        task = asyncio.ensure_future(drip())
+        assert await ended(silent, half, dripping) == [b""] * 3
+        task.cancel()
+        assert 0.4 < time.monotonic() - begun < 5
+
+    asked(folder, story)
+
+
+def test_an_answer_that_is_not_taken_ends_and_so_does_each_connection_after_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "WHOLE", 1.0)
+    shown = b"x" * 50_000_000
+    monkeypatch.setattr(Pages, "_make_page", AsyncMock(return_value=shown))
+    whole = HALF + b"Connection: keep-alive\r\n\r\n"
+
+    async def story(get: Any) -> None:
+        [first] = await ended(await connected(get.port, whole * 3))
+        assert first.count(b"HTTP/1.1 200 OK") == 1
+        assert first.endswith(b"ok\n")
+        page = HALF.replace(b"/healthz", b"/") + b"\r\n"
+        stuck = await connected(get.port, page, limit=1 << 10)
+        await asyncio.sleep(2)
+        [got] = await ended(stuck)
+        assert 0 < len(got) < len(shown)
+
+    asked(folder, story)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/1.1\r\nAuthorization: Bearer " + TOKEN.encode() + b"\x00\r\n\r\n",
+        b"GET / HTTP/1.1\r\nAuthorization Bearer " + TOKEN.encode() + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nAuthorization: " + TOKEN.encode() * 1000 + b"\r\n\r\n",
+        b"GET /" + TOKEN.encode() * 1000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/9\r\nX: " + TOKEN.encode() + b"\r\n\r\n",
+        b"GET http://[" + TOKEN.encode() + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: " + TOKEN.encode() + b"\r\n\r\n",
+        b"\x16\x03\x01" + TOKEN.encode() + b"\r\n\r\n",
+    ],
+)
+def test_a_malformed_request_is_400_and_in_no_log(
+    request_: bytes, folder: Path, caplog: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    async def story(get: Any) -> list[bytes]:
+        return await ended(await connected(get.port, request_))
+
+    [got] = asked(folder, story)
+    assert got.startswith((b"HTTP/1.0 400", b"HTTP/1.1 400"))
+    assert not [each for each in caplog.records if each.name != "asyncio"]
+    assert "".join(capfd.readouterr()) == ""
+
+
+def test_a_page_that_cannot_be_made_is_503_and_the_log_says_why(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = OSError(116, "Stale file handle", "/a/disk")
+    monkeypatch.setattr(Setup, "look", AsyncMock(side_effect=error))
+
+    async def story(get: Any) -> None:
+        status, text, _ = await get("/status.json")
+        assert (status, text) == (503, "it cannot be shown now; the log says why\n")
+
+    asked(folder, story)
+    said = "/status.json cannot be shown: /a/disk cannot be used (Stale file handle)\n"
+    assert capsys.readouterr().out == said
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+def test_pages_are_read_only(method: str, folder: Path) -> None:
+    async def story(get: Any) -> list[bytes]:
+        head = HALF.replace(b"GET", method.encode()) + b"\r\n"
+        asks_head = HALF.replace(b"GET", b"HEAD") + b"\r\n"
+        return await ended(*[await connected(get.port, each) for each in (head, asks_head)])
+
+    got, with_head = asked(folder, story)
+    assert got.split()[1] == b"405"
+    assert with_head.startswith(b"HTTP/1.1 200 OK")
+    assert with_head.endswith(b"\r\n\r\n")
 
 
 def test_each_page(folder: Path) -> None:

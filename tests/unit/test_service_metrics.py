@@ -178,8 +178,8 @@ def test_a_ledger_sets_the_gauges() -> None:
     )  # fmt: skip
     ledger.asked_for("wx-disabled", E, YESTERDAY - 30 * DAY, YESTERDAY)
     found = gauges(ledger)
-    assert found[f"harvester_oldest_gap_days{{endpoint={E}}}"] == 3
-    assert found[f"harvester_oldest_gap_days{{endpoint={OTHER}}}"] == 1
+    assert found[f"harvester_oldest_gap_seconds{{endpoint={E}}}"] == 3 * 86_400
+    assert found[f"harvester_oldest_gap_seconds{{endpoint={OTHER}}}"] == 1 * 86_400
     assert found["harvester_provisional_windows"] == 1
     states = ("failed", "late", "fresh", "resting", "never")
     accounts = [found[f"harvester_accounts{{state={state}}}"] for state in states]
@@ -190,7 +190,7 @@ def test_figures_that_wechat_calls_late_are_a_gap() -> None:
     ledger = KnownLedger()
     ledger.harvested(A, E, YESTERDAY - 9 * DAY, YESTERDAY)
     ledger.put(A, E, YESTERDAY - 4 * DAY, YESTERDAY - 4 * DAY, "late", due=NOW + 100)
-    assert gauges(ledger)[f"harvester_oldest_gap_days{{endpoint={E}}}"] == 5
+    assert gauges(ledger)[f"harvester_oldest_gap_seconds{{endpoint={E}}}"] == 5 * 86_400
 
 
 def test_what_was_removed_from_the_ledger_has_no_last_success() -> None:
@@ -203,6 +203,30 @@ def test_what_was_removed_from_the_ledger_has_no_last_success() -> None:
     metrics.update(ledger.seen(NOW))
     names = [name for name in values(metrics) if name.startswith("harvester_last_success")]
     assert names == [f"harvester_last_success_timestamp_seconds{{endpoint={E}}}"]
+
+
+def test_series_of_a_forgotten_account_do_not_go_on() -> None:
+    ledger = KnownLedger()
+    for appid in (A, B):
+        ledger.harvested(appid, E, YESTERDAY, YESTERDAY)
+    former = Metrics(wall=lambda: NOW, by_account=True)
+    former.observe(Committed((window(0), window(0, appid=B)), 0, 2))
+    former.observe(events.Requested((Answer(A, E, 0, 0.2), Answer(B, E, 0, 0.2))))
+    former.update(ledger.seen(NOW))
+    again = Metrics(wall=lambda: NOW, by_account=True, former=former.render().decode())
+    again.observe(Committed((window(1, OTHER),), 0, 1))
+    del ledger.ranges[B, E], ledger.known[B, E]
+    again.update(ledger.seen(NOW))
+    found = values(again)
+    assert not [name for name in found if B in name]
+    assert found[f"harvester_windows_total{{appid={A},endpoint={E},state=done}}"] == 1
+    assert found[f"harvester_requests_total{{appid={A},endpoint={E},errcode=0}}"] == 1
+    new = f"harvester_windows_total{{appid={A},endpoint={OTHER},state=done}}"
+    assert found[new] == 1  # the overview is older than the event
+    ledger.asked_for(B, E, YESTERDAY, YESTERDAY)
+    again.observe(Committed((window(0, appid=B),), 0, 1))
+    again.update(ledger.seen(NOW))
+    assert values(again)[f"harvester_windows_total{{appid={B},endpoint={E},state=done}}"] == 1
 
 
 def test_the_budget_is_what_all_accounts_have_left() -> None:

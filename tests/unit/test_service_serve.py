@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import re
+import socket
 import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import date, timedelta
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from harvester import api
 from harvester.base.secrets import Secret
 from harvester.engine.run import Engine
-from harvester.errors import AttemptError
+from harvester.errors import AttemptError, UsageError
+from harvester.exports import run as run_of_exports
 from harvester.ledger.outbox import Message
 from harvester.model import Request, Response
 from harvester.service import sender, serve
@@ -53,9 +59,10 @@ lang = "en"
 class World:
     """A WeChat with the right time, a machine whose clock may be set, and its service.
 
-    sent: the messages that arrived, with the Unix time at which they did.  lines: of the log.
-    off: seconds by which the machine's clock is ahead.  away: whether nobody answers; deaf: whether
-    the webhook does not.
+    sent: the messages that arrived, with the Unix time at which they did.  lines: of the log;
+    warned: those of what went wrong.  tokens: how often one of an account was asked for.  off:
+    seconds by which the machine's clock is ahead; reading: seconds that each reading of it takes.
+    away: whether nobody answers; deaf: whether the webhook does not.
     """
 
     def __init__(self, folder: Path, loop: VirtualTimeLoop, **how: Any) -> None:
@@ -63,8 +70,10 @@ class World:
         self.simulator = Simulator(wall=self.right, **how)
         self.sent: list[tuple[float, Message]] = []
         self.lines: list[str] = []
+        self.warned: list[str] = []
         self.begun: list[float] = []
-        self.off = 0.0
+        self.tokens: Counter[str] = Counter()
+        self.off = self.reading = 0.0
         self.away = self.deaf = False
         self.kill_after = 0
         self.then: Callable[[], None] = self.kill
@@ -88,6 +97,7 @@ class World:
 
     def machine(self) -> float:
         """The time of the machine."""
+        self.off += self.reading
         return self.right() + self.off
 
     async def send(self, request: Request, leave: Any = None) -> Response:
@@ -95,6 +105,9 @@ class World:
         if self.away:
             await asyncio.sleep(1)
             raise AttemptError("nobody answers")
+        if "token" in request.path:
+            told = f"{request.query} {request.body!r}"
+            self.tokens.update(appid for appid in (A, B, C, D) if appid in told)
         if self.kill_after and request.path.startswith("/datacube/"):
             self.kill_after -= 1
             if not self.kill_after:
@@ -115,11 +128,17 @@ class World:
         if "begins" in text:
             self.begun.append(self.right())
 
+    def warn(self, text: str) -> None:
+        """The log, of what went wrong."""
+        self.warned.append(text)
+        self.say(text)
+
     def start(self) -> None:
         """Start the service, as a new process."""
         self.service = Service(
             lambda: Setup.load(self.folder / "harvester.toml"),
             log=self.say,
+            warn=self.warn,
             clock=self.machine,
             deliver=self.deliver,
         )
@@ -500,7 +519,7 @@ def test_memory_does_not_grow_over_a_year(tmp_path: Path, monkeypatch: pytest.Mo
         world.start()
         for day in range(0, 365, 5):
             await world.until(day, 12)
-            for kept in (world.sent, world.lines, world.begun):
+            for kept in (world.sent, world.lines, world.warned, world.begun):
                 kept.clear()
             simulator = Simulator(wall=world.right)  # it remembers each call
             world.simulator = world._network.simulator = simulator
@@ -618,3 +637,200 @@ def test_a_clock_that_is_set_back_after_a_failure_delays_no_harvest(
 
     world = live(tmp_path, monkeypatch, story)
     world.check_days(2)
+
+
+def test_a_harvest_begins_at_its_hour_though_each_reading_of_the_clock_takes_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        world.reading = 0.05
+        world.start()
+        await world.until(0, 8.2)
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    [begun] = world.begun
+    assert abs(begun - at(str(BEGIN), 8 + 5 / 60)) < MINUTE
+
+
+def test_nothing_that_a_disk_or_an_export_raises_ends_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The directory of the ledger is away in one morning, an export's disk is full in another."""
+    away, full = OSError(116, "Stale file handle", "/a/disk"), OSError(28, "No space left")
+    export, look = run_of_exports.export, Setup.look
+    raised: Exception | None = None
+
+    def exported(*arguments: Any, **how: Any) -> Any:
+        if raised is full:
+            raise full
+        return export(*arguments, **how)
+
+    async def looked(self: Setup, now: float) -> Any:
+        if raised is away:
+            raise away
+        return await look(self, now)
+
+    async def story(world: World) -> None:
+        nonlocal raised
+        config = world.folder / "harvester.toml"
+        config.write_text('export = ["csv:tables"]\n' + config.read_text())
+        world.start()
+        await world.until(1, 7)
+        raised = away
+        await world.until(1, 9)
+        assert world.service is not None
+        assert world.service.trouble == "/a/disk cannot be used (Stale file handle)"
+        world.service.reload()
+        raised = None
+        await world.until(2, 7)
+        raised = full
+        await world.until(2, 12)
+        [stopped] = world.service.troubles
+        assert stopped.startswith("the last run ended with an error: csv:")
+        assert [each for each in world.warned if "No space left" in each]
+        raised = None
+        await world.until(3, 12)
+        assert world.service.troubles == []
+        await world.stop()
+
+    monkeypatch.setattr(run_of_exports, "export", exported)
+    monkeypatch.setattr(Setup, "look", looked)
+    world = live(tmp_path, monkeypatch, story)
+    world.check_days(4)
+    world.check_records(BEGIN + timedelta(days=2), A, B, C)
+    assert world.lines.count("/a/disk cannot be used (Stale file handle)") == 1
+    [stopped, over] = world.alerts()
+    assert stopped.startswith("● Runs end with an error")
+    assert "OSError: [Errno 28] No space left" in stopped
+    assert over.startswith("○ Over: runs end with an error")
+
+
+def test_a_configuration_on_a_disk_that_is_away_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        world.start()
+        await world.until(0, 12)
+        assert world.service is not None
+        setup = world.service.setup
+        with monkeypatch.context() as patch:
+            error = OSError(116, "Stale file handle", "/a/disk")
+            patch.setattr(Setup, "load", Mock(side_effect=error))
+            world.service.reload()
+        assert world.service.setup is setup
+        assert world.lines[-1].endswith(": /a/disk cannot be used (Stale file handle)")
+        await world.stop()
+
+    live(tmp_path, monkeypatch, story)
+
+
+def test_what_never_came_is_told_once_and_never_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        world.simulator.refuse = {(A, "getarticleread"): 45009}
+        world.start()
+        await world.until(4, 12)
+        assert len(world.alerts()) == 1
+        world.simulator.refuse.clear()
+        await world.until(5, 12)
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    [never, over] = world.alerts()
+    assert never.startswith(f"● No figures so far: Article reads: name of a ({A}).")
+    assert over == f"○ Over: No figures so far: Article reads, name of a ({A})"
+
+
+def test_an_account_that_needs_a_person_is_asked_once_a_day_and_after_a_reload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others have figures that are late, so that the service returns all the time."""
+    asked: list[int] = []
+
+    async def story(world: World) -> None:
+        world.simulator.refuse_token[C] = 40125
+        world.simulator.delay_until_hour = 12.5
+        world.start()
+        for day in (1, 2):
+            await world.until(day, 7)
+            asked.append(world.tokens[C])
+            await world.until(day, 11)
+        assert world.service is not None
+        asked.append(world.tokens[C])
+        world.service.reload()
+        await world.until(2, 12)
+        asked.append(world.tokens[C])
+        assert len(world.begun) > 12
+        world.simulator.refuse_token.clear()
+        await world.until(3, 14)
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    assert [after - before for before, after in pairwise(asked)] == [1, 1, 1]
+    world.check_records(BEGIN + timedelta(days=2), A, B, C)
+    assert world.alerts()[-1].startswith("○ Over: AppSecret is wrong or frozen")
+
+
+def test_where_all_accounts_need_a_person_nothing_is_sent_until_the_next_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        world.simulator.refuse_token = dict.fromkeys((A, B, C), 40125)
+        world.start()
+        await world.until(2, 12)
+        assert len(world.begun) == 3
+        assert world.service is not None
+        world.service.reload()
+        await world.until(2, 13)
+        assert len(world.begun) == 4
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    assert len(world.keys("digest")) == 3
+
+
+def _made(folder: Path, ledger: str, log: Callable[[str], None] = print) -> Service:
+    """A service with a directory of its own."""
+    folder.mkdir(exist_ok=True)
+    _name_ledger(folder, ledger)
+    (folder / "accounts.toml").write_text(f'[[account]]\nappid = "{A}"\nsecret = "env:SECRET"\n')
+    return Service(lambda: Setup.load(folder / "harvester.toml"), log=log)
+
+
+def _name_ledger(folder: Path, ledger: str) -> None:
+    text = CONFIG.format(first=FIRST).replace("ledger.sqlite", ledger)
+    (folder / "harvester.toml").write_text(text)
+
+
+def test_an_embedded_ledger_is_served_by_one_process(tmp_path: Path) -> None:
+    said: list[str] = []
+    first = _made(tmp_path / "one", "../shared.sqlite")
+    second = _made(tmp_path / "two", "../shared.sqlite")
+    mover = _made(tmp_path / "three", "own.sqlite", said.append)
+    same = _made(tmp_path / "four", "../three/own.sqlite")
+    refused = f"is served already, by process {os.getpid()} on {socket.gethostname()}; let that end"
+    with first.alone(), mover.alone():
+        with pytest.raises(UsageError, match=re.escape(refused)), second.alone():
+            pass
+        first.reload()  # of the same ledger
+        _name_ledger(tmp_path / "three", "../shared.sqlite")
+        mover.reload()
+        assert said[-1].startswith("not reloaded, the former configuration stays in use: ")
+        assert refused in said[-1]
+        with pytest.raises(UsageError, match="is served already"), same.alone():
+            pass
+        _name_ledger(tmp_path / "three", "../another.sqlite")
+        mover.reload()
+        with same.alone():
+            pass
+    with second.alone(), _made(tmp_path / "five", "../another.sqlite").alone():
+        pass
+
+
+def test_a_claim_in_a_directory_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    service = _made(tmp_path / "one", "../ledger.sqlite")
+    (tmp_path / "ledger.sqlite.serve").mkdir()
+    with pytest.raises(UsageError, match=r"ledger\.sqlite\.serve cannot be used"), service.alone():
+        pass
