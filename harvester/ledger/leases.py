@@ -84,9 +84,10 @@ class Tables:
     def run(self, sql: str, *values: object) -> int:
         return int(self._connection.execute(sql, values or None).rowcount)
 
-    def append(self, table: str, columns: str, types: Sequence[str], rows: Sequence[Row]) -> None:
-        """Append rows; types: of their values, as PostgreSQL names them."""
-        self._run_with(f"INSERT INTO {table} ({columns}) SELECT * FROM {_unnested(types)}", rows)
+    def append(self, table: str, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
+        """Append rows; columns: their names, and their types as PostgreSQL names them."""
+        names, made = ", ".join(columns), _unnested(columns.values())
+        self._run_with(f"INSERT INTO {table} ({names}) SELECT * FROM {made}", rows)
 
     def insert(self, table: Table, rows: Sequence[Row], conflict: str) -> None:
         if rows:
@@ -431,7 +432,7 @@ def commit(
     gone = appids - _still(ours, own).keys()
     kept = [each for each in outcomes if each.window.appid not in gone] if gone else outcomes
     rows = [(own[appid][0], text) for appid, text in journal_entries(kept).items()]
-    tables.append("journal", "account, entries", ("int4", "text"), rows)
+    tables.append("journal", {"account": "int4", "entries": "text"}, rows)
     calls: Calls = Counter()
     for each in spent:  # also of an account that was lost: they have left
         calls[each.appid, each.endpoint, str(each.day)] += each.calls
