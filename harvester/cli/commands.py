@@ -663,9 +663,9 @@ def forget(
     from harvester.cli.forget import show_forgetting, show_what_would_go
 
     endpoints = _named(names)
-    if not yes:
-        return asyncio.run(show_what_would_go(_ledger_in(out, ledger), whom, endpoints))
     given = open_sinks(sink) if sink else []
+    if not yes:
+        return asyncio.run(show_what_would_go(_ledger_in(out, ledger), whom, endpoints, given))
     own = asked.own_interfaces()
     place = _ledger_in(out, ledger, readonly=False)
     return asyncio.run(show_forgetting(place, whom, endpoints, own, given))

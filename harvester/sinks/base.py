@@ -153,6 +153,13 @@ class Sink:
         """
         raise NotImplementedError
 
+    async def forget(self, appid: str) -> None:
+        """Remove what is kept of an account beside its records, and give back their space.
+
+        It is called on an open sink once all records of the account have been removed; no other
+        process writes.  May be called again.  Raises `SinkError`.
+        """
+
     async def close(self) -> None:
         """Release everything; may be called twice, and after a failure."""
         raise NotImplementedError

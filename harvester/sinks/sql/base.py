@@ -112,6 +112,10 @@ class Driver(Protocol):
         """Insert rows, or those that were staged, but those of some accounts."""
         ...
 
+    def shrink(self) -> None:
+        """Give the space of removed rows back, if the database does not do so by itself."""
+        ...
+
     def delete(self, table: str, days: Sequence[AccountDays], longest: int) -> None:
         """Delete the rows whose windows overlap these days; longest: days of the longest window."""
         ...
@@ -231,6 +235,13 @@ class SqlSink(Sink):
         """
         shared = any(epoch > EPOCH for epoch in fence.values())
         return await self._persist(self._write, batches, fence, repeats=Undone if shared else Away)
+
+    async def forget(self, appid: str) -> None:
+        """Remove the fence of an account, and give back the space of its rows.
+
+        The fence stays if several workers have written: one that is frozen may still write.
+        """
+        await self._persist(self._forget, appid)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -466,6 +477,15 @@ class SqlSink(Sink):
         notes, self._notes = self._notes, []
         drift = chain.from_iterable([layout.table.drift() for layout in layouts])
         return Written({_COMMITS: str(commits)} if commits else {}, gone, [*notes, *drift])
+
+    def _forget(self, appid: str) -> None:
+        driver, mark = self._driver, self._driver.dialect.mark
+        sql = f"DELETE FROM _harvester_fence WHERE account = {mark} AND epoch <= {mark}"
+        with self._translated(SinkError, "written"):
+            driver.connect(create=False)
+            with driver.transaction("forget"):
+                driver.query(sql, [appid, EPOCH])
+            driver.shrink()
 
     def _raise_fence(self, fence: Fence, appids: Collection[str]) -> set[str]:
         """Lock the accounts until the commit; gives those that a later epoch has written."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -245,6 +245,12 @@ class SQLiteDriver:
                 for appid, begin, end in days
             ],
         )
+
+    def shrink(self) -> None:
+        # It needs as much room as the file, and that no other program reads it; else the file keeps
+        # its size, and new rows take the place of the former ones.
+        with suppress(sqlite3.OperationalError), durable.step("shrink sqlite"):
+            self._open.execute("VACUUM")
 
     def columns(self, table: str) -> dict[str, str]:
         found = self.query(f"PRAGMA table_info({DIALECT.quoted(table)})")
