@@ -467,9 +467,10 @@ def _ledger_in(out: Path, given: Any, *, readonly: bool = True) -> SqliteLedger 
 def rebuild(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
     """Make a new ledger from what is stored, in place of one that is damaged or lost.
 
-    No record is touched, nothing is sent, and the former ledger stays beside the new one, as
-    ledger.sqlite.damaged-….  What no record shows is lost: empty days, failures, today's
-    calls.  The next run asks again for such days, and for what may not be whole or final.
+    Nothing is sent, and the former ledger stays beside the new one, as ledger.sqlite.damaged-….
+    What no record shows is lost: empty days, failures, today's calls.  The next run asks again for
+    such days, for what may not be whole or final, and for what the sinks do not have alike, or the
+    former ledger has otherwise.
     """
     from harvester.cli.rebuild import show_rebuilding
 

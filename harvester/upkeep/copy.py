@@ -262,7 +262,7 @@ class _Filling:
                 for stored, records in group
                 if is_stored(calendars.get(stored.window[:2]), stored.window)
             ]
-            batches = [_batch(each, records, self._find(endpoint)) for each, records in known]
+            batches = [batch_of(each, records, self._find(endpoint)) for each, records in known]
             await self._write(batches)
             self.windows += len(batches)
             for batch, (stored, _) in zip(batches, known, strict=True):
@@ -324,9 +324,10 @@ def _stored(calendar: Calendar) -> list[Days]:
     return [] if span is None else list(calendar.runs(*span, STORED))
 
 
-def _batch(
+def batch_of(
     stored: StoredWindow, records: list[dict[str, object]], endpoint: Endpoint | None
 ) -> Batch:
+    """A stored window, to be written into another sink."""
     return Batch(
         stored.window,
         records,

@@ -6,7 +6,7 @@ Rule: sends nothing to WeChat; reads sinks by ``scan``, on a thread of its own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from datetime import date, datetime
 from functools import partial
 from itertools import islice
@@ -39,7 +39,7 @@ async def scanned(
     *,
     checkpoint: Checkpoint | None = None,
     records: bool = False,
-) -> AsyncIterator[list[tuple[StoredWindow, list[dict[str, object]]]]]:
+) -> AsyncGenerator[list[tuple[StoredWindow, list[dict[str, object]]]]]:
     """The stored windows of an interface in groups, with their records if they are wanted."""
     scan = sink.scan
     assert scan is not None, f"{sink.identity} cannot be scanned"

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harvester.base.dates import rfc3339
+from harvester.base.dates import WindowKind, rfc3339
 from harvester.base.lock import FileLock
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
-from harvester.ledger.coverage import DONE, STORED, Calendar
+from harvester.ledger.coverage import DONE, STORED, Calendar, Outcome
 from harvester.model import Batch, Tally, Window
 from harvester.sinks.base import StoredWindow
 from harvester.testing import MemorySink
@@ -353,3 +353,232 @@ def test_records_are_not_kept_of_what_was_read() -> None:
     assert kept.records() == []
     [found] = reading.last()
     assert (found.tally, found.state) == (soon.tally, "open")
+
+
+# several sinks
+
+
+class Ordered(Opened):
+    """As a database: it returns the fields in its own order, and days as it writes them."""
+
+    async def open(self, checkpoint: Any) -> Any:
+        return {}
+
+    def scan(self, *args: Any, **options: Any) -> Iterator[StoredWindow]:
+        for each in MemorySink.scan(self, *args, **options):
+            records = [*map(self.reordered, each.records())]
+            batch = Batch(each.window, records, each.fetched_at)
+            yield each._replace(tally=batch.tally, records=lambda records=records: records)
+
+    @staticmethod
+    def reordered(record: dict[str, Any]) -> dict[str, Any]:
+        text = record.get("ref_date", "")
+        day = {"ref_date": f"{text[:4]}-{text[4:6]}-{text[6:]}"} if len(text) == 8 else {}
+        held = {key: value for key, value in sorted(record.items()) if value is not None}
+        return {**held, **day}
+
+
+class Plain(MemorySink):
+    async def open(self, checkpoint: Any) -> Any:
+        return {}
+
+
+def users(day: str, *figures: int, fetched: str = LATER) -> Batch:
+    window = Window(A, USERS.name, date.fromisoformat(day), date.fromisoformat(day))
+    records = [
+        {"user_source": n, "ref_date": day.replace("-", ""), "new_user": each, "cancel_user": None}
+        for n, each in enumerate(figures)
+    ]
+    return Batch(window, records, fetched)
+
+
+async def rebuilt(tmp_path: Path, *sinks: Any, find: Any = INTERFACES.get) -> Rebuilt:
+    return await rebuild(tmp_path / "ledger.sqlite", [*sinks], find, NOW)
+
+
+async def letters(tmp_path: Path, name: str = USERS.name) -> str:
+    """The first days of January."""
+    async with SqliteLedger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
+        return (await ledger.calendars([A]))[A, name].years[2024][:6].decode()
+
+
+async def test_a_window_is_taken_if_its_records_are_the_same_in_every_sink(tmp_path: Path) -> None:
+    one, other = Plain("memory:one"), Ordered("memory:two")
+    await one.write([users("2024-01-01", 7, 8), users("2024-01-02", 5), users("2024-01-03", 1)], {})
+    early = rfc3339(noon("2024-02-19"))
+    await other.write([users("2024-01-01", 7, 8), users("2024-01-02", 6)], {})
+    await other.write([users("2024-01-03", 1, fetched=early), users("2024-01-04", 1)], {})
+    found = await rebuilt(tmp_path, one, other)
+    assert (found.windows, found.records, found.apart, found.compared) == (1, 2, 3, False)
+    assert await letters(tmp_path) == "f....."
+    async with SqliteLedger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
+        assert await ledger.sinks() == {"memory:one": "", "memory:two": LATER}
+        [tally] = (await ledger.calendars([A]))[A, USERS.name].sums.values()
+    assert tally == users("2024-01-01", 7, 8).tally
+    assert [len(sink.windows) for sink in (one, other)] == [3, 4]  # nothing was removed
+
+
+async def test_a_window_that_is_stored_twice_is_requested_again(tmp_path: Path) -> None:
+    class Twice(Plain):
+        def scan(self, *args: Any, **options: Any) -> Iterator[StoredWindow]:
+            for each in super().scan(*args, **options):
+                yield from [each, each]
+
+    sink = Twice("memory:one")
+    await sink.write([users("2024-01-01", 7, 8)], {})
+    found = await rebuilt(tmp_path, sink)
+    assert (found.windows, found.apart) == (0, 1)
+
+
+RECENT = replace(USERS, name="recent", cut=WindowKind.RECENT, span=30)
+
+
+def recent(*figures: int, end: str = "2024-01-30", fetched: str = LATER) -> Batch:
+    last = date.fromisoformat(end)
+    window = Window(A, "recent", last - timedelta(days=6), last)
+    return Batch(window, [{"n": n} for n in figures], fetched)
+
+
+def in_ledger(tmp_path: Path, *batches: Batch, state: str = "final") -> Any:
+    async def commit() -> None:
+        async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+            outcomes = [Outcome(each.window, state, each.tally) for each in batches]
+            await ledger.commit(outcomes, {})
+            await ledger.register([
+                (each.window.appid, each.window.endpoint, *each.window[2:]) for each in batches
+            ])  # fmt: skip
+
+    return commit()
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_what_cannot_be_asked_for_any_more_is_kept_from_one_sink(
+    tmp_path: Path, known: bool
+) -> None:
+    """From the one that agrees with the former ledger, else from the first."""
+    first, second, third = Plain("memory:one"), Ordered("memory:two"), Plain("memory:three")
+    wrong, right, alone = recent(1), recent(1, 2), recent(3, end="2024-01-10")
+    await first.write([wrong, alone], {})
+    await second.write([right, alone], {})
+    await third.write([right], {})
+    if known:
+        await in_ledger(tmp_path, right, alone)
+    found = await rebuilt(tmp_path, first, second, third, find={"recent": RECENT}.get)
+    kept = right if known else wrong
+    assert (found.windows, found.apart, found.records) == (2, 0, 1 + kept.count)
+    of = "memory:two" if known else "memory:one"
+    assert f"{kept.window} ({of})" in found.kept
+    for sink in (first, second, third):
+        wanted = {each.window: each.documents() for each in (alone, kept)}
+        assert sink.windows == wanted
+    [calendar] = (await read_all(tmp_path)).values()
+    assert calendar.count(DONE) == 14
+    assert (await rebuilt(tmp_path, first, second, third, find={"recent": RECENT}.get)).kept == []
+
+
+async def test_an_interface_that_answered_that_it_is_offline_is_not_asked_again(
+    tmp_path: Path,
+) -> None:
+    first, second = Plain("memory:one"), Plain("memory:two")
+    await first.write([users("2024-01-01", 1)], {})
+    await second.write([users("2024-01-01", 1, 2)], {})
+    await in_ledger(tmp_path, users("2024-01-01", 1, 2))
+    async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        refused = Window(A, USERS.name, date(2024, 1, 2), date(2024, 1, 2))
+        await ledger.commit([Outcome(refused, "failed", detail="offline", code=47009)], {})
+    found = await rebuilt(tmp_path, first, second)
+    assert (found.apart, len(found.kept)) == (0, 1)
+    assert first.windows == second.windows
+    assert len(first.records) == 2
+
+
+# the former ledger
+
+
+async def test_a_year_that_differs_from_the_former_ledger_is_requested_again(
+    tmp_path: Path,
+) -> None:
+    days = [users("2023-12-31", 4), users("2024-01-01", 1), users("2024-01-02", 5, 6)]
+    await in_ledger(tmp_path, *days)
+    sink = Plain("memory:one")
+    await sink.write([*days[:2], users("2024-01-02", 5), users("2024-01-03", 1)], {})
+    found = await rebuilt(tmp_path, sink)
+    assert (found.windows, found.again, found.differing, found.compared) == (4, 3, 3, True)
+    assert await letters(tmp_path) == "ooo..."
+    found = await rebuilt(tmp_path, sink)  # what is open stays so
+    assert (found.differing, found.again) == (0, 3)
+    assert await letters(tmp_path) == "ooo..."
+    [calendar] = (await read_all(tmp_path)).values()
+    assert calendar.years[2023][-1:] == b"f"
+
+
+async def test_what_the_former_ledger_does_not_know_is_no_difference(tmp_path: Path) -> None:
+    await in_ledger(tmp_path, users("2024-01-01", 1))
+    sink, other = Plain("memory:one"), users("2024-01-02", 7)
+    await sink.write([users("2024-01-01", 1), other, users("2023-05-01", 3)], {})
+    stranger = Batch(other.window._replace(appid=B), other.records, LATER)
+    await sink.write([stranger], {})
+    found = await rebuilt(tmp_path, sink)
+    assert (found.windows, found.again, found.strange) == (4, 0, [B])
+    assert await letters(tmp_path) == "ff...."
+
+
+async def test_a_sink_that_agrees_speaks_for_the_others(tmp_path: Path) -> None:
+    """Only what differs between the two is requested again, not the whole year."""
+    days = [users("2024-01-01", 1), users("2024-01-02", 5, 6), users("2024-01-03", 5)]
+    await in_ledger(tmp_path, *days)
+    one, other = Plain("memory:one"), Plain("memory:two")
+    await one.write([days[0], users("2024-01-02", 5), days[2]], {})
+    await other.write(days, {})
+    found = await rebuilt(tmp_path, one, other)
+    assert (found.windows, found.differing, found.apart) == (2, 0, 1)
+    assert await letters(tmp_path) == "f.f..."
+
+
+async def test_of_a_copy_in_another_form_the_records_are_counted(tmp_path: Path) -> None:
+    days = [users("2024-01-01", 1, 2), users("2024-01-02", 5, 6)]
+    await in_ledger(tmp_path, *days)
+    async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        await ledger.list_sinks({"memory:one": LATER})
+    sink = Ordered("memory:one")
+    await sink.write(days, {})
+    assert (await rebuilt(tmp_path, sink)).differing == 0
+    async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        await ledger.list_sinks({"memory:one": LATER})
+    await sink.write([users("2024-01-02", 5)], {})
+    assert (await rebuilt(tmp_path, sink)).differing == 2
+
+
+async def test_what_is_lost_for_good_is_named(tmp_path: Path) -> None:
+    lost, doubtful = recent(1, 2), recent(3, 4, end="2024-01-10")
+    await in_ledger(tmp_path, lost, doubtful, users("2024-01-03", 1))
+    sink = Plain("memory:one")
+    await sink.write([recent(3, end="2024-01-10")], {})
+    find = {"recent": RECENT, USERS.name: USERS}.get
+    found = await rebuilt(tmp_path, sink, find=find)
+    assert found.lost == [str(lost.window)]
+    assert found.doubtful == [str(doubtful.window)]
+    async with SqliteLedger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
+        assert (await ledger.asked()).keys() == {(A, "recent"), (A, USERS.name)}
+
+
+async def test_a_former_ledger_that_is_damaged_is_compared_with_nothing(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").write_bytes(b"damaged" * 1000)
+    sink = Plain("memory:one")
+    await sink.write([users("2024-01-02", 5)], {})
+    assert not (await rebuilt(tmp_path, sink)).compared
+
+
+async def test_a_shared_ledger_is_compared_as_well(postgres: PostgresServer) -> None:
+    url, sink = postgres.url(postgres.new_database()), Plain("memory:one")
+    await sink.write([users("2024-01-01", 1), users("2024-01-02", 5, 6)], {})
+    args = [sink], INTERFACES.get, NOW
+    assert (await rebuild_shared(PostgresLedger(url), *args)).windows == 2
+    await sink.write([users("2024-01-02", 5)], {})
+    found = await rebuild_shared(PostgresLedger(url), *args)
+    assert (found.compared, found.differing, found.windows) == (True, 2, 2)
+
+
+async def read_all(tmp_path: Path) -> dict[tuple[str, str], Calendar]:
+    async with SqliteLedger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
+        return await ledger.calendars(await ledger.accounts())
