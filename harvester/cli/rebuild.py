@@ -43,6 +43,7 @@ async def show_rebuilding(
         place = ledger.path.parent
         if not specs and not place.is_dir():
             raise UsageError(f"there is no directory {place}")
+        _check_place(ledger.path)
         sinks = _sinks(ledger.path, specs)
         try:
             make_directory(place, "directory of the ledger")
@@ -108,6 +109,23 @@ def _no_more(found: Rebuilt) -> Iterator[str]:
             "lost: the former ledger knows records of these days, no sink has them, and they cannot"
             f" be asked for any more: {listed(found.lost, 'window')}"
         )
+
+
+def _check_place(path: Path) -> None:
+    """Raise `UsageError` for a directory of lines whose ledger is in a directory above it."""
+    folder = path.parent.resolve()
+    if path.exists() or path.name != FILE_NAME:
+        return
+    for above in (*path.parent.parents[:2], Path(f"harvest/{FILE_NAME}").parent):
+        other = above / FILE_NAME
+        if not other.exists() or other.resolve() == folder / FILE_NAME:
+            continue
+        places = {spec_of(name, other).partition(":")[2] for name in named_sinks(other)}
+        if folder in {Path(each.partition("?")[0]).resolve() for each in places}:
+            raise UsageError(
+                f"the ledger of the lines in {path.parent} is {other}; to make that one anew:"
+                f" `harvester rebuild --out {shlex.quote(str(above))}`"
+            )
 
 
 def _sinks(path: Path, specs: Sequence[Secret]) -> list[Sink]:

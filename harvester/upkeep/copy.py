@@ -63,7 +63,7 @@ def check_list(ledger: Ledger, known: Collection[str], mine: Collection[str]) ->
     def specs(names: Collection[str]) -> list[str]:
         return [shlex.quote(spec_of(name, ledger.path)) for name in sorted(names)]
 
-    at = _at(ledger)
+    at = at_ledger(ledger)
     ways = [f"`harvester sink add {spec}{at}` copies what is stored into it" for spec in specs(new)]
     ways += [f"`harvester sink remove {spec}{at}` removes it from the list" for spec in specs(gone)]
     raise UsageError(
@@ -72,7 +72,7 @@ def check_list(ledger: Ledger, known: Collection[str], mine: Collection[str]) ->
     )
 
 
-def _at(ledger: Ledger) -> str:
+def at_ledger(ledger: Ledger) -> str:
     """The option by which a command names a ledger, empty for one of the user's own."""
     place = place_of(ledger)
     if isinstance(place, Path):

@@ -45,6 +45,11 @@ from harvester.wechat.tables import TABLES, JoinedTable
 
 DISK_FULL = "the disk is full"
 """What `Driver.describe` returns for such an error."""
+DAMAGED = "it is damaged"
+"""How it begins for what is stored and cannot be read any more."""
+_VERIFY = "`harvester verify` with the same --out or --ledger shows what to type"
+_GONE = f"put it back, or {_VERIFY}"
+"""What to do about stored records that are gone."""
 VERSION = 4
 _OLD_TABLES = ("_harvester", "_harvester_windows")
 _COMMITS, _LATEST, _TAKEN = "commits", "epoch", "taken"
@@ -168,7 +173,7 @@ def make_ready(path: Path, where: str, *, create: bool) -> None:
     if create:
         sqlitefile.check_place(path, where)
     elif not path.exists():
-        raise SinkError(f"{where} is gone; put it back, or use a new ledger")
+        raise SinkError(f"{where} is gone; {_GONE}")
     if path.is_dir():
         raise UsageError(f"{path} is a directory; name a file for the database")
 
@@ -275,6 +280,8 @@ class SqlSink(Sink):
             if problem == DISK_FULL:  # no fault of what was asked for
                 kind = SinkError
             after = f"; {AGAIN}" if what == "written" or problem == DISK_FULL else ""
+            if problem.startswith(DAMAGED):
+                kind, after = SinkError, f"; {_VERIFY}"
             raise kind(f"{driver.where} could not be {what}: {problem}{after}") from None
 
     # on the sink's thread: opening
@@ -343,7 +350,7 @@ class SqlSink(Sink):
             elif gone_is_error:
                 raise SinkError(
                     f"the table {name} of {driver.where} is gone or empty, though the ledger refers"
-                    " to its records; put it back, or use a new ledger"
+                    f" to its records; {_GONE}"
                 )
             elif owned:
                 self._note(name, holding=0)
@@ -656,9 +663,7 @@ def _check(driver: Driver, checkpoint: Checkpoint, identity: str) -> int:
         "SELECT version, owner, commits FROM _harvester_state"
     )
     if not found:
-        raise SinkError(
-            f"{where} holds nothing of what the ledger refers to; put it back, or use a new ledger"
-        )
+        raise SinkError(f"{where} holds nothing of what the ledger refers to; {_GONE}")
     [(version, owner, commits)] = found
     if version != VERSION:
         raise UsageError(
