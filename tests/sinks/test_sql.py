@@ -468,7 +468,8 @@ def test_a_database_that_was_made_anew_is_not_called_harvested(target: Target) -
     if target.server is None:
         target.path.unlink()
         for _ in range(2):
-            assert target.refused(SinkError).endswith("is gone; put it back, or use a new ledger")
+            said = target.refused(SinkError)
+            assert "is gone; put it back, or `harvester verify` with the same --out or " in said
             with pytest.raises(SinkError, match="is gone; put it back"):
                 target.scan()
     else:
