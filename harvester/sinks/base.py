@@ -59,8 +59,8 @@ class StoredWindow(NamedTuple):
     fetched_at: when they were fetched, RFC 3339 in UTC.
     records: gives them, without the metadata; they are read when it is called, and only as long as
         the next window of the scan has not been asked for.
-    whole: False if it may have been cut off: the last one of a file that grows, without a
-        checkpoint.
+    whole: False if it may have been cut off (the last one of a file that grows, without a
+        checkpoint), or a record is not as it was written.
     """
 
     window: Window

@@ -420,7 +420,7 @@ class _Reading:
 
     def _clear(self, each: StoredWindow) -> list[Outcome]:
         if not each.whole:
-            return [self._open(each, "it may not have been written to its end")]
+            return [self._open(each, "it is not whole, or may not have been written to its end")]
         endpoint, window, moment = self._endpoint, each.window, _moment(each)
         if endpoint is not None and moment:
             if endpoint.late_days and moment < (until := final_at(endpoint, window.end)):

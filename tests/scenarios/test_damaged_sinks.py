@@ -291,3 +291,14 @@ def test_a_damaged_table_of_a_server_is_mended(
     assert here.said("verify")[0] == 1
     assert here.mend("verify")
     here.assert_whole()
+
+
+def test_a_changed_row_is_noticed_without_a_former_ledger(place: Callable[..., Place]) -> None:
+    here = place("sqlite:rows.db")
+    DAMAGE["a changed row"]()
+    for path in Path("harvest").glob("ledger.sqlite*"):
+        path.unlink()
+    said = here.said("rebuild", "--sink", "sqlite:rows.db")[1]
+    assert "1 of these may not be whole or final" in said
+    assert "the former ledger could not be read" in said
+    here.assert_whole()

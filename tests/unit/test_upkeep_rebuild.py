@@ -119,7 +119,9 @@ def test_what_was_written_last_may_not_be_whole(
     batches = [batch(f"2024-01-0{n}") for n in (5, 3, 1, 4)]
     found = asyncio.run(made(tmp_path, *batches))
     assert (found.again, found.windows, found.records) == (1, 4, 4)
-    assert states(tmp_path) == {"2024-01-04": "it may not have been written to its end"}
+    assert states(tmp_path) == {
+        "2024-01-04": "it is not whole, or may not have been written to its end"
+    }
     [window] = calendars(tmp_path)[A, SUMMARY.name].windows.values()
     assert (window.tally, window.due, window.stored) == (batches[-1].tally, 0.0, True)
 

@@ -732,8 +732,9 @@ def _windows(
 def _stored(table: Reader, window: Window, rows: Sequence[Row]) -> StoredWindow:
     fetched_at = moment_of(table.fetched_at(rows[0]))
     beside = line_end(metadata(window, fetched_at))
-    tally = Tally.of(len(rows), table.checksum(rows), beside)
-    return StoredWindow(window, tally, fetched_at, lambda: [*map(table.record, rows)])
+    checksum, whole = table.checksum(rows)
+    tally = Tally.of(len(rows), checksum, beside)
+    return StoredWindow(window, tally, fetched_at, lambda: [*map(table.record, rows)], whole)
 
 
 def _types(layouts: Iterable[str], dialect: Dialect) -> dict[str, str]:
