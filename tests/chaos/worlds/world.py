@@ -130,6 +130,7 @@ class World:
         self._quota = draw.choice((None, None, 5, 15, 40))
         self._model = MemorySink("model")
         self._forgetful = False  # the ledger may know fewer calls than were sent
+        self._harmed = False  # a record was lost that WeChat is still to be asked for
         self._calls: Counter[tuple[str, date]] = Counter()
         """Those that the ledger must know."""
         self._sent: Counter[Key] = Counter()
@@ -211,7 +212,9 @@ class World:
 
         harm: a record goes before that, where the other sink or the former ledger shows it.
         """
-        path, lost = self._directory / FILE_NAME, self._draw.random() < 0.5
+        path = self._directory / FILE_NAME
+        # what is asked for again since a record is gone, only the former ledger shows
+        lost = self._draw.random() < 0.5 and not self._harmed
         if not path.exists():
             return
         if lost:
@@ -229,6 +232,7 @@ class World:
         """One record of the model is gone."""
         full = [each for each in self._model._batches.values() if each.count > 1]
         if full:
+            self._harmed = True
             each = self._draw.choice(full)
             left = Batch(each.window, each.records[1:], each.fetched_at, version=each.version)
             self._model._batches[each.window] = left
