@@ -467,9 +467,10 @@ def _ledger_in(out: Path, given: Any, *, readonly: bool = True) -> SqliteLedger 
 def rebuild(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
     """Make a new ledger from what is stored, in place of one that is damaged or lost.
 
-    No record is touched, nothing is sent, and the former ledger stays beside the new one, as
-    ledger.sqlite.damaged-….  What no record shows is lost: empty days, failures, today's
-    calls.  The next run asks again for such days, and for what may not be whole or final.
+    Nothing is sent, and the former ledger stays beside the new one, as ledger.sqlite.damaged-….
+    What no record shows is lost: empty days, failures, today's calls.  The next run asks again for
+    such days, for what may not be whole or final, and for what the sinks do not have alike, or the
+    former ledger has otherwise.
     """
     from harvester.cli.rebuild import show_rebuilding
 
@@ -663,9 +664,9 @@ def forget(
     from harvester.cli.forget import show_forgetting, show_what_would_go
 
     endpoints = _named(names)
-    if not yes:
-        return asyncio.run(show_what_would_go(_ledger_in(out, ledger), whom, endpoints))
     given = open_sinks(sink) if sink else []
+    if not yes:
+        return asyncio.run(show_what_would_go(_ledger_in(out, ledger), whom, endpoints, given))
     own = asked.own_interfaces()
     place = _ledger_in(out, ledger, readonly=False)
     return asyncio.run(show_forgetting(place, whom, endpoints, own, given))

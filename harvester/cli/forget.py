@@ -18,16 +18,20 @@ from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.model import Endpoint
+from harvester.report.texts import title_of
 from harvester.sinks.base import Sink, spec_of
-from harvester.upkeep.forget import Known, forget, known_of
+from harvester.upkeep.forget import Known, forget, known_of, strange_of
 
 
 async def show_what_would_go(
-    ledger: SqliteLedger | PostgresLedger, appid: str, endpoints: Collection[str]
+    ledger: SqliteLedger | PostgresLedger,
+    appid: str,
+    endpoints: Collection[str],
+    given: Sequence[Sink],
 ) -> int:
     """Print what would be removed, and raise `UsageError`, as nothing is."""
     async with ledger:
-        known = await known_of(ledger, appid, endpoints)
+        known = await _known(ledger, appid, endpoints, given)
         for each in known:
             show_line(plain(named(_line(appid, each))))
         for name in await ledger.sinks():
@@ -47,8 +51,9 @@ async def show_forgetting(
     own: interfaces of a configuration; given: sinks as they are reached from here.
     """
     mine = {endpoint.name: endpoint for endpoint in own}
+    now = time.time()
     async with unused(ledger):
-        known = await known_of(ledger, appid, endpoints)
+        known = await _known(ledger, appid, endpoints, given)
         sinks = await _sinks(ledger, given)
         await forget(
             ledger,
@@ -56,14 +61,32 @@ async def show_forgetting(
             known,
             sinks,
             lambda name: mine.get(name) or plugins.known_endpoint(name),
-            time.time(),
+            now,
             whole=not endpoints,
         )
+        titles = [title for each in endpoints for title in title_of(each)]
+        await ledger.forget_messages(appid, [*endpoints, *titles], now)
     for each in known:
         show_line(plain(named(_line(appid, each))))
     places = ", ".join(["the ledger", *[sink.identity for sink in sinks.values()]])
     show_line(plain(f"removed from {places}; a run that names them harvests them anew"))
     return COMPLETE
+
+
+async def _known(
+    ledger: SqliteLedger | PostgresLedger,
+    appid: str,
+    endpoints: Collection[str],
+    given: Sequence[Sink],
+) -> Sequence[Known]:
+    """What the ledger knows, or if that is nothing, what the sinks hold."""
+    try:
+        return await known_of(ledger, appid, endpoints)
+    except UsageError:
+        sinks = await _sinks(ledger, given)
+        if found := await strange_of(ledger, appid, endpoints, sinks):
+            return found
+        raise
 
 
 def _line(appid: str, known: Known) -> str:

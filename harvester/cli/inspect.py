@@ -5,9 +5,11 @@ Rule: reads the ledger and the stored data, changes nothing.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, nullcontext
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from harvester.base.dates import (
@@ -29,6 +31,7 @@ from harvester.engine.scope import Scope
 from harvester.errors import NoLedgerError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.sinks.base import Sink, spec_of
+from harvester.upkeep.copy import at_ledger
 from harvester.upkeep.verify import Verified, verify
 from harvester.wechat.endpoint import load_of
 
@@ -173,12 +176,51 @@ async def show_verification(
         notify(plain(f"{each.where} was not verified: {each.unread}"))
     if len(unread) < len(found):
         show("different from what was fetched" if differences else "exactly what was fetched")
+    specs = [spec_of(name, ledger.path) for name in known]
+    commands = _commands(ledger, dict(zip(specs, each_of, strict=True)), given)
+    if commands:
+        show("what to type, in this order; then the same run again:")
+    for command in commands:
+        show(f"  {command}")
     if as_json:
-        names = [spec_of(name, ledger.path) for name in known]
-        show_json({"sinks": [*map(_verified_object, names, each_of)]})
+        objects = [*map(_verified_object, specs, each_of)]
+        show_json({"sinks": objects, "commands": commands})
     if unread:
         return STOPPED
     return FAILED_WINDOWS if differences else COMPLETE
+
+
+def _commands(
+    ledger: SqliteLedger | PostgresLedger,
+    found: Mapping[str, Verified | None],
+    given: Mapping[str, Sink],
+) -> list[str]:
+    """What to type about the differences that were found in sinks, which are named by their specs.
+
+    A file that cannot be read is filled anew from a sink that is as it was fetched.  Else a new
+    ledger is made, and a run asks again for what differs.
+    """
+    at = shlex.split(at_ledger(ledger))
+    sound = [each for each in found.values() if each and not (each.differences or each.unread)]
+    commands: list[list[str]] = []
+    differ = False
+    for spec, each in found.items():
+        differences = each.differences if each is not None else []
+        scheme, _, place = spec.partition(":")
+        if each is not None and each.broken and sound and scheme == "sqlite":
+            commands.append(["harvester", "sink", "remove", spec, *at])
+            if Path(place).exists():
+                commands.append(["mv", place, f"{place}.damaged"])
+            commands.append(["harvester", "sink", "add", spec, *at])
+            continue
+        strangers = sorted({each.stranger for each in differences} - {""})
+        commands += [["harvester", "forget", "--appid", each, "--yes", *at] for each in strangers]
+        differ = differ or any(not each.stranger for each in differences)
+    if differ:
+        named = [] if ledger.path is not None and not given else [*found]
+        sinks = [word for spec in named for word in ("--sink", spec)]
+        commands.append(["harvester", "rebuild", *at, *sinks])
+    return [*dict.fromkeys(map(shlex.join, commands))]
 
 
 def _show(text: str) -> None:
@@ -202,7 +244,7 @@ def _verified_object(name: str, found: Verified | None) -> dict[str, Any]:
         "unknown_windows": found.unknown,
         "counted_windows": found.counted,
         "read_to_its_end": not (found.broken or found.unread),
-        "differences": [each._asdict() for each in found.differences],
+        "differences": [{"where": each.where, "what": each.what} for each in found.differences],
         "unread": found.unread,
     }
 

@@ -5,7 +5,8 @@ Rule: `harvester.upkeep.rebuild` does the work.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harvester.api import open_sinks
@@ -16,9 +17,9 @@ from harvester.cli.terminal import many, plain, show_line
 from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, named_sinks
-from harvester.model import Endpoint
+from harvester.model import NAMES, Endpoint, listed
 from harvester.sinks.base import Sink, spec_of
-from harvester.upkeep.rebuild import rebuild, rebuild_shared
+from harvester.upkeep.rebuild import Rebuilt, rebuild, rebuild_shared
 
 
 async def show_rebuilding(
@@ -42,31 +43,89 @@ async def show_rebuilding(
         place = ledger.path.parent
         if not specs and not place.is_dir():
             raise UsageError(f"there is no directory {place}")
+        _check_place(ledger.path)
         sinks = _sinks(ledger.path, specs)
         try:
             make_directory(place, "directory of the ledger")
         except OSError as exc:
             raise UsageError(f"the directory {place} cannot be made ({exc.strerror})") from None
         found = await rebuild(ledger.path, sinks, find, now)
+    for line in _lines(found):
+        show_line(plain(line))
+    return COMPLETE
+
+
+def _lines(found: Rebuilt) -> Iterator[str]:
+    """What was found, and what the next run does."""
     text = (
         f"{found.sink.identity}: {many(found.records, 'record')} of"
         f" {many(found.windows, 'window')} of {many(found.accounts, 'account')}"
     )
     if found.again:
         text += f"; {found.again:,} of these may not be whole or final, and are asked for again"
-    show_line(plain(text))
+    yield text
+    if found.differing:
+        yield (
+            f"{many(found.differing, 'window')} of years that differ from the former ledger: the"
+            " next run asks for them again"
+        )
     if found.apart:
-        show_line(
-            f"{many(found.apart, 'window')} not in every sink: the next run asks for them again"
+        yield (
+            f"{many(found.apart, 'window')} not the same in every sink: the next run asks for them"
+            " again"
         )
+    yield from _no_more(found)
     for sink in found.unlisted:
-        show_line(
-            plain(f"{sink.identity} cannot be read back, and is not listed: harvester sink add")
+        yield f"{sink.identity} cannot be read back, and is not listed: harvester sink add"
+    for appid in found.strange[:NAMES]:
+        yield (
+            f"the former ledger does not know the account {appid}; if it was never harvested,"
+            f" `harvester forget --appid {shlex.quote(appid)} --yes` removes it"
         )
-    show_line("days without a record are not known any more: the next run asks for them again")
+    if not found.compared:
+        yield (
+            "the former ledger could not be read: records that are missing within a window are not"
+            " noticed; a run with --refresh asks for everything again"
+        )
+    yield "days without a record are not known any more: the next run asks for them again"
     if found.former:
-        show_line(f"the former ledger is now {found.former}")
-    return COMPLETE
+        yield f"the former ledger is now {found.former}"
+
+
+def _no_more(found: Rebuilt) -> Iterator[str]:
+    """What became of windows that WeChat does not answer any more."""
+    if found.kept:
+        yield (
+            "not the same in every sink, and cannot be asked for any more; kept in all of them, as"
+            f" in the sink that is named: {listed(found.kept, 'window')}"
+        )
+    if found.doubtful:
+        yield (
+            "of a year that differs from the former ledger, and cannot be asked for any more; kept"
+            f" as stored: {listed(found.doubtful, 'window')}"
+        )
+    if found.lost:
+        yield (
+            "lost: the former ledger knows records of these days, no sink has them, and they cannot"
+            f" be asked for any more: {listed(found.lost, 'window')}"
+        )
+
+
+def _check_place(path: Path) -> None:
+    """Raise `UsageError` for a directory of lines whose ledger is in a directory above it."""
+    folder = path.parent.resolve()
+    if path.exists() or path.name != FILE_NAME:
+        return
+    for above in (*path.parent.parents[:2], Path(f"harvest/{FILE_NAME}").parent):
+        other = above / FILE_NAME
+        if not other.exists() or other.resolve() == folder / FILE_NAME:
+            continue
+        places = {spec_of(name, other).partition(":")[2] for name in named_sinks(other)}
+        if folder in {Path(each.partition("?")[0]).resolve() for each in places}:
+            raise UsageError(
+                f"the ledger of the lines in {path.parent} is {other}; to make that one anew:"
+                f" `harvester rebuild --out {shlex.quote(str(above))}`"
+            )
 
 
 def _sinks(path: Path, specs: Sequence[Secret]) -> list[Sink]:

@@ -17,6 +17,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import anyio
@@ -34,7 +35,7 @@ from harvester.ledger.coverage import Outcome
 from harvester.model import Batch, Window, listed
 from harvester.sinks.base import Checkpoint, Fence, Sink, name_in
 from harvester.upkeep.copy import check_list, holds_records
-from harvester.upkeep.scan import accepted, guarded_sink, records_of
+from harvester.upkeep.scan import accepted, guarded_sink, persistently, records_of
 
 T = TypeVar("T")
 
@@ -184,7 +185,7 @@ class Writer:
         for name, sink in self.sinks:
             if sink.scan is not None:
                 checkpoint = None if self.ledger is None else await self.ledger.checkpoint(name)
-                return await records_of(sink, window, checkpoint)
+                return await persistently(sink, partial(records_of, sink, window, checkpoint))
         return None
 
     async def run(self, after: Callable[[], Awaitable[None]] | None = None) -> None:

@@ -13,6 +13,7 @@ process that sends it is killed, or frozen for longer than the claim.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -151,6 +152,39 @@ def settle(tables: Tables, message: Message, now: float, again: float | None = N
     return bool(held)
 
 
+def forget(tables: Tables, appid: str, words: Sequence[str], now: float) -> None:
+    """Remove an account from all messages; words: the names of what was removed of it, if not all.
+
+    A line that names other accounts, too, keeps these; a message without a line is not sent.
+    """
+    make(tables)
+    for key, target, body in tables.rows("SELECT key, target, body FROM message"):
+        if appid not in body:
+            continue
+        lines = body.splitlines()
+        left = [found for line in lines if (found := _without(line, appid, words))]
+        if left == lines:
+            continue
+        mine = "WHERE key = %s AND target = %s"
+        tables.run(f"UPDATE message SET body = %s {mine}", "\n".join(left), key, target)
+        if not left:  # the row stays: what is known is not posted again
+            sql = f"UPDATE message SET title = '', ended = %s {mine} AND ended = 0"
+            tables.run(sql, now, key, target)
+
+
+_MENTION = r"[^、，,：:●○（(]*[（(]{0}[)）]|{0}"
+"""An account as a message names it: its name and its appid, or the appid."""
+_APPID = re.compile(r"\bwx[0-9a-f]{16}\b")
+
+
+def _without(line: str, appid: str, words: Sequence[str]) -> str:
+    """A line without an account; empty if it names no other one."""
+    if appid not in line or (words and not any(word in line for word in words)):
+        return line
+    left = re.sub(_MENTION.format(re.escape(appid)), "…", line)
+    return left if _APPID.search(left) else ""
+
+
 class Outbox(Statements):
     """What the daily service reads and stores, the same in both ledgers; raises `LedgerError`.
 
@@ -172,3 +206,6 @@ class Outbox(Statements):
         self, message: Message, now: float, again: float | None = None
     ) -> bool:
         return await self._call(settle, message, now, again)
+
+    async def forget_messages(self, appid: str, words: Sequence[str], now: float) -> None:
+        await self._call(forget, appid, list(words), now)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from harvester.base import sqlite as sqlitefile
-from harvester.base.files import has_room, is_full, make_directory, step
+from harvester.base.files import has_room, is_full, make_directory, remove, step
 from harvester.base.lock import FileLock
 from harvester.base.threads import Thread
 from harvester.errors import HarvestError, LedgerError, NoLedgerError, UsageError
@@ -70,6 +70,7 @@ class SqliteLedger(Outbox):
         self._claim: FileLock | None = None
         self._database: sqlite3.Connection | None = None
         self._sound = False
+        self._is_new = False
 
     def __repr__(self) -> str:
         return f"<SqliteLedger {self.path} {'open' if self._database else 'closed'}>"
@@ -94,9 +95,11 @@ class SqliteLedger(Outbox):
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        """Close it; one that was made for what was refused then is removed again."""
         if self._thread is not None:
             try:
-                await self._thread.call(self._close)
+                refused = bool(exc_info and exc_info[0]) and self._is_new
+                await self._thread.call(self._close, refused)
             finally:
                 self._thread.close()
                 self._thread = None
@@ -261,6 +264,7 @@ class SqliteLedger(Outbox):
             raise UsageError(
                 f"the directory {self.path.parent} cannot be written ({exc.strerror})"
             ) from exc
+        self._is_new = not self.path.exists()
         sqlitefile.make(self.path)
         database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         self._database = database  # before it can fail, so that it is closed whatever happens
@@ -311,8 +315,10 @@ class SqliteLedger(Outbox):
             return False
         return not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
-    def _close(self) -> None:
+    def _close(self, refused: bool = False) -> None:
+        unused = False
         if self._database is not None:
+            unused = refused and self._sound and self._look(tables.is_empty)
             if self._sound and not self._readonly:
                 with contextlib.suppress(sqlite3.Error, *_NO_VALUES):  # then the log stays
                     self._transact(tables.settle, ())
@@ -321,6 +327,10 @@ class SqliteLedger(Outbox):
             self._database = None
             self._sound = False
         if self._claim is not None:
+            for path in (
+                (self.path, self.path.with_name(f"{self.path.name}.lock")) if unused else ()
+            ):
+                remove(path, "unused ledger")
             self._claim.release()
             self._claim = None
 

@@ -164,6 +164,12 @@ def fold_future_calls(tables: Tables, today: date) -> bool:
 # what is known
 
 
+def is_empty(tables: Tables) -> bool:
+    """Whether nothing was ever stored."""
+    names = ["journal", *[table.name for table in TABLES]]
+    return not any(tables.rows(f"SELECT 1 FROM {name} LIMIT 1") for name in names)
+
+
 def accounts(tables: Tables) -> list[str]:
     """The accounts that the ledger knows."""
     found = {str(name) for (name,) in tables.rows("SELECT name FROM account")}

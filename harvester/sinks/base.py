@@ -60,8 +60,8 @@ class StoredWindow(NamedTuple):
     fetched_at: when they were fetched, RFC 3339 in UTC.
     records: gives them, without the metadata; they are read when it is called, and only as long as
         the next window of the scan has not been asked for.
-    whole: False if it may have been cut off: the last one of a file that grows, without a
-        checkpoint.
+    whole: False if it may have been cut off (the last one of a file that grows, without a
+        checkpoint), or a record is not as it was written.
     """
 
     window: Window
@@ -160,6 +160,13 @@ class Sink:
         accounts is written any more.  Raises `SinkError`.
         """
         raise NotImplementedError
+
+    async def forget(self, appid: str) -> None:
+        """Remove what is kept of an account beside its records, and give back their space.
+
+        It is called on an open sink once all records of the account have been removed; no other
+        process writes.  May be called again.  Raises `SinkError`.
+        """
 
     async def close(self) -> None:
         """Release everything; may be called twice, and after a failure."""

@@ -63,7 +63,7 @@ def check_list(ledger: Ledger, known: Collection[str], mine: Collection[str]) ->
     def specs(names: Collection[str]) -> list[str]:
         return [shlex.quote(spec_of(name, ledger.path)) for name in sorted(names)]
 
-    at = _at(ledger)
+    at = at_ledger(ledger)
     ways = [f"`harvester sink add {spec}{at}` copies what is stored into it" for spec in specs(new)]
     ways += [f"`harvester sink remove {spec}{at}` removes it from the list" for spec in specs(gone)]
     raise UsageError(
@@ -72,7 +72,7 @@ def check_list(ledger: Ledger, known: Collection[str], mine: Collection[str]) ->
     )
 
 
-def _at(ledger: Ledger) -> str:
+def at_ledger(ledger: Ledger) -> str:
     """The option by which a command names a ledger, empty for one of the user's own."""
     place = place_of(ledger)
     if isinstance(place, Path):
@@ -262,7 +262,7 @@ class _Filling:
                 for stored, records in group
                 if is_stored(calendars.get(stored.window[:2]), stored.window)
             ]
-            batches = [_batch(each, records, self._find(endpoint)) for each, records in known]
+            batches = [batch_of(each, records, self._find(endpoint)) for each, records in known]
             await self._write(batches)
             self.windows += len(batches)
             for batch, (stored, _) in zip(batches, known, strict=True):
@@ -324,9 +324,10 @@ def _stored(calendar: Calendar) -> list[Days]:
     return [] if span is None else list(calendar.runs(*span, STORED))
 
 
-def _batch(
+def batch_of(
     stored: StoredWindow, records: list[dict[str, object]], endpoint: Endpoint | None
 ) -> Batch:
+    """A stored window, to be written into another sink."""
     return Batch(
         stored.window,
         records,

@@ -6,24 +6,36 @@ First the ledger calls the days missing, then each sink writes empty windows in 
 that it holds, then the ledger removes what it knows.  The ledger knows the account until the last
 step, so the same call goes on where one was killed.  A run in between requests the days again, and
 looks for records that sinks still hold: the ledger has lost count of them (`Calendar.forget`).
+
+A server that is away is waited for, as by a run.  Each step may be repeated, also if it is unknown
+whether it took effect: no run is under way, and what is removed is removed again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import NamedTuple
 
 from harvester.base.dates import Days, nearest, rfc3339
 from harvester.base.fencing import EPOCH
-from harvester.errors import UsageError
+from harvester.base.outage import PATIENCE, until_it_answers
+from harvester.errors import LedgerError, UsageError
 from harvester.ledger import PostgresLedger
 from harvester.ledger.base import Key, Ledger, shared
 from harvester.ledger.coverage import STORED, Calendar
-from harvester.model import Batch, Window, listed
+from harvester.model import Batch, Tally, Window, listed
 from harvester.sinks.base import Fence, Sink
 from harvester.upkeep.copy import emptied
-from harvester.upkeep.scan import Endpoints, accepted, endpoints_in, guarded_sink, scanned
+from harvester.upkeep.scan import (
+    Endpoints,
+    accepted,
+    endpoints_in,
+    guarded_sink,
+    persistently,
+    stored_in,
+)
 
 
 class Known(NamedTuple):
@@ -62,6 +74,31 @@ async def known_of(ledger: Ledger, appid: str, endpoints: Collection[str] = ()) 
     ]
 
 
+async def strange_of(
+    ledger: Ledger, appid: str, endpoints: Collection[str], sinks: Mapping[str, Sink]
+) -> list[Known]:
+    """What sinks hold of an account, or of these interfaces of it; as of `known_of`.
+
+    So records whose account was damaged can be removed, though the ledger knows nothing of it.
+    """
+    spans: dict[str, Days] = {}
+    tallies: dict[str, Tally] = {}
+    for name, sink in sinks.items():
+        if sink.scan is None:
+            continue
+        checkpoint = await ledger.checkpoint(name)
+        for endpoint in await persistently(sink, partial(endpoints_in, sink, checkpoint)):
+            if endpoints and endpoint not in endpoints:
+                continue
+            windows = await stored_in(sink, endpoint, [appid], checkpoint)
+            for _, _, begin, end in [each.window for each in windows]:
+                first, last = spans.get(endpoint, (begin, end))
+                spans[endpoint] = min(first, begin), max(last, end)
+            here = Tally(sum(each.tally.records for each in windows))
+            tallies[endpoint] = max(here, tallies.get(endpoint, Tally()))
+    return [Known(name, days, 0, tallies[name].records) for name, days in sorted(spans.items())]
+
+
 def _known(name: str, asked: Days | None, calendar: Calendar) -> Known:
     spans = [span for span in (asked, calendar.span()) if span is not None]
     days = (min(first for first, _ in spans), max(last for _, last in spans)) if spans else None
@@ -91,7 +128,10 @@ async def forget(
         for name, given in sinks.items():
             sink = guarded_sink(given)
             stack.push_async_callback(sink.close)
-            entries = await sink.open(await ledger.checkpoint(name))
+            checkpoint = await ledger.checkpoint(name)
+            if renewed := sink.renewed(checkpoint):  # a ledger from before is refused from now on
+                await ledger.commit([], {name: renewed})
+            entries = await sink.open({**checkpoint, **renewed})
             await ledger.commit([], {name: entries})
             removals.append(_Removal(ledger, name, sink, find, rfc3339(now)))
         fence = await _fence(ledger, appid)
@@ -114,7 +154,8 @@ async def _fence(ledger: Ledger, appid: str) -> Fence:
 async def _make_missing(ledger: Ledger, key: Key, days: Days | None) -> None:
     if days is not None:
         await ledger.register([(*key, *days)])  # so that the account stays known
-        await ledger.forget(key, days)
+        call = partial(ledger.forget, key, days)
+        await until_it_answers(call, "the ledger", PATIENCE, LedgerError)
 
 
 class _Removal:
@@ -130,18 +171,20 @@ class _Removal:
         if self._sink.scan is None:  # its windows are not known: one that has all of the days
             windows = {name: [Window(appid, name, *days)] for name, days in spans.items() if days}
         else:
-            there = await endpoints_in(self._sink)
+            there = await persistently(self._sink, partial(endpoints_in, self._sink))
             names = there if whole else [name for name in there if name in spans]
-            windows = {name: await self._stored(appid, name) for name in names}
+            windows = {
+                name: [each.window for each in await stored_in(self._sink, name, [appid])]
+                for name in names
+            }
         for name, some in windows.items():
             for batches in emptied(some, self._find(name), self._stamp):
                 await self._write(batches, fence)
         await self._write([], fence)
-
-    async def _stored(self, appid: str, endpoint: str) -> list[Window]:
-        found = scanned(self._sink, endpoint, [appid])
-        return [each.window async for group in found for each, _ in group]
+        if whole:
+            await self._sink.forget(appid)
 
     async def _write(self, batches: Sequence[Batch], fence: Fence) -> None:
-        written = accepted(self._name, await self._sink.write(batches, fence))
+        call = partial(self._sink.write, batches, fence)
+        written = accepted(self._name, await until_it_answers(call, self._sink.identity, PATIENCE))
         await self._ledger.commit([], {self._name: written.checkpoint})

@@ -1,55 +1,93 @@
 """Makes a new ledger from the records in a sink, to replace one that is damaged or lost.
 
-Rule: sends nothing, removes no record, and keeps the old ledger under another name.  Until the new
+Rule: sends nothing, and keeps the old ledger under another name.  Until the new
 ledger is complete, and takes the old one's name by one rename, nothing has changed.
 
 The records do not show everything: days without records, failed and waiting windows, and the calls
 of today are lost.  The next run requests such days.  It also requests windows again that may be
 incomplete or not final: those that may have been cut off, and those whose figures could change
 when fetched.
+
+A window is taken if all sinks have the same records of it.  If the old ledger can still be read,
+the windows of a year whose sum differs are requested again, too: a record may be gone.  What WeChat
+does not answer any more (`Former.askable`) is kept: sinks that differ get it from the one that
+agrees with the old ledger, else from the first, before the new ledger takes its place.
 """
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from harvester.base import files as durable
 from harvester.base.dates import china, settles_at
+from harvester.base.fencing import EPOCH
 from harvester.base.lock import FileLock
 from harvester.errors import LedgerError, NoLedgerError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
-from harvester.ledger.coverage import DONE, Calendar, Outcome
-from harvester.model import Endpoint, Window
+from harvester.ledger.base import shared
+from harvester.ledger.coverage import Calendar, Outcome
+from harvester.model import Batch, Endpoint, Window
 from harvester.sinks.base import Sink, StoredWindow, name_in
-from harvester.upkeep.scan import Endpoints, endpoints_in, scanned
-from harvester.wechat.late import Delivery, delivery, final_at, waits_until
+from harvester.upkeep.agreement import Comparison, Former, Seen, overlapping, together
+from harvester.upkeep.copy import batch_of
+from harvester.upkeep.scan import (
+    AT_ONCE,
+    Endpoints,
+    accepted,
+    endpoints_in,
+    no_records,
+    scanned,
+)
+from harvester.wechat.late import (
+    Delivery,
+    delivery,
+    final_at,
+    had,
+    has_last_entry,
+    waits_until,
+)
 
 A_DAY = 86_400.0
 _BESIDE = ("-wal", "-shm")
 """SQLite's files beside the database, if it was not closed."""
 
 
-class Rebuilt(NamedTuple):
+@dataclass(slots=True)
+class Rebuilt:
     """The result.
 
-    sink: the one that was read.  again: windows that the next run requests again, since they may be
-    incomplete or not final; apart: those that not every listed sink has, which it requests, too.
+    sink: whose checksums the ledger has.  again: windows that the next run requests again, since
+    they may be incomplete or not final, or (differing) since the old ledger has others in that
+    year; apart: groups of windows that the listed sinks do not have alike, which it requests, too.
+
+    compared: whether the old ledger could be read.  Of what cannot be requested any more: kept: the
+    windows that sinks did not have alike, and the sink as whose they were kept; doubtful: windows
+    of a year that differs from the old ledger; lost: days with records that no sink has any more.
+    strange: accounts that the old ledger does not know.
+
     unlisted: sinks that cannot be read back.  former: where the old ledger is now, empty if there
     was none.
     """
 
     sink: Sink
-    accounts: int
-    windows: int
-    records: int
-    again: int
+    accounts: int = 0
+    windows: int = 0
+    records: int = 0
+    again: int = 0
+    differing: int = 0
     apart: int = 0
+    compared: bool = False
+    kept: list[str] = field(default_factory=list)
+    doubtful: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    strange: Sequence[str] = ()
     unlisted: Sequence[Sink] = ()
     former: str = ""
 
@@ -61,20 +99,30 @@ async def rebuild(path: Path, sinks: Sequence[Sink], find: Endpoints, now: float
     Raises `UsageError` if a run is under way or no sink can be scanned, `SinkError` if the content
     of one cannot be read; the ledger is then as it was.
     """
-    source = _source(sinks)
+    _check(sinks)
     await _close(path)
     claim = FileLock(path.with_name(f"{path.name}.lock"), f"the directory {path.parent}")
     try:
         new = path.with_name(f"{path.name}.new")
         _remove(new)
-        async with SqliteLedger(new) as ledger:
-            found = await _fill(ledger, path, sinks, source, find)
-        former = _keep(path, now)
+        async with AsyncExitStack() as stack:
+            former = await _former_in(path, stack)
+            ledger = await stack.enter_async_context(SqliteLedger(new))
+            found = await _fill(ledger, path, sinks, former, _How(find, now))
+        kept = _keep(path, now)
         durable.rename(new, path, "rebuilt ledger")
         _remove(new)
     finally:
         claim.release()
-    return found._replace(former="" if former is None else str(former))
+    return replace(found, former="" if kept is None else str(kept))
+
+
+async def _former_in(path: Path, stack: AsyncExitStack) -> Former:
+    """The ledger at that path, as far as it can be read; entered on the stack."""
+    with suppress(LedgerError, UsageError):
+        ledger = await stack.enter_async_context(SqliteLedger(path, readonly=True))
+        return await Former.of(ledger)
+    return Former()
 
 
 async def rebuild_shared(
@@ -84,48 +132,53 @@ async def rebuild_shared(
 
     Raises `UsageError` if workers are running.
     """
-    source = _source(sinks)
+    _check(sinks)
     stamp = f"{datetime.fromtimestamp(now, UTC):%Y%m%d_%H%M%S_%f}"
     async with ledger, ledger.alone():
         if any(worker.alive for worker in await ledger.workers()):
             raise UsageError(f"workers of {ledger.where} are running; wait until they have ended")
         holds = bool(await ledger.accounts())
+        known = await Former.of(ledger) if holds else Former()
         draft = await ledger.draft()
         async with draft:
-            found = await _fill(draft, None, sinks, source, find)
+            found = await _fill(draft, None, sinks, known, _How(find, now))
             latest = [await draft.checkpoint(name_in(sink, None)) for sink in sinks]
             epochs = [int(each.get("epoch", 0)) for each in latest]
             await draft.begin_after(max(*epochs, await ledger.highest_epoch()) + 1)
         former = await ledger.replace_with(draft, stamp)
-    return found._replace(former=f"the schema {former}" if holds else "")
+    return replace(found, former=f"the schema {former}" if holds else "")
 
 
-def _source(sinks: Sequence[Sink]) -> Sink:
-    source = next((sink for sink in sinks if sink.scan is not None), None)
-    if source is None:
+def _check(sinks: Sequence[Sink]) -> None:
+    if all(sink.scan is None for sink in sinks):
         names = ", ".join(sink.identity for sink in sinks)
         raise UsageError(f"{names} cannot be read back; its days are asked for anew")
-    return source
 
 
 async def _fill(
-    ledger: Ledger, path: Path | None, sinks: Sequence[Sink], source: Sink, find: Endpoints
+    ledger: Ledger, path: Path | None, sinks: Sequence[Sink], former: Former, how: _How
 ) -> Rebuilt:
-    """Write the source's windows into a new ledger, which will be at that path.
+    """Write the windows of the sinks into a new ledger, which will be at that path.
 
-    It lists the sinks that can be read back.  What one of them lacks is left out: the next run
-    requests it, and nothing is removed from the others.
+    It lists the sinks that can be read back.  What they do not have alike is left out: the next run
+    requests it, and until then nothing is removed from any of them.
     """
-    listed = [source, *[each for each in sinks if each is not source and each.scan]]
+    listed = [each for each in sinks if each.scan]
+    listed.sort(key=lambda sink: former.copied.get(name_in(sink, path), "") != "")
     for sink in listed:
         try:
             entries = await sink.open(None)
         finally:
             await sink.close()
         await ledger.commit([], {name_in(sink, path): entries})
-    found = await _take_in(ledger, source, listed[1:], find)
-    await ledger.list_sinks({name_in(sink, path): "" for sink in listed})
-    return found._replace(unlisted=[each for each in sinks if each not in listed])
+    taking = _TakingIn(ledger, path, listed, former, how)
+    names = {name for sink in listed for name in await endpoints_in(sink)}
+    known = {name for _, name in former.asked}
+    for name in sorted(names | known):
+        await taking.interface(name)
+    await ledger.register([(*key, *days) for key, days in former.asked.items()])
+    await ledger.list_sinks(taking.copied)
+    return taking.result([each for each in sinks if each not in listed])
 
 
 def _remove(new: Path) -> None:
@@ -169,48 +222,159 @@ def _keep(path: Path, now: float) -> Path | None:
     return place
 
 
-async def _take_in(
-    ledger: Ledger, source: Sink, others: Sequence[Sink], find: Endpoints
-) -> Rebuilt:
-    """Write the windows of a sink into a ledger, except days that another sink lacks."""
-    accounts = set[str]()
-    windows = records = again = apart = 0
-    for name in await endpoints_in(source):
-        reading = _Reading(find(name))
-        days = [await _days_in(other, name) for other in others]
-        async for group in scanned(source, name):
-            stored = [
-                each
-                for each, _ in group
-                if all(_has(calendars.get(each.window.appid), each.window) for calendars in days)
-            ]
-            for each, _ in group:
-                reading.widen(each.window)
-            windows += len(stored)
-            apart += len(group) - len(stored)
-            records += sum(each.tally.records for each in stored)
-            await ledger.commit(reading.outcomes(stored), {})
-        await ledger.commit(reading.last(), {})
-        await ledger.register(reading.ranges(name))
-        accounts |= reading.asked.keys()
-        again += reading.again
-    return Rebuilt(source, len(accounts), windows, records, again, apart)
+class _How(NamedTuple):
+    """find: returns an interface by its name; now: the Unix time."""
+
+    find: Endpoints
+    now: float
 
 
-async def _days_in(sink: Sink, endpoint: str) -> dict[str, Calendar]:
-    """The days of an interface that have records in a sink, by account."""
-    found: defaultdict[str, Calendar] = defaultdict(Calendar)
-    if endpoint in await endpoints_in(sink):
-        async for group in scanned(sink, endpoint):
-            for each, _ in group:
-                found[each.window.appid].apply(Outcome(each.window, "final"))
-    return found
+class _TakingIn:
+    """The windows that sinks hold, on their way into a new ledger.
 
+    sinks: the first is the one whose checksums the ledger gets.  copied: as of `Ledger.sinks`.
+    """
 
-def _has(calendar: Calendar | None, window: Window) -> bool:
-    """Whether a sink has records of a window's days."""
-    days = window.begin, window.end
-    return calendar is not None and list(calendar.runs(*days, DONE)) == [days]
+    def __init__(
+        self, ledger: Ledger, path: Path | None, sinks: Sequence[Sink], former: Former, how: _How
+    ) -> None:
+        self._ledger, self._path, self._sinks = ledger, path, sinks
+        self._former, self._how = former, how
+        self._names = [name_in(sink, path) for sink in sinks]
+        self.copied = dict.fromkeys(self._names, "")
+        self._accounts = set[str]()
+        self._found = Rebuilt(sinks[0], compared=bool(former))
+
+    def result(self, unlisted: Sequence[Sink]) -> Rebuilt:
+        """What was found."""
+        known = {*self._former.accounts}
+        strange = sorted(self._accounts - known) if known else []
+        return replace(
+            self._found, accounts=len(self._accounts), strange=strange, unlisted=unlisted
+        )
+
+    async def interface(self, name: str) -> None:
+        """Take in one interface."""
+        endpoint = self._how.find(name)
+        reading, same = _Reading(endpoint), Comparison(name, endpoint)
+        differing = await self._former.differing(self._sinks, self._path, name)
+        stored: defaultdict[str, Calendar] = defaultdict(Calendar)
+        kept: list[tuple[int, StoredWindow]] = []
+        outcomes: list[Outcome] = []
+        async with aclosing(together(self._sinks, name)) as windows:
+            async for group in overlapping(windows):
+                for seen in group:
+                    reading.widen(seen.window)
+                    stored[seen.window.appid].apply(Outcome(seen.window, "final"))
+                if len(group) == 1 and same.same(group[0]):
+                    outcomes += await self._taken(reading, group[0], differing)
+                elif all([await self._askable(seen.window) for seen in group]):
+                    self._found.apart += 1
+                else:
+                    kept += self._chosen(group, differing)
+                if len(outcomes) >= AT_ONCE:
+                    await self._ledger.commit(outcomes, {})
+                    outcomes = []
+        await self._ledger.commit([*outcomes, *reading.last()], {})
+        await self._ledger.register(reading.ranges(name))
+        self._accounts |= reading.asked.keys()
+        self._found.again += reading.again
+        if kept:
+            await self._keep(name, kept)
+        await self._report_gone(name, stored)
+
+    async def _askable(self, window: Window) -> bool:
+        endpoint = self._how.find(window.endpoint)
+        return await self._former.askable(endpoint, window, self._how.now)
+
+    async def _taken(
+        self, reading: _Reading, seen: Seen, differing: Sequence[set[tuple[str, int]]]
+    ) -> list[Outcome]:
+        """A window that all sinks have alike."""
+        window, each = seen.window, seen.first
+        self._found.windows += 1
+        self._found.records += each.tally.records
+        for name, held in zip(self._names, seen.held, strict=True):
+            if held is not None and held[0].tally != each.tally:  # a database has its own order
+                self.copied[name] = max(self.copied[name], each.fetched_at)
+        if all((window.appid, window.begin.year) in places for places in differing):
+            if await self._askable(window):
+                self._found.differing += 1
+                return [reading.open(each, "its year differs from the former ledger")]
+            self._found.doubtful.append(str(window))
+        if (why := await self._former.why_open(window)) is not None:
+            return [reading.open(each, why)]
+        return reading.outcomes([each])
+
+    def _chosen(
+        self, group: Sequence[Seen], differing: Sequence[set[tuple[str, int]]]
+    ) -> list[tuple[int, StoredWindow]]:
+        """The windows that are kept of those that cannot be asked for again, each with its sink.
+
+        They are those of the sink that agrees with the former ledger, else of the first.
+        """
+        appid, begin = group[0].window.appid, group[0].window.begin
+        having = [
+            number
+            for number in range(len(self._sinks))
+            if any(seen.held[number] is not None for seen in group)
+        ]
+        agreeing = [each for each in having if (appid, begin.year) not in differing[each]]
+        chosen = (agreeing or having)[0]
+        found: dict[Window, StoredWindow] = {}
+        for seen in group:
+            if (held := seen.held[chosen]) is not None:
+                found[seen.window] = held[0]._replace(records=no_records)
+        return [(chosen, each) for each in found.values()]
+
+    async def _keep(self, name: str, kept: Sequence[tuple[int, StoredWindow]]) -> None:
+        """Write windows that cannot be asked for again into all sinks, as one of them has them."""
+        endpoint = self._how.find(name)
+        for source in sorted({number for number, _ in kept}):
+            mine = {each.window for number, each in kept if number == source}
+            appids = {window.appid for window in mine}
+            batches, latest = [], ""
+            async for group in scanned(self._sinks[source], name, appids, records=True):
+                for each, records in group:
+                    if each.window in mine:
+                        batch = batch_of(each, records, endpoint)
+                        batches.append(batch)
+                        if batch.tally != each.tally:  # a database has its own order
+                            latest = max(latest, each.fetched_at)
+            for number, sink in enumerate(self._sinks):
+                if number != source:
+                    other = self._names[number]
+                    await self._write(other, sink, batches)
+                    self.copied[other] = max(self.copied[other], latest)
+        outcomes = [Outcome(each.window, "final", each.tally) for _, each in kept]
+        await self._ledger.commit(outcomes, {})
+        self._found.windows += len(kept)
+        self._found.records += sum(each.tally.records for _, each in kept)
+        self._found.kept.extend(
+            f"{each.window} ({self._sinks[number].identity})" for number, each in kept
+        )
+
+    async def _write(self, name: str, sink: Sink, batches: Sequence[Batch]) -> None:
+        """Write into a sink, as a run with the new ledger does."""
+        fence = {}  # where several share the ledger, no other worker is running now
+        if shared(self._ledger) is None:
+            fence = {batch.window.appid: EPOCH for batch in batches}
+        try:
+            entries = await sink.open(await self._ledger.checkpoint(name))
+            await self._ledger.commit([], {name: entries})
+            for begin in range(0, len(batches), AT_ONCE):
+                written = await sink.write(batches[begin : begin + AT_ONCE], fence)
+                await self._ledger.commit([], {name: accepted(name, written).checkpoint})
+        finally:
+            await sink.close()
+
+    async def _report_gone(self, name: str, stored: Mapping[str, Calendar]) -> None:
+        """Note days that the former ledger knows, that are lost, and cannot be asked for again."""
+        async with aclosing(self._former.gone(name, stored)) as gone:
+            async for appid, days in gone:
+                window = Window(appid, name, *days)
+                if not await self._askable(window):
+                    self._found.lost.append(str(window))
 
 
 class _Reading:
@@ -225,6 +389,7 @@ class _Reading:
         self.again = 0
         self._newest: dict[str, float] = {}
         self._undecided: list[StoredWindow] = []
+        self._had: dict[Window, str] = {}
 
     def widen(self, window: Window) -> None:
         """A window that was requested once."""
@@ -236,11 +401,14 @@ class _Reading:
         """The outcomes that are certain."""
         found = []
         for each in group:
-            appid, _, _, end = each.window
-            moment = _moment(each) or settles_at(end, 0)
-            self._newest[appid] = max(self._newest.get(appid, 0.0), moment)
+            self._note(each)
             found += self._clear(each)
         return found
+
+    def _note(self, each: StoredWindow) -> None:
+        appid, _, _, end = each.window
+        moment = _moment(each) or settles_at(end, 0)
+        self._newest[appid] = max(self._newest.get(appid, 0.0), moment)
 
     def last(self) -> list[Outcome]:
         """The remaining outcomes, after all windows have been read."""
@@ -260,24 +428,37 @@ class _Reading:
 
     def _clear(self, each: StoredWindow) -> list[Outcome]:
         if not each.whole:
-            return [self._open(each, "it may not have been written to its end")]
+            return [self._open(each, "it is not whole, or may not have been written to its end")]
         endpoint, window, moment = self._endpoint, each.window, _moment(each)
         if endpoint is not None and moment:
-            if endpoint.late_days and moment < (until := final_at(endpoint, window.end)):
+            until, entries = final_at(endpoint, window.end), delivery(endpoint) is Delivery.ENTRIES
+            records = each.records() if entries else []
+            self._had |= {window: had(endpoint, records)} if records else {}
+            if endpoint.late_days and moment < until:
                 return [self._open(each, f"its figures can change until {china(until).date()}")]
-            held = delivery(endpoint) is Delivery.ENTRIES or window.begin < window.end
-            if held and moment < waits_until(endpoint, window.end):
-                self._undecided.append(each._replace(records=_nothing))
+            if not has_last_entry(endpoint, records, window.end):
+                late = self._open(each, "the entry of its last day is not there")
+                return [late._replace(state="late", due=until)]
+            if window.begin < window.end and moment < waits_until(endpoint, window.end):
+                self._undecided.append(each._replace(records=no_records))
                 return []
         return [Outcome(window, "final", each.tally)]
 
+    def open(self, each: StoredWindow, why: str) -> Outcome:
+        """The outcome of a window that is requested again."""
+        self._note(each)
+        return self._open(each, why)
+
     def _open(self, each: StoredWindow, why: str) -> Outcome:
         self.again += 1
-        return Outcome(each.window, "open", each.tally, detail=why, fetched_at=each.fetched_at)
-
-
-def _nothing() -> list[dict[str, object]]:
-    return []
+        return Outcome(
+            each.window,
+            "open",
+            each.tally,
+            detail=why,
+            fetched_at=each.fetched_at,
+            had=self._had.get(each.window, ""),
+        )
 
 
 def _moment(stored: StoredWindow) -> float:

@@ -6,27 +6,32 @@ Rule: sends nothing to WeChat; reads sinks by ``scan``, on a thread of its own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from datetime import date, datetime
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from harvester.base.dates import ONE_DAY, Days, WindowKind, last_legal_day
+from harvester.base.outage import PATIENCE, Away, until_it_answers
 from harvester.base.outside import guard_cancellation, guarded
 from harvester.base.threads import READING, Thread
-from harvester.errors import SinkError
+from harvester.errors import SinkAwayError, SinkError
 from harvester.ledger.base import Key, Ledger
 from harvester.ledger.coverage import DONE, Calendar, OpenWindow, Outcome
 from harvester.model import Endpoint, Tally, Window, listed, many
 from harvester.sinks.base import Checkpoint, Sink, StoredWindow, Written, name_in
 from harvester.wechat.endpoint import grid
+from harvester.wechat.late import Delivery, delivery, had
 
 AT_ONCE = 500
 """Stored windows that are in memory together."""
 
 Endpoints = Callable[[str], Endpoint | None]
 """Finds an interface by its name."""
+
+T = TypeVar("T")
 
 
 async def scanned(
@@ -92,6 +97,41 @@ async def endpoints_in(sink: Sink, checkpoint: Checkpoint | None = None) -> list
         thread.close()
 
 
+async def persistently(sink: Sink, read: Callable[[], Awaitable[T]]) -> T:
+    """What reading a sink returns; while its server is away, it is read again, as writes are.
+
+    Raises `SinkAwayError` if it does not come back within `PATIENCE` seconds.
+    """
+
+    async def attempt() -> T:
+        try:
+            return await read()
+        except SinkAwayError as exc:
+            raise Away(str(exc)) from None
+
+    return await until_it_answers(attempt, sink.identity, PATIENCE, SinkAwayError)
+
+
+async def stored_in(
+    sink: Sink,
+    endpoint: str,
+    appids: Collection[str] | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> list[StoredWindow]:
+    """All stored windows of an interface, without their records; waits for the sink's server."""
+
+    async def read() -> list[StoredWindow]:
+        found = scanned(sink, endpoint, appids, checkpoint=checkpoint)
+        return [each._replace(records=no_records) async for group in found for each, _ in group]
+
+    return await persistently(sink, read)
+
+
+def no_records() -> list[dict[str, object]]:
+    """In place of those of a window whose scan is over."""
+    return []
+
+
 async def calendars_in(
     sinks: Sequence[Sink], endpoints: Sequence[Endpoint], appids: Collection[str]
 ) -> dict[Key, Calendar]:
@@ -100,15 +140,13 @@ async def calendars_in(
     for sink in sinks:
         if sink.scan is None:
             continue
-        there = await endpoints_in(sink)
+        there = await persistently(sink, partial(endpoints_in, sink))
         for endpoint in endpoints:
             if endpoint.name not in there:
                 continue
-            async for group in scanned(sink, endpoint.name, appids):
-                for each, _ in group:
-                    window = each.window
-                    calendar = found[window.appid, window.endpoint]
-                    calendar.apply(Outcome(window, "open", each.tally))
+            for each in await stored_in(sink, endpoint.name, appids):
+                calendar = found[each.window.appid, each.window.endpoint]
+                calendar.apply(Outcome(each.window, "open", each.tally))
     return dict(found)
 
 
@@ -124,9 +162,12 @@ async def reopen(
 ) -> None:
     """Make the final windows of marked ranges open, with the days with which they were stored.
 
-    The first sink that can be scanned shows their days; with line files that takes as long as
-    reading them.  If no sink can be scanned, the days are requested by the grid, the sums of their
-    years are lost, and the other days of windows that the range cuts are missing.
+    Windows that are open already become due: a run that is killed between two sinks leaves them
+    different, and only what is due is requested again.
+
+    The first sink that can be scanned shows the days of final windows; with line files that takes
+    as long as reading them.  If no sink can be scanned, the days are requested by the grid, the
+    sums of their years are lost, and the other days of windows that the range cuts are missing.
     Raises `SinkError` if a year that is opened in part differs from the ledger: its sum would be
     unknown.
     """
@@ -138,19 +179,23 @@ async def reopen(
     readable = [sink for sink in sinks if sink.scan is not None]
     readable.sort(key=lambda sink: not exact[sink.identity])
     source = readable[0] if readable else None
-    there = await endpoints_in(source) if source is not None else []
+    there: Collection[str] = ()
+    if source is not None:
+        there = await persistently(source, partial(endpoints_in, source))
     done = await ledger.calendars(list(appids))
     for endpoint in endpoints:
         marked = {key: days for key, days in marks.items() if key[1] == endpoint.name}
         final = {key: done[key] for key, days in marked.items()
                  if key in done and any(done[key].runs(*days, DONE))}  # fmt: skip
         for key in marked.keys() - final:
-            await ledger.reopen(key, None, [], {})  # nothing is stored: only the mark goes
+            due = _due(done.get(key), marked[key], wall)
+            await ledger.reopen(key, None, due, {})  # nothing is final
         windows: defaultdict[str, list[StoredWindow]] = defaultdict(list)
         if source is not None and final and endpoint.name in there:
-            async for group in scanned(source, endpoint.name, [appid for appid, _ in final]):
-                for each, _ in group:
-                    windows[each.window.appid].append(each)
+            for each in await stored_in(source, endpoint.name, [appid for appid, _ in final]):
+                windows[each.window.appid].append(each)
+        known_there = source if endpoint.name in there else None
+        hads = await _hads(known_there, endpoint, [appid for appid, _ in final])
         for key, calendar in final.items():
             if source is None:  # a window that reaches out of the range is replaced as a whole
                 await ledger.forget(key, grid(endpoint, marked[key][1]).whole(*marked[key]))
@@ -160,7 +205,37 @@ async def reopen(
             for each in windows[key[0]]:
                 part.add(each, opens=not recent or each.window.end == last_legal_day(wall))
             sums = part.sums(source.identity, exact=exact[source.identity])
-            await ledger.reopen(key, None if recent else marked[key], part.opened, sums)
+            opened = [
+                each._replace(had=hads.get(Window(*key, *each.days), "")) for each in part.opened
+            ]
+            opened += _due(calendar, marked[key], wall)
+            await ledger.reopen(key, None if recent else marked[key], opened, sums)
+
+
+async def _hads(
+    source: Sink | None, endpoint: Endpoint, appids: Collection[str]
+) -> dict[Window, str]:
+    """What a later answer must have, too, by window (`harvester.wechat.late.had`)."""
+    if source is None or not appids or delivery(endpoint) is not Delivery.ENTRIES:
+        return {}
+
+    async def read() -> dict[Window, str]:
+        found = scanned(source, endpoint.name, appids, records=True)
+        return {
+            each.window: had(endpoint, records) async for group in found for each, records in group
+        }
+
+    return await persistently(source, read)
+
+
+def _due(calendar: Calendar | None, days: Days, wall: float) -> list[OpenWindow]:
+    """The open windows of a range that are not due yet, as due."""
+    return [
+        window._replace(due=0.0)
+        for window in ({} if calendar is None else calendar.windows).values()
+        if window.stored and window.due > wall and window.begin <= days[1]
+        and days[0] <= window.end
+    ]  # fmt: skip
 
 
 class _Reopened:

@@ -26,10 +26,14 @@ TURNS = 5
 
 
 class Difference(NamedTuple):
-    """A difference between sink and ledger."""
+    """A difference between sink and ledger.
+
+    stranger: the account, if the ledger does not know it.
+    """
 
     where: str
     what: str
+    stranger: str = ""
 
 
 @dataclass(slots=True)
@@ -69,7 +73,8 @@ async def _verify(ledger: Ledger, checkpoint: Checkpoint, sink: Sink, copied: st
             some = appids[begin : begin + AT_ONCE]
             # if all are read at once, accounts that the ledger does not know are found, too
             wanted = None if len(appids) <= AT_ONCE else some
-            compared = _Compared(found, await ledger.calendars(some), asked, copied)
+            calendars = await ledger.calendars(some)
+            compared = _Compared(found, calendars, asked, copied, {*appids})
             for endpoint in endpoints:
                 async for group in scanned(sink, endpoint, wanted, checkpoint=checkpoint):
                     for each, _ in group:
@@ -78,6 +83,9 @@ async def _verify(ledger: Ledger, checkpoint: Checkpoint, sink: Sink, copied: st
     except (UsageError, SinkAwayError) as exc:
         found.unread = str(exc)
     except SinkError as exc:
+        if isinstance(exc.__cause__, OSError):  # nobody knows what is stored there
+            found.unread = str(exc)
+            return found
         found.broken = True
         found.differences.append(Difference(found.where, str(exc)))
     return found
@@ -92,8 +100,10 @@ class _Compared:
         calendars: Mapping[Key, Calendar],
         asked: Collection[Key],
         copied: str,
+        accounts: Collection[str],
     ) -> None:
         self._found = found
+        self._accounts = accounts
         self._calendars = calendars
         self._asked = asked
         self._copied = copied
@@ -111,7 +121,8 @@ class _Compared:
             return
         if calendar is None:
             text = f"{many(stored.tally.records, 'record')} of which the ledger knows nothing"
-            found.differences.append(Difference(str(stored.window), text))
+            stranger = "" if appid in self._accounts else appid
+            found.differences.append(Difference(str(stored.window), text, stranger))
             return
         is_counted = stored.fetched_at <= self._copied
         found.counted += is_counted

@@ -140,9 +140,10 @@ def test_a_rebuilding_tells_what_it_found_and_where_the_former_ledger_is(
     capsys.readouterr()
     assert invoke(["rebuild", "--out", str(home)]) == 0
     said = capsys.readouterr()
-    found, empty, former = said.out.splitlines()
+    found, compared, empty, former = said.out.splitlines()
     assert said.err == ""
     assert found.startswith(f"jsonl:{home}: {records:,} records of 31 windows of 1 account; 1 of")
+    assert compared.startswith("the former ledger could not be read: records that are missing")
     assert empty.startswith("days without a record are not known any more")
     [place] = home.glob(f"{FILE_NAME}.damaged-*")
     assert former == f"the former ledger is now {place}"

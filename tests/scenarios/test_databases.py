@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import psycopg
 import pytest
@@ -251,3 +253,79 @@ async def test_a_server_that_never_greets_is_given_up(
         with pytest.raises(SinkError, match=r"was away for 0\.3 s \("):
             await kind(url, patience=0.3).open({})
         assert time.monotonic() - began < 7
+
+
+@contextmanager
+def restarting(job: Job, seconds: float = 1.5) -> Iterator[list[int]]:
+    """A database server that ends all connections again and again; the numbers that it ended."""
+    name, ended_, over = job.sink.rpartition("/")[2], list[int](), threading.Event()
+
+    def end() -> None:
+        until_ = time.monotonic() + seconds
+        while time.monotonic() < until_ and not over.is_set():
+            sql = (
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                f" WHERE datname = '{name}' AND application_name LIKE 'harvester%'"
+            )
+            if number := job.postgres.execute(sql)[0][0]:
+                ended_.append(number)
+            over.wait(0.05)
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    try:
+        yield ended_
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_worker_with_refresh_waits_for_a_sink_that_is_away(job: Jobs) -> None:
+    one = job()
+    assert one.run().returncode == 0
+    calls = one.calls
+    worker = one.start("--refresh")
+    assert worker.stdout is not None
+    until(lambda: one.rows("SELECT 1 FROM harvester.refresh LIMIT 1"))
+    with restarting(one) as gone:
+        out, err = worker.communicate(timeout=90)
+    assert gone
+    assert worker.returncode == 0, err
+    assert json.loads(out.splitlines()[-1])["state"] == "complete"
+    assert one.calls >= 2 * calls
+    one.assert_each_once()
+
+
+def found(job: Job, sql: str) -> list[Any]:
+    """The rows, none while the server starts."""
+    with suppress(psycopg.Error):
+        return job.rows(sql)
+    return []
+
+
+def test_an_account_is_forgotten_though_the_database_was_away(job: Jobs) -> None:
+    one = job()
+    assert one.run().returncode == 0
+    account = f"wx{3:016x}"
+    one.rows(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END$$"
+    )
+    rows = {ENDPOINT: "OLD.ref_date = '2024-01-03'", "harvester.calendar": "OLD.year = 2024"}
+    for table, row in rows.items():
+        one.rows(  # in the commit, of which nobody knows then whether it took effect
+            f"CREATE CONSTRAINT TRIGGER slow AFTER DELETE OR UPDATE ON {table} DEFERRABLE"
+            f" INITIALLY DEFERRED FOR EACH ROW WHEN ({row}) EXECUTE FUNCTION slow()"
+        )
+    forgetting = begun("forget", "--ledger", one.ledger, "--appid", account, "--yes", **one.env)
+    sleeping = "SELECT pid FROM pg_stat_activity WHERE query = 'COMMIT' AND wait_event = 'PgSleep'"
+    for table in reversed(rows):  # first the ledger; the server starts anew without an answer
+        until(lambda: found(one, sleeping))
+        os.kill(found(one, sleeping)[0][0], signal.SIGKILL)
+        until(lambda: found(one, "SELECT 1"))
+        one.rows(f"ALTER TABLE {table} DISABLE TRIGGER slow")
+    _, err = forgetting.communicate(timeout=90)
+    assert forgetting.returncode == 0, err
+    assert "Traceback" not in err
+    assert account not in {appid for appid, *_ in one.rows(RECORD)}
+    assert one.harvester("verify", "--ledger", one.ledger).returncode == 0

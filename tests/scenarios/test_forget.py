@@ -55,6 +55,18 @@ def test_an_account_goes_from_a_sink_of_any_kind(kind: str, spec: str, tmp_path:
     assert in_sink(spec) == before
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
+def test_a_ledger_from_before_it_is_refused(kind: str, spec: str, tmp_path: Path) -> None:
+    ledger, before = tmp_path / "there.sqlite", tmp_path / "before.sqlite"
+    harvested(spec, A, B, ledger=ledger)
+    shutil.copy(ledger, before)
+    succeeded("forget", "--ledger", ledger, "--appid", A, "--yes", **KNOWN)
+    succeeded("verify", "--ledger", ledger, **KNOWN)
+    shutil.copy(before, ledger)
+    with pytest.raises(harvester.HarvestError, match="is not the one that the ledger refers to"):
+        harvested(spec, A, B, ledger=ledger)
+
+
 def test_the_exports_drop_its_rows(tmp_path: Path) -> None:
     out = tmp_path / "out"
     harvested(f"jsonl:{out}", A, B)

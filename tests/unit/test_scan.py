@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from harvester.base.dates import Days, WindowKind
-from harvester.errors import SinkError
+from harvester.errors import SinkAwayError, SinkError
 from harvester.ledger import SqliteLedger
 from harvester.ledger.coverage import DONE, STORED, Calendar, Outcome
 from harvester.model import Batch, Tally, Window, all_days
@@ -307,6 +307,73 @@ def test_a_piece_of_an_open_window_that_no_commit_has_stored_takes_no_day_away(
     asked_again = [each.days for _, each in sorted(found.windows.items())]
     assert asked_again == [known.window[2:], week.window[2:]]
     assert found.count(STORED) == sum(len(days(*each)) for each in asked_again)
+
+
+@pytest.mark.parametrize("stands", [True, False])
+def test_a_window_of_the_range_that_is_open_already_is_due_at_once(
+    tmp_path: Path, stands: bool
+) -> None:
+    """Also where nothing of the interface is final, and none outside of the range."""
+    wall = noon("2024-02-10")
+    one, other, final_one = batch("2024-01-10"), batch("2024-01-21"), batch("2024-01-11")
+    later = [opened(each)._replace(due=wall + 3600, detail="it grows") for each in (one, other)]
+    outcomes = [*later, *([final(final_one)] if stands else [])]
+    found = reopened(tmp_path, [one, other, *([final_one] if stands else [])], outcomes)
+    windows = found[A, SUMMARY.name].windows
+    due = {str(each.begin): (each.due, each.detail) for each in windows.values()}
+    wanted = {"2024-01-10": (0.0, "it grows"), "2024-01-21": (wall + 3600, "it grows")}
+    assert due == {**wanted, **({"2024-01-11": (0.0, "--refresh")} if stands else {})}
+
+
+class Away(MemorySink):
+    """Its server does not answer the first readings."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__()
+        self.failures = failures
+
+    def _fail(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise SinkAwayError("the database could not be read: connection refused")
+
+    def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
+        self._fail()
+        return super().endpoints(checkpoint)
+
+    def scan(self, *args: Any, **options: Any) -> Iterator[StoredWindow]:
+        found = [*super().scan(*args, **options)]
+        yield found[0]
+        self._fail()
+        yield from found[1:]
+
+
+@pytest.mark.parametrize("failures", [1, 3, 4])
+def test_a_sink_whose_server_is_away_is_read_again(tmp_path: Path, failures: int) -> None:
+    stands = [batch("2024-01-12"), batch("2024-01-13")]
+
+    async def test(ledger: SqliteLedger) -> Calendar:
+        sink = Away(0)
+        await sink.write(stands, {})
+        sink.failures = failures
+        asked = scope(*JANUARY_10_TO_20, [A])
+        await ledger.mark_refresh([(A, SUMMARY.name, *JANUARY_10_TO_20)])
+        await reopen(ledger, [sink], asked.endpoints, asked.accounts, noon("2024-02-10"))
+        assert sink.failures == 0
+        sink.failures = failures
+        found = await calendars_in([sink], asked.endpoints, asked.accounts)
+        assert len(found[A, SUMMARY.name].windows) == len(stands)
+        return (await ledger.calendars([A]))[A, SUMMARY.name]
+
+    assert len(in_ledger(tmp_path, test, *map(final, stands)).windows) == len(stands)
+
+
+def test_a_sink_whose_server_stays_away_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "PATIENCE", 0.1)
+    with pytest.raises(SinkAwayError, match=r"was away for 0.1 s \(the database could not be read"):
+        asyncio.run(calendars_in([Away(1000)], [SUMMARY], [A]))
 
 
 # filled

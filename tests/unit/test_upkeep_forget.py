@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,12 @@ import pytest
 
 import harvester
 from harvester.base import files as durable
+from harvester.base.dates import Days
+from harvester.base.outage import Away
 from harvester.cli.commands import invoke
-from harvester.ledger import FILE_NAME, SqliteLedger
+from harvester.ledger import FILE_NAME, Key, SqliteLedger
+from harvester.ledger.outbox import Message
+from harvester.report.texts import title_of
 from harvester.sinks.base import Checkpoint, Fence, Written
 from harvester.testing import FakeTransport, MemorySink, Simulator
 from harvester.upkeep.forget import forget, known_of
@@ -300,3 +307,139 @@ def test_nothing_has_changed_if_a_sink_cannot_be_opened(lines: Harvest) -> None:
     asyncio.run(main())
     assert (lines.rows(), lines.accounts()) == (before, [A])
     assert lines.command("verify") == 0
+
+
+# a server that is away
+
+
+class Restarting(Own):
+    """Its server is away at each other call, and it is unknown whether the call took effect."""
+
+    calls = 0
+
+    async def write(self, batches: Any, fence: Fence) -> Written:
+        self.calls += 1
+        written = await super().write(batches, fence)
+        if self.calls % 2:
+            raise Away("connection reset")
+        return written
+
+
+class RestartingLedger(SqliteLedger):
+    calls = 0
+
+    async def forget(self, key: Key, days: Days) -> None:
+        self.calls += 1
+        await super().forget(key, days)
+        if self.calls % 2:
+            raise Away("connection reset")
+
+
+def test_a_server_that_is_away_is_waited_for(tmp_path: Path) -> None:
+    own = Restarting()
+    Harvest(tmp_path, "jsonl").run(A, B, sinks=(quiet := Own()))
+    own.__dict__.update(quiet.__dict__)
+
+    async def main() -> list[str]:
+        async with RestartingLedger(tmp_path / FILE_NAME) as ledger:
+            known = await known_of(ledger, A)
+            await forget(ledger, A, known, {"own://x": own}, lambda _: None, 0.0, whole=True)
+            assert ledger.calls == 4
+            return await ledger.accounts()
+
+    assert asyncio.run(main()) == [B]
+    assert {record["_appid"] for record in own.records} == {B}
+
+
+# what only a sink knows
+
+
+def renamed(harvest: Harvest) -> str:
+    """A damaged row: its account is another one."""
+    other = f"{A[:-1]}b"
+    with closing(sqlite3.connect(harvest.folder / "rows.db")) as database, database:
+        database.execute(
+            f"UPDATE {NAMES[1]} SET _appid = ? WHERE _appid = ? AND ref_date = '2024-01-03'",
+            (other, A),
+        )
+    return other
+
+
+@pytest.mark.parametrize("harvested", ["sqlite"], indirect=True)
+def test_records_of_an_account_that_the_ledger_does_not_know_are_removed(
+    harvested: Harvest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = harvested.rows()
+    other = renamed(harvested)
+    assert harvested.command("verify") == 1
+    capsys.readouterr()
+    assert harvested.command("forget", "--appid", other) == 2
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith(other)]
+    assert re.fullmatch(rf"{other} {NAMES[1]}, 20.* days stored, 1 record", line)
+    assert harvested.command("forget", "--appid", other, "--yes") == 0
+    assert harvested.accounts() == [A, B]
+    [left] = harvested.rows()
+    assert [row[:3] for row in (before[0] - left)] == [(A, NAMES[1], "2024-01-03")]
+    assert not left - before[0]
+    assert harvested.command("forget", "--appid", other, "--yes") == 2
+
+
+# what is kept beside the records
+
+
+@pytest.mark.parametrize("harvested", ["sqlite"], indirect=True)
+def test_nothing_of_it_stays_in_the_file_of_a_database(harvested: Harvest) -> None:
+    path = harvested.folder / "rows.db"
+    size = path.stat().st_size
+    assert harvested.command("forget", "--appid", B, "--endpoint", NAMES[1], "--yes") == 0
+    assert B.encode() in path.read_bytes()
+    assert harvested.command("forget", "--appid", B, "--yes") == 0
+    assert B.encode() not in path.read_bytes()
+    assert path.stat().st_size < 0.75 * size
+    assert harvested.command("verify") == 0
+
+
+MESSAGES = {
+    "alone": f"● AppSecret 错误：一店 ({A})。请重置\n到齐：3 / 4 个账号",
+    "together": f"● AppSecret 错误：一店 ({A})、{B}。请重置",
+    "only": f"● Stale figures: {A}.  Nothing new for longer than allowed; see the page.",
+    "other": f"● Stale figures: {B}.",
+}
+
+
+def messages(folder: Path) -> dict[str, tuple[str, bool]]:
+    """The bodies in the outbox, and whether they are still to be sent."""
+    with closing(sqlite3.connect(folder / FILE_NAME)) as database:
+        rows = database.execute("SELECT key, body, ended FROM message")
+        return {key: (body, not ended) for key, body, ended in rows}
+
+
+def test_messages_that_were_not_sent_name_it_no_more(lines: Harvest) -> None:
+    async def post() -> None:
+        async with SqliteLedger(lines.folder / FILE_NAME, beside=True) as ledger:
+            some = [Message(key, "env:A", "title", body) for key, body in MESSAGES.items()]
+            assert await ledger.post(0, "{}", some, 1000.0)
+
+    asyncio.run(post())
+    assert lines.forget("--endpoint", NAMES[0], "--yes") == 0
+    assert messages(lines.folder) == {key: (body, True) for key, body in MESSAGES.items()}
+    assert lines.forget("--yes") == 0
+    assert messages(lines.folder) == {
+        "alone": ("到齐：3 / 4 个账号", True),
+        "together": (f"● AppSecret 错误：…、{B}。请重置", True),
+        "only": ("", False),
+        "other": (MESSAGES["other"], True),
+    }
+
+
+def test_of_an_interface_messages_about_it_name_the_account_no_more(lines: Harvest) -> None:
+    about = [f"● 缺少权限 用户增减：{A}。", f"● 缺少权限 累计用户：{A}。"]
+
+    async def post() -> None:
+        async with SqliteLedger(lines.folder / FILE_NAME, beside=True) as ledger:
+            await ledger.post(0, "{}", [Message("1", "env:A", "title", "\n".join(about))], 1000.0)
+
+    asyncio.run(post())
+    assert title_of(NAMES[0])[0] in about[0]
+    assert lines.forget("--endpoint", NAMES[0], "--yes") == 0
+    assert messages(lines.folder) == {"1": (about[1], True)}

@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harvester.base.dates import rfc3339
+from harvester.base.dates import WindowKind, rfc3339
 from harvester.base.lock import FileLock
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
-from harvester.ledger.coverage import DONE, STORED, Calendar
+from harvester.ledger.coverage import DONE, STORED, Calendar, Outcome
 from harvester.model import Batch, Tally, Window
 from harvester.sinks.base import StoredWindow
 from harvester.testing import MemorySink
 from harvester.upkeep import scan as stored
 from harvester.upkeep.rebuild import Rebuilt, _Reading, rebuild, rebuild_shared
 from harvester.wechat.interfaces import INTERFACES
+from harvester.wechat.late import had
 from tests.postgres_server import PostgresServer
 from tests.support import A, B, at, noon
 
@@ -119,7 +120,9 @@ def test_what_was_written_last_may_not_be_whole(
     batches = [batch(f"2024-01-0{n}") for n in (5, 3, 1, 4)]
     found = asyncio.run(made(tmp_path, *batches))
     assert (found.again, found.windows, found.records) == (1, 4, 4)
-    assert states(tmp_path) == {"2024-01-04": "it may not have been written to its end"}
+    assert states(tmp_path) == {
+        "2024-01-04": "it is not whole, or may not have been written to its end"
+    }
     [window] = calendars(tmp_path)[A, SUMMARY.name].windows.values()
     assert (window.tally, window.due, window.stored) == (batches[-1].tally, 0.0, True)
 
@@ -172,25 +175,32 @@ def test_each_account_has_its_own_newest_fetch(tmp_path: Path) -> None:
     assert list(states(tmp_path, appid=B)) == ["2024-01-08"]
 
 
+def grown(first: str, days: int, fetched: str = LATER) -> Batch:
+    """An article with the entries of so many days."""
+    day = date.fromisoformat(first)
+    entries = [{"stat_date": str(day + timedelta(n))} for n in range(days)]
+    record = {"ref_date": first, "msgid": "1_1", "details": entries}
+    return Batch(Window(A, GROWING.name, day, day), [record], fetched)
+
+
 def test_a_window_whose_figures_grew_when_it_was_fetched_is_asked_for_again(tmp_path: Path) -> None:
-    young = batch("2024-01-01", name=GROWING.name, fetched=YOUNG)
-    later = [batch(f"2024-01-0{day}", name=GROWING.name) for day in (2, 3)]
-    asyncio.run(made(tmp_path, young, *later))
+    later = [grown(f"2024-01-0{day}", 7) for day in (2, 3)]
+    asyncio.run(made(tmp_path, grown("2024-01-01", 1, YOUNG), *later))
     found = states(tmp_path, GROWING.name)
     assert list(found) == ["2024-01-01", "2024-01-03"]
     assert found["2024-01-01"].startswith("its figures can change until 2024-01-")
 
 
-@pytest.mark.parametrize(("hour", "again"), [(-0.1, True), (0.1, False)])
-def test_a_list_that_grows_and_was_fetched_soon_may_lack_its_last_entry(
-    tmp_path: Path, hour: float, again: bool
+def test_a_list_that_lacks_its_last_entry_is_asked_for_again_and_none_is_lost(
+    tmp_path: Path,
 ) -> None:
-    """It is final for sure three days after its last figures."""
-    fetched = rfc3339(at("2024-01-11", 8 + hour))
-    windows = [batch(f"2024-01-0{day}", name=GROWING.name, fetched=fetched) for day in (1, 2)]
-    asyncio.run(made(tmp_path, *windows))
-    found = states(tmp_path, GROWING.name)
-    assert list(found) == [*(["2024-01-01"] if again else []), "2024-01-02"]
+    asyncio.run(made(tmp_path, *[grown(f"2024-01-0{day}", 9 - day) for day in (1, 2, 3, 4)]))
+    (calendar,) = asyncio.run(read_all(tmp_path)).values()
+    late = {str(first): window for first, window in calendar.windows.items()}
+    assert [*late] == ["2024-01-03", "2024-01-04"]
+    assert (late["2024-01-03"].state, late["2024-01-03"].tries) == ("late", 0)
+    assert late["2024-01-03"].detail == "the entry of its last day is not there"
+    assert late["2024-01-03"].had == had(GROWING, grown("2024-01-03", 6).records)
 
 
 def test_a_description_of_ones_own_decides(tmp_path: Path) -> None:
@@ -353,3 +363,232 @@ def test_records_are_not_kept_of_what_was_read() -> None:
     assert kept.records() == []
     [found] = reading.last()
     assert (found.tally, found.state) == (soon.tally, "open")
+
+
+# several sinks
+
+
+class Ordered(Opened):
+    """As a database: it returns the fields in its own order, and days as it writes them."""
+
+    async def open(self, checkpoint: Any) -> Any:
+        return {}
+
+    def scan(self, *args: Any, **options: Any) -> Iterator[StoredWindow]:
+        for each in MemorySink.scan(self, *args, **options):
+            records = [*map(self.reordered, each.records())]
+            batch = Batch(each.window, records, each.fetched_at)
+            yield each._replace(tally=batch.tally, records=lambda records=records: records)
+
+    @staticmethod
+    def reordered(record: dict[str, Any]) -> dict[str, Any]:
+        text = record.get("ref_date", "")
+        day = {"ref_date": f"{text[:4]}-{text[4:6]}-{text[6:]}"} if len(text) == 8 else {}
+        held = {key: value for key, value in sorted(record.items()) if value is not None}
+        return {**held, **day}
+
+
+class Plain(MemorySink):
+    async def open(self, checkpoint: Any) -> Any:
+        return {}
+
+
+def users(day: str, *figures: int, fetched: str = LATER) -> Batch:
+    window = Window(A, USERS.name, date.fromisoformat(day), date.fromisoformat(day))
+    records = [
+        {"user_source": n, "ref_date": day.replace("-", ""), "new_user": each, "cancel_user": None}
+        for n, each in enumerate(figures)
+    ]
+    return Batch(window, records, fetched)
+
+
+async def rebuilt(tmp_path: Path, *sinks: Any, find: Any = INTERFACES.get) -> Rebuilt:
+    return await rebuild(tmp_path / "ledger.sqlite", [*sinks], find, NOW)
+
+
+async def letters(tmp_path: Path, name: str = USERS.name) -> str:
+    """The first days of January."""
+    async with SqliteLedger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
+        return (await ledger.calendars([A]))[A, name].years[2024][:6].decode()
+
+
+async def test_a_window_is_taken_if_its_records_are_the_same_in_every_sink(tmp_path: Path) -> None:
+    one, other = Plain("memory:one"), Ordered("memory:two")
+    await one.write([users("2024-01-01", 7, 8), users("2024-01-02", 5), users("2024-01-03", 1)], {})
+    early = rfc3339(noon("2024-02-19"))
+    await other.write([users("2024-01-01", 7, 8), users("2024-01-02", 6)], {})
+    await other.write([users("2024-01-03", 1, fetched=early), users("2024-01-04", 1)], {})
+    found = await rebuilt(tmp_path, one, other)
+    assert (found.windows, found.records, found.apart, found.compared) == (1, 2, 3, False)
+    assert await letters(tmp_path) == "f....."
+    async with SqliteLedger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
+        assert await ledger.sinks() == {"memory:one": "", "memory:two": LATER}
+        [tally] = (await ledger.calendars([A]))[A, USERS.name].sums.values()
+    assert tally == users("2024-01-01", 7, 8).tally
+    assert [len(sink.windows) for sink in (one, other)] == [3, 4]  # nothing was removed
+
+
+async def test_a_window_that_is_stored_twice_is_requested_again(tmp_path: Path) -> None:
+    class Twice(Plain):
+        def scan(self, *args: Any, **options: Any) -> Iterator[StoredWindow]:
+            for each in super().scan(*args, **options):
+                yield from [each, each]
+
+    sink = Twice("memory:one")
+    await sink.write([users("2024-01-01", 7, 8)], {})
+    found = await rebuilt(tmp_path, sink)
+    assert (found.windows, found.apart) == (0, 1)
+
+
+RECENT = replace(USERS, name="recent", cut=WindowKind.RECENT, span=30)
+
+
+def recent(*figures: int, end: str = "2024-01-30", fetched: str = LATER) -> Batch:
+    last = date.fromisoformat(end)
+    window = Window(A, "recent", last - timedelta(days=6), last)
+    return Batch(window, [{"n": n} for n in figures], fetched)
+
+
+def in_ledger(tmp_path: Path, *batches: Batch, state: str = "final") -> Any:
+    async def commit() -> None:
+        async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+            outcomes = [Outcome(each.window, state, each.tally) for each in batches]
+            await ledger.commit(outcomes, {})
+            await ledger.register([
+                (each.window.appid, each.window.endpoint, *each.window[2:]) for each in batches
+            ])  # fmt: skip
+
+    return commit()
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_what_cannot_be_asked_for_any_more_is_kept_from_one_sink(
+    tmp_path: Path, known: bool
+) -> None:
+    """From the one that agrees with the former ledger, else from the first."""
+    first, second, third = Plain("memory:one"), Ordered("memory:two"), Plain("memory:three")
+    wrong, right, alone = recent(1), recent(1, 2), recent(3, end="2024-01-10")
+    await first.write([wrong, alone], {})
+    await second.write([right, alone], {})
+    await third.write([right], {})
+    if known:
+        await in_ledger(tmp_path, right, alone)
+    found = await rebuilt(tmp_path, first, second, third, find={"recent": RECENT}.get)
+    kept = right if known else wrong
+    assert (found.windows, found.apart, found.records) == (2, 0, 1 + kept.count)
+    of = "memory:two" if known else "memory:one"
+    assert f"{kept.window} ({of})" in found.kept
+    for sink in (first, second, third):
+        wanted = {each.window: each.documents() for each in (alone, kept)}
+        assert sink.windows == wanted
+    [calendar] = (await read_all(tmp_path)).values()
+    assert calendar.count(DONE) == 14
+    assert (await rebuilt(tmp_path, first, second, third, find={"recent": RECENT}.get)).kept == []
+
+
+async def test_an_interface_that_answered_that_it_is_offline_is_not_asked_again(
+    tmp_path: Path,
+) -> None:
+    first, second = Plain("memory:one"), Plain("memory:two")
+    await first.write([users("2024-01-01", 1)], {})
+    await second.write([users("2024-01-01", 1, 2)], {})
+    await in_ledger(tmp_path, users("2024-01-01", 1, 2))
+    async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        refused = Window(A, USERS.name, date(2024, 1, 2), date(2024, 1, 2))
+        await ledger.commit([Outcome(refused, "failed", detail="offline", code=47009)], {})
+    found = await rebuilt(tmp_path, first, second)
+    assert (found.apart, len(found.kept)) == (0, 1)
+    assert first.windows == second.windows
+    assert len(first.records) == 2
+
+
+# the former ledger
+
+
+async def test_a_year_that_differs_from_the_former_ledger_is_requested_again(
+    tmp_path: Path,
+) -> None:
+    days = [users("2023-12-31", 4), users("2024-01-01", 1), users("2024-01-02", 5, 6)]
+    await in_ledger(tmp_path, *days)
+    sink = Plain("memory:one")
+    await sink.write([*days[:2], users("2024-01-02", 5), users("2024-01-03", 1)], {})
+    found = await rebuilt(tmp_path, sink)
+    assert (found.windows, found.again, found.differing, found.compared) == (4, 3, 3, True)
+    assert await letters(tmp_path) == "ooo..."
+    found = await rebuilt(tmp_path, sink)  # what is open stays so
+    assert (found.differing, found.again) == (0, 3)
+    assert await letters(tmp_path) == "ooo..."
+    [calendar] = (await read_all(tmp_path)).values()
+    assert calendar.years[2023][-1:] == b"f"
+
+
+async def test_what_the_former_ledger_does_not_know_is_no_difference(tmp_path: Path) -> None:
+    await in_ledger(tmp_path, users("2024-01-01", 1))
+    sink, other = Plain("memory:one"), users("2024-01-02", 7)
+    await sink.write([users("2024-01-01", 1), other, users("2023-05-01", 3)], {})
+    stranger = Batch(other.window._replace(appid=B), other.records, LATER)
+    await sink.write([stranger], {})
+    found = await rebuilt(tmp_path, sink)
+    assert (found.windows, found.again, found.strange) == (4, 0, [B])
+    assert await letters(tmp_path) == "ff...."
+
+
+async def test_a_sink_that_agrees_speaks_for_the_others(tmp_path: Path) -> None:
+    """Only what differs between the two is requested again, not the whole year."""
+    days = [users("2024-01-01", 1), users("2024-01-02", 5, 6), users("2024-01-03", 5)]
+    await in_ledger(tmp_path, *days)
+    one, other = Plain("memory:one"), Plain("memory:two")
+    await one.write([days[0], users("2024-01-02", 5), days[2]], {})
+    await other.write(days, {})
+    found = await rebuilt(tmp_path, one, other)
+    assert (found.windows, found.differing, found.apart) == (2, 0, 1)
+    assert await letters(tmp_path) == "f.f..."
+
+
+async def test_of_a_copy_in_another_form_the_records_are_counted(tmp_path: Path) -> None:
+    days = [users("2024-01-01", 1, 2), users("2024-01-02", 5, 6)]
+    await in_ledger(tmp_path, *days)
+    async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        await ledger.list_sinks({"memory:one": LATER})
+    sink = Ordered("memory:one")
+    await sink.write(days, {})
+    assert (await rebuilt(tmp_path, sink)).differing == 0
+    async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        await ledger.list_sinks({"memory:one": LATER})
+    await sink.write([users("2024-01-02", 5)], {})
+    assert (await rebuilt(tmp_path, sink)).differing == 2
+
+
+async def test_what_is_lost_for_good_is_named(tmp_path: Path) -> None:
+    lost, doubtful = recent(1, 2), recent(3, 4, end="2024-01-10")
+    await in_ledger(tmp_path, lost, doubtful, users("2024-01-03", 1))
+    sink = Plain("memory:one")
+    await sink.write([recent(3, end="2024-01-10")], {})
+    find = {"recent": RECENT, USERS.name: USERS}.get
+    found = await rebuilt(tmp_path, sink, find=find)
+    assert found.lost == [str(lost.window)]
+    assert found.doubtful == [str(doubtful.window)]
+    async with SqliteLedger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
+        assert (await ledger.asked()).keys() == {(A, "recent"), (A, USERS.name)}
+
+
+async def test_a_former_ledger_that_is_damaged_is_compared_with_nothing(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").write_bytes(b"damaged" * 1000)
+    sink = Plain("memory:one")
+    await sink.write([users("2024-01-02", 5)], {})
+    assert not (await rebuilt(tmp_path, sink)).compared
+
+
+async def test_a_shared_ledger_is_compared_as_well(postgres: PostgresServer) -> None:
+    url, sink = postgres.url(postgres.new_database()), Plain("memory:one")
+    await sink.write([users("2024-01-01", 1), users("2024-01-02", 5, 6)], {})
+    args = [sink], INTERFACES.get, NOW
+    assert (await rebuild_shared(PostgresLedger(url), *args)).windows == 2
+    await sink.write([users("2024-01-02", 5)], {})
+    found = await rebuild_shared(PostgresLedger(url), *args[:2], NOW + 1)
+    assert (found.compared, found.differing, found.windows) == (True, 2, 2)
+
+
+async def read_all(tmp_path: Path) -> dict[tuple[str, str], Calendar]:
+    async with SqliteLedger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
+        return await ledger.calendars(await ledger.accounts())

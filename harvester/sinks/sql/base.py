@@ -52,6 +52,11 @@ from harvester.wechat.tables import TABLES, JoinedTable
 
 DISK_FULL = "the disk is full"
 """What `Driver.describe` returns for such an error."""
+DAMAGED = "it is damaged"
+"""How it begins for what is stored and cannot be read any more."""
+_VERIFY = "`harvester verify` with the same --out or --ledger shows what to type"
+_GONE = f"put it back, or {_VERIFY}"
+"""What to do about stored records that are gone."""
 VERSION = 5
 _OLD_TABLES = ("_harvester", "_harvester_windows")
 _LATEST, _TAKEN, _FORMER = "epoch", "taken", "former"
@@ -122,6 +127,10 @@ class Driver(Protocol):
         """Insert rows, or those that were staged, but those of some accounts."""
         ...
 
+    def shrink(self) -> None:
+        """Give the space of removed rows back, if the database does not do so by itself."""
+        ...
+
     def delete(self, table: str, days: Sequence[AccountDays], longest: int) -> None:
         """Delete the rows whose windows overlap these days; longest: days of the longest window."""
         ...
@@ -174,7 +183,7 @@ def make_ready(path: Path, where: str, *, create: bool) -> None:
     if create:
         sqlitefile.check_place(path, where)
     elif not path.exists():
-        raise SinkError(f"{where} is gone; put it back, or use a new ledger")
+        raise SinkError(f"{where} is gone; {_GONE}")
     if path.is_dir():
         raise UsageError(f"{path} is a directory; name a file for the database")
 
@@ -247,6 +256,13 @@ class SqlSink(Sink):
         shared = any(epoch > EPOCH for epoch in fence.values())
         return await self._persist(self._write, batches, fence, repeats=Undone if shared else Away)
 
+    async def forget(self, appid: str) -> None:
+        """Remove the fence of an account, and give back the space of its rows.
+
+        The fence stays if several workers have written: one that is frozen may still write.
+        """
+        await self._persist(self._forget, appid)
+
     async def close(self) -> None:
         """Close the connection."""
         if self._thread is not None:
@@ -279,6 +295,8 @@ class SqlSink(Sink):
             if problem == DISK_FULL:  # no fault of what was asked for
                 kind = SinkError
             after = f"; {AGAIN}" if what == "written" or problem == DISK_FULL else ""
+            if problem.startswith(DAMAGED):
+                kind, after = SinkError, f"; {_VERIFY}"
             raise kind(f"{driver.where} could not be {what}: {problem}{after}") from None
 
     # on the sink's thread: opening
@@ -328,11 +346,14 @@ class SqlSink(Sink):
         return {_FORMER: ""}
 
     def renewed(self, checkpoint: Checkpoint) -> Checkpoint:
-        """A new owner: as soon as the sink is opened, the ledger as it was before is refused."""
-        if checkpoint.get(_TAKEN) or not checkpoint.get(OWNER):
+        """A new owner: as soon as the sink is opened, the ledger as it was before is refused.
+
+        One that was noted before stands as long as no opening has settled it.
+        """
+        pending = checkpoint.get(_TAKEN) or checkpoint.get(_FORMER)
+        if pending or not checkpoint.get(OWNER):
             return {}
-        former = checkpoint.get(_FORMER) or checkpoint[OWNER]
-        return {OWNER: _new_owner(), _FORMER: former}
+        return {OWNER: _new_owner(), _FORMER: checkpoint[OWNER]}
 
     def _make(self) -> None:
         """Make the tables of the sink's own."""
@@ -369,7 +390,7 @@ class SqlSink(Sink):
             elif gone_is_error:
                 raise SinkError(
                     f"the table {name} of {driver.where} is gone or empty, though the ledger refers"
-                    " to its records; put it back, or use a new ledger"
+                    f" to its records; {_GONE}"
                 )
             elif owned:
                 self._note(name, holding=0)
@@ -503,6 +524,15 @@ class SqlSink(Sink):
         notes, self._notes = self._notes, []
         drift = chain.from_iterable([layout.table.drift() for layout in layouts])
         return Written(history.entries if history else {}, gone, [*notes, *drift])
+
+    def _forget(self, appid: str) -> None:
+        driver, mark = self._driver, self._driver.dialect.mark
+        sql = f"DELETE FROM _harvester_fence WHERE account = {mark} AND epoch <= {mark}"
+        with self._translated(SinkError, "written"):
+            driver.connect(create=False)
+            with driver.transaction("forget"):
+                driver.query(sql, [appid, EPOCH])
+            driver.shrink()
 
     def _raise_fence(self, fence: Fence, appids: Collection[str]) -> set[str]:
         """Lock the accounts until the commit; gives those that a later epoch has written."""
@@ -715,9 +745,7 @@ def _check(driver: Driver, checkpoint: Checkpoint, identity: str) -> _History:
     where = driver.where
     found = _is_made(driver) and driver.query("SELECT * FROM _harvester_state")
     if not found:
-        raise SinkError(
-            f"{where} holds nothing of what the ledger refers to; put it back, or use a new ledger"
-        )
+        raise SinkError(f"{where} holds nothing of what the ledger refers to; {_GONE}")
     [(version, owner, *found)] = found
     if version != VERSION:
         raise UsageError(
@@ -791,8 +819,9 @@ def _windows(
 def _stored(table: Reader, window: Window, rows: Sequence[Row]) -> StoredWindow:
     fetched_at = moment_of(table.fetched_at(rows[0]))
     beside = line_end(metadata(window, fetched_at))
-    tally = Tally.of(len(rows), table.checksum(rows), beside)
-    return StoredWindow(window, tally, fetched_at, lambda: [*map(table.record, rows)])
+    checksum, whole = table.checksum(rows)
+    tally = Tally.of(len(rows), checksum, beside)
+    return StoredWindow(window, tally, fetched_at, lambda: [*map(table.record, rows)], whole)
 
 
 def _types(layouts: Iterable[str], dialect: Dialect) -> dict[str, str]:

@@ -394,11 +394,15 @@ class Reader:
             ]
         )
 
-    def checksum(self, rows: Sequence[Row]) -> int:
-        """The checksum of a window's records; another number if a row is not as it was inserted."""
+    def checksum(self, rows: Sequence[Row]) -> tuple[int, bool]:
+        """The checksum of a window's records, and whether all rows are as they were inserted.
+
+        If they are not, it is another number.
+        """
         first = rows[0][-1]
         whole = first >> 31 & _RECORDS if type(first) is int else 0
-        return whole if all([self._is_whole(row, whole) for row in rows]) else whole ^ _RECORDS
+        as_inserted = all([self._is_whole(row, whole) for row in rows])
+        return whole if as_inserted else whole ^ _RECORDS, as_inserted
 
     def _is_whole(self, row: Row, whole: int) -> bool:
         """Whether a row of a window is as it was inserted."""

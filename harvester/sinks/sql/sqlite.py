@@ -6,19 +6,21 @@ Rule: the file can be read by others at any time; a commit is on the disk when i
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 from harvester.base import files as durable
 from harvester.base import sqlite as sqlitefile
 from harvester.base.outage import PATIENCE
-from harvester.errors import UsageError
+from harvester.errors import SinkError, UsageError
 from harvester.model import Field
 from harvester.sinks.spec import read_spec
 from harvester.sinks.sql.base import (
+    DAMAGED,
     DISK_FULL,
     AccountDays,
     MakeRows,
@@ -36,6 +38,10 @@ BUSY = 30.0
 
 _BARRED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 """Codes of errors about files that may be whole."""
+
+_OTHER = "it is a file of another kind"
+_MALFORMED = "database disk image is malformed"  # as SQLite itself says
+_DAMAGE = ("malformed", "corrupt", "decode", "unsupported file format")
 
 _TYPES = {
     "int": "INTEGER", "float": "REAL", "str": "TEXT", "bool": "BOOLEAN", "date": "DATE",
@@ -149,15 +155,40 @@ class SQLiteDriver:
         if self._connection is not None:
             return
         make_ready(self._path, self.where, create=create)
+        existed = self._path.exists() and self._path.stat().st_size > 0
         if create:
             sqlitefile.make(self._path)
-        connection = self._connected(sqlitefile.uri(self._path, "rwc" if create else "rw"))
+        try:
+            connection = self._connected(sqlitefile.uri(self._path, "rwc" if create else "rw"))
+            check = "PRAGMA integrity_check(1)"
+            if create and existed and connection.execute(check).fetchone() != ("ok",):
+                raise sqlite3.DatabaseError(_MALFORMED)
+        except sqlite3.DatabaseError as exc:
+            if create and (self.describe(exc).startswith((DAMAGED, _OTHER))):
+                raise self._damaged(exc) from None
+            raise
         if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
             raise UsageError(
                 f"{self.where} lies on a disk that SQLite cannot share (no WAL); choose a disk of"
                 " this machine"
             )
         connection.execute("PRAGMA synchronous = FULL")
+
+    def _damaged(self, exc: sqlite3.DatabaseError) -> SinkError | UsageError:
+        """What a ledger says that is to take what is stored."""
+        place = shlex.quote(str(self._path))
+        if self.describe(exc) == _OTHER and not self._was_ours():
+            return UsageError(f"{self.where} could not be opened: {_OTHER}")
+        return SinkError(
+            f"{self.where} could not be opened: it is damaged ({exc}); put a sound copy back, or"
+            f" `mv {place} {place}.damaged`, and the same command again: the next run asks for what"
+            " was stored there alone"
+        )
+
+    def _was_ours(self) -> bool:
+        """Whether a file without a database's beginning has a part of our tables."""
+        with self._path.open("rb") as file:
+            return any(b"_harvester_" in part for part in iter(lambda: file.read(1 << 20), b""))
 
     def _connected(self, uri: str) -> sqlite3.Connection:
         self._connection = connection = sqlite3.connect(
@@ -246,6 +277,12 @@ class SQLiteDriver:
             ],
         )
 
+    def shrink(self) -> None:
+        # It needs as much room as the file, and that no other program reads it; else the file keeps
+        # its size, and new rows take the place of the former ones.
+        with suppress(sqlite3.OperationalError), durable.step("shrink sqlite"):
+            self._open.execute("VACUUM")
+
     def columns(self, table: str) -> dict[str, str]:
         found = self.query(f"PRAGMA table_info({DIALECT.quoted(table)})")
         return {str(name): str(kind) for _, name, kind, *_ in found}
@@ -255,7 +292,9 @@ class SQLiteDriver:
         if "full" in text or ("disk I/O" in text and not durable.has_room(self._path.parent)):
             return DISK_FULL
         if "not a database" in text:
-            return "it is a file of another kind"
+            return _OTHER
+        if any(sign in text for sign in _DAMAGE):
+            return f"{DAMAGED} ({text})"
         if "locked" in text:
             return f"another program has kept it locked for {BUSY:.0f} s"
         if "unable to open" in text or "readonly" in text:

@@ -189,6 +189,26 @@ def _sorted(record: dict[str, Any]) -> str:
     return orjson.dumps(record, option=orjson.OPT_SORT_KEYS).decode()
 
 
+def sinks_agree(
+    stored: Sequence[Mapping[Key, Sequence[StoredWindow]]], windows: Mapping[Key, Iterable[Days]]
+) -> Iterator[str]:
+    """After a complete run all sinks have the same of what was asked for, fetched together."""
+    for key, asked in windows.items():
+        days_ = [*asked]
+        held = [
+            {
+                (each.window, each.fetched_at, each.tally)
+                for each in one.get(key, ())
+                if any(first <= each.window.end and each.window.begin <= last
+                       for first, last in days_)
+            }
+            for one in stored
+        ]  # fmt: skip
+        for other in held[1:]:
+            if apart := held[0] ^ other:
+                yield f"{key}: a sink has {min(apart)}, another one has not"
+
+
 def all_covered(
     calendars: Mapping[Key, Calendar], windows: Mapping[Key, Iterable[Days]]
 ) -> Iterator[str]:

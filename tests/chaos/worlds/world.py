@@ -34,10 +34,11 @@ from harvester.errors import HarvestError
 from harvester.events import Event, Notice, Report, Stalled
 from harvester.ledger import FILE_NAME, Key, SqliteLedger
 from harvester.ledger.coverage import Calendar
-from harvester.model import RECHECK_INTERVAL
+from harvester.model import RECHECK_INTERVAL, Batch
 from harvester.sinks.base import Sink, StoredWindow, name_in
 from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import Faults, MemorySink, Simulator, VirtualTimeLoop, run_virtual
+from harvester.upkeep.rebuild import rebuild
 from harvester.wechat.endpoint import grid
 from harvester.wechat.interfaces import INTERFACES
 from tests.chaos.seeds import Life
@@ -129,10 +130,13 @@ class World:
         self._quota = draw.choice((None, None, 5, 15, 40))
         self._model = MemorySink("model")
         self._forgetful = False  # the ledger may know fewer calls than were sent
+        self._harmed = False  # a record was lost that WeChat is still to be asked for
         self._calls: Counter[tuple[str, date]] = Counter()
         """Those that the ledger must know."""
         self._sent: Counter[Key] = Counter()
-        self.runs = self.crashes = 0
+        self.runs = self.crashes = self.rebuilt = 0
+        # a new ledger cannot know which days of a longer window were empty
+        self._days_alone = all(each.span == 1 for each in self._endpoints)
 
     # its life
 
@@ -141,6 +145,8 @@ class World:
         random.seed(self.seed)  # the engine's own dice: how long a backoff takes
         try:
             for course in self._courses():
+                if self.runs and self._days_alone and self._draw.random() < 0.2:
+                    self._rebuild(harm=self._draw.random() < 0.5)
                 broken = list(self._run(course))
                 if broken:
                     return broken
@@ -199,6 +205,39 @@ class World:
             moment = china(self._wall()).strftime("%m-%d %H:%M:%S.%f")[:-3]
             self._log(f"{moment} turn {self._loop.turns if self._loop else 0}: {text}")
 
+    # its ledger is made anew
+
+    def _rebuild(self, *, harm: bool) -> None:
+        """Make a new ledger, in place of one that is lost or whole.
+
+        harm: a record goes before that, where the other sink or the former ledger shows it.
+        """
+        path = self._directory / FILE_NAME
+        # what is asked for again since a record is gone, only the former ledger shows
+        lost = self._draw.random() < 0.5 and not self._harmed
+        if not path.exists():
+            return
+        if lost:
+            for beside in ("", "-wal", "-shm"):
+                path.with_name(path.name + beside).unlink(missing_ok=True)
+        if harm and "model" in self._kinds and (not lost or len(self._kinds) > 1):
+            self._harm()
+        sinks = [self._model if isinstance(each, ModelSink) else each for each in self.sinks()]
+        found = run_virtual(lambda _: rebuild(path, sinks, INTERFACES.get, self._now))
+        self._say(f"rebuilt, {'lost' if lost else 'not lost'}: {found}")
+        self.rebuilt += 1
+        self._forgetful = True  # the calls of today are lost
+
+    def _harm(self) -> None:
+        """One record of the model is gone."""
+        full = [each for each in self._model._batches.values() if each.count > 1]
+        if full:
+            self._harmed = True
+            each = self._draw.choice(full)
+            left = Batch(each.window, each.records[1:], each.fetched_at, version=each.version)
+            self._model._batches[each.window] = left
+            self._say(f"a record of {each.window} is gone")
+
     # one run
 
     def _run(self, course: Course) -> Iterator[str]:
@@ -224,13 +263,17 @@ class World:
             yield from promises.report_adds_up(report)
         if last and (report is None or report.state != "complete"):
             yield f"the quiet run ended {report.to_dict() if report else living.ending}"
+        everywhere = []
         for name, calendars, stored in self._stored():
+            everywhere.append(stored)
             for sentence in promises.ledger_is_true(calendars, stored):
                 yield f"{name}: {sentence}"
             if last:
                 windows = self._windows(course)
                 yield from promises.all_covered(calendars, windows)
                 yield from promises.as_wechat_has_it(stored, windows, self._truth)
+        if report is not None and report.state == "complete":
+            yield from promises.sinks_agree(everywhere, self._windows(course))
 
     def _counted(self, course: Course, living: Living) -> Iterator[str]:
         """What was sent, and what the ledger knows of it."""
@@ -487,7 +530,8 @@ def live(seed: int, log: Callable[[str], None] | None = None) -> Life:
     """Live one world."""
     world = World(seed, log)
     broken = world.live()
-    return Life(seed, Counter(runs=world.runs, crashes=world.crashes), broken)
+    happened = Counter(runs=world.runs, crashes=world.crashes, rebuilt=world.rebuilt)
+    return Life(seed, happened, broken)
 
 
 def _let_go(sink: JsonLines) -> None:
