@@ -31,7 +31,6 @@ from harvester.sinks.base import OWNER, Checkpoint, Fence, Sink, Stamp, StoredWi
 from harvester.sinks.groups import by_endpoint, last_of_overlapping, windows_of
 from harvester.sinks.rows import Row
 from harvester.sinks.sql.schema import (
-    KEY,
     ROW_BITS,
     Dialect,
     Layout,
@@ -41,7 +40,7 @@ from harvester.sinks.sql.schema import (
     moment_of,
 )
 from harvester.sinks.views import joined_query
-from harvester.wechat.tables import TABLES, JoinedTable
+from harvester.wechat.tables import KEY, TABLES, JoinedTable
 
 DISK_FULL = "the disk is full"
 """What `Driver.describe` returns for such an error."""

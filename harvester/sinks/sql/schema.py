@@ -34,10 +34,9 @@ from harvester.sinks.rows import (
     chunks,
     record_of,
 )
-from harvester.sinks.views import ListView, lists_of
+from harvester.sinks.views import ListView, list_view
+from harvester.wechat.tables import KEY, tables_of
 
-KEY = ("_appid", "_begin_date", "_row")
-"""The columns of the primary key, in the order of a scan."""
 _WINDOW = ("_appid", "_begin_date", "_end_date")
 _FETCHED_AT = "_fetched_at"
 _ALWAYS = tuple(field.name for field in (*METADATA, EXTRA, ROW, CHECKSUM))
@@ -284,12 +283,10 @@ class Layout:
     def views(self) -> dict[str, str]:
         """The views of the lists within records: name and statement."""
         dialect = self._dialect
-        fields = self.table.fields
-        names = [field.name for field in fields]
-        beside = [name for name in self._identifies if name in names]
+        made = map(list_view, tables_of(self.name, self.table.fields, self._identifies))
         return {
             each.name: f"CREATE VIEW {dialect.quoted(each.name)} AS {dialect.unnested(each)}"
-            for each in lists_of(self.name, fields, (*KEY, *beside), dialect.same)
+            for each in filter(None, made)
             if dialect.takes(each.name)
         }
 
