@@ -21,7 +21,7 @@ from harvester.exports.source import Source
 from harvester.model import Endpoint
 from harvester.wechat.tables import TABLES, JoinedTable
 
-FORM = 2
+FORM = 3
 """The form of what is written; another one makes every target be written anew."""
 
 Find = Callable[[str], Endpoint | None]

@@ -1,16 +1,17 @@
 """The tables that join interfaces (`harvester.wechat.tables`), made of their flat tables.
 
-Rule: pure, on Arrow's columns.  The windows of accounts come in order; only those of a few accounts
-are in memory at a time.
+Rule: pure, on Arrow's columns.  Windows come by account and first day; only a few are in memory at
+a time.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from heapq import merge
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from harvester.base.dates import Days
 from harvester.exports import arrow
@@ -18,8 +19,8 @@ from harvester.exports.arrow import pa, pc
 from harvester.exports.base import Chunk, TableShape
 from harvester.exports.shapes import Shape, commented, with_label
 from harvester.exports.source import Source, days_of
-from harvester.model import metadata
-from harvester.sinks.base import Stamp, StoredWindow
+from harvester.model import Window, metadata
+from harvester.sinks.base import Stamp
 from harvester.sinks.rows import METADATA
 from harvester.wechat.tables import JoinedTable, Part
 from harvester.wechat.titles import Title
@@ -31,6 +32,14 @@ PARSED = Title(
     "图文消息 ID 的一部分，与文章链接中相同", "a part of the msgid, as in the article's link"
 )
 _MSGID = r"(?s)^(?P<mid>[^_]*)_(?P<idx>.*)$"
+
+
+class Records(NamedTuple):
+    """Records of a window, with their metadata, and the place of each."""
+
+    window: Window
+    documents: Sequence[dict[str, Any]]
+    numbers: Sequence[int]
 
 
 class JoinedShape:
@@ -74,30 +83,35 @@ class JoinedShape:
     def chunks(self, source: Source, month: str) -> Iterator[Chunk]:
         """The rows of a month."""
         days = days_of(month)
+        return self.joined({name: self._windows(source, name, days) for name in self.shapes})
+
+    def joined(self, windows: Mapping[str, Iterator[Records]]) -> Iterator[Chunk]:
+        """The rows of the windows of each interface, which come by account and first day."""
         documents: dict[str, list[dict[str, Any]]] = {name: [] for name in self.shapes}
         numbers: dict[str, list[int]] = {name: [] for name in self.shapes}
         most = min(shape.most for shape in self.shapes.values())
-        streams = [self._windows(source, name, days) for name in self.shapes]
-        for _, group in groupby(merge(*streams, key=_account), key=_account):
-            for name, stored in group:
-                records = source.records(stored)
-                beside = metadata(stored.window, stored.fetched_at)
-                documents[name] += [{**record, **beside} for record in records]
-                numbers[name] += range(len(records))
+        streams = [_named(name, found) for name, found in windows.items()]
+        for _, group in groupby(merge(*streams, key=_begins), key=_begins):
+            for name, found in group:
+                documents[name] += found.documents
+                numbers[name] += found.numbers
             if sum(map(len, documents.values())) >= most:
                 yield from self._rows(documents, numbers)
         yield from self._rows(documents, numbers)
 
     @staticmethod
-    def _windows(source: Source, name: str, days: Days) -> Iterator[tuple[str, StoredWindow]]:
+    def _windows(source: Source, name: str, days: Days) -> Iterator[Records]:
         for stored in source.windows(name, days):
             if days[0] <= stored.window.begin <= days[1]:
-                yield name, stored
+                records = source.records(stored)
+                beside = metadata(stored.window, stored.fetched_at)
+                documents = [{**record, **beside} for record in records]
+                yield Records(stored.window, documents, range(len(records)))
 
     def _rows(
         self, documents: dict[str, list[dict[str, Any]]], numbers: dict[str, list[int]]
     ) -> Iterator[Chunk]:
-        """The rows of whole accounts; the lists are empty afterwards."""
+        """The rows of whole windows; the lists are empty afterwards."""
         split = {
             name: self.shapes[name].split(listed, numbers[name], keyed=True)
             for name, listed in documents.items()
@@ -168,8 +182,15 @@ class JoinedShape:
         return pa.table([column for _, column in named], names=[name for name, _ in named])
 
 
-def _account(each: tuple[str, StoredWindow]) -> str:
-    return each[1].window.appid
+def _named(name: str, windows: Iterator[Records]) -> Iterator[tuple[str, Records]]:
+    for found in windows:
+        yield name, found
+
+
+def _begins(each: tuple[str, Records]) -> tuple[str, date]:
+    """What the rows of one key have in common."""
+    window = each[1].window
+    return window.appid, window.begin
 
 
 def _numbers_of(keys: Any) -> list[int]:

@@ -13,7 +13,7 @@ is not of its field's type is null there.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from harvester.model import Field
@@ -35,7 +35,8 @@ class JoinDialect(Protocol):
     """What the SQL of views needs of a dialect.
 
     casts: the type that a null is cast to, by a field's type.  position: the place of a ``_`` in a
-    text, from 1, or 0.  reached: the value of a type in a column of JSON.
+    text, from 1, or 0.  reached: the value of a type in a column of JSON.  note: a comment behind a
+    column, if the database keeps it.
     """
 
     @property
@@ -46,6 +47,7 @@ class JoinDialect(Protocol):
     def reached(self) -> Callable[[str, str, Sequence[str]], str]: ...
 
     def quoted(self, name: str) -> str: ...
+    def note(self, *texts: str) -> str: ...
 
 
 class ListView(NamedTuple):
@@ -73,7 +75,7 @@ class ListView(NamedTuple):
                 shown = value(column)
             else:
                 shown = _key(column.path[0], column.field.type, dialect, "parent.")
-            yield f"{shown} AS {dialect.quoted(column.name)}"
+            yield f"{shown} AS {dialect.quoted(column.name)}{dialect.note(*column.meaning)}"
 
 
 def list_view(table: Table) -> ListView | None:
@@ -84,6 +86,11 @@ def list_view(table: Table) -> ListView | None:
         return None
     has_values = any(each.level == len(table.lists) and not each.is_number for each in columns)
     return ListView(table.name, table.interface, table.lists, columns) if has_values else None
+
+
+def meanings(columns: Iterable[Column]) -> dict[str, Sequence[str]]:
+    """What columns are, in Chinese and English."""
+    return {column.name: column.meaning for column in columns}
 
 
 def _key(name: str, kind: str, dialect: JoinDialect, within: str = "") -> str:
@@ -112,7 +119,12 @@ def joined_query(
         found = f"({rows[0]}) AS parts"
     else:
         found = f"({_grouped(table, rows, quoted)}) AS parts"
-    shown = [shown for field in columns for shown in _shown(field, table, dialect)]
+    known = meanings(table.columns)
+    shown = [
+        shown
+        for field in columns
+        for shown in _shown(field, table, dialect, dialect.note(*known.get(field.name, ())))
+    ]
     return f"SELECT {', '.join(shown)} FROM {found}"
 
 
@@ -168,10 +180,10 @@ def _part(part: Part, table: JoinedTable, existing: Collection[str], dialect: Jo
     return query
 
 
-def _shown(field: Field, table: JoinedTable, dialect: JoinDialect) -> Iterator[str]:
+def _shown(field: Field, table: JoinedTable, dialect: JoinDialect, note: str) -> Iterator[str]:
     """A column, and what is derived from it: labels of codes, and the parts of a msgid."""
     name = dialect.quoted(field.name)
-    yield name
+    yield f"{name}{note}"
     for language in ("zh", "en") if field.codes else ():
         labels = " ".join(
             f"WHEN {_literal(code.value)} THEN {_literal(getattr(code, language))}"

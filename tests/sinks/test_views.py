@@ -267,6 +267,25 @@ def test_a_comment_holds_what_the_catalogue_says_and_does_nothing(target: Target
     assert len(target.scan()) == 2
 
 
+SHOWN = {  # MySQL keeps no comment of a view
+    "sqlite": "SELECT group_concat(sql) FROM sqlite_master",
+    "postgresql": "SELECT string_agg(description, ',') FROM pg_description"
+    " JOIN pg_class ON pg_class.oid = objoid WHERE relname ~ 'article_totals|getusercumulate'",
+    "mysql": "SELECT group_concat(column_comment) FROM information_schema.columns",
+}
+
+
+def test_a_comment_says_what_must_not_be_summed(target: Target) -> None:
+    detail = of("getarticletotaldetail", 4, {"msgid": "7_1", "detail_list": []})
+    target.harvest([detail, of("getusercumulate", 4, {"cumulate_user": 5})])
+    [(text,)] = target.execute(SHOWN[target.kind])
+    assert (
+        "累计关注人数；期末值，取最后一天，跨日不能相加 · followers at the end of the day; " in text
+    )
+    assert "level at the end of the day: the last day, never a sum" in text
+    assert target.kind == "mysql" or "readers; running total: the last row, never a sum" in text
+
+
 def test_days_of_an_account_are_found_by_an_index(lite: Target, pg: Target) -> None:
     for target in (lite, pg):
         target.harvest([batch(1, {"ref_date": "2024-01-01"}, endpoint=NESTED)])

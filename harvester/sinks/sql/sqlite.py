@@ -114,6 +114,7 @@ DIALECT = Dialect(
     sign=b"-0.0",
     comment=" /* {} */",
     notes=("/* {} */ ", ""),
+    noted=" /* {} */",
     views="SELECT name FROM sqlite_master WHERE type = 'view' AND instr(sql, '_appid') > 0",
     unnested=_unnested,
     casts=_TYPES,
