@@ -160,6 +160,7 @@ def export(
     *,
     ledger: str | os.PathLike[str] | None = None,
     replace: bool = False,
+    accounts: Account | Iterable[Account] = (),
 ) -> Exported:
     """Make a target, a table for readers, equal to what is stored.
 
@@ -169,7 +170,8 @@ def export(
     the labels of codes), for CSV and XLSX ``header=zh`` or ``en`` (titles in place of names) and
     ``raw=1`` (in a CSV file texts that a spreadsheet takes for a formula are not escaped).
     endpoints: names, groups or interfaces; none means all.  replace: also a target that was made
-    from another harvest.
+    from another harvest.  accounts: those that the table ``accounts`` of a flat target has, with
+    their names and groups; without any a table that is there stays (a workbook has none then).
 
     Returns how many months of interfaces were written, removed and unchanged.  It may be called
     while a run goes on.  Needs the extra ``export``, or that of the target (``xlsx``,
@@ -191,7 +193,8 @@ def export(
     coverage = NO_COVERAGE
     if is_known and place is not None and opened.whole:
         coverage = wait_for(lambda: _coverage_in(place, find))
-    harvested = Source(guarded_sink(sink), checkpoint, coverage)
+    known = [accounts] if isinstance(accounts, Account) else [*accounts]
+    harvested = Source(guarded_sink(sink), checkpoint, coverage, known)
     return exported(harvested, opened, [*made], find, replace=replace)
 
 

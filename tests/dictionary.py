@@ -11,7 +11,7 @@ from harvester.model import Field
 from harvester.sinks.rows import EXTRA, METADATA, ROW
 from harvester.wechat.endpoint import JsonEndpoint
 from harvester.wechat.interfaces import INTERFACES
-from harvester.wechat.tables import DAY, NO_TITLE, SNAPSHOT, TABLES, TOTAL, Column
+from harvester.wechat.tables import DAY, NO_TITLE, SNAPSHOT, TABLES, TOTAL, Column, of_label
 from harvester.wechat.titles import Title
 
 TYPES = {
@@ -155,7 +155,7 @@ def _rows(table: TableShape, columns: Mapping[str, Column]) -> Iterator[str]:
         if each.name in known:
             yield _row(known[each.name], str(each.type))
         else:
-            title = Title(f"{known[coded].field.label}名称", f"the label of `{coded}`")
+            title = of_label(f"`{coded}`", known[coded].meaning)
             label = Field(each.name, "str", title.en, label=title.zh)
             yield _row(Column(each.name, label), str(each.type))
 

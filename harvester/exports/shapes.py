@@ -22,7 +22,7 @@ from harvester.model import Endpoint, Field, metadata
 from harvester.sinks.base import Stamp
 from harvester.sinks.rows import EXTRA, METADATA
 from harvester.sinks.rows import ROW as PLACE
-from harvester.wechat.tables import KEY, Column, Path, Table, comments_of, tables_of
+from harvester.wechat.tables import KEY, Column, Path, Table, comments_of, of_label, tables_of
 from harvester.wechat.titles import Title
 
 ROW = PLACE.name
@@ -224,7 +224,7 @@ def commented(schema: Any, meanings: Mapping[str, Title]) -> Any:
         if name in known:
             text = comment_of(known[name])
         elif coded in known and coded != name:
-            text = comment_of(Title(known[coded].zh, f"the label of {coded}"))
+            text = comment_of(of_label(coded, known[coded]))
         else:
             text = ""
         found.append(column.with_metadata({"comment": text}) if text else column)

@@ -155,6 +155,11 @@ class Table(NamedTuple):
     columns: tuple[Column, ...]
 
 
+def of_label(name: str, column: Title) -> Title:
+    """What the column with the labels of a column of codes is."""
+    return Title(f"{column.zh}名称", f"the label of {name}")
+
+
 def tables_of(
     interface: str,
     fields: Sequence[Field],
@@ -570,3 +575,15 @@ TABLES = {
     )
 }
 """The tables by name."""
+
+ACCOUNTS = JoinedTable(
+    "accounts",
+    Title("公众号", "Accounts"),
+    (),
+    (
+        _column("name", "str", "of the account, as it is configured"),
+        _column("group", "str", "what the account belongs to, as it is configured"),
+    ),
+    (),
+)
+"""What people call the accounts: of exports that know it, with a row an account."""
