@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from harvester.exports.account_names import AccountsShape
 from harvester.exports.base import TableShape
 from harvester.exports.joined import PARSED, JoinedShape
 from harvester.exports.shapes import FLAT, LABEL, Shape
@@ -11,7 +12,16 @@ from harvester.model import Field
 from harvester.sinks.rows import EXTRA, METADATA, ROW
 from harvester.wechat.endpoint import JsonEndpoint
 from harvester.wechat.interfaces import INTERFACES
-from harvester.wechat.tables import DAY, NO_TITLE, SNAPSHOT, TABLES, TOTAL, Column, of_label
+from harvester.wechat.tables import (
+    ACCOUNTS,
+    DAY,
+    NO_TITLE,
+    SNAPSHOT,
+    TABLES,
+    TOTAL,
+    Column,
+    of_label,
+)
 from harvester.wechat.titles import Title
 
 TYPES = {
@@ -83,6 +93,7 @@ def dictionary() -> str:
     parts = [HEAD.format(joined=", ".join(f"[`{name}`](#{name})" for name in TABLES))]
     for name, shape in joined.items():
         parts.append(_joined(name, shape))
+    parts.append(_accounts())
     for name, shape in shapes.items():
         parts.append(_interface(INTERFACES[name], shape))
     return "\n".join(parts)
@@ -103,6 +114,21 @@ def _joined(name: str, shape: JoinedShape) -> str:
         f"{_finals([INTERFACES[each] for each in table.interfaces])}",
         "",
         *_rows(shape.tables[0], columns),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _accounts() -> str:
+    columns = {column.name: column for column in ACCOUNTS.columns}
+    lines = [
+        f"## {ACCOUNTS.name}",
+        "",
+        f"{ACCOUNTS.title.zh} / {ACCOUNTS.title.en}.",
+        "仅在导出时给出账号 (`export --accounts FILE`) 才有；名称不在已入库的数据里。",
+        "Only of an export that is given accounts (`export --accounts FILE`); no name is stored.",
+        "主键 / key: `_appid`.",
+        "",
+        *_rows(AccountsShape(()).tables[0], columns),
     ]
     return "\n".join([*lines, ""])
 
