@@ -136,11 +136,13 @@ def _grouped(table: JoinedTable, parts: Sequence[str], quoted: Callable[[str], s
     """
     keys = [*map(quoted, ("_appid", "_begin_date", *table.key))]
     lacks = " OR ".join(f"{key} IS NULL" for key in keys[2:])
-    numbered = " UNION ALL ".join(
-        f"SELECT {n} AS number, CASE WHEN {lacks} THEN {n} ELSE -1 END AS own,"
-        f" ROW_NUMBER() OVER (PARTITION BY {', '.join(keys)} ORDER BY place, item) AS nth, part.*"
-        f" FROM ({each}) AS part"
-        for n, each in enumerate(parts)
+    union = " UNION ALL ".join(
+        f"SELECT {n} AS number, part.* FROM ({each}) AS part" for n, each in enumerate(parts)
+    )
+    numbered = (  # outside of the union, so that SQLite looks for an account in each of the parts
+        f"SELECT rows_of_all.*, CASE WHEN {lacks} THEN number ELSE -1 END AS own, ROW_NUMBER()"
+        f" OVER (PARTITION BY {', '.join(keys)}, number ORDER BY place, item) AS nth"
+        f" FROM ({union}) AS rows_of_all"
     )
     values = []
     for name in map(quoted, ("_appid", "_begin_date", *[each.name for each in table.columns])):

@@ -93,7 +93,10 @@ def test_the_tables_are_those_of_the_export_with_their_columns(
     total = "running total: the last row, never a sum"
     assert days["read_user"]["meaning"].endswith(total)
     totals = {column["name"]: column for column in found["article_totals"]["columns"]}
-    assert totals["read_user"]["meaning"] == f"阅读人数；累计值，取最后一行，不能相加 · readers; {total}"
+    assert (
+        totals["read_user"]["meaning"]
+        == f"阅读人数；累计值，取最后一行，不能相加 · readers; {total}"
+    )
     assert days["stat_date"]["type"] == "DATE"
 
 
