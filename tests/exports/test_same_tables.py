@@ -156,7 +156,8 @@ def compared(target: Target, given_batches: list[Batch], *names: str) -> dict[st
     return found
 
 
-FEW = settings(max_examples=12, deadline=None, suppress_health_check=[*HealthCheck])
+pytestmark = pytest.mark.timeout(600)  # each example is a harvest and an export
+FEW = settings(max_examples=10, deadline=None, suppress_health_check=[*HealthCheck])
 ARTICLES = ("getarticleread", "getarticleshare", "getarticletotaldetail", "getarticletotal")
 OTHERS = ("getarticlesummary", "getusersummary", "getupstreammsghour", "mine")
 
