@@ -16,6 +16,7 @@ from harvester.wechat.tables import (
     ACCOUNTS,
     DAY,
     NO_TITLE,
+    PAIRS,
     SNAPSHOT,
     TABLES,
     TOTAL,
@@ -93,7 +94,7 @@ def dictionary() -> str:
     parts = [HEAD.format(joined=", ".join(f"[`{name}`](#{name})" for name in TABLES))]
     for name, shape in joined.items():
         parts.append(_joined(name, shape))
-    parts.append(_accounts())
+    parts += [_accounts(), _pairs()]
     for name, shape in shapes.items():
         parts.append(_interface(INTERFACES[name], shape))
     return "\n".join(parts)
@@ -130,6 +131,19 @@ def _accounts() -> str:
         "",
         *_rows(AccountsShape(()).tables[0], columns),
     ]
+    return "\n".join([*lines, ""])
+
+
+def _pairs() -> str:
+    lines = [
+        "## 不可直接比较 / Not to be compared",
+        "",
+        "| 数值 / figure | 数值 / figure | 原因 | why |",
+        "| --- | --- | --- | --- |",
+    ]
+    for pair in PAIRS:
+        one, other = (".".join(each) for each in (pair.one, pair.other))
+        lines.append(f"| `{one}` | `{other}` | {pair.why.zh} | {pair.why.en} |")
     return "\n".join([*lines, ""])
 
 

@@ -74,6 +74,19 @@ _NEVER = {
 }
 _NOT_SUMMED = {name: text for text, names in _NEVER.items() for name in names.split()}
 
+_OF = {
+    "read_delivery_rate": Title("分母：送达人数", "denominator: people it was delivered to"),
+    "read_finish_rate": Title("分母：阅读人数", "denominator: readers"),
+    "rate": Title("分母：阅读人数", "denominator: readers"),
+    "exposure_rate": Title("分母：拉取量 req_succ_count", "denominator: req_succ_count"),
+    "click_rate": Title("分母：曝光量 exposure_count", "denominator: exposure_count"),
+    "order_rate": Title("分母：点击量 click_count", "denominator: click_count"),
+    "ecpm": Title("分母：曝光量 exposure_count", "denominator: exposure_count / 1,000"),
+    "stay_time_uv": Title("分母：访问人数 visit_uv", "denominator: visit_uv"),
+    "stay_time_session": Title("分母：打开次数 session_cnt", "denominator: session_cnt"),
+    "page_staytime_pv": Title("分母：页面访问次数 page_visit_pv", "denominator: page_visit_pv"),
+}
+"""What ratios and means are of."""
 _WITH_ALL = ("getuserread", "getuserreadhour")
 """Interfaces with a row of all channels together."""
 _OF_ALL_CHANNELS = Title(
@@ -108,13 +121,14 @@ class Figure(NamedTuple):
     """What a number says.
 
     kind: one of the above.  window: the time that it covers.  never: what must not be done with it;
-    empty if it may be summed.
+    empty if it may be summed.  of: the denominator of a ratio or a mean.
     """
 
     kind: str
     window: Title
     unit: Title
     never: Title = NO_TITLE
+    of: Title = NO_TITLE
 
 
 class Column(NamedTuple):
@@ -135,10 +149,11 @@ class Column(NamedTuple):
 
     @property
     def meaning(self) -> Title:
-        """What it is, with what must not be done with it."""
-        never = self.figure.never if self.figure else NO_TITLE
-        zh = "；".join(filter(None, (self.field.label, never.zh)))
-        return Title(zh, "; ".join(filter(None, (self.field.meaning, never.en))))
+        """What it is, with its denominator, and with what must not be done with it."""
+        more = (self.figure.of, self.figure.never) if self.figure else ()
+        zh = "；".join(filter(None, (self.field.label, *[each.zh for each in more])))
+        en = "; ".join(filter(None, (self.field.meaning, *[each.en for each in more])))
+        return Title(zh, en)
 
 
 class Table(NamedTuple):
@@ -279,7 +294,8 @@ def _figure(interface: str, lists: Sequence[Path], field: Field, cut: WindowKind
         window = _FIRST_DAYS
     elif interface.endswith("hour"):
         window = _THAT_HOUR
-    return Figure(kind, window, unit, _never(interface, name, kind))
+    never, of = _never(interface, name, kind), _OF.get(name, NO_TITLE)
+    return Figure(kind, window, unit, never, of)
 
 
 def _since(interface: str) -> Title:
@@ -369,7 +385,7 @@ def _figure_of(
     """A column with a figure of a kind."""
     if kind == TOTAL:
         window = _since("getarticletotaldetail")
-    figure = Figure(kind, window, UNITS[name], _never("", name, kind))
+    figure = Figure(kind, window, UNITS[name], _never("", name, kind), _OF.get(name, NO_TITLE))
     return _column(name, type_, meaning)._replace(figure=figure)
 
 
@@ -587,3 +603,61 @@ ACCOUNTS = JoinedTable(
     (),
 )
 """What people call the accounts: of exports that know it, with a row an account."""
+
+
+class Pair(NamedTuple):
+    """Two figures, each a table and a column, that differ although both are right; why they do."""
+
+    one: tuple[str, str]
+    other: tuple[str, str]
+    why: Title
+
+
+PAIRS = (
+    Pair(
+        ("article_days", "read_user"),
+        ("getbizsummary", "detail_read_user"),
+        Title(
+            "一人读多篇文章，在账号里只计一次：各文章之和更大",
+            "one reader of several articles is one of the account: the sum of articles is more",
+        ),
+    ),
+    Pair(
+        ("article_days", "read_user"),
+        ("article_totals", "read_user"),
+        Title(
+            "一人多日阅读，在累计里只计一次：各日之和更大",
+            "a reader of several days is one reader of the total: the sum of days is more",
+        ),
+    ),
+    Pair(
+        ("article_days", "read_user"),
+        ("article_sources", "read_user"),
+        Title(
+            "一人可经多个来源阅读：各来源之和更大",
+            "a reader may come by several entrances: their sum is more",
+        ),
+    ),
+    Pair(
+        ("getarticleread", "detail_read_user"),
+        ("getarticlesummary", "int_page_read_user"),
+        Title(
+            "已下线的接口只有文章发布后 7 天的数据",
+            "the retired interface has the first 7 days of an article alone",
+        ),
+    ),
+    Pair(
+        ("getarticletotaldetail_detail_list", "read_user"),
+        ("getarticletotal_details", "int_page_read_user"),
+        Title("累计 30 天和累计 7 天", "totals of 30 days, and of 7"),
+    ),
+    Pair(
+        ("getarticletotal_details", "int_page_read_user"),
+        ("getuserread", "int_page_read_user"),
+        Title(
+            "微信的文章数据与账号数据口径不同，对不上",
+            "WeChat counts articles and accounts in ways that do not reconcile",
+        ),
+    ),
+)
+"""Figures that must not be compared."""
