@@ -187,6 +187,22 @@ def test_other_tables_are_the_same(target: Target, given_batches: list[Batch]) -
     compared(target, given_batches, *OTHERS)
 
 
+def test_each_value_is_the_same_in_a_column_of_each_type(target: Target) -> None:
+    values = [*WHOLE, *FRACTIONS, *TEXTS, True, False, None, [], {}, [1], {"x": 1}]
+    names = [field.name for field in ITEM]
+    items = [dict.fromkeys(names, value) for value in values]
+    records = [dict.fromkeys(["msgid", "kind", "on", "rate", "open"], value) for value in values]
+    found = compared(target, [batch(1, {"items": items}, *records, endpoint=MINE)], "mine")
+    days = {row[7] for row in found["mine_items"]}
+    assert days == {
+        None, "2024-01-31", "0001-01-01", "9999-12-31", "2000-02-29",
+    }  # fmt: skip
+    assert {row[8] for row in found["mine_items"]} == {
+        None, *[value for value in WHOLE if -(2**63) <= value < 2**63],
+    }  # fmt: skip
+    assert {row[10] for row in found["mine_items"]} == {None, *TEXTS}
+
+
 def test_no_figure_is_lost_by_its_key_and_a_number_is_its_text(target: Target) -> None:
     def article(msgid: Any, **detail: Any) -> dict[str, Any]:
         return {"ref_date": "2024-01-01", "msgid": msgid, "detail": detail}
