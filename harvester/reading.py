@@ -31,11 +31,13 @@ from harvester.sinks.base import (
 from harvester.sinks.rows import Table
 from harvester.upkeep.scan import guarded_sink
 from harvester.wechat.endpoint import in_record
+from harvester.wechat.tables import TABLES, JoinedTable
 
 if TYPE_CHECKING:
     from harvester.exports import Find
     from harvester.exports.base import Exported
     from harvester.exports.coverage import Coverage
+    from harvester.exports.joined import Records
     from harvester.exports.shapes import Shape
 
 _SIGNS = {"jsonl": (".jsonl.lock", "*/[0-9]*.jsonl*")}
@@ -96,7 +98,7 @@ def read(
     ledger: str | os.PathLike[str] | None = None,
     shape: Shapes = "nested",
 ) -> StoredRecords | StoredTables:
-    """The stored records of interfaces, as tables for pandas, Polars, DuckDB and pyarrow.
+    """What was harvested, as tables for pandas, Polars, DuckDB and pyarrow.
 
     where: as it was given to `run`: a sink's spec (``"sqlite:FILE"``, ``"postgresql://…"``), or
     the path of its file or directory, or the directory of a run's ledger; or a sink.
@@ -104,15 +106,17 @@ def read(
     endpoint: a name or an `Endpoint` gives `StoredRecords`, one table; a group (``"users"``) or an
     iterable gives `StoredTables`, a mapping with a table an interface.  It is no single table,
     because interfaces share no columns but the account and often the day: rows of two of them
-    below each other would be half null, and a sum over them would mix what must not be added.
+    below each other would be half null, and a sum over them would mix what must not be added.  The
+    name may also be that of a table that joins interfaces (``"article_days"``); since ``articles``
+    is a group, too, that table is in what the group gives with ``shape="flat"``.
 
     start, end: only of these days, both included, as of `run`: by the record's own day where the
     interface names one (``ref_date``), else by whether its window has days of the range.  appids:
     only of these accounts.  ledger: its file or directory, if it is not beside the records, or the
     URL of a shared one.  shape: ``flat`` gives the tables of a flat export, always as a mapping:
     an object within a record becomes columns (``stat_item_income``), each list a table
-    ``<interface>_<list>`` with a row an item; the tables that join interfaces are made by `export`
-    alone.
+    ``<interface>_<list>`` with a row an item, and the tables that join one of the interfaces with
+    others are there, too.
 
     Rows are in the order of account, first day of the window, and position in it.  Lines that a
     killed run wrote and its ledger does not know are left out; without a ledger all records are
@@ -121,21 +125,32 @@ def read(
     reading.
     """
     sink, checkpoint, _ = _source(where, ledger)
-    one, interfaces = _interfaces(endpoint)
+    names, rest = _joined_names(endpoint)
+    one, interfaces = (None, {}) if rest == [] else _interfaces(rest)
     days = None if start is None and end is None else _days(start, end)
     accounts = _appids(appids)
     checkpoint()  # an error is raised at once
     if shape not in ("nested", "flat"):
         raise UsageError(f"shape: {shape!r} is neither 'nested' nor 'flat'")
-    tables = {
-        name: StoredRecords(sink, made, accounts, days, checkpoint)
-        for name, made in interfaces.items()
-    }
+
+    def stored(made: Endpoint) -> StoredRecords:
+        return StoredRecords(sink, made, accounts, days, checkpoint)
+
+    def joined(name: str) -> StoredRecords:
+        table = TABLES[name]
+        known = [interfaces.get(each) or plugins.endpoint(each) for each in table.interfaces]
+        return _Joined(table, {each.name: stored(each) for each in known})
+
+    tables = {name: stored(made) for name, made in interfaces.items()}
     if shape == "flat":
-        return StoredTables(
-            {name: each for table in tables.values() for name, each in table.flat()}
-        )
-    return tables[one] if one is not None else StoredTables(tables)
+        tables = {name: each for table in tables.values() for name, each in table.flat()}
+        names += [
+            table.name for table in TABLES.values() if {*table.interfaces} & interfaces.keys()
+        ]
+    tables.update({name: joined(name) for name in names})
+    if isinstance(endpoint, str) and endpoint in names and shape == "nested":
+        one = endpoint
+    return tables[one] if one is not None and shape == "nested" else StoredTables(tables)
 
 
 def export(
@@ -145,6 +160,7 @@ def export(
     *,
     ledger: str | os.PathLike[str] | None = None,
     replace: bool = False,
+    accounts: Account | Iterable[Account] = (),
 ) -> Exported:
     """Make a target, a table for readers, equal to what is stored.
 
@@ -154,7 +170,8 @@ def export(
     the labels of codes), for CSV and XLSX ``header=zh`` or ``en`` (titles in place of names) and
     ``raw=1`` (in a CSV file texts that a spreadsheet takes for a formula are not escaped).
     endpoints: names, groups or interfaces; none means all.  replace: also a target that was made
-    from another harvest.
+    from another harvest.  accounts: those that the table ``accounts`` of a flat target has, with
+    their names and groups; without any a table that is there stays (a workbook has none then).
 
     Returns how many months of interfaces were written, removed and unchanged.  It may be called
     while a run goes on.  Needs the extra ``export``, or that of the target (``xlsx``,
@@ -176,7 +193,8 @@ def export(
     coverage = NO_COVERAGE
     if is_known and place is not None and opened.whole:
         coverage = wait_for(lambda: _coverage_in(place, find))
-    harvested = Source(guarded_sink(sink), checkpoint, coverage)
+    known = [accounts] if isinstance(accounts, Account) else [*accounts]
+    harvested = Source(guarded_sink(sink), checkpoint, coverage, known)
     return exported(harvested, opened, [*made], find, replace=replace)
 
 
@@ -212,7 +230,7 @@ class StoredRecords:
         self._appids = appids
         self._days = days
         self._day = _day_field(self._table, endpoint)
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._part: tuple[Shape, str] | None = None  # of a flat shape
         self.schema = arrow.schema_of(self._table)
         """The columns: a `pyarrow.Schema`."""
@@ -251,14 +269,19 @@ class StoredRecords:
         """The tables of a flat export of it, by name: its own, and one for each list."""
         from harvester.exports.shapes import FLAT, Shape
 
-        shape = Shape(self._table.name, self._endpoint, FLAT)
+        shape = Shape(self._table.name, self.endpoint, FLAT)
         for table in shape.tables:
             made = copy(self)
             made.schema, made._part = table.schema, (shape, table.name)
             yield table.name, made
 
     def _batches(self) -> Iterator[Any]:
-        found, size = self._documents(), self._rows_of(self._table)
+        size = self._rows_of(self._table)
+        found = (
+            each
+            for window in self.windows()
+            for each in zip(window.documents, window.numbers, strict=True)
+        )
         while some := list(islice(found, size)):
             documents, numbers = zip(*some, strict=True)
             if self._part is None:
@@ -267,13 +290,19 @@ class StoredRecords:
                 shape, name = self._part
                 yield shape.split(documents, numbers)[name]
 
-    def _documents(self) -> Iterator[tuple[dict[str, Any], int]]:
-        """The records with their metadata, and the place of each in its window."""
+    def windows(self) -> Iterator[Records]:
+        """The records of each window, with their metadata and the place of each."""
+        from harvester.exports.joined import Records
+
         for stored in self._source.windows(self._table.name, self._days, self._appids):
             beside = metadata(stored.window, stored.fetched_at)
-            for number, record in enumerate(self._source.records(stored)):
-                if self._is_wanted(record):
-                    yield {**record, **beside}, number
+            wanted = [
+                (number, record)
+                for number, record in enumerate(self._source.records(stored))
+                if self._is_wanted(record)
+            ]
+            documents = [{**record, **beside} for _, record in wanted]
+            yield Records(stored.window, documents, [number for number, _ in wanted])
 
     def _is_wanted(self, record: dict[str, Any]) -> bool:
         """Whether a record belongs to a day of the range; its window has days of it."""
@@ -284,6 +313,29 @@ class StoredRecords:
             return self._days[0] <= date.fromisoformat(day) <= self._days[1]
         except (TypeError, ValueError):  # it names none
             return True
+
+
+class _Joined(StoredRecords):
+    """A table that joins interfaces."""
+
+    def __init__(self, table: JoinedTable, parts: Mapping[str, StoredRecords]) -> None:
+        from harvester.exports import arrow
+        from harvester.exports.joined import JoinedShape
+        from harvester.exports.shapes import FLAT, Shape
+
+        self._arrow = arrow
+        self._parts = parts
+        shapes = {name: Shape(name, part.endpoint, FLAT) for name, part in parts.items()}
+        self._shape = JoinedShape(table, shapes, "en")
+        self.schema = self._shape.tables[0].schema
+
+    def __repr__(self) -> str:
+        return f"<StoredRecords {self._shape.name} of {', '.join(self._parts)}>"
+
+    def _batches(self) -> Iterator[Any]:
+        windows = {name: part.windows() for name, part in self._parts.items()}
+        for chunk in self._shape.joined(windows):
+            yield chunk[self._shape.name]
 
 
 class StoredTables(Mapping[str, StoredRecords]):
@@ -320,6 +372,18 @@ class StoredTables(Mapping[str, StoredRecords]):
         from harvester.exports.duckdb import loaded
 
         return loaded(self._tables)
+
+
+def _joined_names(given: Any) -> tuple[list[str], Any]:
+    """The names of tables that join interfaces, and what else is asked for; a group comes first."""
+    is_one = isinstance(given, str) or not isinstance(given, Iterable)
+    listed = [given] if is_one else [*given]
+    groups = plugins.endpoint_groups()
+    names = [
+        each for each in listed if isinstance(each, str) and each in TABLES and each not in groups
+    ]
+    rest = [each for each in listed if not (isinstance(each, str) and each in names)]
+    return names, given if is_one and rest else rest
 
 
 def _interfaces(

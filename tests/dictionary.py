@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from harvester.base.dates import WindowKind
+from harvester.exports.account_names import AccountsShape
 from harvester.exports.base import TableShape
-from harvester.exports.joined import JoinedShape
+from harvester.exports.joined import PARSED, JoinedShape
 from harvester.exports.shapes import FLAT, LABEL, Shape
 from harvester.model import Field
 from harvester.sinks.rows import EXTRA, METADATA, ROW
 from harvester.wechat.endpoint import JsonEndpoint
 from harvester.wechat.interfaces import INTERFACES
-from harvester.wechat.tables import TABLES
-from harvester.wechat.titles import FIELDS, UNITS
+from harvester.wechat.tables import (
+    ACCOUNTS,
+    DAY,
+    NO_TITLE,
+    PAIRS,
+    SNAPSHOT,
+    TABLES,
+    TOTAL,
+    Column,
+    of_label,
+)
+from harvester.wechat.titles import Title
 
-LEVELS = ("cumulate_user", "visit_total")
-"""Figures that are a level at the end of the day."""
-PERIODS = {
-    WindowKind.WEEK: "周 / week",
-    WindowKind.MONTH: "月 / month",
-    WindowKind.RECENT: "所请求的天数 / the days asked for",
-}
 TYPES = {
     "date32[day]": "date",
     "int64": "int",
@@ -30,7 +33,8 @@ TYPES = {
     "string": "text",
     "timestamp[us, tz=UTC]": "time (UTC)",
 }
-ALWAYS = {field.name: field for field in (*METADATA, ROW, EXTRA)}
+ALWAYS = {field.name: Column(field.name, field) for field in (*METADATA, ROW, EXTRA)}
+KINDS = {DAY: NO_TITLE, TOTAL: Title("累计：", "total: "), SNAPSHOT: Title("期末：", "level: ")}
 HEAD = """# 数据字典 · Tables
 
 <!-- Generated: python -m tests.dictionary > docs/tables.md -->
@@ -53,11 +57,24 @@ lists stay within the rows.
   article that was published before November 2025 is in `articles` only if the retired
   `getarticletotal` was harvested. Drafts and freepublish lists share no key with these tables but
   the two parts of the link.
-- 数值：**日**是当天的值；人数在一天、一个渠道内去重，跨日或跨渠道相加会重复计人。**累计**是截至
-  当天的总数，不能相加，取最后一行。
-- Figures: **day** is of that day alone; people are counted once a day and channel, so a sum over
-  days or channels counts some of them twice. **total** is a running total: never add these up,
-  take the last row.
+- 数值一列是该值覆盖的时段。**累计**是从开始到当天的总数，取最后一行，不能相加；**期末**是当天结束时
+  的存量。含义里写明什么不能相加：人数在一天、一个渠道内去重，跨日或跨渠道相加会重复计人。
+- The column *figure* has the time that it covers. **total** is a running total: take the last row,
+  never a sum; **level** is what there was at the end of the day. The meaning says what must not be
+  summed: people are counted once a day and channel, so a sum over days or channels counts some of
+  them twice.
+- `article_sources` 不含来源“全部”：全部读者是 `article_days` 的 `read_user`。同一读者可有多个来源，
+  各来源相加会超过它。
+- `article_sources` has no row for the entrance 全部 (all): all readers are `read_user` of
+  `article_days`. One reader may come by several entrances, so these add up to more.
+- 值的类型与列不同时为空，原值在 `_extra` 里；各数据库、导出和 `harvester.read` 都一样。应为文本的键
+  如果是整数 (`msgid`)，在列表和联表中按文本读取。联表中缺少键的记录各成一行，同键的几条记录也各成
+  一行，所以合计不会丢失；只有 `articles` 是一篇文章一行。
+- A value of another type than its column's is null, and is in `_extra`; so it is in each database,
+  export and in `harvester.read`. A whole number in the place of a key that is text (`msgid`) is
+  read as its text in lists and in tables that join interfaces. There, a record without its key is
+  a row of its own, and so is a second one with the same key: no figure is lost. `articles` alone
+  has one row an article.
 - `…_label` 是编码的名称，语言由 `?lang=zh|en` 决定；数据库视图中是 `…_zh` 和 `…_en`。微信会不加
   通知地增加编码，未知编码没有名称。
 - `…_label` is the label of a code, in the language of `?lang=zh|en`; views in databases have
@@ -77,6 +94,7 @@ def dictionary() -> str:
     parts = [HEAD.format(joined=", ".join(f"[`{name}`](#{name})" for name in TABLES))]
     for name, shape in joined.items():
         parts.append(_joined(name, shape))
+    parts += [_accounts(), _pairs()]
     for name, shape in shapes.items():
         parts.append(_interface(INTERFACES[name], shape))
     return "\n".join(parts)
@@ -84,7 +102,10 @@ def dictionary() -> str:
 
 def _joined(name: str, shape: JoinedShape) -> str:
     table = TABLES[name]
-    fields = {field.name: field for field in table.columns}
+    columns = {column.name: column for column in table.columns}
+    columns |= {
+        name: Column(name, Field(name, "str", PARSED.en, label=PARSED.zh)) for name in table.parsed
+    }
     sources = ", ".join(f"`{each}`" for each in table.interfaces)
     lines = [
         f"## {name}",
@@ -93,8 +114,36 @@ def _joined(name: str, shape: JoinedShape) -> str:
         f"来源 / from {sources}. 主键 / key: `_appid`, {_named(table.key)}.",
         f"{_finals([INTERFACES[each] for each in table.interfaces])}",
         "",
-        *_rows(shape.tables[0], fields, "累计 / total" if name == "article_totals" else "日 / day"),
+        *_rows(shape.tables[0], columns),
     ]
+    return "\n".join([*lines, ""])
+
+
+def _accounts() -> str:
+    columns = {column.name: column for column in ACCOUNTS.columns}
+    lines = [
+        f"## {ACCOUNTS.name}",
+        "",
+        f"{ACCOUNTS.title.zh} / {ACCOUNTS.title.en}.",
+        "仅在导出时给出账号 (`export --accounts FILE`) 才有；名称不在已入库的数据里。",
+        "Only of an export that is given accounts (`export --accounts FILE`); no name is stored.",
+        "主键 / key: `_appid`.",
+        "",
+        *_rows(AccountsShape(()).tables[0], columns),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _pairs() -> str:
+    lines = [
+        "## 不可直接比较 / Not to be compared",
+        "",
+        "| 数值 / figure | 数值 / figure | 原因 | why |",
+        "| --- | --- | --- | --- |",
+    ]
+    for pair in PAIRS:
+        one, other = (".".join(each) for each in (pair.one, pair.other))
+        lines.append(f"| `{one}` | `{other}` | {pair.why.zh} | {pair.why.en} |")
     return "\n".join([*lines, ""])
 
 
@@ -108,7 +157,6 @@ def _interface(endpoint: JsonEndpoint, shape: Shape) -> str:
         "",
     ]
     for table in shape.tables:
-        fields = shape.fields_of(table.name)
         if table.name != endpoint.name:
             lines += [
                 f"### {table.name}",
@@ -116,21 +164,8 @@ def _interface(endpoint: JsonEndpoint, shape: Shape) -> str:
                 "主键 / key: `_appid`, `_begin_date`, `_row`, `_item…`.",
                 "",
             ]
-        figures = "累计 / total" if "stat_date" in fields or _within_totals(shape, table) else ""
-        lines += [*_rows(table, fields, figures or _period(endpoint)), ""]
+        lines += [*_rows(table, shape.columns_of(table.name)), ""]
     return "\n".join(lines)
-
-
-def _within_totals(shape: Shape, table: TableShape) -> bool:
-    """Whether a list is within one of running totals."""
-    return any(
-        table.name.startswith(f"{each.name}_") and "stat_date" in shape.fields_of(each.name)
-        for each in shape.tables
-    )
-
-
-def _period(endpoint: JsonEndpoint) -> str:
-    return PERIODS.get(endpoint.cut, "日 / day")
 
 
 def _named(key: tuple[str, ...]) -> str:
@@ -151,31 +186,28 @@ def _finals(endpoints: list[JsonEndpoint]) -> str:
     return f"终值 / final: 若干天后 / after this number of days: {days}."
 
 
-def _rows(table: TableShape, fields: Mapping[str, Field], figures: str) -> Iterator[str]:
+def _rows(table: TableShape, columns: Mapping[str, Column]) -> Iterator[str]:
     yield "| 列 / column | 类型 / type | 单位 / unit | 数值 / figure | 中文 | English |"
     yield "| --- | --- | --- | --- | --- | --- |"
-    for column in table.schema:
-        yield _row(column, fields, figures)
+    known = {**ALWAYS, **columns}
+    for each in table.schema:
+        coded = each.name.removesuffix(LABEL)
+        if each.name in known:
+            yield _row(known[each.name], str(each.type))
+        else:
+            title = of_label(f"`{coded}`", known[coded].meaning)
+            label = Field(each.name, "str", title.en, label=title.zh)
+            yield _row(Column(each.name, label), str(each.type))
 
 
-def _row(column: object, fields: Mapping[str, Field], figures: str) -> str:
-    name, kind = column.name, TYPES[str(column.type)]  # type: ignore[attr-defined]
-    field = fields.get(name, ALWAYS.get(name))
-    of = fields.get(name.removesuffix(LABEL))
-    unit = UNITS.get(field.name) if field is not None and field.type in ("int", "float") else None
-    if unit is None and field is not None and field.type in ("int", "float") and name == "value":
-        unit = UNITS["read_user"] if "people" in field.meaning else None
-    figure = ""
-    if unit is not None:
-        figure = "累计 / total" if field is not None and field.name in LEVELS else figures
-    if field is not None:
-        zh, en = field.label or FIELDS[field.name].zh, field.meaning
-    elif of is not None and name.endswith(LABEL):
-        zh, en = f"{of.label}名称", f"the label of `{of.name}`"
-    else:
-        zh, en = FIELDS[name].zh, FIELDS[name].en
-    units = f"{unit.zh} / {unit.en}" if unit is not None else ""
-    return f"| `{name}` | {kind} | {units} | {figure} | {zh} | {en} |".replace("\n", " ")
+def _row(column: Column, kind: str) -> str:
+    unit = figure = ""
+    if column.figure is not None:
+        known, window = KINDS[column.figure.kind], column.figure.window
+        unit = " / ".join(column.figure.unit)
+        figure = f"{known.zh}{window.zh} / {known.en}{window.en}"
+    zh, en = column.meaning
+    return f"| `{column.name}` | {TYPES[kind]} | {unit} | {figure} | {zh} | {en} |"
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ NO_TEXT = re.compile(
     r"|_only=True"
     r"|HTTP/1\.1|yyyy|, state, records|run --help$|^users --appid|^HARVESTER_SECRET=|gone\."
     r"|^\{value\} (?:plan|simulate|status|report|verify)|ISO, YMD|READ|SCHEMA|COLUMN|^TABLE|COMMENT"
-    r"|NESTED|UNION|WHEN|NULL ON|COLLATE |^HTTP \S+$"
+    r"|ORDINALITY|substr\(|IS NULL$|NESTED|UNION|WHEN|NULL ON|COLLATE |^HTTP \S+$"
 )
 """SQL, patterns, HTML, commands, and what is Chinese already."""
 

@@ -505,6 +505,7 @@ def export(
     targets: tuple[str, ...],
     endpoints: tuple[str, ...],
     source: str | None,
+    accounts: Path | None,
     out: Path,
     ledger: Any,
     *,
@@ -526,6 +527,8 @@ def export(
     ?lang=zh|en            labels of codes
     ?raw=1                 csv, xlsx: texts that look like a formula are not escaped
 
+    With --accounts FILE a flat target has a table of the accounts: appid, name and group.
+
     Exit status: 0 equal to the sink; 1 with --check, if one differs; 2 wrong use; 4 a target
     cannot be written.
     """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
@@ -543,7 +546,17 @@ def export(
     opened = [open_target(spec) for spec in targets]
     given = [sink_at(source)] if source else []
     exporting = show_exporting(
-        _ledger_in(out, ledger), opened, names, own, given, replace=replace, check=check
+        _ledger_in(out, ledger),
+        opened,
+        names,
+        own,
+        given,
+        replace=replace,
+        check=check,
+        accounts=[
+            Account(each.appid, name=each.name, group=each.group)
+            for each in (list_accounts(accounts) if accounts is not None else [])
+        ],
     )
     return asyncio.run(exporting)
 

@@ -19,7 +19,7 @@ from harvester.exports.coverage import coverage_in
 from harvester.exports.run import described, differing, export_all
 from harvester.exports.source import NO_COVERAGE, Source
 from harvester.ledger import PostgresLedger, SqliteLedger, checkpoint_in, named_sinks
-from harvester.model import Endpoint
+from harvester.model import Account, Endpoint
 from harvester.reading import ledger_beside
 from harvester.sinks.base import Sink, name_in, spec_of
 
@@ -33,10 +33,12 @@ async def show_exporting(
     *,
     replace: bool,
     check: bool,
+    accounts: Collection[Account] = (),
 ) -> int:
     """Export what a ledger knows, or a sink without one; returns the exit status.
 
-    own: interfaces of a configuration; given: the sink to export, if one is named.
+    own: interfaces of a configuration; given: the sink to export, if one is named; accounts: those
+    whose names are known.
     """
     mine = {endpoint.name: endpoint for endpoint in own}
 
@@ -44,7 +46,7 @@ async def show_exporting(
         return mine.get(name) or plugins.known_endpoint(name)
 
     source = await source_of(ledger, given, find if any(each.whole for each in targets) else None)
-
+    source.accounts = accounts
     if check:
         differ = await differing(source, targets, names, find)
         for target in targets:

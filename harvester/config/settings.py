@@ -307,7 +307,7 @@ class Arguments(TypedDict):
         " classic, cloud, cloudbase, command:…, https://…, static:…), platform, refresh_token,"
         " concurrency (a cap of its own); and with [[platform]] tables.  Or CSV with such a header"
         " line.",
-        (*ASKING, "status", "report", "mcp"))]
+        (*ASKING, "status", "report", "export", "mcp"))]
     out: Annotated[Path, Option(PATH, Path("harvest"),
         "Directory of the JSON lines and the ledger.", WITH_OUT, "DIR")]
     sink: Annotated[list[Secret], Option(SPEC, (),

@@ -14,15 +14,18 @@ from typing import NamedTuple
 from zlib import crc32
 
 from harvester.errors import UsageError
+from harvester.exports.account_names import AccountsShape
 from harvester.exports.base import Chunk, Content, Exported, Held, Part, Target, Unit
 from harvester.exports.joined import JoinedShape
 from harvester.exports.shapes import FLAT, Shape
 from harvester.exports.source import Source
 from harvester.model import Endpoint
-from harvester.wechat.tables import TABLES, JoinedTable
+from harvester.wechat.tables import ACCOUNTS, TABLES, JoinedTable
 
-FORM = 2
+FORM = 3
 """The form of what is written; another one makes every target be written anew."""
+
+AnyShape = Shape | JoinedShape | AccountsShape
 
 Find = Callable[[str], Endpoint | None]
 """Finds an interface by its name."""
@@ -36,7 +39,7 @@ class Difference(NamedTuple):
     removed.  is_equal: whether nothing differs.
     """
 
-    shapes: dict[str, Shape | JoinedShape]
+    shapes: dict[str, AnyShape]
     wanted: dict[str, dict[str, str]]
     changed: dict[str, list[str]]
     gone: list[Part]
@@ -88,7 +91,7 @@ def export(
         rows = 0
         removed = _by_interface(found.gone, found.shapes)
 
-        def counted(shape: Shape | JoinedShape, month: str) -> Iterator[Chunk]:
+        def counted(shape: AnyShape, month: str) -> Iterator[Chunk]:
             nonlocal rows
             for chunk in shape.chunks(source, month):
                 stopped()
@@ -123,6 +126,8 @@ def _compare(
     stored = source.interfaces()
     chosen = [name for name in stored if not names or name in names]
     shapes = _shapes(target, stored, names, find)
+    if source.accounts and target.shape == FLAT:
+        shapes[ACCOUNTS.name] = AccountsShape(source.accounts)
     _check_names(target, shapes.values())
     known = {*stored, *names, *TABLES}
     wanted_names = {*names, *shapes, *(each.name for each in _joined(names))}
@@ -145,7 +150,9 @@ def _compare(
     gone = [
         part
         for part in held.stamps
-        if part not in parts and (not names or _owner(part[0], known) in wanted_names)
+        if part not in parts
+        and (not names or _owner(part[0], known) in wanted_names)
+        and (part[0] != ACCOUNTS.name or source.accounts)
     ]
     if target.whole:
         target.contents = {
@@ -166,10 +173,10 @@ def _compare(
 
 def _shapes(
     target: Target, stored: Sequence[str], names: Collection[str], find: Find
-) -> dict[str, Shape | JoinedShape]:
+) -> dict[str, AnyShape]:
     """Those of the named interfaces, and of the tables that one of them is a part of."""
     made = {name: Shape(name, find(name), target.shape, target.language) for name in stored}
-    found: dict[str, Shape | JoinedShape] = {
+    found: dict[str, AnyShape] = {
         name: shape for name, shape in made.items() if not names or name in names
     }
     for table in _joined(names) if target.shape == FLAT else ():
@@ -188,7 +195,7 @@ def _joined(names: Collection[str]) -> list[JoinedTable]:
     ]
 
 
-def _check_names(target: Target, shapes: Iterable[Shape | JoinedShape]) -> None:
+def _check_names(target: Target, shapes: Iterable[AnyShape]) -> None:
     """Raise `UsageError` if two interfaces need a table of the same name."""
     taken: dict[str, str] = {}
     for shape in shapes:
@@ -207,7 +214,7 @@ def _digest(wanted: Mapping[str, Mapping[str, str]], contents: Mapping[str, Cont
     return blake2b("\n".join(listed).encode(), digest_size=16).hexdigest()
 
 
-def _form(shape: Shape | JoinedShape, target: Target) -> str:
+def _form(shape: AnyShape, target: Target) -> str:
     """What the rows of a target look like, in a few letters."""
     columns = [f"{table.name} {table.schema.remove_metadata()}" for table in shape.tables]
     text = " ".join([target.form, target.language, *columns])

@@ -16,6 +16,9 @@ from typing import Any, NamedTuple, Protocol
 
 from harvester.exports.coverage import Coverage
 
+WHOLE = "all"
+"""In the place of a month, of a table that is one part."""
+
 Part = tuple[str, str]
 """A table and a month (``2026-01``)."""
 

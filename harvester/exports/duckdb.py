@@ -15,7 +15,7 @@ from typing import Any
 from harvester.base.lock import FileLock
 from harvester.errors import ExportError, UsageError, needs
 from harvester.exports.arrow import pa
-from harvester.exports.base import Held, Part, TableShape, Unit
+from harvester.exports.base import WHOLE, Held, Part, TableShape, Unit
 from harvester.exports.files import failing, show
 from harvester.sinks.spec import Spec
 
@@ -174,9 +174,11 @@ class DuckDB:
         database.unregister("columns")
 
     def _remove(self, table: str, month: str) -> None:
-        self._database.execute(
-            f"DELETE FROM \"{table}\" WHERE strftime(_begin_date, '%Y-%m') = ?", [month]
-        )
+        rows = f'DELETE FROM "{table}"'
+        if month == WHOLE:
+            self._database.execute(rows)
+        else:
+            self._database.execute(f"{rows} WHERE strftime(_begin_date, '%Y-%m') = ?", [month])
         self._database.execute(
             f'DELETE FROM {_STAMPS} WHERE "table" = ? AND month = ?', [table, month]
         )

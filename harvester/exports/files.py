@@ -28,14 +28,14 @@ from harvester.base import files as durable
 from harvester.base.codec import MalformedError, encode, parse
 from harvester.base.lock import FileLock
 from harvester.errors import ExportError, UsageError
-from harvester.exports.base import Held, Part, TableShape, Unit
+from harvester.exports.base import WHOLE, Held, Part, TableShape, Unit
 from harvester.exports.shapes import LABEL
 from harvester.sinks.spec import Spec
 from harvester.wechat.titles import field_title
 
 LOCK = ".harvester.lock"
 NOTE = ".harvester.json"
-_MONTH = re.compile(r"\d{4}-\d{2}")
+_MONTH = re.compile(rf"\d{{4}}-\d{{2}}|{WHOLE}")
 _KEY = b"harvester"
 _ROW_GROUP = 1 << 16
 _FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"
@@ -124,7 +124,7 @@ class Parquet(_Folder):
     """A file a table and month."""
 
     scheme = "parquet"
-    drafts = ("*/.????-??.parquet.new",)
+    drafts = ("*/.????-??.parquet.new", f"*/.{WHOLE}.parquet.new")
 
     def _held(self) -> Held:
         harvest, stamps = "", {}

@@ -1,15 +1,17 @@
 """The tables that join interfaces (`harvester.wechat.tables`), made of their flat tables.
 
-Rule: pure, on Arrow's columns.  The windows of accounts come in order; only those of a few accounts
-are in memory at a time.
+Rule: pure, on Arrow's columns.  Windows come by account and first day; only a few are in memory at
+a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from heapq import merge
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from harvester.base.dates import Days
 from harvester.exports import arrow
@@ -17,14 +19,27 @@ from harvester.exports.arrow import pa, pc
 from harvester.exports.base import Chunk, TableShape
 from harvester.exports.shapes import Shape, commented, with_label
 from harvester.exports.source import Source, days_of
-from harvester.model import Field, metadata
-from harvester.sinks.base import Stamp, StoredWindow
+from harvester.model import Window, metadata
+from harvester.sinks.base import Stamp
 from harvester.sinks.rows import METADATA
 from harvester.wechat.tables import JoinedTable, Part
+from harvester.wechat.titles import Title
 
 _BEGIN = tuple(field for field in METADATA if field.name in ("_appid", "_begin_date"))
 _KEY = tuple(field.name for field in _BEGIN)
-_MSGID = r"^(?P<mid>[^_]+)_(?P<idx>[0-9]+)$"
+_OWN, _NTH = "_own", "_nth"
+PARSED = Title(
+    "图文消息 ID 的一部分，与文章链接中相同", "a part of the msgid, as in the article's link"
+)
+_MSGID = r"(?s)^(?P<mid>[^_]*)_(?P<idx>.*)$"
+
+
+class Records(NamedTuple):
+    """Records of a window, with their metadata, and the place of each."""
+
+    window: Window
+    documents: Sequence[dict[str, Any]]
+    numbers: Sequence[int]
 
 
 class JoinedShape:
@@ -40,13 +55,14 @@ class JoinedShape:
         self._table = table
         self._language = language
         self._parts = [part for part in table.parts if part.interface in self.shapes]
-        columns = (*_BEGIN, *table.columns)
-        self._schema = arrow.schema_of(arrow.table_of(table.name, table.columns))
+        columns = (*_BEGIN, *table.fields)
+        self._schema = arrow.schema_of(arrow.table_of(table.name, table.fields))
         self._schema = pa.schema([self._schema.field(field.name) for field in columns])
-        fields = {field.name: field for field in columns}
-        self._fields = {**fields, **{name: _parsed(name) for name in table.parsed}}
+        self._fields = {field.name: field for field in columns}
+        comments = {column.name: column.meaning for column in table.columns}
+        comments.update(dict.fromkeys(table.parsed, PARSED))
         empty = self._finished(self._schema.empty_table()).schema
-        self.tables = [TableShape(self.name, commented(empty, self._fields))]
+        self.tables = [TableShape(self.name, commented(empty, comments))]
 
     def __repr__(self) -> str:
         return f"<JoinedShape {self.name} of {', '.join(self.shapes)}>"
@@ -67,46 +83,53 @@ class JoinedShape:
     def chunks(self, source: Source, month: str) -> Iterator[Chunk]:
         """The rows of a month."""
         days = days_of(month)
+        return self.joined({name: self._windows(source, name, days) for name in self.shapes})
+
+    def joined(self, windows: Mapping[str, Iterator[Records]]) -> Iterator[Chunk]:
+        """The rows of the windows of each interface, which come by account and first day."""
         documents: dict[str, list[dict[str, Any]]] = {name: [] for name in self.shapes}
         numbers: dict[str, list[int]] = {name: [] for name in self.shapes}
         most = min(shape.most for shape in self.shapes.values())
-        streams = [self._windows(source, name, days) for name in self.shapes]
-        for _, group in groupby(merge(*streams, key=_account), key=_account):
-            for name, stored in group:
-                records = source.records(stored)
-                beside = metadata(stored.window, stored.fetched_at)
-                documents[name] += [{**record, **beside} for record in records]
-                numbers[name] += range(len(records))
+        streams = [_named(name, found) for name, found in windows.items()]
+        for _, group in groupby(merge(*streams, key=_begins), key=_begins):
+            for name, found in group:
+                documents[name] += found.documents
+                numbers[name] += found.numbers
             if sum(map(len, documents.values())) >= most:
                 yield from self._rows(documents, numbers)
         yield from self._rows(documents, numbers)
 
     @staticmethod
-    def _windows(source: Source, name: str, days: Days) -> Iterator[tuple[str, StoredWindow]]:
+    def _windows(source: Source, name: str, days: Days) -> Iterator[Records]:
         for stored in source.windows(name, days):
             if days[0] <= stored.window.begin <= days[1]:
-                yield name, stored
+                records = source.records(stored)
+                beside = metadata(stored.window, stored.fetched_at)
+                documents = [{**record, **beside} for record in records]
+                yield Records(stored.window, documents, range(len(records)))
 
     def _rows(
         self, documents: dict[str, list[dict[str, Any]]], numbers: dict[str, list[int]]
     ) -> Iterator[Chunk]:
-        """The rows of whole accounts; the lists are empty afterwards."""
+        """The rows of whole windows; the lists are empty afterwards."""
         split = {
-            name: self.shapes[name].split(listed, numbers[name])
+            name: self.shapes[name].split(listed, numbers[name], keyed=True)
             for name, listed in documents.items()
             if listed
         }
         for name in documents:
             documents[name], numbers[name] = [], []
         parts = [
-            self._part(part, split[part.interface][part.table])
-            for part in self._parts
+            (number, self._part(part, split[part.interface][part.table]))
+            for number, part in enumerate(self._parts)
             if part.interface in split
         ]
-        if parts:
-            table = pa.Table.from_batches(parts)
-            if len(self._table.parts) > 1:
-                table = self._joined(table)
+        if parts and len(self._table.parts) > 1:
+            numbered = [self._numbered(number, rows) for number, rows in parts]
+            tables = [self._joined(pa.concat_tables(numbered))]
+        else:
+            tables = [rows for _, rows in parts]
+        for table in tables:
             for batch in self._finished(table).combine_chunks().to_batches():
                 yield {self.name: batch}
 
@@ -115,21 +138,38 @@ class JoinedShape:
         columns = []
         for field in self._schema:
             own = field.name if field.name in _KEY else part.columns.get(field.name, "")
-            name = own.replace(".", "_")
-            has = name in rows.schema.names
-            columns.append(
-                rows.column(name).cast(field.type) if has else pa.nulls(len(rows), field.type)
-            )
-        return pa.record_batch(columns, schema=self._schema)
+            names = [name for name in own.replace(".", "_").split() if name in rows.schema.names]
+            found = [rows.column(name).cast(field.type) for name in names]
+            columns.append(pc.coalesce(*found) if found else pa.nulls(len(rows), field.type))
+        table = pa.table(columns, schema=self._schema)
+        name, value = part.without
+        return table.filter(pc.fill_null(pc.not_equal(table[name], value), True)) if name else table
+
+    def _numbered(self, number: int, rows: Any) -> Any:
+        """The rows of a part with what tells rows of one key apart.
+
+        A row that lacks a part of its key is of no other part: ``_own`` is the number of its own.
+        ``_nth`` is its number among those of its part that have its key.
+        """
+        key = [*_KEY, *self._table.key]
+        lacks = pc.is_null(rows[key[0]])
+        for name in key[1:]:
+            lacks = pc.or_(lacks, pc.is_null(rows[name]))
+        own = pc.if_else(lacks, number, -1)
+        nth = pa.array(_numbers_of(rows.select(key)), pa.int64())
+        found = rows.append_column(_OWN, own.cast(pa.int64())).append_column(_NTH, nth)
+        if not self._table.once:
+            return found
+        return found.filter(pc.or_(lacks, pc.equal(found[_NTH], 0)))
 
     def _joined(self, table: Any) -> Any:
-        """One row a key, with the first value that there is of each column."""
-        key = [*_KEY, *self._table.key]
+        """One row a key and number, with the first value that there is of each column."""
+        key = [*_KEY, *self._table.key, _OWN, _NTH]
         values = [name for name in self._schema.names if name not in key]
         groups = table.group_by(key, use_threads=False)
         found = groups.aggregate([(name, "first") for name in values])
         found = found.rename_columns([name.removesuffix("_first") for name in found.column_names])
-        return found.select(self._schema.names).sort_by([(name, "ascending") for name in key])
+        return found.sort_by([(name, "ascending") for name in key]).select(self._schema.names)
 
     def _finished(self, table: Any) -> Any:
         """The rows with labels beside codes, and with the parts of the msgid."""
@@ -142,9 +182,24 @@ class JoinedShape:
         return pa.table([column for _, column in named], names=[name for name, _ in named])
 
 
-def _account(each: tuple[str, StoredWindow]) -> str:
-    return each[1].window.appid
+def _named(name: str, windows: Iterator[Records]) -> Iterator[tuple[str, Records]]:
+    for found in windows:
+        yield name, found
 
 
-def _parsed(name: str) -> Field:
-    return Field(name, "str", "a part of the msgid, as in the article's link")
+def _begins(each: tuple[str, Records]) -> tuple[str, date]:
+    """What the rows of one key have in common."""
+    window = each[1].window
+    return window.appid, window.begin
+
+
+def _numbers_of(keys: Any) -> list[int]:
+    """The number of each row among those that have its key, from 0."""
+    if len(keys.group_by(keys.column_names).aggregate([])) == len(keys):
+        return [0] * len(keys)
+    seen: Counter[tuple[Any, ...]] = Counter()
+    found = []
+    for key in zip(*[column.to_pylist() for column in keys.columns], strict=True):
+        found.append(seen[key])
+        seen[key] += 1
+    return found

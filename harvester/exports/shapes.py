@@ -4,10 +4,8 @@ Rule: what rows look like; on Arrow's columns.
 
 A column of codes has a column with their labels beside it, ``user_source_label``.
 
-Flat: an object within a record becomes columns (``detail_read_user``), and each list a table
-``<interface>_<list>`` with a row an item.  Such a row begins with the key of its record
-(``_appid``, ``_begin_date``, ``_row``), with what identifies the record in the interface, and with
-the number of the item, from 0.
+Flat: the tables of `harvester.wechat.tables`.  An object within a record becomes columns
+(``detail_read_user``), and each list a table ``<interface>_<list>`` with a row an item.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from harvester.base.dates import WindowKind
 from harvester.exports import arrow
 from harvester.exports.arrow import pa, pc
 from harvester.exports.base import Chunk, TableShape
@@ -23,16 +22,18 @@ from harvester.model import Endpoint, Field, metadata
 from harvester.sinks.base import Stamp
 from harvester.sinks.rows import EXTRA, METADATA
 from harvester.sinks.rows import ROW as PLACE
+from harvester.wechat.tables import KEY, Column, Path, Table, comments_of, of_label, tables_of
+from harvester.wechat.titles import Title
 
 ROW = PLACE.name
 NESTED, FLAT = "nested", "flat"
 SHAPES = (NESTED, FLAT)
 LABEL = "_label"
-_KEY = ("_appid", "_begin_date", ROW)
-_BESIDE = [field.name for field in METADATA]
-_ALWAYS = {field.name: field for field in (*METADATA, PLACE, EXTRA)}
+_BEHIND = ("_begin_date", "_end_date", ROW, "_fetched_at", "_extra")
+_ALWAYS = {field.name: Column(field.name, field) for field in (*METADATA, PLACE, EXTRA)}
 
-Column = tuple[str, Any]
+Values = tuple[str, Any]
+"""A column: its name and its values."""
 
 
 class Shape:
@@ -51,30 +52,30 @@ class Shape:
         self.table = arrow.table_of(name, [each for each in fields if each.name.lower() != ROW])
         self.is_flat = shape == FLAT
         self._schema = arrow.schema_of(self.table).append(pa.field(ROW, pa.int32()))
-        key = getattr(endpoint, "key", ())
-        self._identifying = [
-            each.name
-            for each in self.table.fields
-            if each.name in key and each.type not in ("object", "list")
-        ]
-        self._fields = {
-            (table, column): field
-            for table, column, field in columns_of(name, self.table.fields, flat=self.is_flat)
-        }
+        key, cut = getattr(endpoint, "key", ()), getattr(endpoint, "cut", WindowKind.DAYS)
+        self._tables = tables_of(name, self.table.fields, key, cut)
+        self._nested = comments_of(name, self.table.fields, cut)
+        self._codes = {field.name: field for field in self.table.fields}
+        self._texts = [each.name for each in self.table.fields if each.name in key]
+        self._texts = [name for name in self._texts if self._codes[name].type == "str"]
         empty = self.split([], [])
         self.tables = [
-            TableShape(each, commented(rows.schema, self.fields_of(each)))
+            TableShape(each, commented(rows.schema, self._comments(each)))
             for each, rows in empty.items()
         ]
 
+    def columns_of(self, table: str) -> dict[str, Column]:
+        """The columns of a flat table, by name, without those that each table has."""
+        [found] = [each for each in self._tables if each.name == table]
+        return {column.name: column for column in found.columns}
+
+    def _comments(self, table: str) -> Mapping[str, Title]:
+        if not self.is_flat:
+            return self._nested
+        return {name: column.meaning for name, column in self.columns_of(table).items()}
+
     def __repr__(self) -> str:
         return f"<Shape of {self.name}, {len(self.tables)} tables>"
-
-    def fields_of(self, table: str) -> dict[str, Field]:
-        """The fields of the interface that are columns of a table, by column."""
-        own = {column: field for (name, column), field in self._fields.items() if name == table}
-        key = {name: self._fields[self.name, name] for name in self._identifying}
-        return {**key, **own}
 
     @property
     def interfaces(self) -> list[str]:
@@ -108,57 +109,103 @@ class Shape:
         if documents:
             yield self.split(documents, numbers)
 
-    def split(self, documents: Sequence[dict[str, Any]], numbers: Sequence[int]) -> Chunk:
-        """The rows of records with their metadata; numbers: of each within its window."""
+    def split(
+        self, documents: Sequence[dict[str, Any]], numbers: Sequence[int], *, keyed: bool = False
+    ) -> Chunk:
+        """The rows of records with their metadata; numbers: of each within its window.
+
+        keyed: a whole number in the place of a key that is text is read as its text, as it always
+        is in the tables of lists.
+        """
         batch = arrow.batch_of(self.table, arrow.schema_of(self.table), documents)
         columns = [*batch.columns, pa.array(numbers, pa.int32())]
         named = dict(zip(self._schema.names, columns, strict=True))
         if not self.is_flat:
-            return {self.name: self._batch(self.name, named.items())}
-        beside = [*_BESIDE, ROW, "_extra"]
-        fields = [(name, column) for name, column in named.items() if name not in beside]
-        identifying = [(name, named[name]) for name in self._identifying]
-        key = [(name, named[name]) for name in _KEY]
-        found: dict[str, list[Column]] = {}
-        behind = [(name, named[name]) for name in ("_begin_date", "_end_date", ROW, "_fetched_at")]
-        _flatten(
-            found,
-            self.name,
-            [key[0], *fields, *behind, ("_extra", named["_extra"])],
-            [*key, *identifying],
-        )
-        return {name: self._batch(name, each) for name, each in found.items()}
+            return {self.name: self._batch(named.items(), self._codes)}
+        with_texts = {**named, **dict(self._keys(named, documents))}
+        found: dict[str, Any] = {}
+        for table in self._tables:
+            known = {column.name: column.field for column in table.columns}
+            rows = Rows(table, with_texts if table.lists or keyed else named)
+            beside = KEY if table.lists else KEY[:1]
+            placed = [(name, rows.placed(named[name])) for name in beside]
+            placed += rows.columns
+            placed += [(name, named[name]) for name in _BEHIND if not table.lists]
+            found[table.name] = self._batch(placed, known)
+        return found
 
-    def _batch(self, table: str, columns: Iterable[Column]) -> Any:
+    def _keys(
+        self, named: Mapping[str, Any], documents: Sequence[dict[str, Any]]
+    ) -> Iterator[Values]:
+        """The columns of keys that are text, with the texts of numbers."""
+        for name in self._texts:
+            if named[name].null_count:
+                texts = [_text_of(document.get(name)) for document in documents]
+                yield name, pc.coalesce(named[name], pa.array(texts, pa.string()))
+
+    def _batch(self, columns: Iterable[Values], fields: Mapping[str, Field]) -> Any:
         """The rows of a table, with labels beside its codes."""
-        fields = self._fields
         labelled = [
             each
             for name, column in columns
-            for each in with_label(name, column, fields.get((table, name)), self._language)
+            for each in with_label(name, column, fields.get(name), self._language)
         ]
         names = _distinct([name for name, _ in labelled])
         return pa.record_batch([column for _, column in labelled], names=names)
 
 
-def columns_of(
-    table: str, fields: Iterable[Field], within: str = "", *, flat: bool = True
-) -> Iterator[tuple[str, str, Field]]:
-    """The fields of an interface: of each its table, and its column there."""
-    for field in fields:
-        column = f"{within}{field.name}"
-        if flat and field.type == "object":
-            yield from columns_of(table, field.fields, f"{column}_")
-        elif flat and field.type == "list":
-            inner = field.fields or (field,)
-            yield from columns_of(f"{table}_{column}", [each for each in inner if each != field])
-            if not field.fields:
-                yield f"{table}_{column}", column, field
-        else:
-            yield table, column, field
+class Rows:
+    """The rows of a table of the interface, from the columns of its records."""
+
+    def __init__(self, table: Table, record: Mapping[str, Any]) -> None:
+        self._record = record
+        self._items: list[Any] = []
+        self._numbers: list[Any] = []
+        parents: list[Any] = []
+        for level, path in enumerate(table.lists):
+            lists = self._reached(level, path)
+            parents.append(pc.list_parent_indices(lists))
+            self._items.append(pc.list_flatten(lists))
+            self._numbers.append(_numbers_of(lists, parents[-1]))
+        self._places: list[Any] = []  # by level, of each row: None if that is its own
+        place = None
+        for indices in reversed(parents):
+            place = indices if place is None else indices.take(place)
+            self._places.insert(0, place)
+        self._places.append(None)
+        self.columns = [(each.name, self._values(each)) for each in table.columns]
+
+    def placed(self, column: Any) -> Any:
+        """What a column of the records has for each row."""
+        return column if self._places[0] is None else column.take(self._places[0])
+
+    def _values(self, column: Column) -> Any:
+        level, place = column.level, self._places[column.level]
+        found = self._numbers[level - 1] if column.is_number else self._reached(level, column.path)
+        return found if place is None else found.take(place)
+
+    def _reached(self, level: int, path: Path) -> Any:
+        """The values at a path within the records, or within the items of a list."""
+        found = self._items[level - 1] if level else self._record[path[0]]
+        for name in path if level else path[1:]:
+            found = pc.struct_field(found, found.type.get_field_index(name))
+        return found
 
 
-def with_label(name: str, column: Any, field: Field | None, language: str) -> Iterator[Column]:
+def _text_of(value: object) -> str | None:
+    is_whole = type(value) is int and -(2**63) <= value < 2**63
+    return str(value) if is_whole else None
+
+
+def _numbers_of(lists: Any, parents: Any) -> Any:
+    """The number of each item in its list, from 0."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0)
+    begins = pc.subtract(pc.cumulative_sum(lengths), lengths)
+    places = pa.array(range(len(parents)), pa.int64())
+    return pc.subtract(places, begins.take(parents)).cast(pa.int32())
+
+
+def with_label(name: str, column: Any, field: Field | None, language: str) -> Iterator[Values]:
     """A column, and that of its labels if its field has codes; an unknown code has no label."""
     yield name, column
     if field is not None and field.codes:
@@ -167,61 +214,26 @@ def with_label(name: str, column: Any, field: Field | None, language: str) -> It
         yield f"{name}{LABEL}", labels.take(pc.index_in(column, value_set=values))
 
 
-def commented(schema: Any, fields: Mapping[str, Field]) -> Any:
-    """A schema whose columns have their titles in Chinese and English as metadata: ``comment``."""
-    known = {**_ALWAYS, **fields}
+def commented(schema: Any, meanings: Mapping[str, Title]) -> Any:
+    """A schema whose columns have what they are, in Chinese and English, as metadata."""
+    known = {**{name: each.meaning for name, each in _ALWAYS.items()}, **meanings}
     found = []
     for column in schema:
-        coded = known.get(column.name.removesuffix(LABEL))
-        text = comment_of(known.get(column.name))
-        if not text and coded is not None and column.name.endswith(LABEL):
-            text = f"{coded.label or coded.name} · the label of {coded.name}"
+        name = column.name
+        coded = name.removesuffix(LABEL)
+        if name in known:
+            text = comment_of(known[name])
+        elif coded in known and coded != name:
+            text = comment_of(of_label(coded, known[coded]))
+        else:
+            text = ""
         found.append(column.with_metadata({"comment": text}) if text else column)
     return pa.schema(found)
 
 
-def comment_of(field: Field | None) -> str:
-    """What a column is, in Chinese and English; empty if nothing is known of it."""
-    return "" if field is None else " · ".join(filter(None, (field.label, field.meaning)))
-
-
-def _flatten(
-    found: dict[str, list[Column]], name: str, columns: Sequence[Column], key: Sequence[Column]
-) -> None:
-    """Add a table, and one for each list in it; key: what its rows have in tables of lists."""
-    plain: list[Column] = []
-    lists: list[Column] = []
-    for each, column in _without_objects(columns):
-        (lists if pa.types.is_list(column.type) else plain).append((each, column))
-    found[name] = plain
-    for each, column in lists:
-        parents = pc.list_parent_indices(column)
-        items = pc.list_flatten(column)
-        lengths = pc.fill_null(pc.list_value_length(column), 0).to_pylist()
-        numbers = pa.array([n for length in lengths for n in range(length)], pa.int32())
-        depth = sum(known.startswith("_item") for known, _ in key)
-        number = ("_item" if not depth else f"_item_{depth + 1}", numbers)
-        mine = [(known, values.take(parents)) for known, values in key]
-        inner = list(_fields_of(items)) if pa.types.is_struct(items.type) else [(each, items)]
-        taken = {known for known, _ in inner}
-        beside = [each for each in [*mine, number] if each[0] not in taken or each[0][0] == "_"]
-        [*_, table] = _distinct([*found, f"{name}_{each}"])
-        _flatten(found, table, [*beside, *inner], [*mine, number])
-
-
-def _without_objects(columns: Sequence[Column]) -> Iterator[Column]:
-    """The columns; in the place of an object those of its fields."""
-    for name, column in columns:
-        if pa.types.is_struct(column.type):
-            inner = [(f"{name}_{each}", values) for each, values in _fields_of(column)]
-            yield from _without_objects(inner)
-        else:
-            yield name, column
-
-
-def _fields_of(column: Any) -> Iterator[Column]:
-    for number, field in enumerate(column.type):
-        yield field.name, pc.struct_field(column, number)
+def comment_of(meaning: Title) -> str:
+    """A comment in Chinese and English."""
+    return " · ".join(filter(None, meaning))
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from harvester.base.dates import Days
 from harvester.base.outside import guard_call
 from harvester.errors import SinkError, UsageError
 from harvester.exports.coverage import Coverage
-from harvester.model import Field
+from harvester.model import Account, Field
 from harvester.sinks.base import OWNER, Checkpoint, Sink, Stamp, StoredWindow
 from harvester.sinks.rows import Table
 from harvester.upkeep.scan import error_of
@@ -30,7 +30,8 @@ class Source:
     """A sink, as its ledger knows it.
 
     checkpoint: gives the newest one that the ledger has stored, None without a ledger.  coverage:
-    what the ledger knew, by interface, before the sink is read.
+    what the ledger knew, by interface, before the sink is read.  accounts: those whose names are
+    known from elsewhere.
     """
 
     def __init__(
@@ -38,11 +39,13 @@ class Source:
         sink: Sink,
         checkpoint: Callable[[], Checkpoint | None],
         coverage: Mapping[str, Coverage] = NO_COVERAGE,
+        accounts: Collection[Account] = (),
     ) -> None:
         if sink.scan is None or sink.endpoints is None:
             raise UsageError(f"{sink.identity} cannot be read back")
         self.sink = sink
         self.coverage = coverage
+        self.accounts = accounts
         self._scan, self._endpoints = sink.scan, sink.endpoints
         self._checkpoint = checkpoint
         self._guarded: Callable[..., Any] = partial(guard_call, error_of(sink))

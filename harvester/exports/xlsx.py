@@ -23,7 +23,7 @@ from harvester.exports.arrow import pa, pc
 from harvester.exports.base import Content, Held, Part, TableShape, Unit
 from harvester.exports.files import as_json, failing, show, titles_of
 from harvester.sinks.spec import Spec
-from harvester.wechat.tables import TABLES
+from harvester.wechat.tables import ACCOUNTS, TABLES
 from harvester.wechat.titles import INTERFACES
 
 try:
@@ -357,12 +357,15 @@ def _covered(content: Content | None) -> list[Any]:
     return [coverage.complete, coverage.final, coverage.missing, coverage.lacking]
 
 
+_TITLES = {**TABLES, ACCOUNTS.name: ACCOUNTS}
+
+
 def _title(table: str, language: str) -> str:
     """What a sheet is called."""
     if language != "zh":
         return table
-    if table in TABLES:
-        return TABLES[table].title.zh
+    if table in _TITLES:
+        return _TITLES[table].title.zh
     name = max((name for name in INTERFACES if f"{table}_".startswith(f"{name}_")), default="")
     if not name:
         return table

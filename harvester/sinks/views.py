@@ -1,37 +1,42 @@
 """Views of the tables of a database: the lists within records, and the tables that join interfaces.
 
-Rule: pure; which views there are and what their columns are.  The SQL of lists is a dialect's.
+Rule: pure; which views there are and what their columns are: those of `harvester.wechat.tables`.
+The SQL of lists is a dialect's.
 
-A list has a row an item.  Its view is named ``<interface>_<list>``, a list within an object or
-another list with the names of these between.  Its columns are the key of the record, the fields
-that identify it, ``_item`` (the number of the item in its list, from 0; of a list within lists
-``_item`` is that of the outermost one, ``_item_2`` that of the next), and the fields of the item.
-A value that is not of its field's type is null there.
+A list has a row an item.  Its columns are the key of the record, the fields that identify it (of
+which a whole number in the place of a text is read as its text), the days of the items that it is
+within, ``_item`` (the number of the item in its list, from 0; of a list within lists ``_item`` is
+that of the outermost one, ``_item_2`` that of the next), and the fields of the item.  A value that
+is not of its field's type is null there.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from harvester.model import Field
-from harvester.wechat.tables import JoinedTable, Part
+from harvester.wechat.tables import ITEM, KEY, Column, JoinedTable, Part, Path, Table
 
-SCALARS = ("int", "float", "str", "bool", "date")
-ITEM = "_item"
 _PLAIN = re.compile(r"[\w-]+")  # what needs no escape in a path
-
 _BEGIN = (Field("_appid", "str"), Field("_begin_date", "date"))
-
-Path = tuple[str, ...]
+DAY = (  # of a year from 1 to 9999, without hyphens
+    "^(?!0000)("
+    "[0-9]{4}((0[1-9]|1[0-2])(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])(29|30)|(0[13578]|1[02])31)"
+    "|([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)0229)$"
+)
+"""A regular expression of PostgreSQL, MySQL and MariaDB."""
+EXACT = 2**53
+"""A whole number up to this is the same as a float."""
 
 
 class JoinDialect(Protocol):
-    """What the SQL of joined tables needs of a dialect.
+    """What the SQL of views needs of a dialect.
 
     casts: the type that a null is cast to, by a field's type.  position: the place of a ``_`` in a
-    text, from 1, or 0.  reached: the value of a type in a column of JSON.
+    text, from 1, or 0.  reached: the value of a type in a column of JSON.  note: a comment behind a
+    column, if the database keeps it.
     """
 
     @property
@@ -42,89 +47,59 @@ class JoinDialect(Protocol):
     def reached(self) -> Callable[[str, str, Sequence[str]], str]: ...
 
     def quoted(self, name: str) -> str: ...
-
-
-class Value(NamedTuple):
-    """A column of a view, and where its value is in an item; an empty path: it is the item."""
-
-    name: str
-    type: str
-    path: Path
+    def note(self, *texts: str) -> str: ...
 
 
 class ListView(NamedTuple):
-    """One list.
-
-    columns: those of the table that the view has, too.  lists: where the list is; of a list within
-    lists there is a path for each of them, from the item of the one before.  The first name of all
-    is a column of the table.
-    """
+    """The view of a list; table: that of its interface, whose key its rows begin with."""
 
     name: str
     table: str
-    columns: Sequence[str]
     lists: Sequence[Path]
-    values: Sequence[Value]
+    columns: Sequence[Column]
 
-    @property
-    def numbers(self) -> list[str]:
-        """The columns with the number of an item, one for each of the lists."""
-        return [ITEM, *[f"{ITEM}_{n}" for n in range(2, len(self.lists) + 1)]]
+    def selected(
+        self, dialect: JoinDialect, number: str, value: Callable[[Column], str]
+    ) -> Iterator[str]:
+        """Its columns in a SELECT from ``parent``.
 
-
-def lists_of(
-    table: str, fields: Sequence[Field], columns: Sequence[str], same: Callable[[str], str]
-) -> Iterator[ListView]:
-    """All lists within the records of a table whose fields are these.
-
-    columns: those that identify a record.  same: what two names have in common that mean the same
-    column.
-    """
-    for lists, field in _lists(fields, ()):
-        names = [name for path in lists for name in path]
-        view = ListView("_".join([table, *names]), table, columns, lists, ())
-        taken = {same(name) for name in (*columns, *view.numbers)}
-        values = []
-        for value in _values(field):
-            name = value.name if same(value.name) not in taken else f"{names[-1]}_{value.name}"
-            if same(name) not in taken:
-                taken.add(same(name))
-                values.append(value._replace(name=name))
-        if values:
-            yield view._replace(values=values)
+        number: the place of an item, from 0, ``{}`` being the number of its list.  value: gives
+        what a column within an item has.
+        """
+        for name in KEY:
+            yield f"parent.{name}"
+        for column in self.columns:
+            if column.is_number:
+                shown = number.format(column.level)
+            elif column.level:
+                shown = value(column)
+            else:
+                shown = _key(column.path[0], column.field.type, dialect, "parent.")
+            yield f"{shown} AS {dialect.quoted(column.name)}{dialect.note(*column.meaning)}"
 
 
-def _lists(
-    fields: Sequence[Field], outer: tuple[Path, ...], within: Path = ()
-) -> Iterator[tuple[tuple[Path, ...], Field]]:
-    """Each list with its `ListView.lists`; outer: the lists that these fields' items are in."""
-    for field in fields:
-        path = (*within, field.name)
-        if not _PLAIN.fullmatch(field.name):
-            continue
-        if field.type == "object":
-            yield from _lists(field.fields, outer, path)
-        elif field.type == "list":
-            yield (*outer, path), field
-            yield from _lists(field.fields, (*outer, path))
+def list_view(table: Table) -> ListView | None:
+    """The view of a table of an interface; None if it is no list, or a path of it cannot be SQL."""
+    columns = [each for each in table.columns if all(map(_PLAIN.fullmatch, each.path))]
+    paths = [name for path in table.lists for name in path]
+    if not table.lists or not all(map(_PLAIN.fullmatch, paths)):
+        return None
+    has_values = any(each.level == len(table.lists) and not each.is_number for each in columns)
+    return ListView(table.name, table.interface, table.lists, columns) if has_values else None
 
 
-def _values(field: Field) -> Iterator[Value]:
-    """The values of a list's items."""
-    if field.item in SCALARS:
-        yield Value("value", field.item, ())
-    elif field.item == "object":
-        yield from _within(field.fields, ())
+def meanings(columns: Iterable[Column]) -> dict[str, Sequence[str]]:
+    """What columns are, in Chinese and English."""
+    return {column.name: column.meaning for column in columns}
 
 
-def _within(fields: Sequence[Field], path: Path) -> Iterator[Value]:
-    for field in fields:
-        if _PLAIN.fullmatch(field.name):
-            inner = (*path, field.name)
-            if field.type == "object":
-                yield from _within(field.fields, inner)
-            elif field.type in SCALARS:
-                yield Value("_".join(inner), field.type, inner)
+def _key(name: str, kind: str, dialect: JoinDialect, within: str = "") -> str:
+    """A field of a key: the text of a whole number, where a text is expected."""
+    column = f"{within}{dialect.quoted(name)}"
+    if kind != "str" or not _PLAIN.fullmatch(name):
+        return column
+    number = dialect.reached(f"{within}_extra", "int", [name])
+    return f"COALESCE({column}, CAST({number} AS {dialect.casts['str']}))"
 
 
 def joined_query(
@@ -136,50 +111,81 @@ def joined_query(
     """
     quoted = dialect.quoted
     parts = [part for part in table.parts if part.table in existing]
-    columns = (*_BEGIN, *table.columns)
-    rows = [_part(part, columns, existing[part.table], dialect) for part in parts]
+    columns = (*_BEGIN, *table.fields)
+    rows = [_part(part, table, existing[part.table], dialect) for part in parts]
     if not rows:
         return ""
     if len(table.parts) == 1:
         found = f"({rows[0]}) AS parts"
     else:
-        numbered = [
-            f"SELECT {n} AS number, part.* FROM ({each}) AS part" for n, each in enumerate(rows)
-        ]
-        key = {"_appid", "_begin_date", *table.key}
-        values = []
-        for field in columns:
-            name = quoted(field.name)
-            tries = [f"MAX(CASE number WHEN {n} THEN {name} END)" for n in range(len(rows))]
-            first = tries[0] if len(tries) == 1 else f"COALESCE({', '.join(tries)})"
-            values.append(name if field.name in key else f"{first} AS {name}")
-        keys = ", ".join([quoted(field.name) for field in columns if field.name in key])
-        union = " UNION ALL ".join(numbered)
-        found = f"(SELECT {', '.join(values)} FROM ({union}) AS numbered GROUP BY {keys}) AS parts"
-    shown = [shown for field in columns for shown in _shown(field, table, dialect)]
+        found = f"({_grouped(table, rows, quoted)}) AS parts"
+    known = meanings(table.columns)
+    shown = [
+        shown
+        for field in columns
+        for shown in _shown(field, table, dialect, dialect.note(*known.get(field.name, ())))
+    ]
     return f"SELECT {', '.join(shown)} FROM {found}"
 
 
-def _part(
-    part: Part, columns: Sequence[Field], existing: Collection[str], dialect: JoinDialect
-) -> str:
-    """The query of a part, with all columns of the table."""
+def _grouped(table: JoinedTable, parts: Sequence[str], quoted: Callable[[str], str]) -> str:
+    """One row a key of these parts; a row that lacks a part of its key is joined with no other.
+
+    own: of such a row the number of its part.  nth: the number of a row among those of its part
+    that have its key.
+    """
+    keys = [*map(quoted, ("_appid", "_begin_date", *table.key))]
+    lacks = " OR ".join(f"{key} IS NULL" for key in keys[2:])
+    union = " UNION ALL ".join(
+        f"SELECT {n} AS number, part.* FROM ({each}) AS part" for n, each in enumerate(parts)
+    )
+    numbered = (  # outside of the union, so that SQLite looks for an account in each of the parts
+        f"SELECT rows_of_all.*, CASE WHEN {lacks} THEN number ELSE -1 END AS own, ROW_NUMBER()"
+        f" OVER (PARTITION BY {', '.join(keys)}, number ORDER BY place, item) AS nth"
+        f" FROM ({union}) AS rows_of_all"
+    )
+    values = []
+    for name in map(quoted, ("_appid", "_begin_date", *[each.name for each in table.columns])):
+        tries = [f"MAX(CASE number WHEN {n} THEN {name} END)" for n in range(len(parts))]
+        first = tries[0] if len(tries) == 1 else f"COALESCE({', '.join(tries)})"
+        values.append(name if name in keys else f"{first} AS {name}")
+    where = " WHERE nth = 1 OR own >= 0" if table.once else ""
+    return (
+        f"SELECT {', '.join(values)} FROM ({numbered}) AS numbered{where}"
+        f" GROUP BY {', '.join(keys)}, own, nth"
+    )
+
+
+def _part(part: Part, table: JoinedTable, existing: Collection[str], dialect: JoinDialect) -> str:
+    """The query of a part, with all columns of the table, and the place of each row."""
     quoted = dialect.quoted
     found = []
-    for field in columns:
-        own = field.name if field in _BEGIN else part.columns.get(field.name, "")
-        name, *steps = own.split(".")
-        value = f"CAST(NULL AS {dialect.casts[field.type]})"
-        if name in existing:
-            value = quoted(name) if not steps else dialect.reached(quoted(name), field.type, steps)
+    for field in (*_BEGIN, *table.fields):
+        is_key = field.name in table.key and not part.lists
+        values = []
+        for own in part.columns.get(field.name, field.name if field in _BEGIN else "").split():
+            name, *steps = own.split(".")
+            if name in existing and steps:
+                values.append(dialect.reached(quoted(name), field.type, steps))
+            elif name in existing:
+                values.append(_key(name, field.type, dialect) if is_key else quoted(name))
+        value = values[0] if values else f"CAST(NULL AS {dialect.casts[field.type]})"
+        value = f"COALESCE({', '.join(values)})" if len(values) > 1 else value
         found.append(f"{value} AS {quoted(field.name)}")
-    return f"SELECT {', '.join(found)} FROM {quoted(part.table)}"
+    if len(table.parts) > 1:
+        found += ["_row AS place", f"{ITEM if part.lists else 0} AS item"]
+    query = f"SELECT {', '.join(found)} FROM {quoted(part.table)}"
+    name, left_out = part.without
+    if name:
+        column = quoted(part.columns[name])
+        query += f" WHERE {column} IS NULL OR {column} <> {_literal(left_out)}"
+    return query
 
 
-def _shown(field: Field, table: JoinedTable, dialect: JoinDialect) -> Iterator[str]:
+def _shown(field: Field, table: JoinedTable, dialect: JoinDialect, note: str) -> Iterator[str]:
     """A column, and what is derived from it: labels of codes, and the parts of a msgid."""
     name = dialect.quoted(field.name)
-    yield name
+    yield f"{name}{note}"
     for language in ("zh", "en") if field.codes else ():
         labels = " ".join(
             f"WHEN {_literal(code.value)} THEN {_literal(getattr(code, language))}"

@@ -1,6 +1,11 @@
-"""Tables for readers that join what several interfaces return: `TABLES`, by name.
+"""The tables of a harvest, each defined once: those of interfaces, and those that join interfaces.
 
-Rule: data.  Exports of the flat shape and the views of databases are both made from these entries.
+Rule: data, and how it is read; nothing of a database or of a file.
+
+An interface has a table of its own, in which an object within a record becomes columns
+(``detail_read_user``), and one for each list, ``<interface>_<list>``, with a row an item.  `TABLES`
+are those that join what several interfaces return.  The views of databases, flat exports,
+`harvester.read`, comments, the descriptions for assistants and docs/tables.md come from these.
 
 `articles` is the list to join on: one row an article.  WeChat's interfaces share no other key than
 ``msgid``, the id of the message and the 1-based place of the article in it; both parts are also in
@@ -15,24 +20,325 @@ the value of the first of its parts that has one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from harvester.base.dates import WindowKind
 from harvester.model import Field
 from harvester.wechat import labels
-from harvester.wechat.titles import Title, field_title
+from harvester.wechat.titles import INTERFACES, UNITS, Title, field_title
+
+Path = tuple[str, ...]
+
+KEY = ("_appid", "_begin_date", "_row")
+"""What begins each row of a list: the key of its record."""
+ITEM = "_item"
+SCALARS = ("int", "float", "str", "bool", "date")
+_RESERVED = (*KEY, "_endpoint", "_end_date", "_fetched_at", "_extra", "_checksum")
+
+# what a figure is
+
+DAY, TOTAL, SNAPSHOT = "day", "total", "snapshot"
+"""Kinds of figures: of a day (an hour, a week, a month) alone; a running total; a level."""
+
+NO_TITLE = Title("", "")
+_OF_KIND = {
+    TOTAL: Title("累计值，取最后一行，不能相加", "running total: the last row, never a sum"),
+    SNAPSHOT: Title(
+        "期末值，取最后一天，跨日不能相加", "level at the end of the day: the last day, never a sum"
+    ),
+}
+_PEOPLE_TWICE = Title(
+    "人数按日去重，跨日、跨渠道相加会重复计人",
+    "people are counted once a day and channel: a sum counts some of them twice",
+)
+_NEVER = {
+    _PEOPLE_TWICE: (
+        "int_page_read_user ori_page_read_user share_user add_to_fav_user read_user"
+        " zaikan_user like_user collection_user redirect_ori_page_user msg_user share_uv visit_uv"
+        " page_visit_uv page_share_uv access_source_visit_uv"
+    ),
+    Title(
+        "来源“全部”是总人数，同一人可有多个来源，不能相加",
+        "the entrance 全部 is all readers, and one reader may come by several: never a sum",
+    ): "user_count",
+    Title("比例，不能相加，也不能求平均", "a ratio: neither a sum nor a mean of it"): (
+        "read_delivery_rate read_finish_rate rate click_rate exposure_rate order_rate"
+    ),
+    Title("平均值，不能相加", "a mean: never a sum"): (
+        "read_avg_activetime stay_time_uv stay_time_session page_staytime_pv visit_depth ecpm"
+    ),
+    Title("最大值，取最大，不能相加", "a maximum: take the greatest, never a sum"): (
+        "max_time_cost max_time_count"
+    ),
+}
+_NOT_SUMMED = {name: text for text, names in _NEVER.items() for name in names.split()}
+
+_OF = {
+    "read_delivery_rate": Title("分母：送达人数", "denominator: people it was delivered to"),
+    "read_finish_rate": Title("分母：阅读人数", "denominator: readers"),
+    "rate": Title("分母：阅读人数", "denominator: readers"),
+    "exposure_rate": Title("分母：拉取量 req_succ_count", "denominator: req_succ_count"),
+    "click_rate": Title("分母：曝光量 exposure_count", "denominator: exposure_count"),
+    "order_rate": Title("分母：点击量 click_count", "denominator: click_count"),
+    "ecpm": Title("分母：曝光量 exposure_count", "denominator: exposure_count / 1,000"),
+    "stay_time_uv": Title("分母：访问人数 visit_uv", "denominator: visit_uv"),
+    "stay_time_session": Title("分母：打开次数 session_cnt", "denominator: session_cnt"),
+    "page_staytime_pv": Title("分母：页面访问次数 page_visit_pv", "denominator: page_visit_pv"),
+}
+"""What ratios and means are of."""
+_WITH_ALL = ("getuserread", "getuserreadhour")
+"""Interfaces with a row of all channels together."""
+_OF_ALL_CHANNELS = Title(
+    "渠道 99999999 是全部，不能与其他渠道相加",
+    "channel 99999999 is all: never add it to the others",
+)
+_SINCE = {"getarticletotal": 7, "getarticletotaldetail": 30}
+"""Interfaces whose lists have running totals, and the days from publishing that they cover."""
+_LEVELS = {"cumulate_user": SNAPSHOT, "visit_total": TOTAL}
+_THAT_DAY, _THAT_HOUR = Title("当天", "that day"), Title("当小时", "that hour")
+_WINDOWS = {
+    WindowKind.WEEK: Title("当周", "that week"),
+    WindowKind.MONTH: Title("当月", "that month"),
+    WindowKind.RECENT: Title("所请求的天数", "the days asked for"),
+}
+_FROM_THE_BEGINNING = Title("开通起至当日", "from the beginning on")
+_FIRST_DAYS = Title("当天 (仅发布后 7 天内)", "that day; of the first 7 days of an article")
+_PEOPLE = (
+    "visit_uv_new",
+    "visit_uv",
+    "province",
+    "city",
+    "genders",
+    "platforms",
+    "devices",
+    "ages",
+)
+"""Lists whose ``value`` is a number of people."""
+
+
+class Figure(NamedTuple):
+    """What a number says.
+
+    kind: one of the above.  window: the time that it covers.  never: what must not be done with it;
+    empty if it may be summed.  of: the denominator of a ratio or a mean.
+    """
+
+    kind: str
+    window: Title
+    unit: Title
+    never: Title = NO_TITLE
+    of: Title = NO_TITLE
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    field: its type, its title in Chinese (label) and its meaning in English.  level: what has its
+    value: 0 the record, n an item of the table's n-th list.  path: where in that; empty: the item
+    itself.  is_number: it is the place of that item in its list, from 0.  figure: None if it is
+    no figure.
+    """
+
+    name: str
+    field: Field
+    level: int = 0
+    path: Path = ()
+    is_number: bool = False
+    figure: Figure | None = None
+
+    @property
+    def meaning(self) -> Title:
+        """What it is, with its denominator, and with what must not be done with it."""
+        more = (self.figure.of, self.figure.never) if self.figure else ()
+        zh = "；".join(filter(None, (self.field.label, *[each.zh for each in more])))
+        en = "; ".join(filter(None, (self.field.meaning, *[each.en for each in more])))
+        return Title(zh, en)
+
+
+class Table(NamedTuple):
+    """A table of an interface.
+
+    lists: the lists that its rows are items of, the outermost first, each by its path in what the
+    one before has; none: its rows are the records.  columns: without `KEY`, and without what is
+    beside the fields of a record.
+    """
+
+    name: str
+    interface: str
+    lists: tuple[Path, ...]
+    columns: tuple[Column, ...]
+
+
+def of_label(name: str, column: Title) -> Title:
+    """What the column with the labels of a column of codes is."""
+    return Title(f"{column.zh}名称", f"the label of {name}")
+
+
+def tables_of(
+    interface: str,
+    fields: Sequence[Field],
+    key: Sequence[str] = (),
+    cut: WindowKind = WindowKind.DAYS,
+) -> list[Table]:
+    """The tables of an interface with these fields: its own, then those of its lists.
+
+    key: the fields that identify a record; cut: of the interface.  A list has, before its fields,
+    those of the key that are no object, and the days of the items that it is within.  Names
+    differ from each other in more than the case of letters: most databases need that.
+    """
+    names = _Names(())
+    own = [*_scalars(fields, (), 0)]
+    key_columns = [Column(each.name, each, 0, (each.name,)) for each in fields if each.name in key]
+    identifying = [each for each in key_columns if each.field.type in SCALARS]
+    first = Table(names.add(interface), interface, (), _named(own, ()))
+    found = [first, *_lists(names, first.name, interface, fields, (), identifying)]
+    return [
+        each._replace(
+            columns=tuple(
+                column._replace(figure=_figure(interface, each.lists, column.field, cut))
+                for column in each.columns
+            )
+        )
+        for each in found
+    ]
+
+
+class _Names:
+    """Names of which no two are the same."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = {each.lower() for each in taken}
+
+    def add(self, *wanted: str) -> str:
+        """The first of these that is free, else the last one with a number."""
+        numbered = (f"{wanted[-1]}_{n}" for n in range(2, len(self._taken) + 3))
+        name = next(each for each in (*wanted, *numbered) if each.lower() not in self._taken)
+        self._taken.add(name.lower())
+        return name
+
+
+def _lists(
+    names: _Names,
+    table: str,
+    interface: str,
+    fields: Sequence[Field],
+    outer: tuple[Path, ...],
+    beside: Sequence[Column],
+) -> Iterator[Table]:
+    """The tables of the lists within these fields; beside: what their rows have before `ITEM`."""
+    for path, field in _lists_within(fields, ()):
+        lists = (*outer, path)
+        name = names.add("_".join([table, *path]))
+        if field.item == "object":
+            values = [*_scalars(field.fields, (), len(lists))]
+        else:
+            values = [Column("value", field._replace(type=field.item), len(lists))]
+        if any(each.field.type in SCALARS for each in values):
+            numbers = [
+                Column(f"{ITEM}_{n}" if n > 1 else ITEM, _NUMBER, n, is_number=True)
+                for n in range(1, len(lists) + 1)
+            ]
+            before = _named([*beside, *numbers], ())
+            yield Table(name, interface, lists, (*before, *_named(values, before, path[-1])))
+        days = [each for each in values if each.field.type == "date" and len(each.path) == 1]
+        yield from _lists(names, name, interface, field.fields, lists, [*beside, *days])
+
+
+_NUMBER = Field("_item", "int", "the number of the item, from 0", label=field_title("_item", "zh"))
+
+
+def _lists_within(fields: Iterable[Field], within: Path) -> Iterator[tuple[Path, Field]]:
+    for field in fields:
+        path = (*within, field.name)
+        if field.type == "list":
+            yield path, field
+        elif field.type == "object":
+            yield from _lists_within(field.fields, path)
+
+
+def _scalars(fields: Iterable[Field], within: Path, level: int) -> Iterator[Column]:
+    """What is no list, also within objects."""
+    for field in fields:
+        path = (*within, field.name)
+        if field.type == "object":
+            yield from _scalars(field.fields, path, level)
+        elif field.type in SCALARS:
+            yield Column("_".join(path), field, level, path)
+
+
+def _named(
+    columns: Iterable[Column], before: Sequence[Column], within: str = ""
+) -> tuple[Column, ...]:
+    """The columns with names that differ, also from those before; within: the list's name."""
+    names = _Names([*_RESERVED, *[each.name for each in before]])
+    return tuple(
+        each._replace(name=names.add(each.name, *([f"{within}_{each.name}"] if within else ())))
+        for each in columns
+    )
+
+
+def _figure(interface: str, lists: Sequence[Path], field: Field, cut: WindowKind) -> Figure | None:
+    """What a number of the catalogue says; None if it says how many of nothing."""
+    name = field.name
+    is_people = name == "value" and bool(lists) and lists[-1][-1] in _PEOPLE
+    unit = UNITS["visit_uv"] if is_people else UNITS.get(name)
+    if unit is None or field.type not in ("int", "float") or interface not in INTERFACES:
+        return None
+    kind, window = _LEVELS.get(name, DAY), _WINDOWS.get(cut, _THAT_DAY)
+    if lists and interface in _SINCE:
+        kind, window = TOTAL, _since(interface)
+    elif kind == TOTAL:
+        window = _FROM_THE_BEGINNING
+    elif interface == "getarticlesummary":
+        window = _FIRST_DAYS
+    elif interface.endswith("hour"):
+        window = _THAT_HOUR
+    never, of = _never(interface, name, kind), _OF.get(name, NO_TITLE)
+    return Figure(kind, window, unit, never, of)
+
+
+def _since(interface: str) -> Title:
+    days = _SINCE[interface]
+    return Title(f"发布起至当日 (最多 {days} 天)", f"from publishing on, up to {days} days")
+
+
+def _never(interface: str, name: str, kind: str) -> Title:
+    """What must not be done with a figure."""
+    if kind != DAY:
+        return _OF_KIND[kind]
+    return _NOT_SUMMED.get(name, _OF_ALL_CHANNELS if interface in _WITH_ALL else NO_TITLE)
+
+
+def comments_of(
+    interface: str, fields: Sequence[Field], cut: WindowKind = WindowKind.DAYS
+) -> dict[str, Title]:
+    """What the fields of an interface are, as columns of its table: title and meaning, by name."""
+    found = {}
+    for field in fields:
+        figure = _figure(interface, (), field, cut)
+        if field.type == "list" and interface in _SINCE:
+            figure = Figure(TOTAL, _since(interface), NO_TITLE, _OF_KIND[TOTAL])
+        found[field.name] = Column(field.name, field, figure=figure).meaning
+    return found
+
+
+# tables that join interfaces
 
 
 class Part(NamedTuple):
     """What an interface adds to a table.
 
     lists: where the rows come from, if not from the records: a list within them.  columns: by
-    column of the table the field of the interface, ``detail.read_user`` within an object.
+    column of the table the field of the interface, ``detail.read_user`` within an object; of
+    several, separated by blanks, the first that has a value.  without: a column of the table, and
+    its value in the rows that are left out.
     """
 
     interface: str
     lists: tuple[str, ...]
     columns: Mapping[str, str]
+    without: tuple[str, str] = ("", "")
 
     @property
     def table(self) -> str:
@@ -43,15 +349,19 @@ class Part(NamedTuple):
 class JoinedTable(NamedTuple):
     """A table.
 
-    key: what identifies a row, beside the account and the first day of the window.  columns: with
-    those of the key.  parsed: columns that are parts of the msgid: ``mid`` and ``idx``.
+    key: what identifies a row, beside the account and the first day of the window; a whole number
+    in the place of a text is read as its text, and a row that lacks a part of its key is joined
+    with no other.  columns: with those of the key.  once: of several rows of an interface with one
+    key the first alone is there; else the second is joined with the second of the others, so that
+    no figure is lost.  parsed: columns that are parts of the msgid: ``mid`` and ``idx``.
     """
 
     name: str
     title: Title
     key: tuple[str, ...]
-    columns: tuple[Field, ...]
+    columns: tuple[Column, ...]
     parts: tuple[Part, ...]
+    once: bool = False
     parsed: tuple[str, ...] = ()
 
     @property
@@ -59,17 +369,45 @@ class JoinedTable(NamedTuple):
         """The interfaces that it is made from, each once."""
         return tuple(dict.fromkeys(part.interface for part in self.parts))
 
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """What its columns are."""
+        return tuple(each.field for each in self.columns)
 
-def _column(name: str, kind: str, meaning: str, codes: labels.Codes = ()) -> Field:
-    return Field(name, kind, meaning, label=field_title(name, "zh"), codes=codes)
+
+def _column(name: str, kind: str, meaning: str, codes: labels.Codes = ()) -> Column:
+    return Column(name, Field(name, kind, meaning, label=field_title(name, "zh"), codes=codes))
 
 
+def _figure_of(
+    kind: str, name: str, meaning: str, *, window: Title = _THAT_DAY, type_: str = "int"
+) -> Column:
+    """A column with a figure of a kind."""
+    if kind == TOTAL:
+        window = _since("getarticletotaldetail")
+    figure = Figure(kind, window, UNITS[name], _never("", name, kind), _OF.get(name, NO_TITLE))
+    return _column(name, type_, meaning)._replace(figure=figure)
+
+
+def _articles(kind: str) -> tuple[Column, ...]:
+    """The figures of an article that both generations of interfaces have."""
+    return (
+        _figure_of(kind, "read_user", "readers"),
+        _figure_of(kind, "read_count", "reads; of the retired interfaces alone"),
+        _figure_of(kind, "share_user", "sharers"),
+        _figure_of(kind, "share_count", "shares; of the retired interfaces alone"),
+        _figure_of(kind, "collection_user", "people who favourited"),
+    )
+
+
+def _same(names: str) -> dict[str, str]:
+    """Columns that have the names of the fields."""
+    return {name: name for name in names.split()}
+
+
+_OF_DAY = _column("ref_date", "date", "the figures are those of this day")
 _MSGID = _column("msgid", "str", "message id and 1-based place in the message, as 12003_3")
-_READERS = _column("read_user", "int", "readers")
-_READS = _column("read_count", "int", "reads; of the retired interfaces alone")
-_SHARERS = _column("share_user", "int", "sharers")
-_SHARES = _column("share_count", "int", "shares; of the retired interfaces alone")
-_FAVOURITES = _column("collection_user", "int", "people who favourited")
+_PUBLISHED = _column("publish_date", "date", "the day on which it was published")
 _RETIRED_FIGURES = {
     "read_user": "int_page_read_user",
     "read_count": "int_page_read_count",
@@ -77,12 +415,6 @@ _RETIRED_FIGURES = {
     "share_count": "share_count",
     "collection_user": "add_to_fav_user",
 }
-_DETAIL_FIGURES = (
-    "read_user", "share_user", "collection_user", "zaikan_user", "like_user", "comment_count",
-    "praise_money", "read_subscribe_user", "read_delivery_rate", "read_finish_rate",
-    "read_avg_activetime",
-)  # fmt: skip
-_PUBLISHED = _column("publish_date", "date", "the day on which it was published")
 
 TABLES = {
     each.name: each
@@ -103,20 +435,18 @@ TABLES = {
                     "getarticletotaldetail",
                     (),
                     {
-                        "msgid": "msgid",
+                        **_same("msgid title publish_type"),
                         "publish_date": "ref_date",
-                        "title": "title",
                         "url": "content_url",
-                        "publish_type": "publish_type",
                     },
                 ),
                 Part(
                     "getarticletotal",
                     (),
-                    {"msgid": "msgid", "publish_date": "ref_date", "title": "title", "url": "url"},
+                    {**_same("msgid title"), "publish_date": "ref_date", "url": "url content_url"},
                 ),
-                Part("getarticletotal", (), {"msgid": "msgid", "url": "content_url"}),
             ),
+            once=True,
             parsed=("mid", "idx"),
         ),
         JoinedTable(
@@ -124,35 +454,24 @@ TABLES = {
             Title("文章每日数据", "Articles by day"),
             ("ref_date", "msgid"),
             (
-                _column("ref_date", "date", "the figures are those of this day"),
+                _OF_DAY,
                 _MSGID,
                 _column("title", "str", "of the article; of the retired interface alone"),
-                _READERS,
-                _READS,
-                _SHARERS,
-                _SHARES,
-                _FAVOURITES,
+                *_articles(DAY),
             ),
             (
                 Part(
                     "getarticleread",
                     (),
-                    {"ref_date": "ref_date", "msgid": "msgid", "read_user": "detail.read_user"},
+                    {**_same("ref_date msgid"), "read_user": "detail.read_user"},
                 ),
                 Part(
                     "getarticleshare",
                     (),
-                    {"ref_date": "ref_date", "msgid": "msgid", "share_user": "detail.share_user"},
+                    {**_same("ref_date msgid"), "share_user": "detail.share_user"},
                 ),
                 Part(
-                    "getarticlesummary",
-                    (),
-                    {
-                        "ref_date": "ref_date",
-                        "msgid": "msgid",
-                        "title": "title",
-                        **_RETIRED_FIGURES,
-                    },
+                    "getarticlesummary", (), {**_same("ref_date msgid title"), **_RETIRED_FIGURES}
                 ),
             ),
         ),
@@ -164,40 +483,51 @@ TABLES = {
                 _MSGID,
                 _PUBLISHED,
                 _column("stat_date", "date", "the figures are totals to the end of this day"),
-                _READERS,
-                _READS,
-                _SHARERS,
-                _SHARES,
-                _FAVOURITES,
-                _column("zaikan_user", "int", "people who pressed the heart (在看)"),
-                _column("like_user", "int", "people who gave a thumbs-up"),
-                _column("comment_count", "int", "comments"),
-                _column("praise_money", "int", "tips, in fen (1/100 yuan)"),
-                _column("read_subscribe_user", "int", "people who followed after reading"),
-                _column("read_delivery_rate", "float", "readers of those reached, 0 to 1"),
-                _column("read_finish_rate", "float", "readers who read it to the end, 0 to 1"),
-                _column("read_avg_activetime", "float", "mean time of reading, in minutes"),
-                _column("target_user", "int", "people reached; of the retired interface alone"),
+                *_articles(TOTAL),
+                _figure_of(TOTAL, "zaikan_user", "people who pressed the heart (在看)"),
+                _figure_of(TOTAL, "like_user", "people who gave a thumbs-up"),
+                _figure_of(TOTAL, "comment_count", "comments"),
+                _figure_of(TOTAL, "praise_money", "tips, in fen (1/100 yuan)"),
+                _figure_of(TOTAL, "read_subscribe_user", "people who followed after reading"),
+                _figure_of(
+                    TOTAL,
+                    "read_delivery_rate",
+                    "readers of those reached, 0 to 1",
+                    type_="float",
+                ),
+                _figure_of(
+                    TOTAL,
+                    "read_finish_rate",
+                    "readers who read it to the end, 0 to 1",
+                    type_="float",
+                ),
+                _figure_of(
+                    TOTAL,
+                    "read_avg_activetime",
+                    "mean time of reading, in minutes",
+                    type_="float",
+                ),
+                _figure_of(TOTAL, "target_user", "people reached; of the retired interface alone"),
             ),
             (
                 Part(
                     "getarticletotaldetail",
                     ("detail_list",),
                     {
-                        "msgid": "msgid",
                         "publish_date": "ref_date",
-                        "stat_date": "stat_date",
-                        **{name: name for name in _DETAIL_FIGURES},
+                        **_same(
+                            "msgid stat_date read_user share_user collection_user zaikan_user"
+                            " like_user comment_count praise_money read_subscribe_user"
+                            " read_delivery_rate read_finish_rate read_avg_activetime"
+                        ),
                     },
                 ),
                 Part(
                     "getarticletotal",
                     ("details",),
                     {
-                        "msgid": "msgid",
                         "publish_date": "ref_date",
-                        "stat_date": "stat_date",
-                        "target_user": "target_user",
+                        **_same("msgid stat_date target_user"),
                         **_RETIRED_FIGURES,
                     },
                 ),
@@ -208,21 +538,22 @@ TABLES = {
             Title("文章阅读来源", "Readers of articles by entrance"),
             ("ref_date", "msgid", "scene_desc"),
             (
-                _column("ref_date", "date", "the figures are those of this day"),
+                _OF_DAY,
                 _MSGID,
-                _column("scene_desc", "str", "entrance; they do not add up to 全部", labels.SCENES),
-                _READERS,
+                _column(
+                    "scene_desc",
+                    "str",
+                    "entrance; all readers together (全部) are read_user of article_days",
+                    labels.SCENES[1:],
+                ),
+                _figure_of(DAY, "read_user", "readers who came by it; some come by several"),
             ),
             (
                 Part(
                     "getarticleread",
                     ("detail", "read_user_source"),
-                    {
-                        "ref_date": "ref_date",
-                        "msgid": "msgid",
-                        "scene_desc": "scene_desc",
-                        "read_user": "user_count",
-                    },
+                    {**_same("ref_date msgid scene_desc"), "read_user": "user_count"},
+                    without=("scene_desc", str(labels.SCENES[0].value)),
                 ),
             ),
         ),
@@ -231,38 +562,102 @@ TABLES = {
             Title("关注人数按渠道", "Followers by channel"),
             ("ref_date", "user_source"),
             (
-                _column("ref_date", "date", "the figures are those of this day"),
+                _OF_DAY,
                 _column("user_source", "int", "channel", labels.CHANNELS),
-                _column("new_user", "int", "people who followed"),
-                _column("cancel_user", "int", "people who unfollowed"),
+                _figure_of(DAY, "new_user", "people who followed"),
+                _figure_of(DAY, "cancel_user", "people who unfollowed"),
             ),
-            (
-                Part(
-                    "getusersummary",
-                    (),
-                    {n: n for n in ("ref_date", "user_source", "new_user", "cancel_user")},
-                ),
-            ),
+            (Part("getusersummary", (), _same("ref_date user_source new_user cancel_user")),),
         ),
         JoinedTable(
             "messages_by_hour",
             Title("消息分时", "Messages by hour"),
             ("ref_date", "ref_hour", "msg_type"),
             (
-                _column("ref_date", "date", "the figures are those of this day"),
+                _OF_DAY,
                 _column("ref_hour", "int", "the hour from then on: 0, 100, … 2300"),
                 _column("msg_type", "int", "kind of message", labels.MESSAGE_TYPES),
-                _column("msg_user", "int", "people who sent some"),
-                _column("msg_count", "int", "messages"),
+                _figure_of(DAY, "msg_user", "people who sent some", window=_THAT_HOUR),
+                _figure_of(DAY, "msg_count", "messages", window=_THAT_HOUR),
             ),
             (
                 Part(
                     "getupstreammsghour",
                     (),
-                    {n: n for n in ("ref_date", "ref_hour", "msg_type", "msg_user", "msg_count")},
+                    _same("ref_date ref_hour msg_type msg_user msg_count"),
                 ),
             ),
         ),
     )
 }
 """The tables by name."""
+
+ACCOUNTS = JoinedTable(
+    "accounts",
+    Title("公众号", "Accounts"),
+    (),
+    (
+        _column("name", "str", "of the account, as it is configured"),
+        _column("group", "str", "what the account belongs to, as it is configured"),
+    ),
+    (),
+)
+"""What people call the accounts: of exports that know it, with a row an account."""
+
+
+class Pair(NamedTuple):
+    """Two figures, each a table and a column, that differ although both are right; why they do."""
+
+    one: tuple[str, str]
+    other: tuple[str, str]
+    why: Title
+
+
+PAIRS = (
+    Pair(
+        ("article_days", "read_user"),
+        ("getbizsummary", "detail_read_user"),
+        Title(
+            "一人读多篇文章，在账号里只计一次：各文章之和更大",
+            "one reader of several articles is one of the account: the sum of articles is more",
+        ),
+    ),
+    Pair(
+        ("article_days", "read_user"),
+        ("article_totals", "read_user"),
+        Title(
+            "一人多日阅读，在累计里只计一次：各日之和更大",
+            "a reader of several days is one reader of the total: the sum of days is more",
+        ),
+    ),
+    Pair(
+        ("article_days", "read_user"),
+        ("article_sources", "read_user"),
+        Title(
+            "一人可经多个来源阅读：各来源之和更大",
+            "a reader may come by several entrances: their sum is more",
+        ),
+    ),
+    Pair(
+        ("getarticleread", "detail_read_user"),
+        ("getarticlesummary", "int_page_read_user"),
+        Title(
+            "已下线的接口只有文章发布后 7 天的数据",
+            "the retired interface has the first 7 days of an article alone",
+        ),
+    ),
+    Pair(
+        ("getarticletotaldetail_detail_list", "read_user"),
+        ("getarticletotal_details", "int_page_read_user"),
+        Title("累计 30 天和累计 7 天", "totals of 30 days, and of 7"),
+    ),
+    Pair(
+        ("getarticletotal_details", "int_page_read_user"),
+        ("getuserread", "int_page_read_user"),
+        Title(
+            "微信的文章数据与账号数据口径不同，对不上",
+            "WeChat counts articles and accounts in ways that do not reconcile",
+        ),
+    ),
+)
+"""Figures that must not be compared."""

@@ -163,6 +163,7 @@ FIELDS: dict[str, Title] = {
         ("ages", "年龄", "Ages"),
         ("id", "编号", "Number"),
         ("name", "名称", "Name"),
+        ("group", "分组", "Group"),
         # mini-games
         ("group_dimension_list", "维度", "Dimensions"),
         ("label", "维度名", "Dimension"),

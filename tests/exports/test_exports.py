@@ -126,6 +126,7 @@ def test_flat_tables_have_the_key_of_their_record(tmp_path: Path) -> None:
         "_row": 0,
         "ref_date": FIRST,
         "msgid": "7_1",
+        "stat_date": FIRST + timedelta(days=1),  # the day of the item that it is within
         "_item": 1,
         "_item_2": 0,
         "user_count": 11,

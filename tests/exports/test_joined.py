@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyiceberg.table import StaticTable
 
+import harvester
 from harvester.exports import source
 from harvester.model import Batch, Window
 from harvester.wechat.interfaces import INTERFACES
@@ -163,6 +164,41 @@ def test_a_table_goes_with_the_last_month_of_its_interfaces(tmp_path: Path) -> N
     done = do(harvest(window("getusersummary", {"user_source": 0})), spec)
     assert {*tables(spec)} == {"getusersummary", "followers_by_source"}
     assert (done.written, done.removed, done.rows) == (1, 1, 1)
+
+
+def test_read_gives_them_in_the_order_of_account_and_day(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(source, "ROWS", 2 << 3)
+    made = [
+        window(name, record, day=date(2026, month, 3), appid=appid)
+        for month in (1, 2, 3)
+        for appid in ("wx2", "wx1")
+        for name, record in (
+            ("getarticleread", read("7_1", month)),
+            ("getarticleshare", {"msgid": "7_1", "detail": {"share_user": 2 * month}}),
+            ("getarticletotal", {"msgid": "7_1", "title": "old", "details": []}),
+        )
+    ]
+    sink = harvest(*made)
+
+    def found(**how: Any) -> list[tuple[Any, ...]]:
+        stored = harvester.read(sink, "article_days", **how)
+        names = ["_appid", "ref_date", "read_user", "share_user"]
+        listed = stored.read_all().select(names).to_pylist()
+        return [(row["_appid"], row["ref_date"].month, *list(row.values())[2:]) for row in listed]
+
+    months = [(month, month, 2 * month) for month in (1, 2, 3)]
+    assert found() == [(appid, *each) for appid in ("wx1", "wx2") for each in months]
+    assert found(appids="wx2", start="2026-02-01", end="2026-02-28") == [("wx2", 2, 2, 4)]
+    assert found(appids="wx3") == []
+    both = harvester.read(sink, ["article_days", "getarticleread"])
+    assert [*both] == ["getarticleread", "article_days"]
+    assert both["article_days"].read_all().num_rows == 6
+    flat = harvester.read(sink, "articles", shape="flat")
+    assert {"article_days", "article_totals", "getarticleread"} < {*flat}
+    assert {*flat["articles"].read_all()["title"].to_pylist()} == {"old"}  # of a retired interface
+    assert [*harvester.read(sink, "article_days", shape="flat")] == ["article_days"]
 
 
 LABELS = {

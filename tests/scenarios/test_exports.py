@@ -193,3 +193,16 @@ def test_read_says_how_an_export_is_read(tmp_path: Path, spec: str, line: str) -
             read(where, "getusersummary")
         assert line in str(raised.value)
         assert str(tmp_path / name) in str(raised.value)
+
+
+def test_the_accounts_of_a_file_are_a_table(tmp_path: Path) -> None:
+    harvested(tmp_path)
+    file = tmp_path / "accounts.csv"
+    file.write_text(f"appid,name,group,enabled\n{ACCOUNT.appid},南方,区域,true\nwx2,gone,,false\n")
+    assert called(tmp_path, f"csv:{tmp_path}/c", "--accounts", str(file))[0] == 0
+    assert tables(f"csv:{tmp_path}/c")["accounts"] == [
+        {"_appid": ACCOUNT.appid, "name": "南方", "group": "区域"},
+        {"_appid": "wx2", "name": "gone", "group": ""},
+    ]
+    assert called(tmp_path, f"csv:{tmp_path}/c", "--check")[0] == 0
+    assert called(tmp_path, f"csv:{tmp_path}/c", "--check", "--accounts", str(file))[0] == 0

@@ -105,7 +105,13 @@ def test_the_tables_are_those_of_the_export_with_their_columns(
     assert "渠道" in user_source["meaning"]
     assert "30 QR code" in user_source["meaning"]
     days = {column["name"]: column for column in found[f"{ARTICLES}_detail_list"]["columns"]}
-    assert days["read_user"]["meaning"]
+    total = "running total: the last row, never a sum"
+    assert days["read_user"]["meaning"].endswith(total)
+    totals = {column["name"]: column for column in found["article_totals"]["columns"]}
+    assert (
+        totals["read_user"]["meaning"]
+        == f"阅读人数；累计值，取最后一行，不能相加 · readers; {total}"
+    )
     assert days["stat_date"]["type"] == "DATE"
 
 

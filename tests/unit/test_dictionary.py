@@ -10,7 +10,7 @@ import pytest
 from harvester.exports.shapes import FLAT, Shape
 from harvester.model import Field
 from harvester.wechat.interfaces import INTERFACES
-from harvester.wechat.tables import TABLES
+from harvester.wechat.tables import DAY, PAIRS, TABLES, Column, tables_of
 from harvester.wechat.titles import FIELDS, UNITS
 from tests.dictionary import dictionary
 
@@ -39,12 +39,40 @@ def test_the_page_is_that_of_the_catalogue() -> None:
 
 @pytest.mark.parametrize("name", [*INTERFACES, *TABLES])
 def test_every_column_has_titles_and_every_figure_a_unit(name: str) -> None:
-    given = INTERFACES[name].fields if name in INTERFACES else TABLES[name].columns
+    given = INTERFACES[name].fields if name in INTERFACES else TABLES[name].fields
     for field in fields(given):
         assert FIELDS[field.name].zh == field.label
         assert field.meaning
         if field.type in ("int", "float") and not field.codes:
             assert (field.name in UNITS) != (field.name in WITHOUT_UNIT), field.name
+
+
+def columns() -> dict[tuple[str, str], Column]:
+    """All columns, by table and name."""
+    own = [
+        (table.name, column)
+        for name, each in INTERFACES.items()
+        for table in tables_of(name, each.fields, each.key, each.cut)
+        for column in table.columns
+    ]
+    joined = [(name, column) for name, table in TABLES.items() for column in table.columns]
+    return {(name, column.name): column for name, column in [*own, *joined]}
+
+
+def test_a_ratio_names_its_denominator_and_says_that_it_is_not_summed() -> None:
+    figures = [each.figure for each in columns().values() if each.figure is not None]
+    ratios = [each for each in figures if each.unit.en == "0 to 1"]
+    assert len(ratios) > 5
+    assert all(each.of.en and each.of.zh and each.never.en and each.never.zh for each in ratios)
+    assert all(each.never.en for each in figures if each.kind != DAY)
+
+
+def test_figures_that_are_not_to_be_compared_are_figures() -> None:
+    known = columns()
+    for pair in PAIRS:
+        assert known[pair.one].figure
+        assert known[pair.other].figure
+        assert all(pair.why)
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -53,6 +81,7 @@ def test_the_parts_of_a_table_are_columns_of_its_interfaces(name: str) -> None:
     for part in table.parts:
         shape = Shape(part.interface, INTERFACES[part.interface], FLAT)
         columns = {each.name: {*each.schema.names} for each in shape.tables}
-        assert {path.replace(".", "_") for path in part.columns.values()} <= columns[part.table]
+        paths = " ".join(part.columns.values()).replace(".", "_")
+        assert {*paths.split()} <= columns[part.table]
         assert {*part.columns} <= {field.name for field in table.columns}
         assert {*table.key} <= {*part.columns}

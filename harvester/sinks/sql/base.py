@@ -38,7 +38,6 @@ from harvester.sinks.base import OWNER, Checkpoint, Fence, Sink, Stamp, StoredWi
 from harvester.sinks.groups import by_endpoint, last_of_overlapping, windows_of
 from harvester.sinks.rows import Row
 from harvester.sinks.sql.schema import (
-    KEY,
     ROW_BITS,
     Dialect,
     Layout,
@@ -47,8 +46,8 @@ from harvester.sinks.sql.schema import (
     fields_of,
     moment_of,
 )
-from harvester.sinks.views import joined_query
-from harvester.wechat.tables import TABLES, JoinedTable
+from harvester.sinks.views import joined_query, meanings
+from harvester.wechat.tables import KEY, TABLES, JoinedTable
 
 DISK_FULL = "the disk is full"
 """What `Driver.describe` returns for such an error."""
@@ -468,10 +467,10 @@ class SqlSink(Sink):
     def _lists(self, layout: Layout, joined: Sequence[JoinedTable], *, anew: bool) -> list[str]:
         views, there = layout.views(), self._there()
         if not anew:
-            return [sql for name, sql in views.items() if name not in there]
+            return [sql for name, made in views.items() if name not in there for sql in made]
         former = [name for name in (*[table.name for table in joined], *views) if name in there]
         drops = [f"DROP VIEW {self._driver.dialect.quoted(name)}" for name in former]
-        return [*drops, *views.values()]
+        return [*drops, *chain.from_iterable(views.values())]
 
     def _joined(self, table: JoinedTable) -> list[str]:
         dialect, there = self._driver.dialect, self._there()
@@ -486,7 +485,12 @@ class SqlSink(Sink):
         query = joined_query(
             table, {name: each for name, each in existing.items() if each}, dialect
         )
-        return [f"CREATE VIEW {dialect.quoted(table.name)} AS {query}"] if query else []
+        if not query:
+            return []
+        return [
+            f"CREATE VIEW {dialect.quoted(table.name)} AS {query}",
+            *dialect.remarked(table.name, meanings(table.columns)),
+        ]
 
     def _there(self) -> set[str]:
         """The views with an account, as ours have."""

@@ -27,7 +27,8 @@ from harvester.model import Field
 from harvester.sinks.sql.base import AccountDays, MakeRows, Rows, SqlSink, before
 from harvester.sinks.sql.mysql_server import LOCK, Server, server_of
 from harvester.sinks.sql.schema import Dialect, as_text, is_negative_zero
-from harvester.sinks.views import ListView
+from harvester.sinks.views import DAY, EXACT, ListView
+from harvester.wechat.tables import Column
 
 _TYPES = {
     "int": "bigint", "float": "double", "str": "longtext", "bool": "tinyint(1)", "date": "date",
@@ -36,22 +37,36 @@ _TYPES = {
 }  # fmt: skip
 
 
+_CASTS = {"int": "signed", "float": "double", "str": "char", "date": "date"}
+_NUMBERS = "JSON_TYPE({json}) IN ('INTEGER', 'UNSIGNED INTEGER', 'DOUBLE', 'DECIMAL')"
+_READS = {  # MariaDB takes 1e300 for an integer, so the digits of a number decide
+    "int": f"CASE WHEN {_NUMBERS} AND {{json}} REGEXP '^-?[0-9]{{{{1,19}}}}$' THEN"
+    f" CASE WHEN CAST({{text}} AS decimal(20)) BETWEEN -{2**63} AND {2**63 - 1}"
+    " THEN CAST({text} AS signed) END END",
+    "float": f"CASE WHEN {_NUMBERS} THEN CASE WHEN {{json}} REGEXP '[.eE]'"
+    f" OR {{json}} REGEXP '^-?[0-9]{{{{1,16}}}}$' AND CAST({{text}} AS signed)"
+    f" BETWEEN -{EXACT} AND {EXACT} THEN CAST({{text}} AS double) END END",
+    "str": "CASE JSON_TYPE({json}) WHEN 'STRING' THEN {text} END",
+    "bool": "CASE JSON_TYPE({json}) WHEN 'BOOLEAN' THEN {text} = 'true' END",
+    "date": "CASE WHEN JSON_TYPE({json}) = 'STRING' AND CHAR_LENGTH({text}) IN (8, 10)"
+    " AND {text} REGEXP '^([0-9]{{8}}|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})$'"
+    " AND REPLACE({text}, '-', '') REGEXP '{day}' THEN CAST({text} AS date) END",
+}
+
+
 def _unnested(view: ListView) -> str:
-    """The query of a view; a value that is not of its field's type is null."""
+    """The query of a view."""
     quoted = DIALECT.quoted
     first = f"parent.{quoted(view.lists[0][0])}"
-    names = {value.name: f"value_{n}" for n, value in enumerate(view.values)}
-    columns = ", ".join(
-        f"{names[name]} {_TYPES[kind]} PATH '{_path(steps)}' NULL ON EMPTY NULL ON ERROR"
-        for name, kind, steps in view.values
-    )
+    columns = ""
     for n in range(len(view.lists), 0, -1):
         path = view.lists[n - 1][1:] if n == 1 else view.lists[n - 1]
-        inner = f"'{_path(path)}[*]' COLUMNS (number_{n} FOR ORDINALITY, {columns})"
-        columns = f"NESTED PATH {inner}" if n > 1 else inner
-    found = [f"parent.{quoted(name)}" for name in view.columns]
-    found += [f"list.number_{n} - 1 AS {name}" for n, name in enumerate(view.numbers, 1)]
-    found += [f"list.{names[name]} AS {quoted(name)}" for name, *_ in view.values]
+        inner = f"number_{n} FOR ORDINALITY, item_{n} JSON PATH '$'"
+        columns = (
+            f"{'NESTED PATH ' if n > 1 else ''}'{_path(path)}[*]' COLUMNS"
+            f" ({', '.join(filter(None, (inner, columns)))})"
+        )
+    found = view.selected(DIALECT, "list.number_{} - 1", _value)
     return (  # a list within a list may be empty: then there is a row without a number
         f"SELECT {', '.join(found)} FROM {quoted(view.table)} AS parent,"
         f" JSON_TABLE(IF(JSON_VALID({first}), {first}, '[]'), {columns}) AS list"
@@ -59,19 +74,15 @@ def _unnested(view: ListView) -> str:
     )
 
 
-_CASTS = {"int": "signed", "float": "double", "str": "char", "date": "date"}
-_READS = {
-    "int": "CASE JSON_TYPE(JSON_EXTRACT({0})) WHEN 'INTEGER' THEN CAST(JSON_VALUE({0}) AS signed)"
-    " END",
-    "float": "CASE WHEN JSON_TYPE(JSON_EXTRACT({0})) IN ('INTEGER', 'DOUBLE', 'DECIMAL')"
-    " THEN CAST(JSON_VALUE({0}) AS double) END",
-    "str": "CASE JSON_TYPE(JSON_EXTRACT({0})) WHEN 'STRING' THEN JSON_VALUE({0}) END",
-}
+def _value(column: Column) -> str:
+    """The value of a column within an item."""
+    return _reached(f"list.item_{column.level}", column.field.type, column.path)
 
 
 def _reached(column: str, kind: str, steps: Sequence[str]) -> str:
     """The value within a column of JSON."""
-    return _READS[kind].format(f"{column}, '{_path(steps)}'")
+    found = f"JSON_EXTRACT({column}, '{_path(steps)}')"
+    return _READS[kind].format(json=found, text=f"JSON_UNQUOTE({found})", day=DAY)
 
 
 def _path(steps: Sequence[str]) -> str:

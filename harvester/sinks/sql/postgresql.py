@@ -31,7 +31,7 @@ from harvester.errors import UsageError
 from harvester.model import Field
 from harvester.sinks.sql.base import AccountDays, MakeRows, Rows, SqlSink
 from harvester.sinks.sql.schema import Dialect, as_text
-from harvester.sinks.views import ListView
+from harvester.sinks.views import DAY, EXACT, ListView
 
 _LOCK = 0x68617276  # "harv"
 _SETTINGS = (  # the days to delete are few beside a table: they are looked up in its index
@@ -58,18 +58,18 @@ does not look at each, which is half of its work."""
 
 
 _NUL = "chr(92) || 'u0000'"  # as JSON writes it: PostgreSQL refuses to read it
-_DAY = (  # of a year from 1000 to 2999
-    r"^[12]\d{3}((0[1-9]|1[0-2])(0[1-9]|1\d|2[0-8])|(0[13-9]|1[0-2])(29|30)|(0[13578]|1[02])31)$"
-    r"|^([12]\d(0[48]|[2468][048]|[13579][26])|[12][048]00)0229$"
-)
 _READS = {
-    "int": "CASE WHEN json_typeof({json}) = 'number' AND {text} ~ '^-?[0-9]{{1,18}}$'"
-    " THEN ({text})::bigint END",
-    "float": "CASE WHEN json_typeof({json}) = 'number' AND length({text}) < 99"
-    " THEN ({text})::double precision END",
+    "int": "CASE WHEN json_typeof({json}) = 'number' AND {text} ~ '^-?[0-9]{{1,19}}$' THEN"
+    f" CASE WHEN ({{text}})::numeric BETWEEN -{2**63} AND {2**63 - 1} THEN ({{text}})::bigint END"
+    " END",
+    "float": "CASE WHEN json_typeof({json}) = 'number' AND length({text}) < 99 THEN"
+    f" CASE WHEN {{text}} ~ '[.eE]' OR ({{text}})::numeric BETWEEN -{EXACT} AND {EXACT}"
+    " THEN ({text})::double precision END END",
     "str": "CASE json_typeof({json}) WHEN 'string' THEN {text} END",
     "bool": "CASE json_typeof({json}) WHEN 'boolean' THEN ({text})::boolean END",
-    "date": "CASE WHEN replace({text}, '-', '') ~ '{day}' THEN replace({text}, '-', '')::date END",
+    "date": "CASE WHEN json_typeof({json}) = 'string'"
+    " AND {text} ~ '^([0-9]{{8}}|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})$'"
+    " AND replace({text}, '-', '') ~ '{day}' THEN replace({text}, '-', '')::date END",
 }
 """The value of an item by its field's type; no value makes the query fail."""
 
@@ -86,11 +86,11 @@ def _unnested(view: ListView) -> str:
             f" CROSS JOIN LATERAL json_array_elements(CASE json_typeof({found}) WHEN 'array'"
             f" THEN {found} END) WITH ORDINALITY AS list_{n} (value, number)"
         )
-    columns = [f"parent.{quoted(name)}" for name in view.columns]
-    columns += [f"list_{n}.number - 1 AS {name}" for n, name in enumerate(view.numbers, 1)]
-    item = f"list_{len(view.lists)}.value"
-    for name, kind, steps in view.values:
-        columns.append(f"{_value(_within(item, steps), kind)} AS {quoted(name)}")
+    columns = view.selected(
+        DIALECT,
+        "list_{}.number - 1",
+        lambda each: _value(_within(f"list_{each.level}.value", each.path), each.field.type),
+    )
     return f"SELECT {', '.join(columns)} FROM {tables}"
 
 
@@ -108,7 +108,7 @@ def _readable(column: str) -> str:
 
 
 def _value(found: str, kind: str) -> str:
-    return _READS[kind].format(json=found, text=f"({found} #>> '{{}}')", day=_DAY)
+    return _READS[kind].format(json=found, text=f"({found} #>> '{{}}')", day=DAY)
 
 
 def _within(json: str, steps: Sequence[str]) -> str:

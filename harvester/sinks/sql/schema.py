@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from harvester.base.codec import encode, parse, row_checksum, row_checksums
+from harvester.base.dates import WindowKind
 from harvester.errors import UsageError
 from harvester.model import Batch, Endpoint, Field
 from harvester.sinks.rows import (
@@ -34,10 +35,9 @@ from harvester.sinks.rows import (
     chunks,
     record_of,
 )
-from harvester.sinks.views import ListView, lists_of
+from harvester.sinks.views import ListView, list_view, meanings
+from harvester.wechat.tables import KEY, comments_of, tables_of
 
-KEY = ("_appid", "_begin_date", "_row")
-"""The columns of the primary key, in the order of a scan."""
 _WINDOW = ("_appid", "_begin_date", "_end_date")
 _FETCHED_AT = "_fetched_at"
 _ALWAYS = tuple(field.name for field in (*METADATA, EXTRA, ROW, CHECKSUM))
@@ -69,7 +69,8 @@ class Dialect(NamedTuple):
         table (where it begins with a comma); of index, table, columns.
     ends: what a CREATE TABLE ends with.
     comment: what gives a column its comment, after its type; notes: what gives a table its comment,
-        before the columns and at the end; remarks: comments are statements of their own.
+        before the columns and at the end; noted: what gives a column of a view its comment, if the
+        database keeps that; remarks: comments are statements of their own.
     views: a query of the names of all views with a column ``_appid``; unnested: the query of a
         list's, and casts, position and reached: what that of a joined table needs
         (`harvester.sinks.views`).
@@ -97,6 +98,7 @@ class Dialect(NamedTuple):
     ends: str = ""
     comment: str = ""
     notes: tuple[str, str] = ("", "")
+    noted: str = ""
     remarks: bool = False
     views: str = ""
     unnested: Callable[[ListView], str] = str
@@ -128,6 +130,30 @@ class Dialect(NamedTuple):
 
     def _names(self, each: str, kind: str) -> bool:
         return self.types.get(each, "").lower() == kind.lower()
+
+    def text(self, *texts: str) -> str:
+        """A comment, without what would end it, in any database."""
+        text = " · ".join(filter(None, texts))[:_MOST]
+        plain = "".join([each if each.isprintable() else " " for each in text])
+        plain = plain.replace("'", "\N{RIGHT SINGLE QUOTATION MARK}").replace("\\", "/")
+        return plain.replace("*/", "* /").replace("%", self.percent)
+
+    def note(self, *texts: str) -> str:
+        """A comment behind a column in the text of a view."""
+        text = self.text(*texts) if self.noted else ""
+        return self.noted.format(text) if text else ""
+
+    def remarked(
+        self, name: str, columns: Mapping[str, Sequence[str]], comment: str = ""
+    ) -> list[str]:
+        """The statements that give a table and its columns their comments, if they have some."""
+        if not self.remarks:
+            return []
+        table = self.quoted(name)
+        found = [(f"TABLE {table}", comment)]
+        for column, texts in columns.items():
+            found.append((f"COLUMN {table}.{self.quoted(column)}", self.text(*texts)))
+        return [f"COMMENT ON {what} IS '{text}'" for what, text in found if text]
 
     def takes(self, name: str) -> bool:
         """Whether a name is not too long."""
@@ -187,9 +213,11 @@ class Layout:
         self.name = name
         self.given = fields = endpoint.fields if endpoint is not None else ()
         self._dialect = dialect
-        self._comment = self._text(getattr(endpoint, "label", ""), getattr(endpoint, "title", ""))
+        self._comment = dialect.text(getattr(endpoint, "label", ""), getattr(endpoint, "title", ""))
         self._day = getattr(endpoint, "day_field", "")
         self._identifies = getattr(endpoint, "key", ())
+        self._cut = getattr(endpoint, "cut", WindowKind.DAYS)
+        self._meanings = comments_of(name, fields, self._cut)
         self._has = {dialect.same(column): kind for column, kind in existing.items()}
         held = [*self._held(fields, dialect, former)]
         names = {field.name for field in held}
@@ -267,7 +295,7 @@ class Layout:
         return [
             f"CREATE TABLE {quoted(self.name)} ({parts}){dialect.ends}{after}",
             *then,
-            *self._remarks(self.columns, self._comment),
+            *dialect.remarked(self.name, self._texts(self.columns), self._comment),
         ]
 
     def _index(self) -> str:
@@ -281,15 +309,16 @@ class Layout:
                 return dialect.indexed.format(named, quoted(self.name), columns)
         return ""
 
-    def views(self) -> dict[str, str]:
-        """The views of the lists within records: name and statement."""
+    def views(self) -> dict[str, list[str]]:
+        """The views of the lists within records: name and statements."""
         dialect = self._dialect
-        fields = self.table.fields
-        names = [field.name for field in fields]
-        beside = [name for name in self._identifies if name in names]
+        tables = tables_of(self.name, self.table.fields, self._identifies, self._cut)
         return {
-            each.name: f"CREATE VIEW {dialect.quoted(each.name)} AS {dialect.unnested(each)}"
-            for each in lists_of(self.name, fields, (*KEY, *beside), dialect.same)
+            each.name: [
+                f"CREATE VIEW {dialect.quoted(each.name)} AS {dialect.unnested(each)}",
+                *dialect.remarked(each.name, meanings(each.columns)),
+            ]
+            for each in filter(None, map(list_view, tables))
             if dialect.takes(each.name)
         }
 
@@ -314,7 +343,7 @@ class Layout:
             )
         table = self._dialect.quoted(self.name)
         added = [f"ALTER TABLE {table} ADD COLUMN {self._defined(field)}" for field in missing]
-        return [*added, *self._remarks(missing)]
+        return [*added, *self._dialect.remarked(self.name, self._texts(missing))]
 
     def _type(self, field: Field) -> str:
         return self._dialect.types["key" if field.name == KEY[0] else field.type]
@@ -324,28 +353,15 @@ class Layout:
         dialect = self._dialect
         keyed = dialect.keyed if field.name == KEY[0] else ""
         needed = " NOT NULL" if field.name in (*KEY, *_WINDOW) else ""
-        text = self._text(field.label, field.meaning)
+        text = dialect.text(*self._texts([field])[field.name])
         comment = dialect.comment.format(text) if text else ""
         return f"{dialect.quoted(field.name)} {self._type(field)}{keyed}{needed}{comment}"
 
-    def _remarks(self, fields: Sequence[Field], comment: str = "") -> list[str]:
-        """The statements that give columns and the table their comments, where these have some."""
-        dialect = self._dialect
-        table = dialect.quoted(self.name)
-        if not dialect.remarks:
-            return []
-        found = [(f"TABLE {table}", comment)]
-        for each in fields:
-            text = self._text(each.label, each.meaning)
-            found.append((f"COLUMN {table}.{dialect.quoted(each.name)}", text))
-        return [f"COMMENT ON {what} IS '{text}'" for what, text in found if text]
-
-    def _text(self, *texts: str) -> str:
-        """A comment, without what would end it, in any database."""
-        text = " · ".join(filter(None, texts))[:_MOST]
-        plain = "".join([each if each.isprintable() else " " for each in text])
-        plain = plain.replace("'", "\N{RIGHT SINGLE QUOTATION MARK}").replace("\\", "/")
-        return plain.replace("*/", "* /").replace("%", self._dialect.percent)
+    def _texts(self, fields: Iterable[Field]) -> dict[str, Sequence[str]]:
+        """What columns are, in Chinese and English."""
+        return {
+            each.name: self._meanings.get(each.name, (each.label, each.meaning)) for each in fields
+        }
 
 
 def fields_of(described: str) -> list[Field]:

@@ -31,7 +31,8 @@ from harvester.sinks.sql.base import (
     overlapping,
 )
 from harvester.sinks.sql.schema import Dialect, as_text, is_negative_zero
-from harvester.sinks.views import ListView
+from harvester.sinks.views import EXACT, ListView
+from harvester.wechat.tables import Column
 
 BUSY = 30.0
 """Seconds for which another program's transaction is waited for."""
@@ -48,13 +49,17 @@ _TYPES = {
     "object": "JSON", "list": "JSON", "timestamp": "DATETIME", "json": "JSON", "key": "TEXT",
 }  # fmt: skip
 
+_DATE = "CASE WHEN {0} >= '0001' AND date({0}) = {0} THEN {0} END"  # it makes March of February 30
+_DASHED = "substr({value}, 1, 4) || '-' || substr({value}, 5, 2) || '-' || substr({value}, 7)"
 _READS = {
     "int": "CASE WHEN {kind} = 'integer' AND typeof({value}) = 'integer' THEN {value} END",
-    "float": "CASE WHEN {kind} IN ('real', 'integer') THEN CAST({value} AS REAL) END",
+    "float": "CASE WHEN {kind} = 'real' OR {kind} = 'integer' AND typeof({value}) = 'integer'"
+    f" AND {{value}} BETWEEN -{EXACT} AND {EXACT} THEN CAST({{value}} AS REAL) END",
     "str": "CASE {kind} WHEN 'text' THEN {value} END",
     "bool": "CASE WHEN {kind} IN ('true', 'false') THEN {value} END",
-    "date": "CASE WHEN {value} GLOB '{y}-{d}-{d}' THEN {value} WHEN {value} GLOB '{y}{d}{d}'"
-    " THEN substr({value}, 1, 4) || '-' || substr({value}, 5, 2) || '-' || substr({value}, 7) END",
+    "date": f"CASE WHEN {{value}} GLOB '{{y}}-{{d}}-{{d}}' THEN {_DATE.format('{value}')}"
+    f" WHEN {{kind}} = 'text' AND {{value}} GLOB '{{y}}{{d}}{{d}}' THEN {_DATE.format(_DASHED)}"
+    " END",
 }
 """The value of an item by its field's type."""
 _DIGITS = {"d": "[0-9]" * 2, "y": "[0-9]" * 4}
@@ -71,17 +76,17 @@ def _unnested(view: ListView) -> str:
             f", json_each(CASE json_type({whole}, {path}) WHEN 'array'"
             f" THEN json_extract({whole}, {path}) END) AS list_{n}"
         )
-    columns = [f"parent.{quoted(name)}" for name in view.columns]
-    columns += [f"list_{n}.key AS {name}" for n, name in enumerate(view.numbers, 1)]
-    item = len(view.lists)
-    for name, kind, steps in view.values:
-        if steps:
-            value = _reached(_object(item), kind, steps)
-        else:
-            parts = {"kind": f"list_{item}.type", "value": f"list_{item}.value"}
-            value = _READS[kind].format(**parts, **_DIGITS)
-        columns.append(f"{value} AS {quoted(name)}")
+    columns = view.selected(DIALECT, "list_{}.key", _value)
     return f"SELECT {', '.join(columns)} FROM {tables}"
+
+
+def _value(column: Column) -> str:
+    """The value of a column within an item."""
+    level, kind = column.level, column.field.type
+    if column.path:
+        return _reached(_object(level), kind, column.path)
+    parts = {"kind": f"list_{level}.type", "value": f"list_{level}.value"}
+    return _READS[kind].format(**parts, **_DIGITS)
 
 
 def _reached(column: str, kind: str, steps: Sequence[str]) -> str:
@@ -115,6 +120,7 @@ DIALECT = Dialect(
     sign=b"-0.0",
     comment=" /* {} */",
     notes=("/* {} */ ", ""),
+    noted=" /* {} */",
     views="SELECT name FROM sqlite_master WHERE type = 'view' AND instr(sql, '_appid') > 0",
     unnested=_unnested,
     casts=_TYPES,
