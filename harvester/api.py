@@ -518,7 +518,8 @@ async def _export(
     sink = next(sink for sink in sinks if sink.scan)
     source = Source(sink, lambda: known.get(sink.identity), coverage)
     try:
-        done = await export_all(source, targets, (), _finder(scope))
+        names = [endpoint.name for endpoint in scope.endpoints]
+        done = await export_all(source, targets, names, _finder(scope))
     except UsageError as exc:  # the run is over: nothing of it was wrong
         failure = ExportError(str(exc))
         failure.report = report

@@ -517,7 +517,6 @@ def export(
     csv:DIR                a file a table, for Excel
     xlsx:FILE              a sheet a table
     duckdb:FILE            a file with all tables
-    iceberg:DIR, iceberg:s3://BUCKET/PREFIX
 
     \b
     ?shape=nested|flat     lists within a row, or a table of their own

@@ -1,7 +1,7 @@
 """Exports: tables for readers, derived from a sink; `export` makes a target equal to the sink.
 
 ``source`` reads the sink, ``shapes`` makes tables of its records, ``joined`` the tables that join
-interfaces; ``files`` (Parquet and CSV), ``duckdb``, ``xlsx`` and ``iceberg`` are the targets.
+interfaces; ``files`` (Parquet and CSV), ``duckdb`` and ``xlsx`` are the targets.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def export(
     `UsageError` if the target cannot be used, and `ExportError` if it cannot be written.
     """
     with closing(target):
-        held = target.open(create=True)
+        held = target.open(create=True, thorough=replace)
         harvest = source.harvest()
         if held.harvest and harvest and held.harvest != harvest:
             if not replace:
@@ -114,7 +114,9 @@ def export(
 def is_equal(source: Source, target: Target, names: Collection[str], find: Find) -> bool:
     """Whether a target is equal to a sink; changes nothing."""
     with closing(target):
-        return _compare(source, target, target.open(create=False), names, find).is_equal
+        return _compare(
+            source, target, target.open(create=False, thorough=True), names, find
+        ).is_equal
 
 
 def _compare(

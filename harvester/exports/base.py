@@ -98,8 +98,11 @@ class Target(Protocol):
     digest: str
     contents: Mapping[str, Content]
 
-    def open(self, *, create: bool) -> Held:
+    def open(self, *, create: bool, thorough: bool = False) -> Held:
         """Lock it, and return what it holds; create: it is made if it does not exist.
+
+        A part that is not as it was written has an empty stamp.  thorough: also of files that are
+        far away each byte is read for that.
 
         Raises `UsageError` if it cannot be used, or another export uses it.
         """

@@ -32,13 +32,6 @@ class _Kind(NamedTuple):
 
 KINDS = {
     "parquet": _Kind("files", "Parquet", "parquet:DIR", "nested"),
-    "iceberg": _Kind(
-        "iceberg",
-        "Iceberg",
-        "iceberg:DIR or iceberg:s3://BUCKET/PREFIX",
-        "nested",
-        {**_SHAPE, "endpoint": (), "region": (), "access_key": (), "secret_key": ()},
-    ),
     "duckdb": _Kind("duckdb", "DuckDB", "duckdb:FILE", "flat"),
     "csv": _Kind("files", "Csv", "csv:DIR", "flat", _SHEET),
     "xlsx": _Kind("xlsx", "Xlsx", "xlsx:FILE", "flat", _SHEET),
@@ -59,8 +52,6 @@ def open_target(given: str | Secret) -> Target:
         known = ", ".join(each.form for each in KINDS.values())
         raise UsageError(f"export: {shown[:20]!r} is no kind of export{hint}; write {known}")
     parsed = read_spec(scheme, rest, kind.options, kind.form, what="export")
-    if "://" in parsed.place and not (scheme == "iceberg" and parsed.place.startswith("s3://")):
-        raise UsageError(f"export: {scheme}: takes a local path; write it as {kind.form}")
     options = dict(parsed.options)
     language = options.pop("lang", options.get("header", "en"))
     module: Any = import_module(f"harvester.exports.{kind.module}")

@@ -8,8 +8,9 @@ time zones, and no control characters.
 
 from __future__ import annotations
 
+import gc
 import re
-import shutil
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
@@ -17,11 +18,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from harvester.base.lock import FileLock
 from harvester.errors import ExportError, UsageError, needs
 from harvester.exports.arrow import pa, pc
 from harvester.exports.base import Content, Held, Part, TableShape, Unit
-from harvester.exports.files import as_json, failing, show, titles_of
+from harvester.exports.files import as_json, titles_of
+from harvester.exports.noted import failing
+from harvester.exports.single import SingleFile
 from harvester.sinks.spec import Spec
 from harvester.wechat.tables import TABLES
 from harvester.wechat.titles import INTERFACES
@@ -75,39 +77,23 @@ _TEXTS = {
 states of days, and two sentences."""
 
 
-class Xlsx:
+class Xlsx(SingleFile):
     """A workbook."""
 
+    scheme = "xlsx"
     whole = True
-    language = "en"
 
     def __init__(self, spec: Spec, shape: str) -> None:
-        path = Path(spec.place)
-        self.path = path.resolve() if path.is_symlink() else path  # the link itself stays
-        self.identity = f"xlsx:{spec.place}"
-        self.shape = spec.options.get("shape", shape)
+        super().__init__(spec, shape)
         self._header = spec.options.get("header", "")
         self.form = f"xlsx {self._header}"
-        self.harvest = self.digest = ""
         self.contents: Mapping[str, Content] = {}
-        self._draft = self.path.with_name(f".{self.path.name}.new")
-        self._claim: FileLock | None = None
         self._book: Any = None
         self._sheets: list[_Sheet] = []
 
-    def __repr__(self) -> str:
-        return f"<Xlsx {self.path}>"
-
-    def open(self, *, create: bool) -> Held:
+    def open(self, *, create: bool, thorough: bool = False) -> Held:
         with failing(self.identity):
-            if self.path.is_dir():
-                raise UsageError(f"{self.path} is a directory; name a file: xlsx:FILE.xlsx")
-            if create:
-                if not self.path.parent.is_dir():
-                    raise UsageError(f"there is no directory {self.path.parent}")
-                lock = self.path.with_name(f".{self.path.name}.lock")
-                self._claim = FileLock(lock, self.identity)
-                shutil.rmtree(self._draft, ignore_errors=True)  # left by a killed export
+            self.take(create=create)
             if not self.path.exists():
                 return Held()
             harvest, _, digest = _noted(self.path).partition(" ")
@@ -134,14 +120,13 @@ class Xlsx:
     def _begin(self) -> None:
         rows, name = max((each.rows, name) for name, each in [*self.contents.items(), _NOTHING])
         self._check_size(name, rows, sum(map(_cells, self.contents.values())))
-        self._draft.mkdir()
         options = {
             "constant_memory": True,
             "strings_to_urls": False,
             "strings_to_formulas": False,
-            "tmpdir": str(self._draft),
+            "tmpdir": str(self.draft.parent),
         }
-        self._book = xlsxwriter.Workbook(str(self._draft / self.path.name), options)
+        self._book = xlsxwriter.Workbook(str(self.draft), options)
         self._contents = self._book.add_worksheet("harvester")
         self._heading = self._book.add_format({"bold": True, "bottom": 1})
         self._formats = {
@@ -185,7 +170,7 @@ class Xlsx:
             except FileCreateError as exc:
                 raise exc.args[0] from exc  # the error of the system
             self._book = None
-            show(self._draft / self.path.name, self.path)
+            self.show()
 
     def _write_contents(self) -> None:
         """The first sheet: what is in the workbook, until when, and what is missing."""
@@ -241,15 +226,15 @@ class Xlsx:
                 self._contents.write_string(row, column, value, form)
 
     def close(self) -> None:
-        book, self._book = self._book, None
-        if book is not None:  # it failed
-            book.fileclosed = True
-            for sheet in book.worksheets():
-                sheet.row_data_fh.close()
-        claim, self._claim = self._claim, None
-        if claim is not None:  # else the draft is another one's
-            shutil.rmtree(self._draft, ignore_errors=True)
-            claim.release()
+        for sheet in self._sheets:
+            sheet.forget()
+        failed = self._book is not None
+        self._book = self._contents = None
+        self._sheets.clear()
+        if failed:  # its files of rows are open, and it has no call that closes them
+            with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+                gc.collect()
+        self.release()
 
 
 class _Sheet:
@@ -308,6 +293,10 @@ class _Sheet:
                 texts = [str(value) for value in values.to_pylist() if value is not None]
                 widest = max([_width(text) + 2 for text in texts], default=0)
                 self._widths[column] = max(self._widths[column], min(widest, _WIDEST))
+
+    def forget(self) -> None:
+        """Give up the sheet, of a workbook that is given up or done."""
+        self._sheet = None
 
     def finish(self) -> None:
         """Set how wide its columns are, and the filter."""
