@@ -71,6 +71,7 @@ def export(
     another harvest.  stopped: is called often, and raises to end the export early.  Raises
     `UsageError` if the target cannot be used, and `ExportError` if it cannot be written.
     """
+    target.stopped = stopped
     with closing(target):
         held = target.open(create=True, thorough=replace)
         harvest = source.harvest()
@@ -111,12 +112,19 @@ def export(
     return Exported(found.written, len(removed_months), found.kept, rows)
 
 
-def is_equal(source: Source, target: Target, names: Collection[str], find: Find) -> bool:
-    """Whether a target is equal to a sink; changes nothing."""
+def is_equal(
+    source: Source,
+    target: Target,
+    names: Collection[str],
+    find: Find,
+    *,
+    stopped: Callable[[], None] = lambda: None,
+) -> bool:
+    """Whether a target is equal to a sink, and undamaged; changes nothing."""
+    target.stopped = stopped
     with closing(target):
-        return _compare(
-            source, target, target.open(create=False, thorough=True), names, find
-        ).is_equal
+        held = target.open(create=False, thorough=True)
+        return _compare(source, target, held, names, find).is_equal
 
 
 def _compare(

@@ -86,7 +86,8 @@ class Target(Protocol):
     whole: whether it can only be written anew as a whole; then it is given all units.  harvest,
     digest: the id, and the digest of all stamps, to be stored with what is written; set between
     `open` and `write`.  contents: by interface, what it is to hold; set at the same time, of a
-    target that is written as a whole.
+    target that is written as a whole.  stopped: is called while it waits, and raises to end that;
+    set before `open`.
     """
 
     identity: str
@@ -97,6 +98,7 @@ class Target(Protocol):
     harvest: str
     digest: str
     contents: Mapping[str, Content]
+    stopped: Callable[[], None]
 
     def open(self, *, create: bool, thorough: bool = False) -> Held:
         """Lock it, and return what it holds; create: it is made if it does not exist.

@@ -2,7 +2,8 @@
 
 Rule: a file is replaced as a whole; a reader sees it as it was before, or as it is after.
 
-Parquet has a file a table and month, ``DIR/<table>/2026-01.parquet``.  CSV has a file a table,
+Parquet has a file a table and month, ``DIR/<table>/2026-01.parquet``; in a bucket a large month has
+several, ``2026-01.2.parquet``.  CSV has a file a table,
 ``DIR/<table>.csv``: the rows of months that did not change are copied from the former file.
 """
 
@@ -12,7 +13,7 @@ import csv
 import io
 import re
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,12 +24,12 @@ from harvester.base.codec import encode
 from harvester.errors import ExportError
 from harvester.exports.arrow import pa, pc
 from harvester.exports.base import Part, TableShape, Unit
-from harvester.exports.noted import Entry, Months, Noted
+from harvester.exports.noted import Entry, Months, Noted, Place
 from harvester.exports.shapes import LABEL
 from harvester.sinks.spec import Spec
 from harvester.wechat.titles import field_title
 
-_PARQUET = re.compile(r"([^/.][^/]*)/\d{4}-\d{2}\.parquet")
+_PARQUET = re.compile(r"([^/.][^/]*)/\d{4}-\d{2}(?:\.\d+)?\.parquet")
 _CSV = re.compile(r"([^/.][^/]*)\.csv")
 _ROW_GROUP = 1 << 16
 _FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"
@@ -37,9 +38,17 @@ _NONE = Entry(0, "", {})
 
 
 class Parquet(Noted):
-    """A file a table and month."""
+    """A file a table and month, in a directory or a bucket."""
 
     scheme = "parquet"
+
+    def place_of(self, spec: Spec) -> Place:
+        if not spec.place.startswith("s3://"):
+            return super().place_of(spec)
+        from harvester.exports.bucket import OPTIONS, Bucket
+
+        options = {name: spec.options[name] for name in OPTIONS if name in spec.options}
+        return Bucket(spec.place, options, lambda: self.stopped())
 
     def table_of(self, name: str) -> str:
         found = _PARQUET.fullmatch(name)
@@ -50,23 +59,60 @@ class Parquet(Noted):
     ) -> dict[str, Months]:
         made: dict[str, Months] = {}
         for unit in units:
-            names = {table.name: f"{table.name}/{unit.month}.parquet" for table in tables}
             with ExitStack() as stack:
-                writers = {
-                    table.name: stack.enter_context(
-                        pq.ParquetWriter(
-                            self._place.drafts.path(names[table.name]),
-                            table.schema,
-                            compression="zstd",
-                        )
-                    )
+                months = {
+                    table.name: stack.enter_context(closing(_Month(table, unit.month, self._place)))
                     for table in tables
                 }
                 for chunk in unit.chunks():
                     for name, rows in chunk.items():
-                        writers[name].write_batch(rows, row_group_size=_ROW_GROUP)
-            made.update({name: {unit.month: (unit.stamp, 0, 0)} for name in names.values()})
+                        months[name].write(rows)
+            names = [name for month in months.values() for name in month.names]
+            made.update({name: {unit.month: (unit.stamp, 0, 0)} for name in names})
         return made
+
+
+class _Month:
+    """The drafts of a month of a table: one file, or several where a file has a limited size.
+
+    names: of the files.
+    """
+
+    def __init__(self, table: TableShape, month: str, place: Place) -> None:
+        self.names: list[str] = []
+        self._table, self._month, self._place = table, month, place
+        self._file: BinaryIO | None = None
+        self._writer: Any = None
+        self._begin()
+
+    def _begin(self) -> None:
+        number = len(self.names) + 1
+        mark = f".{number}" if number > 1 else ""
+        self.names.append(f"{self._table.name}/{self._month}{mark}.parquet")
+        self._file = self._place.drafts.path(self.names[-1]).open("wb")
+        self._writer = pq.ParquetWriter(self._file, self._table.schema, compression="zstd")
+
+    def write(self, rows: Any) -> None:
+        """Write rows; they need no more space than they have in memory."""
+        most = self._place.most
+        if most is None:
+            self._writer.write_batch(rows, row_group_size=_ROW_GROUP)
+            return
+        step = max(1, len(rows) * (most // 4) // max(rows.nbytes, 1))
+        for begin in range(0, len(rows), step):
+            assert self._file is not None, "closed"
+            if self._file.tell() > most // 2:
+                self.close()
+                self._begin()
+            self._writer.write_batch(rows.slice(begin, step), row_group_size=_ROW_GROUP)
+
+    def close(self) -> None:
+        """End the last file."""
+        writer, self._writer = self._writer, None
+        file, self._file = self._file, None
+        if file is not None:
+            with file:
+                writer.close()
 
 
 class Csv(Noted):

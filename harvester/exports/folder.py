@@ -23,6 +23,7 @@ class Folder:
     """
 
     most: int | None = None
+    is_shared = False
 
     def __init__(self, path: Path, identity: str) -> None:
         self.path = path

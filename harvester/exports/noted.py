@@ -9,7 +9,7 @@ remain the export's own; afterwards they are noted as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 from harvester.base.codec import MalformedError, encode, parse
 from harvester.errors import ExportError, HarvestError, UsageError
 from harvester.exports.arrow import pa
-from harvester.exports.base import Held, Part, TableShape, Unit
+from harvester.exports.base import Content, Held, Part, TableShape, Unit
 from harvester.exports.drafts import Drafts
 from harvester.exports.folder import Folder, checksum_of
 from harvester.sinks.spec import Spec
@@ -39,10 +39,12 @@ class Entry(NamedTuple):
 class Place(Protocol):
     """Where the files are; `harvester.exports.folder` says what the methods do.
 
-    most: about how many bytes a file may have; None: any number.
+    most: how many bytes a file may have; None: any number.  is_shared: whether another export may
+    write there at the same time.
     """
 
     most: int | None
+    is_shared: bool
 
     @property
     def drafts(self) -> Drafts: ...
@@ -59,7 +61,7 @@ class Place(Protocol):
 class Noted:
     """A target of several files.
 
-    place: where they are; made by a subclass, which also says how they are named and written.
+    A subclass says where they are, how they are named and how they are written.
     """
 
     scheme: ClassVar[str] = ""
@@ -71,11 +73,18 @@ class Noted:
         self.shape = spec.options.get("shape", shape)
         self.form = ""
         self.harvest = self.digest = ""
-        self._place: Place = Folder(Path(spec.place), self.identity)
+        self._place = self.place_of(spec)
         self._files: dict[str, Entry] = {}
+        self._noted = b""
+        self.contents: Mapping[str, Content] = {}
+        self.stopped: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.identity}>"
+
+    def place_of(self, spec: Spec) -> Place:
+        """Where a spec says that the files are."""
+        return Folder(Path(spec.place), self.identity)
 
     def table_of(self, name: str) -> str:
         """The table of a file; empty if no file of this target has such a name."""
@@ -90,17 +99,36 @@ class Noted:
     def open(self, *, create: bool, thorough: bool = False) -> Held:
         with self._failing():
             self._place.open(create=create)
-            data = self._place.read(NOTE)
+            self._noted = self._place.read(NOTE)
             try:
-                harvest, self._files = _parsed(data) if data else ("", {})
-            except (MalformedError, LookupError, TypeError, ValueError):
-                if not create:
-                    return Held()
-                raise UsageError(
-                    f"{self.identity}: the file {NOTE} is damaged, so it is not known which files"
-                    " are the export's; remove them all, and the same command makes them anew"
-                ) from None
+                harvest, self._files = self._parsed(self._noted)
+            except UsageError:
+                if create:
+                    raise
+                return Held()
             return Held(harvest, self._stamps(thorough=thorough))
+
+    def _parsed(self, data: bytes) -> tuple[str, dict[str, Entry]]:
+        """The id of the harvest, and the files; raises `UsageError` if it is no note."""
+        if not data:
+            return "", {}
+        try:
+            note: Any = parse(data)
+            files = {
+                name: Entry(
+                    int(size),
+                    str(checksum),
+                    {month: (str(stamp), int(begin), int(end))
+                     for month, (stamp, begin, end) in months.items()},
+                )
+                for name, (size, checksum, months) in note["files"].items()
+            }  # fmt: skip
+            return str(note["harvest"]), files
+        except (MalformedError, AttributeError, LookupError, TypeError, ValueError):
+            raise UsageError(
+                f"{self.identity}: the file {NOTE} is damaged, so it is not known which files are"
+                " the export's; remove them all, and the same command makes them anew"
+            ) from None
 
     def _stamps(self, *, thorough: bool) -> dict[Part, str]:
         """The stamp of each part; empty if one of its files is not as it was written."""
@@ -129,6 +157,7 @@ class Noted:
                 if name not in made
                 and any((self.table_of(name), month) in parts for month in entry.months)
             ]
+            self._check_alone([])
             for name in self._place.existing([name for name in made if name not in self._files]):
                 raise UsageError(
                     f"{self.identity}: {name} is no export of harvester; choose another place, or"
@@ -137,14 +166,14 @@ class Noted:
             self._files.update(
                 {name: Entry(_UNFINISHED, "", months) for name, months in made.items()}
             )
-            self._save()
+            self._note()
             try:
                 self._replace(made, gone)
             except BaseException:
                 with suppress(OSError, HarvestError):
-                    self._save()
+                    self._save(made)
                 raise
-            self._save()
+            self._save(made)
 
     def _replace(self, made: Mapping[str, Months], gone: Sequence[str]) -> None:
         for name, months in made.items():
@@ -157,9 +186,32 @@ class Noted:
             self._place.remove(name)
             del self._files[name]
 
-    def _save(self) -> None:
+    def _save(self, put: Collection[str]) -> None:
+        """Save the note; put: the files that were replaced since that was last done."""
+        self._check_alone(put)
+        self._note()
+
+    def _check_alone(self, put: Collection[str]) -> None:
+        """Raise `ExportError` if another export has written at the same time.
+
+        It is not known whose files are there now, so the note claims nothing about them.
+        """
+        if not self._place.is_shared or self._place.read(NOTE) == self._noted:
+            return
+        mine = self._files
+        self.harvest, self._files = self._parsed(self._place.read(NOTE))
+        for name in put:
+            self._files[name] = mine[name]._replace(size=_UNFINISHED)
+        self._note()
+        raise ExportError(
+            f"{self.identity}: another export has written there at the same time; the same command"
+            " goes on"
+        )
+
+    def _note(self) -> None:
         files = {name: [*entry] for name, entry in self._files.items()}
-        self._place.save(NOTE, encode({"harvest": self.harvest, "files": files}))
+        self._noted = encode({"harvest": self.harvest, "files": files})
+        self._place.save(NOTE, self._noted)
 
     def finish(self) -> None: ...
 
@@ -170,21 +222,6 @@ class Noted:
     def _failing(self) -> Iterator[None]:
         with failing(self.identity):
             yield
-
-
-def _parsed(data: bytes) -> tuple[str, dict[str, Entry]]:
-    """The id of the harvest, and the files; raises an error of any kind if it is no note."""
-    note: Any = parse(data)
-    files = {
-        name: Entry(
-            int(size),
-            str(checksum),
-            {month: (str(stamp), int(begin), int(end))
-             for month, (stamp, begin, end) in months.items()},
-        )
-        for name, (size, checksum, months) in note["files"].items()
-    }  # fmt: skip
-    return str(note["harvest"]), files
 
 
 @contextmanager

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 from harvester.errors import UsageError
+from harvester.exports.base import Content
 from harvester.exports.drafts import Claim, Drafts
 from harvester.sinks.spec import Spec
 
@@ -27,6 +29,8 @@ class SingleFile:
         self.shape = spec.options.get("shape", shape)
         self.form = ""
         self.harvest = self.digest = ""
+        self.contents: Mapping[str, Content] = {}
+        self.stopped: Callable[[], None] = lambda: None
         self._drafts: Drafts | None = None
         self._claim: Claim | None = None
         self._elsewhere: TemporaryDirectory[str] | None = None

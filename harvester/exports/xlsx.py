@@ -12,7 +12,7 @@ import gc
 import re
 import warnings
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,6 @@ class Xlsx(SingleFile):
         super().__init__(spec, shape)
         self._header = spec.options.get("header", "")
         self.form = f"xlsx {self._header}"
-        self.contents: Mapping[str, Content] = {}
         self._book: Any = None
         self._sheets: list[_Sheet] = []
 

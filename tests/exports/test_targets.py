@@ -13,6 +13,11 @@ from harvester.exports.targets import open_target
     [
         ("sqlite:x.db", "'sqlite' is no kind of export"),
         ("parquet:", "write it as parquet:DIR"),
+        ("parquet:x?region=a", "has no option 'region'; it is one of a bucket"),
+        ("parquet:s3://", "names no bucket"),
+        ("parquet:s3://key:word@bucket/x", "has a key in it"),
+        ("parquet:gs://bucket/x", "is a URL of another kind"),
+        ("parquet:s3://b/x?secret_key=word", "a key is a reference: env:NAME or file:PATH"),
         ("parquet:x?shape=round", "expected nested or flat"),
         ("parquet:x?header=zh", "no option 'header'"),
         ("csv:s3://bucket/x", "is a URL, not a path"),
