@@ -90,7 +90,11 @@ class _Month:
         mark = f".{number}" if number > 1 else ""
         self.names.append(f"{self._table.name}/{self._month}{mark}.parquet")
         self._file = self._place.drafts.path(self.names[-1]).open("wb")
-        self._writer = pq.ParquetWriter(self._file, self._table.schema, compression="zstd")
+        try:
+            self._writer = pq.ParquetWriter(self._file, self._table.schema, compression="zstd")
+        except BaseException:
+            self._file.close()
+            raise
 
     def write(self, rows: Any) -> None:
         """Write rows; they need no more space than they have in memory."""

@@ -16,7 +16,6 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from harvester.base.codec import MalformedError, encode, parse
 from harvester.errors import ExportError, HarvestError, UsageError
-from harvester.exports.arrow import pa
 from harvester.exports.base import Content, Held, Part, TableShape, Unit
 from harvester.exports.drafts import Drafts
 from harvester.exports.folder import Folder, checksum_of
@@ -226,11 +225,11 @@ class Noted:
 
 @contextmanager
 def failing(identity: str) -> Iterator[None]:
-    """Turn the errors of files and of Arrow into an `ExportError`."""
+    """Turn the errors of files into an `ExportError`."""
     try:
         yield
-    except (OSError, pa.ArrowException) as exc:
-        why = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+    except OSError as exc:
+        why = exc.strerror or str(exc)
         raise ExportError(
             f"{identity} could not be written: {' '.join(why.split())}; once that is mended, the"
             " same command goes on"

@@ -228,6 +228,31 @@ def test_the_tables_of_an_interface_that_is_not_named_stay(tmp_path: Path, targe
     assert [int(row["n"]) for row in tables(spec)["get_users"]] == [2]
 
 
+@each_target
+@each_shape
+def test_an_interface_that_cannot_be_exported_is_named_and_the_others_are_exported(
+    tmp_path: Path, target: str, shape: str
+) -> None:
+    spec = f"{target.format(tmp_path)}?shape={shape}"
+    catalogue = {
+        "getgood": interface(Field("n", "int")),
+        "getbad": interface(Field("deep", "list", item="list")),  # as none is made any more
+        "getworse": interface(Field("n", "strange")),
+    }
+    batches = [window({"n": number, "deep": [[1]]}, name=name) for number, name in
+               enumerate(("getbad", "getgood", "getlater", "getworse"))]  # fmt: skip
+    sink = harvest(*batches)
+    source = Source(sink, lambda: None)
+    for _ in range(2):
+        with pytest.raises(ExportError, match=r"left as it was there: .*getworse.* all others are"):
+            export(source, open_target(spec), (), catalogue.get)
+        assert {"getgood", "getlater"} <= {*tables(spec)}
+    for name in ("getbad", "getworse"):
+        catalogue[name] = interface(Field("n", "int"))
+    once(sink, spec, catalogue)
+    assert int(tables(spec)["getworse"][0]["n"]) == 3
+
+
 SCHEMAS: dict[str, tuple[Field, ...]] = {
     "a field more": (*FIELDS, Field("more", "int")),
     "a field less": FIELDS[:4],
