@@ -60,6 +60,7 @@ _TEXTS = {
         {"missing": "not fetched yet", "waiting": "must wait", "failed": "failed"},
         "and {:,} more ranges of days",
         "No ledger is known for these records, so it is not known what is missing.",
+        "Sheet {}: texts cut after 32,767 characters, the most that a cell takes: {:,}.",
     ),
     "zh": (
         ("工作表", "表", "行数", "公众号数", "首日", "末日", "完整截至", "定稿截至", "缺失天数",
@@ -71,10 +72,11 @@ _TEXTS = {
         {"missing": "尚未采集", "waiting": "等待重试", "failed": "失败"},
         "另有 {:,} 段日期",
         "没有找到这些数据的台账，因此不知道缺少什么。",
+        "工作表 {}：{:,} 个文本在 32,767 个字符处截断，这是单元格的上限。",
     ),
 }  # fmt: skip
 """Of the first sheet, by language: its columns, notes on them, the columns of what is missing, the
-states of days, and two sentences."""
+states of days, and three sentences."""
 
 
 class Xlsx(SingleFile):
@@ -173,7 +175,7 @@ class Xlsx(SingleFile):
 
     def _write_contents(self) -> None:
         """The first sheet: what is in the workbook, until when, and what is missing."""
-        heads, notes, _, _, _, unknown = _TEXTS[self._header or self.language]
+        heads, notes, _, _, _, unknown, cut = _TEXTS[self._header or self.language]
         sheet = self._contents
         self._put_row(0, heads, self._heading)
         row = 0
@@ -196,13 +198,15 @@ class Xlsx(SingleFile):
             wide = 34 if column < 2 else max(_width(head) + 4, 13)
             sheet.set_column(column, column, 20 if column == len(heads) - 1 else wide)
         known = any(each.coverage is not None for each in self.contents.values())
-        for row, note in enumerate(notes if known else [unknown], row + 2):  # noqa: B020
+        shortened = [cut.format(each.name, each.cut) for each in self._sheets if each.cut]
+        below = [*shortened, *(notes if known else [unknown])]
+        for row, note in enumerate(below, row + 2):  # noqa: B020
             self._put_row(row, [note])
         self._write_gaps(row + 2)
 
     def _write_gaps(self, row: int) -> None:
         """What is missing, a range of days a row."""
-        _, _, heads, states, more, _ = _TEXTS[self._header or self.language]
+        _, _, heads, states, more, *_ = _TEXTS[self._header or self.language]
         covered = [(name, each.coverage) for name, each in sorted(self.contents.items())]
         gaps = [(gap, name) for name, each in covered if each is not None for gap in each.gaps]
         if gaps:
@@ -251,7 +255,7 @@ class _Sheet:
         self.name: str = sheet.get_name()
         self.table, self.interface = table.name, interface
         self.width = len(titles)
-        self.rows = 0
+        self.rows = self.cut = 0
         self.latest: datetime | None = None
         self.days: tuple[date | None, date | None] = (None, None)
         self.appids: set[str] = set()
@@ -320,17 +324,24 @@ class _Sheet:
             is_day = isinstance(value, date)
             text = value if isinstance(value, str) else str(value) if is_day else as_json(value)
             text = _CONTROL.sub("", text)
-            if 2 * len(text) > _LONGEST and len(text.encode("utf-16-le")) // 2 > _LONGEST:
-                raise ExportError(
-                    f"{self.table}: a text of {len(text):,} characters is too long for a cell"
-                    f" (at most {_LONGEST:,}); export csv:DIR, or choose ?shape=flat"
-                )
-            sheet.write_string(row, column, text)
+            shown = _fitting(text)
+            self.cut += len(shown) < len(text)
+            sheet.write_string(row, column, shown)
 
 
 _LEAST = {"timestamp": 20, "date": 12}
 """How wide a column of such values is at least; a number is wider than that only if it is large."""
 _NOTHING = ("", Content(0, 0, None))
+
+
+def _fitting(text: str) -> str:
+    """As much of a text as a cell takes, which counts in UTF-16."""
+    if 2 * len(text) <= _LONGEST:
+        return text
+    units = text.encode("utf-16-le", "surrogatepass")
+    return (
+        units[: 2 * _LONGEST].decode("utf-16-le", "ignore") if len(units) > 2 * _LONGEST else text
+    )
 
 
 def _cells(content: Content) -> int:
