@@ -36,14 +36,6 @@ _ONE_PUT = 8 << 20
 """Bytes of an object; from 10 MiB on the library would upload it in several parts."""
 _VIRTUAL = (".aliyuncs.com", ".myqcloud.com")
 """Whose buckets are named in the host's name."""
-_NO_TRAILERS = {
-    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
-}
-"""Trailing checksums in chunks, the default of AWS's library, are refused by other stores.
-
-The library reads these variables, and has no other setting for this.
-"""
 
 
 class Bucket:
@@ -98,7 +90,7 @@ class Bucket:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**_NO_TRAILERS, **os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             start_new_session=True,  # an interrupt of the terminal is for the export
         )
         self._call("", self._options)

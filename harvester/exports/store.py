@@ -19,12 +19,21 @@ from pyarrow import fs
 
 _TIMEOUT = 60.0
 """Seconds that one try of a request may take without an answer."""
+_NO_TRAILERS = {
+    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+}
+"""Trailing checksums in chunks, the default of AWS's library, are refused by other stores.
+
+The library reads these variables, and has no other setting for this.
+"""
 
 
 class Store:
     """A store; the names of objects begin with their bucket."""
 
     def __init__(self, options: dict[str, Any]) -> None:
+        os.environ.update({**_NO_TRAILERS, **os.environ})
         self._system = fs.S3FileSystem(
             **options,
             allow_delayed_open=True,
