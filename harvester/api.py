@@ -403,7 +403,7 @@ def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]
         raise UsageError("no interface was given")
     notes = _left_out([item for item in listed if isinstance(item, str)], found)
     for endpoint in found.values():
-        check_endpoint(endpoint.name, endpoint.first_day)
+        check_endpoint(endpoint.name, endpoint.first_day, endpoint.fields)
         if endpoint.retired:
             instead = ", ".join(endpoint.successors)
             notes.append(
@@ -548,7 +548,8 @@ async def _export(
     sink = next(sink for sink in sinks if sink.scan)
     source = Source(sink, lambda: known.get(sink.identity), coverage)
     try:
-        done = await export_all(source, targets, (), _finder(scope))
+        names = [endpoint.name for endpoint in scope.endpoints]
+        done = await export_all(source, targets, names, _finder(scope))
     except UsageError as exc:  # the run is over: nothing of it was wrong
         failure = ExportError(str(exc))
         failure.report = report

@@ -164,19 +164,19 @@ def export(
 ) -> Exported:
     """Make a target, a table for readers, equal to what is stored.
 
-    source, ledger: as of `read`.  target: ``parquet:DIR``, ``csv:DIR``, ``xlsx:FILE``,
-    ``duckdb:FILE``, ``iceberg:DIR`` or ``iceberg:s3://BUCKET/PREFIX``, with ``?shape=nested`` or
-    ``flat`` (a table for each list, and tables that join interfaces) and ``lang=zh`` or ``en`` (of
-    the labels of codes), for CSV and XLSX ``header=zh`` or ``en`` (titles in place of names) and
-    ``raw=1`` (in a CSV file texts that a spreadsheet takes for a formula are not escaped).
+    source, ledger: as of `read`.  target: ``parquet:DIR``, ``parquet:s3://BUCKET/PREFIX``,
+    ``csv:DIR``, ``xlsx:FILE`` or ``duckdb:FILE``, with ``?shape=nested`` or ``flat`` (a table for
+    each list, and tables that join interfaces) and ``lang=zh`` or ``en`` (of the labels of codes),
+    for CSV and XLSX ``header=zh`` or ``en`` (titles in place of names) and ``raw=1`` (in a CSV file
+    texts that a spreadsheet takes for a formula are not escaped).
     endpoints: names, groups or interfaces; none means all.  replace: also a target that was made
     from another harvest.  accounts: those that the table ``accounts`` of a flat target has, with
     their names and groups; without any a table that is there stays (a workbook has none then).
 
     Returns how many months of interfaces were written, removed and unchanged.  It may be called
-    while a run goes on.  Needs the extra ``export``, or that of the target (``xlsx``,
-    ``iceberg``).  Raises `UsageError` for wrong arguments, `SinkError` if stored records cannot be
-    read, and `ExportError` if the target cannot be written.
+    while a run goes on.  Needs the extra ``export``, for a workbook ``xlsx``.  Raises `UsageError`
+    for wrong arguments, `SinkError` if stored records cannot be read, and `ExportError` if the
+    target cannot be written.
     """
     from harvester.exports import export as exported
     from harvester.exports.source import NO_COVERAGE, Source
@@ -479,11 +479,9 @@ def _export_at(path: Path) -> str:
     """The kind of the export at a path; empty if there is none."""
     if path.is_file():
         return {".duckdb": "duckdb", ".xlsx": "xlsx"}.get(path.suffix, "")
-    if not (path / ".harvester.lock").exists():
+    if not (path / ".harvester.json").exists():
         return ""
-    if (path / ".harvester.json").exists():
-        return "csv"
-    return "iceberg" if (path / "catalog.sqlite").exists() else "parquet"
+    return "parquet" if any(path.glob("*/*.parquet")) else "csv"
 
 
 def _named(spec: str) -> Sink:

@@ -25,19 +25,23 @@ REGION = "cn-hangzhou"
 
 
 class Store(NamedTuple):
-    """A store that runs; seen: how often the door was asked what; refused: what it refused."""
+    """A store that runs; seen: how often the door was asked what; refused: what it refused.
+
+    asked: the method and the path of each request.
+    """
 
     endpoint: str
     behind: str
     seen: Counter[str]
     refused: list[str]
+    asked: list[str]
 
     def spec(self, prefix: str) -> str:
         """The spec of a target; each first part of a prefix is a bucket, made here."""
         bucket = prefix.partition("/")[0]
         asked = urllib.request.Request(f"{self.behind}/{bucket}", method="PUT")
         urllib.request.urlopen(asked).close()
-        return f"iceberg:s3://{prefix}?endpoint={self.endpoint}&region={REGION}"
+        return f"parquet:s3://{prefix}?endpoint={self.endpoint}&region={REGION}"
 
 
 @contextmanager
@@ -50,8 +54,8 @@ def object_store() -> Iterator[Store]:
         try:
             behind = f"http://127.0.0.1:{port}"
             _wait_for(behind)
-            with _door(port) as (address, seen, refused):
-                yield Store(address, behind, seen, refused)
+            with _door(port) as (address, seen, refused, asked):
+                yield Store(address, behind, seen, refused, asked)
         finally:
             process.terminate()
 
@@ -67,14 +71,16 @@ def _wait_for(url: str) -> None:
 
 
 @contextmanager
-def _door(port: int) -> Iterator[tuple[str, Counter[str], list[str]]]:
+def _door(port: int) -> Iterator[tuple[str, Counter[str], list[str], list[str]]]:
     seen: Counter[str] = Counter()
     refused: list[str] = []
+    asked: list[str] = []
 
     class Door(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def _pass(self) -> None:
+            asked.append(f"{self.command} {self.path}")
             query = self.path.partition("?")[2]
             kind = "multipart" if "uploads" in query or "uploadId" in query else "plain"
             seen[f"{self.command} {kind}"] += 1
@@ -114,7 +120,7 @@ def _door(port: int) -> Iterator[tuple[str, Counter[str], list[str]]]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", seen, refused
+        yield f"http://127.0.0.1:{server.server_port}", seen, refused, asked
     finally:
         server.shutdown()
         thread.join()

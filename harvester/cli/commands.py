@@ -515,11 +515,10 @@ def export(
     """Make each TARGET equal to what is stored; what has not changed is not written again.
 
     \b
-    parquet:DIR            a file a table and month
+    parquet:DIR            a file a table and month; parquet:s3://BUCKET/PREFIX
     csv:DIR                a file a table, for Excel
     xlsx:FILE              a sheet a table
     duckdb:FILE            a file with all tables
-    iceberg:DIR, iceberg:s3://BUCKET/PREFIX
 
     \b
     ?shape=nested|flat     lists within a row, or a table of their own

@@ -20,7 +20,6 @@ from harvester.wechat.publisher import PUBLISHER_ERRORS, PublisherEndpoint
 
 _CUTS = {cut.value: cut for cut in WindowKind}
 _DATES = {"YYYY-MM-DD": "%Y-%m-%d", "YYYYMMDD": "%Y%m%d", "unix": UNIX}
-_TYPES = ("date", "int", "float", "str", "bool", "object", "list")
 _ENDPOINT: Mapping[str, type | tuple[type, ...]] = {
     "name": str, "path": str, "first_day": (date, str), "span": int, "cut": str, "dates": str,
     "begin_key": str, "end_key": str, "body": dict, "group": str, "settled_hour": int,
@@ -171,7 +170,5 @@ def _fields(given: list[Any], where: str) -> tuple[Field, ...]:
 
 def _field(table: object, where: str) -> Field:
     given = _checked(table, _FIELD, ("name", "type"), where)
-    _one_of(given["type"], dict.fromkeys(_TYPES), f"{where}: type")
-    _one_of(given.get("item", "object"), dict.fromkeys(_TYPES), f"{where}: item")
     given["fields"] = _fields(given.get("fields", []), where)
     return Field(**given)

@@ -24,7 +24,6 @@ from harvester.wechat.interfaces import INTERFACES
 
 EXPORTS = {
     "parquet": "polars.scan_parquet('{}/TABLE/*.parquet')",
-    "iceberg": "duckdb.sql(\"FROM iceberg_scan('{}/TABLE')\")",
     "duckdb": "duckdb.connect('{}', read_only=True)",
     "csv": "pandas.read_csv('{}/TABLE.csv')",
     "xlsx": "pandas.read_excel('{}', sheet_name=None)",

@@ -268,7 +268,7 @@ class Keywords(TypedDict, total=False):
         WITH_OUT, secret=True)]
     export: Annotated[str | Secret | Sequence[str | Secret], Option(EXPORT, (),
         "A table for readers that is brought up to date at the end of the run, repeatable:"
-        " parquet:DIR, csv:DIR, xlsx:FILE, duckdb:FILE, iceberg:DIR, iceberg:s3://BUCKET/PREFIX;"
+        " parquet:DIR, parquet:s3://BUCKET/PREFIX, csv:DIR, xlsx:FILE, duckdb:FILE;"
         " not if the run is interrupted.", RUN, metavar="TARGET", several=True)]
     lease: Annotated[str | float, Option(DURATION, "60s",
         "With a shared ledger: other processes take over the accounts of this one if it has not"

@@ -1,19 +1,19 @@
 """Exports: tables for readers, derived from a sink; `export` makes a target equal to the sink.
 
 ``source`` reads the sink, ``shapes`` makes tables of its records, ``joined`` the tables that join
-interfaces; ``files`` (Parquet and CSV), ``duckdb``, ``xlsx`` and ``iceberg`` are the targets.
+interfaces; ``files`` (Parquet and CSV), ``duckdb`` and ``xlsx`` are the targets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from hashlib import blake2b
 from typing import NamedTuple
 from zlib import crc32
 
-from harvester.errors import UsageError
+from harvester.errors import ExportError, HarvestError, UsageError
 from harvester.exports.account_names import AccountsShape
 from harvester.exports.base import Chunk, Content, Exported, Held, Part, Target, Unit
 from harvester.exports.joined import JoinedShape
@@ -74,8 +74,59 @@ def export(
     another harvest.  stopped: is called often, and raises to end the export early.  Raises
     `UsageError` if the target cannot be used, and `ExportError` if it cannot be written.
     """
+    target.stopped = stopped
+    left_out: dict[str, Exception] = {}
+    while True:
+        try:
+            done = _export(source, target, _Choice(names, find, left_out), replace=replace)
+        except _CannotExportError as exc:
+            left_out[exc.name] = exc.cause
+        else:
+            break
+    if left_out:
+        listed = "; ".join(f"{name} ({_first_line(exc)})" for name, exc in left_out.items())
+        raise ExportError(
+            f"{target.identity}: what cannot be exported is left as it was there: {listed}; all"
+            " others are up to date"
+        ) from next(iter(left_out.values()))
+    return done
+
+
+class _Choice(NamedTuple):
+    """What is exported: names, as of `export`, less those that turned out to be impossible."""
+
+    names: Collection[str]
+    find: Find
+    left_out: Mapping[str, Exception] = {}
+
+
+class _CannotExportError(HarvestError):
+    """The records of an interface cannot become a table; name: of the interface or the table."""
+
+    def __init__(self, name: str, cause: Exception) -> None:
+        super().__init__(name)
+        self.name, self.cause = name, cause
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Name what cannot be exported; errors of sinks, files and users stay what they are."""
+    try:
+        yield
+    except (HarvestError, OSError):
+        raise
+    except Exception as exc:
+        raise _CannotExportError(name, exc) from exc
+
+
+def _first_line(exc: Exception) -> str:
+    return f"{exc}".strip().partition("\n")[0] or type(exc).__name__
+
+
+def _export(source: Source, target: Target, choice: _Choice, *, replace: bool) -> Exported:
+    """Make a target equal, once; raises `_CannotExportError` for the first that cannot be."""
     with closing(target):
-        held = target.open(create=True)
+        held = target.open(create=True, thorough=replace)
         harvest = source.harvest()
         if held.harvest and harvest and held.harvest != harvest:
             if not replace:
@@ -85,7 +136,7 @@ def export(
                 )
             held = Held("", dict.fromkeys(held.stamps, ""))
         target.harvest = harvest or held.harvest
-        found = _compare(source, target, held, names, find)
+        found = _compare(source, target, held, choice)
         if found.is_equal:
             return Exported(kept=found.kept)
         rows = 0
@@ -93,10 +144,11 @@ def export(
 
         def counted(shape: AnyShape, month: str) -> Iterator[Chunk]:
             nonlocal rows
-            for chunk in shape.chunks(source, month):
-                stopped()
-                rows += len(chunk[shape.name]) if isinstance(shape, Shape) else 0
-                yield chunk
+            with _naming(shape.name):
+                for chunk in shape.chunks(source, month):
+                    target.stopped()
+                    rows += len(chunk[shape.name]) if isinstance(shape, Shape) else 0
+                    yield chunk
 
         for name, shape in found.shapes.items():
             units = [
@@ -104,7 +156,8 @@ def export(
                 for month in found.changed[name]
             ]
             if units or removed.get(name):
-                target.write(shape.tables, units, removed.pop(name, []))
+                with _naming(name):
+                    target.write(shape.tables, units, removed.pop(name, []))
         for parts in removed.values():
             target.write([], [], parts)
         target.finish()
@@ -114,18 +167,26 @@ def export(
     return Exported(found.written, len(removed_months), found.kept, rows)
 
 
-def is_equal(source: Source, target: Target, names: Collection[str], find: Find) -> bool:
-    """Whether a target is equal to a sink; changes nothing."""
+def is_equal(
+    source: Source,
+    target: Target,
+    names: Collection[str],
+    find: Find,
+    *,
+    stopped: Callable[[], None] = lambda: None,
+) -> bool:
+    """Whether a target is equal to a sink, and undamaged; changes nothing."""
+    target.stopped = stopped
     with closing(target):
-        return _compare(source, target, target.open(create=False), names, find).is_equal
+        held = target.open(create=False, thorough=True)
+        return _compare(source, target, held, _Choice(names, find)).is_equal
 
 
-def _compare(
-    source: Source, target: Target, held: Held, names: Collection[str], find: Find
-) -> Difference:
+def _compare(source: Source, target: Target, held: Held, choice: _Choice) -> Difference:
+    names = choice.names
     stored = source.interfaces()
     chosen = [name for name in stored if not names or name in names]
-    shapes = _shapes(target, stored, names, find)
+    shapes = _shapes(target, stored, choice)
     if source.accounts and target.shape == FLAT:
         shapes[ACCOUNTS.name] = AccountsShape(source.accounts)
     _check_names(target, shapes.values())
@@ -153,6 +214,7 @@ def _compare(
         if part not in parts
         and (not names or _owner(part[0], known) in wanted_names)
         and (part[0] != ACCOUNTS.name or source.accounts)
+        and _owner(part[0], known) not in choice.left_out
     ]
     if target.whole:
         target.contents = {
@@ -171,15 +233,19 @@ def _compare(
     return Difference(shapes, wanted, changed, gone, not gone and not any(changed.values()))
 
 
-def _shapes(
-    target: Target, stored: Sequence[str], names: Collection[str], find: Find
-) -> dict[str, AnyShape]:
+def _shapes(target: Target, stored: Sequence[str], choice: _Choice) -> dict[str, AnyShape]:
     """Those of the named interfaces, and of the tables that one of them is a part of."""
-    made = {name: Shape(name, find(name), target.shape, target.language) for name in stored}
+    names, made = choice.names, dict[str, Shape]()
+    for name in stored:
+        if name not in choice.left_out:
+            with _naming(name):
+                made[name] = Shape(name, choice.find(name), target.shape, target.language)
     found: dict[str, AnyShape] = {
         name: shape for name, shape in made.items() if not names or name in names
     }
     for table in _joined(names) if target.shape == FLAT else ():
+        if table.name in choice.left_out:
+            continue
         repeats = target.whole and len(table.parts) == 1  # a workbook has little room
         if not repeats and any(name in made for name in table.interfaces):
             found[table.name] = JoinedShape(table, made, target.language)

@@ -89,7 +89,8 @@ class Target(Protocol):
     whole: whether it can only be written anew as a whole; then it is given all units.  harvest,
     digest: the id, and the digest of all stamps, to be stored with what is written; set between
     `open` and `write`.  contents: by interface, what it is to hold; set at the same time, of a
-    target that is written as a whole.
+    target that is written as a whole.  stopped: is called while it waits, and raises to end that;
+    set before `open`.
     """
 
     identity: str
@@ -100,9 +101,13 @@ class Target(Protocol):
     harvest: str
     digest: str
     contents: Mapping[str, Content]
+    stopped: Callable[[], None]
 
-    def open(self, *, create: bool) -> Held:
+    def open(self, *, create: bool, thorough: bool = False) -> Held:
         """Lock it, and return what it holds; create: it is made if it does not exist.
+
+        A part that is not as it was written has an empty stamp.  thorough: also of files that are
+        far away each byte is read for that.
 
         Raises `UsageError` if it cannot be used, or another export uses it.
         """

@@ -9,14 +9,13 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from harvester.base.lock import FileLock
 from harvester.errors import ExportError, UsageError, needs
 from harvester.exports.arrow import pa
 from harvester.exports.base import WHOLE, Held, Part, TableShape, Unit
-from harvester.exports.files import failing, show
+from harvester.exports.noted import failing
+from harvester.exports.single import SingleFile
 from harvester.sinks.spec import Spec
 
 try:
@@ -27,26 +26,15 @@ except ImportError as exc:
 _STAMPS = "_harvester_export"
 
 
-class DuckDB:
+class DuckDB(SingleFile):
     """A database file."""
 
+    scheme = "duckdb"
     whole = False
-    language = "en"
-    form = ""
 
     def __init__(self, spec: Spec, shape: str) -> None:
-        path = Path(spec.place)
-        self.path = path.resolve() if path.is_symlink() else path  # the link itself stays
-        self.identity = f"duckdb:{spec.place}"
-        self.shape = spec.options.get("shape", shape)
-        self.harvest = self.digest = ""
-        self._draft = self.path.with_name(f".{self.path.name}.new")
-        self._claim: FileLock | None = None
-        self._beside: TemporaryDirectory[str] | None = None
+        super().__init__(spec, shape)
         self._database: Any = None
-
-    def __repr__(self) -> str:
-        return f"<DuckDB {self.path}>"
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
@@ -57,21 +45,11 @@ class DuckDB:
                 text = " ".join(str(exc).split())
                 raise ExportError(f"{self.identity} could not be written: {text}") from exc
 
-    def open(self, *, create: bool) -> Held:
+    def open(self, *, create: bool, thorough: bool = False) -> Held:
         with self._failing():
-            if self.path.is_dir():
-                raise UsageError(f"{self.path} is a directory; name a file: duckdb:FILE.duckdb")
-            if create:
-                if not self.path.parent.is_dir():
-                    raise UsageError(f"there is no directory {self.path.parent}")
-                lock = self.path.with_name(f".{self.path.name}.lock")
-                self._claim = FileLock(lock, self.identity)
-                self._remove_draft()
+            self.take(create=create)
             if not self.path.exists():
                 return Held()
-            if not create:  # beside the file may be the draft of an export
-                self._beside = TemporaryDirectory()
-                self._draft = Path(self._beside.name, self.path.name)
             fits = self._log_fits(create=create)
             held = self._held()
             return held if fits or create else Held(held.harvest)
@@ -84,10 +62,10 @@ class DuckDB:
         """
         if not _log_of(self.path).exists():
             return True
-        shutil.copyfile(self.path, self._draft)
-        shutil.copyfile(_log_of(self.path), _log_of(self._draft))
+        shutil.copyfile(self.path, self.draft)
+        shutil.copyfile(_log_of(self.path), _log_of(self.draft))
         try:
-            duckdb.connect(str(self._draft)).close()
+            duckdb.connect(str(self.draft)).close()
         except duckdb.Error:
             if create:
                 _log_of(self.path).unlink(missing_ok=True)
@@ -98,9 +76,9 @@ class DuckDB:
 
     def _held(self) -> Held:
         """Read the stamps from the copy: whoever has the file open would be in the way."""
-        shutil.copyfile(self.path, self._draft)
+        shutil.copyfile(self.path, self.draft)
         try:
-            self._database = duckdb.connect(str(self._draft))
+            self._database = duckdb.connect(str(self.draft))
             rows = self._database.sql(f"SELECT * FROM {_STAMPS}").fetchall()
         except duckdb.Error:
             raise UsageError(
@@ -139,7 +117,7 @@ class DuckDB:
     def _opened(self) -> Any:
         if self._database is None:
             self._remove_draft()
-            self._database = duckdb.connect(str(self._draft))
+            self._database = duckdb.connect(str(self.draft))
             self._database.execute(
                 f"CREATE TABLE {_STAMPS}"
                 ' ("table" VARCHAR, month VARCHAR, stamp VARCHAR, harvest VARCHAR)'
@@ -198,21 +176,16 @@ class DuckDB:
             with self._failing():
                 database.close()
                 _log_of(self.path).unlink(missing_ok=True)  # of the file that is replaced
-                show(self._draft, self.path)
+                self.show()
 
     def close(self) -> None:
         database, self._database = self._database, None
         if database is not None:
             database.close()
-        if self._beside is not None:
-            self._beside.cleanup()
-        claim, self._claim = self._claim, None
-        if claim is not None:  # else the draft is another one's
-            self._remove_draft()
-            claim.release()
+        self.release()
 
     def _remove_draft(self) -> None:
-        for path in (self._draft, _log_of(self._draft)):
+        for path in (self.draft, _log_of(self.draft)):
             path.unlink(missing_ok=True)
 
 

@@ -2,297 +2,189 @@
 
 Rule: a file is replaced as a whole; a reader sees it as it was before, or as it is after.
 
-Parquet has a file a table and month, ``DIR/<table>/2026-01.parquet``, with its stamp in the
-metadata.  CSV has a file a table, ``DIR/<table>.csv``: the rows of months that did not change are
-copied from the former file.  ``DIR/.harvester.json`` has the stamps, and the bytes of each month.
-Files of another name, and files without a stamp, are not touched.
+Parquet has a file a table and month, ``DIR/<table>/2026-01.parquet``; in a bucket a large month has
+several, ``2026-01.2.parquet``.  CSV has a file a table,
+``DIR/<table>.csv``: the rows of months that did not change are copied from the former file.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from harvester.base import files as durable
-from harvester.base.codec import MalformedError, encode, parse
-from harvester.base.lock import FileLock
-from harvester.errors import ExportError, UsageError
-from harvester.exports.base import WHOLE, Held, Part, TableShape, Unit
+from harvester.base.codec import encode
+from harvester.errors import ExportError
+from harvester.exports.arrow import pa, pc
+from harvester.exports.base import WHOLE, Part, TableShape, Unit
+from harvester.exports.noted import Entry, Months, Noted, Place
 from harvester.exports.shapes import LABEL
 from harvester.sinks.spec import Spec
 from harvester.wechat.titles import field_title
 
-LOCK = ".harvester.lock"
-NOTE = ".harvester.json"
-_MONTH = re.compile(rf"\d{{4}}-\d{{2}}|{WHOLE}")
-_KEY = b"harvester"
+_PARQUET = re.compile(rf"([^/.][^/]*)/(?:\d{{4}}-\d{{2}}|{WHOLE})(?:\.\d+)?\.parquet")
+_CSV = re.compile(r"([^/.][^/]*)\.csv")
 _ROW_GROUP = 1 << 16
 _FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"
 _BOM = b"\xef\xbb\xbf"
+_NONE = Entry(0, "", {})
 
 
-class _Folder:
-    """A local directory that one export at a time has locked."""
-
-    whole = False
-    language = "en"
-    scheme = ""
-    drafts: Sequence[str] = ()
-
-    def __init__(self, spec: Spec, shape: str) -> None:
-        self.path = Path(spec.place)
-        self.identity = f"{self.scheme}:{spec.place}"
-        self.shape = spec.options.get("shape", shape)
-        self.form = ""
-        self.harvest = self.digest = ""
-        self._claim: FileLock | None = None
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.path}>"
-
-    def open(self, *, create: bool) -> Held:
-        if not create and not self.path.is_dir():
-            return Held()
-        with self._failing():
-            refuse_records(self.path, self.scheme)
-            if create:
-                durable.make_directory(self.path, "directory of an export")
-                self._claim = FileLock(self.path / LOCK, f"{self.identity}")
-                self._remove_drafts()
-            return self._held()
-
-    def finish(self) -> None: ...
-
-    def close(self) -> None:
-        claim, self._claim = self._claim, None
-        if claim is not None:
-            claim.release()
-
-    def _held(self) -> Held:
-        raise NotImplementedError
-
-    def _remove_drafts(self) -> None:
-        """Remove what a killed export has left."""
-        for pattern in self.drafts:
-            for path in self.path.glob(pattern):
-                path.unlink(missing_ok=True)
-
-    def _refuse(self, path: Path) -> None:
-        raise UsageError(
-            f"{path} is no export of harvester; choose another directory, or remove the file"
-        )
-
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        with failing(self.identity):
-            yield
-
-
-def refuse_records(path: Path, scheme: str) -> None:
-    """Raise `UsageError` for a directory in which a run keeps its records."""
-    if (path / ".jsonl.lock").exists():
-        raise UsageError(
-            f"{path} holds the records of a run; choose another directory for {scheme}:"
-        )
-
-
-@contextmanager
-def failing(identity: str) -> Iterator[None]:
-    """Turn the errors of files and of Arrow into an `ExportError`."""
-    try:
-        yield
-    except (OSError, pa.ArrowException) as exc:
-        why = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-        raise ExportError(
-            f"{identity} could not be written: {' '.join(why.split())}; once that is mended, the"
-            " same command goes on"
-        ) from exc
-
-
-class Parquet(_Folder):
-    """A file a table and month."""
+class Parquet(Noted):
+    """A file a table and month, in a directory or a bucket."""
 
     scheme = "parquet"
-    drafts = ("*/.????-??.parquet.new", f"*/.{WHOLE}.parquet.new")
 
-    def _held(self) -> Held:
-        harvest, stamps = "", {}
-        for path in sorted(self.path.glob("*/*.parquet")):
-            if not _MONTH.fullmatch(path.stem):
-                continue
-            note = _note_of(path)
-            if note is not None:
-                harvest = harvest or str(note.get("harvest", ""))
-                stamps[path.parent.name, path.stem] = str(note.get("stamp", ""))
-        return Held(harvest, stamps)
+    def place_of(self, spec: Spec) -> Place:
+        if not spec.place.startswith("s3://"):
+            return super().place_of(spec)
+        from harvester.exports.bucket import OPTIONS, Bucket
 
-    def write(
-        self, tables: Sequence[TableShape], units: Iterable[Unit], removed: Sequence[Part]
-    ) -> None:
-        with self._failing():
-            for table in tables:
-                durable.make_directory(self.path / table.name, "folder of a table")
-            for unit in units:
-                self._write_unit(tables, unit)
-            for table_name, month in removed:
-                path = self.path / table_name / f"{month}.parquet"
-                durable.remove(path, "file of an export")
-                with suppress(OSError):  # it is not empty
-                    path.parent.rmdir()
+        options = {name: spec.options[name] for name in OPTIONS if name in spec.options}
+        return Bucket(spec.place, options, lambda: self.stopped())
 
-    def _write_unit(self, tables: Sequence[TableShape], unit: Unit) -> None:
-        note = encode({"stamp": unit.stamp, "harvest": self.harvest})
-        drafts = {
-            table.name: self.path / table.name / f".{unit.month}.parquet.new" for table in tables
-        }
-        for name in drafts:
-            path = self.path / name / f"{unit.month}.parquet"
-            if path.exists() and _note_of(path) is None:
-                self._refuse(path)
-        try:
+    def table_of(self, name: str) -> str:
+        found = _PARQUET.fullmatch(name)
+        return found[1] if found else ""
+
+    def write_drafts(
+        self, tables: Sequence[TableShape], units: Sequence[Unit], removed: Sequence[Part]
+    ) -> dict[str, Months]:
+        made: dict[str, Months] = {}
+        for unit in units:
             with ExitStack() as stack:
-                writers = {
-                    table.name: stack.enter_context(
-                        pq.ParquetWriter(
-                            drafts[table.name],
-                            table.schema.with_metadata({_KEY: note}),
-                            compression="zstd",
-                        )
-                    )
+                months = {
+                    table.name: stack.enter_context(closing(_Month(table, unit.month, self._place)))
                     for table in tables
                 }
                 for chunk in unit.chunks():
                     for name, rows in chunk.items():
-                        writers[name].write_batch(rows, row_group_size=_ROW_GROUP)
-            for name, draft in drafts.items():
-                with draft.open("rb") as file:
-                    durable.sync(file.fileno(), "draft of an export")
-                durable.rename(draft, self.path / name / f"{unit.month}.parquet", "export")
+                        months[name].write(rows)
+            names = [name for month in months.values() for name in month.names]
+            made.update({name: {unit.month: (unit.stamp, 0, 0)} for name in names})
+        return made
+
+
+class _Month:
+    """The drafts of a month of a table: one file, or several where a file has a limited size.
+
+    names: of the files.
+    """
+
+    def __init__(self, table: TableShape, month: str, place: Place) -> None:
+        self.names: list[str] = []
+        self._table, self._month, self._place = table, month, place
+        self._file: BinaryIO | None = None
+        self._writer: Any = None
+        self._begin()
+
+    def _begin(self) -> None:
+        number = len(self.names) + 1
+        mark = f".{number}" if number > 1 else ""
+        self.names.append(f"{self._table.name}/{self._month}{mark}.parquet")
+        self._file = self._place.drafts.path(self.names[-1]).open("wb")
+        try:
+            self._writer = pq.ParquetWriter(self._file, self._table.schema, compression="zstd")
         except BaseException:
-            for draft in drafts.values():
-                draft.unlink(missing_ok=True)
+            self._file.close()
             raise
 
+    def write(self, rows: Any) -> None:
+        """Write rows; they need no more space than they have in memory."""
+        most = self._place.most
+        if most is None:
+            self._writer.write_batch(rows, row_group_size=_ROW_GROUP)
+            return
+        step = max(1, len(rows) * (most // 4) // max(rows.nbytes, 1))
+        for begin in range(0, len(rows), step):
+            assert self._file is not None, "closed"
+            if self._file.tell() > most // 2:
+                self.close()
+                self._begin()
+            self._writer.write_batch(rows.slice(begin, step), row_group_size=_ROW_GROUP)
 
-def _note_of(path: Path) -> dict[str, Any] | None:
-    """What an export has noted in a file; None for a file of somebody else, empty if damaged."""
-    try:
-        noted = (pq.read_metadata(path).metadata or {}).get(_KEY)
-        return None if noted is None else dict(parse(noted))
-    except (pa.ArrowException, MalformedError, TypeError, ValueError):
-        return {}
+    def close(self) -> None:
+        """End the last file."""
+        writer, self._writer = self._writer, None
+        file, self._file = self._file, None
+        if file is not None:
+            with file:
+                writer.close()
 
 
-class Csv(_Folder):
+class Csv(Noted):
     """A file a table, with UTF-8's mark at its beginning, by which Excel knows the encoding."""
 
     scheme = "csv"
-    drafts = (".*.part", ".*.csv.new", f".{NOTE}.*.new")
 
     def __init__(self, spec: Spec, shape: str) -> None:
         super().__init__(spec, shape)
         self._header = spec.options.get("header", "")
         self._raw = spec.options.get("raw") == "1"
+        self._path = Path(spec.place)
         self.form = f"csv {self._header} {self._raw}"
-        self._note: dict[str, Any] = {}
 
-    def _held(self) -> Held:
-        try:
-            self._note = dict(parse((self.path / NOTE).read_bytes()))
-        except (FileNotFoundError, MalformedError, TypeError, ValueError):
-            self._note = {}
-        stamps = {}
-        for name, table in self._tables().items():
-            with suppress(OSError):
-                if (self.path / f"{name}.csv").stat().st_size != table["size"]:
-                    continue  # somebody has changed it
-                stamps.update({(name, month): part[0] for month, part in table["months"].items()})
-        return Held(str(self._note.get("harvest", "")), stamps)
+    def table_of(self, name: str) -> str:
+        found = _CSV.fullmatch(name)
+        return found[1] if found else ""
 
-    def _tables(self) -> dict[str, Any]:
-        tables: dict[str, Any] = self._note.setdefault("tables", {})
-        return tables
-
-    def write(
-        self, tables: Sequence[TableShape], units: Iterable[Unit], removed: Sequence[Part]
-    ) -> None:
-        with self._failing():
-            stamps: dict[str, str] = {}
-            names = [table.name for table in tables]
-            for name in names:
-                if name not in self._tables() and (self.path / f"{name}.csv").exists():
-                    self._refuse(self.path / f"{name}.csv")
-            parts = {name: self.path / f".{name}.part" for name in names}
-            drafts = {name: self.path / f".{name}.csv.new" for name in names}
-            try:
-                written = self._write_parts(tables, units, parts, stamps)
-                for table in tables:
-                    months = {month for name, month in removed if name == table.name}
-                    self._join(table, parts[table.name], written[table.name], stamps, months)
-            finally:
-                for path in (*parts.values(), *drafts.values()):
-                    path.unlink(missing_ok=True)
-            for name in sorted({name for name, _ in removed} - {*names}):
-                if name in self._tables():
-                    path = self.path / f"{name}.csv"
-                    if path.exists():
-                        durable.remove(path, "file of an export")
-                    del self._tables()[name]
-                    self._save()
+    def write_drafts(
+        self, tables: Sequence[TableShape], units: Sequence[Unit], removed: Sequence[Part]
+    ) -> dict[str, Months]:
+        stamps = {unit.month: unit.stamp for unit in units}
+        written = self._write_parts(tables, units)
+        made: dict[str, Months] = {}
+        for table in tables:
+            months = {month for name, month in removed if name == table.name}
+            name = f"{table.name}.csv"
+            made[name] = self._join(table, name, written[table.name], stamps, months)
+        return made
 
     def _write_parts(
-        self,
-        tables: Sequence[TableShape],
-        units: Iterable[Unit],
-        parts: dict[str, Path],
-        stamps: dict[str, str],
+        self, tables: Sequence[TableShape], units: Sequence[Unit]
     ) -> dict[str, dict[str, tuple[int, int]]]:
         """Write the rows of the units; returns the bytes of each month, by table."""
         found: dict[str, dict[str, tuple[int, int]]] = {table.name: {} for table in tables}
         with ExitStack() as stack:
-            files = {name: stack.enter_context(path.open("wb")) for name, path in parts.items()}
+            files = {
+                table.name: stack.enter_context(self._part(table).open("wb")) for table in tables
+            }
             for unit in units:
                 begins = {name: file.tell() for name, file in files.items()}
                 for chunk in unit.chunks():
                     for name, rows in chunk.items():
                         files[name].write(_lines(rows, escape=not self._raw))
-                stamps[unit.month] = unit.stamp
                 for name, file in files.items():
                     found[name][unit.month] = begins[name], file.tell()
         return found
 
+    def _part(self, table: TableShape) -> Path:
+        """Where the new rows of a table are written."""
+        return self._place.drafts.path(f"{table.name}.part")
+
     def _join(
         self,
         table: TableShape,
-        part: Path,
-        written: dict[str, tuple[int, int]],
-        stamps: dict[str, str],
-        removed: set[str],
-    ) -> None:
+        name: str,
+        written: Mapping[str, tuple[int, int]],
+        stamps: Mapping[str, str],
+        removed: Collection[str],
+    ) -> Months:
         """Make the file of a table from new rows, and from those of the former file that stay."""
-        path, draft = self.path / f"{table.name}.csv", self.path / f".{table.name}.csv.new"
-        former = self._tables().get(table.name, {})
-        kept = {
-            month: entry
-            for month, entry in former.get("months", {}).items()
-            if month not in written and month not in removed
-        }
-        months: dict[str, list[Any]] = {}
+        former = self._files.get(name, _NONE).months
+        kept = {month: former[month] for month in {*former} - {*written} - {*removed}}
+        months: dict[str, tuple[str, int, int]] = {}
         with ExitStack() as stack:
-            out = stack.enter_context(draft.open("wb"))
-            new = stack.enter_context(part.open("rb"))
-            old = stack.enter_context(path.open("rb")) if kept else new
+            out = stack.enter_context(self._place.drafts.path(name).open("wb"))
+            new = stack.enter_context(self._part(table).open("rb"))
+            old = stack.enter_context((self._path / name).open("rb")) if kept else new
             out.write(_BOM + _header(table, self._header))
             for month in sorted({*kept, *written}):
                 begin = out.tell()
@@ -302,21 +194,8 @@ class Csv(_Folder):
                 else:
                     stamp, first, last = kept[month]
                     _copy(old, (first, last), out)
-                months[month] = [stamp, begin, out.tell()]
-            out.flush()
-            durable.sync(out.fileno(), "draft of an export")
-            size = out.tell()
-        # With an empty entry a file is ours, and counts for nothing: so the stamps are never those
-        # of another export.
-        self._tables()[table.name] = {"size": -1, "months": {}}
-        self._save()
-        durable.rename(draft, path, "export")
-        self._tables()[table.name] = {"size": size, "months": months}
-        self._save()
-
-    def _save(self) -> None:
-        self._note["harvest"] = self.harvest
-        durable.replace_file(self.path / NOTE, encode(self._note), "note of an export")
+                months[month] = stamp, begin, out.tell()
+        return months
 
 
 def _copy(source: BinaryIO, between: tuple[int, int], out: BinaryIO) -> None:
@@ -395,13 +274,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(each) for each in value]
     return value.isoformat() if hasattr(value, "isoformat") else value
-
-
-def show(draft: Path, path: Path) -> None:
-    """Put a draft in the place of a file, durably."""
-    descriptor = os.open(draft, os.O_RDONLY)
-    try:
-        durable.sync(descriptor, "draft of an export")
-    finally:
-        os.close(descriptor)
-    durable.rename(draft, path, "export")

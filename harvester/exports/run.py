@@ -9,6 +9,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from typing import TypeVar
 
 from harvester.base.threads import READING, Thread, ended
 from harvester.errors import ExportError, HarvestError
@@ -16,6 +17,8 @@ from harvester.exports import Find, export, is_equal
 from harvester.exports.base import Exported, Target
 from harvester.exports.source import Source
 from harvester.model import many
+
+T = TypeVar("T")
 
 
 async def export_all(
@@ -35,27 +38,14 @@ async def export_all(
     found: list[Exported] = []
     failed: HarvestError | None = None
     for target in targets:
-        stop = threading.Event()
-
-        def stopped(stop: threading.Event = stop) -> None:
-            if stop.is_set():
-                raise ExportError("interrupted; the same command again goes on")
-
-        work = partial(export, source, target, names, find, replace=replace, stopped=stopped)
-        thread = Thread("harvester-export", READING)
-        task = asyncio.ensure_future(thread.call(work))
+        work = partial(export, source, target, names, find, replace=replace)
         try:
-            found.append(await asyncio.shield(task))
+            found.append(await _aside(work))
             done(target, found[-1])
         except HarvestError as exc:
             failed = failed or exc
         except Exception as exc:  # noqa: BLE001  (a disk or a library may raise anything)
             failed = failed or ExportError(f"{target.identity}: {type(exc).__name__}: {exc}")
-        finally:
-            stop.set()
-            if not task.done():
-                await ended(task)  # type: ignore[arg-type]
-            thread.close()
     if failed is not None:
         raise failed
     return found
@@ -65,14 +55,29 @@ async def differing(
     source: Source, targets: Sequence[Target], names: Collection[str], find: Find
 ) -> list[str]:
     """The targets that are not equal to a sink; changes nothing."""
+    return [
+        target.identity
+        for target in targets
+        if not await _aside(partial(is_equal, source, target, names, find))
+    ]
+
+
+async def _aside(work: Callable[..., T]) -> T:
+    """What a function returns, on a thread of its own; ``stopped`` tells it that nobody waits."""
+    stop = threading.Event()
+
+    def stopped() -> None:
+        if stop.is_set():
+            raise ExportError("interrupted; the same command again goes on")
+
     thread = Thread("harvester-export", READING)
+    task = asyncio.ensure_future(thread.call(partial(work, stopped=stopped)))
     try:
-        return [
-            target.identity
-            for target in targets
-            if not await thread.call(is_equal, source, target, names, find)
-        ]
+        return await asyncio.shield(task)
     finally:
+        stop.set()
+        if not task.done():
+            await ended(task)  # type: ignore[arg-type]
         thread.close()
 
 

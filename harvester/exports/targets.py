@@ -17,6 +17,7 @@ from harvester.sinks.spec import read_spec
 
 _LANGUAGES = ("zh", "en")
 _SHAPE: Mapping[str, Sequence[str]] = {"shape": ("nested", "flat"), "lang": _LANGUAGES}
+_OF_A_BUCKET = ("endpoint", "region", "access_key", "secret_key")
 _SHEET: Mapping[str, Sequence[str]] = {**_SHAPE, "header": _LANGUAGES, "raw": ("0", "1")}
 
 
@@ -31,13 +32,12 @@ class _Kind(NamedTuple):
 
 
 KINDS = {
-    "parquet": _Kind("files", "Parquet", "parquet:DIR", "nested"),
-    "iceberg": _Kind(
-        "iceberg",
-        "Iceberg",
-        "iceberg:DIR or iceberg:s3://BUCKET/PREFIX",
+    "parquet": _Kind(
+        "files",
+        "Parquet",
+        "parquet:DIR or parquet:s3://BUCKET/PREFIX",
         "nested",
-        {**_SHAPE, "endpoint": (), "region": (), "access_key": (), "secret_key": ()},
+        {**_SHAPE, **dict.fromkeys(_OF_A_BUCKET, ())},
     ),
     "duckdb": _Kind("duckdb", "DuckDB", "duckdb:FILE", "flat"),
     "csv": _Kind("files", "Csv", "csv:DIR", "flat", _SHEET),
@@ -59,9 +59,14 @@ def open_target(given: str | Secret) -> Target:
         known = ", ".join(each.form for each in KINDS.values())
         raise UsageError(f"export: {shown[:20]!r} is no kind of export{hint}; write {known}")
     parsed = read_spec(scheme, rest, kind.options, kind.form, what="export")
-    if "://" in parsed.place and not (scheme == "iceberg" and parsed.place.startswith("s3://")):
-        raise UsageError(f"export: {scheme}: takes a local path; write it as {kind.form}")
+    if "://" in parsed.place and not parsed.place.startswith("s3://"):
+        raise UsageError(
+            f"export: {scheme}:{parsed.place} is a URL of another kind; write it as {kind.form}"
+        )
     options = dict(parsed.options)
+    local = [name for name in _OF_A_BUCKET if name in options and "://" not in parsed.place]
+    if local:
+        raise UsageError(f"export: parquet:DIR has no option {local[0]!r}; it is one of a bucket")
     language = options.pop("lang", options.get("header", "en"))
     module: Any = import_module(f"harvester.exports.{kind.module}")
     target: Target = getattr(module, kind.name)(parsed._replace(options=options), kind.shape)

@@ -8,20 +8,22 @@ time zones, and no control characters.
 
 from __future__ import annotations
 
+import gc
 import re
-import shutil
+import warnings
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from harvester.base.lock import FileLock
 from harvester.errors import ExportError, UsageError, needs
 from harvester.exports.arrow import pa, pc
 from harvester.exports.base import Content, Held, Part, TableShape, Unit
-from harvester.exports.files import as_json, failing, show, titles_of
+from harvester.exports.files import as_json, titles_of
+from harvester.exports.noted import failing
+from harvester.exports.single import SingleFile
 from harvester.sinks.spec import Spec
 from harvester.wechat.tables import ACCOUNTS, TABLES
 from harvester.wechat.titles import INTERFACES
@@ -58,6 +60,7 @@ _TEXTS = {
         {"missing": "not fetched yet", "waiting": "must wait", "failed": "failed"},
         "and {:,} more ranges of days",
         "No ledger is known for these records, so it is not known what is missing.",
+        "Sheet {}: texts cut after 32,767 characters, the most that a cell takes: {:,}.",
     ),
     "zh": (
         ("工作表", "表", "行数", "公众号数", "首日", "末日", "完整截至", "定稿截至", "缺失天数",
@@ -69,45 +72,29 @@ _TEXTS = {
         {"missing": "尚未采集", "waiting": "等待重试", "failed": "失败"},
         "另有 {:,} 段日期",
         "没有找到这些数据的台账，因此不知道缺少什么。",
+        "工作表 {}：{:,} 个文本在 32,767 个字符处截断，这是单元格的上限。",
     ),
 }  # fmt: skip
 """Of the first sheet, by language: its columns, notes on them, the columns of what is missing, the
-states of days, and two sentences."""
+states of days, and three sentences."""
 
 
-class Xlsx:
+class Xlsx(SingleFile):
     """A workbook."""
 
+    scheme = "xlsx"
     whole = True
-    language = "en"
 
     def __init__(self, spec: Spec, shape: str) -> None:
-        path = Path(spec.place)
-        self.path = path.resolve() if path.is_symlink() else path  # the link itself stays
-        self.identity = f"xlsx:{spec.place}"
-        self.shape = spec.options.get("shape", shape)
+        super().__init__(spec, shape)
         self._header = spec.options.get("header", "")
         self.form = f"xlsx {self._header}"
-        self.harvest = self.digest = ""
-        self.contents: Mapping[str, Content] = {}
-        self._draft = self.path.with_name(f".{self.path.name}.new")
-        self._claim: FileLock | None = None
         self._book: Any = None
         self._sheets: list[_Sheet] = []
 
-    def __repr__(self) -> str:
-        return f"<Xlsx {self.path}>"
-
-    def open(self, *, create: bool) -> Held:
+    def open(self, *, create: bool, thorough: bool = False) -> Held:
         with failing(self.identity):
-            if self.path.is_dir():
-                raise UsageError(f"{self.path} is a directory; name a file: xlsx:FILE.xlsx")
-            if create:
-                if not self.path.parent.is_dir():
-                    raise UsageError(f"there is no directory {self.path.parent}")
-                lock = self.path.with_name(f".{self.path.name}.lock")
-                self._claim = FileLock(lock, self.identity)
-                shutil.rmtree(self._draft, ignore_errors=True)  # left by a killed export
+            self.take(create=create)
             if not self.path.exists():
                 return Held()
             harvest, _, digest = _noted(self.path).partition(" ")
@@ -134,14 +121,13 @@ class Xlsx:
     def _begin(self) -> None:
         rows, name = max((each.rows, name) for name, each in [*self.contents.items(), _NOTHING])
         self._check_size(name, rows, sum(map(_cells, self.contents.values())))
-        self._draft.mkdir()
         options = {
             "constant_memory": True,
             "strings_to_urls": False,
             "strings_to_formulas": False,
-            "tmpdir": str(self._draft),
+            "tmpdir": str(self.draft.parent),
         }
-        self._book = xlsxwriter.Workbook(str(self._draft / self.path.name), options)
+        self._book = xlsxwriter.Workbook(str(self.draft), options)
         self._contents = self._book.add_worksheet("harvester")
         self._heading = self._book.add_format({"bold": True, "bottom": 1})
         self._formats = {
@@ -185,11 +171,11 @@ class Xlsx:
             except FileCreateError as exc:
                 raise exc.args[0] from exc  # the error of the system
             self._book = None
-            show(self._draft / self.path.name, self.path)
+            self.show()
 
     def _write_contents(self) -> None:
         """The first sheet: what is in the workbook, until when, and what is missing."""
-        heads, notes, _, _, _, unknown = _TEXTS[self._header or self.language]
+        heads, notes, _, _, _, unknown, cut = _TEXTS[self._header or self.language]
         sheet = self._contents
         self._put_row(0, heads, self._heading)
         row = 0
@@ -212,13 +198,15 @@ class Xlsx:
             wide = 34 if column < 2 else max(_width(head) + 4, 13)
             sheet.set_column(column, column, 20 if column == len(heads) - 1 else wide)
         known = any(each.coverage is not None for each in self.contents.values())
-        for row, note in enumerate(notes if known else [unknown], row + 2):  # noqa: B020
+        shortened = [cut.format(each.name, each.cut) for each in self._sheets if each.cut]
+        below = [*shortened, *(notes if known else [unknown])]
+        for row, note in enumerate(below, row + 2):  # noqa: B020
             self._put_row(row, [note])
         self._write_gaps(row + 2)
 
     def _write_gaps(self, row: int) -> None:
         """What is missing, a range of days a row."""
-        _, _, heads, states, more, _ = _TEXTS[self._header or self.language]
+        _, _, heads, states, more, *_ = _TEXTS[self._header or self.language]
         covered = [(name, each.coverage) for name, each in sorted(self.contents.items())]
         gaps = [(gap, name) for name, each in covered if each is not None for gap in each.gaps]
         if gaps:
@@ -241,15 +229,15 @@ class Xlsx:
                 self._contents.write_string(row, column, value, form)
 
     def close(self) -> None:
-        book, self._book = self._book, None
-        if book is not None:  # it failed
-            book.fileclosed = True
-            for sheet in book.worksheets():
-                sheet.row_data_fh.close()
-        claim, self._claim = self._claim, None
-        if claim is not None:  # else the draft is another one's
-            shutil.rmtree(self._draft, ignore_errors=True)
-            claim.release()
+        for sheet in self._sheets:
+            sheet.forget()
+        failed = self._book is not None
+        self._book = self._contents = None
+        self._sheets.clear()
+        if failed:  # its files of rows are open, and it has no call that closes them
+            with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+                gc.collect()
+        self.release()
 
 
 class _Sheet:
@@ -267,7 +255,7 @@ class _Sheet:
         self.name: str = sheet.get_name()
         self.table, self.interface = table.name, interface
         self.width = len(titles)
-        self.rows = 0
+        self.rows = self.cut = 0
         self.latest: datetime | None = None
         self.days: tuple[date | None, date | None] = (None, None)
         self.appids: set[str] = set()
@@ -309,6 +297,10 @@ class _Sheet:
                 widest = max([_width(text) + 2 for text in texts], default=0)
                 self._widths[column] = max(self._widths[column], min(widest, _WIDEST))
 
+    def forget(self) -> None:
+        """Give up the sheet, of a workbook that is given up or done."""
+        self._sheet = None
+
     def finish(self) -> None:
         """Set how wide its columns are, and the filter."""
         for column, width in enumerate(self._widths):
@@ -332,17 +324,24 @@ class _Sheet:
             is_day = isinstance(value, date)
             text = value if isinstance(value, str) else str(value) if is_day else as_json(value)
             text = _CONTROL.sub("", text)
-            if 2 * len(text) > _LONGEST and len(text.encode("utf-16-le")) // 2 > _LONGEST:
-                raise ExportError(
-                    f"{self.table}: a text of {len(text):,} characters is too long for a cell"
-                    f" (at most {_LONGEST:,}); export csv:DIR, or choose ?shape=flat"
-                )
-            sheet.write_string(row, column, text)
+            shown = _fitting(text)
+            self.cut += len(shown) < len(text)
+            sheet.write_string(row, column, shown)
 
 
 _LEAST = {"timestamp": 20, "date": 12}
 """How wide a column of such values is at least; a number is wider than that only if it is large."""
 _NOTHING = ("", Content(0, 0, None))
+
+
+def _fitting(text: str) -> str:
+    """As much of a text as a cell takes, which counts in UTF-16."""
+    if 2 * len(text) <= _LONGEST:
+        return text
+    units = text.encode("utf-16-le", "surrogatepass")
+    return (
+        units[: 2 * _LONGEST].decode("utf-16-le", "ignore") if len(units) > 2 * _LONGEST else text
+    )
 
 
 def _cells(content: Content) -> int:

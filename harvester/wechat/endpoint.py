@@ -7,7 +7,7 @@ and what their error codes mean, is data in `harvester.wechat.interfaces`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from operator import itemgetter
@@ -48,15 +48,43 @@ def check_name(name: object) -> str:
     )
 
 
-def check_endpoint(name: object, first_day: Any) -> None:
-    """Check an interface's name and first day; raises `UsageError`."""
+TYPES = ("date", "int", "float", "str", "bool", "object", "list")
+"""Of fields."""
+
+
+def check_endpoint(name: object, first_day: Any, fields: Iterable[Field] = ()) -> None:
+    """Check an interface's name, first day and fields; raises `UsageError`."""
     check_name(name)
+    _check_fields(name, fields)
     is_day = isinstance(first_day, date) and not isinstance(first_day, datetime)
     if not is_day or first_day < EARLIEST:
         raise UsageError(
             f"interface {name}: first_day {first_day} is not a day from {EARLIEST} on; no interface"
             " of WeChat has older figures"
         )
+
+
+def _check_fields(interface: object, fields: Iterable[Field]) -> None:
+    """Raise `UsageError` for a field that cannot be a column of a table."""
+    for each in fields:
+        if not (isinstance(each.name, str) and _NAME.fullmatch(each.name)):
+            shown = f"{each.name!r}"[:80]
+            raise UsageError(
+                f"interface {interface}: field {shown} cannot be the name of a column; take up to"
+                " 100 letters, digits, _ and -, a letter first, or leave it out: _extra has it then"
+            )
+        for what, given in (("type", each.type), ("item", each.item)):
+            if given not in TYPES:
+                raise UsageError(
+                    f"interface {interface}: field {each.name}: {what} {given!r} is not one of"
+                    f" {', '.join(TYPES)}"
+                )
+        if each.item == "list":
+            raise UsageError(
+                f"interface {interface}: field {each.name}: no item is a list; leave the field out:"
+                " _extra has it then"
+            )
+        _check_fields(interface, each.fields)
 
 
 def grid(endpoint: Endpoint, last: date) -> Grid:
@@ -138,7 +166,7 @@ class JsonEndpoint:
     page: str = ""
 
     def __post_init__(self) -> None:
-        check_endpoint(self.name, self.first_day)
+        check_endpoint(self.name, self.first_day, self.fields)
         if self.span < 1 or not 0 <= self.settled_hour <= 23 or self.late_days < 0:
             raise UsageError(
                 f"interface {self.name}: span is at least 1, settled_hour 0 to 23, late_days"

@@ -23,7 +23,7 @@ from harvester.wechat.interfaces import INTERFACES
 
 ARTICLES, USERS = "getarticletotaldetail", "getusersummary"
 FIRST = date(2026, 1, 30)
-TARGETS = ("parquet:{}/pq", "csv:{}/csv", "duckdb:{}/d.duckdb", "xlsx:{}/x.xlsx", "iceberg:{}/ice")
+TARGETS = ("parquet:{}/pq", "csv:{}/csv", "duckdb:{}/d.duckdb", "xlsx:{}/x.xlsx")
 STAMP = "2026-03-01T04:00:00Z"
 
 
@@ -109,20 +109,4 @@ def tables(spec: str) -> dict[str, list[dict[str, Any]]]:
                 if row[0] == sheet.title
             )  # fmt: skip
             found[name] = [dict(zip(head, row, strict=True)) for row in rows]
-    else:
-        found = iceberg_tables(path)
-    return found
-
-
-def iceberg_tables(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """The rows of the newest state of each table."""
-    from pyiceberg.table import StaticTable
-
-    found = {}
-    for hint in sorted(path.glob("*/metadata/version-hint.text")):
-        place = hint.with_name(f"{hint.read_text()}.metadata.json")
-        table = StaticTable.from_metadata(str(place))
-        rows = table.scan().to_arrow().to_pylist()
-        rows.sort(key=lambda row: (row["_begin_date"], row["_appid"], row.get("_row", 0)))
-        found[hint.parent.parent.name] = rows
     return found

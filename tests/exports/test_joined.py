@@ -9,7 +9,6 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-from pyiceberg.table import StaticTable
 
 import harvester
 from harvester.exports import source
@@ -236,7 +235,6 @@ def test_columns_have_comments_in_both_languages(tmp_path: Path) -> None:
     sink = harvest(window("getusersummary", {"user_source": 1}))
     do(sink, f"parquet:{tmp_path}/p?shape=flat")
     do(sink, f"duckdb:{tmp_path}/d")
-    do(sink, f"iceberg:{tmp_path}/i")
     text = "新增关注人数 · people who followed"
     for table in ("getusersummary", "followers_by_source"):
         schema = pq.read_schema(tmp_path / "p" / table / "2026-01.parquet")
@@ -248,6 +246,3 @@ def test_columns_have_comments_in_both_languages(tmp_path: Path) -> None:
                 [table],
             )
             assert found.fetchall() == [(text,)]
-    [hint] = (tmp_path / "i").glob("getusersummary/metadata/version-hint.text")
-    table = StaticTable.from_metadata(str(hint.with_name(f"{hint.read_text()}.metadata.json")))
-    assert table.schema().find_field("new_user").doc == text

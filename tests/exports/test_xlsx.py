@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
@@ -327,3 +328,71 @@ def test_a_sheet_has_a_name_that_excel_takes(tmp_path: Path) -> None:
     assert {*tables(f"xlsx:{tmp_path}/x.xlsx")} == {
         *catalogue, *[f"{name}_list" for name in catalogue], "History",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "cut"),
+    [
+        ("x" * 32_767, "x" * 32_767, 0),
+        ("x" * 32_768, "x" * 32_767, 1),
+        ("x" + "👍" * 16_383, "x" + "👍" * 16_383, 0),
+        ("xx" + "👍" * 16_383, "xx" + "👍" * 16_382, 1),
+        ("早" * 40_000, "早" * 32_767, 1),
+        ("x" * 32_767 + "\x07", "x" * 32_767, 0),
+    ],
+)
+def test_a_text_that_is_too_long_for_a_cell_is_cut_and_counted_on_the_first_sheet(
+    tmp_path: Path, text: str, shown: str, cut: int
+) -> None:
+    sink = harvest(articles(FIRST, 0, text), articles(FIRST, 1))
+    for header, sentence in (
+        (
+            "en",
+            f"Sheet {ARTICLES}: texts cut after 32,767 characters, the most that a cell takes: 1.",
+        ),
+        ("zh", "工作表 文章累计明细：1 个文本在 32,767 个字符处截断"),
+    ):
+        path = tmp_path / f"{header}.xlsx"
+        do(sink, f"xlsx:{path}?header={header}")
+        said = [f"{row[0]}" for row in first_sheet(path) if row and sentence in f"{row[0]}"]
+        assert len(said) == cut
+        book = openpyxl.load_workbook(path)
+        cells = {cell for sheet in book.worksheets for row in sheet.values for cell in row}
+        assert {shown, "早安"} < cells
+        assert do(sink, f"xlsx:{path}?header={header}").written == 0
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from harvester.errors import ExportError
+from tests.exports.support import FIRST, do, harvest, users
+sink = harvest(*[users(FIRST, account) for account in range(9000)])
+folder = Path(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+for size in (100, 9_000, 300_000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+    try:
+        do(sink, f"xlsx:{folder}/x.xlsx")
+        print("no error")
+    except ExportError as exc:
+        print(exc)
+    print([path.name for path in folder.iterdir()])
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+print(do(sink, f"xlsx:{folder}/x.xlsx").rows, [path.name for path in folder.iterdir()])
+"""
+
+
+def test_a_full_disk_is_an_error_of_ours_and_leaves_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    said = done.stdout.splitlines()
+    assert done.returncode == 0, done.stderr
+    assert said[1::2][:3] == ["[]"] * 3
+    assert [line.partition("could not be written: ")[2][:14] for line in said[:6:2]] == [
+        "File too large"
+    ] * 3
+    assert said[6] == "18000 ['x.xlsx']"
+    assert done.stderr == ""

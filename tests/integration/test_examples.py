@@ -23,7 +23,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from harvester.testing import SINK_CHECKS, check_sink
+import harvester
+from harvester.testing import SINK_CHECKS, FakeTransport, Simulator, check_sink
 from tests.own_server import free_port
 from tests.redis_server import PASSWORD, RedisServer
 from tests.scenarios.command import Done, Start, until
@@ -74,6 +75,46 @@ def test_an_error_of_the_stream_is_one_sentence(wechat: Start) -> None:
     assert result.returncode == 1
     assert "the secret is wrong" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_table_of_iceberg_gets_the_months_that_have_changed(tmp_path: Path) -> None:
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    sink, uri = f"sqlite:{tmp_path}/users.db", f"sqlite:///{tmp_path}/catalog.sqlite"
+
+    def harvested(begin: str, end: str, figure: int) -> list[dict[str, Any]]:
+        wechat = Simulator(seed=figure)
+        harvester.run_sync(
+            harvester.Account(A, secret="practice"), "getusersummary", begin, end, sink=sink,
+            transport=FakeTransport(wechat), rate="100000/s", refresh=True,
+        ).raise_for_state()  # fmt: skip
+        return harvester.read(sink, "getusersummary").read_all().to_pylist()
+
+    def exported() -> tuple[str, list[dict[str, Any]]]:
+        done = subprocess.run(
+            [sys.executable, EXAMPLES / "iceberg_table.py", sink, "getusersummary", "2026-01",
+             "--catalog", uri, "--warehouse", tmp_path / "warehouse"],
+            capture_output=True, text=True, timeout=100, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        catalog = SqlCatalog("default", uri=uri)
+        rows = catalog.load_table("wechat.getusersummary").scan().to_arrow().to_pylist()
+        catalog.close()
+        return done.stdout.strip(), rows
+
+    def ordered(rows: list[dict[str, Any]]) -> list[str]:
+        return sorted(map(str, rows))
+
+    wanted = harvested("2026-01-20", "2026-03-05", 1)
+    said, rows = exported()
+    assert said == "written: 2026-01, 2026-02, 2026-03"
+    assert ordered(rows) == ordered(wanted)
+    assert exported()[0] == "written: nothing, no month has changed"
+    time.sleep(1.1)  # a record is fetched at a whole second
+    wanted = harvested("2026-02-10", "2026-02-11", 2)
+    said, rows = exported()
+    assert said == "written: 2026-02"
+    assert ordered(rows) == ordered(wanted)
 
 
 def own_records(path: Path) -> list[dict[str, Any]]:

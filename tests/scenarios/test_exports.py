@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 import harvester
 from harvester import Account, ExportError, UsageError, export, read, run, run_sync
+from harvester.model import Field, Response
 from harvester.testing import FakeTransport, Simulator
 from tests.exports.support import tables
 from tests.support import command, environment
@@ -206,3 +208,35 @@ def test_the_accounts_of_a_file_are_a_table(tmp_path: Path) -> None:
     ]
     assert called(tmp_path, f"csv:{tmp_path}/c", "--check")[0] == 0
     assert called(tmp_path, f"csv:{tmp_path}/c", "--check", "--accounts", str(file))[0] == 0
+
+
+def test_a_run_exports_its_own_interfaces_alone(tmp_path: Path) -> None:
+    own = harvester.JsonEndpoint(
+        "getown",
+        "/datacube/getown",
+        date(2026, 1, 1),
+        fields=(Field("ref_date", "date"), Field("figure", "int")),
+    )
+    sink, target = f"sqlite:{tmp_path}/x.db", f"parquet:{tmp_path}/pq"
+    answers = FakeTransport(Simulator())
+
+    class Own(FakeTransport):
+        async def send(self, request: Any, leave: Any = None) -> Response:
+            if request.path != own.path:
+                return await answers.send(request, leave)
+            day = json.loads(request.body)["begin_date"]
+            record = {"ref_date": day, "figure": 7}
+            return Response(200, json.dumps({"list": [record]}).encode())
+
+    def harvest(endpoint: Any, *targets: str) -> None:
+        run_sync(
+            ACCOUNT, endpoint, START, "2026-01-21", sink=sink, export=[*targets],
+            transport=Own(Simulator()), rate="100000/s",
+        ).raise_for_state()  # fmt: skip
+
+    harvest(own, target)
+    harvest("getusersummary", target)
+    assert [row["figure"] for row in tables(target)["getown"]] == [7, 7]
+    assert tables(target)["getusersummary"]
+    harvest("getusersummary", f"csv:{tmp_path}/csv")
+    assert {*tables(f"csv:{tmp_path}/csv")} == {"getusersummary", "followers_by_source"}

@@ -30,6 +30,7 @@ from tests.sinks.test_sql import (
     day,
     part,
     refused,
+    unchecked,
     watched,  # noqa: F401  (a fixture)
 )
 
@@ -104,7 +105,7 @@ def test_accounts_that_differ_in_case_or_a_blank_at_the_end_are_different_ones(
 
 def test_reserved_words_are_names_like_others(target: Target) -> None:
     words = ("select", "order", "key", "rank", "groups", "per%cent", "back`tick", "table", "desc")
-    odd = replace(CHECKED, name="order", fields=tuple(Field(word, "int") for word in words))
+    odd = unchecked([Field(word, "int") for word in words], name="order")
     record = {word: n for n, word in enumerate(words)}
     for n in (1, 2, 1):
         target.harvest([batch(n, record, endpoint=odd)])

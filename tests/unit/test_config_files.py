@@ -86,7 +86,7 @@ def test_a_wrong_key_or_value_is_refused(text: str, said: str, tmp_path: Path) -
         ("sink = 'memory:'", "memory:"),
         ("sink = '-'", "-"),
         ("export = 'xlsx:x.xlsx?lang=zh'", "xlsx:there/x.xlsx?lang=zh"),
-        ("export = 'iceberg:s3://b/x'", "iceberg:s3://b/x"),
+        ("export = 'parquet:s3://b/x'", "parquet:s3://b/x"),
         ("base-url = 'http://x'", "http://x"),
     ],
 )

@@ -170,7 +170,12 @@ WRONG = [
     (MINIMAL + "dated = false", "dated goes with publisher = true"),
     (MINIMAL + "fields = [1]", "interface 1, field 1 is not a table"),
     (MINIMAL + 'fields = [{ name = "a" }]', "interface 1, field 1 has no type"),
-    (MINIMAL + 'fields = [{ name = "a", type = "text" }]', "field 1: type 'text' is not one of da"),
+    (MINIMAL + 'fields = [{ name = "a", type = "text" }]', "field a: type 'text' is not one of da"),
+    (
+        MINIMAL + 'fields = [{ name = "a/b", type = "int" }]',
+        "field 'a/b' cannot be the name of a col",
+    ),
+    (MINIMAL + 'fields = [{ name = "a", type = "list", item = "list" }]', "a: no item is a list"),
     (MINIMAL + 'fields = [{ nam = "a" }]', "field 1: unknown key 'nam' (did you mean name?)"),
     (
         MINIMAL + 'fields = [{ name = "a", type = "list", fields = [{ name = "b" }] }]',

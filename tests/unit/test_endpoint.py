@@ -591,6 +591,37 @@ def test_an_interface_whose_name_is_no_folders_is_refused(name: object) -> None:
     assert len(str(caught.value)) < 250
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ([Field("/../../outside", "int")], "field '/../../outside' cannot be the name of a column"),
+        ([Field('a"b', "int")], "field 'a\"b' cannot be the name of a column"),
+        ([Field("", "int")], "field '' cannot be the name of a column"),
+        ([Field("_row", "int")], "field '_row' cannot be the name of a column"),
+        ([Field("x" * 101, "int")], "cannot be the name of a column"),
+        ([Field("a", "object", fields=(Field("b/c", "int"),))], "field 'b/c' cannot be"),
+        ([Field("a", "list", fields=(Field("b", "list", item="list"),))], "b: no item is a list"),
+        ([Field("a", "list", item="list")], "field a: no item is a list; leave the field out"),
+        ([Field("a", "text")], "field a: type 'text' is not one of date, int, float, str, bool"),
+        ([Field("a", "list", item="text")], "field a: item 'text' is not one of date, int, float"),
+        ([Field("a", "json")], "field a: type 'json' is not one of"),
+    ],
+)
+def test_a_field_that_could_not_be_a_column_is_refused(fields: list[Field], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        replace(ENDPOINT, fields=tuple(fields))
+    assert said in str(caught.value)
+    with pytest.raises(UsageError) as caught:
+        check_endpoint("own", EARLIEST, fields)
+    assert said in str(caught.value)
+
+
+def test_fields_of_all_types_are_taken() -> None:
+    kinds = ("date", "int", "float", "str", "bool", "object")
+    fields = [*[Field(f"a-{kind}", kind) for kind in kinds], Field("b", "list")]
+    check_endpoint("own", EARLIEST, [*fields, *[Field(f"c_{i}", "list", item=i) for i in kinds]])
+
+
 def test_names_as_wechat_gives_them_are_taken() -> None:
     for name in ("getarticlesummary", "get_user-2", "x" * 100, "Console", "com10"):
         assert check_name(name) == name

@@ -27,8 +27,6 @@ from typing import Any
 import duckdb
 import pandas
 import polars
-from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.table import StaticTable
 
 from harvester.config import plugins
 from harvester.exports.base import Exported
@@ -37,7 +35,6 @@ from harvester.wechat.interfaces import INTERFACES
 from tests.chaos.forks import KILLED, Forks
 from tests.exports.support import ARTICLES, STAMP, TARGETS, USERS, do, tables
 
-os.environ.setdefault("POLARS_ICEBERG_PLANNER", "pyiceberg")  # the other one is not installed
 SINKS = ("sqlite:{}/in.db", "jsonl:{}/in")
 CASES = [
     (f"{target}?shape={shape}", SINKS[(number + turn) % 2])
@@ -152,35 +149,6 @@ def _sheets(spec: str) -> Iterator[tuple[str, list[Row]]]:
             yield name, _rows(frame, FIGURES[name])
 
 
-def _by_catalog(spec: str) -> Iterator[tuple[str, list[Row]]]:
-    place = _place(spec)
-    catalog = SqlCatalog("harvester", uri=f"sqlite:///{place}/catalog.sqlite", warehouse=place)
-    try:
-        for _, name in catalog.list_tables("harvest"):
-            if name in FIGURES:
-                yield name, _arrow(catalog.load_table(("harvest", name)), name)
-    finally:
-        catalog.close()
-
-
-def _arrow(table: Any, name: str) -> list[Row]:
-    found = table.scan(selected_fields=("_begin_date", FIGURES[name])).to_arrow()
-    return list(
-        zip(found["_begin_date"].to_pylist(), found[FIGURES[name]].to_pylist(), strict=True)
-    )
-
-
-def _by_polars(spec: str) -> Iterator[tuple[str, list[Row]]]:
-    for hint in sorted(Path(_place(spec)).glob("*/metadata/version-hint.text")):
-        name = hint.parent.parent.name
-        if name in FIGURES:
-            table = StaticTable.from_metadata(
-                str(hint.with_name(f"{hint.read_text()}.metadata.json"))
-            )
-            frame = polars.scan_iceberg(table).select("_begin_date", FIGURES[name]).collect()
-            yield name, frame.rows()
-
-
 def _by_duckdb(sql: str) -> Callable[..., Any]:
     def read(path: str, *_: Any) -> Any:
         with duckdb.connect() as database:
@@ -202,7 +170,6 @@ READERS: dict[str, list[Read]] = {
     ],
     "duckdb": [_tables_of_duckdb],
     "xlsx": [_by_support, _sheets],
-    "iceberg": [_by_catalog, _by_polars],
 }
 
 
@@ -343,12 +310,8 @@ class Trial:
             self.wrong.append(f"{self._target}: a second export wrote {again}")
         place = Path(_place(self._target))
         drafts = [*place.rglob(".*.new"), *place.rglob(".*.part"), *place.parent.glob(".*.new*")]
-        if drafts and self._kind != "iceberg":  # it removes what is older than a day
+        if drafts:
             self.wrong.append(f"{self._target}: drafts are left: {drafts}")
-        if self._kind == "iceberg" and _seen(_by_catalog(self._target)) != _seen(
-            _by_support(self._anew)
-        ):
-            self.wrong.append(f"{self._target}: the catalog has an older state")
 
 
 def _kill(pid: int) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 from harvester.base import files as durable
 from harvester.config import plugins
 from harvester.exports import duckdb as _duckdb  # noqa: F401  (imported before the fork)
-from harvester.exports import iceberg as _iceberg  # noqa: F401
 from harvester.exports import xlsx as _xlsx  # noqa: F401
 from harvester.sinks.sql import sqlite as _sqlite  # noqa: F401
 from tests.chaos.crash.driver import Watch

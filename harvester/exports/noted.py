@@ -1,0 +1,236 @@
+"""A target of several files, which one note describes: ``.harvester.json``.
+
+Rule: only a file that the note lists is replaced or removed; any other is refused.
+
+The note has the size and the checksum of each file, and the stamps of its months.  Before files are
+replaced they are noted as unfinished, so that a killed export claims nothing about them and they
+remain the export's own; afterwards they are noted as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from harvester.base.codec import MalformedError, encode, parse
+from harvester.errors import ExportError, HarvestError, UsageError
+from harvester.exports.base import Content, Held, Part, TableShape, Unit
+from harvester.exports.drafts import Drafts
+from harvester.exports.folder import Folder, checksum_of
+from harvester.sinks.spec import Spec
+
+NOTE = ".harvester.json"
+_UNFINISHED = -1
+Months = Mapping[str, tuple[str, int, int]]
+"""The stamp of each month, and where its rows begin and end in the file."""
+
+
+class Entry(NamedTuple):
+    """What is noted of a file; size: in bytes, -1 while it is being replaced."""
+
+    size: int
+    checksum: str
+    months: Months
+
+
+class Place(Protocol):
+    """Where the files are; `harvester.exports.folder` says what the methods do.
+
+    most: how many bytes a file may have; None: any number.  is_shared: whether another export may
+    write there at the same time.
+    """
+
+    most: int | None
+    is_shared: bool
+
+    @property
+    def drafts(self) -> Drafts: ...
+    def open(self, *, create: bool) -> None: ...
+    def read(self, name: str) -> bytes: ...
+    def save(self, name: str, data: bytes) -> None: ...
+    def existing(self, names: Iterable[str]) -> list[str]: ...
+    def has(self, name: str, size: int, checksum: str, *, thorough: bool) -> bool: ...
+    def put(self, name: str) -> None: ...
+    def remove(self, name: str) -> None: ...
+    def close(self) -> None: ...
+
+
+class Noted:
+    """A target of several files.
+
+    A subclass says where they are, how they are named and how they are written.
+    """
+
+    scheme: ClassVar[str] = ""
+    whole = False
+    language = "en"
+
+    def __init__(self, spec: Spec, shape: str) -> None:
+        self.identity = f"{self.scheme}:{spec.place}"
+        self.shape = spec.options.get("shape", shape)
+        self.form = ""
+        self.harvest = self.digest = ""
+        self._place = self.place_of(spec)
+        self._files: dict[str, Entry] = {}
+        self._noted = b""
+        self.contents: Mapping[str, Content] = {}
+        self.stopped: Callable[[], None] = lambda: None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.identity}>"
+
+    def place_of(self, spec: Spec) -> Place:
+        """Where a spec says that the files are."""
+        return Folder(Path(spec.place), self.identity)
+
+    def table_of(self, name: str) -> str:
+        """The table of a file; empty if no file of this target has such a name."""
+        raise NotImplementedError
+
+    def write_drafts(
+        self, tables: Sequence[TableShape], units: Sequence[Unit], removed: Sequence[Part]
+    ) -> dict[str, Months]:
+        """Write the drafts of files that are to be replaced; returns what they hold, by name."""
+        raise NotImplementedError
+
+    def open(self, *, create: bool, thorough: bool = False) -> Held:
+        with self._failing():
+            self._place.open(create=create)
+            self._noted = self._place.read(NOTE)
+            try:
+                harvest, self._files = self._parsed(self._noted)
+            except UsageError:
+                if create:
+                    raise
+                return Held()
+            return Held(harvest, self._stamps(thorough=thorough))
+
+    def _parsed(self, data: bytes) -> tuple[str, dict[str, Entry]]:
+        """The id of the harvest, and the files; raises `UsageError` if it is no note."""
+        if not data:
+            return "", {}
+        try:
+            note: Any = parse(data)
+            files = {
+                name: Entry(
+                    int(size),
+                    str(checksum),
+                    {month: (str(stamp), int(begin), int(end))
+                     for month, (stamp, begin, end) in months.items()},
+                )
+                for name, (size, checksum, months) in note["files"].items()
+            }  # fmt: skip
+            return str(note["harvest"]), files
+        except (MalformedError, AttributeError, LookupError, TypeError, ValueError):
+            raise UsageError(
+                f"{self.identity}: the file {NOTE} is damaged, so it is not known which files are"
+                " the export's; remove them all, and the same command makes them anew"
+            ) from None
+
+    def _stamps(self, *, thorough: bool) -> dict[Part, str]:
+        """The stamp of each part; empty if one of its files is not as it was written."""
+        found: dict[Part, str] = {}
+        for name, entry in self._files.items():
+            table = self.table_of(name)
+            if table:
+                is_whole = entry.size != _UNFINISHED and self._place.has(
+                    name, entry.size, entry.checksum, thorough=thorough
+                )
+                for month, (stamp, _, _) in entry.months.items():
+                    known = found.get((table, month), stamp)
+                    found[table, month] = stamp if is_whole and known else ""
+        return found
+
+    def write(
+        self, tables: Sequence[TableShape], units: Iterable[Unit], removed: Sequence[Part]
+    ) -> None:
+        with self._failing():
+            units = [*units]
+            made = self.write_drafts(tables, units, removed)
+            parts = {*removed, *((table.name, unit.month) for table in tables for unit in units)}
+            gone = [
+                name
+                for name, entry in self._files.items()
+                if name not in made
+                and any((self.table_of(name), month) in parts for month in entry.months)
+            ]
+            self._check_alone([])
+            for name in self._place.existing([name for name in made if name not in self._files]):
+                raise UsageError(
+                    f"{self.identity}: {name} is no export of harvester; choose another place, or"
+                    " remove the file"
+                )
+            self._files.update(
+                {name: Entry(_UNFINISHED, "", months) for name, months in made.items()}
+            )
+            self._note()
+            try:
+                self._replace(made, gone)
+            except BaseException:
+                with suppress(OSError, HarvestError):
+                    self._save(made)
+                raise
+            self._save(made)
+
+    def _replace(self, made: Mapping[str, Months], gone: Sequence[str]) -> None:
+        for name, months in made.items():
+            with self._place.drafts.path(name).open("rb") as draft:
+                checksum = checksum_of(draft)
+                size = draft.tell()
+            self._place.put(name)
+            self._files[name] = Entry(size, checksum, months)
+        for name in gone:
+            self._place.remove(name)
+            del self._files[name]
+
+    def _save(self, put: Collection[str]) -> None:
+        """Save the note; put: the files that were replaced since that was last done."""
+        self._check_alone(put)
+        self._note()
+
+    def _check_alone(self, put: Collection[str]) -> None:
+        """Raise `ExportError` if another export has written at the same time.
+
+        It is not known whose files are there now, so the note claims nothing about them.
+        """
+        if not self._place.is_shared or self._place.read(NOTE) == self._noted:
+            return
+        mine = self._files
+        self.harvest, self._files = self._parsed(self._place.read(NOTE))
+        for name in put:
+            self._files[name] = mine[name]._replace(size=_UNFINISHED)
+        self._note()
+        raise ExportError(
+            f"{self.identity}: another export has written there at the same time; the same command"
+            " goes on"
+        )
+
+    def _note(self) -> None:
+        files = {name: [*entry] for name, entry in self._files.items()}
+        self._noted = encode({"harvest": self.harvest, "files": files})
+        self._place.save(NOTE, self._noted)
+
+    def finish(self) -> None: ...
+
+    def close(self) -> None:
+        self._place.close()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        with failing(self.identity):
+            yield
+
+
+@contextmanager
+def failing(identity: str) -> Iterator[None]:
+    """Turn the errors of files into an `ExportError`."""
+    try:
+        yield
+    except OSError as exc:
+        why = exc.strerror or str(exc)
+        raise ExportError(
+            f"{identity} could not be written: {' '.join(why.split())}; once that is mended, the"
+            " same command goes on"
+        ) from exc

@@ -1,0 +1,74 @@
+"""A target that is one file; one export at a time has it, and a draft replaces it at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import ClassVar
+
+from harvester.errors import UsageError
+from harvester.exports.base import Content
+from harvester.exports.drafts import Claim, Drafts
+from harvester.sinks.spec import Spec
+
+
+class SingleFile:
+    """A target that is one file.
+
+    draft: where its next content is written.
+    """
+
+    scheme: ClassVar[str] = ""
+    language = "en"
+
+    def __init__(self, spec: Spec, shape: str) -> None:
+        path = Path(spec.place)
+        self.path = path.resolve() if path.is_symlink() else path  # the link itself stays
+        self.identity = f"{self.scheme}:{spec.place}"
+        self.shape = spec.options.get("shape", shape)
+        self.form = ""
+        self.harvest = self.digest = ""
+        self.contents: Mapping[str, Content] = {}
+        self.stopped: Callable[[], None] = lambda: None
+        self._drafts: Drafts | None = None
+        self._claim: Claim | None = None
+        self._elsewhere: TemporaryDirectory[str] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path}>"
+
+    def take(self, *, create: bool) -> None:
+        """Take it if it is to be written; else drafts are elsewhere, as an export may go on."""
+        if self.path.is_dir():
+            form = f"{self.scheme}:FILE.{self.scheme}"
+            raise UsageError(f"{self.path} is a directory; name a file: {form}")
+        if not create:
+            self._elsewhere = TemporaryDirectory()
+            self._drafts = Drafts(Path(self._elsewhere.name, "drafts"))
+            return
+        if not self.path.parent.is_dir():
+            raise UsageError(f"there is no directory {self.path.parent}")
+        self._claim = Claim(self.path.with_name(f".{self.path.name}.lock"), self.identity)
+        self._drafts = Drafts(self.path.with_name(f".{self.path.name}.new"))
+
+    @property
+    def draft(self) -> Path:
+        assert self._drafts is not None, "not open"
+        return self._drafts.path(self.path.name)
+
+    def show(self) -> None:
+        """Put the draft in the place of the file."""
+        assert self._drafts is not None, "not open"
+        self._drafts.show(self.path.name, self.path)
+
+    def release(self) -> None:
+        """Remove what the export began, and let others have the file."""
+        if self._drafts is not None:
+            self._drafts.drop()
+        elsewhere, self._elsewhere = self._elsewhere, None
+        if elsewhere is not None:
+            elsewhere.cleanup()
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            claim.release()
