@@ -7,7 +7,6 @@ from pathlib import Path
 from runpy import run_path
 
 import pytest
-import yaml
 
 import harvester
 
@@ -139,18 +138,3 @@ def test_a_release_has_the_urls_of_its_repository() -> None:
     urls = tomllib.loads(ABSOLUTE_LINKS["with_urls"](text, "https://host/owner/name"))["project"]
     assert urls["urls"]["Repository"] == "https://host/owner/name"
     assert urls["scripts"] == tomllib.loads(text)["project"]["scripts"]
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda p: p.name)
-def test_the_files_of_github_are_yaml_and_name_actions_by_commit(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert isinstance(yaml.safe_load(text), dict)
-    for action in re.findall(r"uses: (\S+)", text):
-        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), action
-
-
-def test_a_release_is_published_without_a_stored_password() -> None:
-    workflow = yaml.safe_load((ROOT / ".github/workflows/publish.yml").read_text(encoding="utf-8"))
-    assert workflow["permissions"] == {"contents": "read"}
-    assert workflow["jobs"]["publish"]["permissions"] == {"id-token": "write"}
-    assert "secrets." not in str(workflow)
