@@ -256,8 +256,10 @@ def test_the_image_is_made_for_both_platforms_with_an_sbom() -> None:
 def test_dependabot_moves_the_actions_the_lock_and_the_images_after_a_week() -> None:
     read = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text(encoding="utf-8"))
     found = {each["package-ecosystem"]: each for each in read["updates"]}
-    assert sorted(found) == ["github-actions", "pip"]
+    assert sorted(found) == ["docker", "docker-compose", "github-actions", "pip"]
     assert all(each["cooldown"]["default-days"] == 7 for each in read["updates"])
+    assert (ROOT / f".{found['docker']['directory']}" / "Dockerfile").exists()
+    assert (ROOT / f".{found['docker-compose']['directory']}" / "compose.yaml").exists()
     locks = set(re.findall(r"requirements[\w.]+\w", SCRIPT))
     assert all(lock.endswith(".txt") for lock in locks)  # it looks into no others
     assert locks == {path.name for path in ROOT.glob("requirements*")}

@@ -132,9 +132,19 @@ def test_a_package_index_shows_absolute_links_only() -> None:
     assert "https://host/owner/name/blob/v1.2.3/docs/guarantees.md" in links
 
 
-def test_a_release_has_the_urls_of_its_repository() -> None:
+def test_a_release_is_made_in_the_repository_that_the_project_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert "urls" not in tomllib.loads(text)["project"]
-    urls = tomllib.loads(ABSOLUTE_LINKS["with_urls"](text, "https://host/owner/name"))["project"]
-    assert urls["urls"]["Repository"] == "https://host/owner/name"
-    assert urls["scripts"] == tomllib.loads(text)["project"]["scripts"]
+    urls = tomllib.loads(text)["project"]["urls"]
+    assert list(urls) == ["Homepage", "Documentation", "Changelog", "Issues", "Source"]
+    assert all(url.startswith(urls["Source"]) for url in urls.values())
+    for name, written in (("pyproject.toml", text), ("README.md", README)):
+        (tmp_path / name).write_text(written, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="names .* and this is https://host/owner/name"):
+        ABSOLUTE_LINKS["main"]("https://host/owner/name", "v1.2.3")
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == README
+    ABSOLUTE_LINKS["main"](urls["Source"], "v1.2.3")
+    written = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert f"]({urls['Source']}/blob/v1.2.3/CHANGELOG.md)" in written
