@@ -142,7 +142,7 @@ def test_a_release_is_made_in_the_repository_that_the_project_names(
     for name, written in (("pyproject.toml", text), ("README.md", README)):
         (tmp_path / name).write_text(written, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match="names .* and this is https://host/owner/name"):
+    with pytest.raises(SystemExit, match=r"names .* and this is https://host/owner/name"):
         ABSOLUTE_LINKS["main"]("https://host/owner/name", "v1.2.3")
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == README
     ABSOLUTE_LINKS["main"](urls["Source"], "v1.2.3")
