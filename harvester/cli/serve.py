@@ -28,12 +28,12 @@ LONGEST_END = 10.0
 
 def serve(path: Path, lang: str) -> int:
     """Serve what a file describes until a signal comes; raises `UsageError`."""
-    template()  # before anything is sent, if a library is missing
-    try:
+    try:  # before anything is sent; this extra brings what the page needs
         import harvester.service.metrics as _metrics
     except ImportError:
         raise UsageError(needs("harvester serve needs its libraries", "serve")) from None
     del _metrics
+    template()
     return run(_serve(partial(_loaded, path, lang)))
 
 

@@ -148,3 +148,26 @@ def test_a_release_is_made_in_the_repository_that_the_project_names(
     ABSOLUTE_LINKS["main"](urls["Source"], "v1.2.3")
     written = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert f"]({urls['Source']}/blob/v1.2.3/CHANGELOG.md)" in written
+
+
+# what is read first
+
+
+def test_the_first_command_installs_from_the_index() -> None:
+    name = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+    first = next(line for line in README.splitlines() if re.match(r"(pip|pipx|uvx) ", line))
+    assert first.startswith(f"pipx install '{name}[cli]'")
+    assert f"uvx '{name}[report]' demo" in README
+    assert "Another distribution is named `harvester`" in README
+    assert len(README.splitlines()) <= 180
+
+
+def test_the_page_for_models_lists_each_page_and_nothing_that_is_not_there() -> None:
+    text = (ROOT / "docs" / "llms.txt").read_text(encoding="utf-8")
+    assert text.startswith("# harvester\n\n> ")
+    linked = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(set(linked)) == len(linked)
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    assert set(linked) == pages
+    for line in re.findall(r"`(harvester [a-z]+|uvx [^`]+)", text):
+        assert line in README, line
