@@ -278,3 +278,10 @@ def test_bash_takes_the_script() -> None:
     bash = shutil.which("bash")
     assert bash
     subprocess.run([bash, "-n", ROOT / ".ci" / "run"], check=True)
+
+
+def test_the_policy_says_how_the_provenance_of_a_release_is_checked() -> None:
+    policy = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    repository = PROJECT["urls"]["Source"].split("/", 3)[3]
+    assert f"gh attestation verify FILE --repo {repository}" in policy
+    assert f"oci://ghcr.io/{repository}:VERSION" in policy
