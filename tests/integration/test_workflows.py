@@ -274,6 +274,13 @@ def test_the_lock_has_what_the_project_needs_itself() -> None:
     assert {each.replace("_", "-") for each in names} <= {each.lower() for each in pinned}
 
 
+def test_the_sources_of_a_release_have_what_the_readme_and_the_image_need() -> None:
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    sent = {each[1:] for each in told["hatch"]["build"]["targets"]["sdist"]["include"]}
+    assert all((ROOT / each).exists() for each in sent)
+    assert sent >= {"Dockerfile", ".dockerignore", ".ci", "docs", "requirements.lock.txt"}
+
+
 def test_bash_takes_the_script() -> None:
     bash = shutil.which("bash")
     assert bash
