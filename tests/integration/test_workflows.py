@@ -151,6 +151,20 @@ def test_what_is_checked_of_the_workflows() -> None:
     assert [each for each in dev if each.startswith(("zizmor>=", "check-jsonschema>="))]
 
 
+def run_with(program: str, answer: str, script: str, folder: Path, **env: str) -> list[str]:
+    """Run a step with a program that notes how it is called; gives the calls."""
+    fake = folder / program
+    fake.write_text(f'#!/bin/sh\necho "$@" >>"{folder}/calls"\n{answer}\n')
+    fake.chmod(0o755)
+    (folder / "calls").write_text("")
+    subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+        cwd=folder, check=True, capture_output=True, timeout=60,
+        env={"PATH": f"{folder}:/usr/bin:/bin", "HOME": str(folder), **env},
+    )  # fmt: skip
+    return (folder / "calls").read_text().splitlines()
+
+
 # nightly
 
 
@@ -167,6 +181,25 @@ def test_each_night_has_all_soaks_and_its_own_seed() -> None:
     for soak in soaks:
         body = SCRIPT.partition(f"part_{soak}() {{")[2].partition("\n}")[0]
         assert "seed" in body or soak == "soak-mutants"
+
+
+@pytest.mark.parametrize(
+    ("number", "call"), [("", "issue create --title"), ("7", "issue comment 7")]
+)
+def test_a_night_that_failed_opens_one_issue_or_adds_to_it(
+    tmp_path: Path, number: str, call: str
+) -> None:
+    (tmp_path / "logs").mkdir()
+    last = "python -m tests.chaos.worlds --seed 50007  # a record is missing"
+    (tmp_path / "logs" / "soak-worlds.log").write_text(f"began\n{last}\n")
+    script = workflow("nightly")["jobs"]["report"]["steps"][-1]["run"]
+    answer = f'case "$2" in list) echo "{number}" ;; esac'
+    calls = run_with("gh", answer, script, tmp_path, SEED="1", RUN="https://host/run/1")
+    assert len(calls) == 3
+    assert calls[-1].startswith(call)
+    body = (tmp_path / "body.md").read_text()
+    assert "Seed 1: https://host/run/1" in body
+    assert last in body
 
 
 def test_the_databases_of_a_night_are_those_that_contributing_names() -> None:
@@ -248,6 +281,35 @@ def test_the_image_is_made_for_both_platforms_with_an_sbom() -> None:
     script = jobs["image"]["steps"][-1]["run"]
     assert "--sbom=true --provenance=mode=max --push" in script
     assert all(f"-{each}" in jobs["manifest"]["steps"][0]["run"] for each in platforms)
+
+
+def test_the_image_is_tried_without_privileges_before_it_is_pushed(tmp_path: Path) -> None:
+    jobs = workflow("publish")["jobs"]
+    given = {"GITHUB_REPOSITORY": "Owner/Name", "TAG": "v1.2.3", "GH_TOKEN": "t"}
+    calls = run_with(
+        "docker", "", jobs["image"]["steps"][-1]["run"], tmp_path, **given, PLATFORM="arm64",
+        GITHUB_SHA="c0ffee", SOURCE="https://host/Owner/Name", GITHUB_ACTOR="me",
+    )  # fmt: skip
+    image = "ghcr.io/owner/name:1.2.3-arm64"
+    words = [each.split()[:2] for each in calls]
+    assert words == [
+        ["buildx", "create"], ["buildx", "build"], ["run", "--rm"], ["login", "ghcr.io"],
+        ["buildx", "build"], ["logout", "ghcr.io"],
+    ]  # fmt: skip
+    assert calls[2].endswith(f"--cap-drop ALL --security-opt no-new-privileges {image} demo")
+    assert "org.opencontainers.image.version=1.2.3 " in calls[4]
+    assert calls[4].endswith("--sbom=true --provenance=mode=max --push .")
+    output = tmp_path / "output"
+    joined = run_with(
+        "docker", 'case "$3" in inspect) echo sha256:1 ;; esac',
+        jobs["manifest"]["steps"][0]["run"], tmp_path, **given, GITHUB_OUTPUT=str(output),
+        GITHUB_ACTOR="me",
+    )  # fmt: skip
+    assert joined[1] == (
+        "buildx imagetools create --tag ghcr.io/owner/name:1.2.3 --tag ghcr.io/owner/name:latest"
+        f" ghcr.io/owner/name:1.2.3-amd64 {image}"
+    )
+    assert output.read_text() == "image=ghcr.io/owner/name\ndigest=sha256:1\n"
 
 
 # dependabot
