@@ -52,7 +52,7 @@ PEERS = {
     HARVESTER: Peer(
         "wechat-harvester",
         "with_harvester",
-        ("-c", str(ROOT / "requirements.lock"), "-e", str(ROOT)),
+        ("-c", str(ROOT / "requirements.lock.txt"), "-e", str(ROOT)),
     ),
     "pycurl": Peer("pycurl", "with_pycurl", ("pycurl==7.49.0", LINES)),
     "aiohttp by hand": Peer("aiohttp", "with_aiohttp", ("aiohttp==3.14.5", LINES)),

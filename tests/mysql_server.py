@@ -1,10 +1,12 @@
 """A MariaDB of the tests' own: a real server on a free port, its files in a directory that goes.
 
-It is started from the machine's own binaries, as another user if the tests run as root.
+It is started from the machine's own binaries, as another user if the tests run as root;
+``DATABASE_OF_TESTS=mysql:PORT`` is one that runs already, whose root has the tests' password.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -17,9 +19,13 @@ from typing import Any
 
 import pymysql
 
-from tests.own_server import as_another_user, free_port, not_here
+from tests.own_server import as_another_user, free_port, given_port, not_here
 
 USER, PASSWORD = "harvester", "p4ssw0rd-of-the-mysql-tests"
+FIRST = (
+    f"CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{PASSWORD}'",
+    f"GRANT ALL ON *.* TO '{USER}'@'%' WITH GRANT OPTION",
+)
 
 
 def program(name: str) -> Path:
@@ -38,13 +44,14 @@ class MySQLServer:
 
     ENDS = (signal.SIGTERM, signal.SIGKILL)
 
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        self.port = port or free_port()
         self._folder = folder
-        self._user = as_another_user(folder, "mysql")
         self._process: subprocess.Popen[bytes] | None = None
         self._made = 0
-        self._initialize()
+        if port is None:
+            self._user = as_another_user(folder, "mysql")
+            self._initialize()
 
     def url(self, database: str, *, user: str = USER, password: str = PASSWORD) -> str:
         return f"mysql://{user}:{password}@127.0.0.1:{self.port}/{database}"
@@ -58,10 +65,7 @@ class MySQLServer:
             **self._user,
         )  # fmt: skip
         first = self._folder / "first.sql"
-        first.write_text(
-            f"CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\n"
-            f"GRANT ALL ON *.* TO '{USER}'@'%' WITH GRANT OPTION;\n"
-        )
+        first.write_text("".join(f"{each};\n" for each in FIRST))
         first.chmod(0o644)
 
     def start(self, *options: str) -> None:
@@ -78,21 +82,28 @@ class MySQLServer:
                  "--skip-name-resolve", *options],
                 stdout=subprocess.DEVNULL, stderr=log, cwd=self._folder, **self._user,
             )  # fmt: skip
+        self.wait("SELECT 1")
+
+    def wait(self, *first: str, user: str = USER) -> None:
+        """Until it answers and has carried out those statements."""
         ends = time.monotonic() + 60
         while True:
             try:
-                self.execute("SELECT 1")
+                for each in first:
+                    self.execute(each, user=user)
             except pymysql.MySQLError:
                 assert time.monotonic() < ends, "the MariaDB of the tests does not start"
                 time.sleep(0.05)
             else:
                 return
 
-    def execute(self, sql: str, database: str | None = None) -> list[tuple[Any, ...]]:
+    def execute(
+        self, sql: str, database: str | None = None, user: str = USER
+    ) -> list[tuple[Any, ...]]:
         with (
             closing(
                 pymysql.connect(
-                    host="127.0.0.1", port=self.port, user=USER, password=PASSWORD,
+                    host="127.0.0.1", port=self.port, user=user, password=PASSWORD,
                     database=database, autocommit=True, connect_timeout=5, charset="utf8mb4",
                     init_command="SET sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')",
                 )
@@ -105,7 +116,7 @@ class MySQLServer:
     def new_database(self, how: str = "") -> str:
         """The name of a database that nobody has used."""
         self._made += 1
-        name = f"d{self._made}"
+        name = f"d{os.getpid()}{self._made:04}"  # a server that was given has those of others
         self.execute(f"CREATE DATABASE {name} {how}")
         return name
 
@@ -120,10 +131,15 @@ class MySQLServer:
 @contextmanager
 def mysql_server() -> Iterator[MySQLServer]:
     """One that runs until the block ends."""
-    program("mariadbd")
+    port = given_port("mysql")
+    if port is None:
+        program("mariadbd")
     with tempfile.TemporaryDirectory() as folder:
-        server = MySQLServer(Path(folder))
-        server.start()
+        server = MySQLServer(Path(folder), port)
+        if port is None:
+            server.start()
+        else:
+            server.wait(*FIRST, user="root")
         try:
             yield server
         finally:

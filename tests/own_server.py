@@ -19,6 +19,12 @@ def not_here(what: str) -> NoReturn:
     pytest.skip(why)
 
 
+def given_port(kind: str) -> int | None:
+    """The port on loopback of a database that runs already: ``DATABASE_OF_TESTS=mysql:3306``."""
+    given, _, port = os.environ.get("DATABASE_OF_TESTS", "").partition(":")
+    return int(port) if given == kind else None
+
+
 def as_another_user(folder: Path, preferred: str) -> dict[str, Any]:
     """How to run a program that refuses root; the folder is given to the user that it runs as."""
     if os.geteuid() != 0:

@@ -1,11 +1,12 @@
 """A PostgreSQL of the tests' own: a real server on a free port, its files in a directory that goes.
 
 It is started from the machine's own binaries, by another user if the tests run as root, whom
-PostgreSQL does not serve.
+PostgreSQL does not serve; ``DATABASE_OF_TESTS=postgresql:PORT`` is one that runs already.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from typing import Any
 
 import psycopg
 
-from tests.own_server import as_another_user, free_port, not_here
+from tests.own_server import as_another_user, free_port, given_port, not_here
 
 USER, PASSWORD = "harvester", "p4ssw0rd-of-the-tests"
 
@@ -40,14 +41,15 @@ class PostgresServer:
 
     ENDS = (signal.SIGINT, signal.SIGQUIT)
 
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self._bin = programs()
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        self.port = port or free_port()
         self._folder = folder
-        self._user = as_another_user(folder, "postgres")
         self._process: subprocess.Popen[bytes] | None = None
         self._made = 0
-        self._initialize()
+        if port is None:
+            self._bin = programs()
+            self._user = as_another_user(folder, "postgres")
+            self._initialize()
 
     def url(self, database: str, *, user: str = USER, password: str = PASSWORD) -> str:
         return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
@@ -74,6 +76,10 @@ class PostgresServer:
                 [self._bin / "postgres", "-D", self._folder / "data", *given],
                 stdout=subprocess.DEVNULL, stderr=log, cwd=self._folder, **self._user,
             )  # fmt: skip
+        self.wait()
+
+    def wait(self) -> None:
+        """Until it answers."""
         ends = time.monotonic() + 60
         while True:
             try:
@@ -92,7 +98,7 @@ class PostgresServer:
     def new_database(self, how: str = "") -> str:
         """The name of a database that nobody has used."""
         self._made += 1
-        name = f"d{self._made}"
+        name = f"d{os.getpid()}{self._made:04}"  # a server that was given has those of others
         self.execute(f"CREATE DATABASE {name} {how}")
         return name
 
@@ -107,10 +113,15 @@ class PostgresServer:
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
     """One that runs until the block ends."""
-    programs()
+    port = given_port("postgresql")
+    if port is None:
+        programs()
     with tempfile.TemporaryDirectory() as folder:
-        server = PostgresServer(Path(folder))
-        server.start()
+        server = PostgresServer(Path(folder), port)
+        if port is None:
+            server.start()
+        else:
+            server.wait()
         try:
             yield server
         finally:

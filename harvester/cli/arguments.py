@@ -12,7 +12,8 @@ import click
 
 from harvester.api import resolve
 from harvester.cli import terminal as screen
-from harvester.cli.options import ENDPOINT, INTERFACES, flag
+from harvester.cli.completion import INTERFACES
+from harvester.cli.options import ENDPOINT, flag
 from harvester.cli.terminal import many, notify
 from harvester.config.accounts import (
     NoAccountError,

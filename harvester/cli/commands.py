@@ -20,7 +20,7 @@ import click
 import harvester
 from harvester.api import harvest, open_sinks
 from harvester.base.secrets import Secret
-from harvester.cli import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE
+from harvester.cli import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE, completion
 from harvester.cli import arguments as asked
 from harvester.cli import language as lang
 from harvester.cli import terminal as screen
@@ -288,6 +288,7 @@ def check(**values: Any) -> int:
     "names",
     metavar="NAME",
     multiple=True,
+    shell_complete=completion.names,
     help="Only this interface or group of interfaces, repeatable.",
 )
 @click.option(
@@ -481,12 +482,20 @@ def rebuild(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
 
 
 @cli.command(context_settings=CONTEXT, short_help="Make tables for readers of what is stored.")
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET...", type=click.UNPROCESSED)
+@click.argument(
+    "targets",
+    nargs=-1,
+    required=True,
+    metavar="TARGET...",
+    type=click.UNPROCESSED,
+    shell_complete=completion.exports,
+)
 @click.option(
     "--endpoint",
     "endpoints",
     multiple=True,
     metavar="NAME",
+    shell_complete=completion.names,
     help="Only this interface or group, repeatable.",
 )
 @click.option(
@@ -494,6 +503,7 @@ def rebuild(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
     "source",
     metavar="SPEC",
     type=click.UNPROCESSED,
+    shell_complete=completion.sinks,
     help="The sink to export, its spec or path, if the ledger has several; without a ledger any.",
 )
 @click.option("--replace", is_flag=True, help="Also a target that was made from another harvest.")
@@ -566,6 +576,7 @@ def export(
     "source",
     metavar="SPEC",
     type=click.UNPROCESSED,
+    shell_complete=completion.sinks,
     help="The sink to read, if the ledger has several; without a ledger any sink.",
 )
 @options_of("mcp")
@@ -576,8 +587,10 @@ def mcp(source: str | None, accounts: Path | None, out: Path, ledger: Any) -> in
     nothing to WeChat; a harvest may be running.  With --accounts FILE the accounts have the names
     of that file.
     """
+    import harvester.service.mcp as _server  # first, since its extra brings what the others need
     from harvester.cli.mcp import serve_answers
 
+    del _server
     listed = list_accounts(accounts) if accounts is not None else []
     place = ledger or ledger_of(out)
     open_ledger(place, readonly=True)  # what is wrong with it is said at once
@@ -603,7 +616,9 @@ def _spec(_: click.Context, __: click.Parameter, given: str) -> Secret:
     return Secret(given)  # it may hold a password
 
 
-spec_argument = click.argument("spec", type=click.UNPROCESSED, callback=_spec)
+spec_argument = click.argument(
+    "spec", type=click.UNPROCESSED, callback=_spec, shell_complete=completion.sinks
+)
 
 
 @sink.command("list", context_settings=CONTEXT, short_help="List the sinks.")
@@ -653,6 +668,7 @@ def remove_sink(spec: Secret, out: Path, ledger: Any) -> int:
     "names",
     metavar="NAME",
     multiple=True,
+    shell_complete=completion.names,
     help="Only this interface or group of interfaces of it, repeatable.",
 )
 @click.option("--yes", is_flag=True, help="Remove it; without this it is shown alone.")
@@ -684,8 +700,23 @@ def forget(
     return asyncio.run(show_forgetting(place, whom, endpoints, own, given))
 
 
+@cli.command(
+    "completion", context_settings=CONTEXT, short_help="Print what a shell loads to complete words."
+)
+@click.argument("shell", type=click.Choice(completion.SHELLS))
+def show_completion(shell: str) -> int:
+    """Print the script by which a shell completes commands, options, interfaces, sinks and exports.
+
+    \b
+    bash, in ~/.bashrc:   eval "$(harvester completion bash)"
+    zsh, in ~/.zshrc:     eval "$(harvester completion zsh)"
+    fish:                 harvester completion fish >~/.config/fish/completions/harvester.fish
+    """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
+    return completion.show_script(cli, shell)
+
+
 @cli.command(context_settings=CONTEXT, short_help="List the interfaces, or describe one.")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.names)
 @json_option
 @options_of("endpoints")
 def endpoints(name: str | None, *, as_json: bool) -> int:

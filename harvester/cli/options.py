@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import click
 
+from harvester.cli import completion
+from harvester.cli.completion import INTERFACES
 from harvester.cli.terminal import notify
 from harvester.config.files import (
     DEFAULT_FILE,
@@ -23,7 +25,20 @@ from harvester.config.files import (
     unknown_variables,
 )
 from harvester.config.interfaces import read_interfaces
-from harvester.config.settings import FLAG, OPTIONS, REQUIRED, InvalidOptionError, read
+from harvester.config.settings import (
+    EXPORT,
+    FLAG,
+    LOG_FORMAT,
+    OPTIONS,
+    ORDER,
+    PATH,
+    REQUIRED,
+    SPEC,
+    STORE,
+    InvalidOptionError,
+    Kind,
+    read,
+)
 
 
 class _File(click.Path):
@@ -44,9 +59,17 @@ PLACES = (
     " separated by spaces), or in the file of --config.  The command line wins over the"
     " environment, and the environment over the file."
 )
-INTERFACES = "harvester.interfaces"
 UNASKED = "harvester.unasked"
 ENDPOINT = "endpoint"
+COMPLETERS: dict[Kind, completion.Completer] = {
+    EXPORT: completion.exports,
+    LOG_FORMAT: completion.words("text", "json"),
+    ORDER: completion.words("newest", "oldest"),
+    PATH: completion.files,
+    SPEC: completion.sinks,
+    STORE: completion.words("memory", "file:", "redis:"),
+}
+"""How a shell completes the value of an option."""
 
 
 def flag(name: str) -> str:
@@ -75,7 +98,9 @@ def _option(name: str) -> Callable[[F], F]:
     """An option of the table, as one of the command line."""
     option = OPTIONS[name]
     if name == ENDPOINT:
-        return click.argument(name, nargs=-1, metavar="ENDPOINT...")
+        return click.argument(
+            name, nargs=-1, metavar="ENDPOINT...", shell_complete=completion.names
+        )
     if option.kind is FLAG:
         return click.option(flag(name), name, is_flag=True, help=option.help)
     default = None if option.default is REQUIRED else option.default
@@ -89,6 +114,7 @@ def _option(name: str) -> Callable[[F], F]:
         show_default=True,
         help=option.help,
         default=default,
+        shell_complete=COMPLETERS.get(option.kind),
     )
 
 
@@ -113,6 +139,7 @@ def sink_option(help_: str) -> Callable[[F], F]:
         multiple=True,
         type=click.UNPROCESSED,
         callback=read_option,
+        shell_complete=completion.sinks,
         help=help_,
     )
 
@@ -127,8 +154,8 @@ def _load_config(context: click.Context, _: click.Parameter, path: Path | None) 
     if path is None and Path(DEFAULT_FILE).exists():
         path = Path(DEFAULT_FILE)
         context.meta[UNASKED] = True
-    for problem in unknown_variables(os.environ):
-        notify(problem)
+    for problem in () if context.resilient_parsing else unknown_variables(os.environ):
+        notify(problem)  # not while a shell completes a word
     own = {parameter.name for parameter in context.command.params}
     file = read_config(path) if path else {}
     interfaces = file.pop("interface", None)

@@ -31,15 +31,15 @@ LONGEST_END = 10.0
 
 def serve(path: Path, lang: str) -> int:
     """Serve what a file describes until a signal comes; raises `UsageError`."""
-    template()  # before anything is sent, if a library is missing
     _open_as_many_files_as_may_be()
     for name in ("asyncio", "aiohttp"):
         logging.getLogger(name).addHandler(LibraryLog(logging.WARNING))
-    try:
+    try:  # before anything is sent; this extra brings what the page needs
         import harvester.service.metrics as _metrics
     except ImportError:
         raise UsageError(needs("harvester serve needs its libraries", "serve")) from None
     del _metrics
+    template()
     return run(_serve(partial(_loaded, path, lang)))
 
 

@@ -72,7 +72,10 @@ def tls_context(ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext | None
 
 
 def proxy_for(base_url: str) -> str | None:
-    """The proxy that the environment names; read once, where aiohttp reads it for each request."""
+    """The proxy that the environment names; read once, where aiohttp reads it for each request.
+
+    Raises `UsageError` for one that cannot be used: aiohttp would send an HTTP request to any.
+    """
     parts = urlsplit(base_url)
     host = parts.hostname or ""
     if host in ("localhost", "::1") or host.startswith("127.") or proxy_bypass(parts.netloc):
@@ -80,6 +83,12 @@ def proxy_for(base_url: str) -> str | None:
     proxy = Secret(getproxies().get(parts.scheme) or "")
     if proxy.value and "://" not in proxy.value:
         proxy = Secret(f"http://{proxy.value}")
+    scheme = proxy.value.partition("://")[0].lower()
+    if scheme not in ("", "http", "https"):
+        raise UsageError(
+            f"{parts.scheme.upper()}_PROXY names a proxy of the scheme {scheme}, which is not"
+            " supported; give an HTTP proxy: http://HOST:PORT"
+        )
     if "@" in proxy.value and place_of(proxy) is None:
         raise UsageError(f"the proxy that the environment names cannot be read{advice(proxy)}")
     return proxy.value or None

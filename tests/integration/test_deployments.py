@@ -1,35 +1,41 @@
 """The examples for a web application with FastAPI, for systemd and for Docker.
 
-The units are checked by systemd-analyze and their command is run; the Dockerfile is read as text,
-and what it copies is built, but no image is made of it.
+The units are checked by systemd-analyze and their command is run; the steps of the Dockerfile are
+done by hand, and the manifests are read, but no image is made and no container is started.
 """
 
 from __future__ import annotations
 
 import configparser
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 import urllib.error
 import urllib.request
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+import harvester
+from harvester.service.http import OPEN
 from tests.integration.test_examples import EXAMPLES, FASTAPI, application, multiset, truth
 from tests.scenarios.command import Start
-from tests.support import A, environment
+from tests.support import A, environment, harvest
 
 pytestmark = pytest.mark.thorough
 
 ROOT = EXAMPLES.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
 # FastAPI
@@ -144,49 +150,252 @@ def test_what_a_unit_that_failed_said_last_is_sent(tmp_path: Path) -> None:
 
 # Docker
 
+USER = 10001
+"""The user of the image: a number, as `runAsNonRoot` asks for one."""
+
 
 def instructions() -> list[tuple[str, str]]:
-    lines = (EXAMPLES / "Dockerfile").read_text().splitlines()
+    lines = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
     kept = [line.split(maxsplit=1) for line in lines if line and line[0] != "#"]
     return [(word, rest) for word, rest in kept]
 
 
-def test_what_the_dockerfile_copies_builds(tmp_path: Path) -> None:
-    copied = [rest for word, rest in instructions() if word == "COPY" and rest[:2] != "--"]
-    for *sources, target in map(str.split, copied):
-        for source in sources:
-            path, place = ROOT / source, tmp_path / target
-            if path.is_dir():
-                shutil.copytree(path, place, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(path, place)
-    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps"]
-    subprocess.run([*pip, "-w", tmp_path / "made", tmp_path], check=True, timeout=110)
-    (wheel,) = (tmp_path / "made").iterdir()
-    assert wheel.name.startswith("wechat_harvester-")
-
-
 def test_the_image_keeps_its_data_in_a_volume_and_runs_as_nobody_special() -> None:
     said = dict(instructions())
-    assert said["USER"] != "root"
+    assert said["USER"] == f"{USER}:{USER}"
     assert said["VOLUME"] == said["WORKDIR"] == "/data"
+    assert f"install -d -o {USER} -g {USER} /data" in said["RUN"]
     assert "HARVESTER_OUT=/data" in said["ENV"]
-    assert json.loads(said["ENTRYPOINT"]) == ["/opt/harvester/bin/harvester"]
+    assert "PATH=/opt/harvester/bin:$PATH" in said["ENV"]  # also for what sets a command
+    assert json.loads(said["ENTRYPOINT"]) == ["harvester"]
     assert said["STOPSIGNAL"] == "SIGTERM"
-    extras = re.findall(r"'\.\[([a-z,]+)\]'", dict(reversed(instructions()))["RUN"])
-    assert extras == ["cli,postgres,serve"]
+
+
+def test_the_base_of_the_image_is_pinned_and_of_a_version_that_is_tested() -> None:
+    bases = {rest.removesuffix(" AS build") for word, rest in instructions() if word == "FROM"}
+    (base,) = bases
+    found = re.fullmatch(r"python:(3\.\d+)\.\d+-slim-trixie@sha256:[0-9a-f]{64}", base)
+    assert found
+    assert f"Programming Language :: Python :: {found[1]}" in PROJECT["classifiers"]
+
+
+def test_the_image_has_the_lock_s_versions_of_all_extras_but_those_of_libraries() -> None:
+    run = dict(reversed(instructions()))["RUN"]
+    assert "-c requirements.lock.txt" in run
+    (extras,) = re.findall(r"'\.\[([a-z,]+)\]'", run)
+    of_libraries = {"cli", "dask", "iceberg", "uvloop", "test", "test-all", "dev"}
+    others = set(PROJECT["optional-dependencies"]) - of_libraries
+    assert extras.split(",") == sorted(others)  # `report` and others bring `cli`
+
+
+def test_the_labels_of_the_image_are_those_of_the_project() -> None:
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]+)"', str(instructions())))
+    assert labels == {
+        "title": "harvester",
+        "description": PROJECT["description"],
+        "licenses": PROJECT["license"],
+        "source": PROJECT["urls"]["Source"],
+        "documentation": PROJECT["urls"]["Documentation"],
+    }
+
+
+def copied() -> list[tuple[list[str], str]]:
+    """What is copied from the source, and where to."""
+    found = [rest.split() for word, rest in instructions() if word == "COPY" and rest[:2] != "--"]
+    return [(sources, target) for *sources, target in found]
+
+
+def test_docker_sends_what_is_copied_and_nothing_else() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    sent = {line[1:] for line in ignored if line[0] == "!"}
+    assert ignored[0] == "*"
+    assert sent == {source for sources, _ in copied() for source in sources}
+    assert ignored[-1] == "**/__pycache__"
+
+
+def as_user(folder: Path) -> list[str]:
+    """What runs a command as the image's user, who may write in the folder.
+
+    Under a root whose Python lies in root's own directory, it may read everything, too.
+    """
+    if os.geteuid():
+        return []
+    os.chown(folder, USER, USER)
+    become = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
+    start = [*become, "sh", "-c", f"{shlex.quote(sys.executable)} -c ''"]
+    reach = subprocess.run(start, check=False, capture_output=True)
+    if reach.returncode:
+        become += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    return become
+
+
+@pytest.mark.timeout(600)
+def test_another_user_installs_the_image_s_environment_from_a_read_only_source_and_uses_it() -> (
+    None
+):
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        folder.chmod(0o755)
+        source, made, data = (folder / name for name in ("source", "made", "data"))
+        for each in (source, made, data):
+            each.mkdir()
+        for sources, target in copied():
+            for name in sources:
+                if (ROOT / name).is_dir():
+                    shutil.copytree(
+                        ROOT / name, source / target, ignore=shutil.ignore_patterns("__pycache__")
+                    )
+                else:
+                    shutil.copy(ROOT / name, source / target)
+        for path in [source, *source.rglob("*")]:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        step = dict(reversed(instructions()))["RUN"]
+        step = step.replace("/opt/harvester", str(made / "harvester"))
+        step = step.replace("python -m venv", f"{shlex.quote(sys.executable)} -m venv", 1)
+        given = {
+            name: text for name, text in os.environ.items()
+            if name.startswith(("PIP_", "SSL_CERT")) or name.lower().endswith("_proxy")
+        }  # fmt: skip
+        env = {**given, "HOME": str(data), "LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"}
+        become = as_user(made)
+        subprocess.run([*become, "sh", "-c", step], cwd=source, env=env, check=True, timeout=540)
+        for path in made.rglob("*"):
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode & ~0o222)
+        become = as_user(data)
+        env["PATH"] = f"{made / 'harvester' / 'bin'}:{env['PATH']}"
+        env["HARVESTER_OUT"] = str(data)
+        (program,) = json.loads(dict(instructions())["ENTRYPOINT"])
+        for arguments in (
+            ["demo"], ["report"], ["export", f"parquet:{data}/tables", f"xlsx:{data}/tables.xlsx"]
+        ):  # fmt: skip
+            out = [] if arguments == ["demo"] else ["--out", str(data / "harvest-demo")]
+            subprocess.run(
+                [*become, program, *arguments, *out], cwd=data, env=env, check=True, timeout=120,
+                capture_output=True,
+            )  # fmt: skip
+        assert (data / "tables.xlsx").exists()
+        for library in ("psycopg", "pymysql", "redis", "mcp", "prometheus_client", "apprise"):
+            subprocess.run(
+                [*become, "python", "-c", f"import {library}"], cwd=data, env=env, check=True
+            )
+
+
+# each command line that a manifest has
+
+
+def help_of(*command: str) -> str:
+    return harvest(*command, "--help").stdout
+
+
+def assert_known(arguments: list[str]) -> None:
+    """The command and its options are in `harvester --help`."""
+    command, *flags = arguments
+    assert re.search(rf"^  {command} ", help_of(), re.MULTILINE), command
+    known = help_of(command)
+    for flag in flags:
+        assert flag[:2] != "--" or re.search(rf"(?<![\w-]){flag}(?![\w-])", known), flag
+
+
+def commands() -> dict[str, list[str]]:
+    """Where a command line is, and its arguments."""
+    found = {"compose": services()["harvester"]["command"]}
+    text = (ROOT / "Dockerfile").read_text()
+    shown = re.search(r"harvester \\\n# +(.+)\n", text)
+    assert shown
+    found["Dockerfile"] = shlex.split(shown[1])
+    for kind, pod in pods().items():
+        (container,) = pod["containers"]
+        program, *found[kind] = container["command"]
+        assert program == "harvester"  # found by the image's PATH
+    return found
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    """The pods of the file for Kubernetes, by the kind of what starts them."""
+    listed = yaml.safe_load((EXAMPLES / "kubernetes.yaml").read_text(encoding="utf-8"))["items"]
+    specs = {each["kind"]: each.get("spec", {}) for each in listed}
+    specs["CronJob"] = specs["CronJob"]["jobTemplate"]["spec"]
+    return {kind: spec["template"]["spec"] for kind, spec in specs.items() if "template" in spec}
+
+
+@pytest.mark.parametrize("place", ["compose", "Dockerfile", "Job", "CronJob", "Deployment"])
+def test_a_command_line_of_a_manifest_is_one_that_the_help_knows(place: str) -> None:
+    assert_known(commands()[place])
+
+
+@pytest.mark.parametrize("kind", ["Job", "CronJob", "Deployment"])
+def test_a_pod_has_no_privileges_and_bounded_resources(kind: str) -> None:
+    pod = pods()[kind]
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }  # fmt: skip
+    assert pod["automountServiceAccountToken"] is False
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }  # fmt: skip
+    assert set(container["resources"]) == {"requests", "limits"}
+    version = harvester.__version__
+    assert container["image"] == f"ghcr.io/{PROJECT['urls']['Source'].split('/', 3)[3]}:{version}"
+    mounted = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+    assert {"/data", "/tmp"} <= set(mounted.values())  # nothing else can be written
+    assert set(mounted) == {each["name"] for each in pod["volumes"]}
+
+
+def test_the_service_in_kubernetes_is_probed_where_it_listens(tmp_path: Path) -> None:
+    listed = yaml.safe_load((EXAMPLES / "kubernetes.yaml").read_text(encoding="utf-8"))["items"]
+    found = {each["kind"]: each for each in listed}
+    (container,) = pods()["Deployment"]["containers"]
+    paths = {
+        name: container[f"{name}Probe"]["httpGet"]["path"]
+        for name in ("startup", "liveness", "readiness")
+    }
+    assert paths == {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"}
+    assert set(paths.values()) == set(OPEN)  # without a token
+    (port,) = container["ports"]
+    config = tomllib.loads(found["ConfigMap"]["data"]["harvester.toml"])["serve"]
+    assert config["listen"] == f"0.0.0.0:{port['containerPort']}"
+    (name,) = re.findall(r"env:(\w+)", config["token"])
+    assert name in (EXAMPLES / "kubernetes.yaml").read_text().partition("apiVersion")[0]
+    (given,) = found["Service"]["spec"]["ports"]
+    assert given["targetPort"] == port["name"]
+    labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert found["Service"]["spec"]["selector"] == labels
 
 
 # compose
+
+
+def services() -> dict[str, Any]:
+    found = yaml.safe_load((EXAMPLES / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_service_of_compose_has_no_privileges_and_what_it_writes_is_mounted() -> None:
+    service = services()["harvester"]
+    assert service["user"] == f"{USER}:{USER}"
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["tmpfs"] == ["/tmp"]
+    assert "data:/data" in service["volumes"]
+    for each in services().values():
+        assert each["security_opt"] == ["no-new-privileges:true"]  # Docker's seccomp profile is on
+        assert {"mem_limit", "cpus"} <= each.keys()
+    (*_, program) = service["healthcheck"]["test"]
+    assert service["healthcheck"]["test"][:2] == ["CMD", "python"]
+    compile(program, "the health check", "exec")
+    assert "HEALTHCHECK" not in dict(instructions())  # no other command than serve answers
 
 
 def test_the_services_of_compose_mount_files_that_exist() -> None:
     found = yaml.safe_load((EXAMPLES / "compose.yaml").read_text(encoding="utf-8"))
     services = found["services"]
     assert set(services) == {"harvester", "database", "prometheus", "grafana"}
-    build = services["harvester"]["build"]
-    assert (EXAMPLES / build["context"]).resolve() == ROOT
-    assert (ROOT / build["dockerfile"]).exists()
+    assert (EXAMPLES / services["harvester"]["build"]).resolve() == ROOT
     for service in services.values():
         for mount in service.get("volumes", ()):
             source, _ = mount.split(":")[:2]
@@ -200,16 +409,16 @@ def test_the_services_of_compose_mount_files_that_exist() -> None:
 
 
 def test_the_service_of_compose_has_a_token_and_a_port() -> None:
-    services = yaml.safe_load((EXAMPLES / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    listed = services()
     config = tomllib.loads((EXAMPLES / "monitoring" / "harvester.toml").read_text())
     serve = config["serve"]
     port = serve["listen"].rpartition(":")[2]
-    assert services["harvester"]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert listed["harvester"]["ports"] == [f"127.0.0.1:{port}:{port}"]
     kind, name = serve["token"].split(":")
     assert kind == "env"
-    given = services["harvester"]["environment"]
+    given = listed["harvester"]["environment"]
     assert name in given
     accounts = (EXAMPLES / "monitoring" / "accounts.toml.example").read_text()
     assert {*re.findall(r'"env:(\w+)"', accounts), "PGPASSWORD"} <= given.keys()
     assert config["ledger"] == config["sink"]
-    assert f"@database/{services['database']['environment']['POSTGRES_DB']}" in config["ledger"]
+    assert f"@database/{listed['database']['environment']['POSTGRES_DB']}" in config["ledger"]

@@ -66,6 +66,15 @@ def test_a_file_that_is_no_toml_says_how_it_is_written(
     assert done.stderr.endswith(f"{said}\n")
 
 
+def test_a_socks_proxy_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    done = harvest(*RUN, cwd=tmp_path, HARVESTER_SECRET="x", HTTPS_PROXY="socks5://127.0.0.1:9")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "harvester: HTTPS_PROXY names a proxy of the scheme socks5, which is not supported; give an"
+        " HTTP proxy: http://HOST:PORT\n"
+    )
+
+
 def test_the_mark_that_editors_write_first_is_no_mistake(tmp_path: Path) -> None:
     (tmp_path / "harvester.toml").write_bytes("rate = '5/s'".encode("utf-8-sig"))
     assert "at 5/s an account" in succeeded("plan", "users", *DAYS, cwd=tmp_path).stdout

@@ -42,3 +42,24 @@ def test_a_base_url_loses_its_last_slash(given: str, kept: str) -> None:
 def test_anything_else_is_no_base_url(given: object) -> None:
     with pytest.raises(UsageError, match=r"write it as https://api.weixin.qq.com$"):
         HttpTransport(given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "SOCKS5H", "socks4", "ftp"])
+def test_a_proxy_that_speaks_no_http_is_refused_by_its_scheme(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.delenv("HTTPS_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("https_proxy", f"{scheme}://me:s3cret@127.0.0.1:1080")
+    with pytest.raises(UsageError) as refused:
+        HttpTransport("https://api.weixin.qq.com")
+    assert str(refused.value) == (
+        f"HTTPS_PROXY names a proxy of the scheme {scheme.lower()}, which is not supported; give an"
+        " HTTP proxy: http://HOST:PORT"
+    )
+    HttpTransport("http://api.weixin.qq.com")  # it is for https alone
+
+
+def test_a_proxy_without_a_scheme_speaks_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "127.0.0.1:3128")
+    HttpTransport("https://api.weixin.qq.com")

@@ -7,7 +7,6 @@ from pathlib import Path
 from runpy import run_path
 
 import pytest
-import yaml
 
 import harvester
 
@@ -133,24 +132,42 @@ def test_a_package_index_shows_absolute_links_only() -> None:
     assert "https://host/owner/name/blob/v1.2.3/docs/guarantees.md" in links
 
 
-def test_a_release_has_the_urls_of_its_repository() -> None:
+def test_a_release_is_made_in_the_repository_that_the_project_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert "urls" not in tomllib.loads(text)["project"]
-    urls = tomllib.loads(ABSOLUTE_LINKS["with_urls"](text, "https://host/owner/name"))["project"]
-    assert urls["urls"]["Repository"] == "https://host/owner/name"
-    assert urls["scripts"] == tomllib.loads(text)["project"]["scripts"]
+    urls = tomllib.loads(text)["project"]["urls"]
+    assert list(urls) == ["Homepage", "Documentation", "Changelog", "Issues", "Source"]
+    assert all(url.startswith(urls["Source"]) for url in urls.values())
+    for name, written in (("pyproject.toml", text), ("README.md", README)):
+        (tmp_path / name).write_text(written, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"names .* and this is https://host/owner/name"):
+        ABSOLUTE_LINKS["main"]("https://host/owner/name", "v1.2.3")
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == README
+    ABSOLUTE_LINKS["main"](urls["Source"], "v1.2.3")
+    written = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert f"]({urls['Source']}/blob/v1.2.3/CHANGELOG.md)" in written
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda p: p.name)
-def test_the_files_of_github_are_yaml_and_name_actions_by_commit(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert isinstance(yaml.safe_load(text), dict)
-    for action in re.findall(r"uses: (\S+)", text):
-        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), action
+# what is read first
 
 
-def test_a_release_is_published_without_a_stored_password() -> None:
-    workflow = yaml.safe_load((ROOT / ".github/workflows/publish.yml").read_text(encoding="utf-8"))
-    assert workflow["permissions"] == {"contents": "read"}
-    assert workflow["jobs"]["publish"]["permissions"] == {"id-token": "write"}
-    assert "secrets." not in str(workflow)
+def test_the_first_command_installs_from_the_index() -> None:
+    name = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+    first = next(line for line in README.splitlines() if re.match(r"(pip|pipx|uvx) ", line))
+    assert first.startswith(f"pipx install '{name}[cli]'")
+    assert f"uvx '{name}[report]' demo" in README
+    assert "Another distribution is named `harvester`" in README
+    assert len(README.splitlines()) <= 180
+
+
+def test_the_page_for_models_lists_each_page_and_nothing_that_is_not_there() -> None:
+    text = (ROOT / "docs" / "llms.txt").read_text(encoding="utf-8")
+    assert text.startswith("# harvester\n\n> ")
+    linked = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(set(linked)) == len(linked)
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    assert set(linked) == pages
+    for line in re.findall(r"`(harvester [a-z]+|uvx [^`]+)", text):
+        assert line in README, line
