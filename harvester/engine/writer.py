@@ -27,7 +27,7 @@ from harvester.ledger.coverage import Outcome
 from harvester.model import Batch, Window, listed
 from harvester.sinks.base import Checkpoint, Fence, Sink, name_in
 from harvester.upkeep.copy import check_list, holds_records
-from harvester.upkeep.scan import accepted, guarded_sink
+from harvester.upkeep.scan import accepted, finish, guarded_sink
 from harvester.wechat.endpoint import has_each_day
 
 T = TypeVar("T")
@@ -93,6 +93,8 @@ class Writer:
         """Set when a call leaves."""
         self._unsure: list[Spent] = []
         self._turn = asyncio.Lock()  # the sinks are written, or opened anew
+        self._unsettled = False  # a sink has a write that the ledger may lack
+        self._full: list[tuple[str, Sink]] = []  # sinks that ask for `finish`
 
     def put(self, outcome: Outcome, epoch: int) -> Coroutine[None, None, None]:
         """Add the outcome of a window that was not stored; waits while the channel is full."""
@@ -118,6 +120,7 @@ class Writer:
         for name, sink in self.sinks:
             stack.push_async_callback(sink.close)
             await self._open(name, sink)
+            stack.push_async_callback(self._finish, name, sink)
         if self.ledger is not None and new:
             await self.ledger.list_sinks(dict.fromkeys(new, ""))
 
@@ -139,6 +142,7 @@ class Writer:
                 for name, sink in self.sinks:
                     await sink.close()
                     await self._open(name, sink)
+                self._unsettled, self._full = False, []
             except UsageError as exc:  # they could be opened when the run began
                 raise SinkError(str(exc)) from None
 
@@ -150,6 +154,11 @@ class Writer:
         entries = await sink.open(await self.ledger.checkpoint(name))
         if entries:
             await self.ledger.commit([], {name: entries})
+
+    async def _finish(self, name: str, sink: Sink) -> None:
+        """Let a sink complete its writes, unless the ledger may lack one of them."""
+        if not self._unsettled:
+            await finish(self.ledger if name in self._kept else None, name, sink)
 
     async def run(self, after: Callable[[], Awaitable[None]] | None = None) -> None:
         """Commit until the channel is closed and empty; after: awaited after each commit."""
@@ -206,6 +215,7 @@ class Writer:
         if self.ledger is not None:
             outcomes = [*left, *[window.outcome for window in windows]]
             await self.ledger.commit(outcomes, checkpoints, self._calls())
+        self._unsettled = False
         if windows:
             self._emit(self._committed(windows))
 
@@ -231,6 +241,7 @@ class Writer:
             outcomes += [each.outcome for each in windows if each.batch.window.appid not in refused]
             spent = self._calls()
             lost = {*await self.ledger.commit(outcomes, checkpoints, spent, epochs)}
+            self._unsettled = False
         except Away as exc:
             self._unsure += spent
             sharing.cut_off(f"{self.writing or 'the ledger'} does not answer: {exc}")
@@ -254,12 +265,16 @@ class Writer:
         checkpoints: dict[str, Checkpoint] = {}
         refused: set[str] = set()
         async with self._turn:
+            while self._full:
+                await self._finish(*self._full.pop())
+            self._unsettled |= bool(batches)
             for name, sink in self.sinks if batches else ():
                 self.writing = name
                 written = await sink.write(batches, fence)
                 if self.sharing is None:
                     accepted(name, written)
                 refused.update(written.refused)
+                self._full += [(name, sink)] if written.full else []
                 if name in self._kept:
                     checkpoints[name] = written.checkpoint
                 self._report_drift(written.drift)

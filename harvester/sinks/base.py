@@ -11,9 +11,9 @@ A sink whose files only grow has a checkpoint: the ledger stores it with the win
 beyond it are cut off when the sink is opened.  A feed, which cannot revoke what it has sent, sends
 a whole window again, with a later version.
 
-The engine calls `open` once, `write` from one task, and `close` once.  `scan` is optional: a sink
-that has it can be verified, read and exported, a new ledger can be made from it, and another sink
-can be filled from it.
+The engine calls `open` once, `write` from one task, `finish` when all is stored, and `close` once.
+`scan` is optional: a sink that has it can be verified, read and exported, a new ledger can be made
+from it, and another sink can be filled from it.
 """
 
 from __future__ import annotations
@@ -45,11 +45,13 @@ class Written(NamedTuple):
         empty value removes its key.
     refused: accounts that a later epoch has written since; nothing of theirs was stored.
     drift: sentences about fields that differ from the catalogue, each once in a sink's life.
+    full: call `Sink.finish` before the next write, once the ledger has stored this one.
     """
 
     checkpoint: Checkpoint = {}  # noqa: RUF012  (shared on purpose: never written to)
     refused: Collection[str] = ()
     drift: Sequence[str] = ()
+    full: bool = False
 
 
 class StoredWindow(NamedTuple):
@@ -152,6 +154,16 @@ class Sink:
         accounts is written any more.  Raises `SinkError`.
         """
         raise NotImplementedError
+
+    async def finish(self) -> Checkpoint:
+        """Complete what the writes have left for the end of a run.
+
+        Called before `close`, also after a failure, and when a write asks for it (`Written.full`);
+        but only while the ledger has stored every write.  What it returns, entries of the
+        checkpoint that changed, the ledger stores at once.  Raises `SinkError`: then the sink is
+        not written any more, and the next `open` completes it.
+        """
+        return {}
 
     async def close(self) -> None:
         """Release everything; may be called twice, and after a failure."""

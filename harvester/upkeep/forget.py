@@ -23,7 +23,14 @@ from harvester.ledger.coverage import STORED, Calendar
 from harvester.model import Batch, Window, listed
 from harvester.sinks.base import Fence, Sink
 from harvester.upkeep.copy import emptied
-from harvester.upkeep.scan import Endpoints, accepted, endpoints_in, guarded_sink, scanned
+from harvester.upkeep.scan import (
+    Endpoints,
+    accepted,
+    endpoints_in,
+    finish,
+    guarded_sink,
+    scanned,
+)
 
 
 class Known(NamedTuple):
@@ -137,6 +144,7 @@ class _Removal:
             for batches in emptied(some, self._find(name), self._stamp):
                 await self._write(batches, fence)
         await self._write([], fence)
+        await finish(self._ledger, self._name, self._sink)
 
     async def _stored(self, appid: str, endpoint: str) -> list[Window]:
         found = scanned(self._sink, endpoint, [appid])
@@ -145,3 +153,5 @@ class _Removal:
     async def _write(self, batches: Sequence[Batch], fence: Fence) -> None:
         written = accepted(self._name, await self._sink.write(batches, fence))
         await self._ledger.commit([], {self._name: written.checkpoint})
+        if written.full:
+            await finish(self._ledger, self._name, self._sink)
