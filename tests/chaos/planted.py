@@ -129,8 +129,8 @@ WORLDS = (
     Planted(
         "a merge of which the ledger does not know is not recognised",
         "sinks/jsonl/sink.py",
-        "                return _Counts.WHOLE\n",
-        "                return _Counts.SIZES\n",
+        "(known.number + 1, total):\n            return True\n",
+        "(known.number + 1, total):\n            return False\n",
     ),
     Planted(
         "a sink is finished while the ledger lacks a write",
