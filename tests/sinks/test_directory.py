@@ -50,7 +50,7 @@ def test_a_damaged_state_names_the_command_that_makes_it_anew(note: bytes, tmp_p
     directory = Directory(tmp_path / "it is here")
     directory.path.mkdir()
     (directory.path / STATE).write_bytes(note)
-    command = rf"harvester rebuild --out '{directory.path}' makes a new ledger"
+    command = rf"harvester rebuild --out '{directory.path}' \(with --ledger"
     with pytest.raises(SinkError, match=rf"jsonl\.state is damaged; {command}"):
         directory.state()
     assert directory.state(lenient=True) is None

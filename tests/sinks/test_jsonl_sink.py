@@ -620,7 +620,7 @@ async def test_a_damaged_state_is_refused_and_a_rebuilt_ledger_makes_it_anew(
     ledger = ledger_of(tmp_path)
     await ledger.run(batch(1, 1), batch(2, 2))
     (tmp_path / ".jsonl.state").write_bytes(content)
-    told = r"\.jsonl\.state is damaged; harvester rebuild --out \S+ makes a new ledger"
+    told = r"\.jsonl\.state is damaged; harvester rebuild --out \S+ \(with --ledger"
     with pytest.raises(SinkError, match=told):
         await ledger.open()
     await ledger.sink.close()

@@ -127,8 +127,8 @@ class Directory:
         if lenient or not (self.path / STATE).exists():
             return None
         raise SinkError(
-            f"{self.path / STATE} is damaged; {self.command} makes a new ledger from what is"
-            " stored, and the next run a new state"
+            f"{self.path / STATE} is damaged; {self.command} (with --ledger if the run has it)"
+            " makes a new ledger from what is stored, and the next run a new state"
         )
 
     def store(self, state: State) -> None:

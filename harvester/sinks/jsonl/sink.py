@@ -252,13 +252,16 @@ class JsonLines(Sink):
         total = sum(extent.size for extent in known.extents.values())
         if state is not None and (state.number, state.whole) == (known.number + 1, total):
             return True
-        if state is not None and state.number != known.number:
-            older, newer = "the ledger", f"the directory {self.path}"
-            if known.number > state.number:
-                older, newer = newer, older
+        if state is not None and known.number < state.number:
             raise SinkError(
-                f"{older} is older than {newer}, and would lose what was stored since; put the"
-                f" newest one back, or make a new ledger from what is stored ({self._home.command})"
+                f"the ledger is older than the directory {self.path}, and would remove what was"
+                " stored since; put the newest ledger back, or make a new one from what is stored"
+                f" ({self._home.command})"
+            )
+        if state is not None and known.number > state.number:
+            raise SinkError(
+                f"the directory {self.path} is older than the ledger; put the newest one back, or"
+                f" make a new ledger from what is stored ({self._home.command})"
             )
         exactly = state is None and known.number > 0  # one that was rebuilt may have had none
         for name, extent in known.extents.items():
