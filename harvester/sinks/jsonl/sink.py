@@ -426,8 +426,7 @@ class JsonLines(Sink):
         else:
             self._home.refuse_strangers(name, self._extents)
             with self._home.draft(name) as draft:
-                draft.writelines(pieces)
-                size = draft.tell()
+                size = durable.write_pieces(draft.fileno(), pieces, "lines")
         self._extents[name] = Extent(size, last)
 
     # reading
