@@ -126,6 +126,7 @@ class JsonLines(Sink):
         journal_bytes: int = JOURNAL_BYTES,
     ) -> None:
         self.path = Path(directory)
+        self._extents: Extents = {}  # what counts
         if compress not in COMPRESSIONS:
             raise UsageError(f"invalid compress={compress!r}: expected gzip or zstd")
         self._suffix = COMPRESSIONS[compress]().suffix
@@ -135,8 +136,7 @@ class JsonLines(Sink):
         self._state = State()  # of the directory
         self._ready = False  # what is here is what the ledger has, or will have
         self._unsure = False  # whether the ledger has it: only the next opening knows
-        self._stored: Extents = {}  # as the ledger has them, or is about to
-        self._extents: Extents = {}
+        self._stored: Extents = {}  # what the ledger has, or is about to store
         self._looks = False  # for windows of which the ledger does not know
         self._days: dict[str, Days] = {}  # by interface: of windows that may be stored
         self._looked: set[str] = set()  # files whose windows are among these
