@@ -163,22 +163,21 @@ class Directory:
         damaged: what is returned for one that may have held some: it cannot be unpacked, or it has
         metadata that name no interface.
         """
-        sign = _ENDPOINT + encode(endpoint_of(name))
+        sign, head, unpacked = _ENDPOINT + encode(endpoint_of(name)), b"", True
         try:
-            head = self._head(name)
-        except SinkError:
-            return damaged
-        return sign in head or (damaged and METADATA_BEGINS in head and _ENDPOINT not in head)
-
-    def _head(self, name: str) -> bytes:
-        """The first megabyte of a file, or all of a longer first line; raises `SinkError`."""
-        head = b""
-        with suppress(FileNotFoundError), self.opened(name) as file:
-            for piece in compression_of(name).pieces(file, os.fstat(file.fileno()).st_size):
+            for piece in self._pieces(name):
                 head += piece
-                if len(head) >= CHUNK and b"\n" in head:
+                if sign in head or (len(head) >= CHUNK and b"\n" in head):
                     break
-        return head
+        except SinkError:
+            unpacked = False
+        unsure = not unpacked or (METADATA_BEGINS in head and _ENDPOINT not in head)
+        return sign in head or (damaged and unsure)
+
+    def _pieces(self, name: str) -> Iterator[bytes]:
+        """What a file holds, unpacked; nothing if it is gone."""
+        with suppress(FileNotFoundError), self.opened(name) as file:
+            yield from compression_of(name).pieces(file, os.fstat(file.fileno()).st_size)
 
     def refuse_strangers(self, name: str, known: Container[str]) -> None:
         """Raise `SinkError` if a file beside a new one is named as ours are, and is not ours."""
