@@ -104,6 +104,7 @@ class _Harvest:
             self._checkpoint |= (await sink.write(group, {})).checkpoint
             spent = spent.plus(before)
         before = _now()
+        self._checkpoint |= await sink.finish()
         await sink.close()
         return spent.plus(before)
 

@@ -130,6 +130,7 @@ def sink_writer(groups: Sequence[Group], *, lines: bool = False) -> Callable[[st
         await sink.open({})
         for group in batches:
             await sink.write(group, {})
+        await sink.finish()
         await sink.close()
 
     return lambda spec: asyncio.run(write(spec))

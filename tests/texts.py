@@ -97,7 +97,7 @@ csv {value} {value2}
 damaged ledger
 Default: {quoted}.
 directory of an export
-directory of segments
+directory of lines
 directory of the ledger
 disk I/O
 double precision
@@ -117,7 +117,7 @@ harvester: {text}
 harvester: {value}
 Last day
 lease of a process that does not move
-merged file
+draft of lines
 module {quoted} has no attribute {quoted2}
 msgid ""
 name resolution
@@ -146,7 +146,7 @@ renew token
 shutting down
 slow down
 starting up
-state of merged files
+state of lines
 stop account
 stop endpoint
 support ssl

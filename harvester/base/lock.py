@@ -61,14 +61,6 @@ class FileLock:
         durable.write(self._descriptor, text, what)
         durable.truncate(self._descriptor, len(text), what)
 
-    def overwrite(self, text: bytes, place: int) -> None:
-        """Write bytes in the place of others, in one call; not durable until `sync`."""
-        os.pwrite(self._descriptor, text, place)
-
-    def sync(self, what: str = "note") -> None:
-        """Make the file durable."""
-        durable.sync(self._descriptor, what)
-
     def is_at(self, path: Path) -> bool:
         """Whether the file that is claimed is still the one at that path."""
         try:

@@ -35,7 +35,7 @@ from harvester.ledger.coverage import Outcome
 from harvester.model import Batch, Window, listed
 from harvester.sinks.base import Checkpoint, Fence, Sink, name_in
 from harvester.upkeep.copy import check_list, holds_records
-from harvester.upkeep.scan import accepted, guarded_sink, persistently, records_of
+from harvester.upkeep.scan import accepted, finish, guarded_sink, persistently, records_of
 
 T = TypeVar("T")
 
@@ -93,6 +93,7 @@ class Writer:
         """The sink whose write has not returned; empty if there is none."""
         self.opening = ""
         """The sink that is being opened."""
+        self._finishing: set[str] = set()
         self._begun: set[int] = set()  # of the sinks that the stack closes
         self.channel: Channel[Item] = Channel(
             group=group,
@@ -112,6 +113,8 @@ class Writer:
         """Set when a call leaves."""
         self._unsure: list[Spent] = []
         self._turn = asyncio.Lock()  # the sinks are written, or opened anew
+        self._unsettled = False  # a sink has a write that the ledger may lack
+        self._full: list[tuple[str, Sink]] = []  # sinks that ask for `finish`
 
     def put(self, outcome: Outcome, epoch: int) -> Coroutine[None, None, None]:
         """Add the outcome of a window that was not stored; waits while the channel is full."""
@@ -158,7 +161,10 @@ class Writer:
             self._begin(stack, sink)
             self.opening = name
             await self._open(name, sink)
-        self.opening = ""
+            if name not in self._finishing:  # above its closing, and once for each
+                self._finishing.add(name)
+                stack.push_async_callback(self._finish, name, sink)
+        self.opening, self._unsettled, self._full = "", False, []
         if self.ledger is not None and new:
             await self.ledger.list_sinks(dict.fromkeys(new, ""))
 
@@ -187,6 +193,11 @@ class Writer:
                 checkpoint = None if self.ledger is None else await self.ledger.checkpoint(name)
                 return await persistently(sink, partial(records_of, sink, window, checkpoint))
         return None
+
+    async def _finish(self, name: str, sink: Sink) -> None:
+        """Let a sink complete its writes, unless the ledger may lack one of them."""
+        if not self._unsettled:
+            await finish(self.ledger if name in self._kept else None, name, sink)
 
     async def run(self, after: Callable[[], Awaitable[None]] | None = None) -> None:
         """Commit until the channel is closed and empty; after: awaited after each commit."""
@@ -244,6 +255,7 @@ class Writer:
         if self.ledger is not None:
             outcomes = [*left, *[part.outcome for part in parts]]
             await self.ledger.commit(outcomes, checkpoints, self._calls())
+        self._unsettled = False
         if windows:
             self._emit(self._committed(windows))
 
@@ -270,6 +282,7 @@ class Writer:
             outcomes += [each.outcome for each in parts if each.batch.window.appid not in refused]
             spent = self._calls()
             lost = {*await self.ledger.commit(outcomes, checkpoints, spent, epochs)}
+            self._unsettled = False
         except Away as exc:
             self._unsure += spent
             sharing.cut_off(f"{self.writing or 'the ledger'} does not answer: {exc}")
@@ -293,12 +306,16 @@ class Writer:
         checkpoints: dict[str, Checkpoint] = {}
         refused: set[str] = set()
         async with self._turn:
+            while self._full:
+                await self._finish(*self._full.pop())
+            self._unsettled |= bool(batches)
             for name, sink in self.sinks if batches else ():
                 self.writing = name
                 written = await sink.write(batches, fence)
                 if self.sharing is None:
                     accepted(name, written)
                 refused.update(written.refused)
+                self._full += [(name, sink)] if written.full else []
                 if name in self._kept:
                     checkpoints[name] = written.checkpoint
                 self.report_drift(written.drift)

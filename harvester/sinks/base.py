@@ -11,10 +11,10 @@ A sink whose files only grow has a checkpoint: the ledger stores it with the win
 beyond it are cut off when the sink is opened.  A feed, which cannot revoke what it has sent, sends
 a whole window again, with a later version.
 
-The engine calls `open`, `write` from one task, and `close`; a worker of a shared ledger that joins
-anew calls `close`, `reach` and `open` again.  `scan` is optional: a sink
-that has it can be verified, read and exported, a new ledger can be made from it, and another sink
-can be filled from it.
+The engine calls `open`, `write` from one task, `finish` when all is stored, and `close`; a worker
+of a shared ledger that joins anew calls `close`, `reach` and `open` again.  `scan` is optional: a
+sink that has it can be verified, read and exported, a new ledger can be made from it, and another
+sink can be filled from it.
 """
 
 from __future__ import annotations
@@ -46,11 +46,13 @@ class Written(NamedTuple):
         empty value removes its key.
     refused: accounts that a later epoch has written since; nothing of theirs was stored.
     drift: sentences about fields that differ from the catalogue, each once in a sink's life.
+    full: call `Sink.finish` before the next write, once the ledger has stored this one.
     """
 
     checkpoint: Checkpoint = {}  # noqa: RUF012  (shared on purpose: never written to)
     refused: Collection[str] = ()
     drift: Sequence[str] = ()
+    full: bool = False
 
 
 class StoredWindow(NamedTuple):
@@ -167,6 +169,16 @@ class Sink:
         It is called on an open sink once all records of the account have been removed; no other
         process writes.  May be called again.  Raises `SinkError`.
         """
+
+    async def finish(self) -> Checkpoint:
+        """Complete what the writes have left for the end of a run.
+
+        Called before `close`, also after a failure, and when a write asks for it (`Written.full`);
+        but only while the ledger has stored every write.  What it returns, entries of the
+        checkpoint that changed, the ledger stores at once.  Raises `SinkError`: then the sink is
+        not written any more, and the next `open` completes it.
+        """
+        return {}
 
     async def close(self) -> None:
         """Release everything; may be called twice, and after a failure."""

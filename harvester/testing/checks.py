@@ -62,7 +62,7 @@ async def write(bench: Bench) -> None:
         batch(40, 8, appid=OTHER, days=30),
     )
     await bench.expect(sink)
-    await sink.close()
+    await bench.end(sink)
     await bench.expect()
 
 
@@ -153,7 +153,7 @@ async def many(bench: Bench) -> None:
         written = [batch(n, n) for n in range(first, min(first + GROUP, WINDOWS))]
         bench.held = {}  # else each of them is held against all others
         await bench.commit(sink, *written)
-    await sink.close()
+    await bench.end(sink)
     bench.held = {each.window: each for n in range(WINDOWS) for each in [batch(n, n)]}
     await bench.expect()
     again = [batch(n, -n) for n in range(100, 100 + GROUP)]
@@ -177,7 +177,7 @@ async def repeat(bench: Bench) -> None:
     await bench.expect(sink)
     await bench.commit(sink, batch(2, 201, 202))
     await bench.commit(sink, batch(2, 201, 202))
-    await sink.close()
+    await bench.end(sink)
     await bench.expect()
 
 
@@ -240,11 +240,11 @@ async def _any_order(bench: Bench, draw: Random) -> None:
             bench.crash(sink)
             sink = await bench.open()
         elif draw.random() < 0.2:
-            await sink.close()
+            await bench.end(sink)
             sink = await bench.open()
         await bench.commit(sink, *group)
     await bench.expect(sink)
-    await sink.close()
+    await bench.end(sink)
     await bench.expect()
 
 
@@ -276,7 +276,7 @@ async def removed(bench: Bench) -> None:
         bench.crash(sink)
         sink = await bench.open()
         await bench.commit(sink, *empty)
-        await sink.close()
+        await bench.end(sink)
         await bench.expect()
 
 
@@ -308,6 +308,7 @@ async def crash(bench: Bench) -> None:
         await bench.expect(sink)
         bench.crash(sink)
     await bench.close_crashed()
+    await bench.run()  # which completes what the last one has left
     await bench.expect()
 
 
@@ -322,7 +323,7 @@ async def crash_then_others(bench: Bench) -> None:
     await bench.commit(sink, *[batch(n, 200 + n) for n in range(7)])
     await bench.commit(sink, batch(10, 3))
     await bench.expect(sink)
-    await sink.close()
+    await bench.end(sink)
     await bench.expect()
 
 
@@ -334,6 +335,23 @@ async def crash_at_open(bench: Bench) -> None:
         await sink.open(dict(bench.checkpoint))
         await sink.close()
         await bench.run(batch(number, number))
+    await bench.expect()
+
+
+@_check
+async def crash_at_finish(bench: Bench) -> None:
+    """A process that is killed before `finish`'s result is stored loses and doubles nothing."""
+    for number in range(len(LIFE)):
+        sink = await bench.open()
+        await bench.commit(sink, *LIFE[number]())
+        if hasattr(sink, "finish"):
+            await sink.finish()
+        bench.crash(sink)
+        if number % 2:
+            await bench.close_crashed()
+            await bench.expect()
+    await bench.close_crashed()
+    await bench.run()
     await bench.expect()
 
 
@@ -366,11 +384,11 @@ async def reopened(bench: Bench) -> None:
     for _ in range(3):
         sink = await bench.open()
         await bench.expect(sink)
-        await sink.close()
+        await bench.end(sink)
         await bench.expect()
     sink = await bench.open()
     bench.store((await sink.write([], {})).checkpoint)
-    await sink.close()
+    await bench.end(sink)
     await bench.expect()
 
 
@@ -381,7 +399,7 @@ async def without_ledger(bench: Bench) -> None:
         sink = bench.make()
         await sink.open(None)
         await bench.commit(sink, *group, ledger=False)
-        await sink.close()
+        await bench.end(sink, ledger=False)
         await bench.expect()
 
 
@@ -440,9 +458,9 @@ async def two_writers(bench: Bench) -> None:
         await second.close()
     else:
         await bench.commit(second, batch(0, 11), batch(1, 2), ledger=False)
-        await second.close()
+        await bench.end(second, ledger=False)
     await bench.commit(first, batch(2, 3), batch(9, 99, days=2))
-    await first.close()
+    await bench.end(first)
     await bench.expect()
     await bench.run(batch(3, 4))
     await bench.expect()
@@ -454,7 +472,7 @@ async def closing(bench: Bench) -> None:
     await bench.make().close()
     sink = await bench.open()
     await bench.commit(sink, batch(0, 1))
-    await sink.close()
+    await bench.end(sink)
     await sink.close()
     await bench.expect()
 
@@ -501,7 +519,7 @@ async def fence(bench: Bench) -> None:
     await bench.commit(sink, batch(0, 1), batch(0, 2, appid=OTHER))
     old, bench.epoch = bench.epoch, 3
     await bench.commit(sink, batch(1, 3))
-    await sink.close()
+    await bench.end(sink)
     sink = await bench.open()  # the fence outlives its process
     group = [batch(0, 4, days=3), batch(1, 5, appid=OTHER)]
     written = await sink.write(group, {ONE: old, OTHER: old})
@@ -511,7 +529,7 @@ async def fence(bench: Bench) -> None:
     bench.held = after(bench.held, group[1:])
     await bench.expect(sink)
     await bench.commit(sink, batch(1, 6))
-    await sink.close()
+    await bench.end(sink)
     await bench.expect()
 
 
@@ -528,5 +546,5 @@ async def fence_alone(bench: Bench) -> None:
     await bench.expect(sink)
     bench.epoch = 5
     await bench.commit(sink, batch(0, 2))
-    await sink.close()
+    await bench.end(sink)
     await bench.expect()

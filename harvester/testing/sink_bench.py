@@ -158,6 +158,14 @@ class Bench:
         """Open, commit, close."""
         sink = await self.open()
         await self.commit(sink, *batches)
+        await self.end(sink)
+
+    async def end(self, sink: Sink, *, ledger: bool = True) -> None:
+        """Finish, store the result in the ledger, if one is kept, and close."""
+        if hasattr(sink, "finish"):  # one that does not derive from `Sink` may lack it
+            entries = await sink.finish()
+            if ledger:
+                self.store(entries)
         await sink.close()
 
     def crash(self, sink: Sink) -> None:

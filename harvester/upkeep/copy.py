@@ -45,6 +45,7 @@ from harvester.upkeep.scan import (
     Endpoints,
     accepted,
     endpoints_in,
+    finish,
     guarded_sink,
     scanned,
     version_of,
@@ -120,6 +121,7 @@ async def add_sink(
         entries = await sink.open(await ledger.checkpoint(name))
         await ledger.commit([], {name: entries})
         windows, copied = await copy(ledger, name, sink, [*filter(None, sources)], find, now)
+        await finish(ledger, name, sink)
     finally:
         await sink.close()
     await ledger.list_sinks({name: copied})
@@ -295,6 +297,8 @@ class _Filling:
             fence = {batch.window.appid: EPOCH for batch in batches}
         written = accepted(self._name, await self._sink.write(batches, fence))
         await self._ledger.commit([], {self._name: written.checkpoint})
+        if written.full:
+            await finish(self._ledger, self._name, self._sink)
 
 
 def emptied(

@@ -32,6 +32,7 @@ from harvester.upkeep.scan import (
     Endpoints,
     accepted,
     endpoints_in,
+    finish,
     guarded_sink,
     persistently,
     stored_in,
@@ -181,6 +182,7 @@ class _Removal:
             for batches in emptied(some, self._find(name), self._stamp):
                 await self._write(batches, fence)
         await self._write([], fence)
+        await finish(self._ledger, self._name, self._sink)
         if whole:
             await self._sink.forget(appid)
 
@@ -188,3 +190,5 @@ class _Removal:
         call = partial(self._sink.write, batches, fence)
         written = accepted(self._name, await until_it_answers(call, self._sink.identity, PATIENCE))
         await self._ledger.commit([], {self._name: written.checkpoint})
+        if written.full:
+            await finish(self._ledger, self._name, self._sink)

@@ -42,6 +42,7 @@ from harvester.upkeep.scan import (
     Endpoints,
     accepted,
     endpoints_in,
+    finish,
     no_records,
     scanned,
 )
@@ -365,6 +366,9 @@ class _TakingIn:
             for begin in range(0, len(batches), AT_ONCE):
                 written = await sink.write(batches[begin : begin + AT_ONCE], fence)
                 await self._ledger.commit([], {name: accepted(name, written).checkpoint})
+                if written.full:
+                    await finish(self._ledger, name, sink)
+            await finish(self._ledger, name, sink)
         finally:
             await sink.close()
 

@@ -307,6 +307,13 @@ def accepted(name: str, written: Written) -> Written:
     return written
 
 
+async def finish(ledger: Ledger | None, name: str, sink: Sink) -> None:
+    """Let a sink complete its writes, which the ledger has stored, and store what it returns."""
+    entries = await sink.finish()
+    if entries and ledger is not None:
+        await ledger.commit([], {name: entries})
+
+
 def version_of(fetched_at: str) -> int:
     """The version of a window that was fetched then: milliseconds of the Unix time."""
     try:

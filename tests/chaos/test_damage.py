@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -128,6 +130,35 @@ def test_every_command_that_meets_a_damaged_ledger_names_the_way_out(
     [line] = [line for line in said.splitlines() if line.startswith("harvester: ")]
     assert "is damaged (file is not a database)" in line
     assert line.endswith(f"harvester rebuild --out '{home}' makes a new ledger from what is stored")
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("content", [b"", b'{"format":3,"owner":"'])
+def test_a_damaged_state_of_the_lines_is_mended_by_the_command_that_is_printed(
+    server: Wechat, tmp_path: Path, content: bytes, elsewhere: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    home = tmp_path / "my harvest"
+    ledger = ["--ledger", str(tmp_path / "ledger.sqlite")] if elsewhere else []
+    todo = [*job(server, home), *ledger]
+    verify = ["verify", "--out", str(home), *ledger]
+    assert invoke(todo) == invoke(verify) == 0
+    (home / ".jsonl.state").write_bytes(content)
+    before = data(home)
+    for each, status in ((todo, 4), (verify, 1)):
+        capsys.readouterr()
+        assert invoke(each) == status
+        said = "".join(capsys.readouterr())
+        found = re.search(
+            r"jsonl\.state is damaged; harvester (rebuild .*) \(with --ledger if", said
+        )
+        assert found, said
+    assert data(home) == before
+    assert invoke([*shlex.split(found[1]), *ledger]) == 0
+    assert data(home) == before
+    assert invoke(todo) == invoke(verify) == 0
+    if not elsewhere:
+        assert_the_truth(server, home)
 
 
 def test_a_rebuilding_tells_what_it_found_and_where_the_former_ledger_is(

@@ -6,7 +6,7 @@ import gzip
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -70,19 +70,40 @@ class SmallLedger:
         self.checkpoint: dict[str, str] = {}
         self.committed: dict[Window, Batch] = {}
         self.sink: Any = None
+        self._full = False
         self._by_day: dict[tuple[str, str, date], Window] = {}
 
     async def open(self) -> Any:
         self.sink = self.make()
-        self.store(await self.sink.open(dict(self.checkpoint)))
+        entries = await self.sink.open(dict(self.checkpoint))
+        with durable.step("commit ledger"):
+            self.store(entries)
+        self._full = False
         return self.sink
+
+    def put_back(self, checkpoint: Checkpoint, committed: Mapping[Window, Batch]) -> None:
+        """Be as it was once."""
+        self.checkpoint, self.committed = dict(checkpoint), dict(committed)
+        self._by_day = {day: window for window in committed for day in days_of(window)}
 
     def store(self, checkpoint: Checkpoint) -> None:
         self.checkpoint.update(checkpoint)
         self.checkpoint = {key: text for key, text in self.checkpoint.items() if text}
 
+    async def close(self) -> None:
+        """As a run ends."""
+        entries = await self.sink.finish()
+        with durable.step("commit ledger"):
+            self.store(entries)
+        await self.sink.close()
+
     async def commit(self, *batches: Batch) -> Written:
+        if self._full:
+            entries = await self.sink.finish()
+            with durable.step("commit ledger"):
+                self.store(entries)
         written: Written = await self.sink.write(batches, {})
+        self._full = written.full
         with durable.step("commit ledger"):
             self.store(written.checkpoint)
             for one in batches:
@@ -96,12 +117,13 @@ class SmallLedger:
         """A whole run of one commit."""
         await self.open()
         written = await self.commit(*batches) if batches else Written()
-        await self.sink.close()
+        await self.close()
         return written
 
     async def take_over(self) -> None:
         """Begin with what stands there."""
         sink = self.make()
+        self.checkpoint = {}
         self.store(await sink.open(None))
         await sink.close()
 
@@ -199,4 +221,4 @@ async def three_runs(ledger: SmallLedger) -> None:
             await ledger.commit(
                 *[day(stamp, first, *numbers, days=days) for first, numbers, days in commit]
             )
-        await ledger.sink.close()
+        await ledger.close()

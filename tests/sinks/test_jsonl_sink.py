@@ -16,7 +16,7 @@ import pytest
 
 from harvester.base import files as durable
 from harvester.errors import SinkError, UsageError
-from harvester.model import Batch
+from harvester.model import Batch, Window
 from harvester.sinks.jsonl.compression import compression_of
 from harvester.sinks.jsonl.sink import JsonLines
 from tests.sinks.feed import Died, dying
@@ -56,11 +56,12 @@ def ledger(tmp_path: Path, kind: str) -> SmallLedger:
 async def without_ledger(sink: JsonLines, *batches: Batch) -> None:
     await sink.open(None)
     await sink.write(batches, {})
+    await sink.finish()
     await sink.close()
 
 
 def drafts(directory: Path) -> list[Path]:
-    return list(directory.rglob("*.tmp"))
+    return [*directory.rglob("*.draft"), *directory.rglob("*.new"), *directory.glob(".*.replaced")]
 
 
 def contents(directory: Path) -> dict[Path, bytes]:
@@ -76,7 +77,7 @@ async def test_writes_go_to_one_segment_that_every_tool_reads(
     await ledger.open()
     for day in range(1, 20):
         await ledger.commit(batch(day, day))
-    await ledger.sink.close()
+    await ledger.close()
     (segment,) = segments(tmp_path)
     assert segment.name == f"2024-01.jsonl{SUFFIXES[kind]}"
     assert seen(tmp_path) == ledger.scanned() == list(range(1, 20))
@@ -106,26 +107,9 @@ async def test_two_thousand_windows_make_a_file_a_month_and_empty_ones_none(
     await ledger.open()
     for group in range(20):
         await ledger.commit(*[batch(100 * group + n, n) for n in range(1, 101)])
-    await ledger.sink.close()
+    await ledger.close()
     assert len(segments(tmp_path)) == 66
     assert len(seen(tmp_path)) == 2_000
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("kind", ["gzip", "zstd"])
-async def test_small_members_are_packed_again_before_they_take_much_space(
-    tmp_path: Path, ledger: SmallLedger
-) -> None:
-    await ledger.open()
-    for day in range(1, 1201):
-        await ledger.commit(batch(day, {"n": day, "title": "the same for ever" * 3}))
-    await ledger.sink.close()
-    files = segments(tmp_path)
-    packing = compression_of(files[0].name)
-    one_by_one = sum(len(packing.pack([each.lines()])) for each in ledger.committed.values())
-    assert sum(path.stat().st_size for path in files) < one_by_one / 2
-    assert seen(tmp_path) == ledger.scanned() == list(range(1, 1201))
-    assert not drafts(tmp_path)
 
 
 async def test_what_looks_like_the_end_of_a_line_comes_back_as_it_was(
@@ -176,7 +160,7 @@ async def test_a_reader_never_sees_a_window_of_two_writes(
         await three_runs(ledger)
     finally:
         durable.watch(None)
-    assert "rename merged file" in steps
+    assert "rename draft of lines" in steps
     assert seen(tmp_path) == ledger.numbers()
 
 
@@ -192,23 +176,27 @@ async def test_a_run_rewrites_a_file_once_however_many_groups_it_commits(
             for day in range(62, 92):  # days of March
                 await ledger.commit(batch(day, 1000 * turn + day, replaces=True))
         assert seen(tmp_path) == list(range(1, 100))  # until the run ends
-        await ledger.sink.close()
+        await ledger.close()
     finally:
         durable.watch(None)
-    assert steps.count(("rename merged file", True)) == 2  # March, and the emptied journal
+    assert steps.count(("rename draft of lines", True)) == 2  # the new journal, and March
     expected = [*range(1, 62), *range(92, 100), *range(2062, 2092)]
     assert seen(tmp_path) == ledger.scanned() == expected
 
 
-async def test_a_large_journal_is_merged_by_the_next_write(tmp_path: Path, kind: str) -> None:
+async def test_a_write_asks_that_large_journals_are_merged_before_the_next_one(
+    tmp_path: Path, kind: str
+) -> None:
     ledger = ledger_of(tmp_path, kind, journal_bytes=500)
     await ledger.run(*[batch(day, day) for day in range(1, 10)])
     await ledger.open()
-    await ledger.commit(*[batch(day, 10 * day, replaces=True) for day in range(1, 9)])
+    written = await ledger.commit(*[batch(day, 10 * day, replaces=True) for day in range(1, 9)])
+    assert written.full
     assert seen(tmp_path) == list(range(1, 10))
-    await ledger.commit(batch(10, 10))
-    assert seen(tmp_path) == [9, 10, *range(10, 90, 10)]
-    await ledger.sink.close()
+    written = await ledger.commit(batch(10, 10))  # and `finish` is called before
+    assert not written.full
+    assert seen(tmp_path) == ledger.scanned() == [9, 10, *range(10, 90, 10)]
+    await ledger.close()
 
 
 async def test_a_reader_never_sees_a_window_twice_that_moves_to_another_month(
@@ -247,7 +235,7 @@ async def test_the_same_window_twice_in_a_second_and_an_empty_one_replace_what_w
     assert ledger.scanned() == [3, 12]
     await ledger.commit(batch(3, 33, replaces=True), batch(3, replaces=True))
     assert ledger.scanned() == [12]
-    await ledger.sink.close()
+    await ledger.close()
     assert seen(tmp_path) == ledger.scanned() == [12]
 
 
@@ -305,7 +293,7 @@ async def test_a_stamp_is_another_one_after_any_change_and_the_same_without(
         await ledger.open()
         await ledger.commit(change)
         during = ledger.make().stamps(ENDPOINT, ledger.checkpoint)
-        await ledger.sink.close()
+        await ledger.close()
         stamps.append(ledger.make().stamps(ENDPOINT, ledger.checkpoint))
         assert during == stamps[-1] == ledger.make().stamps(ENDPOINT)  # merging changes nothing
         assert stamps[-1]["2024-02"] == stamps[0]["2024-02"]
@@ -365,15 +353,16 @@ async def test_a_commit_that_fails_before_the_sink_is_closed_doubles_nothing_lat
     await ledger.commit(batch(1, 1), batch(2, 2))
     await ledger.sink.write([batch(1, 11, days=3, replaces=True)], {})  # the commit fails
     await ledger.sink.close()
-    await ledger.run(batch(3, 3))  # the ledger does not know that day 3 stands there
-    assert seen(tmp_path) == [3]
+    await ledger.run(batch(3, 3))  # the ledger did not know that day 3 stands there
+    assert seen(tmp_path) == ledger.scanned() == [1, 2, 3]
     await ledger.run(batch(1, 111, replaces=True), batch(2, 222, replaces=True))
     assert seen(tmp_path) == ledger.numbers() == ledger.scanned() == [3, 111, 222]
 
 
 STEPS = {
-    "before commit ledger", "after commit ledger", "before rename merged file",
-    "after write merged file", "before fsync lines", "before rename state of merged files",
+    "before commit ledger", "after commit ledger", "before rename draft of lines",
+    "after write draft of lines", "before fsync lines", "before rename state of lines",
+    "after remove lines",
 }  # fmt: skip
 
 
@@ -480,7 +469,7 @@ async def test_a_ledger_whose_runs_are_killed_again_and_again_is_never_called_ol
                 await ledger.open()
                 await ledger.sink.write([], {})  # whether it answers: no ledger learns of it
                 await ledger.commit(batch(4, moment, replaces=True))
-                await ledger.sink.close()
+                await ledger.close()
             except Died:
                 forget(ledger.sink)
                 died += 1
@@ -511,6 +500,7 @@ async def test_without_a_ledger_whole_lines_stay_and_what_overlaps_is_replaced(
     await sink.open(None)
     await sink.write([batch(2, 22, days=2)], {})
     await sink.write([batch(3, 33), batch(4, 4)], {})
+    await sink.finish()
     forget(sink)
     sink = JsonLines(tmp_path, kind)
     assert [each.records()[0]["n"] for each in sink.scan(ENDPOINT)] == [1, 33, 4]
@@ -585,18 +575,161 @@ async def test_a_run_without_a_ledger_in_between_is_noticed(
     assert seen(tmp_path) == [2, 3, 11]
 
 
-async def test_records_without_a_lock_file_are_recognised(
+async def test_a_copy_without_hidden_files_is_recognised_and_continued_if_its_sizes_fit(
     tmp_path: Path, ledger: SmallLedger, kind: str
 ) -> None:
-    await ledger.run(batch(1, 1))
-    (tmp_path / ".jsonl.lock").unlink()
+    await ledger.run(batch(1, 1), batch(2, 2))
+    await ledger.run(batch(1, 11, replaces=True))
+    for path in tmp_path.glob(".*"):
+        path.unlink()
     new = ledger_of(tmp_path, kind)
     with pytest.raises(UsageError, match="does not know"):
         await new.open()
     await new.sink.close()
-    (tmp_path / ".jsonl.lock").unlink()
-    await ledger.run(batch(2, 2))  # whose checkpoint fits what stands there
-    assert seen(tmp_path) == ledger.scanned() == [1, 2]
+    (segment,) = segments(tmp_path)
+    whole = segment.read_bytes()
+    segment.write_bytes(whole + whole)
+    with pytest.raises(SinkError, match=r"differs from the ledger: .*rebuild --out"):
+        await ledger.open()
+    await ledger.sink.close()
+    with pytest.raises(SinkError, match=r"differs from the ledger: .*rebuild --out"):
+        ledger.scanned()
+    segment.write_bytes(whole)
+    assert ledger.scanned() == [2, 11]
+    await ledger.run(batch(3, 3))
+    assert seen(tmp_path) == ledger.scanned() == [2, 3, 11]
+    older = dict(ledger.checkpoint)
+    await ledger.open()
+    await ledger.commit(batch(2, 22, replaces=True))
+    forget(ledger.sink)
+    for path in tmp_path.glob(".*"):  # with the journal
+        path.unlink()
+    with pytest.raises(SinkError, match=r"replaced is gone, though .*rebuild --out"):
+        await ledger.open()
+    await ledger.sink.close()
+    assert seen(tmp_path) == [2, 3, 11]
+    ledger.checkpoint = older  # a ledger of that copy
+    await ledger.run(batch(2, 23, replaces=True))
+    assert seen(tmp_path) == ledger.scanned() == [3, 11, 23]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"format":3,"own', b"[1]", b'{"format":3,"owner":"a"}'])
+async def test_a_damaged_state_is_refused_and_a_rebuilt_ledger_makes_it_anew(
+    tmp_path: Path, content: bytes
+) -> None:
+    ledger = ledger_of(tmp_path)
+    await ledger.run(batch(1, 1), batch(2, 2))
+    (tmp_path / ".jsonl.state").write_bytes(content)
+    told = r"\.jsonl\.state is damaged; harvester rebuild --out \S+ \(with --ledger"
+    with pytest.raises(SinkError, match=told):
+        await ledger.open()
+    await ledger.sink.close()
+    with pytest.raises(SinkError, match=told):
+        ledger.scanned()
+    before = contents(tmp_path)
+    former = dict(ledger.checkpoint)
+    await ledger.take_over()
+    assert contents(tmp_path) == before
+    await ledger.run(batch(3, 3), batch(1, 11))
+    assert seen(tmp_path) == ledger.scanned() == [2, 3, 11]
+    ledger.checkpoint = former
+    with pytest.raises(UsageError, match="does not know"):
+        await ledger.open()
+    await ledger.sink.close()
+
+
+async def test_after_a_failed_finish_nothing_is_written_and_the_next_run_completes_it(
+    tmp_path: Path, kind: str
+) -> None:
+    ledger = ledger_of(tmp_path, kind)
+    await ledger.run(batch(1, 1), batch(2, 2))
+    sink = await ledger.open()
+    await ledger.commit(batch(1, 11, replaces=True))
+
+    def fails(name: str, taken: bool) -> None:
+        if name == "fsync draft of lines":
+            raise OSError(5, "Input/output error")
+
+    durable.watch(fails)
+    try:
+        with pytest.raises(SinkError, match="Input/output error; nothing that was committed"):
+            await sink.finish()
+    finally:
+        durable.watch(None)
+    with pytest.raises(SinkError, match="is not written any more"):
+        await sink.write([batch(3, 3)], {})
+    assert await sink.finish() == {}
+    await sink.close()
+    assert ledger.scanned() == [2, 11]
+    await ledger.run(batch(3, 3))
+    assert seen(tmp_path) == ledger.scanned() == [2, 3, 11]
+
+
+Ledgers = list[tuple[dict[str, str], dict[Window, Batch]]]
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(900)
+async def test_each_older_ledger_of_a_life_killed_at_every_step_is_refused_or_ends_exact(
+    tmp_path: Path, kind: str
+) -> None:
+    place, ledger = tmp_path / "life", ledger_of(tmp_path / "life", kind, journal_bytes=600)
+    ledgers: Ledgers = []
+    deaths: list[tuple[str, int]] = []  # at which step, and how many ledgers there were by then
+
+    def watch(name: str, taken: bool) -> None:
+        known = dict(ledger.checkpoint), dict(ledger.committed)
+        if not ledgers or ledgers[-1] != known:
+            ledgers.append(known)
+        shutil.copytree(place, tmp_path / str(len(deaths)))
+        deaths.append((f"{'after' if taken else 'before'} {name}", len(ledgers)))
+
+    place.mkdir()
+    durable.watch(watch)
+    try:
+        await three_runs(ledger)
+    finally:
+        durable.watch(None)
+    refused = accepted = 0
+    for number, (moment, known) in enumerate(deaths):
+        for age, older in enumerate(reversed(ledgers[:known])):
+            here = tmp_path / "here"
+            shutil.copytree(tmp_path / str(number), here)
+            if await goes_on(ledger_of(here, kind, journal_bytes=600), older, ledger.committed):
+                accepted += 1
+            else:
+                assert age, f"the newest ledger was refused: {moment}"
+                refused += 1
+            shutil.rmtree(here)
+    assert refused > 3 * accepted > 300
+
+
+async def goes_on(
+    ledger: SmallLedger, known: tuple[dict[str, str], dict[Window, Batch]],
+    truth: dict[Window, Batch],
+) -> bool:  # fmt: skip
+    """Whether a run with such a ledger is accepted; it fetches what that lacks of the truth."""
+    place = ledger.make().path
+    before = {**contents(place), place / ".jsonl.lock": b""}
+    ledger.put_back(*known)
+    missing = [one for window, one in truth.items() if ledger.committed.get(window) is not one]
+    for one in missing:
+        one.replaces = any(
+            other[:2] == one.window[:2]
+            and other.begin <= one.window.end
+            and one.window.begin <= other.end
+            for other in ledger.committed
+        )
+    try:
+        await ledger.run(*missing)
+    except (SinkError, UsageError):
+        await ledger.sink.close()
+        assert {**contents(place), place / ".jsonl.lock": b""} == before
+        return False
+    assert truth.items() <= ledger.committed.items()
+    assert seen(place) == ledger.scanned() == ledger.numbers()
+    assert not drafts(place)
+    return True
 
 
 async def test_a_directory_that_was_moved_is_continued(tmp_path: Path, kind: str) -> None:
@@ -608,9 +741,12 @@ async def test_a_directory_that_was_moved_is_continued(tmp_path: Path, kind: str
     assert seen(tmp_path / "there") == ledger.scanned() == [2, 11]
 
 
-async def test_a_directory_of_another_version_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    note = {"commits": 3, "owner": "a", "folders": [ENDPOINT], "placed": {}}
-    (tmp_path / ".jsonl.lock").write_text(json.dumps(note))
+@pytest.mark.parametrize("name", [".jsonl.lock", ".jsonl.state"])
+async def test_a_directory_of_another_version_is_refused_in_one_sentence(
+    tmp_path: Path, name: str
+) -> None:
+    note = {"format": 2, "commits": 3, "owner": "a", "folders": [ENDPOINT]}
+    (tmp_path / name).write_text(json.dumps(note))
     sink = JsonLines(tmp_path)
     refused = "holds JSON lines of another version of harvester, which are not continued"
     for checkpoint in ({}, {"owner": "a", "commits": "3"}, None):
@@ -673,11 +809,12 @@ async def test_nothing_is_written_through_a_symbolic_link(tmp_path: Path) -> Non
     ledger = ledger_of(tmp_path / "lines")
     await ledger.run(batch(1, 1))
     (segment,) = segments(tmp_path / "lines")
-    segment.with_name(".2024-01.jsonl.tmp").symlink_to(theirs)
+    draft = tmp_path / "lines" / ".jsonl.draft"
+    draft.symlink_to(theirs)
     await ledger.open()
-    segment.with_name(".2024-01.jsonl.tmp").symlink_to(theirs)
+    draft.symlink_to(theirs)
     await ledger.commit(batch(1, 11, replaces=True))
-    await ledger.sink.close()
+    await ledger.close()
     assert seen(tmp_path / "lines") == [11]
     moved = tmp_path / "moved"
     segment.rename(moved)

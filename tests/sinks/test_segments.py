@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 from datetime import date
-from pathlib import Path
 
 import pytest
 
 from harvester.model import Window
-from harvester.sinks.jsonl.segments import (
-    NAME,
-    TAIL,
-    Days,
-    SegmentState,
-    first_day_of,
-    folder_of,
-    opened,
-    tail_of,
-)
+from harvester.sinks.jsonl.segments import ANY_DAY, Days, Extent, first_day_of, may_have
 
 
 def window(begin: int, end: int, appid: str = "wx1") -> Window:
     return Window(appid, "x", date(2024, 1, begin), date(2024, 1, end))
-
-
-def test_a_state_comes_back_from_its_text() -> None:
-    state = SegmentState(12, 3, 4, 5, 6)
-    assert SegmentState.parse(str(state)) == state
 
 
 @pytest.mark.parametrize(
@@ -57,20 +42,16 @@ def test_days_of_any_account_are_reached() -> None:
     )] == [False, True, False, True, False]  # fmt: skip
 
 
-def test_a_name_gives_the_interface_and_the_first_day_of_the_period() -> None:
+def test_a_file_may_have_windows_from_the_first_day_of_its_period_to_its_last_one() -> None:
+    last = date(2024, 3, 20).toordinal()
     for name, first in (
         ("a/2024-03.jsonl.gz", date(2024, 3, 1)),
         ("a/2024.jsonl", date(2024, 1, 1)),
     ):
-        assert NAME.fullmatch(name)
-        assert (folder_of(name), first_day_of(name)) == ("a", first.toordinal())
-    assert not NAME.fullmatch("a/../2024.jsonl")
-
-
-def test_the_tail_tells_files_of_one_length_apart(tmp_path: Path) -> None:
-    path, tails = tmp_path / "x", set()
-    for text in (b"a" * (TAIL + 9), b"a" * (TAIL + 8) + b"b", b"b" + b"a" * (TAIL + 8)):
-        path.write_bytes(text)
-        with opened(path) as file:
-            tails.add(tail_of(file, len(text)))
-    assert len(tails) == 2  # only the last bytes count
+        day = first.toordinal()
+        assert first_day_of(name) == day
+        assert may_have(name, Extent(9, last), day, day)
+        assert may_have(name, Extent(9, last), last, ANY_DAY)
+        assert not may_have(name, Extent(9, last), day - 9, day - 1)
+        assert not may_have(name, Extent(9, last), last + 1, ANY_DAY)
+        assert may_have(name, Extent(9, ANY_DAY), last + 1, ANY_DAY)

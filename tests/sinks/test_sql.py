@@ -22,7 +22,7 @@ from harvester.base import files as durable
 from harvester.base.fencing import latest_commit
 from harvester.errors import SinkAwayError, SinkError, UsageError
 from harvester.model import Batch, Field, Tally, Window
-from harvester.sinks.base import Stamp, StoredWindow
+from harvester.sinks.base import Stamp, StoredWindow, Written
 from harvester.sinks.sql.mysql import MySQL
 from harvester.sinks.sql.postgresql import PostgreSQL
 from harvester.sinks.sql.schema import ROW_BITS, Layout
@@ -314,11 +314,11 @@ async def test_a_writer_with_an_older_epoch_is_refused_and_the_others_are_stored
     old = await target.open()
     await target.write(old, part(1, 1), part(1, 2, appid="wx2"), wx1=1, wx2=1)
     new = await target.open()
-    assert await new.write([], {"wx1": 2, "wx3": 5}) == ({}, set(), [])
+    assert await new.write([], {"wx1": 2, "wx3": 5}) == Written({}, set(), [])
     written = await target.write(old, part(2, 3), part(2, 4, appid="wx2"), wx1=1, wx2=1)
     assert written.refused == {"wx1"}
     written = await target.write(old, part(2, 5), wx1=1)
-    assert written == ({}, {"wx1"}, [])
+    assert written == Written({}, {"wx1"}, [])
     written = await target.write(new, part(3, 6), part(1, 7, appid="wx3"), wx1=2, wx3=5)
     assert not written.refused
     for sink in (old, new):

@@ -248,6 +248,82 @@ async def test_where_a_sink_fails_nothing_is_in_the_ledger(tmp_path: Path, place
         assert (await desk.calendar()).years == {}
 
 
+# the end of the sinks' work
+
+
+class Settling(Place):
+    """It has work left for the end of a run."""
+
+    async def finish(self) -> dict[str, str]:
+        self.log.append(f"finish {self.name}")
+        return {"settled": str(self.log.count(f"finish {self.name}"))}
+
+    async def close(self) -> None:
+        self.log.append(f"close {self.name}")
+        await super().close()
+
+
+class Failing(Watched):
+    """Its commits of windows fail."""
+
+    async def commit(
+        self,
+        outcomes: Sequence[Outcome],
+        checkpoints: Mapping[str, Mapping[str, str]],
+        spent: Iterable[Spent] = (),
+        epochs: Mapping[str, int] | None = None,
+    ) -> Collection[str]:
+        if outcomes:
+            raise LedgerError("the disk is full")
+        return await super().commit(outcomes, checkpoints, spent)
+
+
+async def settling(
+    ledger: Watched | None, log: list[str], *groups: list[Harvested], full: bool = False
+) -> Settling:
+    """Open a writer, let it commit the groups, and leave it."""
+    sink = Settling("s", log, lambda: Written(full=full))
+    desk = Writer([sink], ledger, lambda _: None, list)
+    async with AsyncExitStack() as stack:
+        if ledger is not None:
+            await stack.enter_async_context(ledger)
+        await desk.open(stack)
+        log.clear()
+        for group in groups:
+            await desk._commit(group)
+    return sink
+
+
+async def test_a_sink_is_finished_before_it_is_closed_and_the_ledger_stores_the_result(
+    tmp_path: Path,
+) -> None:
+    log: list[str] = []
+    ledger = Watched(tmp_path / "ledger.sqlite", log)
+    await settling(ledger, log, [harvested(1)])
+    assert log == ["s", "ledger", "finish s", "ledger", "close s"]
+    assert ledger.commits[-1] == ([], {"memory:s": {"settled": "1"}}, [])
+
+
+async def test_a_write_that_asks_for_it_is_followed_by_it_before_the_next_one(
+    tmp_path: Path,
+) -> None:
+    log: list[str] = []
+    ledger = Watched(tmp_path / "ledger.sqlite", log)
+    await settling(ledger, log, [harvested(1)], [harvested(2)], full=True)
+    finished = ["finish s", "ledger"]
+    assert log == ["s", "ledger", *finished, "s", "ledger", *finished, "close s"]
+    log.clear()
+    await settling(None, log, [harvested(1)], [harvested(2)], full=True)
+    assert log == ["s", "finish s", "s", "finish s", "close s"]
+
+
+async def test_a_sink_is_not_finished_while_the_ledger_may_lack_a_write(tmp_path: Path) -> None:
+    log: list[str] = []
+    with pytest.raises(LedgerError, match="the disk is full"):
+        await settling(Failing(tmp_path / "ledger.sqlite", log), log, [harvested(1)])
+    assert log == ["s", "close s"]
+
+
 def test_accounts_that_were_refused_are_named() -> None:
     assert accepted("x", Written({"a": "b"})) == Written({"a": "b"})
     with pytest.raises(SinkError, match=r"^x has refused a, b, c and 1 more account: another"):

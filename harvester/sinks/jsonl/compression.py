@@ -14,7 +14,7 @@ import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from io import FileIO
-from typing import Any, Protocol
+from typing import Any
 
 from harvester.errors import SinkError, UsageError, needs
 
@@ -22,23 +22,6 @@ CHUNK = 1 << 20
 _PACKED_CHUNK = 1 << 16  # what follows a member is copied once a member
 _GZIP_LEVEL, _GZIP_FORM = 6, 31
 _ZSTD_LEVEL = 3
-
-
-class Packer(Protocol):
-    """Makes one member of what it is given."""
-
-    def compress(self, data: bytes, /) -> bytes: ...
-    def flush(self) -> bytes: ...
-
-
-class Unpacker(Protocol):
-    """Reads one member."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, /) -> bytes: ...
 
 
 class Plain:
@@ -51,8 +34,8 @@ class Plain:
         packer = self.packer()
         return b"".join([*map(packer.compress, pieces), packer.flush()])
 
-    def packer(self) -> Packer:
-        """To make one member piece by piece."""
+    def packer(self) -> Any:
+        """Makes one member piece by piece, by `compress` and `flush` as `zlib` has them."""
         return _Unchanged()
 
     def pieces(self, file: FileIO, size: int) -> Iterator[bytes]:
@@ -86,8 +69,8 @@ class _Unchanged:
 class Packed(Plain):
     """Members of a compression, one after the other."""
 
-    def unpacker(self) -> Unpacker:
-        """To read one member."""
+    def unpacker(self) -> Any:
+        """Reads one member, by `decompress` as `zlib` has it."""
         raise NotImplementedError
 
     def pieces(self, file: FileIO, size: int) -> Iterator[bytes]:
@@ -135,10 +118,10 @@ class Gzip(Packed):
 
     suffix = ".gz"
 
-    def packer(self) -> Packer:
+    def packer(self) -> Any:
         return zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_FORM)
 
-    def unpacker(self) -> Unpacker:
+    def unpacker(self) -> Any:
         return zlib.decompressobj(_GZIP_FORM)
 
 
@@ -150,13 +133,11 @@ class Zstd(Packed):
     def __init__(self) -> None:
         self._module = _zstd()
 
-    def packer(self) -> Packer:
-        packer: Packer = self._module.ZstdCompressor(level=_ZSTD_LEVEL)
-        return packer
+    def packer(self) -> Any:
+        return self._module.ZstdCompressor(level=_ZSTD_LEVEL)
 
-    def unpacker(self) -> Unpacker:
-        unpacker: Unpacker = self._module.ZstdDecompressor()
-        return unpacker
+    def unpacker(self) -> Any:
+        return self._module.ZstdDecompressor()
 
 
 def _zstd() -> Any:

@@ -1,109 +1,251 @@
-"""The directory of a sink whose files grow: locked, with a note of whose it is.
+"""The directory of a sink of JSON lines: the names of its files, its lock, and its state.
 
-Rule: knows nothing of what is in the files.
+Rule: knows of a file's content only whether it is ours.
 
-The lock file holds the note: the number of the latest commit that was begun, the id of the owner,
-which the sink's checkpoint holds, too, and the folders that were made here.  The number has a fixed
-place, so that one small write changes it; if a power cut takes it back, an older ledger is noticed
-later.
+``DIR/<interface>/2026-01.jsonl`` has the windows of a month, ``2019.jsonl`` those of a past year,
+with ``.gz`` or ``.zst`` if it is compressed.  ``DIR/.<interface>.replaced`` is the journal of an
+interface.  Each new or rewritten file is written to ``DIR/.jsonl.draft``, and gets its name when it
+is durable: so no file is ever seen half, and one that the ledger does not know has whole lines.
+``DIR/.jsonl.lock`` is empty, and only locked; ``DIR/.jsonl.state`` has the state.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import IO, NamedTuple
 
 from harvester.base import files as durable
-from harvester.base.codec import encode, parse
+from harvester.base.codec import METADATA_BEGINS, encode, parse
 from harvester.base.lock import FileLock
-from harvester.errors import UsageError
+from harvester.errors import SinkError, UsageError
+from harvester.sinks.jsonl.compression import CHUNK, compression_of
 
-NOTE = ".jsonl.lock"
-_BEGINS = b'{"commits":'
-_DIGITS = 20
-_FORMAT = 2
+LOCK, STATE, DRAFT = ".jsonl.lock", ".jsonl.state", ".jsonl.draft"
+NAME = re.compile(r"[^/]+/\d{4}(-\d\d)?\.jsonl(\.gz|\.zst)?")
+"""A file of windows, below the directory."""
+_JOURNAL = re.compile(r"\.([^/]+)\.replaced")
+_FORMAT = 3
+_ENDPOINT = b'"_endpoint":'
+
+
+def journal_of(endpoint: str) -> str:
+    """The name of an interface's journal."""
+    return f".{endpoint}.replaced"
+
+
+def is_journal(name: str) -> bool:
+    """Whether a journal is named so."""
+    return _JOURNAL.fullmatch(name) is not None
+
+
+def endpoint_of(name: str) -> str:
+    """The interface of a file or of a journal."""
+    journal = _JOURNAL.fullmatch(name)
+    return journal[1] if journal else name.partition("/")[0]
+
+
+class State(NamedTuple):
+    """What a directory says of itself.
+
+    owner: the id of the harvest that is stored here.  number: of the latest settling.  whole: None
+    once something was written since; else the bytes, of all files together, that the ledger had
+    stored when that settling began.
+    """
+
+    owner: str = ""
+    number: int = 0
+    whole: int | None = None
 
 
 class Directory:
-    """One directory, which one process at a time has locked.
-
-    owner: the id of the harvest that is stored here, empty if there is none yet.
-    commits: the number of the latest commit that was begun.
-    folders: the names of the folders that were made here.
-    """
+    """One directory, which one process at a time has locked."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.owner = ""
-        self.commits = 0
-        self.folders: list[str] = []
-        self._claim: FileLock | None = None
+        self._lock: FileLock | None = None
 
     @property
     def is_locked(self) -> bool:
-        """Whether this process has locked it."""
-        return self._claim is not None
+        """Whether this object has locked it."""
+        return self._lock is not None
+
+    @property
+    def command(self) -> str:
+        """The command that makes a ledger from what is stored here."""
+        return f"harvester rebuild --out {shlex.quote(str(self.path))}"
 
     def lock(self) -> None:
         """Make it and lock it; raises `UsageError` if it cannot be used."""
         try:
-            durable.make_directory(self.path, "directory of segments")
-            self._claim = FileLock(self.path / NOTE, f"the directory {self.path}")
+            durable.make_directory(self.path, "directory of lines")
+            self._lock = FileLock(self.path / LOCK, f"the directory {self.path}")
         except OSError as exc:
             if durable.is_full(exc):
                 raise  # nothing is wrong with the directory
             raise UsageError(
                 f"the directory {self.path} cannot be written ({exc.strerror})"
             ) from exc
-        self.read()
 
     def unlock(self) -> None:
         """Let others use it."""
-        if self._claim is not None:
-            self._claim.release()
-            self._claim = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
-    def read(self) -> None:
-        """Take owner, commits and folders from the note; raises `UsageError` if it is of old."""
-        note = self._note()
-        if note and note.get("format") != _FORMAT:
+    # its state
+
+    def note(self) -> bytes:
+        """The bytes of the state; none if there is no state."""
+        with suppress(FileNotFoundError):
+            return (self.path / STATE).read_bytes()
+        return b""
+
+    def state(self, *, lenient: bool = False) -> State | None:
+        """The state, None if there is none; lenient: or if it is damaged.
+
+        Raises `UsageError` if the files are of another format, `SinkError` if it is damaged.
+        """
+        lock, form, state = self.path / LOCK, _FORMAT, None
+        with suppress(ValueError, KeyError, TypeError, AttributeError):
+            found = parse(self.note())
+            form = found.get("format", _FORMAT)
+            whole = found["whole"]
+            state = State(str(found["owner"]), int(found["number"]), whole and int(whole))
+        if form != _FORMAT or (lock.exists() and lock.stat().st_size):  # which had its note
             raise UsageError(
                 f"the directory {self.path} holds JSON lines of another version of harvester,"
                 " which are not continued; choose another directory"
             )
-        self.owner = str(note.get("owner", ""))
-        self.commits = int(note.get("commits", 0))
-        self.folders = [str(name) for name in note.get("folders", [])]
+        if state is not None:
+            return state
+        if lenient or not (self.path / STATE).exists():
+            return None
+        raise SinkError(
+            f"{self.path / STATE} is damaged; {self.command} (with --ledger if the run has it)"
+            " makes a new ledger from what is stored, and the next run a new state"
+        )
 
-    def write(self) -> None:
-        """Store the note."""
-        assert self._claim is not None
-        before = self._note()
-        former = before.pop("commits", None)
-        note = {"format": _FORMAT, "owner": self.owner, "folders": self.folders}
-        if former is None or note != before:
-            self._claim.note(_BEGINS + self._number() + b"," + encode(note)[1:], "note")
-            durable.sync_directory(self.path)
-        elif former != self.commits:
-            self._claim.overwrite(self._number(), len(_BEGINS))
+    def store(self, state: State) -> None:
+        """Replace the state."""
+        note = {"format": _FORMAT, **state._asdict()}
+        durable.replace_file(self.path / STATE, encode(note), "state of lines")
 
-    def begin(self, commits: int) -> None:
-        """Note the number of a commit that begins; not durable until `sync`."""
-        assert self._claim is not None
-        self.commits = commits
-        self._claim.overwrite(self._number(), len(_BEGINS))
+    # its files
 
-    def sync(self) -> None:
-        """Make the note durable."""
-        assert self._claim is not None
-        self._claim.sync()
+    def files(self, endpoint: str = "") -> list[str]:
+        """The names of the files, of an interface or of all, that are named as ours are."""
+        folders = [endpoint] if endpoint else _listed(self.path)
+        names = [f"{folder}/{name}" for folder in folders for name in _listed(self.path / folder)]
+        return sorted(name for name in names if NAME.fullmatch(name) and self._is_file(name))
 
-    def _number(self) -> bytes:
-        return str(self.commits).ljust(_DIGITS).encode()
+    def names(self, endpoint: str = "") -> list[str]:
+        """The names of the journals, then of the files, that are named as ours are."""
+        journals = [journal_of(endpoint)] if endpoint else filter(is_journal, _listed(self.path))
+        return [*filter(self._is_file, journals), *self.files(endpoint)]
 
-    def _note(self) -> dict[str, Any]:
+    def ours(self, endpoint: str = "") -> dict[str, None]:
+        """Those of them that hold records, or may have held some."""
+        return {name: None for name in self.names(endpoint) if self.is_ours(name, damaged=True)}
+
+    def drafts(self) -> list[Path]:
+        """What a killed process has left of files that had no name yet."""
+        return [*self.path.glob(DRAFT), *self.path.glob(f".{STATE}.*.new")]
+
+    def is_ours(self, name: str, *, damaged: bool = False) -> bool:
+        """Whether a file holds a record of the interface that its name says.
+
+        damaged: what is returned for one that may have held some: it cannot be unpacked, or it has
+        metadata that name no interface.
+        """
+        sign, head, unpacked = _ENDPOINT + encode(endpoint_of(name)), b"", True
         try:
-            note = parse((self.path / NOTE).read_bytes())
-        except (ValueError, OSError):  # a new directory, or a torn note
-            return {}
-        return note if isinstance(note, dict) else {}
+            for piece in self._pieces(name):
+                head += piece
+                if sign in head or (len(head) >= CHUNK and b"\n" in head):
+                    break
+        except SinkError:
+            unpacked = False
+        unsure = not unpacked or (METADATA_BEGINS in head and _ENDPOINT not in head)
+        return sign in head or (damaged and unsure)
+
+    def _pieces(self, name: str) -> Iterator[bytes]:
+        """What a file holds, unpacked; nothing if it is gone."""
+        with suppress(FileNotFoundError), self.opened(name) as file:
+            yield from compression_of(name).pieces(file, os.fstat(file.fileno()).st_size)
+
+    def refuse_strangers(self, name: str, known: Container[str]) -> None:
+        """Raise `SinkError` if a file beside a new one is named as ours are, and is not ours."""
+        for other in self.names(endpoint_of(name)):
+            if other not in known and not self.is_ours(other):
+                raise SinkError(
+                    f"{self.path / other} is there, and this harvest did not write it; move it"
+                    " away, or choose another directory"
+                )
+
+    def _is_file(self, name: str) -> bool:
+        return (self.path / name).is_file()
+
+    def append(self, name: str, size: int, pieces: Sequence[bytes]) -> int:
+        """Add pieces to the first bytes of a file, so many, durably; returns its new size."""
+        descriptor = os.open(self.path / name, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+        try:
+            if os.fstat(descriptor).st_size != size:  # of a write that failed
+                durable.truncate(descriptor, size, "lines")
+            size += durable.write_pieces(descriptor, pieces, "lines")
+            durable.sync(descriptor, "lines")
+        finally:
+            os.close(descriptor)
+        return size
+
+    def opened(self, name: str) -> FileIO:
+        """A file, to be read."""
+        return (self.path / name).open("rb", buffering=0)
+
+    @contextmanager
+    def draft(self, name: str) -> Iterator[IO[bytes]]:
+        """A file that takes the place of another one, or is new, durably after the block."""
+        draft, place = self.path / DRAFT, self.path / name
+        durable.make_directory(place.parent, "folder of lines")
+        draft.unlink(missing_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        try:
+            with open(os.open(draft, flags, 0o666), "r+b", buffering=CHUNK) as file:
+                with durable.step("write draft of lines"):
+                    yield file
+                    file.flush()
+                durable.sync(file.fileno(), "draft of lines")
+            durable.rename(draft, place, "draft of lines")
+        except Exception:
+            draft.unlink(missing_ok=True)
+            raise
+
+    def remove(self, name: str) -> None:
+        """Remove a file, durably: one that comes back would count again."""
+        path = self.path / name
+        with suppress(FileNotFoundError):
+            durable.remove(path, "lines")
+        durable.sync_directory(path.parent)
+
+    def cut(self, name: str, size: int) -> None:
+        """Remove what follows the first bytes of a file, so many."""
+        path = self.path / name
+        if path.stat().st_size > size:
+            descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+            try:
+                durable.truncate(descriptor, size, "lines")
+            finally:
+                os.close(descriptor)
+
+
+def _listed(path: Path) -> list[str]:
+    """The names in a directory; none if it is none, or somebody else's."""
+    try:
+        return sorted(os.listdir(path))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []

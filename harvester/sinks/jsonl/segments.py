@@ -1,6 +1,9 @@
-"""Reads files of JSON lines: which bytes count, and which windows they hold.
+"""Reads files of JSON lines: which windows they hold, and where.
 
-Rule: reads; writes nothing.
+Rule: reads; writes nothing but the temporary copy of what is compressed.
+
+The metadata ends each line, in the same bytes for all lines of a window: so windows are found
+without parsing a record.
 """
 
 from __future__ import annotations
@@ -9,49 +12,37 @@ import io
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from datetime import date
 from functools import lru_cache
 from io import FileIO
-from pathlib import Path
-from typing import Any, NamedTuple
-from zlib import crc32
+from tempfile import TemporaryFile
+from typing import IO, Any, NamedTuple
 
 from harvester.base.codec import METADATA_BEGINS, parse_lines, parse_small, records_checksum
 from harvester.errors import SinkError
 from harvester.model import Tally, Window
+from harvester.sinks.jsonl.compression import compression_of
 
-NAME = re.compile(r"[^/]+/\d{4}(-\d\d)?\.jsonl(\.gz|\.zst)?")
-"""The file of an interface and of a month, or of a year."""
-JOURNAL = ".replaced.jsonl"
-"""The file of the windows that replace others, until they are merged into the files of months."""
-TAIL = 512
-"""Bytes of which a mark has the checksum."""
 ANY_DAY = date.max.toordinal()
 
 
-class SegmentState(NamedTuple):
+class Extent(NamedTuple):
     """How much of a file counts.
 
-    size: in bytes.  generation: how often it was rewritten.  small: bytes in small members.
-    tail: a checksum of the bytes that end there: another file of the same length has another one.
-    last: no window has a day after this one, an ordinal.
+    size: in bytes.  last: no window has a day after this one, an ordinal; 0 of a journal, which
+    may have windows of any day.
     """
 
     size: int = 0
-    generation: int = 0
-    small: int = 0
-    tail: int = 0
     last: int = 0
 
-    @classmethod
-    def parse(cls, text: str) -> SegmentState:
-        return cls(*map(int, text.split()))
-
     def __str__(self) -> str:
-        return " ".join(map(str, self))
+        return f"{self.size} {self.last}"
 
 
-SegmentStates = dict[str, SegmentState]
+Extents = dict[str, Extent]
+"""The files that count, by name."""
 
 
 class Days:
@@ -102,6 +93,11 @@ class WindowLines(NamedTuple):
     tail: int
     start: int
     lines: list[bytes]
+
+    @property
+    def size(self) -> int:
+        """The bytes of the lines."""
+        return sum(map(len, self.lines))
 
     def tally(self) -> Tally:
         """How many they are, and the checksum of the window."""
@@ -207,23 +203,44 @@ def _day(text: bytes) -> date:
     return date.fromisoformat(text.decode())
 
 
-def opened(path: Path) -> FileIO:
-    """A file, to be read."""
-    return path.open("rb", buffering=0)
-
-
-def tail_of(file: FileIO, size: int) -> int:
-    """A checksum of the bytes right before that place."""
-    begin = max(0, size - TAIL)
-    return crc32(os.pread(file.fileno(), size - begin, begin))
-
-
-def folder_of(name: str) -> str:
-    """The interface of a file."""
-    return name.partition("/")[0]
-
-
 def first_day_of(name: str) -> int:
     """The first day of the period of a file, an ordinal."""
     period = name.partition("/")[2].partition(".")[0]
     return date.fromisoformat(f"{period}-01-01"[:10]).toordinal()
+
+
+def may_have(name: str, extent: Extent, first: int, last: int) -> bool:
+    """Whether a file may have windows with a day between these ordinals, both included."""
+    return first_day_of(name) <= last and first <= extent.last
+
+
+class Source:
+    """A file that is read, as far as it counts: it stays what it is while it is open."""
+
+    def __init__(self, name: str, file: FileIO, extent: Extent) -> None:
+        self.name = name
+        self.extent = extent
+        self._file = file
+        self._spool: IO[bytes] | None = None
+        self.last = 0
+        """The place of its last window, once it was read to its end."""
+
+    def windows(self, stack: ExitStack | None = None) -> Iterator[WindowLines]:
+        """Its windows; stack: for a copy of what is compressed, so that `read` can be used."""
+        packing = compression_of(self.name)
+        pieces = packing.pieces(self._file, self.extent.size)
+        if stack is not None and packing.suffix:
+            self._spool = TemporaryFile(buffering=0)  # noqa: SIM115  (the stack closes it)
+            stack.enter_context(self._spool)
+            pieces = self._copied(pieces, self._spool)
+        return windows_in(pieces, self._file.name)
+
+    @staticmethod
+    def _copied(pieces: Iterable[bytes], spool: IO[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            spool.write(piece)
+            yield piece
+
+    def read(self, start: int, size: int) -> bytes:
+        """A part of the unpacked file."""
+        return os.pread((self._spool or self._file).fileno(), size, start)

@@ -1,56 +1,43 @@
 """JSON lines on disk: ``DIR/<endpoint>/2026-01.jsonl``, plain or compressed.
 
-Rule: a file only grows at its end, or is replaced as a whole; the checkpoint records which bytes
-count.
+Rule: a file only grows at its end, or is replaced as a whole; the ledger has the sizes that count.
 
-A window is in the file of the month of its first day, or, if it was fetched in April of the next
-year or later, in that of the year (``2019.jsonl``): a backfill has few files, and a daily run
-rewrites small ones.  The checkpoint has an entry for each file: its length and its generation.
-Bytes beyond the length were never committed and are cut off when the sink is opened.
+A window that may overlap stored ones goes into the journal of its interface, a hidden file.  To
+*settle* is to bring the directory to what the ledger has: bytes and files of which it does not know
+are removed, and the journals are merged into the files (`harvester.sinks.jsonl.merge`).  That is
+done when the sink is opened, and by `finish`.  So a reader of the files sees each window once, and
+until then in its former state.
 
-A window that overlaps stored ones goes into the journal, a hidden file.  The journal is merged into
-the files of the months when the sink is closed or opened, and when it has become large: each file
-that holds such a window is rewritten beside the former one, and takes its name.  So a reader of the
-directory sees each window once, and until then in its former state.  A merge that was interrupted
-is repeated: the journal is emptied last.
+The invariant, with N for the number of a settling (`harvester.sinks.jsonl.directory.State`):
 
-No ledger learns of a merge before the next opening.  So the state of the rewritten files is noted
-in ``.merged`` before they get their names, and accepted if the ledger has an earlier generation.
+- State ``N, whole: null``: the ledger has N, and the sizes that it has count.
+- State ``N, whole: T``: the ledger has N, as before; or it has N - 1, and its sizes are T bytes
+  together: then the merge has begun, and each file counts as a whole, renamed already or not.
+- Anything else: a ledger below N is older than the directory, one above it has an older directory.
+  Both are refused before anything is changed.
 
-Each opening and each write has a number, which the ledger stores with it, and which the directory
-notes before it begins (`harvester.sinks.jsonl.directory`).  The next one begins when the ledger has
-stored the former one; so a ledger that lacks more than the latest is older than the directory, and
-refused before anything is cut off.
+T tells two ledgers with one number apart, since between two settlings files only grow.  Without a
+state, as in a copy without hidden files, each file must have the size that the ledger has.
 
-A ledger that is made anew from the directory gets the checkpoint of what is there, and nothing is
-changed for it: the former ledger goes on until the first run with the new one.
-
-Files in folders that were not made here are never touched.
-
-The metadata ends each line, in the same bytes for all lines of a window: so windows are found
-without parsing a record.
+A ledger that is made anew from the directory gets what is there, and nothing is changed for it: the
+former ledger goes on until the first run with the new one, which makes itself the owner.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from datetime import date
 from hashlib import blake2b
-from io import FileIO
 from pathlib import Path
 from struct import Struct
-from tempfile import TemporaryFile
-from typing import IO, Any, NamedTuple
-from zlib import crc32
+from typing import Any, NamedTuple
 
 from harvester.base import files as durable
-from harvester.base.codec import encode, line_end, parse
-from harvester.base.dates import ONE_DAY
+from harvester.base.codec import line_end
 from harvester.base.dates import Days as Range
 from harvester.base.threads import Thread
 from harvester.errors import SinkError, UsageError
@@ -66,124 +53,57 @@ from harvester.sinks.base import (
     within,
 )
 from harvester.sinks.groups import by_endpoint, last_of_overlapping, single_days
-from harvester.sinks.jsonl.compression import CHUNK, COMPRESSIONS, compression_of
-from harvester.sinks.jsonl.directory import Directory
+from harvester.sinks.jsonl.compression import COMPRESSIONS, compression_of
+from harvester.sinks.jsonl.directory import (
+    NAME,
+    Directory,
+    State,
+    endpoint_of,
+    is_journal,
+    journal_of,
+)
+from harvester.sinks.jsonl.merge import files_of, merge
+from harvester.sinks.jsonl.periods import by_period, file_of
 from harvester.sinks.jsonl.segments import (
     ANY_DAY,
-    JOURNAL,
-    NAME,
-    TAIL,
     Days,
-    SegmentState,
-    SegmentStates,
+    Extent,
+    Extents,
+    Source,
     WindowLines,
-    first_day_of,
-    folder_of,
-    opened,
-    tail_of,
+    may_have,
     windows_in,
 )
 from harvester.sinks.spec import read_spec
 
 JOURNAL_BYTES = 32 * 1024 * 1024
-"""A journal that has reached this size is merged: its windows are in memory meanwhile."""
-MERGED = ".merged"
-_LARGE_MEMBER = 32 * 1024  # bytes of lines: compressed nearly as well as a whole file
-_SMALL_BYTES = 1024  # a file is packed again when its small members take more than this
-_SMALL_SHARE = 4  # and more than this part of it
-_COMMITS, _TAKEN = "commits", "taken"
-"""Keys of a checkpoint.  It is taken as long as the ledger has only read what another one had
-written: its first run makes it the owner."""
-_LOOKS = "looks"  # there are windows of which the ledger knows nothing: each write looks for them
+"""Journals of this size are to be merged: the places of their windows are in memory meanwhile."""
+_NUMBER, _REBUILT = "number", "rebuilt"
+_NEW, _USED = "new", "used"
+_TURNS = 20
 
 
-_Known = dict[tuple[str, SegmentState], list[WindowLines]]
-_REMEMBERED = 2
-"""Files whose windows are remembered between two scans."""
+class _Known(NamedTuple):
+    """What a ledger has stored for the sink.
 
-
-class _Source:
-    """A file that is read, and how much of it counts."""
-
-    def __init__(
-        self, name: str, file: FileIO | None, mark: SegmentState, known: _Known | None = None
-    ) -> None:
-        self._name = name
-        self._packing = compression_of(name)
-        self._file = file
-        self._mark = mark
-        self._known = known
-        self._spool: IO[bytes] | None = None
-        self.last = 0
-        """The place of its last window, once it was read to its end."""
-
-    def may_have(self, first: date, last: date) -> bool:
-        """Whether there may be windows with a day between these, both included."""
-        return self._name == JOURNAL or _may_have(self._name, self._mark, first, last)
-
-    def windows(self, stack: ExitStack | None = None) -> Iterator[WindowLines]:
-        """Its windows; stack: for a copy of what is compressed, so that `read` can be used."""
-        if self._file is None:
-            return iter(())
-        pieces = self._packing.pieces(self._file, self._mark.size)
-        if stack is not None and not self._packing.suffix and self._known is not None:
-            return self._remembered(self._known, pieces)
-        if stack is not None and self._packing.suffix:
-            self._spool = TemporaryFile(buffering=0)  # noqa: SIM115  (the stack closes it)
-            stack.enter_context(self._spool)
-            pieces = self._copied(pieces, self._spool)
-        return windows_in(pieces, self._file.name)
-
-    def _remembered(self, known: _Known, pieces: Iterable[bytes]) -> Iterator[WindowLines]:
-        """Its windows, with the length of their lines alone if they were found before.
-
-        An export scans the file of a year once for each month.
-        """
-        key = self._name, self._mark
-        if key in known:
-            yield from known[key]
-            return
-        assert self._file is not None
-        places: list[WindowLines] = []
-        for found in windows_in(pieces, self._file.name):
-            size = sum(map(len, found.lines))
-            places.append(found._replace(lines=[range(size)] if size else []))  # type: ignore[list-item]
-            yield found
-        while len(known) >= _REMEMBERED:
-            del known[next(iter(known))]
-        known[key] = places
-
-    @staticmethod
-    def _copied(pieces: Iterable[bytes], spool: IO[bytes]) -> Iterator[bytes]:
-        for piece in pieces:
-            spool.write(piece)
-            yield piece
-
-    def read(self, start: int, size: int) -> bytes:
-        """A part of the unpacked file."""
-        file = self._spool or self._file
-        assert file is not None, "there are no windows to be read"
-        return os.pread(file.fileno(), size, start)
-
-
-class _Place(NamedTuple):
-    """Where the lines of a window of the journal are."""
-
-    window: Window
-    start: int
-    size: int
-    file: str
-
-
-class _Merged(NamedTuple):
-    """What is noted of merges of which the ledger may not know.
-
-    commits: the number of the latest write of which they have windows.  files: the marks that a
-    rewritten file may have, the earlier one first.
+    rebuilt: ``new`` if it was made from what is stored and no run has used it, ``used`` if one has:
+        it may lack windows that are stored.
     """
 
-    commits: int = 0
-    files: Mapping[str, list[SegmentState]] = {}
+    owner: str
+    number: int
+    rebuilt: str
+    extents: Extents
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> _Known:
+        extents = {
+            name: Extent(*map(int, text.split()))
+            for name, text in checkpoint.items()
+            if text and (is_journal(name) or NAME.fullmatch(name))
+        }
+        number, rebuilt = int(checkpoint.get(_NUMBER, 0)), checkpoint.get(_REBUILT, "")
+        return cls(checkpoint.get(OWNER, ""), number, rebuilt, extents)
 
 
 class JsonLines(Sink):
@@ -193,7 +113,7 @@ class JsonLines(Sink):
     compress: ``gzip`` or ``zstd``, or an empty string; raises `UsageError` for others, and for
         ``zstd`` if its package is not here.  It holds for new files: a directory may have all
         kinds.
-    journal_bytes: a journal of this size is merged by the next write.
+    journal_bytes: the size of the journals at which a write asks for `finish`.
     """
 
     takes_lines = True
@@ -206,30 +126,23 @@ class JsonLines(Sink):
         journal_bytes: int = JOURNAL_BYTES,
     ) -> None:
         self.path = Path(directory)
-        self._marks: SegmentStates = {}
+        self._extents: Extents = {}  # what counts
         if compress not in COMPRESSIONS:
             raise UsageError(f"invalid compress={compress!r}: expected gzip or zstd")
         self._suffix = COMPRESSIONS[compress]().suffix
         self._journal_bytes = journal_bytes
         self._thread: Thread | None = None
         self._home = Directory(self.path)
-        self._commits = 0  # the number of the latest one that the ledger has, or is about to store
-        self._settled = False  # nothing is here that the ledger does not know, or will not
-        self._looks = False  # for stored windows that overlap, also where none is known of
-        self._unknown: dict[
-            str, list[SegmentState]
-        ] = {}  # of merged files; the ledger may not have them
-        self._merged_commits = 0  # the latest write of which they have windows
-        self._note: tuple[tuple[int, int], _Merged] = (0, 0), _Merged()  # as last read
-        self._appended: list[str] = []  # files to which this write has added lines
-        self._unsynced: set[Path] = set()  # folders in which this write has made files
-        self._changed: set[str] = set()  # files whose marks were not returned by a write
-        self._days: dict[str, Days] = {}  # by interface, of the files that were looked at
-        self._looked: set[str] = set()
-        self._known: _Known = {}
+        self._state = State()  # of the directory
+        self._ready = False  # what is here is what the ledger has, or will have
+        self._unsure = False  # whether the ledger has it: only the next opening knows
+        self._stored: Extents = {}  # what the ledger has, or is about to store
+        self._looks = False  # for windows of which the ledger does not know
+        self._days: dict[str, Days] = {}  # by interface: of windows that may be stored
+        self._looked: set[str] = set()  # files whose windows are among these
 
     def __repr__(self) -> str:
-        return f"<JsonLines {self.path}, {len(self._marks)} files>"
+        return f"<JsonLines {self.path}, {len(self._extents)} files>"
 
     @classmethod
     def from_spec(cls, rest: str) -> JsonLines:
@@ -250,14 +163,33 @@ class JsonLines(Sink):
 
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         """Store each window in the place of all that overlap it; durable on return."""
+        if self._unsure:
+            raise SinkError(
+                f"{self.path} is not written any more, since a step before was interrupted or has"
+                " failed; run the same command again"
+            )
+        if not batches:
+            return Written()
+        self._unsure = True
         try:
-            return Written(await self._call(self._write, batches))
-        except asyncio.CancelledError:
-            self._settled = False  # the next opening cuts off what was not reported
+            written: Written = await self._call(self._write, batches)
+        except Exception:  # nothing of it is stored; of a cancelled one everything may be
+            self._unsure = False
             raise
+        self._unsure = False
+        return written
+
+    async def finish(self) -> Checkpoint:
+        """Merge the journals, if anything was written since."""
+        if self._unsure or not self._ready or self._state.whole is not None:
+            return {}
+        self._unsure = True
+        stored: Checkpoint = await self._call(self._settle, self._state.owner)
+        self._unsure = False
+        return stored
 
     async def close(self) -> None:
-        """Merge the journal, and unlock the directory."""
+        """Unlock the directory."""
         if self._thread is None:
             return
         try:
@@ -278,493 +210,239 @@ class JsonLines(Sink):
 
     def _open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         self._home.lock()
-        if checkpoint:
-            return self._recover(checkpoint)
-        self._looks = checkpoint is None
-        self._commits = self._home.commits
         if checkpoint is None:
-            self._take_all()
-            entries = {OWNER: self._home.owner, _COMMITS: str(self._commits), _TAKEN: "1"}
-            # A ledger that is made from what is stored need not know all of it.
-            return {**self._report(), **entries, _LOOKS: "1"}
-        if self._records():
-            raise self._unknown_harvest()
-        return self._own()
+            return self._take_all()
+        known = _Known.of(checkpoint)
+        if not checkpoint:
+            self._home.state(lenient=True)  # of another format it is refused
+            if self._holds_records():
+                raise self._unknown_harvest()
+        elif self._is_whole(known):
+            self._extents = self._all_extents()
+        else:
+            self._extents = dict(known.extents)
+        self._stored = known.extents
+        self._state = State(known.owner, known.number)
+        self._looks = bool(known.rebuilt)
+        entries = self._settle("" if known.rebuilt == _NEW else known.owner)
+        return {**entries, _REBUILT: _USED} if known.rebuilt else entries
 
-    def _own(self, owner: str = "") -> Checkpoint:
-        """Begin with the state of the marks: the next commit, and nothing else is here."""
-        for name, mark in self._marks.items():
-            self._cut(self.path / name, mark.size)
-        for path in self._strays({*self._home.folders, *map(folder_of, self._marks)}):
-            durable.remove(path, "file without a checkpoint")
-        self._home.owner = owner or secrets.token_hex(16)
-        self._merge()
-        self._commits += 1
-        self._home.commits, self._settled = self._commits, True
-        self._home.write()
-        return {OWNER: self._home.owner, _COMMITS: str(self._commits)}
+    def _take_all(self) -> Checkpoint:
+        """Accept whatever whole lines are here; nothing is changed before the first write."""
+        self._state = self._home.state(lenient=True) or State()
+        self._extents = self._all_extents()
+        self._stored = dict(self._extents)
+        self._looks = True
+        entries = {name: str(extent) for name, extent in self._extents.items()}
+        entries |= {OWNER: self._state.owner, _NUMBER: str(self._state.number), _REBUILT: _NEW}
+        return entries
 
-    def _recover(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Bring the directory to the state of a checkpoint."""
-        owner, taken = checkpoint.get(OWNER, ""), bool(checkpoint.get(_TAKEN))
-        strange = self._home.owner not in ("", owner) and not taken  # a copy may lack the lock file
-        if strange and self._records():
-            raise self._unknown_harvest()
-        self._commits = int(checkpoint.get(_COMMITS, 0))
-        if self._home.commits > self._commits + 1 and self._records():
-            raise self._older()
-        known = _marks_in(checkpoint)
-        for name, file, mark in self._standing(known):
-            file.close()
-            self._marks[name] = mark
-            if mark != known.get(name):
-                self._unknown[name] = [mark]
-                self._changed.add(name)
-        self._merged_commits = self._noted().commits if self._unknown else 0
-        # What a write has stored whose commit failed may have been merged.
-        self._looks = bool(checkpoint.get(_LOOKS)) or self._merged_commits > self._commits
-        looks = {_LOOKS: "1"} if self._looks else {}
-        entries = self._own("" if taken else owner)
-        return {**entries, _TAKEN: "", **looks, **self._report()}
+    def _is_whole(self, known: _Known) -> bool:
+        """Whether files count as a whole, else as the ledger has them.
 
-    def _standing(
-        self, known: SegmentStates, folder: str = "", *, noted: bool = True
-    ) -> Iterator[tuple[str, FileIO, SegmentState]]:
-        """Each file of an interface, or of all, as a ledger knows it, open, and its present mark.
-
-        The journal is opened before the files.  A run that merges it now empties it last: so it has
-        all that they may lack.  noted: also those of a merge of which the ledger knows nothing.
+        Raises an error if the ledger and the directory do not fit: see above.
         """
-        for name in sorted(known):
-            if folder in ("", folder_of(name)) or name == JOURNAL:
-                yield name, *self._current(name, known[name])
-        merged = self._noted().files if noted else {}
-        for name in merged.keys() - known.keys():
-            if folder not in ("", folder_of(name)):
-                continue
-            if (found := self._fitting(name, merged[name])) is not None:
-                yield name, *found
+        rebuilt = known.rebuilt == _NEW
+        state = self._home.state(lenient=rebuilt and not known.number)
+        if state is not None and state.owner != known.owner:
+            merging = rebuilt and state.number == known.number + 1
+            if not merging and self._holds_records():
+                raise self._unknown_harvest()
+            state = state if merging else None
+        total = sum(extent.size for extent in known.extents.values())
+        if state is not None and (state.number, state.whole) == (known.number + 1, total):
+            return True
+        if state is not None and known.number < state.number:
+            raise SinkError(
+                f"the ledger is older than the directory {self.path}, and would remove what was"
+                " stored since; put the newest ledger back, or make a new one from what is stored"
+                f" ({self._home.command})"
+            )
+        if state is not None and known.number > state.number:
+            raise SinkError(
+                f"the directory {self.path} is older than the ledger; put the newest one back, or"
+                f" make a new ledger from what is stored ({self._home.command})"
+            )
+        exactly = state is None and known.number > 0  # one that was rebuilt may have had none
+        for name, extent in known.extents.items():
+            self._check(name, extent, exactly=exactly)
+        return False
 
-    def _current(self, name: str, mark: SegmentState) -> tuple[FileIO, SegmentState]:
-        """The open file with that mark, or with a later one, if it was merged since.
-
-        It stays what it is while it is open, whatever becomes of its name.
-        """
-        if (found := self._fitting(name, [mark])) is not None:
-            return found
+    def _check(self, name: str, extent: Extent, *, exactly: bool) -> None:
+        """Raise `SinkError` if a file has not the bytes that the ledger has."""
         path = self.path / name
-        size = path.stat().st_size if path.exists() else -1
-        state = "differs from the ledger: one of the two is older, or it was changed"
-        if size < mark.size:
-            state = "is gone" if size < 0 else f"is cut to {size} of its {mark.size} bytes"
-            state += ", though the ledger records it as stored"
-        raise SinkError(
-            f"{path} {state}; put the right one back, or make a new ledger from what is stored"
-            f" ({self._command})"
-        )
-
-    def _fitting(self, name: str, marks: list[SegmentState]) -> tuple[FileIO, SegmentState] | None:
-        """The open file, and which of these marks it has, or a later one that was noted."""
-        with suppress(FileNotFoundError):
-            file = opened(self.path / name)
-            noted = self._noted().files.get(name, ())  # after it was opened
-            marks = [*marks, *[mark for mark in noted if mark.generation > marks[0].generation]]
-            size = os.fstat(file.fileno()).st_size
-            for mark in sorted(marks, key=lambda mark: -mark.size):  # one may begin as the other
-                if size >= mark.size and mark.tail == tail_of(file, mark.size):
-                    return file, mark
-            file.close()
-        return None
-
-    def _noted(self) -> _Merged:
-        """What was noted of the last merges."""
-        path = self.path / MERGED
         try:
-            found = path.stat()
-            if self._note[0] != (found.st_ino, found.st_mtime_ns):
-                note = parse(path.read_bytes())
-                files = {
-                    name: [*map(SegmentState.parse, marks)] for name, marks in note["files"].items()
-                }
-                self._note = (found.st_ino, found.st_mtime_ns), _Merged(note["commits"], files)
+            size = path.stat().st_size
         except FileNotFoundError:
-            return _Merged()
-        return self._note[1]
-
-    @property
-    def _command(self) -> str:
-        return f"harvester rebuild --out {self.path}"
-
-    def _older(self) -> SinkError:
-        return SinkError(
-            f"the ledger is older than the directory {self.path}, and would remove what was stored"
-            " since; put the newest ledger back, or make a new one from what is stored"
-            f" ({self._command})"
+            size = -1
+        if size == extent.size or (size > extent.size and not exactly):
+            return
+        how = "differs from the ledger: one of the two is older, or it was changed"
+        if size < extent.size:
+            how = "is gone" if size < 0 else f"is cut to {size} of its {extent.size} bytes"
+            how += ", though the ledger records it as stored"
+        raise SinkError(
+            f"{path} {how}; put the right one back, or make a new ledger from what is stored"
+            f" ({self._home.command})"
         )
 
     def _unknown_harvest(self) -> UsageError:
         return UsageError(
             f"the directory {self.path} holds a harvest that this ledger does not know; use the"
             " ledger that filled it (--ledger), or choose another directory; if that ledger is"
-            f" lost, {self._command} makes one from what is stored"
+            f" lost, {self._home.command} makes one from what is stored"
         )
 
-    def _records(self) -> bool:
+    def _holds_records(self) -> bool:
         """Whether records are stored here, whoever wrote them."""
-        return any(path.stat().st_size for _, path in self._on_disk())
+        return any(map(self._home.is_ours, self._home.names()))
 
-    def _take_all(self) -> None:
-        """Accept whatever whole lines are here; nothing is changed."""
-        noted = self._noted().files
-        for name, path in self._on_disk():
-            generation = max((mark.generation for mark in noted.get(name, ())), default=0)
-            with opened(path) as file:
-                if (size := compression_of(name).whole(file)) or name == JOURNAL:
-                    mark = SegmentState(size, generation, 0, tail_of(file, size), ANY_DAY)
-                    self._mark(name, mark)
-            if name != JOURNAL and folder_of(name) not in self._home.folders:
-                self._home.folders.append(folder_of(name))
+    def _all_extents(self) -> Extents:
+        """The whole lines of all files that are ours."""
+        with ExitStack() as stack:
+            sources = self._opened(self._home.ours(), stack)
+            return {each.name: each.extent for each in sources if each.extent.size}
 
-    @staticmethod
-    def _cut(path: Path, size: int) -> None:
-        if path.stat().st_size > size:
-            descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
-            try:
-                durable.truncate(descriptor, size, "lines")
-            finally:
-                os.close(descriptor)
+    # settling
 
-    def _on_disk(self, folder: str = "*") -> Iterator[tuple[str, Path]]:
-        """The journal, and the files in folders that we made, or with a record of ours."""
-        if (self.path / JOURNAL).is_file():
-            yield JOURNAL, self.path / JOURNAL
-        for path in sorted(self.path.glob(f"{folder}/*.jsonl*")):
-            name = f"{path.parent.name}/{path.name}"
-            ours = path.parent.name in self._home.folders or _is_ours(path)
-            if NAME.fullmatch(name) and path.is_file() and ours:
-                yield name, path
+    def _settle(self, owner: str) -> Checkpoint:
+        """Bring the directory to what the ledger has, and merge the journals.
 
-    def _strays(self, folders: Iterable[str]) -> list[Path]:
-        """Files that are named as ours are, in folders of ours, and have no mark."""
-        found = [*self.path.glob(f"{JOURNAL}*"), *self.path.glob(f".{JOURNAL}.tmp"),
-                 *self.path.glob(f".{MERGED}.*.new")]  # fmt: skip
-        for folder in folders:
-            for path in (self.path / folder).glob("*.jsonl*"):
-                name = path.name
-                name = name[1:-4] if name.startswith(".") and name.endswith(".tmp") else name
-                found += [path] if NAME.fullmatch(f"{folder}/{name}") else []
-        kept = {self.path / name for name in self._marks}
-        return sorted(path for path in found if path not in kept)
+        owner: empty for a new one.
+        """
+        self._ready = False
+        self._clean()
+        whole = sum(extent.size for extent in self._stored.values())
+        state = State(owner or secrets.token_hex(16), self._state.number + 1, whole)
+        self._home.store(state)
+        for journal in [name for name in self._extents if is_journal(name)]:
+            merge(self._home, self._extents, journal, self._suffix)
+        if not self._looks:
+            self._days.clear()
+        self._state, self._ready = state, True
+        return {OWNER: state.owner, _NUMBER: str(state.number), **self._report()}
+
+    def _clean(self) -> None:
+        """Remove what does not count: drafts, ends of files, files of ours."""
+        for path in self._home.drafts():
+            durable.remove(path, "draft of lines")
+        for name, extent in self._extents.items():
+            self._home.cut(name, extent.size)
+        for name in self._home.names():
+            if name not in self._extents and self._home.is_ours(name):
+                self._home.remove(name)
+
+    def _report(self) -> Checkpoint:
+        """The entries that changed since the last call."""
+        former, self._stored = self._stored, dict(self._extents)
+        changed = {
+            name: str(extent)
+            for name, extent in self._extents.items()
+            if former.get(name) != extent
+        }
+        return {**dict.fromkeys(former.keys() - self._extents.keys(), ""), **changed}
+
+    def _close(self) -> None:
+        self._ready = self._unsure = False
+        for kept in (self._stored, self._extents, self._days, self._looked):
+            kept.clear()
+        self._home.unlock()
 
     # writing
 
-    def _write(self, batches: Sequence[Batch]) -> Checkpoint:
-        if not batches:  # no ledger learns of it
-            return {}
-        if not self._settled:  # nothing but this run knows of what is here
-            self._own()
-        self._unknown.clear()  # the ledger has stored the former write, and what it returned
-        self._merged_commits = 0
-        if self._marks.get(JOURNAL, SegmentState()).size >= self._journal_bytes:
-            self._merge()
-        before = dict(self._marks)
-        self._appended.clear()
-        self._home.begin(self._commits + 1)
+    def _write(self, batches: Sequence[Batch]) -> Written:
+        if not self._ready:  # nothing but this run knows of what is here
+            self._settle("")
+        if self._state.whole is not None:
+            state = self._state._replace(whole=None)
+            self._home.store(state)
+            self._state = state
+        before = dict(self._extents)
         try:
             for endpoint, group in by_endpoint(batches).items():
                 self._store(endpoint, group)
-            while self._unsynced:
-                durable.sync_directory(self._unsynced.pop())
         except Exception:
-            self._undo(before)
+            self._extents = before
+            with suppress(OSError):  # as far as the disk lets us
+                self._clean()
             raise
-        self._commits += 1
-        return {**self._report(), _COMMITS: str(self._commits)}
+        journals = (self._extents.get(journal_of(endpoint)) for endpoint in self._days)
+        size = sum(extent.size for extent in journals if extent)
+        return Written(self._report(), full=size >= self._journal_bytes)
 
     def _store(self, endpoint: str, group: Sequence[Batch]) -> None:
-        """Write the windows of one interface; those that overlap stored ones into the journal."""
+        """Write the windows of an interface; those that may overlap others into its journal."""
         days = single_days(group)
         replacing = self._replacing(endpoint, group, overlap=days is None)
         if replacing:
-            self._append(JOURNAL, replacing, _last_day(replacing))
-        if len(replacing) < len(group):
-            skipped = {*map(id, replacing)}
-            new = [batch for batch in group if id(batch) not in skipped] if skipped else group
-            for some, last_day in _by_period(new, days if new is group else None):
-                name = self._file_of(some[0].window, new[0].fetched_at)
-                self._append(name, some, last_day)
-        if endpoint in self._days:
+            self._days.setdefault(endpoint, Days()).add(batch.window for batch in replacing)
+            self._append(journal_of(endpoint), _journal_lines(replacing), 0)
+            chosen = {*map(id, replacing)}
+            group, days = [batch for batch in group if id(batch) not in chosen], None
+        for some, last in by_period(group, days) if group else ():
+            name = file_of(some[0].window, group[0].fetched_at, self._extents, self._suffix)
+            pieces = [lines for batch in some if (lines := batch.packed or batch.lines())]
+            self._append(name, pieces, last.toordinal())
+        if self._looks:
             self._days[endpoint].add(batch.window for batch in group)
 
     def _replacing(
         self, endpoint: str, group: Sequence[Batch], *, overlap: bool
     ) -> Sequence[Batch]:
-        """Those that overlap stored ones; all, if they overlap each other, which they may."""
+        """Those that may overlap stored ones; all, if they overlap each other, which they may."""
+        if self._looks:
+            self._look(endpoint, [batch.window for batch in group])
+        elif endpoint not in self._days and not overlap:
+            return [batch for batch in group if batch.replaces]
         if overlap and len(last_of_overlapping(group)) < len(group):
             return group
-        if wanted := [batch for batch in group if self._looks or batch.replaces]:
-            self._look(endpoint, [batch.window for batch in wanted])
-        days = self._days.get(endpoint)
-        return [batch for batch in group if days.overlaps(batch.window)] if days else []
+        days = self._days.get(endpoint) or Days()
+        return [
+            batch
+            for batch in group
+            if (batch.replaces and not self._looks) or days.overlaps(batch.window)
+        ]
 
     def _look(self, endpoint: str, windows: Sequence[Window]) -> None:
         """Find the days of the files that may have windows which overlap these."""
         days = self._days.setdefault(endpoint, Days())
-        first = min(window.begin for window in windows)
-        last = max(window.end for window in windows)
-        for name in self._files_of(endpoint):
-            mark = self._marks[name]
-            if name not in self._looked and _may_have(name, mark, first, last):
+        first = min(window.begin for window in windows).toordinal()
+        last = max(window.end for window in windows).toordinal()
+        for name in files_of(self._extents, endpoint):
+            extent = self._extents[name]
+            if name not in self._looked and may_have(name, extent, first, last):
                 self._looked.add(name)
-                with opened(self.path / name) as file:
-                    days.add(found.window for found in _Source(name, file, mark).windows())
+                with self._home.opened(name) as file:
+                    days.add(found.window for found in Source(name, file, extent).windows())
 
-    def _files_of(self, endpoint: str) -> list[str]:
-        return sorted(name for name in self._marks if name.startswith(f"{endpoint}/"))
-
-    def _file_of(self, window: Window, fetched_at: str) -> str:
-        """The file of a window: the one that is there, however it is packed."""
-        year, month = _period_of(window.begin, fetched_at)
-        stem = f"{window.endpoint}/{year}" + (f"-{month:02}.jsonl" if month else ".jsonl")
-        names = [stem + made.suffix for made in COMPRESSIONS.values()]
-        return next((name for name in names if name in self._marks), stem + self._suffix)
-
-    def _append(self, name: str, batches: Sequence[Batch], last_day: date) -> None:
+    def _append(self, name: str, pieces: Sequence[bytes], last: int) -> None:
         """Add the lines of windows, until that day, to the end of a file."""
-        pieces = [lines for batch in batches if (lines := batch.packed or batch.lines())]
-        if name == JOURNAL:
-            pieces = [
-                piece
-                for batch in batches
-                for piece in (line_end(metadata(batch.window, batch.fetched_at)), batch.lines())
-                if piece
-            ]
         if not pieces:
             return
         packing = compression_of(name)
-        mark = self._marks.get(name, SegmentState())
-        small = mark.small
         if packing.suffix:
-            plain, pieces = pieces, [packing.pack(pieces)]
-            small += len(pieces[0]) if sum(map(len, plain)) < _LARGE_MEMBER else 0
-        descriptor = self._descriptor(name)
-        try:
-            if os.fstat(descriptor).st_size != mark.size:  # of a write that failed
-                durable.truncate(descriptor, mark.size, "lines")
-            size = mark.size + durable.write_pieces(descriptor, pieces, "lines")
-            durable.sync(descriptor, "lines")
-        finally:
-            os.close(descriptor)
-        last = last_day.toordinal()
-        end = _end_of(pieces)
-        tail = crc32(end) if len(end) == TAIL else self._tail_of(self.path / name, size)
-        self._mark(name, SegmentState(size, mark.generation, small, tail, max(last, mark.last)))
-
-    def _mark(self, name: str, mark: SegmentState) -> None:
-        self._marks[name] = mark
-        self._changed.add(name)
-
-    def _report(self) -> Checkpoint:
-        """The entries that changed since the last call."""
-        changed = {name: str(self._marks[name]) for name in self._changed if name in self._marks}
-        self._changed.clear()
-        return changed
-
-    @staticmethod
-    def _tail_of(path: Path, size: int) -> int:
-        with opened(path) as file:
-            return tail_of(file, size)
-
-    def _descriptor(self, name: str) -> int:
-        """The open file, to be added to; it is made if it has no mark."""
-        flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
-        path = self.path / name
-        if name in self._marks:
-            self._appended.append(name)
-            return os.open(path, flags)
-        if name != JOURNAL:
-            self._make_folder(folder_of(name))
-        with durable.step("make file of lines"):
-            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
-            self._appended.append(name)
-        self._unsynced.add(path.parent)
-        return descriptor
-
-    def _make_folder(self, folder: str) -> None:
-        """Before a file is made: its folder is ours, and nothing of somebody else's is there."""
-        if folder not in self._home.folders:
-            if strange := self._strays([folder]):
-                raise SinkError(
-                    f"{strange[0]} is there, and this harvest did not write it; move it away, or"
-                    " choose another directory"
-                )
-            self._home.folders.append(folder)
-            self._home.write()
-        durable.make_directory(self.path / folder, "folder of lines")
-
-    def _undo(self, before: SegmentStates) -> None:
-        """A write has failed: go back to what was stored, as far as the disk lets us."""
-        for name in self._appended:
-            with suppress(OSError):
-                if name in before:
-                    self._cut(self.path / name, before[name].size)
-                else:
-                    (self.path / name).unlink()
-        self._days.clear()
-        self._looked.clear()
-        self._marks = before
-
-    def _close(self) -> None:
-        try:
-            if self._settled:
-                self._merge()
-                self._home.sync()
-        finally:
-            self._settled = False
-            self._unsynced.clear()
-            for kept in (self._marks, self._unknown, self._changed, self._days, self._looked):
-                kept.clear()
-            self._home.unlock()
-
-    # merging
-
-    def _merge(self) -> None:
-        """Bring the windows of the journal into the files of their months."""
-        places: dict[str, list[_Place]] = defaultdict(list)
-        mark = self._marks.get(JOURNAL, SegmentState())
-        for name in filter(self._is_scattered, self._marks):
-            places[folder_of(name)]  # without a window
-        with ExitStack() as stack:
-            journal = None
-            if mark.size:
-                file = stack.enter_context(opened(self.path / JOURNAL))
-                journal = _Source(JOURNAL, file, mark)
-                for found in journal.windows():
-                    file_name = self._file_of(found.window, found.fetched_at)
-                    size = sum(map(len, found.lines))
-                    place = _Place(found.window, found.start, size, file_name)
-                    places[found.window.endpoint].append(place)
-            for endpoint, replacing in places.items():
-                self._merge_into(endpoint, replacing, journal)
-        if mark.size:
-            with self._draft(JOURNAL):
-                pass
-            self._place({JOURNAL: SegmentState(0, mark.generation + 1)})
-
-    def _is_scattered(self, name: str) -> bool:
-        """Whether the small members of a file take much of it."""
-        mark = self._marks.get(name, SegmentState())
-        return mark.small > _SMALL_BYTES and mark.small * _SMALL_SHARE > mark.size
-
-    def _merge_into(
-        self, endpoint: str, replacing: Sequence[_Place], journal: _Source | None
-    ) -> None:
-        """Bring windows into the files of an interface, in the place of all that overlap them."""
-        days: dict[str, Days] = defaultdict(Days)  # of the windows that belong into a file
-        added: dict[str, list[_Place]] = defaultdict(list)
-        for place in replacing:
-            days[place.file].add([place.window])
-        for place in last_of_overlapping(replacing):
-            added[place.file].append(place)
-        names = sorted({*self._files_of(endpoint), *added})
-        for others in (True, False):  # first what a window of another month replaces: so a reader
-            drafts: SegmentStates = {}  # never sees both
-            for name in names:
-                first, last = first_day_of(name), self._marks.get(name, SegmentState()).last
-                gone = [
-                    each
-                    for month, each in days.items()
-                    if not (others and month == name) and each.reach(first, last)
-                ]
-                new = [] if others else [place for place in added[name] if place.size]
-                packs = not others and self._is_scattered(name)
-                if gone or new or packs:
-                    mark = self._rewritten(name, gone, new, journal, unchanged=packs)
-                    drafts.update({name: mark} if mark else {})
-            self._place(drafts)
-
-    def _rewritten(
-        self,
-        name: str,
-        gone: Sequence[Days],
-        new: Sequence[_Place],
-        journal: _Source | None,
-        *,
-        unchanged: bool,
-    ) -> SegmentState | None:
-        """Write a draft of a file without what overlaps these days, and with these windows.
-
-        unchanged: also if the windows of the file stay as they are; else None is returned then.
-        """
-        mark, last = self._marks.get(name, SegmentState()), 0
-        packer = compression_of(name).packer()
-
-        def stays(found: WindowLines) -> bool:
-            return not any(days.overlaps(found.window) for days in gone)
-
-        with ExitStack() as stack:
-            file = stack.enter_context(opened(self.path / name)) if name in self._marks else None
-            source = _Source(name, file, mark)
-            if not new and not unchanged and all(map(stays, source.windows())):
-                return None
-            if file is None:
-                self._make_folder(folder_of(name))
-            draft = stack.enter_context(self._draft(name))
-            for found in filter(stays, source.windows()):
-                draft.write(packer.compress(b"".join(found.lines)))
-                last = max(last, found.window.end.toordinal())
-            for place in new:
-                assert journal is not None
-                draft.write(packer.compress(journal.read(place.start, place.size)))
-                last = max(last, place.window.end.toordinal())
-            draft.write(packer.flush())
-        with opened(_draft_of(self.path / name)) as file:
-            size = file.seek(0, os.SEEK_END)
-            return SegmentState(size, mark.generation + 1, 0, tail_of(file, size), last)
-
-    @contextmanager
-    def _draft(self, name: str) -> Iterator[IO[bytes]]:
-        """A file that is to take the place of another one; durable after the block."""
-        draft = _draft_of(self.path / name)
-        draft.unlink(missing_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        try:
-            with open(os.open(draft, flags, 0o666), "r+b", buffering=CHUNK) as file:
-                with durable.step("write merged file"):
-                    yield file
-                    file.flush()
-                durable.sync(file.fileno(), "merged file")
-        except Exception:
-            draft.unlink(missing_ok=True)
-            raise
-
-    def _place(self, drafts: SegmentStates) -> None:
-        """Note the state of drafts, then let them take the place of their files."""
-        if not drafts:
-            return
-        for name, mark in drafts.items():  # until it is renamed, the former one counts
-            self._unknown[name] = [*self._unknown.get(name, [])[-1:], mark]
-        self._merged_commits = max(self._merged_commits, self._commits)
-        files = {name: [*map(str, marks)] for name, marks in self._unknown.items()}
-        note = encode({"commits": self._merged_commits, "files": files})
-        durable.replace_file(self.path / MERGED, note, "state of merged files")
-        for name, mark in drafts.items():
-            durable.rename(_draft_of(self.path / name), self.path / name, "merged file")
-            self._mark(name, mark)
+            pieces = [packing.pack(pieces)]
+        extent = self._extents.get(name)
+        if extent is not None:
+            size = self._home.append(name, extent.size, pieces)
+            last = max(last, extent.last)
+        else:
+            self._home.refuse_strangers(name, self._extents)
+            with self._home.draft(name) as draft:
+                size = durable.write_pieces(draft.fileno(), pieces, "lines")
+        self._extents[name] = Extent(size, last)
 
     # reading
 
     def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
         """The names of the interfaces of which records are stored here."""
-        with ExitStack() as stack:
-            journal = self._sources(JOURNAL, checkpoint, stack)[0]
-            names = {found.window.endpoint for found in journal.windows()}
-        if self._home.is_locked or checkpoint is not None:
-            files = {*self._marks, *_marks_in(checkpoint or {}), *self._noted().files}
-        else:
-            files = {name for name, _ in self._on_disk()}
-        names.update(folder_of(name) for name in files if name != JOURNAL)
-        return sorted(name for name in names if any(True for _ in self._windows(name, checkpoint)))
+        names = {*self._extents}
+        if not self._home.is_locked:
+            names = {*self._home.names()}
+            if checkpoint is not None:
+                names |= _Known.of(checkpoint).extents.keys()
+        found = sorted({endpoint_of(name) for name in names})
+        return [name for name in found if any(True for _ in self._windows(name, checkpoint))]
 
     def scan(
         self,
@@ -779,13 +457,13 @@ class JsonLines(Sink):
         one number of the memory.
         """
         with ExitStack() as stack:
-            sources: dict[_Source, int] = {}
+            sources: dict[Source, int] = {}
             index: defaultdict[str, list[int]] = defaultdict(list)
             for source, found in self._windows(endpoint, checkpoint, days, stack):
                 appid, _, begin, _ = found.window
                 if appids is None or appid in appids:
                     place = sources.setdefault(source, len(sources)), found.start
-                    index[appid].append(_packed(begin, *place, sum(map(len, found.lines))))
+                    index[appid].append(_packed(begin, *place, found.size))
             numbered = [*sources]
             # Without a checkpoint nobody knows whether the end of a file has been cut off.
             checked = checkpoint is not None or self._thread is not None
@@ -793,7 +471,7 @@ class JsonLines(Sink):
                 for packed in sorted(index.pop(appid)):
                     number, start, size = _unpacked(packed)
                     source = numbered[number]
-                    [found] = windows_in([source.read(start, size)], source)
+                    [found] = windows_in([source.read(start, size)], source.name)
                     whole = checked or start != source.last
                     yield StoredWindow(
                         found.window, found.tally(), found.fetched_at, found.records, whole
@@ -817,64 +495,79 @@ class JsonLines(Sink):
         checkpoint: Checkpoint | None,
         days: Range | None = None,
         stack: ExitStack | None = None,
-    ) -> Iterator[tuple[_Source, WindowLines]]:
+    ) -> Iterator[tuple[Source, WindowLines]]:
         """The stored windows of an interface without the replaced ones, in the order of the files.
 
         stack: keeps the files open, so that the windows can be read from their places.
         """
-        first, last = days or (date.min, date.max)
+        first, last = (day.toordinal() for day in days or (date.min, date.max))
         with ExitStack() as files:
-            # What reads a part of the days often reads the next part later.
-            known = None if days is None else self._known
-            journal, *sources = self._sources(endpoint, checkpoint, stack or files, known)
-            places = [
-                _Place(found.window, found.start, 0, "")
-                for found in journal.windows()
-                if found.window.endpoint == endpoint
-            ]
-            gone = Days(place.window for place in places)
-            kept = {place.start for place in last_of_overlapping(places)}
-            for source in (journal, *sources):
-                for found in source.windows(stack) if source.may_have(first, last) else ():
-                    window, source.last = found.window, found.start
-                    if source is not journal:
-                        stays = not places or not gone.overlaps(window)
+            sources = self._sources(endpoint, checkpoint, stack or files)
+            journal = next((each for each in sources if is_journal(each.name)), None)
+            replacing = [each._replace(lines=[]) for each in journal.windows()] if journal else []
+            gone = Days(each.window for each in replacing)
+            kept = {each.start for each in last_of_overlapping(replacing)}
+            for source in sources:
+                if source is not journal and not may_have(source.name, source.extent, first, last):
+                    continue
+                for found in source.windows(stack):
+                    source.last = found.start
+                    if source is journal:
+                        stays = found.start in kept
                     else:
-                        stays = window.endpoint == endpoint and found.start in kept
-                    if stays and found.lines and within(window, days):
+                        stays = not replacing or not gone.overlaps(found.window)
+                    if stays and found.lines and within(found.window, days):
                         yield source, found
 
     def _sources(
-        self,
-        endpoint: str,
-        checkpoint: Checkpoint | None,
-        stack: ExitStack,
-        known: _Known | None = None,
-    ) -> list[_Source]:
+        self, endpoint: str, checkpoint: Checkpoint | None, stack: ExitStack
+    ) -> list[Source]:
         """The journal and the files of an interface; all are open: a run may replace them."""
-        sources = [_Source(JOURNAL, None, SegmentState())]
-        try:
-            for name, file, mark in self._open_files(endpoint, checkpoint):
-                source = _Source(name, stack.enter_context(file), mark, known)
-                sources[0 if name == JOURNAL else len(sources) :] = [source]
-        except OSError as exc:
-            raise SinkError(f"{self.path} cannot be read ({exc.strerror})") from exc
+        for _ in range(_TURNS):
+            note = self._home.note()
+            try:
+                with ExitStack() as files:
+                    found = self._opened(self._counting(endpoint, checkpoint), files)
+                    if self._home.note() == note:
+                        stack.enter_context(files.pop_all())
+                        return found
+            except FileNotFoundError:
+                continue  # a merge has removed it
+            except SinkError:
+                if self._home.note() == note:
+                    raise
+            except OSError as exc:
+                raise SinkError(f"{self.path} cannot be read ({exc.strerror})") from exc
+        raise SinkError(f"{self.path} was changed each time that it was opened; try again")
+
+    def _counting(
+        self, endpoint: str, checkpoint: Checkpoint | None
+    ) -> Mapping[str, Extent | None]:
+        """What counts of an interface; None: all of it."""
+        if self._home.is_locked:
+            return _of(endpoint, self._extents)
+        if checkpoint is None:
+            self._home.state(lenient=True)  # of another format it is refused
+        elif not self._is_whole(known := _Known.of(checkpoint)):
+            return _of(endpoint, known.extents)
+        return self._home.ours(endpoint)
+
+    def _opened(self, extents: Mapping[str, Extent | None], stack: ExitStack) -> list[Source]:
+        """The journals, then the files: so a merge in another process hides no window."""
+        sources = []
+        for name in sorted(extents, key=lambda name: (not is_journal(name), name)):
+            file = stack.enter_context(self._home.opened(name))
+            extent = extents[name]
+            if extent is None:
+                last = 0 if is_journal(name) else ANY_DAY
+                extent = Extent(compression_of(name).whole(file), last)
+            sources.append(Source(name, file, extent))
         return sources
 
-    def _open_files(
-        self, endpoint: str, checkpoint: Checkpoint | None
-    ) -> Iterator[tuple[str, FileIO, SegmentState]]:
-        if self._home.is_locked:
-            yield from self._standing(self._marks, endpoint, noted=False)
-            return
-        self._home.read()
-        if checkpoint is not None:
-            yield from self._standing(_marks_in(checkpoint), endpoint)
-            return
-        for name, path in self._on_disk(endpoint):
-            with suppress(FileNotFoundError):  # removed by a run
-                file = opened(path)
-                yield name, file, SegmentState(compression_of(name).whole(file), last=ANY_DAY)
+
+def _of(endpoint: str, extents: Extents) -> Extents:
+    """Those of an interface."""
+    return {name: each for name, each in extents.items() if endpoint_of(name) == endpoint}
 
 
 _TWO_NUMBERS, _MODULUS = Struct("<QQ"), 1 << 64
@@ -902,62 +595,14 @@ def _unpacked(number: int) -> tuple[int, int, int]:
     )
 
 
-def _period_of(begin: date, fetched_at: str) -> tuple[int, int]:
-    """The year and the month of a window's file; 0 for a file of the whole year."""
-    return begin.year, 0 if begin.year < _open_year(fetched_at) else begin.month
-
-
-def _open_year(fetched_at: str) -> int:
-    """The first year that has a file for each month."""
-    return int(fetched_at[:4]) - (fetched_at[5:7] < "04")
-
-
-def _by_period(
-    group: Sequence[Batch], days: Sequence[date] | None
-) -> Iterable[tuple[Sequence[Batch], date]]:
-    """The batches of each file, as of when the first one was fetched, and their last day.
-
-    days: of windows of one day each.
-    """
-    begins = days or [batch.window[2] for batch in group]
-    open_year = _open_year(group[0].fetched_at)
-    first, last = min(begins), max(begins)
-    same = first.year == last.year and (first.year < open_year or first.month == last.month)
-    if same:  # mostly
-        return [(group, last if days else _last_day(group))]
-    if days and first.year + 1 == last.year < open_year:
-        turn = date(last.year, 1, 1)
-        former = [batch for batch, day in zip(group, days, strict=True) if day < turn]
-        latter = [batch for batch, day in zip(group, days, strict=True) if day >= turn]
-        return [(former, turn - ONE_DAY), (latter, last)]
-    files: dict[tuple[int, int], list[Batch]] = defaultdict(list)
-    for batch, begin in zip(group, begins, strict=True):
-        year = begin.year
-        files[year, 0 if year < open_year else begin.month].append(batch)
-    return [(some, _last_day(some)) for some in files.values()]
-
-
-def _last_day(batches: Iterable[Batch]) -> date:
-    return max([batch.window[3] for batch in batches])
-
-
-def _marks_in(checkpoint: Checkpoint) -> SegmentStates:
-    """The files of a checkpoint."""
-    return {
-        name: SegmentState.parse(text)
-        for name, text in checkpoint.items()
-        if text and (name == JOURNAL or NAME.fullmatch(name))
-    }
-
-
-def _may_have(name: str, mark: SegmentState, first: date, last: date) -> bool:
-    """Whether a file may have windows with a day between these, both included."""
-    return first_day_of(name) <= last.toordinal() and first.toordinal() <= mark.last
-
-
-def _draft_of(path: Path) -> Path:
-    """What is to become a file, until it has its name."""
-    return path.with_name(f".{path.name}.tmp")
+def _journal_lines(batches: Iterable[Batch]) -> list[bytes]:
+    """The metadata alone before each window, so that one without records replaces, too."""
+    return [
+        piece
+        for batch in batches
+        for piece in (line_end(metadata(batch.window, batch.fetched_at)), batch.lines())
+        if piece
+    ]
 
 
 def not_written(directory: Path, exc: OSError) -> SinkError:
@@ -968,24 +613,3 @@ def not_written(directory: Path, exc: OSError) -> SinkError:
         f"{directory} could not be written: {what}; nothing that was committed is lost:"
         f" {'make room' if full else 'mend it'} and run the same command again"
     )
-
-
-def _end_of(pieces: Sequence[bytes]) -> bytes:
-    """The last bytes of what was written, up to `TAIL`."""
-    end = b""
-    for piece in reversed(pieces):
-        end = piece[-TAIL:] + end
-        if len(end) >= TAIL:
-            break
-    return end[-TAIL:]
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether a file begins with a record of ours, of the interface that its folder names."""
-    try:
-        with opened(path) as file:
-            pieces = compression_of(path.name).pieces(file, path.stat().st_size)
-            found = next(windows_in(pieces, path), None)
-    except (SinkError, OSError):
-        return False
-    return found is not None and found.window.endpoint == path.parent.name

@@ -275,15 +275,26 @@ class MoodySink:
             raise SinkError("the connection was lost")
         return written
 
+    async def finish(self) -> Checkpoint:
+        """Fails before or after everything is complete."""
+        fails = self._draw.random()
+        if fails < self._moods.sink_fails / 2:
+            raise SinkError("the disk is full")
+        entries = await self.inner.finish()
+        if fails < self._moods.sink_fails:
+            raise SinkError("the connection was lost")
+        return entries
+
 
 class MoodyLedger(SqliteLedger):
     """The ledger, on a disk that fails before or after the commit.
 
-    between: is awaited when the sinks have written and the ledger has not.
+    between: is awaited when the sinks have written, or settled, and the ledger has not stored it;
+        it is told which.
     """
 
     def __init__(
-        self, path: Path, draw: Random, moods: Moods, between: Callable[[], Awaitable[None]]
+        self, path: Path, draw: Random, moods: Moods, between: Callable[[str], Awaitable[None]]
     ) -> None:
         super().__init__(path)
         self._between = between
@@ -298,8 +309,8 @@ class MoodyLedger(SqliteLedger):
         epochs: Mapping[str, int] | None = None,
     ) -> Collection[str]:
         """Fails before, or after it was stored."""
-        if outcomes:
-            await self._between()
+        if outcomes or checkpoints:
+            await self._between("written" if outcomes else "settled")
         fails = self._draw.random()
         if fails < self._moods.ledger_fails / 2:
             raise LedgerError("the disk is full")

@@ -184,7 +184,9 @@ class World:
             ask_quota=draw.random() < 0.1,
             burst=draw.choice((1, 1, 1, 4)),
         )
-        ending = draw.choice(("", "", "stop", "cancel", "cancel twice", "crash", "crash between"))
+        ending = draw.choice(
+            ("", "", "stop", "cancel", "cancel twice", "crash", "crash written", "crash settled")
+        )
         steps = draw.random() < 0.1
         return Course(
             Moods.drawn(draw),
@@ -441,7 +443,7 @@ class Living:
             self.loop.set_wall(self.loop.wall() + course.clock_step[1])
         if turn == self._crash_at:
             raise CrashError
-        if course.ending == "crash between":
+        if course.ending in ("crash written", "crash settled"):
             return
         if turn == course.turn or (turn == course.turn + 3 and course.ending == "cancel twice"):
             self.world._say(course.ending)
@@ -452,9 +454,9 @@ class Living:
             elif course.ending and self._main is not None:
                 self._main.cancel()
 
-    async def between(self) -> None:
-        """The sinks have written and the ledger has not: some runs end there."""
-        if self.course.ending == "crash between" and self.loop.turns >= self.course.turn:
+    async def between(self, what: str) -> None:
+        """The sinks have written, or settled, and the ledger has not: some runs end there."""
+        if self.course.ending == f"crash {what}" and self.loop.turns >= self.course.turn:
             self.world._say(self.course.ending)
             self._crash_at = self.loop.turns + 1
             while True:
