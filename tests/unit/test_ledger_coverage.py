@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.base.dates import ONE_DAY, Days
+from harvester.base.dates import ONE_DAY, Days, Grid, WindowKind
 from harvester.ledger import coverage
 from harvester.ledger.coverage import (
     DONE,
@@ -19,6 +19,7 @@ from harvester.ledger.coverage import (
     FINAL,
     KNOWN,
     MISSING,
+    NEVER,
     OPEN,
     STORED,
     WAITING,
@@ -27,12 +28,13 @@ from harvester.ledger.coverage import (
     Outcome,
     days_of,
     packed,
+    stored_as,
     unpacked,
 )
 from harvester.model import TALLY_BITS, Tally, Window
 from tests.support import days
 
-ALL = bytes([MISSING, FINAL, EMPTY, OPEN, WAITING, FAILED])
+ALL = bytes([MISSING, FINAL, EMPTY, OPEN, WAITING, FAILED, NEVER])
 LETTERS = {"open": OPEN, "late": OPEN, "waiting": WAITING, "failed": FAILED}
 FIRST, LAST = date(2023, 1, 1), date(2026, 12, 31)
 
@@ -636,3 +638,71 @@ def test_counts_of_a_range_are_those_of_its_days() -> None:
         known = list(calendar.runs(date(2020, 1, 1), date(2027, 1, 1), KNOWN))
         assert calendar.span() == ((known[0][0], known[-1][1]) if known else None)
         assert (end - begin).days + 1 == calendar.count_in(begin, end, KNOWN + b".")
+
+
+# what must have a row
+
+
+SEVEN = Grid(WindowKind.DAYS, 7, date(2024, 1, 1), LAST)
+
+
+def test_rows_reach_from_the_first_to_the_last_final_day_with_a_record() -> None:
+    assert Calendar().rows() is None
+    assert calendar_of(final("2024-01-02", empty=1), opened("2024-01-04")).rows() is None
+    made = calendar_of(final("2023-12-30", "2024-01-02", empty=0b1001), final("2025-03-04"))
+    assert made.rows() == (day("2023-12-31"), day("2025-03-04"))
+
+
+def test_holes_are_empty_days_between_rows_as_windows_of_the_grid() -> None:
+    empty = final("2024-01-05", "2024-01-16", 0, (1 << 12) - 1)
+    made = calendar_of(final("2024-01-01", "2024-01-04"), empty, final("2024-01-17"))
+    assert made.holes(SEVEN) == [
+        (day("2024-01-05"), day("2024-01-07")),
+        (day("2024-01-08"), day("2024-01-14")),
+        (day("2024-01-15"), day("2024-01-16")),
+    ]
+    made.apply(final("2024-01-18", "2024-01-20", 0, 0b111))  # no row is behind them
+    assert len(made.holes(SEVEN)) == 3
+    assert calendar_of(empty).holes(SEVEN) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "holes"),
+    [
+        ("2024-01-18", [("2024-01-15", "2024-01-17")]),
+        ("2024-01-15", [("2024-01-08", "2024-01-14")]),
+        ("2024-01-16", [("2024-01-15", "2024-01-15")]),
+    ],
+)
+def test_before_the_first_row_only_the_window_next_to_it_is_a_hole(
+    first: str, holes: list[tuple[str, str]]
+) -> None:
+    last = day(first) - ONE_DAY
+    number = (last - day("2024-01-01")).days + 1
+    empty = final("2024-01-01", str(last), 0, (1 << number) - 1)
+    made = calendar_of(empty, final(first, "2024-01-31"))
+    assert made.holes(SEVEN) == [(day(begin), day(end)) for begin, end in holes]
+    made = calendar_of(final("2024-01-01", "2024-01-02", 0, 0b11), final(first, "2024-01-31"))
+    assert made.holes(SEVEN) == []  # what is missing between them is asked for anyhow
+
+
+def test_what_never_came_is_final_and_is_no_hole() -> None:
+    never = Outcome(window("2024-01-02", "2024-01-03"), "never", Tally(), 0b11)
+    made = calendar_of(final("2024-01-01"), never, final("2024-01-04"))
+    assert made.years[2024][:4] == bytes([FINAL, NEVER, NEVER, FINAL])
+    assert made.holes(SEVEN) == []
+    assert made.windows == {}
+    assert made.sums[2024] == Tally(2, 14)
+    some = Outcome(window("2024-02-01"), "never", Tally(3, 9), 0b1)
+    made.apply(some)
+    assert (made.years[2024][31], made.sums[2024]) == (NEVER, Tally(5, 23))
+
+
+def test_an_outcome_is_stored_with_all_that_is_known_of_it() -> None:
+    outcome = Outcome(
+        window("2024-01-02", "2024-01-03"), "late", Tally(1, 2), 3, 4.0, "why", 5, "r", "at", 6, "h"
+    )
+    assert stored_as(outcome) == OpenWindow(
+        day("2024-01-02"), day("2024-01-03"), "late", Tally(1, 2), 4.0, "why", 5, "r", "at", 6, "h"
+    )
+    assert calendar_of(outcome).windows == {day("2024-01-02"): stored_as(outcome)}

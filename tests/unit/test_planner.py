@@ -22,7 +22,7 @@ from harvester.engine.planner import Need, Plan, build_plan, demands, known, nee
 from harvester.engine.policy import NOT_READY_AGAIN
 from harvester.engine.quota import NEVER
 from harvester.engine.window_queue import InterfaceQueue
-from harvester.events import Deferred, Failed
+from harvester.events import Deferred, Failed, late
 from harvester.ledger import Exhausted, Key, Spent, SqliteLedger
 from harvester.ledger.base import Lease
 from harvester.ledger.coverage import STORED, Calendar, OpenWindow, Outcome
@@ -747,3 +747,77 @@ def test_an_interface_fails_for_a_code_since_the_first_of_its_windows_that_do() 
     )
     assert planner._failing(calendar) == {40125: since(2), None: since(1), 45009: ""}
     assert planner._failing(Calendar()) == {}
+
+
+# days that lack something, and days that cannot be asked for any more
+
+PORTRAIT = INTERFACES["getweanalysisappiduserportrait"]  # of 30, 7 or 1 days that end yesterday
+
+
+async def test_days_of_recent_figures_that_no_run_asked_for_are_named_once(tmp_path: Path) -> None:
+    asked = replace(
+        scope(*days("2024-02-05", "2024-02-09"), endpoints=(PORTRAIT, SUMMARY)),
+        last=day("2024-02-09"),
+    )
+    async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        (said,) = await planner.gone(asked, ledger, WALL)
+        assert said == (
+            f"{PORTRAIT.name}: 4 days from 2024-02-05 to 2024-02-08 cannot be asked for any more:"
+            " it gives only days that end yesterday"
+        )
+        await ledger.register([(A, PORTRAIT.name, *days("2024-02-05", "2024-02-06"))])
+        (said,) = await planner.gone(asked, ledger, WALL)
+        assert said.startswith(f"{PORTRAIT.name}: 2 days from 2024-02-07 to 2024-02-08 cannot")
+        await ledger.register([(A, PORTRAIT.name, *days("2024-02-05", "2024-02-08"))])
+        assert await planner.gone(asked, ledger, WALL) == []
+        await ledger.register([(A, PORTRAIT.name, *days("2024-02-05", "2024-02-09"))])
+        assert await planner.gone(asked, ledger, WALL) == []
+        only = replace(asked, endpoints=(SUMMARY,))
+        assert await planner.gone(only, ledger, WALL) == []
+
+
+async def test_days_that_were_stored_without_their_row_are_late_at_the_end_of_a_run(
+    tmp_path: Path,
+) -> None:
+    name = CUMULATED.name
+    came = [
+        outcome("2024-01-01", "2024-01-03", name=name),
+        outcome("2024-01-04", "2024-01-05", name=name, empty=0b11),
+        outcome("2024-01-06", "2024-01-09", name=name),
+        outcome("2024-01-10", name=name, state="late", due=WALL + 60),
+    ]
+    asked = scope(*days("2024-01-01", "2024-01-10"), endpoints=(CUMULATED,))
+    async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        await ledger.commit(came, {})
+        hole = Window(A, name, *days("2024-01-04", "2024-01-05"))
+        assert await planner.late_in(asked, ledger, WALL) == [late(hole)]
+        found = await planner.remains(asked, ledger, WALL, WALL, "", marks=False)
+    assert found.events == [late(Window(A, name, *days("2024-01-10"))), late(hole)]
+    assert found.missing == 0
+
+
+async def test_a_late_window_that_was_due_and_was_not_got_waits(tmp_path: Path) -> None:
+    missed = outcome("2024-01-10", name=CUMULATED.name, state="late", due=WALL - 60, detail="why")
+    asked = scope(*days("2024-01-10", "2024-01-10"), endpoints=(CUMULATED,))
+    async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        await ledger.commit([missed], {})
+        found = await planner.remains(asked, ledger, WALL, WALL, "", marks=False)
+    where = (A, CUMULATED.name, *days("2024-01-10"), 1)
+    assert found.events == [Deferred(*where, WALL - 60, "why")]
+
+
+@pytest.mark.parametrize(
+    ("fetched_at", "tries", "before", "expected"),
+    [("", 0, False, True), ("x", 0, False, False), ("x", 1, False, True), ("x", 0, True, True)],
+)
+def test_a_row_is_expected_behind_another_one_and_of_what_was_asked_for_again(
+    fetched_at: str, tries: int, before: bool, expected: bool, tmp_path: Path
+) -> None:
+    name = CUMULATED.name
+    came = [outcome("2024-02-07", name=name, state="late", fetched_at=fetched_at, tries=tries)]
+    if before:
+        came.append(outcome("2024-02-06", name=name))
+    plan = plan_of(tmp_path, *came, begin="2024-02-06", endpoints=(CUMULATED,))
+    attempts = list(iter(lambda: plan.accounts[0].queues[0].windows.take(0.0, 9), None))
+    (again,) = [each for each in attempts if each.again is not None]
+    assert (again.again.begin, again.expected) == (day("2024-02-07"), expected)

@@ -33,6 +33,8 @@ MODULES = {
         "tests/unit/test_external.py",
     ],
     "engine/attempt": ["tests/unit/test_attempt.py"],
+    "engine/parts": ["tests/unit/test_parts.py"],
+    "wechat/late": ["tests/wechat/test_late.py"],
 }
 """The modules, and the tests that must kill their mutants: in process, on the virtual loop."""
 
