@@ -259,8 +259,14 @@ class WindowQueue:
         begin, end = attempt.days
         if not self._days_only or begin == end or attempt.page is not None:
             return attempt
+        again = attempt.again
+        if again is not None and again.tally.records:  # they are of all days together
+            again = None
         one, *others = [
-            attempt._replace(window=attempt.window._replace(begin=day, end=day), again=None)
+            attempt._replace(
+                window=attempt.window._replace(begin=day, end=day),
+                again=None if again is None else again._replace(begin=day, end=day),
+            )
             for day in (begin + n * ONE_DAY for n in range(days_in(attempt.days)))
         ]
         self._first += reversed(others)

@@ -174,5 +174,5 @@ def test_a_window_that_is_too_long_comes_in_days_and_so_does_every_other() -> No
     given = [*iter(lambda: made.take(0.0, 9), None)]
     assert [each.days for each in given] == [(d, d) for week in weeks for d in all_days(*week)]
     assert [each.replaces for each in given] == [True] * 7 + [False] * 7
-    assert {each.former for each in given} == {None}
+    assert {each.again for each in given} == {None}
     assert (made.take_split(), made.take_split()) == (6, 0)
