@@ -376,7 +376,7 @@ body
 group
 settled
 late days
-daily
+delivers
 key
 permission set
 cloud call

@@ -19,6 +19,7 @@ from harvester.cli.terminal import out, padded, plain, show_json, show_line, sho
 from harvester.config import plugins
 from harvester.model import Endpoint, Field
 from harvester.wechat.endpoint import JsonEndpoint
+from harvester.wechat.late import Delivery, delivery
 from harvester.wechat.titles import INTERFACES, field_title
 
 WIDTH = 100
@@ -60,6 +61,7 @@ def as_object(endpoint: Endpoint, *, fields: bool) -> dict[str, Any]:
         "first_day": str(endpoint.first_day),
         "settled_hour": endpoint.settled_hour,
         "late_days": endpoint.late_days,
+        "delivers": delivery(endpoint).value,
         "key": list(getattr(endpoint, "key", ())),
         "permission_set": getattr(endpoint, "permission_set", ""),
         "retired": endpoint.retired,
@@ -164,13 +166,25 @@ def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     yield "days a call", days_a_call(endpoint)
     yield "first day", str(endpoint.first_day)
     yield "settled", f"yesterday can be asked for from {endpoint.settled_hour:02}:00 in China"
-    grow = f"its figures grow for {late} days, the last day of a window counted"
-    yield "late days", grow if late else ""
-    yield "daily", "a row for every day: a day without one is late" if endpoint.daily else ""
+    change = f"its figures change for {late} days, the last day of a window counted"
+    yield "late days", change if late else ""
+    yield "delivers", _delivers(endpoint)
     yield "key", ", ".join(getattr(endpoint, "key", ()))
     yield "permission set", own("permission_set")
     yield "cloud call", own("cloud_call")
     yield "page", own("page")
+
+
+def _delivers(endpoint: Endpoint) -> str:
+    """What must be there, and is asked for again if it is not."""
+    match delivery(endpoint):
+        case Delivery.DAILY:
+            return "a row a day: a day without one is late"
+        case Delivery.ENTRIES:
+            last = endpoint.late_days
+            return f"entries to day {last}: an answer has all that an earlier one had"
+        case Delivery.UNCERTAIN:
+            return "nothing certain: a day without a record may be one on which nothing happened"
 
 
 def _flat(fields: Sequence[Field], depth: int = 0) -> Iterator[tuple[int, Field]]:

@@ -110,12 +110,19 @@ async def _print_json(reader: Reader, overview: Overview, listed: Sequence[Liste
 
 
 def _ranges(stream: Stream, calendar: Calendar) -> Iterator[dict[str, Any]]:
-    """What is missing, and the windows that are provisional, wait or failed."""
-    for first, last in calendar.runs(*stream.days, bytes([MISSING])):
-        yield {"state": "missing", "begin_date": str(first), "end_date": str(last)}
+    """What is not there, and the windows that are provisional or late, wait or failed."""
+    late = [window for window in calendar.windows.values() if window.state == "late"]
+    for state, found in (
+        ("missing", stream.runs(MISSING)),
+        ("late", _holes(stream, late)),
+        ("never_delivered", stream.runs(NEVER)),
+        ("cannot_be_asked", stream.runs(GONE)),
+    ):
+        for first, last in found:
+            yield {"state": state, "begin_date": str(first), "end_date": str(last)}
     for window in sorted(calendar.windows.values()):
         yield {
-            "state": "provisional" if window.stored else window.state,
+            "state": "provisional" if window.state == "open" else window.state,
             "begin_date": str(window.begin),
             "end_date": str(window.end),
             "reason": window.detail,
@@ -410,11 +417,15 @@ def _late(stream: Stream, calendar: Calendar) -> Iterator[tuple[date, date, str]
     """The days that lack what they must have, and those to which it never came."""
     late = [window for window in calendar.windows.values() if window.state == "late"]
     yield from _again(late, "late")
-    holes = without(list(stream.runs(LATE)), sorted(window.days for window in late))
-    for first, last in holes:
+    for first, last in _holes(stream, late):
         yield first, last, "late: a day of it has no row yet, and every day has one"
     for first, last in stream.runs(NEVER):
         yield first, last, "never delivered: its figures were requested again for 30 days"
+
+
+def _holes(stream: Stream, late: Iterable[OpenWindow]) -> list[Days]:
+    """The days that are late and have no window of their own yet."""
+    return without(list(stream.runs(LATE)), sorted(window.days for window in late))
 
 
 def _provisional(again: Iterable[OpenWindow]) -> Iterator[tuple[date, date, str]]:

@@ -54,9 +54,9 @@ def test_a_last_entry_that_is_late_in_silence_is_not_lost(
     days = (str(PUBLISHED), str(PUBLISHED))
     with Growing(name, most - 1) as server:
         ended = run(server, tmp_path, name, days, str(day), 9)
-        assert (ended.status, ended.report["provisional"]) == (0, 1), ended.err
+        assert (ended.status, ended.report["provisional"]) == (3, 1), ended.err
         server.entries = most
-        ended = run(server, tmp_path, name, days, str(day), 10)
+        ended = run(server, tmp_path, name, days, str(day), 16)
         assert (ended.status, ended.report["requests"]) == (0, 1), ended.err
         assert run(server, tmp_path, name, days, str(day), 17).report["requests"] == 0
     (row,) = stored(tmp_path, name)
@@ -65,7 +65,7 @@ def test_a_last_entry_that_is_late_in_silence_is_not_lost(
 
 
 @pytest.mark.thorough
-def test_a_last_entry_that_never_comes_is_waited_for_three_days(tmp_path: Path) -> None:
+def test_a_last_entry_that_does_not_come_is_asked_for_by_its_schedule(tmp_path: Path) -> None:
     name, requests = "getarticletotaldetail", []
     days = (str(PUBLISHED), str(PUBLISHED))
     with Growing(name, 29) as server:
@@ -108,7 +108,7 @@ def test_a_day_within_a_window_that_has_no_row_is_late(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_a_day_that_stays_without_a_row_is_stored_and_reported_after_three_days(
+def test_a_day_that_stays_without_a_row_is_reported_as_late_from_day_three_on(
     tmp_path: Path,
 ) -> None:
     ends = []
@@ -116,11 +116,13 @@ def test_a_day_that_stays_without_a_row_is_stored_and_reported_after_three_days(
         for day in (9, 11, 12, 13):
             ends.append(run(server, tmp_path, "getusercumulate", WEEK, f"2026-03-{day:02}", 9))
     assert [(ended.status, ended.report["requests"]) for ended in ends] == [
-        (3, 1), (3, 1), (0, 1), (0, 0),
+        (3, 1), (0, 1), (0, 1), (0, 0),
     ]  # fmt: skip
-    (note,) = ends[2].report["notes"]
-    assert note.startswith("getusercumulate: 1 day of 1 account without a row, although every day")
-    assert "1 day without a row, although every day has one; stored as it is" in ends[2].err
+    for ended in ends[1:]:
+        (note,) = ended.report["notes"]
+        assert note.startswith("getusercumulate: 1 day of 1 account late: ")
+        assert ended.report["late"] == 1
+    assert "1 day late: their figures must be there, and are requested again" in ends[1].err
     assert len(stored(tmp_path, "getusercumulate")) == 6
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -476,3 +477,21 @@ def test_a_day_on_which_nothing_ran_is_named_once_by_the_run_and_always_by_statu
     assert "2026-03-03 to 2026-03-04 (2 days) cannot be asked for any more" in said
     assert invoke(["status", "--missing", "2026-03-04", "--out", str(tmp_path)]) == 0
     assert "Not harvested when it could be" in capsys.readouterr().out
+    assert ranges(tmp_path, capsys) == [("cannot_be_asked", "2026-03-03", "2026-03-04")]
+
+
+def ranges(folder: Path, capsys: pytest.CaptureFixture[str]) -> list[tuple[str, str, str]]:
+    """The states of ranges that the JSON of the one interface of an account has."""
+    assert invoke(["status", "--json", "--out", str(folder)]) == 0
+    (stream,) = json.loads(capsys.readouterr().out)["streams"]
+    return [(each["state"], each["begin_date"], each["end_date"]) for each in stream["ranges"]]
+
+
+def test_the_json_names_the_days_that_are_late_and_those_that_never_came(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    days, hole = (date(2026, 3, 2), YESTERDAY), "2026-03-10"
+    for number in (0, 3, 5, 8, 30):
+        run_at(morning(number), rows_without(10), CUMULATED, days, tmp_path)
+        state = "late" if number < 30 else "never_delivered"
+        assert ranges(tmp_path, capsys) == [(state, hole, hole)]

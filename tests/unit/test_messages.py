@@ -227,6 +227,11 @@ def test_a_plan_is_json(capsys: Output) -> None:
     assert plan["seconds"] == round(plan["calls"] / 5, 1)
 
 
+DELIVERS = {
+    "getusercumulate": "daily", "getarticletotaldetail": "entries", "getusersummary": "uncertain",
+}  # fmt: skip
+
+
 def test_the_interfaces_are_json(capsys: Output) -> None:
     def told(*name: str) -> dict[str, dict[str, object]]:
         out, _ = done(capsys, "endpoints", *name, "--json")
@@ -235,6 +240,7 @@ def test_the_interfaces_are_json(capsys: Output) -> None:
     found = told()
     assert found.keys() == INTERFACES.keys()
     assert found["getusersummary"]["span"] == 7
+    assert [found[name]["delivers"] for name in DELIVERS] == [*DELIVERS.values()]
     assert found["getarticlesummary"]["retired"] is True
     assert "fields" not in found["getusersummary"]
     (one,) = told("getarticletotal").values()
