@@ -176,3 +176,16 @@ def test_a_window_that_is_too_long_comes_in_days_and_so_does_every_other() -> No
     assert [each.replaces for each in given] == [True] * 7 + [False] * 7
     assert {each.again for each in given} == {None}
     assert (made.take_split(), made.take_split()) == (6, 0)
+
+
+def test_what_is_known_of_days_without_a_record_is_known_of_each_of_them() -> None:
+    week = (date(2024, 1, 8), date(2024, 1, 14))
+    made = windows(iter([week]))
+    whole = made.take(0.0, 9)
+    assert whole is not None
+    hole = OpenWindow(*week, "late", tries=2)
+    made.single_days(whole._replace(again=hole), 0.0)
+    given = [*iter(lambda: made.take(0.0, 9), None)]
+    assert [each.again for each in given] == [
+        hole._replace(begin=day, end=day) for day in all_days(*week)
+    ]
