@@ -403,7 +403,7 @@ def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]
         raise UsageError("no interface was given")
     notes = _left_out([item for item in listed if isinstance(item, str)], found)
     for endpoint in found.values():
-        check_endpoint(endpoint.name, endpoint.first_day, endpoint.fields)
+        check_endpoint(endpoint.name, endpoint.first_day, getattr(endpoint, "fields", ()))
         if endpoint.retired:
             instead = ", ".join(endpoint.successors)
             notes.append(

@@ -62,7 +62,7 @@ def test_what_was_changed_in_a_line_is_noticed_by_verify(server: DaysOnly, tmp_p
 
 async def test_a_change_of_any_byte_of_a_line_is_noticed(tmp_path: Path) -> None:
     sink = JsonLines(tmp_path)
-    await sink.open({})
+    opened = await sink.open({})
     days = [Window(A, NAME, day, day) for day in (date(2024, 6, 1), date(2024, 6, 2))]
     batches = [Batch(day, [{"n": n, "t": "x"} for n in range(9)], STAMP) for day in days]
     written = await sink.write(batches, {})
@@ -70,7 +70,7 @@ async def test_a_change_of_any_byte_of_a_line_is_noticed(tmp_path: Path) -> None
 
     def scanned() -> Tally:
         found = Tally()
-        for stored in JsonLines(tmp_path).scan(NAME, None, written.checkpoint):
+        for stored in JsonLines(tmp_path).scan(NAME, None, {**opened, **written.checkpoint}):
             found = found.plus(stored.tally)
         return found
 

@@ -40,7 +40,6 @@ ELSEWHERE = {
     "exports.shapes": "a part of each export, tested by tests/exports/test_hostile.py",
     "exports.source": "a part of each export, tested by tests/exports/test_exports.py",
     "ledger.sqlite_tables": "SQL, tested by tests/unit/test_ledger_sqlite.py",
-    "ledger.statements": "SQL, tested on both ledgers by check_ledger",
     "service.flat_copy": "what a query runs on, tested by tests/service/test_query.py",
     "sinks.sql.schema": "SQL, tested on each database by tests/sinks/test_sql.py",
     "testing.answers": "a part of the simulator",

@@ -107,7 +107,8 @@ def test_what_a_stopped_run_has_committed_is_there_and_what_it_left_behind_is_no
     async def main(_: object) -> None:
         sink: Any = plugins.sink(spec.format(tmp_path))
         async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
-            await sink.open(await ledger.checkpoint(name))
+            opened = await sink.open(await ledger.checkpoint(name))
+            await ledger.commit([], {name: opened})
             committed = await sink.write([batch(99, {"msgid": "1"})], {"wx1": 1})
             await ledger.commit([], {name: committed.checkpoint})
             await sink.write([batch(100, {"msgid": "2"}), batch(101, {"msgid": "3"})], {"wx1": 1})
