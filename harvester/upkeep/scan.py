@@ -21,6 +21,7 @@ from harvester.ledger.coverage import DONE, Calendar, OpenWindow, Outcome
 from harvester.model import Endpoint, Tally, Window, listed, many
 from harvester.sinks.base import Checkpoint, Sink, StoredWindow, Written, name_in
 from harvester.wechat.endpoint import grid
+from harvester.wechat.late import Delivery, delivery, had
 
 AT_ONCE = 500
 """Stored windows that are in memory together."""
@@ -146,19 +147,20 @@ async def reopen(
                  if key in done and any(done[key].runs(*days, DONE))}  # fmt: skip
         for key in marked.keys() - final:
             await ledger.reopen(key, None, [], {})  # nothing is stored: only the mark goes
-        windows: defaultdict[str, list[StoredWindow]] = defaultdict(list)
+        windows: defaultdict[str, list[tuple[StoredWindow, str]]] = defaultdict(list)
         if source is not None and final and endpoint.name in there:
-            async for group in scanned(source, endpoint.name, [appid for appid, _ in final]):
-                for each, _ in group:
-                    windows[each.window.appid].append(each)
+            grows, some = delivery(endpoint) is Delivery.ENTRIES, [appid for appid, _ in final]
+            async for group in scanned(source, endpoint.name, some, records=grows):
+                for each, records in group:
+                    windows[each.window.appid].append((each, had(endpoint, records)))
         for key, calendar in final.items():
             if source is None:  # a window that reaches out of the range is replaced as a whole
                 await ledger.forget(key, grid(endpoint, marked[key][1]).whole(*marked[key]))
                 continue
             part = _Reopened(key, calendar, marked[key])
             recent = endpoint.cut is WindowKind.RECENT  # only windows of this grid can be requested
-            for each in windows[key[0]]:
-                part.add(each, opens=not recent or each.window.end == last_legal_day(wall))
+            for each, has in windows[key[0]]:
+                part.add(each, has, opens=not recent or each.window.end == last_legal_day(wall))
             sums = part.sums(source.identity, exact=exact[source.identity])
             await ledger.reopen(key, None if recent else marked[key], part.opened, sums)
 
@@ -177,15 +179,15 @@ class _Reopened:
         self._kept: defaultdict[int, Tally] = defaultdict(Tally)  # the windows that stay final
         self.opened: list[OpenWindow] = []
 
-    def add(self, stored: StoredWindow, *, opens: bool) -> None:
-        """A window in the sink; opens: it is opened if it is in the range."""
+    def add(self, stored: StoredWindow, has: str, *, opens: bool) -> None:
+        """A window in the sink; has: as of `had`; opens: it is opened if it is in the range."""
         _, _, begin, end = stored.window
         if list(self._calendar.runs(begin, end, DONE)) != [(begin, end)]:
             return  # it is open already, or was not committed
         self._stored[begin.year] = self._stored[begin.year].plus(stored.tally)
         if opens and begin <= self._days[1] and self._days[0] <= end:
             window = OpenWindow(begin, end, "open", stored.tally, detail="--refresh")
-            self.opened.append(window._replace(fetched_at=stored.fetched_at))
+            self.opened.append(window._replace(fetched_at=stored.fetched_at, had=has))
         else:
             self._kept[begin.year] = self._kept[begin.year].plus(stored.tally)
 
