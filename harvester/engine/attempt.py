@@ -294,7 +294,7 @@ class Pipeline:
         """A window in the parts that it comes to."""
         window, records, endpoint = attempt.window, own_fields(verdict.records), queue.endpoint
         stamp = self._now()
-        if self._is_settled(endpoint, window, verdict) and attempt.again is None:
+        if self._is_settled(endpoint, window, verdict):
             empty = empty_days(endpoint, records, window)
             parts = [Part((window.begin, window.end), records, empty=empty)]
         else:

@@ -190,33 +190,28 @@ async def reopen(
         for key in marked.keys() - final:
             due = _due(done.get(key), marked[key], wall)
             await ledger.reopen(key, None, due, {})  # nothing is final
-        windows: defaultdict[str, list[StoredWindow]] = defaultdict(list)
+        windows: defaultdict[str, list[tuple[StoredWindow, str]]] = defaultdict(list)
         if source is not None and final and endpoint.name in there:
-            for each in await stored_in(source, endpoint.name, [appid for appid, _ in final]):
-                windows[each.window.appid].append(each)
-        known_there = source if endpoint.name in there else None
-        hads = await _hads(known_there, endpoint, [appid for appid, _ in final])
+            some = [appid for appid, _ in final]
+            hads = await _hads(source, endpoint, some)
+            for each in await stored_in(source, endpoint.name, some):
+                windows[each.window.appid].append((each, hads.get(each.window, "")))
         for key, calendar in final.items():
             if source is None:  # a window that reaches out of the range is replaced as a whole
                 await ledger.forget(key, grid(endpoint, marked[key][1]).whole(*marked[key]))
                 continue
             part = _Reopened(key, calendar, marked[key])
             recent = endpoint.cut is WindowKind.RECENT  # only windows of this grid can be requested
-            for each in windows[key[0]]:
-                part.add(each, opens=not recent or each.window.end == last_legal_day(wall))
+            for each, has in windows[key[0]]:
+                part.add(each, has, opens=not recent or each.window.end == last_legal_day(wall))
             sums = part.sums(source.identity, exact=exact[source.identity])
-            opened = [
-                each._replace(had=hads.get(Window(*key, *each.days), "")) for each in part.opened
-            ]
-            opened += _due(calendar, marked[key], wall)
+            opened = [*part.opened, *_due(calendar, marked[key], wall)]
             await ledger.reopen(key, None if recent else marked[key], opened, sums)
 
 
-async def _hads(
-    source: Sink | None, endpoint: Endpoint, appids: Collection[str]
-) -> dict[Window, str]:
+async def _hads(source: Sink, endpoint: Endpoint, appids: Collection[str]) -> dict[Window, str]:
     """What a later answer must have, too, by window (`harvester.wechat.late.had`)."""
-    if source is None or not appids or delivery(endpoint) is not Delivery.ENTRIES:
+    if delivery(endpoint) is not Delivery.ENTRIES:
         return {}
 
     async def read() -> dict[Window, str]:
@@ -252,15 +247,15 @@ class _Reopened:
         self._kept: defaultdict[int, Tally] = defaultdict(Tally)  # the windows that stay final
         self.opened: list[OpenWindow] = []
 
-    def add(self, stored: StoredWindow, *, opens: bool) -> None:
-        """A window in the sink; opens: it is opened if it is in the range."""
+    def add(self, stored: StoredWindow, has: str, *, opens: bool) -> None:
+        """A window in the sink; has: as of `had`; opens: it is opened if it is in the range."""
         _, _, begin, end = stored.window
         if list(self._calendar.runs(begin, end, DONE)) != [(begin, end)]:
             return  # it is open already, or was not committed
         self._stored[begin.year] = self._stored[begin.year].plus(stored.tally)
         if opens and begin <= self._days[1] and self._days[0] <= end:
             window = OpenWindow(begin, end, "open", stored.tally, detail="--refresh")
-            self.opened.append(window._replace(fetched_at=stored.fetched_at))
+            self.opened.append(window._replace(fetched_at=stored.fetched_at, had=has))
         else:
             self._kept[begin.year] = self._kept[begin.year].plus(stored.tally)
 

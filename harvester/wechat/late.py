@@ -144,21 +144,17 @@ def _had(endpoint: Endpoint, records: Iterable[Mapping[str, Any]]) -> dict[str, 
     for record in records:
         bits, items = 0, record.get(name)
         for item in items if isinstance(items, list) else ():
-            bits |= _bit(item.get(day) if isinstance(item, dict) else None)
+            bits |= _bit(f"{in_record(item, day)}")
         key = f"{crc32(_key(endpoint, record))}"
         found[key] = found.get(key, 0) | bits
     return found
 
 
 @lru_cache(4096)
-def _bit_of(value: str) -> int:
+def _bit(value: str) -> int:
     """The bit of a day: of 63 days that follow one another each has another one."""
     day = day_of(value)
     return 0 if day is None else 1 << day.toordinal() % 63
-
-
-def _bit(value: object) -> int:
-    return _bit_of(value) if isinstance(value, str) else _bit_of(f"{value}")
 
 
 def _key(endpoint: Endpoint, record: Mapping[str, Any]) -> bytes:

@@ -112,6 +112,27 @@ def test_a_last_entry_that_is_late_in_silence_is_waited_for(tmp_path: Path) -> N
     assert len(stored(tmp_path, GROWING.name)[0]["detail_list"]) == 30
 
 
+def test_a_refresh_removes_no_record_and_no_entry_that_an_answer_before_had(tmp_path: Path) -> None:
+    first = date(2026, 1, 1)
+    days, forgets = (first, first), False
+
+    def answer(_: object) -> Any:
+        stats = [{"stat_date": str(day)} for day in all_days(first, first + timedelta(days=29))]
+        rows = [
+            {"ref_date": str(first), "msgid": msgid, "detail_list": stats[: 5 if forgets else 30]}
+            for msgid in (("1_1",) if forgets else ("1_1", "2_1"))
+        ]
+        return {"list": rows}
+
+    wechat = Script(answer)
+    run_at(at(DAY, 9), wechat, GROWING, days, tmp_path)
+    before = stored(tmp_path, GROWING.name)
+    forgets = True
+    report = run_at(at(DAY, 10), wechat, GROWING, days, tmp_path, refresh=True)
+    assert (report.state, report.kept, report.changed) == ("complete", 25 + 1, 0)
+    assert [*map(bare, stored(tmp_path, GROWING.name))] == [*map(bare, before)]
+
+
 def test_only_windows_that_changed_count_as_changed(tmp_path: Path) -> None:
     wechat, days = Simulator(), (date(2026, 2, 20), YESTERDAY)
     run_at(at(DAY, 9), wechat, GROWING, days, tmp_path)

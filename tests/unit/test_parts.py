@@ -220,6 +220,12 @@ def test_figures_that_change_without_entries_are_final_after_their_days() -> Non
     assert part(changing, after(3), []).due == after(1, 3)
 
 
+def test_days_whose_figures_change_are_not_cut() -> None:
+    changing = replace(DAYS, late_days=3)
+    (found,) = parts_of(changing, WEEK, rows(1, 3), after(7))
+    assert (found.days, found.state, found.records) == (days(1, 7), "open", rows(1, 3))
+
+
 # what WeChat calls late
 
 

@@ -796,6 +796,15 @@ async def test_days_that_were_stored_without_their_row_are_late_at_the_end_of_a_
     assert found.missing == 0
 
 
+async def test_what_is_not_due_is_asked_for_early_only_if_that_is_wanted(tmp_path: Path) -> None:
+    asked = scope(*days("2024-01-10", "2024-01-10"))
+    async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        await ledger.commit([outcome("2024-01-10", state="open", due=WALL + 60)], {})
+        for options, number in (({}, 0), ({"early": True}, 1)):
+            async for _, (demand,) in demands(asked, ledger, WALL, **options):
+                assert len(demand.need.again) == number
+
+
 async def test_a_late_window_that_was_due_and_was_not_got_waits(tmp_path: Path) -> None:
     missed = outcome("2024-01-10", name=CUMULATED.name, state="late", due=WALL - 60, detail="why")
     asked = scope(*days("2024-01-10", "2024-01-10"), endpoints=(CUMULATED,))
