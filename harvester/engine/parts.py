@@ -161,7 +161,7 @@ class _Answer:
         if not records and self._delivery is Delivery.DAILY:
             return self._without_rows(part, behind_a_row=behind_a_row)
         if not records:
-            due = self._next(EMPTY_AGAIN, due_at(endpoint, days[1]), AT_LEAST, 0.0)
+            due = self._next(EMPTY_AGAIN, due_at(endpoint, days[1]), AT_LEAST)
             return part if due is None else part._replace(state="open", due=due, why=NO_RECORD)
         if not has_last_entry(endpoint, records, days[1]):
             part = part._replace(had=had(endpoint, records))
@@ -181,7 +181,7 @@ class _Answer:
 
         since: the Unix time from which it was due.
         """
-        due = self._next(AGAIN, since, self._tries, self._wall + RECHECK_INTERVAL)
+        due = self._next(AGAIN, since, self._tries)
         if due is None:
             empty = part.empty or (1 << (part.days[1] - part.days[0]).days + 1) - 1
             return part._replace(state="never", empty=empty)
@@ -189,10 +189,8 @@ class _Answer:
         tries = 0 if waits else self._tries
         return part._replace(state="late", due=due, why=why, waits=waits, tries=tries)
 
-    def _next(
-        self, schedule: Sequence[int], since: float, tries: int, today: float
-    ) -> float | None:
-        """The Unix time of the next request; today: on the day on which it was due."""
+    def _next(self, schedule: Sequence[int], since: float, tries: int) -> float | None:
+        """The Unix time of the next request; on the day on which it was due each run asks."""
         if self._wall < since + DAY:
-            return min(today, since + DAY)
+            return 0.0
         return again_at(schedule, since, self._wall, self._endpoint.settled_hour, tries)

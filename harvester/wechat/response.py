@@ -23,7 +23,7 @@ MAX_VALUES = 500_000
 """The most values of an answer; a real one has some thousand.  A value takes up to 300 bytes of
 memory however short it is in JSON, so an answer of 8 MiB could take a gigabyte otherwise."""
 _SMALL = 64 * 1024
-PROXY_LOGIN = "the proxy wants a login; write its URL as http://USER:PASSWORD@HOST:PORT"
+PROXY_LOGIN = "the proxy wants a login; write user and password before the host in its URL"
 _ON_THE_WAY = (
     "WeChat reports errors with HTTP 200, so another server sent this; check the base URL and the"
     " proxy"

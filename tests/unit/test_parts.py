@@ -145,12 +145,13 @@ def test_days_without_a_row_are_late_and_the_others_are_final_meanwhile() -> Non
     assert (found[1].why, found[1].waits, found[1].tries) == (NO_ROW, False, 0)
     assert found[1].due == after(4, 5)
     found = parts_of(DAILY, WEEK, rows(1, 2, 3, 4, 5, 6), after(7))
-    assert (found[1].days, found[1].due) == (days(7), after(7) + RECHECK_INTERVAL)
+    assert (found[1].days, found[1].due) == (days(7), 0.0)
 
 
 def test_a_row_is_asked_for_again_until_day_thirty_and_is_then_never_delivered() -> None:
-    stored, begin = late(ONE), 0.99
-    for day in AGAIN:
+    assert part(DAILY, after(1, 0.99), [], again=late(ONE)).due == 0.0
+    stored, begin = late(ONE), 1
+    for day in AGAIN[1:]:
         found = part(DAILY, after(1, begin), [], again=stored)
         assert (found.state, found.due, found.waits) == ("late", after(1, day), begin < 3)
         stored, begin = stored._replace(tries=found.tries), day
@@ -198,7 +199,7 @@ def test_what_grows_is_provisional_and_due_hours_later() -> None:
 
 def test_a_last_entry_that_is_not_there_is_late_from_the_day_on_which_it_was_due() -> None:
     assert part(GROWS, after(7), grown(*range(1, 8))) == Part(days(1), grown(*range(1, 8)))
-    for later, due, waits in ((0.5, 0.75, True), (2.9, 3, True), (3, 5, False), (21, 30, False)):
+    for later, due, waits in ((1.5, 2, True), (2.9, 3, True), (3, 5, False), (21, 30, False)):
         found = part(GROWS, after(7, later), grown(1, 2), again=late(ONE, 9))
         assert (found.state, found.why, found.waits) == ("late", NO_ENTRY, waits)
         assert found.due == after(7, due)
