@@ -432,7 +432,10 @@ class Living:
         if engine is None or self.network.traffic.in_flight >= self.course.options.concurrency:
             return ""
         channel, network = engine._writer.channel, engine._worker._network
-        if engine._worker.scheduler._stopped or channel._putters or channel._items:
+        scheduler = engine._worker.scheduler
+        if scheduler._stopped or channel._putters or channel._items:
+            return ""
+        if scheduler._active >= scheduler._most:  # a reader that takes them one by one is behind
             return ""
         if network.lost_since is not None or network._turn.locked():
             return ""  # workers wait until somebody answers
