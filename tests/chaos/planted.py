@@ -343,6 +343,19 @@ WORKERS = (
         "STEP = 1\n",
         "STEP = 0\n",
     ),
+    Planted(
+        "the commits of a sink have numbers and no marks",
+        "../tests/chaos/workers.py",
+        '    return f"{draw.getrandbits(32):08x}"\n',
+        '    return ""\n',
+    ),
+    Planted(
+        "a worker believes what was done since the oldest one began",
+        "engine/run.py",
+        "        self._worker.began = rfc3339_exact(first)\n",
+        "        self._worker.began = rfc3339_exact(first)\n"
+        "        self._joined = min([each.started for each in await ledger.workers()])\n",
+    ),
 )
 PLANTED = {"tests.chaos.worlds": WORLDS, "tests.chaos.workers": WORKERS}
 """By the harness that must find them."""
