@@ -560,12 +560,11 @@ class World:
 
     def _add_due_again(self) -> None:
         """A worker of another job that joined long ago, and windows that came due since."""
-        self.store.workers[0] = (OTHER, math.inf)
-        for appid in APPIDS:
-            for day in range(3):
-                on = BEGIN + timedelta(days=day)
-                window = Window(appid, NAME, on, on)
-                self.store.model.calendar((appid, NAME)).apply(DUE_AGAIN._replace(window=window))
+        self.store.workers[-1] = (OTHER, math.inf)
+        for day in days(BEGIN, END):
+            window = Window(self.refused, NAME, day, day)
+            calendar = self.store.model.calendar((self.refused, NAME))
+            calendar.apply(DUE_AGAIN._replace(window=window))
 
     def _not_requested(self, begin: date, appids: Sequence[str]) -> bool:
         """Whether a window that was due is as it was."""
