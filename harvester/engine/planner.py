@@ -463,14 +463,20 @@ class _Order(NamedTuple):
         """A stored window; or a hole, in which a row is expected as it is behind another row."""
         expected = not window.fetched_at or bool(window.tries)
         if not expected and delivery(self.endpoint) is Delivery.DAILY:
-            rows = self.calendar.rows()
-            expected = rows is not None and rows[0] < window.begin
+            expected = self._has_row_before(window.begin)
         return Attempt(
             Window(self.appid, self.endpoint.name, *window.days),
             replaces=True,
             again=window,
             expected=expected,
         )
+
+    def _has_row_before(self, day: date) -> bool:
+        """Whether an earlier day has a row; those of a window that was opened again are counted."""
+        rows, windows = self.calendar.rows(), self.calendar.windows.values()
+        if rows is not None and rows[0] < day:
+            return True
+        return any(each.begin < day for each in windows if each.stored and each.tally.records)
 
     def unsettled(self) -> list[Attempt]:
         """Windows that cannot be requested before a certain hour."""

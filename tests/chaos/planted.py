@@ -32,12 +32,12 @@ WORLDS = (
     Planted(
         "the ledger commits before the sink writes",
         "engine/writer.py",
-        "        checkpoints, refused = await self._write([window.batch for window in windows]",
+        "        checkpoints, refused = await self._write([part.batch for part in parts]",
         "        if self.ledger is not None:\n"
-        "            outcomes = [*left, *[window.outcome for window in windows]]\n"
+        "            outcomes = [*left, *[part.outcome for part in parts]]\n"
         "            await self.ledger.commit(outcomes, {}, self._calls())\n"
-        "            left = windows = []\n"
-        "        checkpoints, refused = await self._write([window.batch for window in windows]",
+        "            left = parts = []\n"
+        "        checkpoints, refused = await self._write([part.batch for part in parts]",
     ),
     Planted(
         "requests that already have a grant ignore a pause",
@@ -187,8 +187,8 @@ WORLDS = (
     Planted(
         "a window whose figures can still change is not requested again",
         "engine/planner.py",
-        "        and not wall < window.due <= wall + hold",
-        "        and not window.due",
+        "        if early or not wall < window.due <= wall + _longest_hold(window):\n",
+        "        if early or not window.due:\n",
     ),
     Planted(
         "an open window is also requested as missing days",
@@ -277,6 +277,53 @@ WORLDS = (
         "                    bits |= int(empty, 16) << (first - begin)\n",
         "                    bits |= int(empty, 16)\n",
     ),
+    Planted(
+        "a day without a row is not asked for again if it is old",
+        "engine/planner.py",
+        "    if delivery(endpoint) is not Delivery.DAILY or not calendar.years:\n",
+        "    if calendar is not None:\n",
+    ),
+    Planted(
+        "an answer replaces what an earlier one had",
+        "engine/attempt.py",
+        "        if not _lacks(endpoint, attempt, records):\n",
+        "        if endpoint is not None:\n",
+    ),
+    Planted(
+        "what is late is asked for once",
+        "engine/parts.py",
+        "        if due is None:\n            empty = part.empty or",
+        "        if due is None or self._tries:\n            empty = part.empty or",
+    ),
+    Planted(
+        "the window before the first row is asked for in every run",
+        "engine/planner.py",
+        "        expected = not window.fetched_at or bool(window.tries)\n",
+        "        expected = bool(window.tries)\n",
+    ),
+    Planted(
+        "the good days around one without a row are late with it",
+        "engine/parts.py",
+        "    if not apart or apart == all_days(window):\n"
+        "        return [answer.part(days, records, empty)]\n",
+        "    if apart and endpoint.name == 'getusercumulate':\n"
+        "        whole = Part(days, records, empty=empty)\n"
+        "        return [answer._without_rows(whole, behind_a_row=True)]\n"
+        "    if not apart or apart == all_days(window):\n"
+        "        return [answer.part(days, records, empty)]\n",
+    ),
+    Planted(
+        "a run is complete without yesterday's row",
+        "engine/parts.py",
+        "        waits = self._wall < waits_until(self._endpoint, part.days[1])\n",
+        "        waits = False\n",
+    ),
+    Planted(
+        "an empty day that may have figures later is final at once",
+        "engine/parts.py",
+        "            due = self._next(EMPTY_AGAIN, due_at(endpoint, days[1]), AT_LEAST)\n",
+        "            due = None\n",
+    ),
 )
 
 
@@ -307,6 +354,19 @@ WORKERS = (
         "../tests/chaos/workers.py",
         "STEP = 1\n",
         "STEP = 0\n",
+    ),
+    Planted(
+        "the commits of a sink have numbers and no marks",
+        "../tests/chaos/workers.py",
+        '    return f"{draw.getrandbits(32):08x}"\n',
+        '    return ""\n',
+    ),
+    Planted(
+        "a worker believes what was done since the oldest one began",
+        "engine/run.py",
+        "        self._worker.began = rfc3339_exact(first)\n",
+        "        self._worker.began = rfc3339_exact(first)\n"
+        "        self._joined = min([each.started for each in await ledger.workers()])\n",
     ),
 )
 PLANTED = {"tests.chaos.worlds": WORLDS, "tests.chaos.workers": WORKERS}

@@ -1,8 +1,9 @@
 """Several workers of a shared ledger in virtual time, and what happens to them.
 
 Workers are cut off from ledger and sink, frozen for longer than their lease, killed and started
-again; their wall clocks step; the database is restarted; a connection to the sink hangs; and the
-figures change all the while.
+again; their wall clocks step; the database is restarted; a connection to the sink hangs; the sink
+fails over to a copy without its last commit while one of the ledger is held up; and the figures
+change all the while.
 
 The ledger and the sink are in memory and follow the rules of `harvester.base.fencing`; each call of
 them takes a moment before it has an effect and a moment after it, and may be lost at either.
@@ -34,7 +35,7 @@ from typing import Any, Self
 from unittest.mock import patch
 
 from harvester.base import fencing
-from harvester.base.dates import Days
+from harvester.base.dates import Days, rfc3339
 from harvester.base.outage import PATIENCE, Away
 from harvester.config.settings import engine_options
 from harvester.engine import claims as sharing
@@ -44,7 +45,7 @@ from harvester.events import Report
 from harvester.ledger.base import Exhausted, Job, Key, Lease, Renewal, Spent, WorkerState
 from harvester.ledger.coverage import DONE, Calendar, Outcome
 from harvester.ledger.leases import CLOCKS
-from harvester.model import Batch, Request, Response, Tally
+from harvester.model import Batch, Request, Response, Tally, Window
 from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
 from harvester.testing import FakeTransport, MemorySink, Simulator, VirtualTimeLoop, run_virtual
 from harvester.testing.ledger_bench import Model
@@ -60,6 +61,18 @@ STEP = 1
 BEGIN, END = date(2024, 1, 1), date(2024, 2, 29)
 APPIDS = [f"wx{number:016x}" for number in range(6)]
 NAME = "getarticlesummary"
+FAILED_OVER = "another history"
+"""What the error says of a worker, or a ledger, that notices a sink that failed over."""
+OTHER = Job("another", math.inf, NOW - 30 * 3600.0, False)
+"""The job of a worker that joined long ago and lives on."""
+DUE_AGAIN = Outcome(
+    Window("", NAME, BEGIN, BEGIN),
+    "open",
+    due=NOW - 3600.0,
+    detail="it may be late",
+    fetched_at=rfc3339(NOW - 48 * 3600.0),
+)
+"""A window that came due since then, and must be requested again."""
 
 
 @dataclass
@@ -124,10 +137,14 @@ class Line:
     nothing, and its connection stays.  running: cleared while the
     process is frozen.
     wall: its wall clock, ahead of the true one by so many seconds.
+    held: seconds for which its next commit of the ledger is held up; wrote: is called when the sink
+    has a commit of it.
     """
 
     def __init__(self, loop: VirtualTimeLoop, draw: Random) -> None:
         self.cut = self.dead = self.hangs = False
+        self.held = 0.0
+        self.wrote: Callable[[], None] = lambda: None
         self.running = asyncio.Event()
         self.running.set()
         self.ahead = 0.0
@@ -312,10 +329,14 @@ class Ledger:
     ) -> Collection[str]:
         outcomes, spent = list(outcomes), list(spent)
         if not (outcomes or spent or epochs):
+            self._compare(checkpoints)
             self.store.model.commit([], checkpoints, [])
             return ()
         held = {**{each.appid: self.epochs.get(each.appid, 0) for each in spent}, **(epochs or {})}
+        held_up, self._line.held = self._line.held, 0.0
+        await asyncio.sleep(held_up)
         await self._line.pass_()
+        self._compare(checkpoints)
         gone = fencing.lost(held, self.store.known())
         kept = [each for each in outcomes if each.window.appid not in gone]
         for each in kept:
@@ -325,6 +346,12 @@ class Ledger:
         await self._line.pass_()
         self._lose(gone, held)
         return gone
+
+    def _compare(self, checkpoints: Mapping[str, Mapping[str, str]]) -> None:
+        """Refuse a commit of the sink that the ledger knows by another mark."""
+        for sink, entries in checkpoints.items():
+            if fencing.contradicted(entries, self.store.model.checkpoints[sink]):
+                raise LedgerError(f"{sink} has {FAILED_OVER} than the ledger")
 
     async def reopen(self, key: Key, days: Days | None, *change: Any) -> None:
         await self._line.pass_()
@@ -383,16 +410,44 @@ def _days(calendar: Calendar) -> Iterator[date]:
 class Database:
     """A sink's database, which refuses what a later epoch has written."""
 
-    def __init__(self) -> None:
+    def __init__(self, draw: Random) -> None:
         self.sink = MemorySink("memory:shared")
         self.epochs: dict[str, int] = {}
+        self.marks: list[str] = []  # of its commits, the latest first
+        self._draw = draw
+        self._before = self._state()
+
+    def _state(self) -> tuple[Any, ...]:
+        sink = self.sink
+        return {**sink._batches}, {**sink._by_day}, {**self.epochs}, [*self.marks]
+
+    def fail_over(self) -> None:
+        """Go back to the state before the last commit."""
+        self.sink._batches, self.sink._by_day, self.epochs, self.marks = self._before
+        self._before = self._state()
+
+    @property
+    def latest(self) -> tuple[int, str]:
+        """The number and the mark of the last commit."""
+        return len(self.marks), self.marks[0] if self.marks else ""
+
+    def compare(self, number: int, mark: str) -> None:
+        """Refuse who knows a commit that it has not made."""
+        if not fencing.is_in_history(number, mark, len(self.marks), self.marks):
+            raise SinkError(f"the database has {FAILED_OVER}")
 
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Collection[str]:
+        self._before = self._state()
+        self.marks.insert(0, new_mark(self._draw))
         refused = fencing.refused(fence, self.epochs)
         self.epochs.update(fencing.raised(fence, self.epochs))
         kept = [each for each in batches if each.window.appid not in refused]
         await self.sink.write(kept, {})
         return refused
+
+
+def new_mark(draw: Random) -> str:
+    return f"{draw.getrandbits(32):08x}"
 
 
 class FencedSink:
@@ -405,6 +460,7 @@ class FencedSink:
     def __init__(self, database: Database, line: Line) -> None:
         self._database = database
         self._line = line
+        self._latest = 0, ""
 
     def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
         return self._database.sink.endpoints()
@@ -422,14 +478,22 @@ class FencedSink:
 
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         await self._line.answered()
-        return {}
+        self._database.compare(*fencing.latest_commit(checkpoint or {}))
+        self._latest = self._database.latest
+        return self._entries()
+
+    def _entries(self) -> dict[str, str]:
+        return fencing.commit_entries(len(self._database.marks), self._database.marks)
 
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         await self._line.answered()
         await self._line.pass_(*self.moments)
+        self._database.compare(*self._latest)
         refused = await self._database.write(batches, fence)
+        self._latest, entries = self._database.latest, self._entries()
+        self._line.wrote()
         await self._line.pass_(*self.moments)
-        return Written({}, refused)
+        return Written(entries, refused)
 
     async def close(self) -> None:
         return None
@@ -483,12 +547,32 @@ class World:
     ) -> None:
         self.draw = Random(seed)
         self.store = Store()
-        self.database = Database()
+        self.database = Database(Random(f"marks {seed}"))
+        self.kind = Random(f"kind {seed}").choice(("", "", "failover", "due again"))
+        self.refused = APPIDS[0] if self.kind == "due again" else ""
         self.happened: Counter[str] = Counter()
         self._loop = loop
         self._say = say
         self._simulator = Changing(wall=loop.wall)
         self._lines: dict[Task, Line] = {}
+        if self.kind == "due again":
+            self._add_due_again()
+
+    def _add_due_again(self) -> None:
+        """A worker of another job that joined long ago, and windows that came due since."""
+        self.store.workers[-1] = (OTHER, math.inf)
+        for day in days(BEGIN, END):
+            window = Window(self.refused, NAME, day, day)
+            calendar = self.store.model.calendar((self.refused, NAME))
+            calendar.apply(DUE_AGAIN._replace(window=window))
+
+    def _not_requested(self, begin: date, appids: Sequence[str]) -> bool:
+        """Whether a window that was due is as it was."""
+        return any(
+            window.begin >= begin and window.fetched_at == DUE_AGAIN.fetched_at
+            for appid in appids
+            for window in self.store.model.calendar((appid, NAME)).windows.values()
+        )
 
     def start(self, *, whole: bool = False) -> Task:
         """Start a worker; whole: it is asked for all that anybody is asked for."""
@@ -499,6 +583,7 @@ class World:
         line = Line(self._loop, self.draw)
         refresh = not whole and self.draw.random() < 0.2
         refused = self.draw.choice(APPIDS) if not whole and self.draw.random() < 0.2 else ""
+        refused = refused if whole else self.refused or refused
         task = asyncio.ensure_future(self._run(line, begin, appids, refused, refresh=refresh))
         self._lines[task] = line
         self._note("start", f"{len(appids)} accounts from {begin}{' --refresh' * refresh}")
@@ -518,7 +603,10 @@ class World:
             wall=line.wall,
         )
         async with engine:
-            return await engine.run()
+            report = await engine.run()
+        if report.state == "complete" and self._not_requested(begin, appids):
+            self.store.wrong.append("complete, but windows that were due were not requested")
+        return report
 
     async def live(self) -> list[str]:
         """Disturb workers until they are done, let one finish the rest; gives what is wrong."""
@@ -539,14 +627,14 @@ class World:
         except TimeoutError:
             return ["the last run does not end"]
         except HarvestError as exc:
-            return [f"the last run ended with {exc!r}"]
+            if not _has_failed_over(exc):
+                return [f"the last run ended with {exc!r}"]
+        errors = [_error_of(task) for task in self._lines]
+        if any([_has_failed_over(error) for error in errors]):
+            return self.store.wrong  # somebody was told
         wrong = [*self.store.wrong]
         wrong += [] if report.state == "complete" else [f"the last run ended {report.state}"]
-        wrong += [
-            repr(task.exception())
-            for task in self._lines
-            if task.done() and not task.cancelled() and _is_wrong(task.exception())
-        ]
+        wrong += [repr(error) for error in errors if _is_wrong(error)]
         stored, wanted = len(self.database.sink.windows), len(APPIDS) * ((END - BEGIN).days + 1)
         if self.store.marks:
             wrong.append("days that are to be harvested again are not")
@@ -583,9 +671,35 @@ class World:
             self._lines[task].cut = self._lines[task].dead
             self._lines[task].running.set()
 
+    def _fail_over_behind(self, line: Line) -> None:
+        """After a worker's next commit of the sink, before that of the ledger."""
+
+        def wrote() -> None:
+            line.wrote = lambda: None
+            self._say(f"{self._loop.time():8.2f} the sink loses the last commit")
+            self.database.fail_over()
+            line.held = self.draw.uniform(0.1, 2 * LEASE)
+
+        line.wrote = wrote
+
+    def _happens(self, what: str, line: Line, lines: Sequence[Line]) -> None:
+        """What begins with it, to a worker or to all."""
+        if what == "failover":
+            self._fail_over_behind(line)
+        if what == "freeze":
+            line.running.clear()
+        if what == "hang":  # longer than others wait, shorter than a call is given
+            line.hangs = True
+            self._loop.call_later(self.draw.uniform(70.0, 140.0), setattr, line, "hangs", False)
+        if what in ("cut", "restart"):
+            for each in lines if what == "restart" else [line]:
+                each.cut = True
+
     async def _disturb(self, task: Task, running: list[Task]) -> list[Task]:
         """Something happens to a worker, or to all; gives those that run then."""
         what, line = self.draw.choice(EVENTS), self._lines[task]
+        if self.kind == "failover" and not self.happened["failover"]:
+            what = "failover"
         if what == "clock step":
             line.ahead = self.draw.choice((-3600.0, -30.0, 0.0, 30.0, 3600.0))
             self._note(what, f"to {line.ahead:+.0f} s")
@@ -598,19 +712,22 @@ class World:
             with suppress(asyncio.CancelledError, Exception):
                 await task
             return [*(each for each in running if each is not task), self.start()]
-        if what == "freeze":
-            line.running.clear()
-        if what == "hang":  # longer than others wait, shorter than a call is given
-            line.hangs = True
-            self._loop.call_later(self.draw.uniform(70.0, 140.0), setattr, line, "hangs", False)
-        if what in ("cut", "restart"):
-            for each in running if what == "restart" else [task]:
-                self._lines[each].cut = True
+        self._happens(what, line, [self._lines[each] for each in running])
         if what in ("freeze", "cut"):
             self._loop.call_later(self.draw.uniform(1.0, 5 * LEASE), self._heal, [task])
         if what == "restart":
             self._loop.call_later(self.draw.uniform(0.5, 2 * LEASE), self._heal, running)
         return running
+
+
+def _error_of(task: Task) -> BaseException | None:
+    """What a worker ended with."""
+    return task.exception() if task.done() and not task.cancelled() else None
+
+
+def _has_failed_over(error: BaseException | None) -> bool:
+    """Whether a worker ended since it noticed that the sink has failed over."""
+    return FAILED_OVER in str(error)
 
 
 def _is_wrong(error: BaseException | None) -> bool:

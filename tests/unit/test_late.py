@@ -338,6 +338,16 @@ def test_the_good_days_around_a_hole_are_final_and_an_answer_removes_none(tmp_pa
     assert verified(tmp_path)
 
 
+def test_a_late_last_day_stays_late_if_it_is_refreshed(tmp_path: Path) -> None:
+    days, lacking = (date(2026, 3, 2), YESTERDAY), rows_without(10)
+    for number in range(3):
+        run_at(morning(number), lacking, CUMULATED, days, tmp_path)
+    report = run_at(morning(4), lacking, CUMULATED, days, tmp_path, refresh=True)
+    assert (report.state, report.late) == ("complete", 1)
+    report = run_at(morning(5), rows_without(), CUMULATED, days, tmp_path)
+    assert (report.requests, len(stored(tmp_path, CUMULATED.name))) == (1, 9)
+
+
 def test_a_hole_that_is_met_later_is_asked_for_in_three_runs_on_three_days(tmp_path: Path) -> None:
     days, asked = (date(2025, 1, 6), date(2025, 1, 26)), []
     for number in range(8):

@@ -160,4 +160,6 @@ def test_every_refusal_by_http_says_what_to_do(status: int) -> None:
     found = read(Response(status, b""))
     assert isinstance(found, Verdict)
     assert found.message.startswith(f"HTTP {status}: ")
-    assert re.search("check the base URL|write user and password|have WeChat's host allowed", found.message)
+    assert re.search(
+        "check the base URL|write user and password|have WeChat's host allowed", found.message
+    )

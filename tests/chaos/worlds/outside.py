@@ -22,6 +22,7 @@ from harvester.ledger.coverage import Outcome
 from harvester.model import Batch, Request, Response
 from harvester.sinks.base import Checkpoint, Fence, Sink, Written
 from harvester.testing import MemorySink, Simulator
+from tests.chaos.worlds.lateness import LATE, Lateness
 
 TIMEOUT = 60.0
 
@@ -96,6 +97,7 @@ class Network:
         moods: Moods,
         stormy: str | None,
         log: Callable[[str], None],
+        lateness: Lateness | None = None,
     ) -> None:
         self.simulator = simulator
         self.traffic = Traffic()
@@ -103,6 +105,8 @@ class Network:
         self._moods = moods
         self._stormy = stormy
         self._log = log
+        self._lateness = lateness
+        self._late = {endpoint.path: endpoint for endpoint in LATE} if lateness else {}
         self._owners: dict[str, str] = {}
 
     async def send(self, request: Request, leave: Any = None) -> Response:
@@ -181,6 +185,10 @@ class Network:
         reply = self.simulator.handle(request.method, request.path, query, request.body or b"")
         if reply.body.startswith((b'{"errcode":40', b'{"errcode":42')):
             self.traffic.refused[appid].add(query["access_token"])
+        if self._lateness is not None and (endpoint := self._late.get(request.path)):
+            wall = self.simulator.wall()
+            body = self._lateness.answered(endpoint, appid, reply.body, wall, self._draw)
+            reply = reply._replace(body=body)
         await self._travel()
         self._log(f"{appid} {(request.body or b'').decode()} -> {reply.body[:40]!r}")
         if self._draw.random() < self._moods.cut:

@@ -13,14 +13,17 @@ from typing import Any
 
 import orjson
 
-from harvester.base.dates import Days, WindowKind
+from harvester.base.dates import DAY, ONE_DAY, Days, WindowKind
 from harvester.config import plugins
 from harvester.engine.limiter import Rate
 from harvester.events import Report
-from harvester.ledger.coverage import DONE, EMPTY, FINAL, STORED, Calendar, OpenWindow
-from harvester.model import Tally
+from harvester.ledger.coverage import DONE, EMPTY, FINAL, NEVER, STORED, Calendar, OpenWindow
+from harvester.model import Endpoint, Tally
 from harvester.sinks.base import StoredWindow
-from harvester.wechat.endpoint import day_of, in_record
+from harvester.wechat.endpoint import day_of, grid, in_record
+from harvester.wechat.interfaces import INTERFACES
+from harvester.wechat.late import Delivery, delivery, due_at
+from tests.chaos.worlds.lateness import LISTS, YOUNG, Lateness, Place, pieces
 from tests.chaos.worlds.outside import Call, Traffic
 from tests.support import days
 
@@ -99,16 +102,23 @@ def report_adds_up(report: Report) -> Iterator[str]:
 
 
 def ledger_is_true(
-    calendars: Mapping[Key, Calendar], stored: Mapping[Key, Sequence[StoredWindow]]
+    calendars: Mapping[Key, Calendar],
+    stored: Mapping[Key, Sequence[StoredWindow]],
+    *,
+    grown: bool = False,
 ) -> Iterator[str]:
-    """What the ledger calls stored stands in the sink, as it says, and each day once."""
+    """What the ledger calls stored stands in the sink, as it says, and each day once.
+
+    grown: a run may have ended between sink and ledger with more figures than there were before.
+    """
     for key in calendars.keys() | stored.keys():
         calendar, there = calendars.get(key, Calendar()), stored.get(key, ())
         final = [each for each in there if _is_final(calendar, each)]
         for one, other in pairwise(sorted(each.window for each in there)):
             if other.begin <= one.end:
                 yield f"{key}: {one} and {other} overlap"
-        yield from _open_windows(key, calendar, [each for each in there if each not in final])
+        unsure = [each for each in there if each not in final]
+        yield from _open_windows(key, calendar, unsure, grown=grown)
         yield from _sums(key, calendar, final)
         yield from _letters(key, calendar, final)
 
@@ -118,23 +128,26 @@ def _is_final(calendar: Calendar, each: StoredWindow) -> bool:
     return list(calendar.runs(*whole, DONE)) == [whole]
 
 
-def _open_windows(key: Key, calendar: Calendar, stored: Sequence[StoredWindow]) -> Iterator[str]:
+def _open_windows(
+    key: Key, calendar: Calendar, stored: Sequence[StoredWindow], *, grown: bool
+) -> Iterator[str]:
     unread = {window.days: window for window in calendar.windows.values() if window.stored}
     for each in stored:
         known = unread.pop((each.window.begin, each.window.end), None)
         if known is None:
             if list(calendar.runs(each.window.begin, each.window.end, STORED)):
                 yield f"{each.window}: it stands there beside other windows of the ledger"
-        elif each.tally != known.tally and not _is_ahead(each, known):
+        elif each.tally != known.tally and not _is_ahead(each, known, grown=grown):
             yield f"{each.window}: {each.tally} stands there, the ledger has {known}"
     for window in unread.values():
         if window.tally.records:
             yield f"{key} {window}: it does not stand there"
 
 
-def _is_ahead(stored: StoredWindow, known: OpenWindow) -> bool:
+def _is_ahead(stored: StoredWindow, known: OpenWindow, *, grown: bool) -> bool:
     """Whether a crash between sink and ledger left the same records, fetched later, in the sink."""
-    return stored.fetched_at > known.fetched_at and known.tally.same_records(stored.tally)
+    later = stored.fetched_at > known.fetched_at
+    return later and (grown or known.tally.same_records(stored.tally))
 
 
 def _sums(key: Key, calendar: Calendar, final: Sequence[StoredWindow]) -> Iterator[str]:
@@ -219,3 +232,129 @@ def all_covered(
             if list(calendar.runs(*window, STORED)) != [window]:
                 yield f"{key}: {window} is not stored"
                 break
+
+
+# of figures that come late, and answers that lack what earlier ones had
+
+
+def in_pieces(
+    found: Iterable[tuple[str, Sequence[dict[str, Any]], Endpoint]],
+) -> dict[Place, list[str]]:
+    """Each record, and each entry of its list apart, by where it is; of some accounts' records."""
+    texts: defaultdict[Place, list[str]] = defaultdict(list)
+    for appid, records, endpoint in found:
+        for place, piece in pieces(endpoint, appid, records):
+            texts[place].append(_sorted(piece))
+    return {place: sorted(each) for place, each in texts.items()}
+
+
+def _delivery(place: Place) -> Delivery:
+    return delivery(INTERFACES[place.endpoint])
+
+
+def _letter(calendars: Mapping[Key, Calendar], place: Place) -> int:
+    row = calendars.get((place.appid, place.endpoint), Calendar()).years.get(place.day.year)
+    return row[place.day.timetuple().tm_yday - 1] if row else 0
+
+
+def known(
+    there: Iterable[Place],
+    calendars: Mapping[Key, Calendar],
+    stored: Mapping[Key, Sequence[StoredWindow]],
+) -> set[Place]:
+    """What later answers must not remove: the ledger knows it, too."""
+    ahead = {
+        (key, day)
+        for key, found in stored.items()
+        for each in found
+        if (window := calendars.get(key, Calendar()).windows.get(each.window.begin))
+        and window.tally != each.tally
+        for day in days(each.window.begin, each.window.end)
+    }
+    return {
+        place
+        for place in there
+        if _delivery(place) is not Delivery.UNCERTAIN
+        and _letter(calendars, place) in STORED
+        and ((place.appid, place.endpoint), place.day) not in ahead
+    }
+
+
+def nothing_gone(before: Iterable[Place], there: Mapping[Place, object]) -> Iterator[str]:
+    """What was stored is still there, whatever later answers lack."""
+    if gone := [place for place in before if place not in there]:
+        yield f"{len(gone)} rows or entries that were stored are gone, as {min(gone, key=str)}"
+
+
+def none_is_young(
+    wanted: Iterable[Place], there: Mapping[Place, object], wall: float
+) -> Iterator[str]:
+    """A run that was complete lacks no row and no last entry that was due a few days ago."""
+    for place in wanted:
+        due = due_at(INTERFACES[place.endpoint], place.entry or place.day)
+        must = _delivery(place) is Delivery.DAILY
+        if place.entry is not None:
+            must = place.entry == place.day + (LISTS[place.endpoint][2] - 1) * ONE_DAY
+        if must and due <= wall < due + YOUNG * DAY and place not in there:
+            yield f"complete, but {place} is not there yet"
+            break
+
+
+def rows_are_final(there: Iterable[Place], calendars: Mapping[Key, Calendar]) -> Iterator[str]:
+    """A day that has its row is final, whatever other days of its window lack."""
+    for place in there:
+        if _delivery(place) is Delivery.DAILY and _letter(calendars, place) != FINAL:
+            yield f"{place} is there, and its day is not final"
+            break
+
+
+def all_that_came(
+    wanted: Mapping[Place, list[str]],
+    there: Mapping[Place, list[str]],
+    calendars: Mapping[Key, Calendar],
+    lateness: Lateness,
+) -> Iterator[str]:
+    """All that came while it was asked for is there; a day that lacks more was never delivered."""
+    for place, texts in there.items():
+        if wanted.get(place) != texts:
+            yield f"{place}: {texts} is there, WeChat has {wanted.get(place)}"
+            break
+    firsts = _first_rows(there)
+    for place in wanted.keys() - there.keys():
+        letter = _letter(calendars, place)
+        if (
+            _delivery(place) is Delivery.DAILY
+            and letter == EMPTY
+            and _is_long_before(place, firsts)
+        ):
+            continue
+        if lateness.is_got(place):
+            yield f"{place} is lost: it was there from {lateness.comes(place)} on"
+            break
+        if _delivery(place) is not Delivery.UNCERTAIN and letter != NEVER:
+            yield f"{place} never came, and its day has the letter {chr(letter)}"
+            break
+
+
+def _first_rows(there: Iterable[Place]) -> dict[Key, date]:
+    firsts: dict[Key, date] = {}
+    for place in there:
+        key = place.appid, place.endpoint
+        firsts[key] = min(place.day, firsts.get(key, place.day))
+    return firsts
+
+
+def _is_long_before(place: Place, firsts: Mapping[Key, date]) -> bool:
+    """Whether it is before the window that is next to the account's first row."""
+    first = firsts.get((place.appid, place.endpoint))
+    if first is None:
+        return True
+    yesterday = first - ONE_DAY
+    return place.day < grid(INTERFACES[place.endpoint], first).whole(yesterday, yesterday)[0]
+
+
+def nothing_open(calendars: Mapping[Key, Calendar]) -> Iterator[str]:
+    """After the end of all schedules no window waits for anything."""
+    for key, calendar in calendars.items():
+        for window in filter(lambda each: each.stored, calendar.windows.values()):
+            yield f"{key}: {window} is not final"

@@ -4,7 +4,8 @@ Rule: everything follows from the seed, so that a failure can be replayed.
 
 A world is a few accounts and a range of days, some faults, and runs that end by themselves, are
 stopped, cancelled, or crash: then only the content of the disks is left.  Between runs time passes,
-and accounts are added and removed.  The last run has no faults and must end complete.
+and accounts are added and removed.  The last run has no faults and must end complete.  If figures
+come late there are runs without faults for weeks, until nothing is asked for any more.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from harvester.base.dates import Days, china, last_settled_day, quota_day
+from harvester.base.dates import DAY, Days, china, last_settled_day, quota_day
 from harvester.config.settings import engine_options
 from harvester.engine.limiter import Rate
 from harvester.engine.options import Options
@@ -34,7 +35,7 @@ from harvester.errors import HarvestError
 from harvester.events import Event, Notice, Report, Stalled
 from harvester.ledger import FILE_NAME, Key, SqliteLedger
 from harvester.ledger.coverage import Calendar
-from harvester.model import RECHECK_INTERVAL, Batch
+from harvester.model import RECHECK_INTERVAL, Batch, Endpoint
 from harvester.sinks.base import Sink, StoredWindow, name_in
 from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import Faults, MemorySink, Simulator, VirtualTimeLoop, run_virtual
@@ -43,6 +44,7 @@ from harvester.wechat.endpoint import grid
 from harvester.wechat.interfaces import INTERFACES
 from tests.chaos.seeds import Life
 from tests.chaos.worlds import promises
+from tests.chaos.worlds.lateness import LATE, LISTS, Lateness, Place
 from tests.chaos.worlds.outside import ModelSink, Moods, MoodyLedger, MoodySink, Network
 from tests.support import at, scope
 
@@ -65,6 +67,10 @@ IDLE = 2.0
 JUMP = 0.5
 
 QUIET = Moods()
+ONE_IN = 8
+"""One world in so many has figures that come late, and answers that lack what earlier ones had."""
+LIVES_ON = (1, 2, 3, 5, 8, 13, 21, 30, 31, 32, 33)
+"""Days after its troubles on which such a world has a run; then more, until nothing is left."""
 
 
 class CrashError(BaseException):
@@ -83,6 +89,7 @@ class Course:
     turn: int = 0
     stormy: str | None = None
     clock_step: tuple[int, float] = (0, 0.0)
+    last: bool = False
 
 
 class WorldLoop(VirtualTimeLoop):
@@ -129,6 +136,9 @@ class World:
         self._kinds = draw.choice((("model",), ("jsonl",), ("jsonl",), ("model", "jsonl")))
         self._quota = draw.choice((None, None, 5, 15, 40))
         self._model = MemorySink("model")
+        self._lateness = self._drawn_late()
+        self._kept: defaultdict[str, set[Place]] = defaultdict(set)
+        """What each sink had after the run before, of interfaces whose answers must not lack it."""
         self._forgetful = False  # the ledger may know fewer calls than were sent
         self._harmed = False  # a record was lost that WeChat is still to be asked for
         self._calls: Counter[tuple[str, date]] = Counter()
@@ -136,7 +146,20 @@ class World:
         self._sent: Counter[Key] = Counter()
         self.runs = self.crashes = self.rebuilt = 0
         # a new ledger cannot know which days of a longer window were empty
-        self._days_alone = all(each.span == 1 for each in self._endpoints)
+        single = all(each.span == 1 for each in self._endpoints)
+        self._rebuilds = single and self._lateness is None
+
+    def _drawn_late(self) -> Lateness | None:
+        """When figures come, of a world in which some come late."""
+        draw = Random(f"late {self.seed}")
+        if draw.randrange(ONE_IN):
+            return None
+        self._endpoints = tuple(draw.sample(LATE, draw.choice((1, 1, 2))))
+        self._appids = self._appids[:2]
+        today = china(self._now).date()
+        self._begin = today - timedelta(days=draw.randint(2, 16))
+        born = self._begin + timedelta(days=draw.choice((0, 0, 1, 4, 9)))
+        return Lateness(self.seed, min(born, today - timedelta(days=2)))
 
     # its life
 
@@ -145,7 +168,7 @@ class World:
         random.seed(self.seed)  # the engine's own dice: how long a backoff takes
         try:
             for course in self._courses():
-                if self.runs and self._days_alone and self._draw.random() < 0.2:
+                if self.runs and self._rebuilds and self._draw.random() < 0.2:
                     self._rebuild(harm=self._draw.random() < 0.5)
                 broken = list(self._run(course))
                 if broken:
@@ -163,9 +186,25 @@ class World:
             yield self._troubled()
         self._simulator.daily_quota = self._simulator.delay_until_hour = None
         self._now += RECHECK_INTERVAL  # so that what still grows is asked for again
-        everybody = engine_options(rate="100/s", concurrency=draw.randint(1, 16), wait=True)
+        most = draw.randint(1, 16)
+        if self._lateness is not None:
+            yield from self._lives_on(most)
+            return
+        everybody = engine_options(rate="100/s", concurrency=most, wait=True)
         end = last_settled_day(self._now)
-        yield Course(QUIET, everybody, self._appids, (self._begin, end))
+        yield Course(QUIET, everybody, self._appids, (self._begin, end), last=True)
+
+    def _lives_on(self, most: int) -> Iterator[Course]:
+        """Runs without faults until all that comes late has come, or is not asked for any more."""
+        noon = at(f"{china(self._now).date()}", 12)
+        grows = any(endpoint.name in LISTS for endpoint in self._endpoints)
+        on = (*LIVES_ON, *((45, 60, 61, 62) if grows else (34, 35)))
+        again = self._draw.choice((0, 2, 5, 13))
+        days = self._begin, last_settled_day(noon + DAY)
+        for number in on:
+            self._now = noon + number * DAY
+            options = engine_options(rate="100/s", concurrency=most, refresh=number == again)
+            yield Course(QUIET, options, self._appids, days, last=number == on[-1])
 
     def _troubled(self) -> Course:
         draw = self._draw
@@ -260,22 +299,70 @@ class World:
         if traffic.most_in_flight > course.options.concurrency:
             yield f"{traffic.most_in_flight} in flight, {course.options.concurrency} allowed"
         yield from self._counted(course, living)
-        last = course.moods is QUIET
         if report is not None and report.state not in ("interrupted", "failed"):
             yield from promises.report_adds_up(report)
-        if last and (report is None or report.state != "complete"):
+        right = ("complete",) if course.last else ("complete", "waiting")
+        if course.moods is QUIET and (report is None or report.state not in right):
             yield f"the quiet run ended {report.to_dict() if report else living.ending}"
+        yield from self._stored_after(course, report)
+
+    def _stored_after(self, course: Course, report: Report | None) -> Iterator[str]:
+        """What is promised of what is stored."""
         everywhere = []
         for name, calendars, stored in self._stored():
             everywhere.append(stored)
-            for sentence in promises.ledger_is_true(calendars, stored):
+            grown = self._lateness is not None and course.moods is not QUIET
+            for sentence in promises.ledger_is_true(calendars, stored, grown=grown):
                 yield f"{name}: {sentence}"
-            if last:
+            if course.last:
                 windows = self._windows(course)
                 yield from promises.all_covered(calendars, windows)
-                yield from promises.as_wechat_has_it(stored, windows, self._truth)
+                if self._lateness is None:
+                    yield from promises.as_wechat_has_it(stored, windows, self._truth)
+            if self._lateness is not None:
+                yield from self._late_kept(course, report, name, calendars, stored)
         if report is not None and report.state == "complete":
             yield from promises.sinks_agree(everywhere, self._windows(course))
+        if self._lateness is not None and self._kept:
+            self._lateness.stored = set.intersection(*self._kept.values())
+
+    def _late_kept(
+        self,
+        course: Course,
+        report: Report | None,
+        name: str,
+        calendars: dict[Key, Calendar],
+        stored: dict[Key, list[StoredWindow]],
+    ) -> Iterator[str]:
+        """What is promised of a world whose figures come late, of a sink."""
+        lateness = self._lateness
+        assert lateness is not None
+        there = promises.in_pieces((appid, each.records(), self._named(endpoint))
+                                   for (appid, endpoint), found in stored.items()
+                                   for each in found)  # fmt: skip
+        for sentence in promises.nothing_gone(self._kept[name], there):
+            yield f"{name}: {sentence}"
+        self._kept[name] = promises.known(there, calendars, stored)
+        if report is not None and report.state == "complete" and not course.clock_step[0]:
+            yield from promises.none_is_young(self._wanted(course, lateness), there, self._now)
+        if course.moods is QUIET:
+            yield from promises.rows_are_final(there, calendars)
+        if course.last:
+            wanted = self._wanted(course, lateness)
+            yield from promises.all_that_came(wanted, there, calendars, lateness)
+            if report is not None and report.requests:
+                yield f"{report.requests} requests were sent, and nothing was left to ask for"
+            yield from promises.nothing_open(calendars)
+
+    def _wanted(self, course: Course, lateness: Lateness) -> dict[Place, list[str]]:
+        """What WeChat has of what was asked for, or will have."""
+        there = promises.in_pieces((appid, self._truth((appid, each.name), *course.days), each)
+                                   for appid in course.appids
+                                   for each in self._endpoints)  # fmt: skip
+        return {place: text for place, text in there.items() if lateness.exists(place)}
+
+    def _named(self, name: str) -> Endpoint:
+        return next(each for each in self._endpoints if each.name == name)
 
     def _counted(self, course: Course, living: Living) -> Iterator[str]:
         """What was sent, and what the ledger knows of it."""
@@ -370,7 +457,9 @@ class World:
         """The loop and the network of a run."""
         draw = Random(self._draw.random())
         self._loop = WorldLoop(self._now, Random(draw.random()), on_turn)
-        network = Network(self._simulator, draw, course.moods, course.stormy, self._say)
+        network = Network(
+            self._simulator, draw, course.moods, course.stormy, self._say, self._lateness
+        )
         return self._loop, network
 
     def end(self) -> None:
@@ -477,7 +566,10 @@ class Living:
         if engine is None or self.network.traffic.in_flight >= self.course.options.concurrency:
             return ""
         channel, network = engine._writer.channel, engine._worker._network
-        if engine._worker.scheduler._stopped or channel._putters or channel._items:
+        scheduler = engine._worker.scheduler
+        if scheduler._stopped or channel._putters or channel._items:
+            return ""
+        if scheduler._active >= scheduler._most:  # a reader that takes them one by one is behind
             return ""
         if network.lost_since is not None or network._turn.locked():
             return ""  # workers wait until somebody answers
