@@ -31,7 +31,8 @@ NAME = re.compile(r"[^/]+/\d{4}(-\d\d)?\.jsonl(\.gz|\.zst)?")
 """A file of windows, below the directory."""
 _JOURNAL = re.compile(r"\.([^/]+)\.replaced")
 _FORMAT = 3
-_ENDPOINT = b'"_endpoint":'
+_ENDPOINT = re.compile(rb'"_endpoint": ?("(?:[^"\\]|\\.)*")')
+"""As we write it, or with a space, as others do that write JSON."""
 
 
 def journal_of(endpoint: str) -> str:
@@ -163,16 +164,19 @@ class Directory:
         damaged: what is returned for one that may have held some: it cannot be unpacked, or it has
         metadata that name no interface.
         """
-        sign, head, unpacked = _ENDPOINT + encode(endpoint_of(name)), b"", True
+        head, unpacked = b"", True
+        named: re.Match[bytes] | None = None
         try:
             for piece in self._pieces(name):
                 head += piece
-                if sign in head or (len(head) >= CHUNK and b"\n" in head):
+                named = _ENDPOINT.search(head)
+                if named or (len(head) >= CHUNK and b"\n" in head):
                     break
         except SinkError:
             unpacked = False
-        unsure = not unpacked or (METADATA_BEGINS in head and _ENDPOINT not in head)
-        return sign in head or (damaged and unsure)
+        unsure = not unpacked or (METADATA_BEGINS in head and not named)
+        is_named = named is not None and named[1] == encode(endpoint_of(name))
+        return is_named or (damaged and unsure)
 
     def _pieces(self, name: str) -> Iterator[bytes]:
         """What a file holds, unpacked; nothing if it is gone."""
