@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import gc
 import re
+import sys
+import traceback
 import warnings
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -236,8 +238,16 @@ class Xlsx(SingleFile):
         self._sheets.clear()
         if failed:  # its files of rows are open, and it has no call that closes them
             with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+                _let_go(sys.exc_info()[1])
                 gc.collect()
         self.release()
+
+
+def _let_go(failure: BaseException | None) -> None:
+    """Clear the variables of the calls that have failed: they have the workbook."""
+    while failure is not None:
+        traceback.clear_frames(failure.__traceback__)
+        failure = failure.__cause__ or failure.__context__
 
 
 class _Sheet:

@@ -78,7 +78,8 @@ def of_stdout(home: Path, request: pytest.FixtureRequest) -> Kind:
 
     def read(name: str) -> list[Record]:
         lines = (home / name).read_bytes().splitlines()
-        return [record for records in latest(lines).values() for record in records]
+        found = [record for records in latest(lines).values() for record in records]
+        return [{**record, **record.pop("_extra", {})} for record in found]  # its own fields
 
     sends_nothing_of_an_empty_window = frozenset(
         {"empty", "removed", "any_order", "crash", "crash_at_finish"}
