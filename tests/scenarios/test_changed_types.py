@@ -124,7 +124,7 @@ ODD = {"ratio": math.nan, "sums": [{"a": math.inf}, {"a": 2}], "title": "NaN"}
 AS_TEXT = {"ratio": "NaN", "sums": [{"a": "Infinity"}, {"a": 2}], "title": "NaN"}
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "the lines"])
+@pytest.mark.parametrize("kind", ["sqlite", "jsonl"])
 def test_a_number_that_no_float_holds_is_stored_as_its_text_and_reported_once(
     job: Job, kind: str
 ) -> None:

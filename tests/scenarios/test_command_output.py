@@ -102,7 +102,8 @@ def test_verify_is_json_too(wechat: Start, tmp_path: Path) -> None:
             "sink": f"jsonl:{tmp_path / 'out'}", "state": "exact", "records": 120,
             "unknown_windows": 0, "counted_windows": 0, "read_to_its_end": True,
             "differences": [], "unread": "",
-        }]
+        }],
+        "commands": [],
     }  # fmt: skip
     (segment,) = (tmp_path / "out" / ENDPOINT).iterdir()
     segment.write_bytes(segment.read_bytes().replace(b'"callback_count":', b'"callback_cxunt":', 1))
@@ -348,7 +349,7 @@ def test_what_can_be_read_is_verified_beside_what_cannot(
     [segment] = (tmp_path / "lines" / "getusersummary").glob("*.jsonl")
     segment.write_bytes(segment.read_bytes().replace(b'"new_user":', b'"now_user":', 1))
     done = harvest("verify", cwd=tmp_path)
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (4, OTHER)
+    assert (done.returncode, OTHER in done.stdout.splitlines()) == (4, True)
     assert "no password was given" in done.stderr
 
 
@@ -356,5 +357,5 @@ def test_a_database_that_is_gone_is_a_difference(wechat: Start, tmp_path: Path) 
     run_into(wechat, tmp_path, "--sink", "sqlite:x.db")
     (tmp_path / "x.db").unlink()
     done = harvest("verify", cwd=tmp_path)
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, OTHER)
+    assert (done.returncode, OTHER in done.stdout.splitlines()) == (1, True)
     assert "is gone" in done.stdout
