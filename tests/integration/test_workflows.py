@@ -154,12 +154,12 @@ def test_what_is_checked_of_the_workflows() -> None:
 def run_with(program: str, answer: str, script: str, folder: Path, **env: str) -> list[str]:
     """Run a step with a program that notes how it is called; gives the calls."""
     fake = folder / program
-    fake.write_text(f'#!/bin/sh\necho "$@" >>"{folder}/calls"\n{answer}\n')
+    fake.write_text(f'#!/bin/sh\ncat >/dev/null\necho "$@" >>"{folder}/calls"\n{answer}\n')
     fake.chmod(0o755)
     (folder / "calls").write_text("")
     subprocess.run(
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
-        cwd=folder, check=True, capture_output=True, timeout=60,
+        cwd=folder, check=True, capture_output=True, timeout=60, stdin=subprocess.DEVNULL,
         env={"PATH": f"{folder}:/usr/bin:/bin", "HOME": str(folder), **env},
     )  # fmt: skip
     return (folder / "calls").read_text().splitlines()
