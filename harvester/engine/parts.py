@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
-from harvester.base.dates import DAY, ONE_DAY, Days, WindowKind, china
+from harvester.base.dates import DAY, ONE_DAY, Days, WindowKind, china, days_in
 from harvester.ledger.coverage import OpenWindow
 from harvester.model import RECHECK_INTERVAL, Endpoint, Window, all_days
 from harvester.wechat.endpoint import day_of, in_record
@@ -107,7 +107,7 @@ def _cut(
     endpoint: Endpoint, window: Window, records: Records, empty: int, apart: int
 ) -> Iterator[tuple[Days, Records, int]]:
     """The runs of days that are apart, and those between them; their records and empty days."""
-    number, first = (window.end - window.begin).days + 1, 0
+    number, first = days_in((window.begin, window.end)), 0
     while first < number:
         kind, last = apart >> first & 1, first
         while last + 1 < number and apart >> last + 1 & 1 == kind:
@@ -141,7 +141,9 @@ class _Answer:
             return 0
         if self._delivery is Delivery.DAILY:
             return all_days(window)
-        days = [window.begin + number * ONE_DAY for number in range(len(f"{all_days(window):b}"))]
+        days = [
+            window.begin + number * ONE_DAY for number in range(days_in((window.begin, window.end)))
+        ]
         return sum([1 << number for number, day in enumerate(days) if self._may_come(day)])
 
     def _may_come(self, day: date) -> bool:
@@ -183,7 +185,7 @@ class _Answer:
         """
         due = self._next(AGAIN, since, self._tries)
         if due is None:
-            empty = part.empty or (1 << (part.days[1] - part.days[0]).days + 1) - 1
+            empty = part.empty or (1 << days_in(part.days)) - 1
             return part._replace(state="never", empty=empty)
         waits = self._wall < waits_until(self._endpoint, part.days[1])
         tries = 0 if waits else self._tries
