@@ -46,14 +46,14 @@ async def show_exporting(
         return mine.get(name) or plugins.known_endpoint(name)
 
     source = await source_of(ledger, given, find if any(each.whole for each in targets) else None)
-    if check:  # against the sink: the names of accounts are in no sink
+    source.accounts = accounts
+    if check:
         differ = await differing(source, targets, names, find)
         for target in targets:
             name, sink = target.identity, source.sink.identity
             differs = name in differ
             show_line(f"{name} differs from {sink}" if differs else f"{name} is equal to {sink}")
         return FAILED_WINDOWS if differ else COMPLETE
-    source.accounts = accounts
     await export_all(source, targets, names, find, replace=replace, done=_show)
     return COMPLETE
 

@@ -15,11 +15,11 @@ from zlib import crc32
 
 from harvester.errors import ExportError, HarvestError, UsageError
 from harvester.exports.account_names import AccountsShape
-from harvester.exports.base import Chunk, Content, Exported, Held, Part, Target, Unit
+from harvester.exports.base import WHOLE, Chunk, Content, Exported, Held, Part, Target, Unit
 from harvester.exports.joined import JoinedShape
 from harvester.exports.shapes import FLAT, Shape
 from harvester.exports.source import Source
-from harvester.model import Endpoint
+from harvester.model import Account, Endpoint
 from harvester.wechat.tables import ACCOUNTS, TABLES, JoinedTable
 
 FORM = 3
@@ -136,7 +136,7 @@ def _export(source: Source, target: Target, choice: _Choice, *, replace: bool) -
                 )
             held = Held("", dict.fromkeys(held.stamps, ""))
         target.harvest = harvest or held.harvest
-        found = _compare(source, target, held, choice)
+        found = _compare(source, target, held, choice, source.accounts)
         if found.is_equal:
             return Exported(kept=found.kept)
         rows = 0
@@ -175,20 +175,27 @@ def is_equal(
     *,
     stopped: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Whether a target is equal to a sink, and undamaged; changes nothing."""
+    """Whether a target is equal to a sink, and undamaged; changes nothing.
+
+    The names of accounts are in no sink: a target without a table of them lacks nothing.
+    """
     target.stopped = stopped
     with closing(target):
         held = target.open(create=False, thorough=True)
-        return _compare(source, target, held, _Choice(names, find)).is_equal
+        choice, named = _Choice(names, find), (ACCOUNTS.name, WHOLE) in held.stamps
+        either = [source.accounts] if named else [source.accounts, ()]
+        return any(_compare(source, target, held, choice, each).is_equal for each in either)
 
 
-def _compare(source: Source, target: Target, held: Held, choice: _Choice) -> Difference:
+def _compare(
+    source: Source, target: Target, held: Held, choice: _Choice, accounts: Collection[Account]
+) -> Difference:
     names = choice.names
     stored = source.interfaces()
     chosen = [name for name in stored if not names or name in names]
     shapes = _shapes(target, stored, choice)
-    if source.accounts and target.shape == FLAT:
-        shapes[ACCOUNTS.name] = AccountsShape(source.accounts)
+    if accounts and target.shape == FLAT:
+        shapes[ACCOUNTS.name] = AccountsShape(accounts)
     _check_names(target, shapes.values())
     known = {*stored, *names, *TABLES}
     wanted_names = {*names, *shapes, *(each.name for each in _joined(names))}
@@ -213,7 +220,7 @@ def _compare(source: Source, target: Target, held: Held, choice: _Choice) -> Dif
         for part in held.stamps
         if part not in parts
         and (not names or _owner(part[0], known) in wanted_names)
-        and (part[0] != ACCOUNTS.name or source.accounts)
+        and (part[0] != ACCOUNTS.name or accounts)
         and _owner(part[0], known) not in choice.left_out
     ]
     if target.whole:
