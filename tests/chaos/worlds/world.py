@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import random
 import shutil
 import sys
@@ -30,6 +31,7 @@ from harvester.config.settings import engine_options
 from harvester.engine.limiter import Rate
 from harvester.engine.options import Options
 from harvester.engine.run import Engine
+from harvester.engine.window_queue import RECHECK
 from harvester.engine.writer import BOOK_EVERY
 from harvester.errors import HarvestError
 from harvester.events import Event, Notice, Report, Stalled
@@ -479,6 +481,7 @@ class Living:
         self.opened: list[Any] = []
         self._crash_at = 0
         self._idle = 0.0  # seconds for which an account could have sent something
+        self._clock_set = -math.inf  # the loop's time at which the wall clock was set
         self.stop = asyncio.Event()
         self.loop, self.network = world.begin(course, self._on_turn)
         self._engine: Engine | None = None
@@ -530,6 +533,7 @@ class Living:
             raise CrashError
         if turn == course.clock_step[0]:
             self.loop.set_wall(self.loop.wall() + course.clock_step[1])
+            self._clock_set = self.loop.time()
         if turn == self._crash_at:
             raise CrashError
         if course.ending in ("crash written", "crash settled"):
@@ -552,8 +556,11 @@ class Living:
                 await asyncio.sleep(0)
 
     def _on_jump(self, seconds: float) -> None:
-        """Time passes: then nothing may be possible that could be done now."""
-        able = self._able()
+        """Time passes: then nothing may be possible that could be done now.
+
+        That the wall clock was set is noticed only at the next check of the wait for a time of day.
+        """
+        able = "" if self.loop.time() - self._clock_set <= RECHECK else self._able()
         self._idle = self._idle + seconds if able else 0.0
         if self._idle > IDLE:
             self.broken.append(
