@@ -3,14 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import harvester
 from harvester.model import Account, Request, Response, Send, Token, Verdict
+from harvester.testing import FakeTransport, Simulator
 from harvester.tokens.official import provider_for
 from harvester.tokens.shared import SharedToken, TokenRefusedError
+from tests.support import A
+
+# harvests
+
+USERS_DAYS = ("2024-01-20", "2024-02-10")
+
+
+def account(appid: str = A) -> harvester.Account:
+    """An account of the simulated WeChat."""
+    return harvester.Account(appid, secret="practice")
+
+
+def harvested(
+    sink: Any,
+    *appids: str,
+    endpoints: Any = "users",
+    days: Sequence[str | date] = USERS_DAYS,
+    simulator: Simulator | None = None,
+    **options: Any,
+) -> harvester.Report:
+    """A run of the library, by default of account A; without a socket unless it has a URL."""
+    if "base_url" not in options:
+        options = {"transport": FakeTransport(simulator or Simulator()), "burst": 1000, **options}
+    accounts = [account(appid) for appid in appids or (A,)]
+    options = {"rate": "100000/s", **options}
+    return harvester.run_sync(accounts, endpoints, *days, sink=sink, **options)
+
 
 # tokens
 
