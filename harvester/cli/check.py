@@ -19,7 +19,7 @@ from rich.table import Table
 from harvester import events
 from harvester.api import harvest, resolve
 from harvester.base.dates import next_quota_day, quota_day
-from harvester.cli import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
+from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
 from harvester.cli.language import LANGUAGES, language
 from harvester.cli.session import conduct
 from harvester.cli.terminal import many, named, notify, out, plain, show_json, show_line

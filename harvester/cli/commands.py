@@ -20,10 +20,11 @@ import click
 import harvester
 from harvester.api import harvest, open_sinks
 from harvester.base.secrets import Secret
-from harvester.cli import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE, completion
 from harvester.cli import arguments as asked
+from harvester.cli import completion
 from harvester.cli import language as lang
 from harvester.cli import terminal as screen
+from harvester.cli.exit_status import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE
 from harvester.cli.help import Group
 from harvester.cli.options import (
     FILE,
@@ -225,7 +226,7 @@ def run(**values: Any) -> int:
 @options_of("plan")
 def plan(**values: Any) -> int:
     """Show what `run` would do: calls, days of quota, hours.  Sends nothing, needs no secret."""
-    from harvester.cli.inspect import show_plan
+    from harvester.cli.plan import show_plan
 
     asked.require(values, account=False)
     appid, file = asked.chosen(values)
@@ -442,7 +443,7 @@ def report(sink: tuple[Secret, ...], **values: Any) -> int:
 @options_of("verify")
 def verify(out: Path, ledger: Any, sink: tuple[Secret, ...], *, as_json: bool) -> int:
     """Read the stored records and compare them with the ledger; status 1 if they differ."""
-    from harvester.cli.inspect import show_verification
+    from harvester.cli.verify import show_verification
 
     given = open_sinks(sink) if sink else []
     return asyncio.run(show_verification(_ledger_in(out, ledger), given, as_json=as_json))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from harvester.cli import COMPLETE, FAILED_WINDOWS
+from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS
 from harvester.cli.ledger_sinks import as_known, sink_named
 from harvester.cli.terminal import plain, show_line
 from harvester.config import plugins

@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 
 from harvester.base.dates import days_in
-from harvester.cli import COMPLETE
+from harvester.cli.exit_status import COMPLETE
 from harvester.cli.language import label
 from harvester.cli.ledger_sinks import as_known, sink_named
 from harvester.cli.sink import unused

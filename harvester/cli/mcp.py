@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import harvester
-from harvester.cli import COMPLETE
+from harvester.cli.exit_status import COMPLETE
 from harvester.cli.export import source_of
 from harvester.cli.terminal import LibraryLog, notify
 from harvester.config import plugins

@@ -18,7 +18,7 @@ from rich.cells import cell_len
 
 from harvester.base import codec
 from harvester.base.dates import last_legal_day, parse_day
-from harvester.cli import COMPLETE, FAILED_WINDOWS
+from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS
 from harvester.cli.language import LANGUAGES, label, language, translated
 from harvester.cli.terminal import china_time, escaped, many, padded, plain, readable, show_line
 from harvester.config.accounts import ListedAccount

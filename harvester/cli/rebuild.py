@@ -12,7 +12,7 @@ from pathlib import Path
 from harvester.api import open_sinks
 from harvester.base.files import make_directory
 from harvester.base.secrets import Secret
-from harvester.cli import COMPLETE
+from harvester.cli.exit_status import COMPLETE
 from harvester.cli.terminal import many, plain, show_line
 from harvester.config import plugins
 from harvester.errors import UsageError

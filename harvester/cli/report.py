@@ -11,7 +11,7 @@ from pathlib import Path
 
 import harvester
 from harvester.base.files import replace_file
-from harvester.cli import COMPLETE
+from harvester.cli.exit_status import COMPLETE
 from harvester.cli.language import language
 from harvester.cli.ledger_sinks import as_known, sink_named
 from harvester.cli.terminal import notify, plain, show_line

@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from harvester.cli import COMPLETE, INTERRUPTED
+from harvester.cli.exit_status import COMPLETE, INTERRUPTED
 from harvester.cli.loop import run
 from harvester.cli.progress import Lines
 from harvester.cli.terminal import LibraryLog, log, name_accounts

@@ -15,7 +15,7 @@ from datetime import date, datetime
 from typing import Any, NamedTuple, cast
 
 from harvester import events
-from harvester.cli import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
+from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
 from harvester.cli.loop import Factory, run
 from harvester.cli.progress import LOUD, display
 from harvester.cli.terminal import (

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from harvester.cli import COMPLETE
+from harvester.cli.exit_status import COMPLETE
 from harvester.cli.ledger_sinks import sink_named
 from harvester.cli.terminal import many, plain, show_line
 from harvester.config import plugins

@@ -23,7 +23,7 @@ from harvester.base.dates import (
     runs,
     without,
 )
-from harvester.cli import COMPLETE, FAILED_WINDOWS
+from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS
 from harvester.cli.language import label, translated
 from harvester.cli.terminal import (
     china_time,

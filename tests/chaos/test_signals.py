@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 import harvester
-from harvester.cli import UNUSABLE, main
+from harvester.cli import main
+from harvester.cli.exit_status import UNUSABLE
 from tests.chaos.harvests import assert_the_truth, job, started
 from tests.support import A, Wechat, command, environment, harvest
 

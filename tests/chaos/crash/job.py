@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harvester.base.dates import last_settled_day
-from harvester.cli.inspect import show_verification
+from harvester.cli.verify import show_verification
 from harvester.config.settings import engine_options
 from harvester.engine.run import Engine
 from harvester.events import Report
