@@ -25,7 +25,7 @@ from harvester.cli import completion
 from harvester.cli import language as lang
 from harvester.cli import terminal as screen
 from harvester.cli.exit_status import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE
-from harvester.cli.help import Group
+from harvester.cli.help import Command, Group
 from harvester.cli.options import (
     FILE,
     PLACES,
@@ -765,7 +765,22 @@ def serve(config: Path, log_format: str | None) -> int:
     return start(config, lang.language())
 
 
-@cli.command(context_settings=CONTEXT, short_help="Serve a local WeChat to practise on.")
+class _Simulate(Command):
+    """Has an option for each fault; those are known when it is called, and not before.
+
+    The simulator is a large part of the package, and no other command waits for its import.
+    """
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        from harvester.cli.simulate import fault_options
+
+        *own, help_ = super().get_params(ctx)
+        return [*own, *fault_options(), help_]
+
+
+@cli.command(
+    cls=_Simulate, context_settings=CONTEXT, short_help="Serve a local WeChat to practise on."
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -790,36 +805,6 @@ def serve(config: Path, log_format: str | None) -> int:
 @click.option(
     "--retired", is_flag=True, help="The six old article interfaces answer 47009, as since 2026."
 )
-@click.option(
-    "--busy", type=click.FloatRange(0, 1), default=0.0, help="Share of answers that are -1."
-)
-@click.option("--first-busy", type=int, default=0, help="The first N of each account are -1.")
-@click.option(
-    "--http-500", type=click.FloatRange(0, 1), default=0.0, help="Share of answers that are a 502."
-)
-@click.option(
-    "--html", type=click.FloatRange(0, 1), default=0.0, help="Share of answers that are HTML."
-)
-@click.option(
-    "--empty", type=click.FloatRange(0, 1), default=0.0, help="Share of answers without a body."
-)
-@click.option(
-    "--cut", type=click.FloatRange(0, 1), default=0.0, help="Share of answers cut in the middle."
-)
-@click.option(
-    "--reset", type=click.FloatRange(0, 1), default=0.0, help="Share of connections that are reset."
-)
-@click.option(
-    "--slow", type=click.FloatRange(0, 1), default=0.0, help="Share of answers that are slow."
-)
-@click.option("--slow-seconds", type=float, default=5.0, show_default=True, help="How slow.")
-@click.option(
-    "--control",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    help="Share with a raw control character.",
-)
-@click.option("--revoke-every", type=int, default=0, help="Tokens are void after N requests.")
 @click.option(
     "--delay-until-hour",
     type=click.FloatRange(0, 24),

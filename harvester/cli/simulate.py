@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.bar import Bar
 from rich.table import Table
 
@@ -29,6 +30,7 @@ from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import Faults, Simulator, serve
+from harvester.testing.faults import FAULTS
 
 DEMO_ACCOUNTS = ("wx00000000000000a1", "wx00000000000000b2")
 DEMO_START, DEMO_END = "2024-01-01", "2024-12-31"
@@ -39,8 +41,7 @@ HOST = "127.0.0.1"
 
 def simulate(port: int, values: dict[str, Any]) -> int:
     """Serve until a signal comes."""
-    fault_names = Faults.__dataclass_fields__.keys()
-    faults = Faults(**{name: value for name, value in values.items() if name in fault_names})
+    faults = Faults(**{each.name: values[each.name] for each in FAULTS})
     limit, component = values["minute_limit"], values["component"]
     simulator = _simulator(
         seed=values["seed"],
@@ -58,6 +59,20 @@ def simulate(port: int, values: dict[str, Any]) -> int:
         faults=faults,
     )
     return asyncio.run(_serve(simulator, port, component))
+
+
+def fault_options() -> list[click.Parameter]:
+    """An option for each of the faults."""
+    return [
+        click.Option(
+            [f"--{each.name.replace('_', '-')}"],
+            type=click.FloatRange(0, 1) if each.metadata["is_share"] else type(each.default),
+            default=each.default,
+            show_default=bool(each.default),
+            help=each.metadata["help"],
+        )
+        for each in FAULTS
+    ]
 
 
 def _simulator(**settings: Any) -> Simulator:
