@@ -48,7 +48,7 @@ class Faults:
 
 
 FAULTS = fields(Faults)
-"""Each fault: its name, its default, and what it is; `harvester simulate` has an option for each."""
+"""The name, the default and the help of each: `harvester simulate` has an option for each."""
 _NAMES = tuple(each.name for each in FAULTS if each.name != "slow_seconds")
 Faults.__doc__ = f"{Faults.__doc__}\n\n" + "\n".join(
     f"{each.name}: {each.metadata['help']}" for each in FAULTS
