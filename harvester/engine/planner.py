@@ -37,15 +37,12 @@ from harvester.engine.quota import NEVER, Budget
 from harvester.engine.scope import Scope
 from harvester.engine.window_queue import Attempt, InterfaceQueue, WindowQueue
 from harvester.events import Committed, Deferred, Failed, late
-from harvester.ledger.base import Exhausted, Key, Lease, Ledger
+from harvester.ledger.base import Exhausted, Key, Lease, Ledger, account_groups
 from harvester.ledger.coverage import KNOWN, STORED, Calendar, OpenWindow
 from harvester.model import RECHECK_INTERVAL, Endpoint, Request, Response, Window, many
 from harvester.tokens.shared import shared_token
 from harvester.wechat.endpoint import grid
 from harvester.wechat.late import LONGEST, Delivery, delivery, waits_until
-
-ACCOUNTS_AT_ONCE = 200
-"""Accounts whose calendars are in memory together while a plan is made."""
 
 
 class Plan(NamedTuple):
@@ -203,9 +200,7 @@ async def demands(
     grids = {each.name: grid(each, last) for each in scope.endpoints}
     ranges = [(each, days) for each in scope.endpoints if (days := scope.range_of(each))]
     untouched: dict[str, Demand] = {}  # all accounts without a calendar need the same
-    appids = list(scope.accounts)
-    for begin in range(0, len(appids), ACCOUNTS_AT_ONCE):
-        some = appids[begin : begin + ACCOUNTS_AT_ONCE]
+    for some in account_groups([*scope.accounts]):
         found: Mapping[Key, Calendar] = stored or {}
         if ledger is not None and not anew:
             found = await ledger.calendars(some)
