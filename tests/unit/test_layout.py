@@ -31,6 +31,7 @@ ELSEWHERE = {
     "cli.plan": "a command, tested by tests/integration/test_cli.py",
     "cli.rebuild": "a command, tested with upkeep.rebuild",
     "cli.serve": "a command, tested by tests/scenarios/test_daily_service.py",
+    "cli.signals": "signals, tested by tests/chaos/test_signals.py",
     "cli.sink": "a command, tested by tests/scenarios/test_sink_list.py",
     "cli.verify": "a command, tested with upkeep.verify",
     "base.postgresql": "connections, tested by tests/sinks/test_frozen.py on a server",
