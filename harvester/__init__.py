@@ -12,25 +12,47 @@ harvesting does not wait for aiohttp and SQLite.
 _HOMES = {
     name: home
     for home, names in {
-        "harvester.api": "Records run run_sync stream",
-        "harvester.config.settings": "Keywords",
-        "harvester.engine.limiter": "Rate",
-        "harvester.errors": "AccountError AttemptError EndpointError ExportError HarvestError"
-        " IncompleteError LedgerError NetworkError RunError SinkError UsageError WindowError",
-        "harvester.events": "Event Failure Report",
-        "harvester.job": "Job",
-        "harvester.ledger": "Ledger SqliteLedger",
-        "harvester.model": "Account Batch Endpoint Request Response Stored Tally Token Window",
-        "harvester.reading": "StoredRecords StoredTables export read",
-        "harvester.sinks.base": "Checkpoint Fence Sink StoredWindow Written",
-        "harvester.sinks.jsonl.sink": "JsonLines",
-        "harvester.sinks.memory": "MemorySink",
-        "harvester.tokens.platform": "Platform",
-        "harvester.tokens.stores": "FileStore MemoryStore TokenStore",
-        "harvester.transport": "Transport",
-        "harvester.wechat.endpoint": "JsonEndpoint",
+        "harvester.api": ("Records", "run", "run_sync", "stream"),
+        "harvester.config.settings": ("Keywords",),
+        "harvester.engine.limiter": ("Rate",),
+        "harvester.errors": (
+            "AccountError",
+            "AttemptError",
+            "EndpointError",
+            "ExportError",
+            "HarvestError",
+            "IncompleteError",
+            "LedgerError",
+            "NetworkError",
+            "RunError",
+            "SinkError",
+            "UsageError",
+            "WindowError",
+        ),
+        "harvester.events": ("Event", "Failure", "Report"),
+        "harvester.job": ("Job",),
+        "harvester.ledger": ("Ledger", "SqliteLedger"),
+        "harvester.model": (
+            "Account",
+            "Batch",
+            "Endpoint",
+            "Request",
+            "Response",
+            "Stored",
+            "Tally",
+            "Token",
+            "Window",
+        ),
+        "harvester.reading": ("StoredRecords", "StoredTables", "export", "read"),
+        "harvester.sinks.base": ("Checkpoint", "Fence", "Sink", "StoredWindow", "Written"),
+        "harvester.sinks.jsonl.sink": ("JsonLines",),
+        "harvester.sinks.memory": ("MemorySink",),
+        "harvester.tokens.platform": ("Platform",),
+        "harvester.tokens.stores": ("FileStore", "MemoryStore", "TokenStore"),
+        "harvester.transport": ("Transport",),
+        "harvester.wechat.endpoint": ("JsonEndpoint",),
     }.items()
-    for name in names.split()
+    for name in names
 }
 """The module of each public name."""
 

@@ -6,7 +6,7 @@ Rule: reads the ledger, changes nothing, and sends nothing.
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from harvester.base.dates import (
 )
 from harvester.cli.exit_status import COMPLETE
 from harvester.cli.terminal import duration, many, show_json, show_line
+from harvester.config.place import Place
 from harvester.engine.limiter import Rate
 from harvester.engine.options import Options
 from harvester.engine.planner import Known, demands, known
@@ -31,16 +32,17 @@ from harvester.wechat.endpoint import load_of
 
 
 async def show_plan(
-    scope: Scope, options: Options, ledger: Ledger | None, now: float, *, as_json: bool = False
+    place: Place, scope: Scope, options: Options, now: float, *, as_json: bool = False
 ) -> int:
     """Calls, days of quota and hours of what a run would do."""
     async with AsyncExitStack() as stack:
+        ledger: Ledger | None
         try:
-            await stack.enter_async_context(ledger or nullcontext())
+            ledger = await stack.enter_async_context(place.ledger())
         except NoLedgerError:  # the first run makes it
             ledger = None
         calls, loads, total = await _counts(scope, options, ledger, now)
-    rate = Rate.parse(options.rate)
+    rate = options.rate
     most = min(options.account_concurrency or options.concurrency, options.concurrency)
     caps = [min(most, scope.caps.get(appid, most)) for appid in scope.accounts]
     takes = estimate(calls, rate.per_second, options.concurrency, caps)

@@ -26,8 +26,8 @@ from harvester.base.codec import parse
 from harvester.cli.language import label
 from harvester.cli.session import STATUS, conduct, summarize
 from harvester.cli.terminal import notify, plain, show_line, show_table
-from harvester.errors import UsageError
-from harvester.ledger import FILE_NAME, SqliteLedger
+from harvester.config.place import Place
+from harvester.errors import NoLedgerError, UsageError
 from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import Faults, Simulator, serve
 from harvester.testing.faults import FAULTS
@@ -163,16 +163,17 @@ def demo(directory: Path) -> int:
 
 def _check_free(directory: Path) -> None:
     """Raise `UsageError` if something else was harvested here."""
-    path = directory / FILE_NAME
-    if path.exists():
-        others = asyncio.run(_accounts(path)) - {*DEMO_ACCOUNTS}
-        if others:
-            raise UsageError(f"{directory} holds a harvest of {min(others)}; give another --out")
+    if others := asyncio.run(_accounts(Place(directory))) - {*DEMO_ACCOUNTS}:
+        raise UsageError(f"{directory} holds a harvest of {min(others)}; give another --out")
 
 
-async def _accounts(path: Path) -> set[str]:
-    async with SqliteLedger(path, readonly=True) as ledger:
-        return {appid for appid, _ in await ledger.asked()}
+async def _accounts(place: Place) -> set[str]:
+    """The accounts of its ledger; none if there is none."""
+    try:
+        async with place.ledger() as ledger:
+            return {appid for appid, _ in await ledger.asked()}
+    except NoLedgerError:
+        return set()
 
 
 def _command() -> str:

@@ -6,13 +6,14 @@ Rule: `harvester.upkeep.verify` does the work; nothing is changed, and nothing i
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS, STOPPED
 from harvester.cli.ledger_sinks import as_known, sink_named
 from harvester.cli.terminal import many, notify, plain, show_json, show_line
+from harvester.config.place import Place
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.sinks.base import Sink, spec_of
@@ -20,16 +21,14 @@ from harvester.upkeep.copy import at_ledger
 from harvester.upkeep.verify import Verified, verify
 
 
-async def show_verification(
-    ledger: SqliteLedger | PostgresLedger, sinks: Sequence[Sink], *, as_json: bool = False
-) -> int:
-    """Compare each sink with the ledger; sinks: as they are reached from here."""
+async def show_verification(place: Place, *, as_json: bool = False) -> int:
+    """Compare each sink with the ledger."""
     show = _hide if as_json else _show
-    async with ledger:
+    async with place.ledger() as ledger:
         known = await ledger.sinks()
         if not known:
             raise UsageError(f"{ledger.where} knows of no sink; nothing was harvested yet")
-        given = as_known(ledger, known, sinks)
+        given = as_known(ledger, known, place.sinks)
         each_of = [
             await _verified(ledger, name, copied, given, show) for name, copied in known.items()
         ]

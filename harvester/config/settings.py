@@ -24,6 +24,7 @@ from typing import (
     NamedTuple,
     TypedDict,
     Unpack,
+    cast,
     get_args,
     get_type_hints,
 )
@@ -409,14 +410,30 @@ def _checked(name: str, given: object, call: Callable[[Kind], object]) -> object
         raise InvalidOptionError(name, _shown(name, given), kind.expected) from None
 
 
-def engine_options(**given: Unpack[Keywords]) -> Options:
-    """What the engine takes: the options that are given, and the others' defaults.
+def converted(given: Keywords) -> Keywords:
+    """The options of a caller as they are used, in the same dict; the only place that does it.
 
-    Takes all `Keywords`; raises `InvalidOptionError`, or `TypeError` for an unknown name.
+    What may hold a password comes first, so that no frame of a traceback shows it.  Raises
+    `InvalidOptionError`, or `TypeError` for an unknown name.
     """
-    unknown = given.keys() - KEYWORDS.keys()
+    values: dict[str, Any] = cast("Any", given)
+    unknown = values.keys() - KEYWORDS.keys()
     if unknown:
         raise TypeError(f"unknown option {min(unknown)!r}")
-    defaults = {name: option.default for name, option in KEYWORDS.items()}
-    values = {name: check(name, value) for name, value in {**defaults, **given}.items()}
+    for name in sorted(values, key=lambda name: not KEYWORDS[name].secret):
+        values[name] = check(name, values[name])
+    return given
+
+
+_DEFAULTS = {name: check(name, option.default) for name, option in KEYWORDS.items()}
+
+
+def options_of(given: Mapping[str, Any]) -> Options:
+    """What the engine takes: of converted options, and of the others' defaults."""
+    values = {**_DEFAULTS, **given}
     return Options(**{field.name: values[field.name] for field in fields(Options)})
+
+
+def engine_options(**given: Unpack[Keywords]) -> Options:
+    """The same of options as a caller writes them; raises as `converted` does."""
+    return options_of(converted(given))

@@ -29,7 +29,7 @@ from harvester.base.dates import (
 )
 from harvester.base.fencing import EPOCH, wait_after
 from harvester.engine.account_queue import AccountQueue, Share
-from harvester.engine.limiter import Limiter, Rate
+from harvester.engine.limiter import Limiter
 from harvester.engine.options import Options
 from harvester.engine.parts import NO_ROW
 from harvester.engine.policy import NOT_READY_AGAIN
@@ -374,7 +374,6 @@ async def build_plan(
     unsettled: list[tuple[InterfaceQueue, Attempt]] = []
     exhausted: list[tuple[InterfaceQueue, Exhausted]] = []
     settled = {each.name: last_settled_day(wall, each.settled_hour) for each in scope.endpoints}
-    rate = Rate.parse(options.rate)
     planned = skipped = 0
     held: list[tuple[InterfaceQueue, OpenWindow]] = []
     async for appid, listed in demands(scope, ledger, wall, early=options.refresh, stored=stored):
@@ -409,11 +408,11 @@ async def build_plan(
             held.extend((queue, window) for window in need.held)
             planned += need.planned
             skipped += need.planned - need.left - need.waiting
-        limiter = Limiter(rate, options.burst)
+        limiter = Limiter(options.rate, options.burst)
         provider = scope.accounts[appid]
         token = shared_token(appid, provider, partial(send, limiter), scope.store, clock)
         cap = scope.caps.get(appid, NEVER)
-        if wait := wait_after(lease.idle, rate.period):
+        if wait := wait_after(lease.idle, options.rate.period):
             limiter.pause(wait)
         accounts.append(AccountQueue(token, limiter, queues, share, cap))
     return Plan(accounts, share, planned, skipped, unsettled, exhausted, held)

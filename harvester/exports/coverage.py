@@ -13,7 +13,7 @@ from harvester.base.dates import ONE_DAY, Days, WindowKind, whole_periods
 from harvester.ledger import Ledger
 from harvester.ledger.base import account_groups
 from harvester.ledger.coverage import FAILED, MISSING, OPEN, WAITING, Calendar
-from harvester.upkeep.scan import Endpoints
+from harvester.model import Find
 
 _STATES = {"missing": MISSING, "waiting": WAITING, "failed": FAILED}
 _LACKING = bytes(_STATES.values())
@@ -68,7 +68,7 @@ class Coverage:
                     self.gaps.append(gap)
 
 
-async def coverage_in(ledger: Ledger, find: Endpoints) -> dict[str, Coverage]:
+async def coverage_in(ledger: Ledger, find: Find) -> dict[str, Coverage]:
     """What a ledger, which is entered, knows, by interface; raises `LedgerError`."""
     asked = await ledger.asked()
     appids = sorted({appid for appid, _ in asked})

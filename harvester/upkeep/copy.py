@@ -32,7 +32,7 @@ from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME
 from harvester.ledger.base import Key, Ledger, account_groups, place_of, shared
 from harvester.ledger.coverage import DONE, STORED, Calendar
-from harvester.model import Batch, Endpoint, Window
+from harvester.model import Batch, Endpoint, Find, Window
 from harvester.sinks.base import (
     Checkpoint,
     Sink,
@@ -42,7 +42,6 @@ from harvester.sinks.base import (
 )
 from harvester.upkeep.scan import (
     AT_ONCE,
-    Endpoints,
     accepted,
     endpoints_in,
     finish,
@@ -97,7 +96,7 @@ async def add_sink(
     ledger: Ledger,
     sink: Sink,
     make: Callable[[str], Sink | None],
-    find: Endpoints,
+    find: Find,
     now: float | None = None,
 ) -> int:
     """Copy what is stored into a sink and list it; returns the number of windows with records.
@@ -163,7 +162,7 @@ async def copy(
     name: str,
     sink: Sink,
     sources: Iterable[Source],
-    find: Endpoints,
+    find: Find,
     now: float | None = None,
 ) -> tuple[int, str]:
     """Copy into an open sink; returns the windows with records, and the value for `list_sinks`.
@@ -209,7 +208,7 @@ class _Filling:
         name: str,
         sink: Sink,
         source: Source | None,
-        find: Endpoints,
+        find: Find,
         stamp: str,
     ) -> None:
         self._ledger = ledger
