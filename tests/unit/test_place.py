@@ -146,6 +146,7 @@ def _conversions(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     monkeypatch.setattr(settings, "_checked", counted)
     for place in OPENERS:
         monkeypatch.setattr(place, noted(place))
+    monkeypatch.setattr(Rate, "parse", noted("harvester.engine.limiter.Rate"))  # anywhere else
     return counts
 
 
