@@ -155,14 +155,14 @@ class Job:
 
         accounts: what `read_accounts` has returned before; without it the accounts are read now.
         """
-        ledger = {"ledger": self.place.ledger(readonly=False)}
+        ledger = {"ledger": self._place.ledger(readonly=False)}
         options = {**self.options, **ledger, "on_event": on_event, "stop": stop}
         return await api.run(
             self.read_accounts() if accounts is None else accounts,
             self._interfaces(),
             self.start,
             self.end,
-            sink=self.sink or self.place.lines,
+            sink=self.sink or self._place.lines,
             **cast("Keywords", options),
         )
 
@@ -173,14 +173,13 @@ class Job:
         return wait_for(lambda: self.run(on_event=on_event, stop=stop))
 
     @property
-    def place(self) -> Place:
-        """Where its harvest is; raises `UsageError`."""
-        ledger = cast("str | None", self.options.get("ledger"))
-        return Place(Path(self.out), ledger, read_interfaces([*self.interfaces], "job"))
+    def _place(self) -> Place:
+        """Where its harvest is; without its interfaces, which are not read each time."""
+        return Place(Path(self.out), cast("str | None", self.options.get("ledger")))
 
     def open_sinks(self) -> list[Sink]:
         """Its sinks, not opened yet; raises `UsageError`."""
-        return api.open_sinks(self.sink or self.place.lines)
+        return api.open_sinks(self.sink or self._place.lines)
 
     def open_ledger(
         self, *, readonly: bool = False, beside: bool = False
@@ -189,7 +188,7 @@ class Job:
 
         readonly: it is only read.  beside: for the messages of the daily service.
         """
-        return self.place.ledger(readonly=readonly, beside=beside)
+        return self._place.ledger(readonly=readonly, beside=beside)
 
     def read_accounts(self) -> Account | list[Account]:
         """Its accounts with their secrets; raises `UsageError`, also if none can have a token."""
@@ -198,7 +197,7 @@ class Job:
         return single_account(self.appid or "")
 
     def _interfaces(self) -> list[Any]:
-        return choose_interfaces(self.endpoints, self.place.own)
+        return choose_interfaces(self.endpoints, read_interfaces([*self.interfaces], "job"))
 
     def _check(self) -> None:
         """Raise `UsageError` for a job that cannot run; reads no secret and no accounts."""
