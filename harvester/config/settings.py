@@ -413,16 +413,18 @@ def _checked(name: str, given: object, call: Callable[[Kind], object]) -> object
 def converted(given: Keywords) -> Keywords:
     """The options of a caller as they are used, in the same dict; the only place that does it.
 
-    What may hold a password comes first, so that no frame of a traceback shows it.  Raises
+    Specs come first: they become secrets, so that no frame of a traceback shows a password.  Raises
     `InvalidOptionError`, or `TypeError` for an unknown name.
     """
     values: dict[str, Any] = cast("Any", given)
-    unknown = values.keys() - KEYWORDS.keys()
-    if unknown:
-        raise TypeError(f"unknown option {min(unknown)!r}")
-    for name in sorted(values, key=lambda name: not KEYWORDS[name].secret):
+    for name in sorted(values, key=lambda name: name not in _SPECS):
+        if name not in KEYWORDS:
+            raise TypeError(f"unknown option {name!r}")
         values[name] = check(name, values[name])
     return given
+
+
+_SPECS = [name for name, option in KEYWORDS.items() if option.kind in (STORE, LEDGER, EXPORT)]
 
 
 _DEFAULTS = {name: check(name, option.default) for name, option in KEYWORDS.items()}

@@ -92,7 +92,9 @@ def test_a_job_and_a_command_look_for_the_ledger_in_one_place(ledger: dict[str, 
 
 def test_interfaces_are_those_of_the_configuration_and_the_installed_ones(tmp_path: Path) -> None:
     own = JsonEndpoint("mine", "/m", date(2024, 1, 1), group="users")
-    place = Place(tmp_path, own=[own])
+    shop = JsonEndpoint("sales", "/s", date(2024, 1, 1), group="shop")
+    place = Place(tmp_path, own=[own, shop])
+    assert place.interfaces(["shop"]) == [shop]  # a group of the configuration alone
     assert place.find("mine") is own
     assert place.find("getusersummary") is INTERFACES["getusersummary"]
     assert place.find("nobody") is None
