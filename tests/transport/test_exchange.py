@@ -15,14 +15,6 @@ from harvester.transport import HttpTransport, exchange
 from tests.transport.test_http import REQUEST, serving, sized
 
 KEEPS = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-
-
-@pytest.fixture(autouse=True)
-def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in PROXIES:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
 
 
 async def test_this_aiohttp_is_asked_below_its_session() -> None:
