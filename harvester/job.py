@@ -164,17 +164,15 @@ class Job:
         """Run it here from code that is not asynchronous, as `harvester.run_sync` does."""
         return wait_for(lambda: self.run(on_event=on_event, stop=stop))
 
-    def open_ledger(
-        self, *, readonly: bool = False, beside: bool = False
-    ) -> SqliteLedger | PostgresLedger:
+    def open_ledger(self, *, readonly: bool = False) -> SqliteLedger | PostgresLedger:
         """Its ledger, not entered yet; raises `UsageError`.
 
-        readonly: it is only read.  beside: for the messages of the daily service.
+        readonly: it is only read, but for the state of the daily service.
         """
         given = self.options.get("ledger")
         if not isinstance(given, str):
-            return SqliteLedger(Path(self.out) / FILE_NAME, readonly=readonly, beside=beside)
-        return open_ledger(given, readonly=readonly, beside=beside)
+            return SqliteLedger(Path(self.out) / FILE_NAME, readonly=readonly)
+        return open_ledger(given, readonly=readonly)
 
     def read_accounts(self) -> Account | list[Account]:
         """Its accounts with their secrets; raises `UsageError`, also if none can have a token."""

@@ -19,6 +19,7 @@ from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.model import Endpoint
 from harvester.report.texts import title_of
+from harvester.service import state
 from harvester.sinks.base import Sink, spec_of
 from harvester.upkeep.forget import Known, forget, known_of, strange_of
 
@@ -65,7 +66,7 @@ async def show_forgetting(
             whole=not endpoints,
         )
         titles = [title for each in endpoints for title in title_of(each)]
-        await ledger.forget_messages(appid, [*endpoints, *titles], now)
+        await state.forget(ledger, appid, endpoints, titles)
     for each in known:
         show_line(plain(named(_line(appid, each))))
     places = ", ".join(["the ledger", *[sink.identity for sink in sinks.values()]])

@@ -26,9 +26,9 @@ from harvester.base.secrets import Secret
 from harvester.engine.run import Engine
 from harvester.errors import AttemptError, UsageError
 from harvester.exports import run as run_of_exports
-from harvester.ledger.outbox import Message
 from harvester.model import Request, Response
-from harvester.service import sender, serve
+from harvester.service import serve
+from harvester.service.mail import Message
 from harvester.service.sender import DeliveryError
 from harvester.service.serve import Service, Setup
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, run_virtual
@@ -176,19 +176,20 @@ class World:
 
     def digest(self, day: int) -> Message:
         """The digest of a day."""
-        key = f"digest {BEGIN + timedelta(days=day)}"
-        [found] = [each for _, each in self.sent if each.key == key]
+        [found] = self.digests(day)
         return found
 
-    def arrived(self, key: str) -> float:
-        """When a message arrived."""
-        return next(moment for moment, each in self.sent if each.key == key)
+    def digests(self, day: int) -> list[Message]:
+        """All digests of a day."""
+        title = f"harvester: {BEGIN + timedelta(days=day)}: "
+        return [each for _, each in self.sent if each.title.startswith(title)]
 
-    def check_days(self, number: int) -> None:
-        """A digest and a ping of each day, once."""
-        wanted = [str(BEGIN + timedelta(days=day)) for day in range(number)]
-        for word in ("digest", "ping"):
-            assert Counter(self.keys(word)) == Counter(f"{word} {day}" for day in wanted)
+    def check_days(self, number: int, *twice: int) -> None:
+        """A digest and a ping of each day, once; twice: the digest, for a wrong clock."""
+        assert max(Counter(self.keys()).values()) == 1
+        told = [len(self.digests(day)) for day in range(number)]
+        assert told == [2 if day in twice else 1 for day in range(number)]
+        assert (len(self.keys("digest")), len(self.keys("ping"))) == (sum(told), number)
 
     def check_records(self, last: date, *appids: str) -> None:
         """Each record of each day is stored once."""
@@ -221,7 +222,6 @@ def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "check_url", lambda reference, url: None)  # Apprise takes seconds
     monkeypatch.setattr(serve, "TICK", 600.0)
     monkeypatch.setattr(serve, "LOOKED_AFTER", 3 * HOUR)
-    monkeypatch.setattr(sender, "LOOKED_AFTER", 3 * HOUR)
 
 
 def live(folder: Path, monkeypatch: pytest.MonkeyPatch, story: Any, **how: Any) -> World:
@@ -372,7 +372,7 @@ async def _the_webhook_is_away(world: World, day: int) -> None:
     await world.until(day, 8)
     world.deaf = True
     await world.until(day, 9.2)
-    assert f"digest {BEGIN + timedelta(days=day)}" not in world.keys("digest")
+    assert not world.digests(day)
     world.deaf = False
 
 
@@ -470,7 +470,7 @@ def test_what_a_clock_that_was_a_day_ahead_did_does_not_take_the_place_of_the_da
         await world.stop()
 
     world = live(tmp_path, monkeypatch, story)
-    world.check_days(4)
+    world.check_days(4, 1, 2)
     world.check_records(BEGIN + timedelta(days=2), A, B, C)
     assert set(world.served()) == {1}
 
@@ -497,7 +497,7 @@ def test_a_month_of_mornings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         await world.stop()
 
     world = live(tmp_path, monkeypatch, story, daily_quota={"getarticleread": 7})
-    world.check_days(31)
+    world.check_days(31, 19, 20)
     world.check_records(BEGIN + timedelta(days=29), A, B, C, D)
     assert sum(number > 1 for number in world.served()) <= 1
     told = [line.partition(" (")[0] for alert in world.alerts() for line in alert.split("\n")]
@@ -572,7 +572,7 @@ def test_nothing_is_expected_or_said_of_an_account_that_was_removed(
         assert world.service is not None
         world.service.reload()
         await world.until(4, 12)
-        assert dict(world.service.progress.causes) == {}
+        assert dict(world.service.state.causes) == {}
         await world.stop()
 
     world = live(tmp_path, monkeypatch, story)
@@ -658,7 +658,7 @@ def test_nothing_that_a_disk_or_an_export_raises_ends_the_service(
 ) -> None:
     """The directory of the ledger is away in one morning, an export's disk is full in another."""
     away, full = OSError(116, "Stale file handle", "/a/disk"), OSError(28, "No space left")
-    export, look = run_of_exports.export, Setup.look
+    export, look = run_of_exports.export, Setup.look_into
     raised: Exception | None = None
 
     def exported(*arguments: Any, **how: Any) -> Any:
@@ -666,10 +666,10 @@ def test_nothing_that_a_disk_or_an_export_raises_ends_the_service(
             raise full
         return export(*arguments, **how)
 
-    async def looked(self: Setup, now: float) -> Any:
+    async def looked(self: Setup, *arguments: Any) -> Any:
         if raised is away:
             raise away
-        return await look(self, now)
+        return await look(self, *arguments)
 
     async def story(world: World) -> None:
         nonlocal raised
@@ -695,7 +695,7 @@ def test_nothing_that_a_disk_or_an_export_raises_ends_the_service(
         await world.stop()
 
     monkeypatch.setattr(run_of_exports, "export", exported)
-    monkeypatch.setattr(Setup, "look", looked)
+    monkeypatch.setattr(Setup, "look_into", looked)
     world = live(tmp_path, monkeypatch, story)
     world.check_days(4)
     world.check_records(BEGIN + timedelta(days=2), A, B, C)
