@@ -25,8 +25,9 @@ AHEAD = 3600.0
 class Message(NamedTuple):
     """A message for one target.
 
-    key: with the target, what makes it one; target: a reference, as ``env:ALERT_URL``.
-    posted, due: Unix times; it is sent from ``due`` on.  attempts: to send it, this one included.
+    key: its kind and the number of the state that it came with.  target: a reference, as
+    ``env:ALERT_URL``.  posted, due: Unix times; it is sent from ``due`` on.  attempts: to send it,
+    this one included.
     """
 
     key: str
@@ -36,6 +37,11 @@ class Message(NamedTuple):
     posted: float = 0.0
     due: float = 0.0
     attempts: int = 0
+
+    @property
+    def identity(self) -> tuple[str, str, float]:
+        """What no other message has, also if its text was changed."""
+        return self.key, self.target, self.posted
 
 
 Mail = tuple[Message, ...]
@@ -78,15 +84,14 @@ def settled(mail: Mail, message: Message, again: float | None) -> Mail:
     again: from when it is, a Unix time; until then nothing else is sent to its target either.  A
     claim that has ended, and that another process has taken, stays as it is then.
     """
-    mine = message.key, message.target
     if again is None:
-        return tuple([each for each in mail if (each.key, each.target) != mine])
-    held = (*mine, message.attempts)
-    if held not in [(each.key, each.target, each.attempts) for each in mail]:
+        return tuple([each for each in mail if each.identity != message.identity])
+    held = (message.identity, message.attempts)
+    if held not in [(each.identity, each.attempts) for each in mail]:
         return mail
     return tuple(
         [
-            each._replace(due=again if each.key == message.key else max(each.due, again))
+            each._replace(due=again if each.identity == held[0] else max(each.due, again))
             if each.target == message.target
             else each
             for each in mail

@@ -83,7 +83,6 @@ class Sender:
         """Send for ever."""
         while True:
             self._row.renewed.clear()
-            seconds = TICK
             try:
                 if (due := self.due()) <= self._clock():
                     due = await self.send()
@@ -93,7 +92,7 @@ class Sender:
                 if (text := f"no messages are sent: {describe(exc)}") != self._away:
                     self._warn(text)
                 self._away = text
-                await anyio.sleep(LEDGER_AGAIN)
+                seconds = LEDGER_AGAIN
             with anyio.move_on_after(seconds):
                 await self._row.renewed.wait()
 

@@ -18,10 +18,11 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from harvester.base.secrets import Secret
-from harvester.errors import UsageError
+from harvester.errors import LedgerError, UsageError
 from harvester.ledger import SqliteLedger
 from harvester.service import sender
 from harvester.service.mail import LEASE, SPACING, Message
@@ -309,3 +310,58 @@ def test_a_process_that_was_frozen_after_a_claim_sends_nothing(tmp_path: Path) -
         assert story.sent == ["1 env:A"]
 
     asyncio.run(main())
+
+
+def test_a_ledger_that_is_away_after_the_answer_costs_no_second_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "LEDGER_AGAIN", 0.05)
+    story, swap = Story(tmp_path), SqliteLedger.swap_state
+    away = 0
+
+    async def swapped(self: SqliteLedger, before: str, after: str) -> bool:
+        nonlocal away
+        if story.sent and away < 3:
+            away += 1
+            raise LedgerError("it is away")
+        return await swap(self, before, after)
+
+    async def main() -> None:
+        await story.post(Message("1", "env:A", "t", "b"))
+        task = asyncio.ensure_future(story.sender.run())
+        while story.row.state.mail:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        story.now += 10 * LEASE
+        await story.go_on(60)
+
+    monkeypatch.setattr(SqliteLedger, "swap_state", swapped)
+    asyncio.run(asyncio.wait_for(main(), 20))
+    assert away == 3
+    assert story.sent == ["1 env:A"]
+    assert story.lines == ["no messages are sent: it is away"]
+
+
+def test_who_ends_in_order_while_a_webhook_answers_sends_nothing_twice(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    asked, answers = asyncio.Event(), asyncio.Event()
+
+    async def deliver(message: Message, url: Secret) -> None:
+        asked.set()
+        await answers.wait()
+        await story.deliver(message, url)
+
+    async def main() -> None:
+        await story.post(Message("1", "env:A", "t", "b"))
+        story.sender._deliver = deliver
+        async with anyio.create_task_group() as group:
+            group.start_soon(story.sender.run)
+            await asked.wait()
+            group.cancel_scope.cancel()
+            asyncio.get_running_loop().call_later(0.1, answers.set)
+        assert story.sent == ["1 env:A"]
+        story.now += 10 * LEASE
+        await story.go_on(60)
+        assert story.sent == ["1 env:A"]
+
+    asyncio.run(asyncio.wait_for(main(), 20))

@@ -26,6 +26,7 @@ from harvester.base.secrets import Secret
 from harvester.engine.run import Engine
 from harvester.errors import AttemptError, UsageError
 from harvester.exports import run as run_of_exports
+from harvester.ledger import SqliteLedger
 from harvester.model import Request, Response
 from harvester.service import serve
 from harvester.service.mail import Message
@@ -473,6 +474,32 @@ def test_what_a_clock_that_was_a_day_ahead_did_does_not_take_the_place_of_the_da
     world.check_days(4, 1, 2)
     world.check_records(BEGIN + timedelta(days=2), A, B, C)
     assert set(world.served()) == {1}
+
+
+def test_a_morning_opens_the_ledger_three_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the run, for what follows from it, and to send all of that."""
+    opened: list[bool] = []
+    enter = SqliteLedger.__aenter__
+
+    async def entered(self: SqliteLedger) -> SqliteLedger:
+        opened.append(self._readonly)
+        return await enter(self)
+
+    async def story(world: World) -> None:
+        world.start()
+        await world.until(1, 8)
+        world.simulator.refuse_token[C] = 40125
+        world.simulator.revoke(C)
+        opened.clear()
+        await world.until(1, 9)
+        assert opened == [False, True, True]
+        assert len(world.sent) == 2 + 3  # a digest and a ping each day, and an alert
+        await world.stop()
+
+    monkeypatch.setattr(SqliteLedger, "__aenter__", entered)
+    live(tmp_path, monkeypatch, story)
 
 
 @pytest.mark.thorough
