@@ -283,6 +283,9 @@ class Pages:
 
     async def _look(self) -> Overview:
         setup, now = self._service.setup, self._clock()
+        seen = self._service.seen
+        if seen is not None and now - KEPT <= seen.made <= now:  # a run has just ended
+            return seen
         return await aside(lambda: asyncio.run(setup.look(now)))
 
     async def _make_status(self) -> bytes:

@@ -108,7 +108,7 @@ class Sender:
         async with self._row.opened() as ledger:
             due = await self._send_one(ledger)
             while due <= self._clock() + SPACING:
-                await anyio.sleep(due - self._clock())
+                await anyio.sleep(max(due - self._clock(), 0.0))
                 due = await self._send_one(ledger)
         return due
 
