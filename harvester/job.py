@@ -181,14 +181,12 @@ class Job:
         """Its sinks, not opened yet; raises `UsageError`."""
         return api.open_sinks(self.sink or self._place.lines)
 
-    def open_ledger(
-        self, *, readonly: bool = False, beside: bool = False
-    ) -> SqliteLedger | PostgresLedger:
+    def open_ledger(self, *, readonly: bool = False) -> SqliteLedger | PostgresLedger:
         """Its ledger, not entered yet; raises `UsageError`.
 
-        readonly: it is only read.  beside: for the messages of the daily service.
+        readonly: it is only read, but for the state of the daily service.
         """
-        return self._place.ledger(readonly=readonly, beside=beside)
+        return self._place.ledger(readonly=readonly)
 
     def read_accounts(self) -> Account | list[Account]:
         """Its accounts with their secrets; raises `UsageError`, also if none can have a token."""

@@ -43,7 +43,6 @@ MARK = "\0"
 ELSEWHERE = (
     "base/fencing.py",  # keys
     "distributed.py",
-    "ledger/outbox.py",
     "ledger/sqlite_tables.py",
     "ledger/statements.py",
     "report/charts.py",
@@ -180,7 +179,6 @@ xlsx {value}
 {value} min
 done before
 still provisional
-number = service.number
 key = excluded.key
 Basic realm="harvester"
 digest {value}

@@ -18,6 +18,7 @@ from harvester.config.place import Place
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.report.texts import title_of
+from harvester.service import state
 from harvester.sinks.base import Sink, spec_of
 from harvester.upkeep.forget import Known, forget, known_of, strange_of
 
@@ -49,7 +50,7 @@ async def show_forgetting(place: Place, appid: str, endpoints: Collection[str]) 
             whole=not endpoints,
         )
         titles = [title for each in endpoints for title in title_of(each)]
-        await ledger.forget_messages(appid, [*endpoints, *titles], now)
+        await state.forget(ledger, appid, endpoints, titles)
     for each in known:
         show_line(plain(named(_line(appid, each))))
     places = ", ".join(["the ledger", *[sink.identity for sink in sinks.values()]])

@@ -57,17 +57,15 @@ class Place:
         """The sink of a run that names none."""
         return f"jsonl:{self.directory}"
 
-    def ledger(
-        self, *, readonly: bool = True, beside: bool = False
-    ) -> SqliteLedger | PostgresLedger:
+    def ledger(self, *, readonly: bool = True) -> SqliteLedger | PostgresLedger:
         """The ledger, not entered; raises `UsageError`.
 
         The directory of one that is named must be there, if it is to be written; that of ``out`` is
-        made.  beside: as of `open_ledger`.
+        made.
         """
         if self.given is not None:
-            return open_ledger(self.given, readonly=readonly, beside=beside)
-        return SqliteLedger(ledger_of(self.directory), readonly=readonly, beside=beside)
+            return open_ledger(self.given, readonly=readonly)
+        return SqliteLedger(ledger_of(self.directory), readonly=readonly)
 
     @cached_property
     def find(self) -> Find:
