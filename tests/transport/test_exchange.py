@@ -100,6 +100,25 @@ def test_no_connection_is_left_open() -> None:
         assert asyncio.run(main())
 
 
+async def test_the_requests_of_one_turn_of_the_loop_are_written_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[int] = []
+    flush = exchange.Exchange._flush
+
+    def noted(self: exchange.Exchange) -> None:
+        written.append(len(self._leaving))
+        flush(self)
+
+    monkeypatch.setattr(exchange.Exchange, "_flush", noted)
+    async with serving(KEEPS, hold=True) as server, HttpTransport(server.url) as transport:
+        await asyncio.gather(*[transport.send(REQUEST) for _ in range(5)])  # opens connections
+        written.clear()
+        answers = await asyncio.gather(*[transport.send(REQUEST) for _ in range(5)])
+    assert written == [5]
+    assert [answer.body for answer in answers] == [b"{}"] * 5
+
+
 async def _waiting(*_: object) -> None:
     await asyncio.get_running_loop().create_future()
 
