@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import harvester
-from harvester.model import Account, Request, Response, Send, Token, Verdict
-from harvester.testing import FakeTransport, Simulator
+from harvester.model import Account, Batch, Request, Response, Send, Token, Verdict, Window
+from harvester.testing import FakeTransport, MemorySink, Simulator
 from harvester.tokens.official import provider_for
 from harvester.tokens.shared import SharedToken, TokenRefusedError
 from tests.support import A
@@ -41,6 +41,36 @@ def harvested(
     accounts = [account(appid) for appid in appids or (A,)]
     options = {"rate": "100000/s", **options}
     return harvester.run_sync(accounts, endpoints, *days, sink=sink, **options)
+
+
+# batches and sinks
+
+
+def counted(
+    first: str,
+    last: str = "",
+    records: int = 1,
+    appid: str = A,
+    name: str = "",
+    fetched: str = "2024-02-10T04:00:00Z",
+) -> Batch:
+    """So many records of a window, each with its number."""
+    days = date.fromisoformat(first), date.fromisoformat(last or first)
+    window = Window(appid, name or "getarticlesummary", *days)
+    return Batch(window, [{"n": n, "of": str(window)} for n in range(records)], fetched)
+
+
+async def filled(*batches: Batch, name: str = "") -> MemorySink:
+    """A sink in memory with these batches."""
+    sink = MemorySink(f"memory:{name}")
+    await sink.write(batches, {})
+    return sink
+
+
+class Feed(MemorySink):
+    """A sink that cannot be scanned."""
+
+    scan = None  # type: ignore[assignment]
 
 
 # tokens
