@@ -391,8 +391,9 @@ class Service:
         if problem:
             until = min(until or self._retry_at, self._retry_at)
         await self._conclude(due, until, told)
-        if self.seen is not None and report.state != "interrupted":
-            self._barred = alerts.barred(self.seen)
+        if self.seen is not None:  # of those that this run has asked, however it ended
+            failed = {failure.appid for failure in report.failures}
+            self._barred |= alerts.barred(self.seen) & failed
 
     async def _conclude(
         self, due: date | None, until: float = 0.0, told: alerts.Problem | None = None

@@ -8,12 +8,11 @@ import os
 import re
 import socket
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import date, timedelta
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +24,7 @@ from harvester import api
 from harvester.base.secrets import Secret
 from harvester.engine.run import Engine
 from harvester.errors import AttemptError, UsageError
+from harvester.events import Event, Requested
 from harvester.exports import run as run_of_exports
 from harvester.ledger import SqliteLedger
 from harvester.model import Request, Response
@@ -61,7 +61,8 @@ class World:
     """A WeChat with the right time, a machine whose clock may be set, and its service.
 
     sent: the messages that arrived, with the Unix time at which they did.  lines: of the log;
-    warned: those of what went wrong.  tokens: how often one of an account was asked for.  off:
+    warned: those of what went wrong.  asked: when
+    something of an account was.  off:
     seconds by which the machine's clock is ahead; reading: seconds that each reading of it takes.
     away: whether nobody answers; deaf: whether the webhook does not.
     """
@@ -73,7 +74,7 @@ class World:
         self.lines: list[str] = []
         self.warned: list[str] = []
         self.begun: list[float] = []
-        self.tokens: Counter[str] = Counter()
+        self.asked: defaultdict[str, list[float]] = defaultdict(list)
         self.off = self.reading = 0.0
         self.away = self.deaf = False
         self.kill_after = 0
@@ -108,7 +109,8 @@ class World:
             raise AttemptError("nobody answers")
         if "token" in request.path:
             told = f"{request.query} {request.body!r}"
-            self.tokens.update(appid for appid in (A, B, C, D) if appid in told)
+            for appid in (A, B, C, D):
+                self.asked[appid] += [self.right()] * (appid in told)
         if self.kill_after and request.path.startswith("/datacube/"):
             self.kill_after -= 1
             if not self.kill_after:
@@ -122,6 +124,12 @@ class World:
             raise DeliveryError("it does not answer")
         assert url.value == ("json://a-token@hook" if message.title else "http://ping/a-token")
         self.sent.append((self.right(), message))
+
+    def observe(self, event: Event) -> None:
+        """What was asked of an account."""
+        if isinstance(event, Requested):
+            for answer in event.answers:
+                self.asked[answer[0]].append(self.right())
 
     def say(self, text: str) -> None:
         """The log."""
@@ -142,6 +150,7 @@ class World:
             warn=self.warn,
             clock=self.machine,
             deliver=self.deliver,
+            observe=self.observe,
         )
         self._task = asyncio.ensure_future(self.service.run())
 
@@ -770,34 +779,84 @@ def test_what_never_came_is_told_once_and_never_over(
     assert over == f"○ Over: No figures so far: Article reads, name of a ({A})"
 
 
+REFUSALS = {
+    "secret": lambda simulator: simulator.refuse_token.update({C: 40125}),
+    "banned": lambda simulator: simulator.refuse.update(dict.fromkeys(BOTH, 50004)),
+    "limited": lambda simulator: simulator.refuse.update(dict.fromkeys(BOTH, 50002)),
+    "permission": lambda simulator: simulator.refuse.update(dict.fromkeys(BOTH, 48001)),
+    "set": lambda simulator: simulator.refuse.update(dict.fromkeys(BOTH, 61007)),
+}
+BOTH = [(C, name) for name in ("getusersummary", "getarticleread")]
+
+
+@pytest.mark.parametrize("refused", REFUSALS)
 def test_an_account_that_needs_a_person_is_asked_once_a_day_and_after_a_reload(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    refused: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others have figures that are late, so that the service returns all the time."""
-    asked: list[int] = []
+    asked: list[float] = []
 
     async def story(world: World) -> None:
-        world.simulator.refuse_token[C] = 40125
+        REFUSALS[refused](world.simulator)
         world.simulator.delay_until_hour = 12.5
         world.start()
         for day in (1, 2):
-            await world.until(day, 7)
-            asked.append(world.tokens[C])
             await world.until(day, 11)
         assert world.service is not None
-        asked.append(world.tokens[C])
         world.service.reload()
         await world.until(2, 12)
-        asked.append(world.tokens[C])
+        asked.extend(world.asked[C])
         assert len(world.begun) > 12
         world.simulator.refuse_token.clear()
+        world.simulator.refuse.clear()
         await world.until(3, 14)
         await world.stop()
 
     world = live(tmp_path, monkeypatch, story)
-    assert [after - before for before, after in pairwise(asked)] == [1, 1, 1]
+    times = [BEGIN + timedelta(days=day) for day in range(3)]
+    moments = [at(str(day), 8 + 5 / 60) for day in times] + [at(str(times[2]), 11)]
+    for moment in asked:
+        assert any(begin <= moment < begin + 5 * MINUTE for begin in moments), moment
+    for begin in moments:
+        assert any(begin <= moment < begin + 5 * MINUTE for moment in asked), begin
     world.check_records(BEGIN + timedelta(days=2), A, B, C)
-    assert world.alerts()[-1].startswith("○ Over: AppSecret is wrong or frozen")
+    assert "○ Over:" in world.alerts()[-1]
+
+
+def test_an_account_that_needs_a_person_is_asked_once_though_runs_are_stopped_after_an_hour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        config = world.folder / "harvester.toml"
+        config.write_text(config.read_text().replace("1000/s", "5/h"))
+        world.simulator.refuse_token[C] = 40125
+        world.start()
+        await world.until(0, 13)
+        assert len(world.begun) == 3
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    [asked] = world.asked[C]
+    assert asked < at(str(BEGIN), 8 + 5 / 60) + 5 * MINUTE
+
+
+def test_an_interface_that_is_refused_holds_up_nothing_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of its account whose figures are late are asked for again the same day."""
+
+    async def story(world: World) -> None:
+        world.start()
+        await world.until(0, 12)
+        world.simulator.refuse = {(C, "getusersummary"): 48001}
+        world.simulator.delay_until_hour = 10.5
+        await world.until(1, 12)
+        found = stored(world.folder / "data", "getarticleread")
+        newest = {each["_appid"] for each in found if each["_begin_date"] == str(BEGIN)}
+        assert newest == {A, B, C}
+        await world.stop()
+
+    live(tmp_path, monkeypatch, story)
 
 
 def test_where_all_accounts_need_a_person_nothing_is_sent_until_the_next_day(
