@@ -21,7 +21,6 @@ from typing import Any, Generic, TypeVar
 from aiohttp import web
 
 import harvester
-from harvester.api import open_sinks
 from harvester.base.codec import encode
 from harvester.base.dates import rfc3339
 from harvester.base.secrets import Secret
@@ -363,7 +362,7 @@ async def _unreached(setup: Setup) -> list[str]:
     try:
         async with setup.job.open_ledger(readonly=True) as ledger:
             known = await ledger.sinks()
-            for sink in open_sinks(setup.job.sink or f"jsonl:{setup.job.out}"):
+            for sink in setup.job.open_sinks():
                 name = name_in(sink, ledger.path)
                 if sink.endpoints is None or name not in known:  # it is made by the first run
                     continue
@@ -383,7 +382,7 @@ def _figures_of(setup: Setup, seen: Overview) -> Figures | None:
     days = days_for(len(seen.accounts), first, seen.day)
     endpoints = [view.name for view in seen.interfaces]
     appids = [account.appid for account in seen.accounts]
-    for sink in open_sinks(setup.job.sink or f"jsonl:{setup.job.out}"):
+    for sink in setup.job.open_sinks():
         if sink.scan is not None:
             checkpoint = asyncio.run(_checkpoint(setup, sink))
             return figures(sink, checkpoint, seen.day, endpoints, appids, days)

@@ -117,7 +117,7 @@ class Setup:
             options.lang or lang,
             {each.appid: each.name for each in listed if each.name},
             own,
-            frozenset(each.name for item in chosen for each in _interfaces_of(item)),
+            frozenset(each.name for each in plugins.interfaces_of(chosen)),
             targets,
             _read("token", options.token, folder, path) if options.token else None,
         )
@@ -136,11 +136,6 @@ class Setup:
         seen = await overview_of(reader, names=self.names, daily_quota=quota)
         seen.where = ledger.where.removeprefix("the ledger ").removeprefix("in ")
         return seen
-
-
-def _interfaces_of(item: str | Endpoint) -> list[Endpoint]:
-    """The interfaces of a name or a group."""
-    return list(plugins.endpoints_of(item)) if isinstance(item, str) else [item]
 
 
 def _read(name: str, reference: str, folder: Path, path: Path) -> Secret:

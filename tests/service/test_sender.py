@@ -35,15 +35,9 @@ from harvester.service.sender import (
     deliver,
 )
 from harvester.service.state import State, StateRow
-from tests.webhook import TOKEN, Webhook, webhook
+from tests.webhook import TOKEN, Webhook
 
 NOW, HOUR = 1_772_323_500.0, 3600.0
-
-
-@pytest.fixture
-def hook() -> Iterator[Webhook]:
-    with webhook() as server:
-        yield server
 
 
 def test_a_message_goes_through_apprise_and_a_ping_is_a_get(hook: Webhook) -> None:

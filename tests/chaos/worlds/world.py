@@ -44,8 +44,8 @@ from harvester.testing import Faults, MemorySink, Simulator, VirtualTimeLoop, ru
 from harvester.upkeep.rebuild import rebuild
 from harvester.wechat.endpoint import grid
 from harvester.wechat.interfaces import INTERFACES
-from tests.chaos.seeds import Life
 from tests.chaos.worlds import promises
+from tests.chaos.worlds.command import Life
 from tests.chaos.worlds.lateness import LATE, LISTS, Lateness, Place
 from tests.chaos.worlds.outside import ModelSink, Moods, MoodyLedger, MoodySink, Network
 from tests.support import at, scope

@@ -28,19 +28,13 @@ from tests.own_server import free_port
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.scenarios.command import begun, started, until
 from tests.support import Wechat, as_multiset, at, bare, days, harvest, stored
-from tests.webhook import TOKEN, Webhook, webhook
+from tests.webhook import TOKEN, Webhook
 
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(180)]
 
 DAY = "2026-03-10"
 APPIDS = [f"wx{number:016x}" for number in range(4)]
 ENDPOINT = "getarticleread"
-
-
-@pytest.fixture
-def hook() -> Iterator[Webhook]:
-    with webhook() as server:
-        yield server
 
 
 Process = subprocess.Popen[str]
