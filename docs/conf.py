@@ -14,7 +14,6 @@ import re
 import sys
 import tomllib
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from sphinx.application import Sphinx
 
@@ -22,9 +21,10 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 sys.path[:0] = [str(DOCS), str(ROOT)]
 
-import harvester  # noqa: E402
 from chinese_search import ChineseSearch  # noqa: E402
 from reference import GENERATED, as_rst  # noqa: E402
+
+import harvester  # noqa: E402
 
 SOURCE = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["Source"]
 
@@ -35,6 +35,7 @@ language = "en"
 html_title = f"harvester {release}"
 html_theme = "furo"
 html_copy_source = False
+smartquotes = False  # it makes a dash of the two signs before an option
 exclude_patterns = ["zh/*"]
 suppress_warnings = ["myst.header"]  # a Chinese page may begin with its switch of the language
 
@@ -48,23 +49,32 @@ autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 
-_LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s]+)(?=\))")
+_LINK = re.compile(r"\[([^\]]*)\]\((?!https?:|mailto:|#)([^)\s]+)\)")
+_CODE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
+_HAN = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uff5e]"
+_JOINT = re.compile(rf"(?<={_HAN})\n *(?={_HAN})")
+"""The end of a line within a Chinese sentence, which a browser would show as a space."""
 _PART = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
 _SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
 _PAGE = re.compile(r"\]\(([\w-]+)\.md\)")
 
 
-def _link(target: str, page: Path, source: Path) -> str:
-    """The target of a link of a page, as the site has it."""
+def _link(text: str, target: str, page: Path, source: Path) -> str:
+    """A link of a page as the site has it; one whose text is a file's name has the page's title."""
     path, mark, anchor = target.partition("#")
     place = Path(os.path.normpath(page.parent / path))
-    chinese = source / "zh"
-    if place.is_relative_to(source) and not place.is_relative_to(chinese):
-        return target
-    if place.is_relative_to(DOCS) and place.suffix == ".md":  # the same page in the other language
-        return f"out:{path.removesuffix('.md')}.html{mark}{anchor}"
+    if place.is_relative_to(source) and not place.is_relative_to(source / "zh"):
+        return f"[{'' if text == path else text}]({target})"
+    if place.is_relative_to(DOCS) and place.suffix == ".md":  # a page in the other language
+        return f"[{text}](out:{path.removesuffix('.md')}.html{mark}{anchor})"
     kind = "tree" if place.is_dir() else "blob"
-    return f"{SOURCE}/{kind}/main/{place.relative_to(ROOT)}{mark}{anchor}"
+    return f"[{text}]({SOURCE}/{kind}/main/{place.relative_to(ROOT)}{mark}{anchor})"
+
+
+def _prose(text: str, page: Path, source: Path) -> str:
+    """A text without blocks of code as the site has it."""
+    linked = _LINK.sub(lambda found: _link(found[1], found[2], page, source), text)
+    return _JOINT.sub("", linked)
 
 
 def _navigation(text: str) -> str:
@@ -81,7 +91,9 @@ def _navigation(text: str) -> str:
 def _read(app: Sphinx, name: str, source: list[str]) -> None:
     """Complete the text of a page before it is parsed."""
     page = Path(app.env.doc2path(name))
-    text = _LINK.sub(lambda found: _link(found[1], page, Path(app.srcdir)), source[0])
+    parts = _CODE.split(source[0])
+    parts[::2] = [_prose(part, page, Path(app.srcdir)) for part in parts[::2]]
+    text = "".join(parts)
     if name == "index":
         text = _navigation(text)
     chinese = app.config.language.startswith("zh")

@@ -14,10 +14,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from datetime import time
-from itertools import count, takewhile
+from itertools import groupby
 from typing import NamedTuple
 
 import click
+
 from harvester.cli import language
 from harvester.cli.commands import cli, invoke
 from harvester.config import accounts, files, interfaces, service
@@ -117,9 +118,9 @@ def _option(name: str, option: Option, chinese: bool) -> str:
             if option.kind is FLAG or name == "endpoint"
             else option.metavar or option.kind.metavar
         )
-        rows.append(
-            f"{says['commands']}{colon}`{f'{typed} {metavar}'.strip()}`{before}{comma.join(option.commands)}{after}"
-        )
+        taking = comma.join(option.commands)
+        shown = f"{typed} {metavar}".strip()
+        rows.append(f"{says['commands']}{colon}`{shown}`{before}{taking}{after}")
     if name in KEYWORDS:
         rows.append(f"{says['library']}{colon}`{name}=`")
     if option.default is REQUIRED:
@@ -334,7 +335,7 @@ _FIELD: Mapping[str, _Words] = {
 
 
 class _Step(NamedTuple):
-    """What harvester does after an answer, and what is left to the user if the code says nothing."""
+    """What harvester does after an answer, and what the user does if the code says nothing."""
 
     data: _Words
     token: _Words
@@ -400,7 +401,8 @@ STEPS: Mapping[Action, _Step] = {
         _Words(
             "one new token is fetched, and the request is sent again. If new tokens are refused"
             " too, the account stops, or the interface if it alone refuses them",
-            "获取一个新的 token 并再次请求；如果新的也被拒绝，停止该账号；只有一个接口拒绝时停止这个接口",
+            "获取一个新的 token 并再次请求；如果新的也被拒绝，停止该账号；"
+            "只有一个接口拒绝时停止这个接口",
         ),
         _Words(
             "the platform's own token is fetched anew, and the account's token is requested again",
@@ -416,7 +418,8 @@ STEPS: Mapping[Action, _Step] = {
         _Words(
             "this interface of this account waits until midnight in China; one call an hour tries"
             " whether it is open again. Everything else continues, and the run ends with status 3",
-            "该账号的这个接口等到北京时间零点，每小时用一次调用试探是否恢复；其余继续，运行以退出码 3 结束",
+            "该账号的这个接口等到北京时间零点，每小时用一次调用试探是否恢复；"
+            "其余继续，运行以退出码 3 结束",
         ),
         _Words(
             "the account waits until midnight in China. The others continue, and the run ends with"
@@ -473,17 +476,20 @@ _REQUESTS: Sequence[tuple[_Words, Mapping[int, Rule], bool]] = (
 """Each kind of request, with its table, and whether it asks for a token."""
 
 
+MANY = 10
+"""Codes in a row with the same meaning that are told together.  Of fewer each has a title of its
+own, which the search finds: it knows no numbers within a text."""
+
+
 def error_codes(*, chinese: bool) -> str:
     """Each error code: what it means, what harvester does, and what the user does."""
-    known = sorted({code for _, table, _ in _REQUESTS for code in table})
-    said = {code: _code(code, chinese) for code in known}
+    known = sorted({code for _, table, _ in _REQUESTS for code in table}, key=abs)
     parts = []
-    for code in known:
-        same = list(takewhile(lambda each: said.get(each) == said[code], count(code)))
-        if code - 1 in said and said[code - 1] == said[code]:
-            continue
-        title = str(code) if len(same) == 1 else f"{code} … {same[-1]}"
-        parts.append(f"(code-{str(code).replace('-', 'minus-')})=\n### {title}\n\n{said[code]}")
+    for text, alike in groupby(known, lambda code: _code(code, chinese)):
+        same = list(alike)
+        many = len(same) >= MANY and same[-1] - same[0] == len(same) - 1
+        titles = [f"{same[0]} … {same[-1]}"] if many else map(str, same)
+        parts += [f"### {title}\n\n{text}" for title in titles]
     return "\n\n".join(parts)
 
 
@@ -544,6 +550,8 @@ def http_statuses(*, chinese: bool) -> str:
 
 _ENTRY = re.compile(r"((?:\*{0,2}[A-Za-z_]\w*)(?:, \*{0,2}[A-Za-z_]\w*)*): (?=\S)")
 """The beginning of a line that describes arguments or fields: ``begin, end: the days``."""
+_SCHEME = re.compile(r"(?<![`\w])(file):(?=\w)")
+"""What would become a link, and is a spec."""
 
 
 def as_rst(lines: Sequence[str]) -> list[str]:
@@ -562,7 +570,8 @@ def as_rst(lines: Sequence[str]) -> list[str]:
             literal = True
             continue
         item = literal = False
-        for line in block:
+        for written in block:
+            line = _SCHEME.sub(r"\1\\:", written)
             text = line.strip()
             if found := _ENTRY.match(line):
                 if not item and made and made[-1]:
