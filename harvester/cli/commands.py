@@ -58,7 +58,7 @@ from harvester.errors import (
 from harvester.events import Observer, Report
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, ledger_of, open_ledger
 from harvester.model import Account
-from harvester.report.streams import STATES, StatusFilter
+from harvester.report.days import STATES, StatusFilter
 from harvester.tokens.stores import open_store
 from harvester.transport import tls_context
 

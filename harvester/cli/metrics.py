@@ -20,8 +20,8 @@ from harvester.errors import HarvestError, UsageError, needs
 from harvester.events import Event, Observer, Report
 from harvester.ledger import open_ledger
 from harvester.model import Endpoint
+from harvester.report.days import Reader, StatusFilter
 from harvester.report.overview import overview_of
-from harvester.report.streams import Reader, StatusFilter
 
 if TYPE_CHECKING:
     from harvester.service.metrics import Metrics

@@ -26,8 +26,8 @@ from harvester.errors import UsageError
 from harvester.ledger import Ledger
 from harvester.ledger.base import Key
 from harvester.model import Endpoint
+from harvester.report.days import Reader, StatusFilter
 from harvester.report.missing import LACKING, STATES, Lack, lacks_of
-from harvester.report.streams import Reader, StatusFilter
 
 COLUMNS = (
     "day", "appid", "name", "endpoint", "state", "reason", "code", "detail", "since", "until",

@@ -49,9 +49,7 @@ from harvester.ledger.coverage import (
 from harvester.model import Endpoint
 from harvester.model import listed as listing
 from harvester.report.causes import Cause
-from harvester.report.overview import Overview, overview_of
-from harvester.report.quotas import InterfaceQuota
-from harvester.report.streams import (
+from harvester.report.days import (
     GONE,
     LATE,
     STATES,
@@ -60,6 +58,8 @@ from harvester.report.streams import (
     StatusFilter,
     Stream,
 )
+from harvester.report.overview import Overview, overview_of
+from harvester.report.quotas import InterfaceQuota
 
 DETAILED, ASKED = 6, 50
 """The most streams that are shown by month and day, without a filter and with one."""

@@ -17,7 +17,7 @@ from harvester.base.dates import days_in, rfc3339
 from harvester.events import reason_of
 from harvester.ledger.coverage import MISSING, Calendar, OpenWindow
 from harvester.model import Action
-from harvester.report.streams import Stream
+from harvester.report.days import Stream
 from harvester.wechat.codes import BLOCKED, ERRORS
 
 Text = tuple[str, str]

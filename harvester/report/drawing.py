@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from harvester.report.causes import Text
 from harvester.report.charts import DAYS, Curve, Figures
+from harvester.report.days import Counts
 from harvester.report.overview import AccountView
-from harvester.report.streams import Counts
 from harvester.report.texts import compact, month
 
 STACK = ("final", "provisional", "waiting", "failed", "missing")

@@ -23,9 +23,9 @@ from harvester.events import reason_of
 from harvester.ledger.base import Exhausted
 from harvester.ledger.coverage import EMPTY, FINAL, NEVER, OPEN, Calendar, OpenWindow
 from harvester.model import Endpoint
-from harvester.report import streams
+from harvester.report import days
 from harvester.report.causes import KINDS, Text, ip_in, kind_of
-from harvester.report.streams import Reader, Stream, covering
+from harvester.report.days import Reader, Stream, covering
 
 FAILED, WAITING, LATE, MISSING = "failed", "waiting", "late", "missing"
 NOT_ASKED, NEVER_HARVESTED = "not_asked", "never_harvested"
@@ -37,7 +37,7 @@ STATES = (*LACKING, NOT_DUE, NEVER_DELIVERED, CANNOT_BE_ASKED, NO_FIGURES)
 """All states, also of a day that WeChat does not give yet, or never."""
 
 _STORED = (FINAL, EMPTY, OPEN)
-_MADE = {NEVER: NEVER_DELIVERED, streams.GONE: CANNOT_BE_ASKED}
+_MADE = {NEVER: NEVER_DELIVERED, days.GONE: CANNOT_BE_ASKED}
 _NOTHING: Text = ("不用处理。", "Nothing to do.")
 _TEXTS: Mapping[str, tuple[Text, Text]] = {
     NOT_ASKED: (
@@ -160,7 +160,7 @@ class _OfDay:
             return self._made(_MADE[letter], _TEXTS[_MADE[letter]])
         if window is not None:
             return self._of_window(window)
-        if letter == streams.LATE:  # stored as final before it was known that it must be there
+        if letter == days.LATE:  # stored as final before it was known that it must be there
             return self._of_kind("late", LATE)
         if (never := self._impossible()) is not None:
             return never

@@ -34,8 +34,7 @@ from harvester.ledger.base import Ledger, WorkerState, shared
 from harvester.ledger.coverage import Calendar
 from harvester.model import Endpoint
 from harvester.report.causes import KINDS, MOST_MESSAGES, Cause, add_to, causes_of, grouped, kind_of
-from harvester.report.quotas import InterfaceQuota, Quotas
-from harvester.report.streams import (
+from harvester.report.days import (
     LETTERS,
     NOTHING,
     RUN,
@@ -48,6 +47,7 @@ from harvester.report.streams import (
     covering,
     sum_of,
 )
+from harvester.report.quotas import InterfaceQuota, Quotas
 from harvester.wechat.endpoint import grid, load_of
 from harvester.wechat.interfaces import INTERFACES
 

@@ -26,10 +26,10 @@ from harvester.report import drawing
 from harvester.report import summary as verdict
 from harvester.report.causes import KINDS, Cause, Text
 from harvester.report.charts import ROOM, SERIES, Figures
+from harvester.report.days import NOTHING, Counts
 from harvester.report.drawing import STACK
 from harvester.report.overview import ACCOUNT_STATES, AccountView, InterfaceView, Overview
 from harvester.report.quotas import InterfaceQuota
-from harvester.report.streams import NOTHING, Counts
 from harvester.report.texts import (
     BY_YEAR_NOTE,
     INTERFACE_TITLES,

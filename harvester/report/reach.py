@@ -11,7 +11,7 @@ from datetime import date, timedelta
 
 from harvester.base.dates import ONE_DAY, Days
 from harvester.ledger.coverage import Calendar
-from harvester.report.streams import Stream
+from harvester.report.days import Stream
 
 HELD_BACK = 3
 """Accounts that are named as those which lack days."""

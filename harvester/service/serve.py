@@ -35,8 +35,8 @@ from harvester.ledger.base import Ledger
 from harvester.ledger.outbox import Message
 from harvester.model import Account, Endpoint, many
 from harvester.report import Overview
+from harvester.report.days import Reader, StatusFilter
 from harvester.report.overview import overview_of
-from harvester.report.streams import Reader, StatusFilter
 from harvester.service import alerts, schedule
 from harvester.service.schedule import Progress
 from harvester.service.sender import (

@@ -7,8 +7,8 @@ from datetime import date, timedelta
 import pytest
 
 from harvester.ledger.coverage import Calendar
+from harvester.report.days import Stream, counts_of
 from harvester.report.reach import earliest, reach_of, together
-from harvester.report.streams import Stream, counts_of
 
 FIRST = date(2024, 1, 1)
 

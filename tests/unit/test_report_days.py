@@ -7,7 +7,7 @@ from datetime import date
 
 from harvester.base.dates import ONE_DAY
 from harvester.ledger.coverage import Calendar, days_of
-from harvester.report.streams import LETTERS, Stream, counts_of, letters_of
+from harvester.report.days import LETTERS, Stream, counts_of, letters_of
 
 BEGIN = date(2023, 12, 1)
 
