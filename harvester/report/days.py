@@ -5,7 +5,6 @@ Rule: reads the ledger alone; no list of ranges is made.
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any, NamedTuple
@@ -15,95 +14,27 @@ from harvester.base.dates import (
     Days,
     WindowKind,
     days_in,
-    last_legal_day,
     last_settled_day,
+    last_whole_day,
     nearest,
     rfc3339,
     settles_at,
-    whole_periods,
     without,
 )
 from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.ledger.base import Key, Ledger
-from harvester.ledger.coverage import (
-    EMPTY,
-    FAILED,
-    FINAL,
-    MISSING,
-    NEVER,
-    OPEN,
-    STORED,
-    WAITING,
-    Calendar,
-    OpenWindow,
-    days_of,
-)
+from harvester.ledger.coverage import Calendar, OpenWindow
+from harvester.ledger.reach import LATE, Counts, Found, Reach, reaches
 from harvester.model import Endpoint
-from harvester.wechat.endpoint import grid
-from harvester.wechat.late import Delivery, delivery
 
 STATES = ("failed", "stale", "missing", "late", "waiting", "provisional", "complete")
 """The states of an interface of an account, the gravest first."""
 
-AT_ONCE = 200
-"""Accounts whose calendars are in memory together."""
-
 GRACE = 26 * 3600.0
 """Seconds after which what could have been asked for is stale: a daily run's, and some."""
-
-LATE, GONE = b"l-"
-"""Letters of a day that a calendar does not have: it lacks what it must have, which is asked for
-again; and it was not asked for when it could be, of an interface of recent days alone."""
-LETTERS = bytes([FINAL, OPEN, EMPTY, WAITING, FAILED, MISSING, LATE, NEVER])
-"""The states of a day, in the order of `Counts`."""
-
-RUN = re.compile(rb"f+|e+|o+|w+|x+|\.+|l+|n+|-+")
-"""Days of one letter."""
-
-
-class Counts(NamedTuple):
-    """Days by state; an empty day is not counted as final.
-
-    late: it lacks what it must have, which is asked for again; never: until the end of the
-    schedule it did not come.
-    """
-
-    final: int = 0
-    provisional: int = 0
-    empty: int = 0
-    waiting: int = 0
-    failed: int = 0
-    missing: int = 0
-    late: int = 0
-    never: int = 0
-
-    @property
-    def stored(self) -> int:
-        """Days that are stored, final or not, and those of which nothing comes any more."""
-        return self[0] + self[1] + self[2] + self[7]
-
-    def plus(self, other: Counts, times: int = 1) -> Counts:
-        """Both together."""
-        a, b, c, d, e, f, g, h = self
-        s, t, u, v, w, x, y, z = other
-        return Counts(a + times * s, b + times * t, c + times * u, d + times * v,
-                      e + times * w, f + times * x, g + times * y, h + times * z)  # fmt: skip
-
-
-NOTHING = Counts()
-
-
-def counts_of(letters: bytes) -> Counts:
-    """How many days of each state there are."""
-    rest = letters.translate(None, b"f")  # what is frequent is faster removed than counted
-    final = len(letters) - len(rest)
-    return Counts(final, *map(rest.count, LETTERS[1:])) if rest else Counts(final)
-
-
-def sum_of(counts: Iterable[Counts]) -> Counts:
-    """All together."""
-    return Counts(*map(sum, zip(*counts, strict=True)))
+RECENT = timedelta(days=31)
+"""An interface of an account that was asked for nothing so young is not expected to be fresh."""
 
 
 class StatusFilter(NamedTuple):
@@ -127,34 +58,25 @@ class StatusFilter(NamedTuple):
 class Stream(NamedTuple):
     """One interface of one account.
 
-    days: from the first to the last that was asked for or is known.  first, letters: a letter a
-    day, less the days at both ends that belong to no whole week or month.  counts: missing are
-    those that can be asked for.  records: None if they are not known.  overdue: since when its
-    figures could have been asked for again, a Unix time; 0 if they are not stale.
+    days: from the first to the last that was asked for or is known.  reach: less the days at both
+    ends that belong to no whole week or month.  counts: its days by state.  records:
+    None if they are not known.  overdue: since when its figures could have been asked for again, a
+    Unix time; 0 if they are not stale.  unasked: if they are because the range has not moved on,
+    the days that nobody asked for.
     """
 
     key: Key
     days: Days
-    first: date
-    letters: bytes
+    reach: Reach
     counts: Counts
     records: int | None
     overdue: float
-
-    @property
-    def last(self) -> date:
-        """The last day that has a letter."""
-        return self.first + timedelta(days=len(self.letters) - 1)
+    unasked: Days | None = None
 
     @property
     def not_asked(self) -> int:
-        """Days that no window can have: parts of weeks or months."""
-        return days_in(self.days) - sum(self.counts) - self.gone
-
-    @property
-    def gone(self) -> int:
-        """Days that were not asked for when they could be, and cannot be asked for any more."""
-        return self.letters.count(GONE)
+        """Days that no window can have: parts of weeks or months, or between two ranges."""
+        return days_in(self.days) - sum(self.counts) - self.reach.gone
 
     @property
     def states(self) -> list[str]:
@@ -169,17 +91,10 @@ class Stream(NamedTuple):
         """Whether it lacks something."""
         return "complete" not in self.states
 
-    def bounds(self, letter: int) -> Days:
-        """The first and the last day that have a letter; some day has it."""
-        first, last = self.letters.find(letter), self.letters.rfind(letter)
-        return self.first + timedelta(days=first), self.first + timedelta(days=last)
-
-    def runs(self, letter: int) -> Iterable[Days]:
-        """The runs of days that have a letter."""
-        for run in RUN.finditer(self.letters):
-            if self.letters[run.start()] == letter:
-                begin, end = self.first + timedelta(run.start()), self.first + timedelta(run.end())
-                yield begin, end - ONE_DAY
+    def holes(self, calendar: Calendar) -> list[Days]:
+        """Its days that are late and were stored as final before that was known."""
+        late = [each.days for each in calendar.windows.values() if each.state == "late"]
+        return without(list(self.reach.runs(LATE)), sorted(late))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it, less the account's name."""
@@ -189,9 +104,10 @@ class Stream(NamedTuple):
             "begin_date": str(self.days[0]),
             "end_date": str(self.days[1]),
             "states": self.states,
-            **counts_to_dict(self.counts, self.not_asked, self.gone),
+            **counts_to_dict(self.counts, self.not_asked, self.reach.gone),
             "records": self.records,
             "stale_since": rfc3339(self.overdue) if self.overdue else None,
+            "not_asked_since": str(self.unasked[0]) if self.unasked else None,
         }
 
 
@@ -230,10 +146,12 @@ class Reader:
         self._own = frozenset(self._known)
         self._called: dict[date, Mapping[Key, int]] = {}
         self._appids: list[str] = []
+        self._newest = date.min
 
     async def prepare(self) -> None:
         """Read what is asked for; raises `UsageError` for an account that nobody knows."""
         self.asked = dict(await self.ledger.asked())
+        self._newest = max((end for _, end in self.asked.values()), default=date.min)
         known = await self.ledger.accounts()
         wanted = self.wanted
         names = {*known, *(wanted.listed or ())}
@@ -259,26 +177,20 @@ class Reader:
     async def accounts(self) -> AsyncIterator[list[tuple[Stream, Calendar]]]:
         """What is to be shown of each account; also what was only asked for."""
         endpoints, states = {*self.wanted.endpoints}, {*self.wanted.states}
-        of_account: dict[str, list[Key]] = {}
-        for key in self.asked:
-            of_account.setdefault(key[0], []).append(key)
-        for begin in range(0, len(self._appids), AT_ONCE):
-            some = self._appids[begin : begin + AT_ONCE]
-            known = await self.ledger.calendars(some)
-            for key in known:
-                if key not in self.asked:
-                    of_account.setdefault(key[0], []).append(key)
-            for appid in some:
-                found = []
-                for key in sorted(of_account.get(appid, ())):
-                    if endpoints and key[1] not in endpoints:
-                        continue
-                    calendar = known.get(key) or Calendar()
-                    stream = await self._stream(key, calendar)
-                    if stream is not None and not (states and states.isdisjoint(stream.states)):
-                        found.append((stream, calendar))
-                if found:
-                    yield found
+
+        def wanted(key: Key) -> bool:
+            return not endpoints or key[1] in endpoints
+
+        async for account in reaches(
+            self.ledger, self.asked, self._appids, self.endpoint, self.now, wanted
+        ):
+            found = []
+            for each in account:
+                stream = await self._stream(each)
+                if not (states and states.isdisjoint(stream.states)):
+                    found.append((stream, each.calendar))
+            if found:
+                yield found
 
     async def streams(self) -> AsyncIterator[tuple[Stream, Calendar]]:
         """The same, one by one."""
@@ -286,16 +198,15 @@ class Reader:
             for each in found:
                 yield each
 
-    async def _stream(self, key: Key, calendar: Calendar) -> Stream | None:
-        asked, known = self.asked.get(key), calendar.span()
-        spans = [span for span in (asked, known) if span is not None]
-        if not spans:
-            return None
-        days = min(first for first, _ in spans), max(last for _, last in spans)
-        first, letters = letters_of(calendar, asked, known, self.endpoint(key[1]), self.now)
-        counts, records = counts_of(letters), _records(calendar)
-        overdue = await self._overdue(key, asked, calendar)
-        return Stream(key, days, first, letters, counts, records, overdue)
+    async def _stream(self, found: Found) -> Stream:
+        key, asked, calendar, reach = found
+        begin, end = asked or (reach.first, reach.last)
+        days = (min(begin, reach.first), max(end, reach.last)) if reach.letters else (begin, end)
+        overdue, unasked = _due(calendar, self.now - GRACE), await self._unasked(key, asked)
+        if unasked is not None and not overdue:
+            endpoint = self.endpoint(key[1])
+            overdue = settles_at(unasked[0], endpoint.settled_hour) if endpoint else 0.0
+        return Stream(key, days, reach, reach.counts, _records(calendar), overdue, unasked)
 
     def cut_of(self, name: str) -> WindowKind:
         """How an interface is cut; of one that is not installed it is not known: as days."""
@@ -308,80 +219,39 @@ class Reader:
             self._known[name] = plugins.known_endpoint(name)
         return self._known[name]
 
-    async def _overdue(self, key: Key, asked: Days | None, calendar: Calendar) -> float:
-        """Since when its figures could have been asked for again; 0 if they are not stale.
+    async def _unasked(self, key: Key, asked: Days | None) -> Days | None:
+        """The days that nobody asked for: the range ended, and others go on, or it did before.
 
-        They are if something that was due to be asked for again was not, or if the range once
-        ended at the last day there was, and has not moved on.
+        It has gone on before if it ended at the last day there was, which the calls of the day
+        after it show.  Whether others go on is seen from their ranges, and of a range that ended
+        recently alone: others may be an archive on purpose.
         """
-        before = self.now - GRACE
-        due = [each.due for each in calendar.windows.values() if 0 < each.due < before]
-        if due:
-            return min(due)
         endpoint = self.endpoint(key[1])
         if asked is None or endpoint is None or endpoint.retired:
-            return 0.0
-        last, hour = asked[1], endpoint.settled_hour
-        if last_settled_day(before, hour) <= last:
-            return 0.0
+            return None
+        last, hour, cut = asked[1], endpoint.settled_hour, endpoint.cut
+        if last_whole_day(last_settled_day(self.now - GRACE, hour), cut) <= last:
+            return None
+        settled = last_settled_day(self.now, hour)
+        newest = last_whole_day(min(self._newest, settled), cut)
+        go_on = self._newest >= settled - ONE_DAY and settled - RECENT <= last < newest
+        if not go_on and not await self._was_called(key, last):
+            return None
+        return last + ONE_DAY, last_whole_day(settled, cut)
+
+    async def _was_called(self, key: Key, last: date) -> bool:
+        """Whether calls were sent on one of the two days after a day."""
         for day in (last + ONE_DAY, last + 2 * ONE_DAY):
             if day not in self._called:
                 self._called[day] = await self.ledger.spent(day)
             if key in self._called[day]:
-                return settles_at(last + ONE_DAY, hour)
-        return 0.0
+                return True
+        return False
 
 
-def letters_of(
-    calendar: Calendar,
-    asked: Days | None,
-    known: Days | None,
-    endpoint: Endpoint | None,
-    now: float,
-) -> tuple[date, bytes]:
-    """The first day, and a letter a day; of what was asked for, whole weeks or months alone."""
-    cut = endpoint.cut if endpoint else WindowKind.DAYS
-    spans = [span for span in (asked and whole_periods(asked, cut), known) if span]
-    if not spans:
-        return (asked or (date.min, date.min))[0], b""
-    begin, end = min(first for first, _ in spans), max(last for _, last in spans)
-    rows = [
-        bytes(calendar.years.get(year) or bytes([MISSING]) * days_of(year))
-        for year in range(begin.year, end.year + 1)
-    ]
-    low = begin.toordinal() - date(begin.year, 1, 1).toordinal()
-    letters = bytearray(b"".join(rows)[low : low + days_in((begin, end))])
-    for window in calendar.windows.values():
-        if window.state == "late":
-            _fill(letters, begin, window.days, LATE)
-    if endpoint is not None:
-        _read(letters, begin, calendar, endpoint, last_legal_day(now))
-    return begin, bytes(letters)
-
-
-def _read(
-    letters: bytearray, begin: date, calendar: Calendar, endpoint: Endpoint, last: date
-) -> None:
-    """What follows for a day from what its interface delivers; last: that can be asked for."""
-    cut, end = grid(endpoint, last), begin + (len(letters) - 1) * ONE_DAY
-    if cut.cut is WindowKind.RECENT:
-        left = list(cut.windows(begin, end, list(calendar.runs(begin, end, STORED))))
-        for days in list(calendar.runs(begin, end, bytes([MISSING, WAITING, FAILED]))):
-            for gone in without([days], left):
-                _fill(letters, begin, gone, GONE)
-    if delivery(endpoint) is Delivery.DAILY:
-        for hole in calendar.holes(cut):
-            _fill(letters, begin, hole, LATE)
-        rows = calendar.rows()  # before the first one nothing was to be delivered
-        first = len(letters) if rows is None else max((rows[0] - begin).days, 0)
-        letters[:first] = letters[:first].replace(bytes([NEVER]), bytes([EMPTY]))
-
-
-def _fill(letters: bytearray, first: date, days: Days, letter: int) -> None:
-    begin = max((days[0] - first).days, 0)
-    end = min((days[1] - first).days + 1, len(letters))
-    if begin < end:
-        letters[begin:end] = bytes([letter]) * (end - begin)
+def _due(calendar: Calendar, before: float) -> float:
+    """Since when windows that were due then are due; 0 if none is."""
+    return min([each.due for each in calendar.windows.values() if 0 < each.due < before], default=0)
 
 
 def _records(calendar: Calendar) -> int | None:
