@@ -76,7 +76,7 @@ HELP = {
     " network, the run was held back.",
     _BUDGET: "Calls of an interface that all accounts together have left today (in China); absent"
     " if it is not known: give --daily-quota.",
-    _CALENDAR: "Days by state, over all accounts, as status --json counts them: final (also the empty"
+    _CALENDAR: "Days by state, over all accounts, as status --json has them: final (also the empty"
     " ones), provisional (stored, can still change), late (not there, though they must be),"
     " missing, waiting, failed, never_delivered, cannot_be_asked, not_asked.",
     _ACCOUNTS: "Accounts by state: fresh, late, failed (a person must act), resting (not harvested"
