@@ -105,14 +105,15 @@ def _ranges(stream: Stream, calendar: Calendar) -> Iterator[dict[str, Any]]:
     ):
         for first, last in found:
             yield {"state": state, "begin_date": str(first), "end_date": str(last)}
-    for window in sorted(calendar.windows.values()):
-        yield {
-            "state": "provisional" if window.state == "open" else window.state,
-            "begin_date": str(window.begin),
-            "end_date": str(window.end),
-            "reason": window.detail,
-            "until": rfc3339(window.due) if window.due else None,
-        }
+    for window, days in sorted(stream.windows(calendar)):
+        for first, last in days:
+            yield {
+                "state": "provisional" if window.state == "open" else window.state,
+                "begin_date": str(first),
+                "end_date": str(last),
+                "reason": window.detail,
+                "until": rfc3339(window.due) if window.due else None,
+            }
 
 
 # text
@@ -202,6 +203,8 @@ def _show_totals(overview: Overview) -> None:
         show_line(f"  never delivered: {many(counts.never, 'day')}, requested again in vain")
     if totals.gone:
         show_line(f"  cannot be asked for any more: {many(totals.gone, 'day')}")
+    if totals.not_asked:
+        show_line(f"  not asked for: {many(totals.not_asked, 'day')}")
     if totals.stale:
         show_line(f"  stale        {totals.stale:,} of {totals.streams:,} interfaces of accounts")
     known = "" if not totals.uncounted else f", and those of {totals.uncounted:,} not counted"
@@ -365,11 +368,12 @@ def _rows(
         yield from _not_asked(stream, cut)
     if not states or "late" in states:
         yield from _late(stream, calendar)
-    for window in calendar.windows.values():
-        if window.stored or (states and window.state not in states):
+    for window, found in stream.windows(calendar, ("waiting", "failed")):
+        if states and window.state not in states:
             continue
         until = f" until {china_time(window.due)}" if window.state == "waiting" else ""
-        yield window.begin, window.end, f"{_state(window.state, until)}: {window.detail}"
+        for first, last in found:
+            yield first, last, f"{_state(window.state, until)}: {window.detail}"
     if not states or "provisional" in states:
         yield from _provisional(each for each in calendar.windows.values() if each.state == "open")
 

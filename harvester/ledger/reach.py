@@ -203,19 +203,11 @@ class Reach(NamedTuple):
         before = self.letters[: (day - self.first).days + 1]
         return self.first + timedelta(days=len(before.rstrip(before[-1:])))
 
-    def number_of(self, days: Days, letter: int) -> int:
-        """How many days of a range have a letter."""
-        begin, end = self._places(days)
-        return self.letters.count(letter, begin, end)
-
     def within(self, days: Days) -> Reach:
         """Only the days of a range."""
-        begin, end = self._places(days)
-        return Reach(self.first + timedelta(days=begin), self.letters[begin:end])
-
-    def _places(self, days: Days) -> tuple[int, int]:
         begin = min(max((days[0] - self.first).days, 0), len(self.letters))
-        return begin, max((days[1] - self.first).days + 1, begin)
+        end = max((days[1] - self.first).days + 1, begin)
+        return Reach(self.first + timedelta(days=begin), self.letters[begin:end])
 
     def _until(self, good: bytes) -> date | None:
         return self._day(len(self.letters) - len(self.letters.lstrip(good)) - 1)

@@ -16,8 +16,7 @@ from typing import Any
 from harvester.base.dates import Days, days_in, rfc3339
 from harvester.engine.parts import NO_ROW
 from harvester.events import reason_of
-from harvester.ledger.coverage import FAILED, MISSING, WAITING, Calendar, OpenWindow
-from harvester.ledger.reach import LATE
+from harvester.ledger.coverage import MISSING, Calendar, OpenWindow
 from harvester.model import Action
 from harvester.report.days import Stream
 from harvester.wechat.codes import BLOCKED, ERRORS
@@ -246,7 +245,6 @@ def ip_in(detail: str) -> str:
 MOST_MESSAGES = 5
 """Different messages that are kept of a cause."""
 OVERDUE = "due for more than a day, and no run has asked for it"
-_LETTERS = {"waiting": WAITING, "failed": FAILED, "late": LATE}
 
 
 @dataclass(slots=True)
@@ -311,31 +309,25 @@ class Cause:
 
 
 def causes_of(stream: Stream, calendar: Calendar, *, resting: bool = False) -> Iterable[Cause]:
-    """Why days of one interface of one account are not there: each day that lacks something, once.
-
-    Of a window only the days that lack something count: others cannot be asked for any more.
-    """
-    (appid, name), reach = stream.key, stream.reach
+    """Why days of one interface of one account are not there; each such day once."""
+    appid, name = stream.key
 
     def cause(kind: str, state: str, count: int, span: Days, **more: Any) -> Cause:
         days = Counter({name: count})
         return Cause(kind, state=state, resting=resting, appids={appid: None}, days=days,
                      begin=span[0], end=span[1], **more)  # fmt: skip
 
-    for window in calendar.windows.values():
-        if window.state == "open" or not (
-            days := reach.number_of(window.days, _LETTERS[window.state])
-        ):
-            continue
+    for window, found in stream.windows(calendar, ("late", "waiting", "failed")):
+        days, span = sum(map(days_in, found)), (found[0][0], found[-1][1])
         text, kind, due = reason_of(appid, window.detail), kind_of(window), window.due
-        yield cause(kind, window.state, days, window.days, earliest=due, latest=due,
+        yield cause(kind, window.state, days, span, earliest=due, latest=due,
                     ip=ip_in(window.detail) if kind == "ip" else "",
                     messages={text: window.rid} if text else {})  # fmt: skip
     if stream.counts.late and (holes := stream.holes(calendar)):
         span = holes[0][0], holes[-1][1]
         yield cause("late", "late", sum(map(days_in, holes)), span, messages={NO_ROW: ""})
     if days := stream.counts.missing:
-        missing = [*reach.runs(MISSING)]
+        missing = [*stream.reach.runs(MISSING)]
         yield cause("missing", "missing", days, (missing[0][0], missing[-1][1]))
     if nobody := stream.unasked:
         since = str(nobody[0])

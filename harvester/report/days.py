@@ -5,7 +5,7 @@ Rule: reads the ledger alone; no list of ranges is made.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from harvester.base.dates import (
 from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.ledger.base import Key, Ledger
-from harvester.ledger.coverage import Calendar, OpenWindow
+from harvester.ledger.coverage import FAILED, OPEN, WAITING, Calendar, OpenWindow
 from harvester.ledger.reach import LATE, Counts, Found, Reach, reaches
 from harvester.model import Endpoint
 
@@ -35,6 +35,10 @@ GRACE = 26 * 3600.0
 """Seconds after which what could have been asked for is stale: a daily run's, and some."""
 RECENT = timedelta(days=31)
 """An interface of an account that was asked for nothing so young is not expected to be fresh."""
+
+
+_LETTERS = {"open": OPEN, "late": LATE, "waiting": WAITING, "failed": FAILED}
+"""Of the days of a window, by its state."""
 
 
 class StatusFilter(NamedTuple):
@@ -90,6 +94,20 @@ class Stream(NamedTuple):
     def needs_attention(self) -> bool:
         """Whether it lacks something."""
         return "complete" not in self.states
+
+    def windows(
+        self, calendar: Calendar, states: Collection[str] = tuple(_LETTERS)
+    ) -> Iterator[tuple[OpenWindow, list[Days]]]:
+        """The windows that are ``open``, ``late``, ``waiting`` or ``failed``; the days that are so.
+
+        Other days of a window cannot be asked for any more; a window of such days alone is left
+        out.
+        """
+        for window in calendar.windows.values():
+            if window.state not in states:
+                continue
+            if found := list(self.reach.within(window.days).runs(_LETTERS[window.state])):
+                yield window, found
 
     def holes(self, calendar: Calendar) -> list[Days]:
         """Its days that are late and were stored as final before that was known."""

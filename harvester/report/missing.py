@@ -32,10 +32,13 @@ FAILED, WAITING, LATE, MISSING = "failed", "waiting", "late", "missing"
 NOT_ASKED, NEVER_HARVESTED = "not_asked", "never_harvested"
 NOT_DUE, NO_FIGURES = "not_due", "no_figures"
 NEVER_DELIVERED, CANNOT_BE_ASKED = "never_delivered", "cannot_be_asked"
+UNDELIVERED = (FAILED, LATE, MISSING, WAITING)
+"""The states of a day that was asked for and lacks figures, as `harvester status` counts them."""
 LACKING = (FAILED, LATE, MISSING, NOT_ASKED, NEVER_HARVESTED, WAITING)
 """The states of a day that WeChat can give."""
 STATES = (*LACKING, NOT_DUE, NEVER_DELIVERED, CANNOT_BE_ASKED, NO_FIGURES)
 """All states, also of a day that WeChat does not give yet, or never."""
+OTHERS = tuple(each for each in STATES if each not in UNDELIVERED)
 
 _STORED = (FINAL, EMPTY, OPEN)
 _MADE = {NEVER: NEVER_DELIVERED, GONE: CANNOT_BE_ASKED}

@@ -76,7 +76,6 @@ def test_days_of_a_state_are_found_as_ranges_and_since_when() -> None:
     assert [*found.runs(LATE)] == [(day(2), day(3)), (day(5), day(6))]
     assert found.since(FIRST + timedelta(days=5)) == day(5)
     assert (found.at(FIRST), found.at(FIRST - timedelta(days=1))) == (ord("f"), None)
-    assert found.number_of((FIRST, FIRST + timedelta(days=4)), LATE) == 3
     assert found.counts == Counts(final=2, missing=1, late=4)
 
 
