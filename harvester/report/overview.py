@@ -406,8 +406,8 @@ class _Maker:
             account.counts = sum_of(shape.counts for shape in shapes)
             account.weeks = [sum_of(week) for week in zip(*[shape.weeks for shape in shapes],
                                                           strict=True)]  # fmt: skip
-            made.accounts.append(account)
-            self._judge(account, [] if resting else causes)
+        made.accounts.append(account)
+        self._judge(account, [] if resting else causes)
 
     def _rests(self, streams: list[Stream]) -> bool:
         """Whether nothing recent was asked for."""
@@ -511,16 +511,18 @@ class _Maker:
     def finish(self) -> Overview:
         """The totals."""
         made = self._made
-        views: dict[str, InterfaceView] = {}
+        views = {
+            name: InterfaceView(name, self._reader.endpoint(name), not_asked=not_asked)
+            for name, not_asked in self._not_asked.items()
+        }
         sums: defaultdict[str, _Sum] = defaultdict(_Sum)
         for (name, shape), times in self._shapes.times.items():
-            view = views.setdefault(name, InterfaceView(name, self._reader.endpoint(name)))
+            view = views[name]
             view.counts = view.counts.plus(shape.counts, times)
             view.gone += shape.reach.gone * times
             sums[name].add(shape.reach, times)
         for name, view in views.items():
             view.months = sums[name].months()
-            view.not_asked = self._not_asked[name]
         made.totals.counts = sum_of(view.counts for view in views.values()) if views else NOTHING
         made.interfaces = sorted(views.values(), key=lambda view: _place(view.name))
         made.accounts.sort(key=_trouble)

@@ -167,7 +167,8 @@ class Answers:
                         streams.setdefault(stream.key[0], []).append(each)
         answer = known.until()
         for view in seen.interfaces:
-            answer["interfaces"][view.name] |= {**_titles(view.name, view.endpoint), **view.days}
+            told = answer["interfaces"].setdefault(view.name, {})
+            told |= {**_titles(view.name, view.endpoint), **view.days}
         answer["totals"] = totals = seen.to_dict()
         totals["causes"] = totals["causes"][:CAUSES]
         accounts = []
