@@ -65,7 +65,7 @@ LACKING = ("missing", "late", "waiting", "failed")
 STORED = ("final", "empty", "provisional", "never_delivered")
 HERE = (*STORED, "cannot_be_asked")
 STATES = (*LACKING, *STORED, "cannot_be_asked", "not_asked")
-BLAMED = 'errcode 48001 (api unauthorized): the account may not use it'
+BLAMED = "errcode 48001 (api unauthorized): the account may not use it"
 DRAWN = {"final": 9, "empty": 2, "provisional": 2, "never_delivered": 1, "missing": 1, "late": 1,
          "waiting": 1, "failed": 1}  # fmt: skip
 
@@ -192,21 +192,20 @@ class World:
         begin = end - self.draw.randrange(9, 100 if "month" in name else 45) * ONE
         stream = self.streams[appid, name] = Stream(appid, name, (begin, end))
         stream.blamed = self.draw.random() < 0.3
-        choices = [*DRAWN]
-        state, left = "", 0
-        for unit in units(name, begin, end):
-            if not left:
-                state = self.draw.choices(choices, list(DRAWN.values()))[0]
-                left = self.draw.randrange(1, 5)
-            left -= 1
-            if name == DAILY and not stream.drawn:
+        left, state = [*units(name, begin, end)], ""
+        while left:
+            state = self.draw.choices([*DRAWN], list(DRAWN.values()))[0]
+            number = 1 if not stream.drawn else self.draw.randrange(1, 5)
+            some, left = left[:number], left[number:]
+            if not stream.drawn and name in (DAILY, NAMES[0]):
                 state = "final"  # before the first row nothing was to be delivered
-            if name == PORTRAIT and state in ("late", "provisional", "empty", "never_delivered"):
-                state = "final"
-            stream.drawn |= dict.fromkeys(unit, state)
-            if (appid, name, unit[0]) == (ACCOUNTS[0], NAMES[0], begin):  # it is harvested
-                stream.drawn[begin] = "final"
-            elif state != "missing":
+            if name == PORTRAIT:
+                state = self.draw.choice(("final", "missing", "waiting", "failed"))
+            stream.drawn |= dict.fromkeys([day for unit in some for day in unit], state)
+            if state == "missing" or (appid, name, some[0][0]) == (ACCOUNTS[0], NAMES[0], begin):
+                continue  # the first day of one interface is harvested
+            by_day = cut(name) not in (WindowKind.WEEK, WindowKind.MONTH)
+            for unit in [[some[0][0], some[-1][-1]]] if by_day else some:
                 self._put(stream, unit[0], unit[-1], state)
         if name == "getinterfacesummary" and self.draw.random() < 0.3:
             before = begin - self.draw.randrange(2, 9) * ONE
@@ -245,7 +244,7 @@ class World:
         if stream.name == PORTRAIT:
             behind = [day for day in truth if not [row for row in rows if row >= day]]
             askable = [number for number in (30, 7, 1) if number <= len(behind)]
-            left = behind[-askable[0]:] if askable and stream.asked[1] == YESTERDAY else []
+            left = behind[-askable[0] :] if askable and stream.asked[1] == YESTERDAY else []
             for each in truth:
                 if truth[each] != "final" and each not in left:
                     truth[each] = "cannot_be_asked"
@@ -253,7 +252,9 @@ class World:
     def _since(self, stream: Stream, newest: date) -> date | None:
         """Since when nobody asks for it, though others go on."""
         last = stream.asked[1]
-        later = [last + number * ONE for number in range(1, 64) if ends(stream.name, last + number * ONE)]
+        later = [
+            last + number * ONE for number in range(1, 64) if ends(stream.name, last + number * ONE)
+        ]
         due = [day for day in later if day <= IN_GRACE]
         others = [day for day in later if day <= min(newest, YESTERDAY)]
         return last + ONE if due and others and last >= YESTERDAY - RECENT else None
@@ -286,18 +287,19 @@ class World:
             return None
         return day if known[0] <= day and known[-1] >= day - RECENT else None
 
+    def freshness(self, appid: str) -> tuple[int, int]:
+        """How many interfaces of an account lack the newest day, of how many that are expected."""
+        newest = [(each, day) for each in self.of(appid) if (day := self.expected(each))]
+        return sum(each.truth.get(day) not in HERE for each, day in newest), len(newest)
+
     def state(self, appid: str) -> str:
         """Of an account, as the page calls it."""
-        streams = self.of(appid)
-        mine = [each for each in streams if each.since or (each.blamed and "failed" in each.truth.values())]
-        if mine and not self.resting(appid):
-            return "todo"
-        days = {each.name: day for each in streams if (day := self.expected(each))}
-        if not days:
-            return "old"
-        late = [each for each in streams
-                if each.name in days and each.truth.get(days[each.name]) not in HERE]  # fmt: skip
-        return "late" if late else "here"
+        if not self.resting(appid):
+            for each in self.of(appid):
+                if each.since or (each.blamed and "failed" in each.truth.values()):
+                    return "todo"
+        late, expected = self.freshness(appid)
+        return "late" if late else "here" if expected else "old"
 
     # asking
 
@@ -342,7 +344,9 @@ def check_status_json(world: World) -> None:
     for cause in found["causes"]:
         states[cause["state"]] += cause["days"]
     wanted = world.counts()
-    assert {state: states[state] for state in LACKING} == {state: wanted[state] for state in LACKING}
+    assert {state: states[state] for state in LACKING} == {
+        state: wanted[state] for state in LACKING
+    }
     for each in found["streams"]:
         stream = world.streams[each["appid"], each["endpoint"]]
         same_counts(each, stream.counts())
@@ -358,7 +362,9 @@ def check_status_json(world: World) -> None:
         shown = (*LACKING, "provisional", "never_delivered", "cannot_be_asked")
         assert ranges == {day: state for day, state in stream.truth.items() if state in shown}
     assert len(found["streams"]) == len(world.streams)
-    fine = not (wanted["missing"] or wanted["failed"] or any(each.since for each in world.streams.values()))
+    fine = not (
+        wanted["missing"] or wanted["failed"] or any(each.since for each in world.streams.values())
+    )
     assert found["state"] == ("fine" if fine else "incomplete")
 
 
@@ -374,12 +380,18 @@ def check_status(world: World) -> None:
         assert (number(found[1]) if found else 0) == wanted[state]
     for words in ("never delivered", "cannot be asked for any more", "not asked for"):
         found = re.search(rf"^  {words}: ([\d,]+) days?", text, re.MULTILINE)
-        state = {"cannot be asked for any more": "cannot_be_asked"}.get(words, words.replace(" ", "_").removesuffix("_for"))
+        state = {"cannot be asked for any more": "cannot_be_asked"}.get(
+            words, words.replace(" ", "_").removesuffix("_for")
+        )
         assert (number(found[1]) if found else 0) == wanted[state]
     causes: Counter[str] = Counter()
-    for state, days in re.findall(r"^  (\w+)(?: until [^:]*:\d\d[^:]*)?: wx.*?: ([\d,]+) days?, ", text, re.MULTILINE):
+    for state, days in re.findall(
+        r"^  (\w+)(?: until [^:]*:\d\d[^:]*)?: wx.*?: ([\d,]+) days?, ", text, re.MULTILINE
+    ):
         causes[state] += number(days)
-    assert {state: causes[state] for state in LACKING} == {state: wanted[state] for state in LACKING}
+    assert {state: causes[state] for state in LACKING} == {
+        state: wanted[state] for state in LACKING
+    }
     since = {str(each.since) for each in world.streams.values() if each.since}
     assert set(re.findall(r"not asked for since ([\d-]+)", text)) == since
     assert ("nothing needs attention" in text) is not (lacking(wanted) or since)
@@ -421,9 +433,12 @@ def check_page(world: World, text: str) -> None:
                "not_asked": "_"}  # fmt: skip
     names = {"todo": "failed", "late": "waiting", "here": "final", "old": "missing"}
     shown = set()
-    for appid, _, rows, reasons, _, state in content["accounts"]:
+    for appid, _, rows, reasons, newest, state in content["accounts"]:
         streams = {each.name: each for each in world.of(appid)}
         assert state == names[world.state(appid)]
+        late, expected = world.freshness(appid)
+        told = re.match(r"(\d+) of (\d+) interfaces?, ", newest[1][1])
+        assert told is None if not late else (int(told[1]), int(told[2])) == (late, expected)
         for place, first, shape in rows:
             stream = streams[content["interfaces"][place][0]]
             run = "".join(letter * count for letter, count in content["shapes"][shape])
@@ -459,7 +474,9 @@ def check_metrics(world: World, text: str) -> None:
                 assert found[series] == counts[state]
         young = [each for each in streams if world.state(each.appid) != "old"]
         series = f"harvester_oldest_gap_seconds{{endpoint={name}}}"
-        oldest = max([(date(2026, 11, 26) - each.gaps[0]).days for each in young if each.gaps], default=0)
+        oldest = max(
+            [(date(2026, 11, 26) - each.gaps[0]).days for each in young if each.gaps], default=0
+        )
         assert found.get(series, 0) == 86_400 * oldest
 
 
@@ -493,7 +510,9 @@ def check_messages(world: World, seen: Overview) -> None:
 def check_workbook(world: World) -> None:
     book = world.folder / "book.xlsx"
     world.told("export", f"xlsx:{book}")
-    rows = [[*row] for row in openpyxl.load_workbook(book).worksheets[0].iter_rows(values_only=True)]
+    rows = [
+        [*row] for row in openpyxl.load_workbook(book).worksheets[0].iter_rows(values_only=True)
+    ]
     head = rows[0]
     gaps: dict[tuple[str, str, date], str] = {}
     states = {"not fetched yet": "missing", "must wait": "waiting", "failed": "failed",
@@ -508,8 +527,10 @@ def check_workbook(world: World) -> None:
             counts = world.counts(streams)
             assert given["Days missing"] == lacking(counts)
             assert given["Accounts that lack days"] == sum(bool(each.gaps) for each in judged)
-            for column, ends_at in (("Complete until", [each.complete for each in judged]),
-                                    ("Final until", [each.final for each in judged])):
+            for column, ends_at in (
+                ("Complete until", [each.complete for each in judged]),
+                ("Final until", [each.final for each in judged]),
+            ):
                 assert as_day(given[column]) == earliest(ends_at)
         elif row[0] in ACCOUNTS:
             day, last = as_day(row[2]), as_day(row[3])
@@ -519,7 +540,9 @@ def check_workbook(world: World) -> None:
                 gaps[row[0], row[1], day] = states[row[4]]
                 day += ONE
     assert seen == {each.name for each in world.streams.values()}
-    assert gaps == {(*key, day): each.truth[day] for key, each in world.streams.items() for day in each.gaps}
+    assert gaps == {
+        (*key, day): each.truth[day] for key, each in world.streams.items() for day in each.gaps
+    }
 
 
 def as_day(value: Any) -> date | None:
@@ -581,7 +604,9 @@ def check_service(world: World) -> None:
         setup = Setup.load(world.folder / "harvester.toml")
         service = Service(lambda: setup, log=print)
         async with (
-            Pages(service, Metrics(wall=lambda: NOW), lambda: NOW).served(Address("127.0.0.1", 0)) as port,
+            Pages(service, Metrics(wall=lambda: NOW), lambda: NOW).served(
+                Address("127.0.0.1", 0)
+            ) as port,
             aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
         ):
             texts = {}
@@ -609,8 +634,11 @@ CHECKS: tuple[Callable[[World], None], ...] = (
     ids=["some", "many"],
 )
 def test_each_output_says_of_each_day_what_is_true_of_it(
-    seeds: range, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:  # fmt: skip
+    seeds: range,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setattr(clock, "time", lambda: NOW)
     monkeypatch.setenv("SECRET", "practice")
     for seed in seeds:
