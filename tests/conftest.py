@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,8 +16,10 @@ from hypothesis import HealthCheck, settings
 from harvester.testing import Simulator
 from tests.mysql_server import MySQLServer, mysql_server
 from tests.postgres_server import PostgresServer, postgres_server
+from tests.proxy import Proxy
 from tests.redis_server import RedisServer, redis_server
 from tests.support import Wechat
+from tests.webhook import Webhook, webhook
 
 # A test that draws its cases draws the same ones each time, however slow the machine is.
 settings.register_profile(
@@ -63,6 +66,20 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture
+def proxy(postgres: PostgresServer) -> Iterator[Proxy]:
+    """What stands between a client and the PostgreSQL."""
+    with Proxy(postgres.port) as one:
+        yield one
+
+
+@pytest.fixture
+def hook() -> Iterator[Webhook]:
+    """A webhook that keeps what it was sent."""
+    with webhook() as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def mysql() -> Iterator[MySQLServer]:
     """A MariaDB that runs; whoever stops it starts it again."""
@@ -80,6 +97,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+SCENARIOS = Path(__file__).parent / "scenarios"
+
 QUICK = ("jsonl", "sqlite")
 """Kinds of sinks with which the default run tries a scenario and the suite of all sinks."""
 
@@ -90,7 +109,7 @@ def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         kind = str(parameters.get("kind", QUICK[0])).partition(":")[0]
-        whole = item.path.parent.name == "scenarios" or item.path.name == "test_suite.py"
+        whole = SCENARIOS in item.path.parents or item.path.name == "test_suite.py"
         needs_server = {"mysql", "postgres", "redis"} & {*getattr(item, "fixturenames", ())}
         if (whole and kind not in QUICK) or needs_server:
             item.add_marker(pytest.mark.thorough)

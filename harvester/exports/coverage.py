@@ -14,7 +14,7 @@ from harvester.base.dates import Days
 from harvester.ledger import Ledger
 from harvester.ledger.coverage import FAILED, MISSING, WAITING
 from harvester.ledger.reach import LATE, Reach, Together, reaches
-from harvester.upkeep.scan import Endpoints
+from harvester.model import Find
 
 _STATES = {"missing": MISSING, "waiting": WAITING, "failed": FAILED, "late": LATE}
 MOST_GAPS = 100
@@ -77,7 +77,7 @@ class Covered:
         )  # fmt: skip
 
 
-async def coverage_in(ledger: Ledger, find: Endpoints) -> dict[str, Coverage]:
+async def coverage_in(ledger: Ledger, find: Find) -> dict[str, Coverage]:
     """What a ledger, which is entered, knows, by interface; raises `LedgerError`."""
     asked, appids = await ledger.asked(), await ledger.accounts()
     found: dict[str, Covered] = {}

@@ -24,7 +24,7 @@ from harvester.base.dates import (
     whole_periods,
     without,
 )
-from harvester.ledger.base import Key, Ledger
+from harvester.ledger.base import Key, Ledger, account_groups
 from harvester.ledger.coverage import (
     EMPTY,
     FAILED,
@@ -37,7 +37,7 @@ from harvester.ledger.coverage import (
     Calendar,
     days_of,
 )
-from harvester.model import Endpoint
+from harvester.model import Endpoint, Find
 from harvester.wechat.endpoint import grid
 from harvester.wechat.late import Delivery, delivery
 
@@ -57,9 +57,6 @@ _NOBODY_ASKED = bytes.maketrans(bytes([MISSING, GONE]), bytes([UNASKED, UNASKED]
 _RUN = re.compile(b"|".join(re.escape(bytes([each])) + b"+" for each in LETTERS + b"-_"))
 _ENOUGH_RUN = re.compile(b"[" + re.escape(_ENOUGH + bytes([UNASKED])) + b"]+")
 _GAP = re.compile(b"[" + re.escape(_LACKING) + b"]")
-
-AT_ONCE = 200
-"""Accounts whose calendars are in memory together."""
 
 
 class Counts(NamedTuple):
@@ -329,11 +326,11 @@ async def reaches(
     ledger: Ledger,
     asked: Mapping[Key, Days],
     appids: Sequence[str],
-    find: Callable[[str], Endpoint | None],
+    find: Find,
     now: float,
     only: Callable[[Key], bool] = lambda key: True,
 ) -> AsyncIterator[list[Found]]:
-    """What was asked for or is known of each account, `AT_ONCE` of them in memory at a time.
+    """What was asked for or is known of each account, some of them in memory at a time.
 
     The interfaces of an account are in the order of their names.  asked: all that the ledger has.
     only: whether an interface of an account is wanted.
@@ -341,8 +338,7 @@ async def reaches(
     of_account: dict[str, set[Key]] = {}
     for key in asked:
         of_account.setdefault(key[0], set()).add(key)
-    for begin in range(0, len(appids), AT_ONCE):
-        some = appids[begin : begin + AT_ONCE]
+    for some in account_groups(appids):
         known = await ledger.calendars(some)
         for key in known:
             of_account.setdefault(key[0], set()).add(key)

@@ -20,12 +20,11 @@ from typing import Any
 
 from harvester.base.dates import FIRST, Days, nearest, parse_day
 from harvester.errors import NoLedgerError, UsageError
-from harvester.exports import Find
 from harvester.exports.base import TableShape
 from harvester.ledger import Ledger
 from harvester.ledger.coverage import Calendar
 from harvester.ledger.reach import Together
-from harvester.model import Endpoint
+from harvester.model import Endpoint, Find
 from harvester.report.days import Reader, StatusFilter, Stream
 from harvester.report.overview import overview_of
 from harvester.service.flat_copy import BYTES, ROWS, Copy, Tables
