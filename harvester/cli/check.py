@@ -30,7 +30,8 @@ from harvester.events import Event, Observer, Report
 from harvester.ledger import Ledger
 from harvester.ledger.base import Key
 from harvester.model import Account, Batch, Endpoint, listed
-from harvester.report.access import (
+from harvester.report.causes import KINDS, Cause, Text
+from harvester.report.check import (
     UNKNOWN,
     USABLE,
     WAITING,
@@ -40,7 +41,6 @@ from harvester.report.access import (
     gravest,
     words,
 )
-from harvester.report.causes import KINDS, Cause, Text
 from harvester.sinks.base import Checkpoint, Fence, Sink, Written
 
 START = "yesterday-62d"

@@ -26,7 +26,7 @@ from harvester.cli.ledger_sinks import as_known, sink_named
 from harvester.cli.terminal import duration, many, notify, plain, show_json, show_line
 from harvester.engine.limiter import Rate
 from harvester.engine.options import Options
-from harvester.engine.planner import Known, demands, known
+from harvester.engine.planner import UsedQuota, demands, used_quota
 from harvester.engine.scope import Scope
 from harvester.errors import NoLedgerError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
@@ -103,7 +103,7 @@ async def _counts(
     scope: Scope, options: Options, ledger: Ledger | None, now: float
 ) -> tuple[list[list[int]], set[tuple[str, Load]], int]:
     """The calls by account and interface, their load on the quotas, and the windows in all."""
-    has: Known = await known(ledger, now, list(scope.accounts))
+    has: UsedQuota = await used_quota(ledger, now, list(scope.accounts))
     calls, loads, total = [], set[tuple[str, Load]](), 0
     async for appid, listed in demands(scope, ledger, now, anew=options.refresh, counts_only=True):
         row = []

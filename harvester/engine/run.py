@@ -2,7 +2,7 @@
 
 Rule: the only task group of the package; every task that is started here ends here.
 
-A worker takes a job from the scheduler, passes its window through the pipeline, and hands the
+A worker takes an item from the scheduler, passes its window through the pipeline, and hands the
 outcome to the writer.
 """
 
@@ -48,13 +48,13 @@ from harvester.errors import HarvestError, LedgerError, RunError, SinkError, Usa
 from harvester.events import Answer, Bookkeeper, Event, Notice, Observer, Report
 from harvester.ledger.base import (
     OPENING,
-    Job,
     Key,
     Lease,
     Ledger,
     Range,
     SharedLedger,
     Spent,
+    WorkerJob,
     shared,
 )
 from harvester.ledger.coverage import Calendar
@@ -284,9 +284,9 @@ class Engine:
 
         await until_it_answers(enter, "the shared ledger", PATIENCE, LedgerError)
 
-    def _job(self) -> Job:
+    def _job(self) -> WorkerJob:
         options = self._options
-        return Job(self._scope.fingerprint, options.lease, self._machine(), options.refresh)
+        return WorkerJob(self._scope.fingerprint, options.lease, self._machine(), options.refresh)
 
     def _ranges(self) -> list[Range]:
         """The days of each account and interface."""

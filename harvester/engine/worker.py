@@ -1,8 +1,8 @@
-"""The workers: each does one job after the other, and acts on the result.
+"""The workers: each does one item after the other, and acts on the result.
 
 Rule: starts no task; the engine starts the workers and ends them.
 
-A job is a window, a token, or a quota request.  An attempt at a window returns a `Decision`;
+An item is a window, a token, or a quota request.  An attempt at a window returns a `Decision`;
 `Worker` carries it out.
 """
 
@@ -112,15 +112,15 @@ class Worker:
         """Do jobs until there are none."""
         scheduler, loop = self.scheduler, asyncio.get_running_loop()
         sharing = self._writer.sharing
-        while (job := await scheduler.take()) is not None:
+        while (item := await scheduler.take()) is not None:
             if sharing is not None and not sharing.may_send():
-                job.account.put_back(job, loop.time())  # another worker may have the account
-                scheduler.settled(job.account, 0.0)
+                item.account.put_back(item, loop.time())  # another worker may have the account
+                scheduler.settled(item.account, 0.0)
                 with anyio.move_on_after(RENEWED):
                     await sharing.renewal()
                 continue
             began = loop.time()
-            account, queue, attempt = job
+            account, queue, attempt = item
             try:
                 if queue is None:
                     await self._renew(account)
@@ -133,7 +133,7 @@ class Worker:
             except NetworkError as exc:
                 self.fatal = exc
                 self.stop()
-            scheduler.settled(job.account, loop.time() - began)
+            scheduler.settled(item.account, loop.time() - began)
 
     # before the first request
 

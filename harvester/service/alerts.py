@@ -69,7 +69,7 @@ _SAID = ("refused", "token")
 _RUNS = re.compile(r"([feowx.ln-])(\d+)")
 
 
-class Said(NamedTuple):
+class Notification(NamedTuple):
     """A message."""
 
     title: str
@@ -217,17 +217,17 @@ def _is_late(cause: str, whom: str, accounts: Mapping[str, AccountView]) -> bool
     return late.get(name) if name else False not in late.values()
 
 
-def run_causes(before: Causes, host: str, told: Problem | None) -> dict[str, tuple[str, ...]]:
+def run_causes(before: Causes, host: str, reported: Problem | None) -> dict[str, tuple[str, ...]]:
     """The causes that are about runs: those of other machines stay as they are.
 
-    told: why runs end with an error on this one, None if that is not known.  A kind of error keeps
-    the first text, whatever the next one says.
+    reported: why runs end with an error on this one, None if that is not known.  A kind of error
+    keeps the first text, whatever the next one says.
     """
     found = {cause: whom for cause, whom in before.items() if is_run(cause)}
-    if told is None:
+    if reported is None:
         return found
-    if told:
-        found.setdefault(f"{RUN} {host} {told.kind}", (told.text,))
+    if reported:
+        found.setdefault(f"{RUN} {host} {reported.kind}", (reported.text,))
         return found
     return {cause: whom for cause, whom in found.items() if _host_of(cause) != host}
 
@@ -244,7 +244,7 @@ def is_run(cause: str) -> bool:
 # texts
 
 
-def alert(changed: Change, seen: Overview, lang: str) -> Said | None:
+def alert(changed: Change, seen: Overview, lang: str) -> Notification | None:
     """The message about a change; None if there is none."""
     raised = [_raised(cause, whom, seen) for cause, whom in changed.raised.items()]
     over = dict.fromkeys([_over(cause, whom, seen) for cause, whom in changed.over.items()])
@@ -264,7 +264,7 @@ def alert(changed: Change, seen: Overview, lang: str) -> Said | None:
         title = "运行出错", "Runs end with an error"
         if not raised:
             title = "运行已恢复", "Runs end well again"
-    return _said(title, [*raised, *over], lang)
+    return _notification(title, [*raised, *over], lang)
 
 
 def _raised(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
@@ -338,7 +338,7 @@ def _named(whom: Iterable[str], seen: Overview) -> Text:
     return zh, en
 
 
-def digest(seen: Overview, due: date, again: float, lang: str) -> Said:
+def digest(seen: Overview, due: date, again: float, lang: str) -> Notification:
     """The message after the harvest of a day.
 
     again: the Unix time at which the service returns for what must wait, 0 if nothing must.
@@ -364,7 +364,7 @@ def digest(seen: Overview, due: date, again: float, lang: str) -> Said:
     for figure in (history, finish):
         if figure is not None:
             lines.append((_figure(figure, 0), _figure(figure, 1)))
-    return _said(title, lines, lang)
+    return _notification(title, lines, lang)
 
 
 def _empty(seen: Overview) -> list[Text]:
@@ -432,9 +432,9 @@ def _quotas(seen: Overview) -> list[Text]:
     ]
 
 
-def _said(title: Text, lines: list[Text], lang: str) -> Said:
+def _notification(title: Text, lines: list[Text], lang: str) -> Notification:
     place = 0 if lang == "zh" else 1
-    return Said(f"harvester: {title[place]}", _cut([line[place] for line in lines], place))
+    return Notification(f"harvester: {title[place]}", _cut([line[place] for line in lines], place))
 
 
 def _cut(lines: list[str], place: int) -> str:

@@ -63,7 +63,7 @@ _HEADERS = {
 T = TypeVar("T")
 
 
-class Kept(Generic[T]):
+class Cached(Generic[T]):
     """A value that is made anew when it is asked for and older than `KEPT`, by one task for all.
 
     Up to `OLDEST` the former one is given out meanwhile.
@@ -176,10 +176,10 @@ class Pages:
         self, service: Service, metrics: Metrics, clock: Callable[[], float] = time.time
     ) -> None:
         self._service, self._metrics, self._clock = service, metrics, clock
-        self._overview = Kept(self._look)
-        self._ready = Kept(self._check)
-        self._page = Kept(self._make_page)
-        self._status = Kept(self._make_status)
+        self._overview = Cached(self._look)
+        self._ready = Cached(self._check)
+        self._page = Cached(self._make_page)
+        self._status = Cached(self._make_status)
         self._figures: tuple[object, Figures | None, str] = (None, None, "")
 
     @asynccontextmanager

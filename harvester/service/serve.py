@@ -122,7 +122,7 @@ class Setup:
             _read("token", options.token, folder, path) if options.token else None,
         )
 
-    def messages(self, key: str, said: alerts.Said) -> list[Message]:
+    def messages(self, key: str, said: alerts.Notification) -> list[Message]:
         """A message for each alert URL."""
         return [Message(key, target, said.title, said.body) for target in self.options.alerts]
 
@@ -380,25 +380,25 @@ class Service:
         self.stopped = problem.text
         ended = self._clock()
         self._retry_at = ended + schedule.retry_after(self._failures) if problem else 0.0
-        told = problem if not problem or self._failures >= FAILURES else None
+        reported = problem if not problem or self._failures >= FAILURES else None
         if report is None:
-            await self._conclude(None, 0.0, told)
+            await self._conclude(None, 0.0, reported)
             return
         until = ended if report.state == "interrupted" else _until(report, ended)
         if problem:
             until = min(until or self._retry_at, self._retry_at)
-        await self._conclude(due, until, told)
+        await self._conclude(due, until, reported)
         if self.seen is not None and report.state != "interrupted":
             self._barred = alerts.barred(self.seen)
 
     async def _conclude(
-        self, due: date | None, until: float = 0.0, told: alerts.Problem | None = None
+        self, due: date | None, until: float = 0.0, reported: alerts.Problem | None = None
     ) -> None:
         """Compare the ledger with what was said before; store and post the difference.
 
         due: the day whose harvest was made, None if none was.  until: from when the next run can
-        get more, 0 if it cannot.  told: why runs end with an error on this machine, None if that
-        is not known.
+        get more, 0 if it cannot.  reported: why runs end with an error on this machine, None if
+        that is not known.
         """
         for _ in range(TURNS):
             async with self._box() as box:
@@ -406,7 +406,7 @@ class Service:
             setup, now = self.setup, self._clock()
             self.seen = seen = await setup.look(now)
             before = Progress.read(text)
-            progress, said = _next(before, seen, setup, due, until, told)
+            progress, said = _next(before, seen, setup, due, until, reported)
             if progress == before and not said:
                 self.progress = before
                 return
@@ -447,14 +447,14 @@ def _claimed(path: Path | None) -> FileLock | None:
     )
 
 
-class _Said(NamedTuple):
+class _Notifications(NamedTuple):
     """What there is to post.
 
     pinged: the day to report as good, None if none is.
     """
 
-    alert: alerts.Said | None = None
-    digest: alerts.Said | None = None
+    alert: alerts.Notification | None = None
+    digest: alerts.Notification | None = None
     day: date | None = None
     pinged: date | None = None
 
@@ -468,8 +468,8 @@ def _next(
     setup: Setup,
     due: date | None,
     until: float,
-    told: alerts.Problem | None,
-) -> tuple[Progress, _Said]:
+    reported: alerts.Problem | None,
+) -> tuple[Progress, _Notifications]:
     """What is stored next, and what is said; see `Service._conclude`."""
     at, stale_after = setup.options.at, setup.options.stale_after
     now = alerts.causes_of(seen, at, stale_after)
@@ -479,12 +479,12 @@ def _next(
         for name, whom in added.items():
             if whom:
                 now[name] = tuple(sorted({*now.get(name, ()), *whom}))
-    now |= alerts.run_causes(before.causes, socket.gethostname(), told)
+    now |= alerts.run_causes(before.causes, socket.gethostname(), reported)
     changed = alerts.change(before.causes, now, seen)
     progress = replace(before, causes=dict(changed.causes))
     alert = alerts.alert(changed, seen, setup.lang)
     if due is None:
-        return progress, _Said(alert)
+        return progress, _Notifications(alert)
     if any(cause.kind == "retry" for cause in seen.causes):
         until = min(until or math.inf, seen.made + schedule.AGAIN)
     progress = replace(progress, day=due, ended=seen.made, until=until)
@@ -495,10 +495,10 @@ def _next(
     if seen.fresh and before.pinged != due:
         pinged = due
         progress = replace(progress, pinged=due)
-    return progress, _Said(alert, digest, due, pinged)
+    return progress, _Notifications(alert, digest, due, pinged)
 
 
-def _messages(setup: Setup, number: int, said: _Said) -> list[Message]:
+def _messages(setup: Setup, number: int, said: _Notifications) -> list[Message]:
     """The messages, for each target one; number: of the state that they follow from."""
     found: list[Message] = []
     if said.digest is not None:

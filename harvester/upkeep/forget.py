@@ -39,7 +39,7 @@ from harvester.upkeep.scan import (
 )
 
 
-class Known(NamedTuple):
+class Extent(NamedTuple):
     """What a ledger knows of an interface of an account.
 
     days: from the first to the last that was asked for or is known, None if there is none; stored:
@@ -52,7 +52,7 @@ class Known(NamedTuple):
     records: int | None
 
 
-async def known_of(ledger: Ledger, appid: str, endpoints: Collection[str] = ()) -> list[Known]:
+async def known_of(ledger: Ledger, appid: str, endpoints: Collection[str] = ()) -> list[Extent]:
     """What an entered ledger knows of an account, or of these interfaces of it.
 
     Raises `UsageError` if that is nothing.
@@ -77,7 +77,7 @@ async def known_of(ledger: Ledger, appid: str, endpoints: Collection[str] = ()) 
 
 async def strange_of(
     ledger: Ledger, appid: str, endpoints: Collection[str], sinks: Mapping[str, Sink]
-) -> list[Known]:
+) -> list[Extent]:
     """What sinks hold of an account, or of these interfaces of it; as of `known_of`.
 
     So records whose account was damaged can be removed, though the ledger knows nothing of it.
@@ -97,20 +97,20 @@ async def strange_of(
                 spans[endpoint] = min(first, begin), max(last, end)
             here = Tally(sum(each.tally.records for each in windows))
             tallies[endpoint] = max(here, tallies.get(endpoint, Tally()))
-    return [Known(name, days, 0, tallies[name].records) for name, days in sorted(spans.items())]
+    return [Extent(name, days, 0, tallies[name].records) for name, days in sorted(spans.items())]
 
 
-def _known(name: str, asked: Days | None, calendar: Calendar) -> Known:
+def _known(name: str, asked: Days | None, calendar: Calendar) -> Extent:
     spans = [span for span in (asked, calendar.span()) if span is not None]
     days = (min(first for first, _ in spans), max(last for _, last in spans)) if spans else None
     tally = calendar.stored_tally()
-    return Known(name, days, calendar.count(STORED), None if tally is None else tally.records)
+    return Extent(name, days, calendar.count(STORED), None if tally is None else tally.records)
 
 
 async def forget(
     ledger: Ledger,
     appid: str,
-    known: Sequence[Known],
+    known: Sequence[Extent],
     sinks: Mapping[str, Sink],
     find: Endpoints,
     now: float,
@@ -166,7 +166,7 @@ class _Removal:
         self._ledger, self._name, self._sink = ledger, name, sink
         self._find, self._stamp = find, stamp
 
-    async def run(self, appid: str, known: Sequence[Known], fence: Fence, *, whole: bool) -> None:
+    async def run(self, appid: str, known: Sequence[Extent], fence: Fence, *, whole: bool) -> None:
         """Write empty windows in the place of all that the sink holds."""
         spans = {each.endpoint: each.days for each in known}
         if self._sink.scan is None:  # its windows are not known: one that has all of the days

@@ -42,7 +42,7 @@ from harvester.engine import claims as sharing
 from harvester.engine.run import Engine
 from harvester.errors import HarvestError, LedgerError, SinkError, UsageError
 from harvester.events import Report
-from harvester.ledger.base import Exhausted, Job, Key, Lease, Renewal, Spent, WorkerState
+from harvester.ledger.base import Exhausted, Key, Lease, Renewal, Spent, WorkerJob, WorkerState
 from harvester.ledger.coverage import DONE, Calendar, Outcome
 from harvester.ledger.leases import CLOCKS
 from harvester.model import Batch, Request, Response, Tally, Window
@@ -63,7 +63,7 @@ APPIDS = [f"wx{number:016x}" for number in range(6)]
 NAME = "getarticlesummary"
 FAILED_OVER = "another history"
 """What the error says of a worker, or a ledger, that notices a sink that failed over."""
-OTHER = Job("another", math.inf, NOW - 30 * 3600.0, False)
+OTHER = WorkerJob("another", math.inf, NOW - 30 * 3600.0, False)
 """The job of a worker that joined long ago and lives on."""
 DUE_AGAIN = Outcome(
     Window("", NAME, BEGIN, BEGIN),
@@ -97,7 +97,7 @@ class Store:
     def __init__(self) -> None:
         self.model = Model()
         self.accounts: defaultdict[str, Account] = defaultdict(Account)
-        self.workers: dict[int, tuple[Job, float]] = {}
+        self.workers: dict[int, tuple[WorkerJob, float]] = {}
         self.wanted: defaultdict[int, dict[str, bool]] = defaultdict(dict)
         self.marks: dict[Key, Days] = {}
         self.number = 0
@@ -112,7 +112,7 @@ class Store:
     def alive(self, now: float) -> list[int]:
         return [number for number, (_, until) in self.workers.items() if until >= now]
 
-    def mark(self, job: Job, now: float) -> None:
+    def mark(self, job: WorkerJob, now: float) -> None:
         """Mark days to be harvested again; holders lose the accounts."""
         for appid, name, begin, end in job.marks:
             first, last = self.marks.get((appid, name), (begin, end))
@@ -218,7 +218,7 @@ class Ledger:
                 raise LedgerError("the process is gone")
             await asyncio.sleep(0.5)
 
-    async def join(self, job: Job) -> float:
+    async def join(self, job: WorkerJob) -> float:
         await self._answer()
         now = self._loop.wall()
         if abs(job.wall - now) > CLOCKS:
