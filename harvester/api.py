@@ -53,10 +53,10 @@ from harvester.sinks.base import (
     Written,
     name_in,
 )
+from harvester.sinks.scan import guarded_sink
 from harvester.tokens.official import provider_for
 from harvester.tokens.stores import open_store
 from harvester.transport import BASE_URL, HttpTransport, Transport
-from harvester.upkeep.scan import guarded_sink
 from harvester.wechat.endpoint import check_endpoint
 
 if TYPE_CHECKING:

@@ -289,6 +289,10 @@ class Endpoint(Protocol):
         ...
 
 
+EndpointFinder = Callable[[str], Endpoint | None]
+"""Finds an interface by its name."""
+
+
 def without_rid(message: str) -> str:
     """An error without WeChat's request id, which differs each time."""
     return message.partition(" [rid:")[0]

@@ -29,9 +29,9 @@ from harvester.sinks.base import (
     spec_of,
 )
 from harvester.sinks.rows import Table
-from harvester.upkeep.scan import guarded_sink
+from harvester.sinks.scan import guarded_sink
+from harvester.tables import TABLES, JoinedTable
 from harvester.wechat.endpoint import in_record
-from harvester.wechat.tables import TABLES, JoinedTable
 
 if TYPE_CHECKING:
     from harvester.exports import Find

@@ -28,10 +28,10 @@ from harvester.engine.limiter import Rate
 from harvester.engine.options import Options
 from harvester.engine.planner import UsedQuota, demands, used_quota
 from harvester.engine.scope import Scope
+from harvester.engine.sink_list import at_ledger
 from harvester.errors import NoLedgerError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.sinks.base import Sink, spec_of
-from harvester.upkeep.copy import at_ledger
 from harvester.upkeep.verify import Verified, verify
 from harvester.wechat.endpoint import load_of
 

@@ -19,7 +19,7 @@ from harvester.base.secrets import Secret
 from harvester.errors import UsageError
 from harvester.model import Endpoint
 from harvester.sinks.base import Sink
-from harvester.upkeep.scan import guarded_sink
+from harvester.sinks.scan import guarded_sink
 from harvester.wechat.interfaces import INTERFACES
 
 EXPORTS = {

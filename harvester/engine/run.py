@@ -40,6 +40,7 @@ from harvester.engine.claims import LedgerClock, Sharing
 from harvester.engine.network import Network
 from harvester.engine.options import Options, StopSignal
 from harvester.engine.planner import Plan, build_plan
+from harvester.engine.refresh import calendars_in, reopen
 from harvester.engine.scheduler import Scheduler
 from harvester.engine.scope import Scope
 from harvester.engine.worker import Worker
@@ -61,7 +62,6 @@ from harvester.ledger.coverage import Calendar
 from harvester.model import duration, many
 from harvester.sinks.base import Sink
 from harvester.transport import Transport
-from harvester.upkeep.scan import calendars_in, reopen
 
 STALLED_AFTER = 10.0
 STALLED_AT_MOST = 600.0

@@ -27,6 +27,7 @@ from harvester.base.outage import Away
 from harvester.base.outside import guarded
 from harvester.engine.channel import Channel
 from harvester.engine.claims import Sharing
+from harvester.engine.sink_list import check_list, finish, holds_records
 from harvester.engine.window_queue import Harvested
 from harvester.errors import LedgerError, SinkError
 from harvester.events import Committed, Notice, Observer
@@ -34,8 +35,7 @@ from harvester.ledger.base import Ledger, SharedLedger, Spent
 from harvester.ledger.coverage import Outcome
 from harvester.model import Batch, Window, listed
 from harvester.sinks.base import Checkpoint, Fence, Sink, name_in
-from harvester.upkeep.copy import check_list, holds_records
-from harvester.upkeep.scan import accepted, finish, guarded_sink, persistently, records_of
+from harvester.sinks.scan import accepted, guarded_sink, persistently, records_of
 
 T = TypeVar("T")
 

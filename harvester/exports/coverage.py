@@ -12,7 +12,7 @@ from typing import NamedTuple
 from harvester.base.dates import ONE_DAY, Days, WindowKind, whole_periods
 from harvester.ledger import Ledger
 from harvester.ledger.coverage import FAILED, MISSING, OPEN, WAITING, Calendar
-from harvester.upkeep.scan import Endpoints
+from harvester.model import EndpointFinder
 
 _STATES = {"missing": MISSING, "waiting": WAITING, "failed": FAILED}
 _LACKING = bytes(_STATES.values())
@@ -69,7 +69,7 @@ class Coverage:
                     self.gaps.append(gap)
 
 
-async def coverage_in(ledger: Ledger, find: Endpoints) -> dict[str, Coverage]:
+async def coverage_in(ledger: Ledger, find: EndpointFinder) -> dict[str, Coverage]:
     """What a ledger, which is entered, knows, by interface; raises `LedgerError`."""
     asked = await ledger.asked()
     appids = sorted({appid for appid, _ in asked})

@@ -29,7 +29,7 @@ from harvester.report.overview import overview_of
 from harvester.report.reach import Reach, earliest, reach_of, together
 from harvester.report.streams import Reader, StatusFilter, Stream, counts_to_dict
 from harvester.service.flat_copy import BYTES, ROWS, Copy, Tables
-from harvester.wechat.tables import TABLES as JOINED
+from harvester.tables import TABLES as JOINED
 from harvester.wechat.titles import INTERFACES
 
 ACCOUNTS = 200

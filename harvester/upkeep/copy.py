@@ -1,4 +1,4 @@
-"""The list of sinks of a ledger: checked, and changed by `harvester sink`.
+"""Changes the list of sinks of a ledger, for `harvester sink`; a new one gets what is stored.
 
 Rule: sends nothing to WeChat; a sink is listed once it has everything that is stored.
 
@@ -10,7 +10,6 @@ them.
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections import defaultdict
 from collections.abc import (
@@ -23,16 +22,15 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 from harvester.base.dates import Days, rfc3339, without
 from harvester.base.fencing import EPOCH
+from harvester.engine.sink_list import ACCOUNTS_AT_ONCE, finish, holds_records
 from harvester.errors import UsageError
-from harvester.ledger import FILE_NAME
-from harvester.ledger.base import Key, Ledger, place_of, shared
+from harvester.ledger.base import Key, Ledger, shared
 from harvester.ledger.coverage import DONE, STORED, Calendar
-from harvester.model import Batch, Endpoint, Window
+from harvester.model import Batch, Endpoint, EndpointFinder, Window
 from harvester.sinks.base import (
     Checkpoint,
     Sink,
@@ -40,48 +38,14 @@ from harvester.sinks.base import (
     name_in,
     spec_of,
 )
-from harvester.upkeep.scan import (
+from harvester.sinks.scan import (
     AT_ONCE,
-    Endpoints,
     accepted,
     endpoints_in,
-    finish,
     guarded_sink,
     scanned,
     version_of,
 )
-
-ACCOUNTS_AT_ONCE = 200
-"""Accounts whose calendars are in memory together."""
-
-
-def check_list(ledger: Ledger, known: Collection[str], mine: Collection[str]) -> None:
-    """Raise `UsageError` unless the sinks of a run are those of the ledger, by their names."""
-    new, gone = {*mine} - {*known}, {*known} - {*mine}
-    if not new and not gone:
-        return
-
-    def specs(names: Collection[str]) -> list[str]:
-        return [shlex.quote(spec_of(name, ledger.path)) for name in sorted(names)]
-
-    at = at_ledger(ledger)
-    ways = [f"`harvester sink add {spec}{at}` copies what is stored into it" for spec in specs(new)]
-    ways += [f"`harvester sink remove {spec}{at}` removes it from the list" for spec in specs(gone)]
-    raise UsageError(
-        f"the sinks of this ledger are {' and '.join(specs(known)) or 'none'}, and those of this"
-        f" run {' and '.join(specs(mine)) or 'none'}; {'; '.join(ways)}"
-    )
-
-
-def at_ledger(ledger: Ledger) -> str:
-    """The option by which a command names a ledger, empty for one of the user's own."""
-    place = place_of(ledger)
-    if isinstance(place, Path):
-        if place.name == FILE_NAME:
-            return f" --out {shlex.quote(str(place.parent))}"
-        return f" --ledger {shlex.quote(str(place))}"
-    identity = getattr(ledger, "identity", "")
-    return f" --ledger {shlex.quote(identity)}" if identity else ""
 
 
 @asynccontextmanager
@@ -100,7 +64,7 @@ async def add_sink(
     ledger: Ledger,
     sink: Sink,
     make: Callable[[str], Sink | None],
-    find: Endpoints,
+    find: EndpointFinder,
     now: float | None = None,
 ) -> int:
     """Copy what is stored into a sink and list it; returns the number of windows with records.
@@ -166,7 +130,7 @@ async def copy(
     name: str,
     sink: Sink,
     sources: Iterable[Source],
-    find: Endpoints,
+    find: EndpointFinder,
     now: float | None = None,
 ) -> tuple[int, str]:
     """Copy into an open sink; returns the windows with records, and the value for `list_sinks`.
@@ -189,18 +153,6 @@ async def copy(
     return filling.windows, filling.copied
 
 
-async def holds_records(ledger: Ledger) -> bool:
-    """Whether the ledger calls any window with records stored."""
-    appids = await ledger.accounts()
-    for begin in range(0, len(appids), ACCOUNTS_AT_ONCE):
-        found = await ledger.calendars(appids[begin : begin + ACCOUNTS_AT_ONCE])
-        for calendar in found.values():
-            tally = calendar.stored_tally()
-            if tally is None or tally.records:
-                return True
-    return False
-
-
 class _Filling:
     """One sink that is being filled.
 
@@ -213,7 +165,7 @@ class _Filling:
         name: str,
         sink: Sink,
         source: Source | None,
-        find: Endpoints,
+        find: EndpointFinder,
         stamp: str,
     ) -> None:
         self._ledger = ledger

@@ -21,22 +21,21 @@ from typing import NamedTuple
 from harvester.base.dates import Days, nearest, rfc3339
 from harvester.base.fencing import EPOCH
 from harvester.base.outage import PATIENCE, until_it_answers
+from harvester.engine.sink_list import finish
 from harvester.errors import LedgerError, UsageError
 from harvester.ledger import PostgresLedger
 from harvester.ledger.base import Key, Ledger, shared
 from harvester.ledger.coverage import STORED, Calendar
-from harvester.model import Batch, Tally, Window, listed
+from harvester.model import Batch, EndpointFinder, Tally, Window, listed
 from harvester.sinks.base import Fence, Sink
-from harvester.upkeep.copy import emptied
-from harvester.upkeep.scan import (
-    Endpoints,
+from harvester.sinks.scan import (
     accepted,
     endpoints_in,
-    finish,
     guarded_sink,
     persistently,
     stored_in,
 )
+from harvester.upkeep.copy import emptied
 
 
 class Extent(NamedTuple):
@@ -112,7 +111,7 @@ async def forget(
     appid: str,
     known: Sequence[Extent],
     sinks: Mapping[str, Sink],
-    find: Endpoints,
+    find: EndpointFinder,
     now: float,
     *,
     whole: bool,
@@ -162,7 +161,9 @@ async def _make_missing(ledger: Ledger, key: Key, days: Days | None) -> None:
 class _Removal:
     """The removal from one open sink."""
 
-    def __init__(self, ledger: Ledger, name: str, sink: Sink, find: Endpoints, stamp: str) -> None:
+    def __init__(
+        self, ledger: Ledger, name: str, sink: Sink, find: EndpointFinder, stamp: str
+    ) -> None:
         self._ledger, self._name, self._sink = ledger, name, sink
         self._find, self._stamp = find, stamp
 

@@ -180,7 +180,7 @@ WORLDS = (
     ),
     Planted(
         "a refreshed window is counted twice",
-        "upkeep/scan.py",
+        "engine/refresh.py",
         "found[year] = kept if exact or not kept.records else None",
         "found[year] = known",
     ),
@@ -345,7 +345,7 @@ WORKERS = (
     ),
     Planted(
         "days that are marked are not opened",
-        "upkeep/scan.py",
+        "engine/refresh.py",
         "    if not marks:\n        return\n    known",
         "    if marks:\n        return\n    known",
     ),

@@ -14,8 +14,8 @@ from harvester.config import plugins
 from harvester.ledger import SqliteLedger
 from harvester.model import Batch, Window
 from harvester.sinks.base import Stamp
+from harvester.sinks.scan import guarded_sink
 from harvester.testing import FakeTransport, MemorySink, Simulator, check_sink
-from harvester.upkeep.scan import guarded_sink
 from tests.sinks.small_ledger import ENDPOINT, batch
 from tests.support import A
 

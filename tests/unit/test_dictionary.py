@@ -9,8 +9,8 @@ import pytest
 
 from harvester.exports.shapes import FLAT, Shape
 from harvester.model import Field
+from harvester.tables import DAY, PAIRS, TABLES, Column, tables_of
 from harvester.wechat.interfaces import INTERFACES
-from harvester.wechat.tables import DAY, PAIRS, TABLES, Column, tables_of
 from harvester.wechat.titles import FIELDS, UNITS
 from tests.dictionary import dictionary
 

@@ -53,7 +53,7 @@ ELSEWHERE = {
     "testing.sink_bench": "a part of the checks of sinks",
     "testing.tokens": "a part of the simulator",
     "tokens.stores.memory": "one of the stores that tests/stores/test_base.py tests",
-    "wechat.tables": "data, tested by tests/unit/test_dictionary.py",
+    "tables": "data, tested by tests/unit/test_dictionary.py",
     "wechat.titles": "data, tested by tests/unit/test_dictionary.py",
     "wechat.types": "types, checked by mypy with tests/typing",
 }

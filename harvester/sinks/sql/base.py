@@ -47,7 +47,7 @@ from harvester.sinks.sql.schema import (
     moment_of,
 )
 from harvester.sinks.views import joined_query, meanings
-from harvester.wechat.tables import KEY, TABLES, JoinedTable
+from harvester.tables import KEY, TABLES, JoinedTable
 
 DISK_FULL = "the disk is full"
 """What `Driver.describe` returns for such an error."""
