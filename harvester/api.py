@@ -34,7 +34,7 @@ from harvester.engine.options import Options
 from harvester.engine.run import Engine
 from harvester.engine.scope import Scope
 from harvester.errors import AttemptError, EndpointError, ExportError, RunError, UsageError
-from harvester.events import Report
+from harvester.events import Report, State
 from harvester.ledger import (
     FILE_NAME,
     Ledger,
@@ -123,7 +123,7 @@ async def harvest(
         report = await engine.run()
         known = await _checkpoints(ledger, sinks) if targets else {}
         coverage = await _coverage(ledger, targets, scope)
-    if targets and report.state != "interrupted":
+    if targets and report.state != State.INTERRUPTED:
         await _export(report, targets, sinks, known, coverage, scope)
     return report
 
@@ -246,7 +246,7 @@ class Records:
             self.report = await engine.run()
             self.report.raise_for_state()
         except Exception as exc:  # noqa: BLE001  (the reader gets it, whatever it is)
-            self.report = getattr(exc, "report", None) or engine.report("failed")
+            self.report = getattr(exc, "report", None) or engine.report(State.FAILED)
             self._sink.release()
             self._sink.end(exc)
         else:

@@ -26,7 +26,7 @@ from harvester.cli.terminal import many, named, notify, out, plain, show_json, s
 from harvester.config import plugins
 from harvester.config.settings import Keywords
 from harvester.errors import NoLedgerError, UsageError
-from harvester.events import Event, Observer, Report
+from harvester.events import Code, Event, Observer, Report, State
 from harvester.ledger import Ledger
 from harvester.ledger.base import Key
 from harvester.model import Account, Batch, Endpoint, listed
@@ -110,7 +110,7 @@ def show_check(ledger: Ledger, asked: Asked, options: Mapping[str, Any], *, as_j
         for names, accounts in groups.items():
             given = {**options, "on_event": _each(observe, access, progress), "stop": stop}
             report = await _send(accounts, [asked.own.get(name, name) for name in names], given)
-            if report.state == "interrupted":
+            if report.state == State.INTERRUPTED:
                 break
         return report
 
@@ -124,7 +124,7 @@ def show_check(ledger: Ledger, asked: Asked, options: Mapping[str, Any], *, as_j
         show_json({**content, "notes": [ending.problem] if ending.problem else []})
     elif not ending.problem:
         _show(accounts)
-    if ending.problem or ending.report.state == "interrupted":
+    if ending.problem or ending.report.state == State.INTERRUPTED:
         return STOPPED if ending.problem else INTERRUPTED
     return STATUS.get(gravest([each.state for each in accounts]), FAILED_WINDOWS)
 
@@ -232,7 +232,10 @@ class _Progress:
         self._said = time.monotonic()
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, events.Notice) and event.code in ("Unreachable", "Reachable"):
+        if isinstance(event, events.Notice) and event.code in (
+            Code.UNREACHABLE,
+            Code.REACHABLE,
+        ):
             notify(event.text)
         now = time.monotonic()
         if now - self._said >= SAID_EVERY:

@@ -34,7 +34,7 @@ from harvester.cli.terminal import (
     readable,
     wrapped,
 )
-from harvester.events import LATE, NEVER, Bookkeeper, Event, Observer, reason_of
+from harvester.events import LATE, NEVER, Bookkeeper, Code, Event, Level, Observer, reason_of
 from harvester.model import without_rid
 
 EVERY = 10.0
@@ -105,9 +105,9 @@ class _Cause:
             case events.Stalled() if event.reasons:
                 self._stalled = time.monotonic() - event.seconds
                 self._why = without_rid(event.reasons[0])
-            case events.Notice(code="Unreachable"):
+            case events.Notice(code=Code.UNREACHABLE):
                 self._why, self._stalled = event.text, 0.0
-            case events.Notice(code="Reachable"):
+            case events.Notice(code=Code.REACHABLE):
                 self._why = ""
 
     def _wait(self, who: str, seconds: float, reason: str) -> None:
@@ -175,9 +175,9 @@ class _News:
                 shown = False  # it is logged as an error
             case events.Committed():
                 return self._of_windows(event)
-            case events.Notice(code="Unreachable" | "Reachable"):
+            case events.Notice(code=Code.UNREACHABLE | Code.REACHABLE):
                 shown, self._outage = event.code != self._outage, event.code
-            case events.Notice(code="TokenFetched" | "Quota" | "Slowed"):
+            case events.Notice(code=Code.TOKEN_FETCHED | Code.QUOTA | Code.SLOWED):
                 shown = self._accounts <= LOUD
             case _:
                 reason = _reason(event)
@@ -220,7 +220,7 @@ def _reason(event: Event) -> object:
             return without_rid(event.reason), china(time.time()).date()
         case events.Split():
             return "split", event.endpoint
-        case events.Notice(code="QuotaUnknown"):
+        case events.Notice(code=Code.QUOTA_UNKNOWN):
             return event.text
         case _:
             return None
@@ -282,7 +282,7 @@ class Lines:
         counts = self._counts
         counts.add(event)
         notice = event if isinstance(event, events.Notice) else None
-        level = "warning" if isinstance(event, events.Failed) else "info"
+        level = Level.WARNING if isinstance(event, events.Failed) else Level.INFO
         name, level = (notice.code, notice.level) if notice else (type(event).__name__, level)
         for text in self._news.of(event):
             log(text, level, name)

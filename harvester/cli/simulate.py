@@ -26,6 +26,7 @@ from harvester.cli.language import label
 from harvester.cli.session import STATUS, conduct, summarize
 from harvester.cli.terminal import notify, plain, show_line, show_table
 from harvester.errors import UsageError
+from harvester.events import State
 from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import Faults, Simulator, serve
@@ -122,7 +123,7 @@ def demo(directory: Path) -> int:
     if problem:
         notify(problem, "error")
     show_line(", ".join(summarize(report)))
-    if report.state != "complete":
+    if report.state != State.COMPLETE:
         return STATUS[report.state]
     _show_harvest(directory)
     show_line()

@@ -30,7 +30,7 @@ from harvester.engine.claims import Sharing
 from harvester.engine.sink_list import check_list, finish, holds_records
 from harvester.engine.window_queue import Harvested
 from harvester.errors import LedgerError, SinkError
-from harvester.events import Committed, Notice, Observer
+from harvester.events import Code, Committed, Level, Notice, Observer
 from harvester.ledger.base import Ledger, SharedLedger, Spent
 from harvester.ledger.coverage import Outcome
 from harvester.model import Batch, Window, listed
@@ -366,4 +366,4 @@ class Writer:
         for sentence in drift:
             if sentence not in self._drift:
                 self._drift.add(sentence)
-                self._emit(Notice("warning", "Drifted", "", "", sentence))
+                self._emit(Notice(Level.WARNING, Code.DRIFTED, "", "", sentence))

@@ -28,7 +28,7 @@ from harvester.config.files import SERVICE, read_config
 from harvester.config.interfaces import choose_interfaces, read_interfaces
 from harvester.config.service import ServiceOptions, read_service
 from harvester.errors import ExportError, RunError, UsageError
-from harvester.events import Event, Report, causes
+from harvester.events import Event, Report, State, causes
 from harvester.job import Job
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.ledger.base import Ledger
@@ -358,7 +358,7 @@ class Service:
         (self.log if is_fine else self.warn)(lines[0])
         for line in lines[1:]:
             self.warn(line)
-        stopped = report is None or report.state == "interrupted"
+        stopped = report is None or report.state == State.INTERRUPTED
         if stopped and (self._stopping.is_set() or self._reloaded):
             return  # it was not the harvest of the day
         await self._settle(due, report, problem)
@@ -384,11 +384,11 @@ class Service:
         if report is None:
             await self._conclude(None, 0.0, reported)
             return
-        until = ended if report.state == "interrupted" else _until(report, ended)
+        until = ended if report.state == State.INTERRUPTED else _until(report, ended)
         if problem:
             until = min(until or self._retry_at, self._retry_at)
         await self._conclude(due, until, reported)
-        if self.seen is not None and report.state != "interrupted":
+        if self.seen is not None and report.state != State.INTERRUPTED:
             self._barred = alerts.barred(self.seen)
 
     async def _conclude(
@@ -525,7 +525,7 @@ def _summary(due: date, report: Report | None, problem: alerts.Problem) -> list[
     if report is None:
         return [f"harvest of {due} stopped: {problem.text}"]
     windows = report.windows
-    state = "paused" if report.state == "interrupted" else report.state
+    state = "paused" if report.state == State.INTERRUPTED else report.state
     parts = [f"harvest of {due} {state}: {many(windows.done, 'window')}"]
     for count, word in ((windows.waiting, "waiting"), (windows.failed, "failed")):
         if count:
