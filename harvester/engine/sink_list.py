@@ -13,6 +13,7 @@ from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME
 from harvester.ledger.base import Ledger, place_of
 from harvester.sinks.base import Sink, spec_of
+from harvester.sinks.scan import call
 
 ACCOUNTS_AT_ONCE = 200
 """Accounts whose calendars are in memory together."""
@@ -61,6 +62,6 @@ async def holds_records(ledger: Ledger) -> bool:
 
 async def finish(ledger: Ledger | None, name: str, sink: Sink) -> None:
     """Let a sink complete its writes, which the ledger has stored, and store what it returns."""
-    entries = await sink.finish()
+    entries = await call(sink, sink.finish)
     if entries and ledger is not None:
         await ledger.commit([], {name: entries})

@@ -24,6 +24,7 @@ import harvester
 from harvester.api import open_sinks
 from harvester.base.codec import encode
 from harvester.base.dates import rfc3339
+from harvester.base.outside import guard_call
 from harvester.base.secrets import Secret
 from harvester.base.threads import aside
 from harvester.config.service import Address
@@ -34,6 +35,7 @@ from harvester.service.metrics import Metrics
 from harvester.service.sender import describe
 from harvester.service.serve import Service, Setup
 from harvester.sinks.base import name_in
+from harvester.sinks.scan import error_of
 
 KEPT = 5.0
 """Seconds for which what was made is given out again."""
@@ -365,7 +367,7 @@ async def _unreached(setup: Setup) -> list[str]:
                     continue
                 checkpoint = await ledger.checkpoint(name)
                 try:
-                    sink.endpoints(checkpoint)
+                    guard_call(error_of(sink), sink.endpoints, checkpoint)
                 except (HarvestError, OSError) as exc:
                     found.append(without_passwords(str(exc)))
     except HarvestError as exc:

@@ -1,11 +1,11 @@
-"""Reads what is stored in a sink, and what a write returned.
+"""Calls of sinks, and reading what they hold.
 
-Rule: sinks are read by ``scan``, on a thread of its own; a failure of a sink is a `SinkError`.
+Rule: whatever a sink raises is a `SinkError`; sinks are read by ``scan``, on a thread of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from itertools import islice
@@ -13,16 +13,27 @@ from typing import Any, TypeVar
 
 from harvester.base.dates import Days
 from harvester.base.outage import PATIENCE, Away, until_it_answers
-from harvester.base.outside import guard_cancellation, guarded
+from harvester.base.outside import guard_cancellation
 from harvester.base.threads import READING, Thread
 from harvester.errors import SinkAwayError, SinkError
-from harvester.model import Window, listed
-from harvester.sinks.base import Checkpoint, Sink, StoredWindow, Written
+from harvester.model import Batch, Window, listed
+from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
 
 AT_ONCE = 500
 """Stored windows that are in memory together."""
 
 T = TypeVar("T")
+
+
+async def call(sink: Sink, method: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """What a method of a sink returns; raises `SinkError` for whatever it raises."""
+    return await guard_cancellation(error_of(sink), method, *args)
+
+
+async def write(sink: Sink, batches: Sequence[Batch], fence: Fence) -> Written:
+    """Write to a sink; raises `SinkError`."""
+    error = error_of(sink)
+    return await guard_cancellation(error, sink.write, batches, fence, returns=Written)
 
 
 async def scanned(
@@ -139,11 +150,6 @@ def version_of(fetched_at: str) -> int:
         return int(datetime.fromisoformat(fetched_at).timestamp() * 1000)
     except ValueError:
         return 0
-
-
-def guarded_sink(sink: Sink) -> Sink:
-    """A sink; what one that is not ours raises becomes a `SinkError`."""
-    return guarded(sink, Sink, error_of(sink))
 
 
 def error_of(sink: Sink) -> Callable[[str], SinkError]:

@@ -41,10 +41,11 @@ from harvester.sinks.base import (
 from harvester.sinks.scan import (
     AT_ONCE,
     accepted,
+    call,
     endpoints_in,
-    guarded_sink,
     scanned,
     version_of,
+    write,
 )
 
 
@@ -72,7 +73,6 @@ async def add_sink(
     make: creates a listed sink from its name, None if it cannot; find: an interface by its name;
     now: the Unix time.  Raises `UsageError`, `SinkError`.
     """
-    sink = guarded_sink(sink)
     name, known = name_in(sink, ledger.path), await ledger.sinks()
     if name in known:
         raise UsageError(f"{sink.identity} is listed already")
@@ -82,12 +82,12 @@ async def add_sink(
         raise UsageError(f"{sink.identity} cannot be written by several processes")
     sources = [await _source(ledger, each, copied, make) for each, copied in known.items()]
     try:
-        entries = await sink.open(await ledger.checkpoint(name))
+        entries = await call(sink, sink.open, await ledger.checkpoint(name))
         await ledger.commit([], {name: entries})
         windows, copied = await copy(ledger, name, sink, [*filter(None, sources)], find, now)
         await finish(ledger, name, sink)
     finally:
-        await sink.close()
+        await call(sink, sink.close)
     await ledger.list_sinks({name: copied})
     return windows
 
@@ -247,7 +247,7 @@ class _Filling:
         fence = {}  # where several share the ledger, no other worker is running now
         if shared(self._ledger) is None:
             fence = {batch.window.appid: EPOCH for batch in batches}
-        written = accepted(self._name, await self._sink.write(batches, fence))
+        written = accepted(self._name, await write(self._sink, batches, fence))
         await self._ledger.commit([], {self._name: written.checkpoint})
         if written.full:
             await finish(self._ledger, self._name, self._sink)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from harvester.base.dates import Days, nearest, rfc3339
 from harvester.base.fencing import EPOCH
 from harvester.base.outage import PATIENCE, until_it_answers
+from harvester.base.outside import guard_call
 from harvester.engine.sink_list import finish
 from harvester.errors import LedgerError, UsageError
 from harvester.ledger import PostgresLedger
@@ -30,10 +31,12 @@ from harvester.model import Batch, EndpointFinder, Tally, Window, listed
 from harvester.sinks.base import Fence, Sink
 from harvester.sinks.scan import (
     accepted,
+    call,
     endpoints_in,
-    guarded_sink,
+    error_of,
     persistently,
     stored_in,
+    write,
 )
 from harvester.upkeep.copy import emptied
 
@@ -125,13 +128,13 @@ async def forget(
     """
     async with AsyncExitStack() as stack:
         removals = []
-        for name, given in sinks.items():
-            sink = guarded_sink(given)
-            stack.push_async_callback(sink.close)
+        for name, sink in sinks.items():
+            stack.push_async_callback(call, sink, sink.close)
             checkpoint = await ledger.checkpoint(name)
-            if renewed := sink.renewed(checkpoint):  # a ledger from before is refused from now on
+            renewed = guard_call(error_of(sink), sink.renewed, checkpoint)
+            if renewed:  # a ledger from before is refused from now on
                 await ledger.commit([], {name: renewed})
-            entries = await sink.open({**checkpoint, **renewed})
+            entries = await call(sink, sink.open, {**checkpoint, **renewed})
             await ledger.commit([], {name: entries})
             removals.append(_Removal(ledger, name, sink, find, rfc3339(now)))
         fence = await _fence(ledger, appid)
@@ -154,8 +157,8 @@ async def _fence(ledger: Ledger, appid: str) -> Fence:
 async def _make_missing(ledger: Ledger, key: Key, days: Days | None) -> None:
     if days is not None:
         await ledger.register([(*key, *days)])  # so that the account stays known
-        call = partial(ledger.forget, key, days)
-        await until_it_answers(call, "the ledger", PATIENCE, LedgerError)
+        attempt = partial(ledger.forget, key, days)
+        await until_it_answers(attempt, "the ledger", PATIENCE, LedgerError)
 
 
 class _Removal:
@@ -185,11 +188,12 @@ class _Removal:
         await self._write([], fence)
         await finish(self._ledger, self._name, self._sink)
         if whole:
-            await self._sink.forget(appid)
+            await call(self._sink, self._sink.forget, appid)
 
     async def _write(self, batches: Sequence[Batch], fence: Fence) -> None:
-        call = partial(self._sink.write, batches, fence)
-        written = accepted(self._name, await until_it_answers(call, self._sink.identity, PATIENCE))
+        attempt = partial(write, self._sink, batches, fence)
+        done = await until_it_answers(attempt, self._sink.identity, PATIENCE)
+        written = accepted(self._name, done)
         await self._ledger.commit([], {self._name: written.checkpoint})
         if written.full:
             await finish(self._ledger, self._name, self._sink)

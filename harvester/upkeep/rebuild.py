@@ -39,9 +39,11 @@ from harvester.sinks.base import Sink, StoredWindow, name_in
 from harvester.sinks.scan import (
     AT_ONCE,
     accepted,
+    call,
     endpoints_in,
     no_records,
     scanned,
+    write,
 )
 from harvester.upkeep.agreement import Comparison, Former, Seen, overlapping, together
 from harvester.upkeep.copy import batch_of
@@ -167,9 +169,9 @@ async def _fill(
     listed.sort(key=lambda sink: former.copied.get(name_in(sink, path), "") != "")
     for sink in listed:
         try:
-            entries = await sink.open(None)
+            entries = await call(sink, sink.open, None)
         finally:
-            await sink.close()
+            await call(sink, sink.close)
         await ledger.commit([], {name_in(sink, path): entries})
     taking = _TakingIn(ledger, path, listed, former, how)
     names = {name for sink in listed for name in await endpoints_in(sink)}
@@ -360,16 +362,16 @@ class _TakingIn:
         if shared(self._ledger) is None:
             fence = {batch.window.appid: EPOCH for batch in batches}
         try:
-            entries = await sink.open(await self._ledger.checkpoint(name))
+            entries = await call(sink, sink.open, await self._ledger.checkpoint(name))
             await self._ledger.commit([], {name: entries})
             for begin in range(0, len(batches), AT_ONCE):
-                written = await sink.write(batches[begin : begin + AT_ONCE], fence)
+                written = await write(sink, batches[begin : begin + AT_ONCE], fence)
                 await self._ledger.commit([], {name: accepted(name, written).checkpoint})
                 if written.full:
                     await finish(self._ledger, name, sink)
             await finish(self._ledger, name, sink)
         finally:
-            await sink.close()
+            await call(sink, sink.close)
 
     async def _report_gone(self, name: str, stored: Mapping[str, Calendar]) -> None:
         """Note days that the former ledger knows, that are lost, and cannot be asked for again."""

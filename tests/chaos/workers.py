@@ -46,7 +46,7 @@ from harvester.ledger.base import Exhausted, Key, Lease, Renewal, Spent, WorkerJ
 from harvester.ledger.coverage import DONE, Calendar, Outcome
 from harvester.ledger.leases import CLOCKS
 from harvester.model import Batch, Request, Response, Tally, Window
-from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
+from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
 from harvester.testing import FakeTransport, MemorySink, Simulator, VirtualTimeLoop, run_virtual
 from harvester.testing.ledger_bench import Model
 from tests.chaos import seeds
@@ -450,7 +450,7 @@ def new_mark(draw: Random) -> str:
     return f"{draw.getrandbits(32):08x}"
 
 
-class FencedSink:
+class FencedSink(Sink):
     """One worker's way to the database; its writes come late."""
 
     fenced = True
