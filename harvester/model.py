@@ -289,8 +289,8 @@ class Endpoint(Protocol):
         ...
 
 
-EndpointFinder = Callable[[str], Endpoint | None]
-"""Finds an interface by its name."""
+Find = Callable[[str], Endpoint | None]
+"""Finds an interface by its name; None if there is none."""
 
 
 def without_rid(message: str) -> str:

@@ -11,12 +11,9 @@ from pathlib import Path
 
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME
-from harvester.ledger.base import Ledger, place_of
+from harvester.ledger.base import Ledger, account_groups, place_of
 from harvester.sinks.base import Sink, spec_of
 from harvester.sinks.scan import call
-
-ACCOUNTS_AT_ONCE = 200
-"""Accounts whose calendars are in memory together."""
 
 
 def check_list(ledger: Ledger, known: Collection[str], mine: Collection[str]) -> None:
@@ -50,10 +47,8 @@ def at_ledger(ledger: Ledger) -> str:
 
 async def holds_records(ledger: Ledger) -> bool:
     """Whether the ledger calls any window with records stored."""
-    appids = await ledger.accounts()
-    for begin in range(0, len(appids), ACCOUNTS_AT_ONCE):
-        found = await ledger.calendars(appids[begin : begin + ACCOUNTS_AT_ONCE])
-        for calendar in found.values():
+    for some in account_groups(await ledger.accounts()):
+        for calendar in (await ledger.calendars(some)).values():
             tally = calendar.stored_tally()
             if tally is None or tally.records:
                 return True

@@ -26,11 +26,11 @@ from typing import NamedTuple
 
 from harvester.base.dates import Days, rfc3339, without
 from harvester.base.fencing import EPOCH
-from harvester.engine.sink_list import ACCOUNTS_AT_ONCE, finish, holds_records
+from harvester.engine.sink_list import finish, holds_records
 from harvester.errors import UsageError
-from harvester.ledger.base import Key, Ledger, shared
+from harvester.ledger.base import Key, Ledger, account_groups, shared
 from harvester.ledger.coverage import DONE, STORED, Calendar
-from harvester.model import Batch, Endpoint, EndpointFinder, Window
+from harvester.model import Batch, Endpoint, Find, Window
 from harvester.sinks.base import (
     Checkpoint,
     Sink,
@@ -65,7 +65,7 @@ async def add_sink(
     ledger: Ledger,
     sink: Sink,
     make: Callable[[str], Sink | None],
-    find: EndpointFinder,
+    find: Find,
     now: float | None = None,
 ) -> int:
     """Copy what is stored into a sink and list it; returns the number of windows with records.
@@ -130,7 +130,7 @@ async def copy(
     name: str,
     sink: Sink,
     sources: Iterable[Source],
-    find: EndpointFinder,
+    find: Find,
     now: float | None = None,
 ) -> tuple[int, str]:
     """Copy into an open sink; returns the windows with records, and the value for `list_sinks`.
@@ -148,8 +148,8 @@ async def copy(
     stamp = rfc3339(time.time() if now is None else now)
     filling = _Filling(ledger, name, sink, source, find, stamp)
     appids = await ledger.accounts()
-    for begin in range(0, len(appids), ACCOUNTS_AT_ONCE):
-        await filling.accounts(appids[begin : begin + ACCOUNTS_AT_ONCE])
+    for some in account_groups(appids):
+        await filling.accounts(some)
     return filling.windows, filling.copied
 
 
@@ -165,7 +165,7 @@ class _Filling:
         name: str,
         sink: Sink,
         source: Source | None,
-        find: EndpointFinder,
+        find: Find,
         stamp: str,
     ) -> None:
         self._ledger = ledger
