@@ -20,7 +20,9 @@ from harvester.model import Batch, Tally, all_days
 from harvester.sinks import scan as stored
 from harvester.sinks.base import Checkpoint, StoredWindow
 from harvester.testing import MemorySink
-from tests.sinks.test_scan import SUMMARY, USERS, Feed, T, batch, filled
+from tests.builders import Feed, filled
+from tests.builders import counted as batch
+from tests.sinks.test_scan import SUMMARY, USERS, T
 from tests.support import A, B, days, noon, scope
 
 

@@ -9,8 +9,8 @@ import pytest
 from harvester.engine.sink_list import check_list, holds_records
 from harvester.errors import UsageError
 from harvester.ledger import SqliteLedger
+from tests.builders import counted as batch
 from tests.engine.test_refresh import final, in_ledger
-from tests.sinks.test_scan import batch
 
 
 def test_a_refusal_names_the_commands_that_change_the_list(tmp_path: Path) -> None:

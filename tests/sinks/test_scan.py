@@ -4,43 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterator
-from datetime import date
 from typing import TypeVar
 
 import pytest
 
 from harvester.errors import SinkError
-from harvester.model import Batch, Window
 from harvester.sinks import scan as stored
 from harvester.sinks.base import Checkpoint, StoredWindow
 from harvester.sinks.scan import endpoints_in, scanned, version_of
 from harvester.testing import MemorySink
 from harvester.wechat.interfaces import INTERFACES
+from tests.builders import Feed, filled
+from tests.builders import counted as batch
 from tests.support import A
 
 SUMMARY = INTERFACES["getarticlesummary"]
 USERS = INTERFACES["getusersummary"]
 STAMP = "2024-02-10T04:00:00Z"
 T = TypeVar("T")
-
-
-def batch(first: str, last: str = "", records: int = 1, appid: str = A, name: str = "") -> Batch:
-    window = Window(
-        appid, name or SUMMARY.name, date.fromisoformat(first), date.fromisoformat(last or first)
-    )
-    return Batch(window, [{"n": n, "of": str(window)} for n in range(records)], STAMP)
-
-
-async def filled(*batches: Batch) -> MemorySink:
-    sink = MemorySink()
-    await sink.write(batches, {})
-    return sink
-
-
-class Feed(MemorySink):
-    """It cannot be scanned."""
-
-    scan = None  # type: ignore[assignment]
 
 
 async def test_what_is_stored_comes_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:

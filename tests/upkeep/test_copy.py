@@ -17,8 +17,10 @@ from harvester.sinks import scan as stored
 from harvester.testing import MemorySink
 from harvester.upkeep.copy import Source, add_sink, copy, remove_sink
 from harvester.wechat.endpoint import JsonEndpoint
+from tests.builders import Feed, filled
+from tests.builders import counted as batch
 from tests.engine.test_refresh import final, in_ledger, opened
-from tests.sinks.test_scan import STAMP, SUMMARY, Feed, batch, filled
+from tests.sinks.test_scan import STAMP, SUMMARY
 from tests.support import A, B
 
 T = TypeVar("T")
