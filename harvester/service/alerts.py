@@ -70,7 +70,7 @@ _SAID = ("refused", "token")
 """Kinds of which the message is what a person needs."""
 
 
-class Said(NamedTuple):
+class Notification(NamedTuple):
     """A message; level: ``failure``, ``warning`` or ``success``, as Apprise has it."""
 
     title: str
@@ -231,17 +231,17 @@ def _is_late(cause: str, whom: str, accounts: Mapping[str, AccountView]) -> bool
     return late.get(name) if name else False not in late.values()
 
 
-def run_causes(before: Causes, host: str, told: Problem | None) -> dict[str, tuple[str, ...]]:
+def run_causes(before: Causes, host: str, reported: Problem | None) -> dict[str, tuple[str, ...]]:
     """The causes that are about runs: those of other machines stay as they are.
 
-    told: why runs end with an error on this one, None if that is not known.  A kind of error keeps
-    the first text, whatever the next one says.
+    reported: why runs end with an error on this one, None if that is not known.  A kind of error
+    keeps the first text, whatever the next one says.
     """
     found = {cause: whom for cause, whom in before.items() if is_run(cause)}
-    if told is None:
+    if reported is None:
         return found
-    if told:
-        found.setdefault(f"{RUN} {host} {told.kind}", (told.text,))
+    if reported:
+        found.setdefault(f"{RUN} {host} {reported.kind}", (reported.text,))
         return found
     return {cause: whom for cause, whom in found.items() if _host_of(cause) != host}
 
@@ -258,7 +258,9 @@ def is_run(cause: str) -> bool:
 # texts
 
 
-def alert(changed: Change, seen: Overview, lang: str, where: Where = NOWHERE) -> Said | None:
+def alert(
+    changed: Change, seen: Overview, lang: str, where: Where = NOWHERE
+) -> Notification | None:
     """The message about a change; None if there is none."""
     raised = [
         line
@@ -285,7 +287,7 @@ def alert(changed: Change, seen: Overview, lang: str, where: Where = NOWHERE) ->
     level = "failure" if raised else "success"
     if raised and all(cause in (STALE, NEVER) for cause in changed.raised):
         level = "warning"
-    return _said(title, [*raised, *over], lang, where, level)
+    return _notification(title, [*raised, *over], lang, where, level)
 
 
 def _raised(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
@@ -411,7 +413,9 @@ def _named(whom: Iterable[str], seen: Overview) -> Text:
     return zh, en
 
 
-def digest(seen: Overview, due: date, again: float, lang: str, where: Where = NOWHERE) -> Said:
+def digest(
+    seen: Overview, due: date, again: float, lang: str, where: Where = NOWHERE
+) -> Notification:
     """The message after the harvest of a day.
 
     again: the Unix time at which the service returns for what must wait, 0 if nothing must.
@@ -437,7 +441,7 @@ def digest(seen: Overview, due: date, again: float, lang: str, where: Where = NO
     for figure in (history, finish):
         if figure is not None:
             lines.append((_figure(figure, 0), _figure(figure, 1)))
-    return _said(title, lines, lang, where, "success" if seen.fresh == total else "warning")
+    return _notification(title, lines, lang, where, "success" if seen.fresh == total else "warning")
 
 
 def _empty(seen: Overview) -> list[Text]:
@@ -507,12 +511,14 @@ def _quotas(seen: Overview) -> list[Text]:
     ]
 
 
-def _said(title: Text, lines: list[Text], lang: str, where: Where, level: str) -> Said:
+def _notification(
+    title: Text, lines: list[Text], lang: str, where: Where, level: str
+) -> Notification:
     place = 0 if lang == "zh" else 1
     body = _cut([line[place] for line in lines], place, LONGEST - len(where.url.encode()))
     if where.url:
         body += f"\n{where.url}"
-    return Said(f"harvester: {title[place]}", body, level)
+    return Notification(f"harvester: {title[place]}", body, level)
 
 
 def _cut(lines: list[str], place: int, room: int) -> str:
