@@ -34,8 +34,8 @@ from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.ledger.base import Ledger
 from harvester.model import Account, Endpoint, many
 from harvester.report import Overview
+from harvester.report.days import Reader, StatusFilter
 from harvester.report.overview import overview_of
-from harvester.report.streams import Reader, StatusFilter
 from harvester.service import alerts, schedule
 from harvester.service.mail import Message
 from harvester.service.sender import (
@@ -68,8 +68,8 @@ class Setup:
     """What a configuration says, with the accounts and secrets that it refers to.
 
     accounts, endpoints: what is harvested.  names: of accounts, by appid.  own: interfaces that the
-    configuration describes.  targets: the URLs of alerts
-    and of the ping by their references.  token: of the pages, None if they are open.
+    configuration describes.  targets: the URLs of alerts and of the ping by their references.
+    token: of the pages, None if they are open.  where: a message sends a person there.
     """
 
     job: Job
@@ -81,6 +81,7 @@ class Setup:
     endpoints: frozenset[str] = frozenset()
     targets: Mapping[str, Secret] = field(default_factory=dict)
     token: Secret | None = None
+    where: alerts.Where = alerts.NOWHERE
 
     def __repr__(self) -> str:
         return f"<Setup of {self.number} accounts>"
@@ -120,6 +121,7 @@ class Setup:
             frozenset(each.name for each in plugins.interfaces_of(chosen)),
             targets,
             _read("token", options.token, folder, path) if options.token else None,
+            alerts.Where(options.url, str(path), job.accounts is not None),
         )
 
     async def look(self, now: float) -> Overview:
@@ -460,7 +462,7 @@ def _next(
     now |= alerts.run_causes(before.causes, socket.gethostname(), told)
     changed = alerts.change(before.causes, now, seen)
     after = replace(before, causes=dict(changed.causes))
-    said = [("alert", alerts.alert(changed, seen, setup.lang))]
+    said = [("alert", alerts.alert(changed, seen, setup.lang, setup.where))]
     if due is None:
         return _posted(after, setup, said, seen.made)
     if any(cause.kind == "retry" for cause in seen.causes):
@@ -468,7 +470,7 @@ def _next(
     after = replace(after, day=due, ended=seen.made, until=until)
     if before.day != due:
         again = schedule.next_run(after, seen.made, at) if until else 0.0
-        said.append(("digest", alerts.digest(seen, due, again, setup.lang)))
+        said.append(("digest", alerts.digest(seen, due, again, setup.lang, setup.where)))
     if seen.fresh and before.pinged != due:
         said.append((PING, alerts.Said("", "")))
         after = replace(after, pinged=due)
@@ -481,7 +483,7 @@ def _posted(
     """The state with these messages for each of their targets."""
     ping = [setup.options.ping] if setup.options.ping else []
     mail = [
-        Message(f"{kind} {after.number + 1}", target, each.title, each.body, now)
+        Message(f"{kind} {after.number + 1}", target, each.title, each.body, now, level=each.level)
         for kind, each in said
         if each is not None
         for target in (ping if kind == PING else setup.options.alerts)
