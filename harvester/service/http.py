@@ -268,6 +268,7 @@ class Pages:
             failed=bool(service.stopped),
             next_run=0.0 if service.running else service.next_run(self._clock()),
             undelivered=len(service.sender.undelivered),
+            waiting=len(service.state.mail),
             given_up=service.sender.given_up,
         )
         return web.Response(
