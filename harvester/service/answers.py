@@ -28,7 +28,7 @@ from harvester.model import Endpoint, Find
 from harvester.report.days import Reader, StatusFilter, Stream
 from harvester.report.overview import overview_of
 from harvester.service.flat_copy import BYTES, ROWS, Copy, Tables
-from harvester.wechat.tables import TABLES as JOINED
+from harvester.tables import TABLES as JOINED
 from harvester.wechat.titles import INTERFACES
 
 ACCOUNTS = 200
