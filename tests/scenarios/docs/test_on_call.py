@@ -17,7 +17,7 @@ from harvester.service.alerts import (
     RUN,
     STALE,
     Problem,
-    Said,
+    Notification,
     Where,
     alert,
     causes_of,
@@ -53,7 +53,7 @@ def headings() -> list[str]:
     return re.findall(r"(?m)^### (.+)$", text)
 
 
-def fired(kind: str, lang: str, where: Where) -> tuple[Said, str]:
+def fired(kind: str, lang: str, where: Where) -> tuple[Notification, str]:
     """The alert of a kind, and the reason that it must name."""
     ledger = KnownLedger()
     for name in (USERS, SHARE):
