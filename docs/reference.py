@@ -35,7 +35,7 @@ def _chinese(text: str) -> str:
     """A text of the command in Chinese, from its catalogue."""
     language.choose("zh")
     try:
-        return language.translated(text)
+        return language.label(text)
     finally:
         language.choose("en")
 
