@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
 import time
 from collections import Counter
@@ -18,21 +19,20 @@ from rich.cells import cell_len
 
 from harvester.base import codec
 from harvester.base.dates import last_legal_day, parse_day
+from harvester.base.spreadsheet import BOM, FORMULA
 from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS
 from harvester.cli.language import LANGUAGES, label, language, translated
 from harvester.cli.terminal import china_time, escaped, many, padded, plain, readable, show_line
 from harvester.config.place import Place
 from harvester.errors import UsageError
 from harvester.ledger.base import Key
-from harvester.report.missing import LACKING, STATES, Lack, lacks_of
-from harvester.report.streams import Reader, StatusFilter
+from harvester.report.days import Reader, StatusFilter
+from harvester.report.missing import LACKING, OTHERS, STATES, UNDELIVERED, Lack, lacks_of
 
 COLUMNS = (
     "day", "appid", "name", "endpoint", "state", "reason", "code", "detail", "since", "until",
     "what_to_do", "rid",
 )  # fmt: skip
-_BOM = "\ufeff"  # as in the files of csv: exports: Excel on Windows takes UTF-8 for GBK without it
-_FORMULA = ("=", "+", "-", "@")
 _HAS = "has"
 _WAITS = ("waiting", "late", "missing")
 ENGLISH = 1
@@ -145,6 +145,7 @@ class _Text:
         if have == total:
             show_line(f"{self._day}: nothing lacks it, of {many(total, 'interface')} of accounts")
             return
+        lacking = sum(states[each] for each in UNDELIVERED)
         show_line("what to do:")
         colon = ": " if language() == "en" else "："
         for reason, advice in [*self._advice.items()][:MOST_REASONS]:
@@ -152,12 +153,16 @@ class _Text:
         more = len(self._advice) - MOST_REASONS
         if more > 0:
             show_line(f"  and {many(more, 'other reason')}; --json and --csv have it in each row")
-        numbers = {each.replace("_", " "): states[each] for each in STATES if states[each]}
-        parts = [translated(f"{number:,} {state}") for state, number in numbers.items()]
-        show_line(
-            f"{self._day}: {total - have:,} of {many(total, 'interface')} of accounts lack it:"
-            f" {', '.join(parts)}"
-        )
+        parts, others = (_numbers(states, some) for some in (UNDELIVERED, OTHERS))
+        asked, day = have + lacking, self._day
+        if others:
+            show_line(f"not counted: {others}")
+        if lacking:
+            show_line(
+                f"{day}: {lacking:,} of {many(asked, 'interface')} of accounts lack it: {parts}"
+            )
+        else:
+            show_line(f"{day}: nothing lacks it, of {many(asked, 'interface')} of accounts")
 
 
 class _Json:
@@ -188,7 +193,7 @@ class _Csv:
         self._day, self._names = str(day), names
 
     def begin(self, keys: Iterable[Key]) -> None:
-        self._write(COLUMNS, _BOM)
+        self._write(COLUMNS, BOM)
 
     def show(self, lack: Lack) -> None:
         row = {**lack.to_dict(ENGLISH), "day": self._day, "name": self._names.get(lack.appid, "")}
@@ -203,10 +208,16 @@ class _Csv:
         sys.stdout.flush()
 
 
+def _numbers(states: Counter[str], names: Iterable[str]) -> str:
+    """How many interfaces of accounts there are of some states."""
+    found = {each.replace("_", " "): states[each] for each in names if states[each]}
+    return ", ".join([translated(f"{number:,} {state}") for state, number in found.items()])
+
+
 def _cell(value: object) -> str:
     """A cell on one line; a text that Excel would take for a formula is escaped."""
     text = "" if value is None else plain(str(value))
-    return f"'{text}" if text[:1] in _FORMULA else text
+    return f"'{text}" if re.match(FORMULA, text) else text
 
 
 def _write_bytes(line: bytes) -> None:
