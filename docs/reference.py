@@ -184,6 +184,10 @@ _SERVICE: Mapping[str, _Words] = {
         "reference to the token of the pages; needed beyond this machine",
         "页面 token 的引用；监听本机以外的地址时必填",
     ),
+    "url": _Words(
+        "the address of the page as people reach it, for messages",
+        "页面的访问地址，写在消息中",
+    ),
     "lang": _Words(
         "the language of page and messages, `zh` or `en`; else that of the command",
         "页面和消息的语言，`zh` 或 `en`；不写则与命令相同",
