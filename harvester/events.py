@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from harvester.base.dates import ONE_DAY, days_in, rfc3339
 from harvester.errors import IncompleteError
 from harvester.model import Action, Window, listed, many, without_rid
+from harvester.texts import say
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,16 +354,20 @@ class Cause:
     def __str__(self) -> str:
         one = len(self.appids) == len(self.endpoints) == 1
         days = f"{self.begin}" if self.begin == self.end else f"{self.begin} to {self.end}"
-        return (
-            f"{listed(self.appids, 'account')}{' ' if one else ', '}"
-            f"{listed(self.endpoints, 'interface')}: {many(self.windows, 'window')} {days}"
+        return say(
+            "{}{}{}: {} {}",
+            listed(self.appids, "account"),
+            " " if one else ", ",
+            listed(self.endpoints, "interface"),
+            many(self.windows, "window"),
+            days,
         )
 
     @property
     def failed(self) -> str:
         """What failed, and why."""
-        before = ", in the run before too" if self.new is False else ""
-        return f"{self} failed{before}: {self.error}"
+        before = say(", in the run before too") if self.new is False else ""
+        return say("{} failed{}: {}", self, before, self.error)
 
 
 def reason_of(appid: str, error: str) -> str:
@@ -484,9 +489,9 @@ class Report:
             for name, value in rows
         )
         texts = [cause.failed for cause in causes(self.failures)]
-        texts += [f"must wait: {cause}: {cause.error}" for cause in causes(self.waits)]
+        texts += [say("must wait: {}: {}", cause, cause.error) for cause in causes(self.waits)]
         texts += self.notes
-        more = [f"and {len(texts) - SHOWN:,} more"] if len(texts) > SHOWN else []
+        more = [say("and {:,} more", len(texts) - SHOWN)] if len(texts) > SHOWN else []
         items = "".join(f"<li>{escape(text)}</li>" for text in [*texts[:SHOWN], *more])
         return (
             f"<div><b>harvester: {escape(self.state)}</b><table>{table}</table>"
@@ -527,20 +532,24 @@ CAUSES = 3
 def _incomplete(report: Report) -> str:
     """What is missing, and the first causes."""
     windows = report.windows
-    parts = [f"{many(windows.failed, 'window')} failed"] if windows.failed else []
+    parts = [say("{} failed", many(windows.failed, "window"))] if windows.failed else []
     if windows.waiting and report.until is not None:
-        parts.append(f"{many(windows.waiting, 'window')} must wait until {rfc3339(report.until)}")
+        parts.append(
+            say("{} must wait until {}", many(windows.waiting, "window"), rfc3339(report.until))
+        )
     if report.state == "interrupted":
         left = max(windows.planned - windows.settled, 0)
-        parts.append(f"the run was interrupted, {many(left, 'window')} left")
+        parts.append(say("the run was interrupted, {} left", many(left, "window")))
     if not parts:
-        parts.append("the run stopped")
+        parts.append(say("the run stopped"))
     found = [*causes(report.failures), *causes(report.waits)]
-    text = f"not all was harvested: {', '.join(parts)}"
+    text = say("not all was harvested: {}", ", ".join(parts))
     if found:
-        text += "; the first: " + "; ".join(f"{cause}: {cause.error}" for cause in found[:CAUSES])
+        text += say("; the first: ") + "; ".join(
+            f"{cause}: {cause.error}" for cause in found[:CAUSES]
+        )
     if len(found) > CAUSES:
-        text += f"; and {many(len(found) - CAUSES, 'other cause')}"
+        text += say("; and {}", many(len(found) - CAUSES, "other cause"))
     return text
 
 
@@ -555,12 +564,12 @@ class _Gaps:
 
     def __str__(self) -> str:
         who = many(len(self.appids), "account")
-        days = f"{self.first.endpoint}: {many(self.days, 'day')} of {who}"
-        return f"{days} {self.what} (the first: {self.first})"
+        days = say("{}: {} of {}", self.first.endpoint, many(self.days, "day"), who)
+        return say("{} {} (the first: {})", days, self.what, self.first)
 
 
-LATE = "late: their figures must be there, and are requested again"
-NEVER = "never delivered: their figures were requested again for 30 days"
+LATE = say("late: their figures must be there, and are requested again")
+NEVER = say("never delivered: their figures were requested again for 30 days")
 
 
 class Bookkeeper:

@@ -19,6 +19,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from harvester.errors import UsageError
+from harvester.texts import say
 
 CHINA = timezone(timedelta(hours=8), "China")
 ONE_DAY = timedelta(days=1)
@@ -104,7 +105,7 @@ def parse_day(given: date | str, now: float, what: str = "date") -> date:
     """
     if isinstance(given, datetime):
         raise UsageError(
-            f"{what}: {given!r} is a time, not a day; give a date, as {given:%Y-%m-%d}"
+            "{}: {!r} is a time, not a day; give a date, as {:%Y-%m-%d}", what, given, given
         )
     if isinstance(given, date):
         return given
@@ -115,20 +116,21 @@ def parse_day(given: date | str, now: float, what: str = "date") -> date:
     except (TypeError, ValueError):
         day = None
     if day is None or given != day.isoformat():
-        words = "yesterday, yesterday-30d or first" if what == "start" else "yesterday"
-        raise UsageError(f"{what}: {given!r} is not a day; write YYYY-MM-DD, or {words}")
+        words = say("yesterday, yesterday-30d or first") if what == "start" else "yesterday"
+        raise UsageError("{}: {!r} is not a day; write YYYY-MM-DD, or {}", what, given, words)
     return day
 
 
 def check_range(begin: date, end: date, now: float) -> None:
     """Raise `UsageError` unless the range is one and ends by yesterday."""
     if begin > end:
-        raise UsageError(f"the start {begin} is after the end {end}; swap them")
+        raise UsageError("the start {} is after the end {}; swap them", begin, end)
     last = last_legal_day(now)
     if end > last:
         raise UsageError(
-            f"the end {end} cannot be requested yet; the last day with data is yesterday"
-            f" in China, {last}"
+            "the end {} cannot be requested yet; the last day with data is yesterday in China, {}",
+            end,
+            last,
         )
 
 
@@ -414,4 +416,4 @@ def nearest(name: str, known: Iterable[str], least: float = 0.5) -> str:
     """A hint for an unknown name, or an empty string; least: how alike they must be."""
     names = {each.lower(): each for each in known}
     close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=least)
-    return f" (did you mean {names[close[0]]}?)" if close else ""
+    return say(" (did you mean {}?)", names[close[0]]) if close else ""

@@ -151,7 +151,7 @@ class _Guarded:
 
     def _checked(self, name: str, value: Any, expected: Any) -> Any:
         if expected is not None and not isinstance(value, expected):
-            raise self._error(f"its {name} returned {type(value).__name__}")
+            raise self._error("its {} returned {}", name, type(value).__name__)
         return value
 
     async def __aenter__(self) -> Self:

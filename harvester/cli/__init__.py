@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
+from harvester.texts import say
+
 TYPE_CHECKING = False  # an interrupt in an import out here would be a traceback
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if not status:
                 from harvester.cli.language import translated
 
-                problem = translated(f"the output cannot be written ({exc.strerror})")
+                problem = translated(say("the output cannot be written ({})", exc.strerror))
                 print(f"harvester: {problem}", file=sys.stderr)
             status = STOPPED
         status = status or FAILED_WINDOWS
@@ -103,11 +105,13 @@ def _missing() -> str:
 
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= allowed < FILES:
-        return f"this process may open {allowed} files; raise the limit: ulimit -n {FILES} or more"
+        return say(
+            "this process may open {} files; raise the limit: ulimit -n {} or more", allowed, FILES
+        )
     try:
         import click
         import rich
     except ImportError:
-        return needs("the command line needs its libraries", "cli")
+        return needs(say("the command line needs its libraries"), "cli")
     del click, rich
     return ""

@@ -25,10 +25,13 @@ from harvester.config.interfaces import choose_interfaces
 from harvester.config.settings import KEYWORDS
 from harvester.errors import UsageError
 from harvester.model import Account, listed
+from harvester.texts import say
 from harvester.tokens.official import is_usual
 from harvester.wechat.endpoint import JsonEndpoint
 
-ACCOUNT = "--appid ID (its secret in the environment variable HARVESTER_SECRET), or --accounts FILE"
+ACCOUNT = say(
+    "--appid ID (its secret in the environment variable HARVESTER_SECRET), or --accounts FILE"
+)
 EXAMPLE = "users --appid wx0123456789abcdef --start 2024-01-01 --end yesterday"
 LISTED = 20
 """So many accounts that cannot be used are listed one by one."""
@@ -52,19 +55,19 @@ def library(values: dict[str, Any]) -> Any:
 
 def require(values: dict[str, Any], *, account: bool = True) -> None:
     """Raise `UsageError` that names all that is missing, with an example."""
-    missing = ["ENDPOINT (an interface or a group, as users)"] if not values[ENDPOINT] else []
+    missing = [say("ENDPOINT (an interface or a group, as users)")] if not values[ENDPOINT] else []
     missing += [f"{flag(name)} DATE" for name in ("start", "end") if values[name] is None]
     without = account and not (values["appid"] or values["accounts"])
     if without:
-        missing.append("an account (--appid ID or --accounts FILE)")
+        missing.append(say("an account (--appid ID or --accounts FILE)"))
     if missing:
         *others, last = missing
         text = f"{', '.join(others)} and {last}" if others else last
-        text = f"{text} {'are' if others else 'is'} missing"
+        text = say("{} {} missing", text, "are" if others else "is")
         if without and not others:
-            text = f"no account was given; give {ACCOUNT}"
+            text = say("no account was given; give {}", ACCOUNT)
         command = click.get_current_context().command.name
-        raise UsageError(f"{text}; for example: harvester {command} {EXAMPLE}")
+        raise UsageError("{}; for example: harvester {} {}", text, command, EXAMPLE)
 
 
 def scope(values: dict[str, Any], accounts: list[Account]) -> tuple[Any, Any]:
@@ -97,14 +100,16 @@ def accounts_in(values: dict[str, Any], file: Path, *, secrets: bool = True) -> 
         screen.name_accounts({each.appid: each.name for each in accounts if each.name})
         resting = 0 if only else sum(not each.enabled for each in list_accounts(file))
         if resting and not values.get("quiet"):
-            notify(f"{many(resting, 'account')} of {file} left out: enabled is false", "info")
+            notify(
+                "{} of {} left out: enabled is false", many(resting, "account"), file, level="info"
+            )
         return accounts
     except NoAccountError as exc:
         for problem in exc.problems[:LISTED]:
             notify(problem)
         more = len(exc.problems) - LISTED
-        others = f"and {more:,} more; " if more > 0 else ""
-        raise UsageError(f"{others}no account of {exc.path} can be used") from None
+        others = say("and {:,} more; ", more) if more > 0 else ""
+        raise UsageError("{}no account of {} can be used", others, exc.path) from None
 
 
 def accounts(values: dict[str, Any]) -> list[Account]:
@@ -115,8 +120,9 @@ def accounts(values: dict[str, Any]) -> list[Account]:
     found = accounts_in(values, file) if file else [single_account(appid or "")]
     if unusual := [each.appid for each in found if not is_usual(each.appid)]:
         notify(
-            f"{listed(unusual, 'appid')}: an AppID is wx and 16 hexadecimal characters; if it is"
-            " mistyped, correct it, and `harvester forget --appid ID` removes what was noted for it"
+            "{}: an AppID is wx and 16 hexadecimal characters; if it is mistyped, correct it,"
+            " and `harvester forget --appid ID` removes what was noted for it",
+            listed(unusual, "appid"),
         )
     return found
 

@@ -42,6 +42,7 @@ from harvester.report.access import (
 )
 from harvester.report.causes import KINDS, Cause, Text
 from harvester.sinks.base import Checkpoint, Fence, Sink, Written
+from harvester.texts import say
 
 START = "yesterday-62d"
 """From here on to yesterday there is a whole month, whatever the day."""
@@ -116,7 +117,7 @@ def show_check(ledger: Ledger, asked: Asked, options: Mapping[str, Any], *, as_j
 
     ending = conduct(begin, quiet=True)
     if ending.problem:
-        notify(ending.problem, "error")
+        notify(ending.problem, level="error")
     accounts = access.accounts(wanted, {each.appid: each.name for each in asked.accounts})
     if as_json:
         state = gravest([each.state for each in accounts])
@@ -168,7 +169,7 @@ async def _plan(ledger: Ledger, asked: Asked) -> tuple[dict[str, list[str]], lis
         used_up = {**dict.fromkeys(full, next_quota_day(now)), **used_up}
     wanted = {each.appid: _names(each.appid, asked, known) for each in asked.accounts}
     today = quota_day(now)
-    why = "the ledger shows that today's quota is used up; no call was sent"
+    why = say("the ledger shows that today's quota is used up; no call was sent")
     waits = [
         events.Deferred(appid, name, today, today, 1, used_up[appid, name], why)
         for appid, names in wanted.items()
@@ -183,8 +184,10 @@ def _names(appid: str, asked: Asked, known: Mapping[str, Sequence[str]]) -> list
     names = asked.typed or known.get(appid) or asked.usual
     if not names:
         raise UsageError(
-            f"no interface was named, and the ledger knows none of {appid}; name interfaces or"
-            f" groups, for example: harvester check users --appid {appid}"
+            "no interface was named, and the ledger knows none of {}; name interfaces or groups,"
+            " for example: harvester check users --appid {}",
+            appid,
+            appid,
         )
     return [*dict.fromkeys(name for each in names for name in _members(each, asked))]
 
@@ -237,7 +240,12 @@ class _Progress:
         now = time.monotonic()
         if now - self._said >= SAID_EVERY:
             self._said = now
-            notify(f"{self._access.answered:,} of {many(self._total, 'call')} answered", "info")
+            notify(
+                "{:,} of {} answered",
+                self._access.answered,
+                many(self._total, "call"),
+                level="info",
+            )
 
 
 # what is shown
@@ -273,9 +281,11 @@ def _show(accounts: Sequence[AccountAccess]) -> None:
     for cause in by_kind([cause for each in accounts for cause in each.causes()]):
         _show_cause(cause)
     numbers = Counter([each.state for each in accounts])
-    text = f"{numbers[USABLE]:,} of {many(len(accounts), 'account')} usable"
-    text += f", {numbers[WAITING]:,} must wait" if numbers[WAITING] else ""
-    show_line(text + (f", {numbers[UNKNOWN]:,} not known: check again" if numbers[UNKNOWN] else ""))
+    text = say("{:,} of {} usable", numbers[USABLE], many(len(accounts), "account"))
+    text += say(", {:,} must wait", numbers[WAITING]) if numbers[WAITING] else ""
+    show_line(
+        text + (say(", {:,} not known: check again", numbers[UNKNOWN]) if numbers[UNKNOWN] else "")
+    )
 
 
 def _short(kind: str) -> str:
@@ -289,8 +299,8 @@ def _said(text: Text) -> str:
 
 def _show_cause(cause: Cause) -> None:
     text, advice = words(cause)
-    show_line(f"{_short(cause.kind)}{_said(COLON)}{_said(text)}")
-    show_line(f"  {_said(advice)}")
-    show_line(f"  {named(listed(sorted(cause.appids), 'account'))}")
+    show_line("{}{}{}", _short(cause.kind), _said(COLON), _said(text))
+    show_line("  {}", _said(advice))
+    show_line("  {}", named(listed(sorted(cause.appids), "account")))
     for message, rid in cause.messages.items():
         show_line(f"  {message}" + (f" [rid: {rid}]" if rid else ""))

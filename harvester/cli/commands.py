@@ -59,6 +59,7 @@ from harvester.events import Observer, Report
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, ledger_of, open_ledger
 from harvester.model import Account
 from harvester.report.streams import STATES, StatusFilter
+from harvester.texts import say
 from harvester.tokens.stores import open_store
 from harvester.transport import tls_context
 
@@ -106,21 +107,25 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     except OSError as exc:
         if exc.filename is None:  # no path, but what is open: the disk of the output is full
             called.aside = True
-            return _refused(f"the output cannot be written ({exc.strerror})", STOPPED, called)
-        return _refused(f"{exc.filename} cannot be used ({exc.strerror})", UNUSABLE, called)
+            return _refused(say("the output cannot be written ({})", exc.strerror), STOPPED, called)
+        return _refused(say("{} cannot be used ({})", exc.filename, exc.strerror), UNUSABLE, called)
 
 
 def _hint(option: str) -> str:
     """What to do in place of an option that people expect."""
     if option.replace("-", "").lower() in _SECRETS:
-        return f" A secret is read from the environment variable {SECRET_VARIABLE}."
-    return " It comes before the command: harvester --lang zh|en …" if option == lang.OPTION else ""
+        return say(" A secret is read from the environment variable {}.", SECRET_VARIABLE)
+    return (
+        say(" It comes before the command: harvester --lang zh|en …")
+        if option == lang.OPTION
+        else ""
+    )
 
 
 def _refused(text: str, status: int, called: _Called) -> int:
     """Say why nothing was done; gives the status."""
     text = without_passwords(text)
-    notify(text, "error")
+    notify(text, level="error")
     if called.as_json:
         screen.show_json(Report(state="failed", notes=[text]).to_dict(), aside=called.aside)
     return status
@@ -214,7 +219,7 @@ def run(**values: Any) -> int:
         target = _text(spec).partition("?")[0]
         for note in ending.report.notes:
             if note.startswith(f"{target}: ") and note != ending.problem:
-                notify(note, "info")
+                notify(note, level="info")
     return COMPLETE if status == MUST_WAIT and values["waiting_ok"] else status
 
 
@@ -259,7 +264,7 @@ def check(**values: Any) -> int:
 
     appid, file = asked.chosen(values)
     if not (appid or file):
-        raise UsageError(f"no account was given; give {asked.ACCOUNT}")
+        raise UsageError("no account was given; give {}", asked.ACCOUNT)
     tls_context(values["ca_file"])
     open_store(values["token_store"])
     typed = asked.typed("endpoint")
@@ -365,7 +370,7 @@ def _selected(
         if each.enabled or not {each.appid, each.name}.isdisjoint(only)
     }
     if not found:
-        raise UsageError(f"{file} disables each of {', '.join(only)}; name one to see it")
+        raise UsageError("{} disables each of {}; name one to see it", file, ", ".join(only))
     return found
 
 

@@ -20,6 +20,7 @@ from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.model import Endpoint
 from harvester.report.texts import title_of
 from harvester.sinks.base import Sink, spec_of
+from harvester.texts import say
 from harvester.upkeep.forget import Known, forget, known_of, strange_of
 
 
@@ -35,7 +36,7 @@ async def show_what_would_go(
         for each in known:
             show_line(plain(named(_line(appid, each))))
         for name in await ledger.sinks():
-            show_line(f"  {label('in')} {plain(spec_of(name, ledger.path))}")
+            show_line("  {} {}", label("in"), plain(spec_of(name, ledger.path)))
     raise UsageError("nothing was removed; --yes removes these days and records for good")
 
 
@@ -68,8 +69,8 @@ async def show_forgetting(
         await ledger.forget_messages(appid, [*endpoints, *titles], now)
     for each in known:
         show_line(plain(named(_line(appid, each))))
-    places = ", ".join(["the ledger", *[sink.identity for sink in sinks.values()]])
-    show_line(plain(f"removed from {places}; a run that names them harvests them anew"))
+    places = ", ".join([say("the ledger"), *[sink.identity for sink in sinks.values()]])
+    show_line(plain(say("removed from {}; a run that names them harvests them anew", places)))
     return COMPLETE
 
 
@@ -92,9 +93,11 @@ async def _known(
 def _line(appid: str, known: Known) -> str:
     """One interface of the account."""
     days = f", {known.days[0]} to {known.days[1]}" if known.days else ""
-    number = many(days_in(known.days), "day") if known.days else "0 days"
-    records = "records not counted" if known.records is None else many(known.records, "record")
-    return f"{appid} {known.endpoint}{days}: {known.stored:,} of {number} stored, {records}"
+    number = many(days_in(known.days), "day") if known.days else say("0 days")
+    records = say("records not counted") if known.records is None else many(known.records, "record")
+    return say(
+        "{} {}{}: {:,} of {} stored, {}", appid, known.endpoint, days, known.stored, number, records
+    )
 
 
 async def _sinks(
@@ -108,8 +111,9 @@ async def _sinks(
         sink = sink_named(ledger, name, reached)
         if sink is None:
             raise UsageError(
-                f"{spec_of(name, ledger.path)} holds records of this ledger, and no spec names it,"
-                " so the command can remove nothing there; nothing was removed"
+                "{} holds records of this ledger, and no spec names it, so the command can"
+                " remove nothing there; nothing was removed",
+                spec_of(name, ledger.path),
             )
         found[name] = sink
     return found

@@ -31,6 +31,7 @@ from harvester.engine.scope import Scope
 from harvester.errors import NoLedgerError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.sinks.base import Sink, spec_of
+from harvester.texts import say
 from harvester.upkeep.copy import at_ledger
 from harvester.upkeep.verify import Verified, verify
 from harvester.wechat.endpoint import load_of
@@ -56,17 +57,18 @@ async def show_plan(
         show_json(_plan_object(scope, options, now, takes, loads, total))
         return COMPLETE
     names = ", ".join(endpoint.name for endpoint in scope.endpoints)
-    show_line(f"{names}: {scope.begin} to {scope.end}, {many(len(scope.accounts), 'account')}")
-    show_line(f"calls   {takes.calls:,}" + (f" ({total - takes.calls:,} are done already)"
-                                        if total > takes.calls else ""))  # fmt: skip
-    show_line(f"time    {_time(takes, rate, options)}")
-    show_line(f"quota   {_quota(loads, options, now)}")
+    show_line(
+        "{}: {} to {}, {}", names, scope.begin, scope.end, many(len(scope.accounts), "account")
+    )
+    show_line(say("calls   {:,}", takes.calls) + (say(" ({:,} are done already)", total - takes.calls) if total > takes.calls else ''))  # fmt: skip
+    show_line("time    {}", _time(takes, rate, options))
+    show_line("quota   {}", _quota(loads, options, now))
     for note in scope.notes:
-        show_line(f"note    {note}")
+        show_line("note    {}", note)
     hours = {endpoint.settled_hour for endpoint in scope.endpoints}
     for hour in sorted(hours):
         if scope.end > last_settled_day(now, hour):
-            show_line(f"wait    {scope.end} is not settled before {hour:02}:00 in China")
+            show_line("wait    {} is not settled before {:02}:00 in China", scope.end, hour)
     show_line("nothing was sent")
     return COMPLETE
 
@@ -119,18 +121,24 @@ async def _counts(
 def _time(takes: Estimate, rate: Rate, options: Options) -> str:
     """How long it takes, and what decides that."""
     if takes.seconds <= takes.by_rate:
-        return (
-            f"{duration(takes.seconds)} at {rate} an account, all accounts at once"
-            f" (assumed: {LATENCY} s an answer)"
+        return say(
+            "{} at {} an account, all accounts at once (assumed: {} s an answer)",
+            duration(takes.seconds),
+            rate,
+            LATENCY,
         )
     flight = many(options.concurrency, "request")
     if options.account_concurrency:
-        flight += f" in flight, {options.account_concurrency:,} an account"
+        flight += say(" in flight, {:,} an account", options.account_concurrency)
     else:
-        flight += " in flight"
-    return (
-        f"{duration(takes.seconds)} with {flight} (assumed: {LATENCY} s an answer); the rate of"
-        f" {rate} an account alone would allow {duration(takes.by_rate)}"
+        flight += say(" in flight")
+    return say(
+        "{} with {} (assumed: {} s an answer); the rate of {} an account alone would allow {}",
+        duration(takes.seconds),
+        flight,
+        LATENCY,
+        rate,
+        duration(takes.by_rate),
     )
 
 
@@ -138,15 +146,17 @@ def _quota(loads: Collection[tuple[str, Load]], options: Options, now: float) ->
     """The calls as days of the daily quota, and when they are over."""
     daily, today = options.daily_quota, china(now).date()
     if daily is None:
-        return "WeChat publishes no daily quota; --daily-quota N shows how many days it takes"
+        return say("WeChat publishes no daily quota; --daily-quota N shows how many days it takes")
     needed = {(name, load): quota_days(load, daily, today) for name, load in loads}
-    each = f"at {daily:,} calls a day for one interface of one account"
+    each = say("at {:,} calls a day for one interface of one account", daily)
     never = sorted({name for (name, _), days in needed.items() if days is None})
     if never:
-        return f"{', '.join(never)}: never through {each}; what can still change takes as many"
+        return say(
+            "{}: never through {}; what can still change takes as many", ", ".join(never), each
+        )
     most = max((days or 0 for days in needed.values()), default=0)
     finished = today + timedelta(days=max(most - 1, 0))
-    return f"{many(most, 'day')} {each}; run each day, it is finished on {finished}"
+    return say("{} {}; run each day, it is finished on {}", many(most, "day"), each, finished)
 
 
 # verify
@@ -160,7 +170,7 @@ async def show_verification(
     async with ledger:
         known = await ledger.sinks()
         if not known:
-            raise UsageError(f"{ledger.where} knows of no sink; nothing was harvested yet")
+            raise UsageError("{} knows of no sink; nothing was harvested yet", ledger.where)
         given = as_known(ledger, known, sinks)
         each_of = [
             await _verified(ledger, name, copied, given, show) for name, copied in known.items()
@@ -171,9 +181,9 @@ async def show_verification(
     for each in differences:
         shown = each.differences[: -1 if each.broken else None]  # why it is broken is shown below
         for difference in shown:
-            show(f"{difference.where}: {difference.what}")
+            show("{}: {}", difference.where, difference.what)
     for each in unread:
-        notify(plain(f"{each.where} was not verified: {each.unread}"))
+        notify(plain(say("{} was not verified: {}", each.where, each.unread)))
     if len(unread) < len(found):
         show("different from what was fetched" if differences else "exactly what was fetched")
     specs = [spec_of(name, ledger.path) for name in known]
@@ -181,7 +191,7 @@ async def show_verification(
     if commands:
         show("what to type, in this order; then the same run again:")
     for command in commands:
-        show(f"  {command}")
+        show("  {}", command)
     if as_json:
         objects = [*map(_verified_object, specs, each_of)]
         show_json({"sinks": objects, "commands": commands})
@@ -263,20 +273,20 @@ async def _verified(
     except UsageError as exc:
         return Verified(where, unread=str(exc))
     if sink is None or sink.scan is None:
-        show(f"{where} cannot be read back; it was not verified")
+        show("{} cannot be read back; it was not verified", where)
         return None
     found = await verify(ledger, name, sink, copied)
     if not found.unread:
         read = (
-            f"it was not read to its end: {found.differences[-1].what}"
+            say("it was not read to its end: {}", found.differences[-1].what)
             if found.broken
-            else f"{many(found.records, 'record')} read"
+            else say("{} read", many(found.records, "record"))
         )
-        show(f"{where}: {read}")
+        show("{}: {}", where, read)
     if found.unknown:
-        text = f"{many(found.unknown, 'window')} of which the ledger knows nothing yet"
-        show(f"  {text}; the next run replaces them")
+        text = say("{} of which the ledger knows nothing yet", many(found.unknown, "window"))
+        show("  {}; the next run replaces them", text)
     if found.counted:
-        text = f"{many(found.counted, 'window')} were copied from another sink"
-        show(f"  {text}; the records of these were counted, not compared")
+        text = say("{} were copied from another sink", many(found.counted, "window"))
+        show("  {}; the records of these were counted, not compared", text)
     return found

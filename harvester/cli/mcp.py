@@ -71,7 +71,8 @@ def serve_answers(
 
     if sys.stdin.isatty():
         notify(
-            "waiting for an MCP client on standard input, which starts this command itself", "info"
+            "waiting for an MCP client on standard input, which starts this command itself",
+            level="info",
         )
     asyncio.run(main())
     return COMPLETE
@@ -83,4 +84,4 @@ async def _say_if_nothing(ledger: SqliteLedger | PostgresLedger) -> None:
         with suppress(NoLedgerError):
             async with ledger:
                 return
-        notify(f"nothing is stored at {ledger.path} yet; harvest first (harvester run)")
+        notify("nothing is stored at {} yet; harvest first (harvester run)", ledger.path)

@@ -22,6 +22,7 @@ from harvester.ledger import open_ledger
 from harvester.model import Endpoint
 from harvester.report.overview import overview_of
 from harvester.report.streams import Reader, StatusFilter
+from harvester.texts import say
 
 if TYPE_CHECKING:
     from harvester.service.metrics import Metrics
@@ -38,11 +39,11 @@ def metrics_file(values: dict[str, Any]) -> MetricsFile | None:
             raise UsageError("--metrics-appid labels the metrics of --metrics FILE; give that, too")
         return None
     if path.suffix != SUFFIX:
-        raise UsageError(f"--metrics {path}: node_exporter reads files named *{SUFFIX} only")
+        raise UsageError("--metrics {}: node_exporter reads files named *{} only", path, SUFFIX)
     folder = path.absolute().parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        what = "is a directory" if path.is_dir() else f"cannot be made in {folder}"
-        raise UsageError(f"--metrics: {path} {what}")
+        what = say("is a directory") if path.is_dir() else say("cannot be made in {}", folder)
+        raise UsageError("--metrics: {} {}", path, what)
     _, file = asked.chosen(values)
     listed = list_accounts(file) if file is not None else []
     return MetricsFile(
@@ -59,13 +60,13 @@ def _continued(path: Path, *, by_account: bool) -> Metrics:
     try:
         from harvester.service.metrics import Metrics
     except ImportError:
-        raise UsageError(needs("--metrics needs its library", "serve")) from None
+        raise UsageError(needs(say("--metrics needs its library"), "serve")) from None
     try:
         return Metrics(by_account=by_account, former=path.read_text("utf-8"))
     except FileNotFoundError:
         pass
     except (OSError, ValueError):
-        notify(f"{path} cannot be read as metrics; its counters begin again")
+        notify("{} cannot be read as metrics; its counters begin again", path)
     return Metrics(by_account=by_account)
 
 
@@ -107,12 +108,12 @@ class MetricsFile:
         try:
             asyncio.run(self._read(known))
         except HarvestError as exc:  # the gauges stay as they were
-            self._note(report, f"the metrics lack what the ledger has: {exc}")
+            self._note(report, say("the metrics lack what the ledger has: {}", exc))
         try:
             content = self._metrics.render()
             replace_file(self._path, content, "metrics", READABLE, masked=False)
         except OSError as exc:
-            self._note(report, f"{self._path} cannot be written ({exc.strerror})")
+            self._note(report, say("{} cannot be written ({})", self._path, exc.strerror))
 
     async def _read(self, known: Any) -> None:
         wanted = StatusFilter(listed=self._listed or None)

@@ -80,7 +80,9 @@ def _day_of(given: str, now: float) -> date:
     day = parse_day(given, now, "--missing")
     if day > (last := last_legal_day(now)):
         raise UsageError(
-            f"--missing: nobody has {day} yet; the last day with data is yesterday in China, {last}"
+            "--missing: nobody has {} yet; the last day with data is yesterday in China, {}",
+            day,
+            last,
         )
     return day
 
@@ -139,7 +141,12 @@ class _Text:
     def _line(self, account: str, interface: str, state: str, since: str, reason: str) -> None:
         account, interface = map(padded, (account, interface), self._widths)
         show_line(
-            f"{account}  {interface}  {padded(state, 15)}  {padded(since, 10)}  {readable(reason)}"
+            "{}  {}  {}  {}  {}",
+            account,
+            interface,
+            padded(state, 15),
+            padded(since, 10),
+            readable(reason),
         )
 
     def end(self, states: Counter[str]) -> None:
@@ -148,20 +155,25 @@ class _Text:
             show_line("nothing that was asked for is like that")
             return
         if have == total:
-            show_line(f"{self._day}: nothing lacks it, of {many(total, 'interface')} of accounts")
+            show_line(
+                "{}: nothing lacks it, of {} of accounts", self._day, many(total, "interface")
+            )
             return
         show_line("what to do:")
         colon = ": " if language() == "en" else "："
         for reason, advice in [*self._advice.items()][:MOST_REASONS]:
-            show_line(f"  {plain(f'{reason}{colon}{advice}')}")
+            show_line("  {}", plain(f"{reason}{colon}{advice}"))
         more = len(self._advice) - MOST_REASONS
         if more > 0:
-            show_line(f"  and {many(more, 'other reason')}; --json and --csv have it in each row")
+            show_line("  and {}; --json and --csv have it in each row", many(more, "other reason"))
         numbers = {each.replace("_", " "): states[each] for each in STATES if states[each]}
         parts = [translated(f"{number:,} {state}") for state, number in numbers.items()]
         show_line(
-            f"{self._day}: {total - have:,} of {many(total, 'interface')} of accounts lack it:"
-            f" {', '.join(parts)}"
+            "{}: {:,} of {} of accounts lack it: {}",
+            self._day,
+            total - have,
+            many(total, "interface"),
+            ", ".join(parts),
         )
 
 

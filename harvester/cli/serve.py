@@ -37,7 +37,7 @@ def serve(path: Path, lang: str) -> int:
     try:  # before anything is sent; this extra brings what the page needs
         import harvester.service.metrics as _metrics
     except ImportError:
-        raise UsageError(needs("harvester serve needs its libraries", "serve")) from None
+        raise UsageError(needs(say("harvester serve needs its libraries"), "serve")) from None
     del _metrics
     template()
     return run(_serve(partial(_loaded, path, lang)))
@@ -64,7 +64,7 @@ async def _serve(load: Callable[[], Setup]) -> int:
 
     def say(text: str, level: str = "info") -> None:
         with suppress(OSError):  # the disk of the log may be full
-            log(text, level)
+            log(text, level=level)
 
     def observe(event: Event) -> None:
         nonlocal lines

@@ -17,6 +17,7 @@ from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.model import Endpoint
 from harvester.sinks.base import Sink, name_in, spec_of
+from harvester.texts import say
 from harvester.upkeep.copy import add_sink, exclusively, remove_sink
 
 
@@ -41,7 +42,7 @@ async def show_adding(
             lambda name: mine.get(name) or plugins.known_endpoint(name),
             time.time(),
         )
-    show_line(plain(f"{sink.identity}: {many(windows, 'window')} copied; it is listed now"))
+    show_line(plain(say("{}: {} copied; it is listed now", sink.identity, many(windows, "window"))))
     return COMPLETE
 
 
@@ -49,7 +50,7 @@ async def show_removal(ledger: SqliteLedger | PostgresLedger, sink: Sink) -> int
     """Remove a sink from the list."""
     async with unused(ledger):
         await remove_sink(ledger, name_in(sink, ledger.path))
-    show_line(plain(f"{sink.identity} is not listed any more; what is stored in it stays"))
+    show_line(plain(say("{} is not listed any more; what is stored in it stays", sink.identity)))
     return COMPLETE
 
 
@@ -58,7 +59,7 @@ async def unused(ledger: SqliteLedger | PostgresLedger) -> AsyncIterator[None]:
     """The ledger, entered, while no run uses it."""
     if ledger.path is not None and not ledger.path.exists():
         raise UsageError(
-            f"there is no ledger at {ledger.path.parent}; name its --out, or run first"
+            "there is no ledger at {}; name its --out, or run first", ledger.path.parent
         )
     async with ledger, exclusively(ledger):
         yield

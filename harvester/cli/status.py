@@ -60,6 +60,7 @@ from harvester.report.streams import (
     StatusFilter,
     Stream,
 )
+from harvester.texts import say
 
 DETAILED, ASKED = 6, 50
 """The most streams that are shown by month and day, without a filter and with one."""
@@ -143,7 +144,7 @@ async def _print(reader: Reader, overview: Overview, listed: Sequence[ListedAcco
         _show_quotas(overview)
     resting = sum(not each.enabled for each in listed)
     if resting and not reader.wanted.narrowed:
-        show_line(f"{many(resting, 'account')} left out: enabled is false")
+        show_line("{} left out: enabled is false", many(resting, "account"))
     if not alone:
         _show_causes(overview)
     await _show_streams(reader, overview)
@@ -158,7 +159,11 @@ async def _show_streams(reader: Reader, overview: Overview) -> None:
     streams = overview.totals.streams
     if not streams:
         found = wanted.narrowed or wanted.listed is not None
-        text = "nothing that was asked for is like that" if found else "nothing was harvested yet"
+        text = (
+            say("nothing that was asked for is like that")
+            if found
+            else say("nothing was harvested yet")
+        )
         if not overview.never:
             show_line(text)
         return
@@ -176,9 +181,13 @@ async def _show_streams(reader: Reader, overview: Overview) -> None:
 def _line_of(stream: Stream) -> str:
     """One interface of one account in a line."""
     return plain_row(
-        f"{stream.key[0]} {stream.key[1]}: {stream.counts.stored:,} of"
-        f" {many(days_in(stream.days), 'day')} harvested{_counted(stream)}"
-        f"{', stale' if stream.overdue else ''}"
+        "{} {}: {:,} of {} harvested{}{}",
+        stream.key[0],
+        stream.key[1],
+        stream.counts.stored,
+        many(days_in(stream.days), "day"),
+        _counted(stream),
+        ", stale" if stream.overdue else "",
     )
 
 
@@ -187,15 +196,19 @@ def _show_workers(workers: Sequence[WorkerState]) -> None:
     if not workers:
         show_line("no worker is running")
     for each in workers[:LINES]:
-        state = "" if each.alive else f"silent since {china_time(each.until)}, "
+        state = "" if each.alive else say("silent since {}, ", china_time(each.until))
         seconds = max(min(time.time(), each.until) - each.started, 1.0)
         show_line(
-            f"worker {each.name}: {state}since {china_time(each.started)},"
-            f" {many(each.accounts, 'account')}, {many(each.windows, 'window')}"
-            f" ({each.windows / seconds:,.1f} a second)"
+            "worker {}: {}since {}, {}, {} ({:,.1f} a second)",
+            each.name,
+            state,
+            china_time(each.started),
+            many(each.accounts, "account"),
+            many(each.windows, "window"),
+            each.windows / seconds,
         )
     if len(workers) > LINES:
-        show_line(f"and {many(len(workers) - LINES, 'more worker')}")
+        show_line("and {}", many(len(workers) - LINES, "more worker"))
 
 
 def _show_totals(overview: Overview) -> None:
@@ -203,47 +216,55 @@ def _show_totals(overview: Overview) -> None:
     days = totals.days or (date.min, date.min)
     total = sum(counts)
     show_line(
-        f"{many(totals.accounts, 'account')}, {many(len(totals.endpoints), 'interface')},"
-        f" {days[0]} to {days[1]}"
+        "{}, {}, {} to {}",
+        many(totals.accounts, "account"),
+        many(len(totals.endpoints), "interface"),
+        days[0],
+        days[1],
     )
     show_line(
-        f"  harvested    {counts.stored:,} of {many(total, 'day')}"
-        f" ({_percent(counts.stored, total)}): {_harvested(counts)}"
+        "  harvested    {:,} of {} ({}): {}",
+        counts.stored,
+        many(total, "day"),
+        _percent(counts.stored, total),
+        _harvested(counts),
     )
     for name in ("failed", "missing", "late", "waiting"):
         if number := getattr(counts, name):
-            show_line(f"  {padded(label(name), 11)}  {many(number, 'day')}")
+            show_line("  {}  {}", padded(label(name), 11), many(number, "day"))
     if counts.never:
-        show_line(f"  never delivered: {many(counts.never, 'day')}, requested again in vain")
+        show_line("  never delivered: {}, requested again in vain", many(counts.never, "day"))
     if totals.gone:
-        show_line(f"  cannot be asked for any more: {many(totals.gone, 'day')}")
+        show_line("  cannot be asked for any more: {}", many(totals.gone, "day"))
     if totals.stale:
-        show_line(f"  stale        {totals.stale:,} of {totals.streams:,} interfaces of accounts")
-    known = "" if not totals.uncounted else f", and those of {totals.uncounted:,} not counted"
-    show_line(f"  records      {totals.records:,}{known}")
+        show_line(
+            "  stale        {:,} of {:,} interfaces of accounts", totals.stale, totals.streams
+        )
+    known = "" if not totals.uncounted else say(", and those of {:,} not counted", totals.uncounted)
+    show_line("  records      {:,}{}", totals.records, known)
     _show_completion(overview)
 
 
 def _show_completion(overview: Overview) -> None:
     """How many calls are left, and the day on which they are made."""
     calls, days, blocked = overview.calls, overview.days_left, overview.blocked
-    after = f"; {many(blocked, 'more call')} once the causes are removed" if blocked else ""
+    after = say("; {} once the causes are removed", many(blocked, "more call")) if blocked else ""
     if not calls:
         if blocked:
             left = many(blocked, "call")
-            show_line(f"  complete     not known: {left} left, once the causes are removed")
+            show_line("  complete     not known: {} left, once the causes are removed", left)
         return
     if days is None:
-        when = "not known, as the daily quota is not (--daily-quota N)"
+        when = say("not known, as the daily quota is not (--daily-quota N)")
     elif not days:
-        when = "with the next run"
+        when = say("with the next run")
     else:
-        when = f"on {overview.finished}, in {many(days, 'day')} with a run each day"
+        when = say("on {}, in {} with a run each day", overview.finished, many(days, "day"))
         if overview.assumed:
-            when += (
-                f", at {overview.assumed:,} calls a day for one interface of one account (assumed)"
+            when += say(
+                ", at {:,} calls a day for one interface of one account (assumed)", overview.assumed
             )
-    show_line(f"  complete     {when}: {many(calls, 'call')} left{after}")
+    show_line("  complete     {}: {} left{}", when, many(calls, "call"), after)
 
 
 def _show_quotas(overview: Overview) -> None:
@@ -253,9 +274,9 @@ def _show_quotas(overview: Overview) -> None:
         return
     show_line("calls today (in China):")
     for each in shown[:LINES]:
-        show_line(plain_row(f"{each.endpoint}: {each.used:,} used, {_left(each)}"))
+        show_line(plain_row("{}: {:,} used, {}", each.endpoint, each.used, _left(each)))
     if len(shown) > LINES:
-        show_line(f"  and {many(len(shown) - LINES, 'more interface')}; --json lists them")
+        show_line("  and {}; --json lists them", many(len(shown) - LINES, "more interface"))
 
 
 def _left(quota: InterfaceQuota) -> str:
@@ -263,24 +284,27 @@ def _left(quota: InterfaceQuota) -> str:
     used_up = ""
     if quota.used_up:
         whose = "" if quota.used_up == quota.accounts == 1 else f" for {_share(quota)}"
-        used_up = f"used up{whose} until {china_time(quota.until)}"
+        used_up = say("used up{} until {}", whose, china_time(quota.until))
     if quota.left is None:
-        return "; ".join(filter(None, (used_up, "what is left is not known")))
+        return "; ".join(filter(None, (used_up, say("what is left is not known"))))
     daily = f" ({quota.daily:,} a day" if quota.daily else ""
     if daily:
         daily += ")" if quota.accounts == 1 else f" for each of {quota.accounts:,} accounts)"
-    return f"{quota.left:,} left{daily}" + (f"; {used_up}" if used_up else "")
+    return say("{:,} left{}", quota.left, daily) + (f"; {used_up}" if used_up else "")
 
 
 def _share(quota: InterfaceQuota) -> str:
-    return f"{quota.used_up:,} of {many(quota.accounts, 'account')}"
+    return say("{:,} of {}", quota.used_up, many(quota.accounts, "account"))
 
 
 def _harvested(counts: Counts) -> str:
-    never = f"; {counts.never:,} never delivered" if counts.never else ""
-    return (
-        f"{counts.final + counts.empty:,} final, {counts.provisional:,} provisional;"
-        f" {counts.empty:,} of them empty{never}"
+    never = say("; {:,} never delivered", counts.never) if counts.never else ""
+    return say(
+        "{:,} final, {:,} provisional; {:,} of them empty{}",
+        counts.final + counts.empty,
+        counts.provisional,
+        counts.empty,
+        never,
     )
 
 
@@ -294,8 +318,8 @@ def _show_causes(overview: Overview) -> None:
     if overview.never:
         first = ", ".join(overview.never[:3])
         left = len(overview.never) - 3
-        more = f" and {many(left, 'more account')}" if left > 0 else ""
-        causes.insert(0, f"never harvested: {first}{more}")
+        more = say(" and {}", many(left, "more account")) if left > 0 else ""
+        causes.insert(0, say("never harvested: {}{}", first, more))
     if not causes:
         show_line("nothing needs attention")
         return
@@ -303,13 +327,13 @@ def _show_causes(overview: Overview) -> None:
     for cause in causes[:CAUSES]:
         show_line(plain_row(cause))
     if len(causes) > CAUSES:
-        show_line(f"  and {many(len(causes) - CAUSES, 'other cause')}; --json lists them")
+        show_line("  and {}; --json lists them", many(len(causes) - CAUSES, "other cause"))
 
 
 def _cause(cause: Cause) -> str:
     what = f"{listing(cause.appids, 'account')}, {listing(sorted(cause.days), 'interface')}"
     span = f"{cause.begin}" if cause.begin == cause.end else f"{cause.begin} to {cause.end}"
-    until = f" until {china_time(cause.earliest)}" if cause.state == "waiting" else ""
+    until = say(" until {}", china_time(cause.earliest)) if cause.state == "waiting" else ""
     reason = f": {cause.reason}" if cause.reason else ""
     state, days = _state(cause.state, until), many(sum(cause.days.values()), "day")
     return f"{state}: {what}: {days}, {span}{reason}"
@@ -334,9 +358,9 @@ def _show_attention(overview: Overview) -> None:
         show_line(_line_of(each))
     more = overview.to_attend - len(overview.attention)
     if more > 0:
-        show_line(f"  and {more:,} more")
+        show_line("  and {:,} more", more)
     show_line(
-        f"--appid, --endpoint or --state ({', '.join(STATES[:4])}, …) shows some of it by day"
+        "--appid, --endpoint or --state ({}, …) shows some of it by day", ", ".join(STATES[:4])
     )
 
 
@@ -354,25 +378,36 @@ def _show_stream(
 ) -> None:
     """One interface of one account by month, and its ranges; states: only ranges of these."""
     days, (appid, name) = stream.days, stream.key
-    records = "records not counted" if stream.records is None else many(stream.records, "record")
-    none = f", {stream.not_asked:,} not asked for" if stream.not_asked else ""
-    gone = f", {stream.gone:,} cannot be asked for any more" if stream.gone else ""
+    records = (
+        say("records not counted") if stream.records is None else many(stream.records, "record")
+    )
+    none = say(", {:,} not asked for", stream.not_asked) if stream.not_asked else ""
+    gone = say(", {:,} cannot be asked for any more", stream.gone) if stream.gone else ""
     show_line(
         readable(
-            f"{appid} {name}, {days[0]} to {days[1]}: {stream.counts.stored:,} of"
-            f" {many(days_in(days), 'day')} harvested ({_harvested(stream.counts)})"
-            f"{_counted(stream)}{gone}{none}; {records}"
+            "{} {}, {} to {}: {:,} of {} harvested ({}){}{}{}; {}",
+            appid,
+            name,
+            days[0],
+            days[1],
+            stream.counts.stored,
+            many(days_in(days), "day"),
+            _harvested(stream.counts),
+            _counted(stream),
+            gone,
+            none,
+            records,
         )
     )
     show_table(_months(days, calendar))
     if stream.overdue:
-        show_line(f"  stale since {china_time(stream.overdue)}; the next run brings it up to date")
+        show_line("  stale since {}; the next run brings it up to date", china_time(stream.overdue))
     rows = sorted(_rows(stream, calendar, cut, states))
     for first, last, text in rows[:LINES]:
         span = f"{first}" if first == last else f"{first} to {last}"
-        show_line(f"  {span} ({many(days_in((first, last)), 'day')}) {readable(text)}")
+        show_line("  {} ({}) {}", span, many(days_in((first, last)), "day"), readable(text))
     if len(rows) > LINES:
-        show_line(f"  and {many(len(rows) - LINES, 'more range')}; --json lists them")
+        show_line("  and {}; --json lists them", many(len(rows) - LINES, "more range"))
 
 
 def _rows(
@@ -388,7 +423,7 @@ def _rows(
     for window in calendar.windows.values():
         if window.stored or (states and window.state not in states):
             continue
-        until = f" until {china_time(window.due)}" if window.state == "waiting" else ""
+        until = say(" until {}", china_time(window.due)) if window.state == "waiting" else ""
         yield window.begin, window.end, f"{_state(window.state, until)}: {window.detail}"
     if not states or "provisional" in states:
         yield from _provisional(each for each in calendar.windows.values() if each.state == "open")
@@ -396,13 +431,13 @@ def _rows(
 
 def _not_asked(stream: Stream, cut: WindowKind) -> Iterator[tuple[date, date, str]]:
     """The days that no window can have, or none any more, and why."""
-    gone = (
-        "cannot be asked for any more: this interface gives no other days than those that end"
-        " yesterday"
+    gone = say(
+        "cannot be asked for any more: this interface gives no other days than those"
+        " that end yesterday"
     )
     for first, last in stream.runs(GONE):
         yield first, last, gone
-    partly = f"not asked for: no whole {label(cut.value)} lies in them"
+    partly = say("not asked for: no whole {} lies in them", label(cut.value))
     begin, end = stream.days
     if not stream.letters:
         yield begin, end, partly
@@ -418,9 +453,9 @@ def _late(stream: Stream, calendar: Calendar) -> Iterator[tuple[date, date, str]
     late = [window for window in calendar.windows.values() if window.state == "late"]
     yield from _again(late, "late")
     for first, last in _holes(stream, late):
-        yield first, last, "late: a day of it has no row yet, and every day has one"
+        yield first, last, say("late: a day of it has no row yet, and every day has one")
     for first, last in stream.runs(NEVER):
-        yield first, last, "never delivered: its figures were requested again for 30 days"
+        yield first, last, say("never delivered: its figures were requested again for 30 days")
 
 
 def _holes(stream: Stream, late: Iterable[OpenWindow]) -> list[Days]:
@@ -441,8 +476,8 @@ def _again(again: Iterable[OpenWindow], what: str) -> Iterator[tuple[date, date,
     for reason, windows in by_reason.items():
         for first, last, _ in runs(window.days for window in windows):
             due = max(window.due for window in windows if first <= window.begin <= last)
-            when = f" from {china_time(due)} on" if due else ""
-            yield first, last, f"{what}: {reason}; the next run{when} asks again"
+            when = say(" from {} on", china_time(due)) if due else ""
+            yield first, last, say("{}: {}; the next run{} asks again", what, reason, when)
 
 
 def _without_day(reason: str) -> str:
@@ -461,7 +496,7 @@ def _months(days: Days, calendar: Calendar) -> Table:
         row = calendar.years.get(year) or bytes([MISSING]) * days_of(year)
         signs = [_sign(year, month, days, bytes(row)) for month in range(1, 13)]
         table.add_row(f"  {year}", *signs)
-    table.caption = "  ██ harvested  ▒▒ in part  ·· none of it  ×× with failures"
+    table.caption = say("  ██ harvested  ▒▒ in part  ·· none of it  ×× with failures")
     table.caption_justify = "left"
     table.caption_style = ""
     return table

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from harvester.base.dates import SETTLED_HOUR, nearest
 from harvester.config.settings import DURATION
 from harvester.errors import UsageError
+from harvester.texts import say
 
 LANGUAGES = ("zh", "en")
 
@@ -64,18 +65,20 @@ def read_service(table: Mapping[str, Any], where: str) -> ServiceOptions:
     for key, value in table.items():
         name = key.replace("-", "_")
         if name not in _READ:
-            raise UsageError(f"{where}: [serve] has no key {key!r}{nearest(name, _READ)}")
+            raise UsageError("{}: [serve] has no key {!r}{}", where, key, nearest(name, _READ))
         if name in values:
-            raise UsageError(f"{where}: [serve] {name} is given twice")
+            raise UsageError("{}: [serve] {} is given twice", where, name)
         try:
             values[name] = _READ[name](value)
         except _InvalidError as exc:
-            raise UsageError(f"{where}: invalid [serve] {name}: {exc}") from None
+            raise UsageError("{}: invalid [serve] {}: {}", where, name, exc) from None
     options = ServiceOptions(**values)
     if not options.listen.is_loopback and not options.token:
         raise UsageError(
-            f"{where}: [serve] listen = {str(options.listen)!r} can be reached from other machines,"
-            ' so a token is needed; write token = "env:NAME", or listen on 127.0.0.1'
+            "{}: [serve] listen = {!r} can be reached from other machines, so a token is needed;"
+            ' write token = "env:NAME", or listen on 127.0.0.1',
+            where,
+            str(options.listen),
         )
     return options
 
@@ -87,25 +90,28 @@ class _InvalidError(Exception):
 def _time(value: Any) -> time:
     found = re.fullmatch(r"(\d{1,2}):(\d{2})", value) if isinstance(value, str) else None
     if found is None or int(found[1]) > 23 or int(found[2]) > 59:
-        raise _InvalidError('expected a time in China, as "08:05"')
+        raise _InvalidError(say('expected a time in China, as "08:05"'))
     read = time(int(found[1]), int(found[2]))
     if read.hour < SETTLED_HOUR:
         raise _InvalidError(
-            f"WeChat has the figures of a day from {SETTLED_HOUR:02}:00 on the next day on;"
-            f' expected that or later, as "08:05"'
+            say(
+                "WeChat has the figures of a day from {:02}:00 on the next day on;"
+                ' expected that or later, as "08:05"',
+                SETTLED_HOUR,
+            )
         )
     return read
 
 
 def _address(value: Any) -> Address:
-    expected = 'expected HOST:PORT, as "127.0.0.1:8605"'
+    expected = say('expected HOST:PORT, as "127.0.0.1:8605"')
     if not isinstance(value, str):
         raise _InvalidError(expected)
     host, mark, port = value.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise _InvalidError('an IPv6 address is written in brackets, as "[::1]:8605"')
+        raise _InvalidError(say('an IPv6 address is written in brackets, as "[::1]:8605"'))
     if not mark or not host or not re.fullmatch(r"\d{1,5}", port) or int(port) > 65535:
         raise _InvalidError(expected)
     if re.search(r"[\s/@]", host):
@@ -119,13 +125,13 @@ def _duration(value: Any) -> float:
             return float(str(DURATION.check(value)))
     except ValueError:
         pass
-    raise _InvalidError('expected a duration with its unit, as "26h"')
+    raise _InvalidError(say('expected a duration with its unit, as "26h"'))
 
 
 def _reference(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"(env|file):\S.*", value):
         raise _InvalidError(  # the value may be what a reference is for
-            "a secret is a reference: env:NAME or file:PATH"
+            say("a secret is a reference: env:NAME or file:PATH")
         )
     return value
 
@@ -133,13 +139,13 @@ def _reference(value: Any) -> str:
 def _references(value: Any) -> tuple[str, ...]:
     found = tuple(map(_reference, value if isinstance(value, list) else [value]))
     if len(set(found)) < len(found):
-        raise _InvalidError("a reference is given twice")
+        raise _InvalidError(say("a reference is given twice"))
     return found
 
 
 def _language(value: Any) -> str:
     if value not in LANGUAGES:
-        raise _InvalidError("expected zh or en")
+        raise _InvalidError(say("expected zh or en"))
     return str(value)
 
 

@@ -35,6 +35,7 @@ from harvester.engine.options import Options, StopSignal
 from harvester.errors import UsageError
 from harvester.events import Observer
 from harvester.ledger import Ledger
+from harvester.texts import say
 from harvester.tokens.stores import TokenStore
 from harvester.transport import BASE_URL, Session, Transport, check_base_url
 
@@ -370,11 +371,11 @@ class InvalidOptionError(UsageError):
         self.name, self.shown, self.expected = self.args
 
     def __str__(self) -> str:
-        return f"{self.name}={self.shown}: expected {self.expected}"
+        return say("{}={}: expected {}", self.name, self.shown, self.expected)
 
     def after(self, opening: str) -> UsageError:
         """The same with another opening, e.g. ``invalid --rate``."""
-        return UsageError(f"{opening} {self.shown}: expected {self.expected}")
+        return UsageError("{} {}: expected {}", opening, self.shown, self.expected)
 
 
 def _shown(name: str, value: object) -> str:
@@ -416,7 +417,7 @@ def engine_options(**given: Unpack[Keywords]) -> Options:
     """
     unknown = given.keys() - KEYWORDS.keys()
     if unknown:
-        raise TypeError(f"unknown option {min(unknown)!r}")
+        raise TypeError(say("unknown option {!r}", min(unknown)))
     defaults = {name: option.default for name, option in KEYWORDS.items()}
     values = {name: check(name, value) for name, value in {**defaults, **given}.items()}
     return Options(**{field.name: values[field.name] for field in fields(Options)})

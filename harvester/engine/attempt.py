@@ -44,6 +44,7 @@ from harvester.model import (
     Verdict,
     Window,
 )
+from harvester.texts import say
 from harvester.transport import Transport
 from harvester.wechat.late import YOUNG_DAYS, Delivery, completed, delivery, lacks
 from harvester.wechat.response import Quota, code_of, quota_in, read
@@ -58,7 +59,7 @@ requests no more of them."""
 PAGES = 1000
 """The most pages of one window: an answer that always announces another one must end, too."""
 
-CANNOT_KEEP = (
+CANNOT_KEEP = say(
     "the answer lacks records that an earlier one had, and no sink gives them back to be kept"
 )
 
@@ -84,7 +85,7 @@ def _quota_in(endpoint: Endpoint, response: Response) -> Quota | Verdict:
     if code_of(answer) != 0:  # what it means is the same on any request
         day = endpoint.first_day
         return endpoint.verdict(response, Window("", endpoint.name, day, day))
-    return quota_in(answer) or Verdict(Action.RETRY, "the answer held no quota")
+    return quota_in(answer) or Verdict(Action.RETRY, say("the answer held no quota"))
 
 
 def _stopped_by(exc: WindowError | EndpointError | AccountError) -> Action:
@@ -99,7 +100,7 @@ def _token_refused(queue: InterfaceQueue, reason: str, dropped: bool) -> tuple[A
     if queue.token_refused(dropped) < REFUSALS:
         return Action.RENEW_TOKEN, reason
     return Action.STOP_ENDPOINT, (
-        f"{reason}; this interface refused {REFUSALS} tokens in a row that others accepted"
+        say("{}; this interface refused {} tokens in a row that others accepted", reason, REFUSALS)
     )
 
 
@@ -279,7 +280,7 @@ class Pipeline:
         )
         if verdict.more:
             if page.number > PAGES:
-                reason = f"it has more than {PAGES} pages"
+                reason = say("it has more than {} pages", PAGES)
                 return Decision(Action.FAIL_WINDOW, attempt, reason=reason)
             return Decision(Action.RETRY, attempt._replace(page=page, failures=0))
         whole = verdict._replace(
@@ -403,18 +404,22 @@ class Pipeline:
         if verdict.action is Action.RETRY and not self.network.answered:
             raise self.lost(verdict.message)
         if verdict.action in (Action.RETRY, Action.SLOW_DOWN):
-            return Action.FAIL_WINDOW, f"{reason}, after {failures} attempts"
+            return Action.FAIL_WINDOW, say("{}, after {} attempts", reason, failures)
         what = verdict.message if verdict.code is None else verdict.code
         if queue.window_refused(what) < EQUAL_REFUSALS:
             return Action.FAIL_WINDOW, reason
         return Action.STOP_ENDPOINT, (
-            f"{reason}; {EQUAL_REFUSALS} windows were refused in a row for this, so this run asks"
-            " for no more of this interface"
+            say(
+                "{}; {} windows were refused in a row for this, so this run asks for no"
+                " more of this interface",
+                reason,
+                EQUAL_REFUSALS,
+            )
         )
 
     def lost(self, why: str) -> NetworkError:
         """The error of a run in which no server has answered at all."""
-        tried = f"no answer came to any of {self._attempts} attempts"
+        tried = say("no answer came to any of {} attempts", self._attempts)
         return NetworkError(unreachable(tried, why))
 
     async def quota(self, account: AccountQueue, queue: InterfaceQueue) -> Quota | Verdict:
@@ -425,7 +430,7 @@ class Pipeline:
         except EndpointError as exc:  # the code of a user's Endpoint failed
             return Verdict(Action.FAIL_WINDOW, str(exc))
         if token is None or request is None:
-            return Verdict(Action.FAIL_WINDOW, "its quota cannot be asked for")
+            return Verdict(Action.FAIL_WINDOW, say("its quota cannot be asked for"))
         try:
             response = await self._transport.send(request, account.limiter.taken())
         except AttemptError as exc:

@@ -34,6 +34,7 @@ from harvester.ledger.base import Ledger, SharedLedger, Spent
 from harvester.ledger.coverage import Outcome
 from harvester.model import Batch, Window, listed
 from harvester.sinks.base import Checkpoint, Fence, Sink, name_in
+from harvester.texts import say
 from harvester.upkeep.copy import check_list, holds_records
 from harvester.upkeep.scan import accepted, finish, guarded_sink, persistently, records_of
 
@@ -88,7 +89,7 @@ class Writer:
         self._listed = {name for name, sink in self.sinks if sink.listed}
         # Beside listed sinks the others may come and go; alone they hold what the ledger knows.
         self._kept = self._listed or {name for name, _ in self.sinks}
-        self.ledger = guarded(ledger, SharedLedger, lambda why: LedgerError(f"the ledger: {why}"))
+        self.ledger = guarded(ledger, SharedLedger, lambda why: LedgerError("the ledger: {}", why))
         self.writing = ""
         """The sink whose write has not returned; empty if there is none."""
         self.opening = ""
@@ -225,7 +226,7 @@ class Writer:
             self._unsure += spent
             if self.sharing is None:
                 raise
-            self.sharing.cut_off(f"the ledger does not answer: {exc}")
+            self.sharing.cut_off(say("the ledger does not answer: {}", exc))
 
     def _calls(self) -> list[Spent]:
         """The calls to be stored: those since the last commit, and those whose commit is unsure.
@@ -285,14 +286,15 @@ class Writer:
             self._unsettled = False
         except Away as exc:
             self._unsure += spent
-            sharing.cut_off(f"{self.writing or 'the ledger'} does not answer: {exc}")
+            sharing.cut_off(say("{} does not answer: {}", self.writing or say("the ledger"), exc))
             return
         finally:
             self.writing = ""
         if strange := sorted(refused - lost):
             raise SinkError(
-                f"the sink knows a later epoch of {listed(strange, 'account')} than the ledger,"
-                " which was put back to an older state; `harvester rebuild --ledger` makes it anew"
+                "the sink knows a later epoch of {} than the ledger, which was put back to an"
+                " older state; `harvester rebuild --ledger` makes it anew",
+                listed(strange, "account"),
             )
         sharing.lose({appid: epochs[appid] for appid in lost if appid in epochs})
         if stored := [each for each in windows if each.batch.window.appid not in lost]:

@@ -27,6 +27,7 @@ from harvester.exports.files import as_json, titles_of
 from harvester.exports.noted import failing
 from harvester.exports.single import SingleFile
 from harvester.sinks.spec import Spec
+from harvester.texts import say
 from harvester.wechat.tables import ACCOUNTS, TABLES
 from harvester.wechat.titles import INTERFACES
 
@@ -34,7 +35,7 @@ try:
     import xlsxwriter
     from xlsxwriter.exceptions import FileCreateError
 except ImportError as exc:
-    raise UsageError(needs("xlsx: needs a library", "xlsx")) from exc
+    raise UsageError(needs(say("xlsx: needs a library"), "xlsx")) from exc
 
 _ROWS = 1_048_576
 _CELLS = 4_000_000
@@ -156,9 +157,15 @@ class Xlsx(SingleFile):
     def _check_size(self, table: str, rows: int, cells: int) -> None:
         if rows >= _ROWS or cells > _CELLS:
             raise ExportError(
-                f"{self.identity}: too much for a workbook ({table}: {rows:,} rows, {cells:,} cells"
-                f" altogether; at most {_ROWS - 1:,} rows a sheet and {_CELLS:,} cells); export"
-                " csv:DIR or duckdb:FILE, or name fewer interfaces (--endpoint)"
+                "{}: too much for a workbook ({}: {:,} rows, {:,} cells altogether; at most {:,}"
+                " rows a sheet and {:,} cells); export csv:DIR or duckdb:FILE, or name fewer"
+                " interfaces (--endpoint)",
+                self.identity,
+                table,
+                rows,
+                cells,
+                _ROWS - 1,
+                _CELLS,
             )
 
     def finish(self) -> None:
@@ -407,4 +414,4 @@ def _noted(path: Path) -> str:
                 return "".join(each.itertext())
     except (KeyError, zipfile.BadZipFile, ET.ParseError):
         pass
-    raise UsageError(f"{path} is no workbook of harvester; choose another file, or remove it")
+    raise UsageError("{} is no workbook of harvester; choose another file, or remove it", path)

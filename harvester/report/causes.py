@@ -18,6 +18,7 @@ from harvester.events import reason_of
 from harvester.ledger.coverage import MISSING, Calendar, OpenWindow
 from harvester.model import Action
 from harvester.report.streams import Stream
+from harvester.texts import say
 from harvester.wechat.codes import BLOCKED, ERRORS
 
 Text = tuple[str, str]
@@ -233,7 +234,7 @@ def ip_in(detail: str) -> str:
 
 MOST_MESSAGES = 5
 """Different messages that are kept of a cause."""
-OVERDUE = "due for more than a day, and no run has asked for it"
+OVERDUE = say("due for more than a day, and no run has asked for it")
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ from harvester.ledger.coverage import DONE, FINAL, Calendar
 from harvester.model import Batch, Endpoint, Tally, Window
 from harvester.sinks.base import Sink, StoredWindow, name_in
 from harvester.sinks.rows import Table
+from harvester.texts import say
 from harvester.upkeep.scan import endpoints_in, scanned
 
 AT_ONCE = 200
@@ -224,7 +225,7 @@ class Former:
         known = calendar.windows.get(window.begin) if calendar is not None else None
         if known is None or not known.stored or known.end != window.end:
             return None
-        return known.detail or "the former ledger would ask for it again"
+        return known.detail or say("the former ledger would ask for it again")
 
     async def gone(
         self, endpoint: str, stored: Mapping[str, Calendar]

@@ -40,6 +40,7 @@ from harvester.sinks.base import (
     name_in,
     spec_of,
 )
+from harvester.texts import say
 from harvester.upkeep.scan import (
     AT_ONCE,
     Endpoints,
@@ -65,11 +66,19 @@ def check_list(ledger: Ledger, known: Collection[str], mine: Collection[str]) ->
         return [shlex.quote(spec_of(name, ledger.path)) for name in sorted(names)]
 
     at = at_ledger(ledger)
-    ways = [f"`harvester sink add {spec}{at}` copies what is stored into it" for spec in specs(new)]
-    ways += [f"`harvester sink remove {spec}{at}` removes it from the list" for spec in specs(gone)]
+    ways = [
+        say("`harvester sink add {}{}` copies what is stored into it", spec, at)
+        for spec in specs(new)
+    ]
+    ways += [
+        say("`harvester sink remove {}{}` removes it from the list", spec, at)
+        for spec in specs(gone)
+    ]
     raise UsageError(
-        f"the sinks of this ledger are {' and '.join(specs(known)) or 'none'}, and those of this"
-        f" run {' and '.join(specs(mine)) or 'none'}; {'; '.join(ways)}"
+        "the sinks of this ledger are {}, and those of this run {}; {}",
+        " and ".join(specs(known)) or "none",
+        " and ".join(specs(mine)) or "none",
+        "; ".join(ways),
     )
 
 
@@ -111,11 +120,11 @@ async def add_sink(
     sink = guarded_sink(sink)
     name, known = name_in(sink, ledger.path), await ledger.sinks()
     if name in known:
-        raise UsageError(f"{sink.identity} is listed already")
+        raise UsageError("{} is listed already", sink.identity)
     if not sink.listed:
-        raise UsageError(f"{sink.identity} is not listed; any run may have it")
+        raise UsageError("{} is not listed; any run may have it", sink.identity)
     if shared(ledger) is not None and not sink.fenced:
-        raise UsageError(f"{sink.identity} cannot be written by several processes")
+        raise UsageError("{} cannot be written by several processes", sink.identity)
     sources = [await _source(ledger, each, copied, make) for each, copied in known.items()]
     try:
         entries = await sink.open(await ledger.checkpoint(name))
@@ -133,10 +142,10 @@ async def remove_sink(ledger: Ledger, name: str) -> None:
     known = await ledger.sinks()
     if name not in known:
         listed = ", ".join(spec_of(each, ledger.path) for each in known) or "none"
-        raise UsageError(f"{spec_of(name, ledger.path)} is not listed; the sinks are: {listed}")
+        raise UsageError("{} is not listed; the sinks are: {}", spec_of(name, ledger.path), listed)
     if len(known) == 1:
         raise UsageError(
-            f"{spec_of(name, ledger.path)} is the only sink of this ledger; add another one first"
+            "{} is the only sink of this ledger; add another one first", spec_of(name, ledger.path)
         )
     await ledger.unlist_sink(name)
 
@@ -178,8 +187,9 @@ async def copy(
     source = readable[0] if readable else None
     if source is None and await holds_records(ledger):
         raise UsageError(
-            f"{sink.identity} does not have what was harvested before, and no sink that has it can"
-            " be read back; use the sinks of the former runs, or another ledger"
+            "{} does not have what was harvested before, and no sink that has it can be read"
+            " back; use the sinks of the former runs, or another ledger",
+            sink.identity,
         )
     stamp = rfc3339(time.time() if now is None else now)
     filling = _Filling(ledger, name, sink, source, find, stamp)

@@ -276,9 +276,13 @@ class _Reopened:
                 same = stored == known if exact else stored.records == known.records
                 if not same:
                     raise SinkError(
-                        f"{where}: {' '.join(self._key)} {year} is not as it was fetched"
-                        f" ({many(stored.records, 'record')} are stored, {known.records:,} were"
-                        " fetched); refresh the whole year, or make a new ledger with rebuild"
+                        "{}: {} {} is not as it was fetched ({} are stored, {:,} were fetched);"
+                        " refresh the whole year, or make a new ledger with rebuild",
+                        where,
+                        " ".join(self._key),
+                        year,
+                        many(stored.records, "record"),
+                        known.records,
                     )
             found[year] = kept if exact or not kept.records else None
         return found
@@ -296,8 +300,10 @@ def accepted(name: str, written: Written) -> Written:
     """The result of a write; raises `SinkError` if it has refused accounts."""
     if written.refused:
         raise SinkError(
-            f"{name} has refused {listed(sorted(written.refused), 'account')}: another harvest has"
-            " taken over what is written there; end one of the two"
+            "{} has refused {}: another harvest has taken over what is written there; end one of"
+            " the two",
+            name,
+            listed(sorted(written.refused), "account"),
         )
     return written
 
@@ -324,4 +330,4 @@ def guarded_sink(sink: Sink) -> Sink:
 
 def error_of(sink: Sink) -> Callable[[str], SinkError]:
     """Makes the error of a sink from its cause."""
-    return lambda why: SinkError(f"{sink.identity} failed: {why}")
+    return lambda why: SinkError("{} failed: {}", sink.identity, why)

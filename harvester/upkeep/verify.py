@@ -16,6 +16,7 @@ from harvester.ledger.base import Key, Ledger
 from harvester.ledger.coverage import DONE, Calendar
 from harvester.model import Tally, Window, many
 from harvester.sinks.base import Checkpoint, Sink, StoredWindow
+from harvester.texts import say
 from harvester.upkeep.scan import endpoints_in, scanned
 
 AT_ONCE = 200
@@ -120,7 +121,7 @@ class _Compared:
             found.unknown += 1  # the first write of a run that was killed
             return
         if calendar is None:
-            text = f"{many(stored.tally.records, 'record')} of which the ledger knows nothing"
+            text = say("{} of which the ledger knows nothing", many(stored.tally.records, "record"))
             stranger = "" if appid in self._accounts else appid
             found.differences.append(Difference(str(stored.window), text, stranger))
             return
@@ -129,7 +130,7 @@ class _Compared:
         known = calendar.windows.get(begin)
         if known is not None and known.stored and known.end == end:
             if (appid, endpoint, begin) in self._open:
-                found.differences.append(Difference(str(stored.window), "it is stored twice"))
+                found.differences.append(Difference(str(stored.window), say("it is stored twice")))
                 return
             self._open.add((appid, endpoint, begin))
             if stored.fetched_at > known.fetched_at > "":
@@ -159,10 +160,12 @@ class _Compared:
 
     def _compare(self, where: str, here: Tally, known: Tally, is_counted: bool = False) -> None:
         if here.records != known.records:
-            stored = f"{many(here.records, 'record')} {'is' if here.records == 1 else 'are'} stored"
-            text = f"{stored}, {known.records:,} were fetched"
+            stored = say(
+                "{} {} stored", many(here.records, "record"), "is" if here.records == 1 else "are"
+            )
+            text = say("{}, {:,} were fetched", stored, known.records)
         elif here != known and not is_counted:
-            text = "as many records as were fetched, but not the same ones"
+            text = say("as many records as were fetched, but not the same ones")
         else:
             return
         self._found.differences.append(Difference(where, text))

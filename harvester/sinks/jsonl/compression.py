@@ -17,6 +17,7 @@ from io import FileIO
 from typing import Any
 
 from harvester.errors import SinkError, UsageError, needs
+from harvester.texts import say
 
 CHUNK = 1 << 20
 _PACKED_CHUNK = 1 << 16  # what follows a member is copied once a member
@@ -108,8 +109,10 @@ class Packed(Plain):
     @staticmethod
     def _damaged(file: FileIO, place: int) -> SinkError:
         return SinkError(
-            f"{file.name} is damaged near byte {place:,} and cannot be unpacked; put it back from a"
-            " copy, or move it and the ledger away to harvest everything again"
+            "{} is damaged near byte {:,} and cannot be unpacked; put it back from a copy, or"
+            " move it and the ledger away to harvest everything again",
+            file.name,
+            place,
         )
 
 
@@ -147,7 +150,7 @@ def _zstd() -> Any:
         else:
             from backports import zstd
     except ImportError as exc:
-        raise UsageError(needs("zstd needs a library", "zstd")) from exc
+        raise UsageError(needs(say("zstd needs a library"), "zstd")) from exc
     return zstd
 
 
