@@ -429,8 +429,11 @@ def _left_out(names: list[str], found: Container[str]) -> list[str]:
     for name in dict.fromkeys(names):
         retired = [each for each in plugins.retired_of(name) if each not in found]
         if retired:
-            are = "is" if len(retired) == 1 else "are"
-            notes.append(say("of {}, {} {} retired and left out", name, ", ".join(retired), are))
+            one = len(retired) == 1
+            left_out = (
+                "of {}, {} is retired and left out" if one else "of {}, {} are retired and left out"
+            )
+            notes.append(say(left_out, name, ", ".join(retired)))
     return notes
 
 

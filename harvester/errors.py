@@ -29,7 +29,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from harvester.texts import Text, changed, say
+from harvester.texts import changed, say
 
 _USER = re.compile(
     r"(?is)\b(?!(?:postgresql|mysql)://[\w.%-]+@[^@\s]*(?:\s|$))"  # with a user alone
@@ -52,7 +52,7 @@ def _without_passwords(text: str) -> str:
     return _PASSWORD.sub(r"\g<name>…", _USER.sub(r"\g<scheme>…@", text))
 
 
-def needs(what: str, extra: str) -> Text:
+def needs(what: str, extra: str) -> str:
     """The sentence about a library that is missing: what needs it, and what to type."""
     package = f"'wechat-harvester[{extra}]'"
     return say("{}: pip install {}, or pipx inject wechat-harvester {}", what, package, package)

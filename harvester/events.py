@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from harvester.base.dates import ONE_DAY, days_in, rfc3339
 from harvester.errors import IncompleteError
-from harvester.model import Action, Window, listed, many, without_rid
-from harvester.texts import say
+from harvester.model import Action, Window, listed, many, span, without_rid
+from harvester.texts import changed, english, joined, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +294,7 @@ class Failure:
             "endpoint": self.endpoint,
             "begin_date": self.begin.isoformat(),
             "end_date": self.end.isoformat(),
-            "error": self.error,
+            "error": english(self.error),
             "code": self.code,
             "rid": self.rid,
             "windows": self.windows,
@@ -325,7 +325,7 @@ class Wait:
         return {
             "appid": self.appid,
             "endpoint": self.endpoint,
-            "reason": self.reason,
+            "reason": english(self.reason),
             "seconds": round(self.seconds, 3),
             "windows": self.windows,
             "until": None if self.until is None else rfc3339(self.until),
@@ -353,14 +353,12 @@ class Cause:
 
     def __str__(self) -> str:
         one = len(self.appids) == len(self.endpoints) == 1
-        days = f"{self.begin}" if self.begin == self.end else f"{self.begin} to {self.end}"
         return say(
-            "{}{}{}: {} {}",
+            "{} {}: {} {}" if one else "{}, {}: {} {}",
             listed(self.appids, "account"),
-            " " if one else ", ",
             listed(self.endpoints, "interface"),
             many(self.windows, "window"),
-            days,
+            span(self.begin, self.end),
         )
 
     @property
@@ -372,7 +370,12 @@ class Cause:
 
 def reason_of(appid: str, error: str) -> str:
     """An error without the parts that differ between accounts and answers."""
-    return without_rid(error).removeprefix(f"{appid}: ")
+    return without_appid(appid, without_rid(error))
+
+
+def without_appid(appid: str, error: str) -> str:
+    """An error of a whole account, without the account."""
+    return changed(error, lambda text: text.removeprefix(f"{appid}: "))
 
 
 def causes(found: Sequence[Failure | Wait]) -> list[Cause]:
@@ -395,7 +398,7 @@ def causes(found: Sequence[Failure | Wait]) -> list[Cause]:
         key = reason, new, frozenset(concerned[each.appid, reason, new])
         cause = gathered.get(key)
         if cause is None:
-            error = error.removeprefix(f"{each.appid}: ")
+            error = without_appid(each.appid, error)
             cause = gathered[key] = Cause(error, each.begin, each.end, until=until, new=new)
         cause.appids[each.appid] = cause.endpoints[each.endpoint] = None
         cause.windows += each.windows
@@ -517,8 +520,8 @@ class Report:
             "kept": self.kept,
             "foreign": self.foreign,
             "waits": [wait.to_dict() for wait in self.waits],
-            "stopped": dict(self.stopped),
-            "notes": list(self.notes),
+            "stopped": {appid: english(error) for appid, error in self.stopped.items()},
+            "notes": [*map(english, self.notes)],
         }
 
 
@@ -543,11 +546,10 @@ def _incomplete(report: Report) -> str:
     if not parts:
         parts.append(say("the run stopped"))
     found = [*causes(report.failures), *causes(report.waits)]
-    text = say("not all was harvested: {}", ", ".join(parts))
+    text = say("not all was harvested: {}", joined(", ", parts))
     if found:
-        text += say("; the first: ") + "; ".join(
-            f"{cause}: {cause.error}" for cause in found[:CAUSES]
-        )
+        first = [say("{}: {}", cause, cause.error) for cause in found[:CAUSES]]
+        text += say("; the first: {}", joined("; ", first))
     if len(found) > CAUSES:
         text += say("; and {}", many(len(found) - CAUSES, "other cause"))
     return text
@@ -667,10 +669,10 @@ class Bookkeeper:
         if after is not None:
             end = after.end
             windows += after.windows
-        for joined in (before, after):
-            if joined is not None:
-                self._failures.pop((*key, "from", joined.begin), None)
-                self._failures.pop((*key, "to", joined.end), None)
+        for each in (before, after):
+            if each is not None:
+                self._failures.pop((*key, "from", each.begin), None)
+                self._failures.pop((*key, "to", each.end), None)
         failure = Failure(
             event.appid, event.endpoint, begin, end, error, event.code, rid, windows, event.new
         )

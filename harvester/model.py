@@ -27,7 +27,7 @@ from harvester.base.codec import (
 )
 from harvester.base.dates import WindowKind
 from harvester.base.secrets import Secret
-from harvester.texts import Text, say
+from harvester.texts import Text, changed, say
 
 TokenSource = Callable[[], "Awaitable[Token | str] | Token | str"]
 """A user's callable that returns a token, for instance from a central token server."""
@@ -120,8 +120,7 @@ class Window(NamedTuple):
     end: date
 
     def __str__(self) -> str:
-        days = f"{self.begin}" if self.begin == self.end else f"{self.begin} to {self.end}"
-        return f"{self.appid} {self.endpoint} {days}"
+        return say("{} {} {}", self.appid, self.endpoint, span(self.begin, self.end))
 
 
 class Request(NamedTuple):
@@ -290,28 +289,27 @@ class Endpoint(Protocol):
         ...
 
 
-_WITH_RID = "{} [rid: {}]"
-
-
 def with_rid(message: str, rid: str) -> str:
     """A message with WeChat's request id at its end, if there is one."""
-    return say(_WITH_RID, message, rid) if rid else message
+    return say("{} [rid: {}]", message, rid) if rid else message
 
 
 def without_rid(message: str) -> str:
     """An error without WeChat's request id, which differs each time."""
-    if isinstance(message, Text) and message.template == _WITH_RID:
-        return message.values[0]
-    bare = message.partition(" [rid:")[0]
-    return message if bare == message else bare
+    return changed(message, lambda text: text.partition(" [rid:")[0])
 
 
-def many(number: int, noun: str) -> Text:
+def span(begin: date, end: date) -> str:
+    """The days of a range, one or two of them."""
+    return f"{begin}" if begin == end else say("{} to {}", begin, end)
+
+
+def many(number: int, noun: str) -> str:
     """A number with its noun: 1 day, 1,234 days."""
     return Text(f"{{}} {noun}{'' if number == 1 else 's'}", (f"{number:,}",))
 
 
-def duration(seconds: float) -> Text:
+def duration(seconds: float) -> str:
     """Seconds with a unit that suits them: 9.5 s, 42 s, 20 min, 2 h 05 min."""
     if seconds < 10:
         return say("{:.1f} s", seconds)

@@ -492,7 +492,9 @@ def _named(spec: str) -> Sink:
     sink = plugins.sink(spec)
     place = sink.path
     if place is not None and not place.exists():
-        raise UsageError("there is no {} {}", "file" if sink.is_file else "directory", place)
+        raise UsageError(
+            "there is no file {}" if sink.is_file else "there is no directory {}", place
+        )
     if place is not None and not sink.is_file and not place.is_dir():
         raise UsageError("{} is a file, not a directory; of SQLite it is sqlite:{}", place, place)
     return sink

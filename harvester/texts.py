@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from string import Formatter
-from typing import Any
+from typing import Any, Self
 
 
 class Text(str):
@@ -28,7 +28,7 @@ class Text(str):
     template: str
     values: tuple[str, ...]
 
-    def __new__(cls, template: str, values: tuple[str, ...] = ()) -> Text:
+    def __new__(cls, template: str, values: tuple[str, ...] = ()) -> Self:
         text = super().__new__(cls, template.format(*values) if values else template)
         text.template, text.values = template, values
         return text
@@ -47,8 +47,8 @@ class Text(str):
         return Text("{}{}", (other, self))
 
 
-def say(template: str, /, *values: object) -> Text:
-    """A text; each value is formatted as its field says: ``{}``, ``{:,}``, ``{!r}``.
+def say(template: str, /, *values: object) -> str:
+    """A `Text`; each value is formatted as its field says: ``{}``, ``{:,}``, ``{!r}``.
 
     Without values the template is the sentence, whatever it holds.  A value whose `str` is a text,
     as an error of this package, is that text.  Raises `ValueError` unless there is a value for each
@@ -57,7 +57,9 @@ def say(template: str, /, *values: object) -> Text:
     if not values:
         return template if isinstance(template, Text) else Text(str(template))
     plain, fields = _parts_of(template)
-    return Text(plain, tuple(_shown(*each) for each in zip(fields, values, strict=True)))
+    return Text(
+        plain, tuple(_shown(*field, value) for field, value in zip(fields, values, strict=True))
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -72,8 +74,12 @@ def _parts_of(template: str) -> tuple[str, tuple[tuple[str | None, str], ...]]:
     return plain, tuple(fields)
 
 
-def _shown(field: tuple[str | None, str], value: object) -> str:
-    conversion, spec = field
+def fields_of(template: str) -> tuple[tuple[str | None, str], ...]:
+    """The conversion and the format of each field of a template."""
+    return _parts_of(template)[1]
+
+
+def _shown(conversion: str | None, spec: str, value: object) -> str:
     if conversion == "r":
         value = repr(value)
     if spec:
@@ -81,8 +87,8 @@ def _shown(field: tuple[str | None, str], value: object) -> str:
     return value if isinstance(value, str) else str(value)
 
 
-def joined(separator: str, texts: Iterable[str]) -> Text:
-    """Texts with a separator between them, as one."""
+def joined(separator: str, texts: Iterable[str]) -> str:
+    """Texts with a separator between them, as one `Text`."""
     found = tuple(texts)
     return Text(separator.join(["{}"] * len(found)), found)
 
@@ -93,18 +99,16 @@ def english(text: str) -> str:
 
 
 def changed(text: str, change: Callable[[str], str]) -> str:
-    """The result of a function that removes something from a text, as a text if it can be one."""
+    """The result of a function that removes something; it stays a `Text` if it still is one.
+
+    That is the same template with values that the function has changed, or one of these alone.
+    """
     whole = change(english(text))
     if whole == text or not isinstance(text, Text):
         return text if whole == text else whole
-    found = Text(text.template, tuple(changed(value, change) for value in text.values))
-    return found if found == whole else whole
-
-
-def last_of(text: str, rest: str) -> str:
-    """What is left of a text without its beginning: its last value, if that is it."""
-    last = text.values[-1] if isinstance(text, Text) and text.values else rest
-    return last if last == rest else rest
+    values = tuple(changed(value, change) for value in text.values)
+    found = Text(text.template, values)
+    return next((each for each in (found, *values) if each == whole), whole)
 
 
 def pack(text: str) -> str:

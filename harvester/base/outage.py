@@ -49,7 +49,7 @@ class Undone(Away):
 def announce(where: str, holder: str) -> None:
     """Say that a call has not returned; holder: who holds what it waits for, if that is known."""
     for_what = say("it waits for {}", holder) if holder else say("no answer yet")
-    _log.warning(say("%s: a call takes more than %.0f s; %s"), where, SLOW, for_what)
+    _log.warning(say("{}: a call takes more than {:.0f} s; {}", where, SLOW, for_what))
 
 
 async def until_it_answers(
@@ -74,7 +74,7 @@ async def until_it_answers(
             did = say("took nothing") if isinstance(exc, Undone) else say("was away")
         else:
             if reported:
-                _log.warning(say("%s answers again"), where)
+                _log.warning(say("{} answers again", where))
             return found
         now = anyio.current_time()
         failures += 1
@@ -83,6 +83,6 @@ async def until_it_answers(
             raise error("{} {} for {:g} s ({}); {}", where, did, patience, why, AGAIN)
         if not reported and now >= begun + SILENT:
             reported = True
-            text = say("%s does not answer (%s); it is called again for up to %.0f s")
-            _log.warning(text, where, why, ends - now)
+            text = "{} does not answer ({}); it is called again for up to {:.0f} s"
+            _log.warning(say(text, where, why, ends - now))
         await anyio.sleep(min(AWAY.delay(failures), ends - now))

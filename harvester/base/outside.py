@@ -18,6 +18,7 @@ from typing import Any, Protocol, Self, TypeVar, cast, get_args, get_type_hints
 
 from harvester.base.outage import Away
 from harvester.errors import HarvestError
+from harvester.texts import say
 
 T = TypeVar("T")
 
@@ -76,7 +77,8 @@ def _failure(
         return None
     else:
         text = "" if secret else str(exc)
-        failure = error(": ".join(filter(None, [type(exc).__name__, text])))
+        name = type(exc).__name__
+        failure = error(say("{}: {}", name, text) if text else name)
     if not secret:
         failure.__cause__ = exc
     return failure
@@ -151,7 +153,7 @@ class _Guarded:
 
     def _checked(self, name: str, value: Any, expected: Any) -> Any:
         if expected is not None and not isinstance(value, expected):
-            raise self._error("its {} returned {}", name, type(value).__name__)
+            raise self._error(say("its {} returned {}", name, type(value).__name__))
         return value
 
     async def __aenter__(self) -> Self:

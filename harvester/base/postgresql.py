@@ -212,9 +212,8 @@ def holder(connection: Any, pids: str) -> str:
     if found is None:
         return ""
     name, address, pid = found
-    whose = say(
-        "{} ({}, process {} of the server)", name or say("another program"), address or "local", pid
-    )
+    whose = name or say("another program")
+    whose = say("{} ({}, process {} of the server)", whose, address or "local", pid)
     return say("a lock that {} holds", whose)
 
 

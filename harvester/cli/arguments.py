@@ -25,7 +25,7 @@ from harvester.config.interfaces import choose_interfaces
 from harvester.config.settings import KEYWORDS
 from harvester.errors import UsageError
 from harvester.model import Account, listed
-from harvester.texts import say
+from harvester.texts import joined, say
 from harvester.tokens.official import is_usual
 from harvester.wechat.endpoint import JsonEndpoint
 
@@ -62,8 +62,10 @@ def require(values: dict[str, Any], *, account: bool = True) -> None:
         missing.append(say("an account (--appid ID or --accounts FILE)"))
     if missing:
         *others, last = missing
-        text = f"{', '.join(others)} and {last}" if others else last
-        text = say("{} {} missing", text, "are" if others else "is")
+        if others:
+            text = say("{} and {} are missing", joined(", ", others), last)
+        else:
+            text = say("{} is missing", last)
         if without and not others:
             text = say("no account was given; give {}", ACCOUNT)
         command = click.get_current_context().command.name

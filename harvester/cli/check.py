@@ -22,14 +22,14 @@ from harvester.base.dates import next_quota_day, quota_day
 from harvester.cli import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
 from harvester.cli.language import LANGUAGES, language
 from harvester.cli.session import conduct
-from harvester.cli.terminal import many, named, notify, out, plain, show_json, show_line
+from harvester.cli.terminal import many, notify, out, plain, readable, show_json, show_line
 from harvester.config import plugins
 from harvester.config.settings import Keywords
 from harvester.errors import NoLedgerError, UsageError
 from harvester.events import Event, Observer, Report
 from harvester.ledger import Ledger
 from harvester.ledger.base import Key
-from harvester.model import Account, Batch, Endpoint, listed
+from harvester.model import Account, Batch, Endpoint, listed, with_rid
 from harvester.report.access import (
     UNKNOWN,
     USABLE,
@@ -301,6 +301,6 @@ def _show_cause(cause: Cause) -> None:
     text, advice = words(cause)
     show_line("{}{}{}", _short(cause.kind), _said(COLON), _said(text))
     show_line("  {}", _said(advice))
-    show_line("  {}", named(listed(sorted(cause.appids), "account")))
+    show_line("  {}", readable(listed(sorted(cause.appids), "account")))
     for message, rid in cause.messages.items():
-        show_line(f"  {message}" + (f" [rid: {rid}]" if rid else ""))
+        show_line("  {}", with_rid(message, rid))

@@ -24,7 +24,7 @@ from harvester.cli import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE, completion
 from harvester.cli import arguments as asked
 from harvester.cli import language as lang
 from harvester.cli import terminal as screen
-from harvester.cli.help import Group
+from harvester.cli.help import Group, message_of
 from harvester.cli.options import (
     FILE,
     PLACES,
@@ -93,9 +93,9 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
         show_line(exc.format_message())
         return UNUSABLE
     except click.NoSuchOption as exc:
-        return _refused(exc.format_message() + _hint(exc.option_name), UNUSABLE, called)
+        return _refused(message_of(exc) + _hint(exc.option_name), UNUSABLE, called)
     except click.ClickException as exc:
-        return _refused(" ".join(exc.format_message().split()), UNUSABLE, called)
+        return _refused(message_of(exc), UNUSABLE, called)
     except click.Abort:
         return 130
     except UsageError as exc:

@@ -82,7 +82,7 @@ def show_endpoints(endpoints: Iterable[Endpoint]) -> None:
     table = _table("interface", "days a call", "first day", "late days", "permission set", "state")
     for column in table.columns[:-1]:
         column.no_wrap = True
-    for number, heading in ((1, say("days\na call")), (3, "late\ndays"), (4, "perm.\nset")):
+    for number, heading in ((1, "days\na call"), (3, "late\ndays"), (4, "perm.\nset")):
         table.columns[number].header = heading
     groups: dict[str, list[Endpoint]] = {}
     for endpoint in endpoints:
@@ -160,23 +160,20 @@ def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     if isinstance(endpoint, JsonEndpoint) and endpoint.method == "POST":
         body = f", {encode(endpoint.body).decode()}" if endpoint.body else ""
         begin, end = endpoint.begin_key, endpoint.end_key
-        days = (
-            say("one day as {}", begin)
-            if begin == end
-            else say("the days as {} and {}", begin, end)
-        )
-        yield "body", f"{days}{body}"
+        one = begin == end
+        days = say("one day as {}", begin) if one else say("the days as {} and {}", begin, end)
+        yield "body", days + body
     yield "group", endpoint.group
     yield "state", label(_state(endpoint))
-    yield say("days a call"), days_a_call(endpoint)
-    yield say("first day"), str(endpoint.first_day)
+    yield "days a call", days_a_call(endpoint)
+    yield "first day", str(endpoint.first_day)
     yield "settled", say("yesterday can be asked for from {:02}:00 in China", endpoint.settled_hour)
     change = say("its figures change for {} days, the last day of a window counted", late)
-    yield say("late days"), change if late else ""
+    yield "late days", change if late else ""
     yield "delivers", _delivers(endpoint)
     yield "key", ", ".join(getattr(endpoint, "key", ()))
-    yield say("permission set"), own("permission_set")
-    yield say("cloud call"), own("cloud_call")
+    yield "permission set", own("permission_set")
+    yield "cloud call", own("cloud_call")
     yield "page", own("page")
 
 
@@ -201,7 +198,7 @@ def _flat(fields: Sequence[Field], depth: int = 0) -> Iterator[tuple[int, Field]
 
 
 def _type(field: Field) -> str:
-    return say("list of {}", field.item) if field.type == "list" else field.type
+    return say("list of {}", say(field.item)) if field.type == "list" else field.type
 
 
 def _table(*titles: str) -> Table:

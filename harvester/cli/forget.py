@@ -13,14 +13,14 @@ from harvester.cli import COMPLETE
 from harvester.cli.language import label
 from harvester.cli.ledger_sinks import as_known, sink_named
 from harvester.cli.sink import unused
-from harvester.cli.terminal import many, named, plain, show_line
+from harvester.cli.terminal import many, named, plain, readable, show_line
 from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.model import Endpoint
 from harvester.report.texts import title_of
 from harvester.sinks.base import Sink, spec_of
-from harvester.texts import say
+from harvester.texts import joined, say
 from harvester.upkeep.forget import Known, forget, known_of, strange_of
 
 
@@ -68,8 +68,8 @@ async def show_forgetting(
         titles = [title for each in endpoints for title in title_of(each)]
         await ledger.forget_messages(appid, [*endpoints, *titles], now)
     for each in known:
-        show_line(plain(named(_line(appid, each))))
-    places = ", ".join([say("the ledger"), *[sink.identity for sink in sinks.values()]])
+        show_line(readable(_line(appid, each)))
+    places = joined(", ", [say("the ledger"), *[sink.identity for sink in sinks.values()]])
     show_line(plain(say("removed from {}; a run that names them harvests them anew", places)))
     return COMPLETE
 
@@ -92,7 +92,7 @@ async def _known(
 
 def _line(appid: str, known: Known) -> str:
     """One interface of the account."""
-    days = f", {known.days[0]} to {known.days[1]}" if known.days else ""
+    days = say(", {} to {}", *known.days) if known.days else ""
     number = many(days_in(known.days), "day") if known.days else say("0 days")
     records = say("records not counted") if known.records is None else many(known.records, "record")
     return say(

@@ -23,7 +23,7 @@ from harvester.base.dates import (
 )
 from harvester.cli import COMPLETE, FAILED_WINDOWS, STOPPED
 from harvester.cli.ledger_sinks import as_known, sink_named
-from harvester.cli.terminal import duration, many, notify, plain, show_json, show_line
+from harvester.cli.terminal import duration, many, notify, plain, readable, show_json, show_line
 from harvester.engine.limiter import Rate
 from harvester.engine.options import Options
 from harvester.engine.planner import Known, demands, known
@@ -60,7 +60,9 @@ async def show_plan(
     show_line(
         "{}: {} to {}, {}", names, scope.begin, scope.end, many(len(scope.accounts), "account")
     )
-    show_line(say("calls   {:,}", takes.calls) + (say(" ({:,} are done already)", total - takes.calls) if total > takes.calls else ''))  # fmt: skip
+    done = total - takes.calls
+    more = say(" ({:,} are done already)", done) if done > 0 else ""
+    show_line("calls   {:,}{}", takes.calls, more)
     show_line("time    {}", _time(takes, rate, options))
     show_line("quota   {}", _quota(loads, options, now))
     for note in scope.notes:
@@ -233,12 +235,12 @@ def _commands(
     return [*dict.fromkeys(map(shlex.join, commands))]
 
 
-def _show(text: str) -> None:
-    indent = "  " if text.startswith("  ") else ""
-    show_line(indent + plain(text))
+def _show(template: str, *values: object) -> None:
+    indent = "  " if template.startswith("  ") else ""
+    show_line(indent + readable(template, *values))
 
 
-def _hide(_: str) -> None:
+def _hide(*_: object) -> None:
     """Nothing: it is in the JSON."""
 
 
@@ -264,7 +266,7 @@ async def _verified(
     name: str,
     copied: str,
     given: Mapping[str, Sink],
-    show: Callable[[str], None],
+    show: Callable[..., None],
 ) -> Verified | None:
     """What was found in a sink, as far as that can be shown at once; None if there is no way."""
     where = spec_of(name, ledger.path)

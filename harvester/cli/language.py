@@ -72,7 +72,9 @@ def choose(given: str | None, environ: Mapping[str, str] = os.environ) -> None:
     elif variable in LANGUAGES:
         _Language.name = variable
     elif variable:
-        raise UsageError(f"invalid {VARIABLE}: {variable!r} is not one of {', '.join(LANGUAGES)}")
+        raise UsageError(
+            "invalid {}: {!r} is not one of {}", VARIABLE, variable, ", ".join(LANGUAGES)
+        )
 
 
 def language() -> str:

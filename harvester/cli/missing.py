@@ -19,7 +19,7 @@ from rich.cells import cell_len
 from harvester.base import codec
 from harvester.base.dates import last_legal_day, parse_day
 from harvester.cli import COMPLETE, FAILED_WINDOWS
-from harvester.cli.language import LANGUAGES, label, language, translated
+from harvester.cli.language import LANGUAGES, label, language
 from harvester.cli.terminal import china_time, escaped, many, padded, plain, readable, show_line
 from harvester.config.accounts import ListedAccount
 from harvester.errors import UsageError
@@ -28,11 +28,18 @@ from harvester.ledger.base import Key
 from harvester.model import Endpoint
 from harvester.report.missing import LACKING, STATES, Lack, lacks_of
 from harvester.report.streams import Reader, StatusFilter
+from harvester.texts import joined, say
 
 COLUMNS = (
     "day", "appid", "name", "endpoint", "state", "reason", "code", "detail", "since", "until",
     "what_to_do", "rid",
 )  # fmt: skip
+COUNTED = (
+    "{:,} failed", "{:,} late", "{:,} missing", "{:,} not asked", "{:,} never harvested",
+    "{:,} waiting", "{:,} not due", "{:,} never delivered", "{:,} cannot be asked",
+    "{:,} no figures",
+)  # fmt: skip
+"""How many there are of each of `STATES`."""
 _BOM = "\ufeff"  # as in the files of csv: exports: Excel on Windows takes UTF-8 for GBK without it
 _FORMULA = ("=", "+", "-", "@")
 _HAS = "has"
@@ -128,11 +135,11 @@ class _Text:
         self._advice.setdefault(reason, advice)
         until = ""
         if lack.state in _WAITS and lack.until:
-            until = f" {label(f'until {china_time(lack.until)}')}"
-        detail = f": {lack.detail}" if lack.detail else ""
+            until = f" {label(say('until {}', china_time(lack.until)))}"
+        detail = say(": {}", lack.detail) if lack.detail else ""
         since = str(lack.since or "")
         account = self._account(lack.appid)
-        self._line(account, lack.endpoint, _words(lack.state), since, f"{reason}{until}{detail}")
+        self._line(account, lack.endpoint, _words(lack.state), since, reason + until + detail)
 
     def _account(self, appid: str) -> str:
         name = self._names.get(appid)
@@ -166,14 +173,14 @@ class _Text:
         more = len(self._advice) - MOST_REASONS
         if more > 0:
             show_line("  and {}; --json and --csv have it in each row", many(more, "other reason"))
-        numbers = {each.replace("_", " "): states[each] for each in STATES if states[each]}
-        parts = [translated(f"{number:,} {state}") for state, number in numbers.items()]
+        counted = zip(COUNTED, map(states.__getitem__, STATES), strict=True)
+        parts = [say(template, number) for template, number in counted if number]
         show_line(
             "{}: {:,} of {} of accounts lack it: {}",
             self._day,
             total - have,
             many(total, "interface"),
-            ", ".join(parts),
+            joined(", ", parts),
         )
 
 

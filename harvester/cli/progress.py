@@ -34,9 +34,9 @@ from harvester.cli.terminal import (
     readable,
     wrapped,
 )
-from harvester.events import LATE, NEVER, Bookkeeper, Event, Observer, reason_of
-from harvester.model import without_rid
-from harvester.texts import say
+from harvester.events import LATE, NEVER, Bookkeeper, Event, Observer, reason_of, without_appid
+from harvester.model import span, without_rid
+from harvester.texts import joined, say
 
 EVERY = 10.0
 """Seconds between two plain lines of progress."""
@@ -144,7 +144,7 @@ class _Counts:
         parts = [many(report.records, "record"), say("{:,} tried again", report.retries)]
         parts += [say("{:,} failed", windows.failed)] if windows.failed else []
         parts += [say("{:,} waiting", windows.waiting)] if windows.waiting else []
-        return ", ".join(parts)
+        return joined(", ", parts)
 
     def add(self, event: Event) -> None:
         self.cause.add(event)
@@ -247,7 +247,7 @@ def message(event: Event) -> str | None:
             text = say(
                 "{} to harvest of {}{}", many(left, "window"), many(event.accounts, "account"), done
             )
-            return "; ".join([text, *event.notes])
+            return joined("; ", [text, *event.notes])
         case events.Paused():
             return say("{} pauses for {}: {}", _who(event), duration(event.seconds), event.reason)
         case events.Deferred():
@@ -256,7 +256,7 @@ def message(event: Event) -> str | None:
                 event.appid,
                 event.endpoint,
                 many(event.windows, "window"),
-                _days(event),
+                span(event.begin, event.end),
                 china_time(event.until),
                 event.reason,
             )
@@ -266,13 +266,13 @@ def message(event: Event) -> str | None:
                 event.appid,
                 event.endpoint,
                 many(event.windows, "window"),
-                _days(event),
-                event.error.removeprefix(f"{event.appid}: "),
+                span(event.begin, event.end),
+                without_appid(event.appid, event.error),
             )
         case events.AccountStopped():
             return say("account stopped: {}", event.error)
         case events.Stalled():
-            reasons = "; ".join(map(without_rid, event.reasons))
+            reasons = joined("; ", map(without_rid, event.reasons))
             return say("nothing new for {}: {}", duration(event.seconds), reasons)
         case events.Split():
             return say(
@@ -289,10 +289,6 @@ def message(event: Event) -> str | None:
 
 def _who(event: events.Paused) -> str:
     return f"{event.appid} {event.endpoint}" if event.endpoint else event.appid
-
-
-def _days(event: events.Deferred | events.Failed) -> str:
-    return f"{event.begin}" if event.begin == event.end else f"{event.begin} to {event.end}"
 
 
 class Lines:
@@ -328,7 +324,7 @@ class Lines:
                     waiting,
                     per_second,
                 )
-                + (f"; {why}" if (why := counts.cause.text()) else ""),
+                + (say("; {}", why) if (why := counts.cause.text()) else ""),
                 event="Progress",
             )
 

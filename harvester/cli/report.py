@@ -23,7 +23,7 @@ from harvester.report import summary as verdict
 from harvester.report.charts import Figures, days_for, figures
 from harvester.report.page import template
 from harvester.sinks.base import Sink, spec_of
-from harvester.texts import say
+from harvester.texts import joined, say
 from harvester.upkeep.verify import TURNS
 
 
@@ -103,7 +103,7 @@ async def _figures(
             reasons.append(str(exc))
         else:
             return found, ""
-    return None, "; ".join(reasons) or say("no destination can be read back")
+    return None, joined("; ", reasons) or say("no destination can be read back")
 
 
 async def _read(ledger: Ledger, name: str, read: Callable[..., Figures], *what: object) -> Figures:

@@ -24,6 +24,7 @@ from harvester.errors import UsageError, needs
 from harvester.events import Event, Notice, RunStarted
 from harvester.report.page import template
 from harvester.service.serve import Service, Setup
+from harvester.texts import say
 
 LONGEST_END = 10.0
 """Seconds that a service which is to end at once may take for it: a driver's call may hang."""
@@ -62,7 +63,7 @@ async def _serve(load: Callable[[], Setup]) -> int:
     metrics = Metrics()
     lines = Lines()
 
-    def say(text: str, level: str = "info") -> None:
+    def tell(text: str, level: str = "info") -> None:
         with suppress(OSError):  # the disk of the log may be full
             log(text, level=level)
 
@@ -75,7 +76,7 @@ async def _serve(load: Callable[[], Setup]) -> int:
             with suppress(OSError):
                 lines(event)
 
-    service = Service(load, log=say, warn=partial(say, level="warning"), observe=observe)
+    service = Service(load, log=tell, warn=partial(tell, level="warning"), observe=observe)
     task = asyncio.current_task()
     assert task is not None
     stopping = False
@@ -89,7 +90,7 @@ async def _serve(load: Callable[[], Setup]) -> int:
             timer.start()
             return
         stopping = True
-        say("ending once what is under way is stored; once more to end at once")
+        tell(say("ending once what is under way is stored; once more to end at once"))
         service.stop()
 
     loop = asyncio.get_running_loop()
@@ -100,10 +101,10 @@ async def _serve(load: Callable[[], Setup]) -> int:
     try:
         with service.alone():
             async with Pages(service, metrics).served(address) as port:
-                say(f"serving http://{address._replace(port=port)}/")
+                tell(say("serving http://{}/", address._replace(port=port)))
                 await service.run()
     except asyncio.CancelledError:
         if not stopping:
             raise
-    say("the service has ended")
+    tell(say("the service has ended"))
     return COMPLETE

@@ -31,7 +31,7 @@ from harvester.cli.terminal import (
 from harvester.errors import ExportError, ReaderGoneError, RunError
 from harvester.events import Event, Observer, Report, causes
 from harvester.model import listed
-from harvester.texts import say
+from harvester.texts import joined, say
 
 STATUS = {
     "complete": COMPLETE,
@@ -236,8 +236,8 @@ def _show_summary(
     """The last line: what was harvested, of which days, and when that was."""
     parts = summarize(report)
     if report.records and where:
-        parts.append(f"stored in {where}")
-    text = ", ".join(parts)
+        parts.append(say("stored in {}", where))
+    text = joined(", ", parts)
     if days is not None:
         text += say("; {} to {}, ended {:%Y-%m-%d %H:%M:%S}", days[0], days[1], datetime.now())
     if logs_json():
@@ -264,18 +264,18 @@ def _show_causes(report: Report) -> None:
 def summarize(report: Report) -> list[str]:
     """A report in words."""
     windows = report.windows
-    parts = [say("{}: {} harvested", report.state, many(windows.done, "window"))]
+    parts = [say("{}: {} harvested", say(report.state), many(windows.done, "window"))]
     if windows.empty:
         parts.append(say("{:,} of them empty", windows.empty))
-    for number, word in (
-        (report.changed, "changed"),
-        (report.provisional, "still provisional"),
-        (windows.skipped, "done before"),
-        (windows.waiting, "waiting"),
-        (windows.failed, "failed"),
+    for number, counted in (
+        (report.changed, "{:,} changed"),
+        (report.provisional, "{:,} still provisional"),
+        (windows.skipped, "{:,} done before"),
+        (windows.waiting, "{:,} waiting"),
+        (windows.failed, "{:,} failed"),
     ):
         if number:
-            parts.append(f"{number:,} {word}")
+            parts.append(say(counted, number))
     parts.append(many(report.records, "record"))
     if report.foreign:
         parts.append(

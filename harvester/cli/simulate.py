@@ -29,7 +29,7 @@ from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import Faults, Simulator, serve
-from harvester.texts import say
+from harvester.texts import joined, say
 
 DEMO_ACCOUNTS = ("wx00000000000000a1", "wx00000000000000b2")
 DEMO_START, DEMO_END = "2024-01-01", "2024-12-31"
@@ -128,7 +128,7 @@ def demo(directory: Path) -> int:
     report, problem, _ = conduct(lambda observe, stop: _demo(directory, observe, stop))
     if problem:
         notify(problem, level="error")
-    show_line(", ".join(summarize(report)))
+    show_line(joined(", ", summarize(report)))
     if report.state != "complete":
         return STATUS[report.state]
     _show_harvest(directory)
@@ -149,7 +149,7 @@ def demo(directory: Path) -> int:
     }
     width = max(map(len, steps))
     for command, purpose in steps.items():
-        show_line("  {}  {}", command, label(purpose))
+        show_line("  {}  {}", command.ljust(width), purpose)
     return 0
 
 
@@ -222,7 +222,7 @@ def _show_harvest(directory: Path) -> None:
         )
         for month in sorted(ends)
     ]
-    _bars(("", "gained", "came", "left", say("at its end")), rows)
+    _bars(("", "gained", "came", "left", "at its end"), rows)
     show_line()
     show_line("Messages from followers by hour of the day (getupstreammsghour)")
     _bars(("", "messages"), [(f"{hour:02}:00", messages[hour]) for hour in sorted(messages)])

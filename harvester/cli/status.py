@@ -24,7 +24,7 @@ from harvester.base.dates import (
     without,
 )
 from harvester.cli import COMPLETE, FAILED_WINDOWS
-from harvester.cli.language import label, translated
+from harvester.cli.language import label
 from harvester.cli.terminal import (
     china_time,
     escaped,
@@ -46,7 +46,7 @@ from harvester.ledger.coverage import (
     OpenWindow,
     days_of,
 )
-from harvester.model import Endpoint
+from harvester.model import Endpoint, span
 from harvester.model import listed as listing
 from harvester.report.causes import Cause
 from harvester.report.overview import Overview, overview_of
@@ -60,7 +60,7 @@ from harvester.report.streams import (
     StatusFilter,
     Stream,
 )
-from harvester.texts import say
+from harvester.texts import changed, joined, say
 
 DETAILED, ASKED = 6, 50
 """The most streams that are shown by month and day, without a filter and with one."""
@@ -181,13 +181,13 @@ async def _show_streams(reader: Reader, overview: Overview) -> None:
 def _line_of(stream: Stream) -> str:
     """One interface of one account in a line."""
     return plain_row(
-        "{} {}: {:,} of {} harvested{}{}",
-        stream.key[0],
-        stream.key[1],
+        "{} {}: {:,} of {} harvested{}, stale"
+        if stream.overdue
+        else "{} {}: {:,} of {} harvested{}",
+        *stream.key,
         stream.counts.stored,
         many(days_in(stream.days), "day"),
         _counted(stream),
-        ", stale" if stream.overdue else "",
     )
 
 
@@ -283,14 +283,16 @@ def _left(quota: InterfaceQuota) -> str:
     """How many calls of an interface are left, as far as it is known."""
     used_up = ""
     if quota.used_up:
-        whose = "" if quota.used_up == quota.accounts == 1 else f" for {_share(quota)}"
+        whose = "" if quota.used_up == quota.accounts == 1 else say(" for {}", _share(quota))
         used_up = say("used up{} until {}", whose, china_time(quota.until))
     if quota.left is None:
-        return "; ".join(filter(None, (used_up, say("what is left is not known"))))
-    daily = f" ({quota.daily:,} a day" if quota.daily else ""
-    if daily:
-        daily += ")" if quota.accounts == 1 else f" for each of {quota.accounts:,} accounts)"
-    return say("{:,} left{}", quota.left, daily) + (f"; {used_up}" if used_up else "")
+        return joined("; ", filter(None, (used_up, say("what is left is not known"))))
+    left = say("{:,} left", quota.left)
+    if quota.daily and quota.accounts == 1:
+        left += say(" ({:,} a day)", quota.daily)
+    elif quota.daily:
+        left += say(" ({:,} a day for each of {:,} accounts)", quota.daily, quota.accounts)
+    return joined("; ", filter(None, (left, used_up)))
 
 
 def _share(quota: InterfaceQuota) -> str:
@@ -331,21 +333,29 @@ def _show_causes(overview: Overview) -> None:
 
 
 def _cause(cause: Cause) -> str:
-    what = f"{listing(cause.appids, 'account')}, {listing(sorted(cause.days), 'interface')}"
-    span = f"{cause.begin}" if cause.begin == cause.end else f"{cause.begin} to {cause.end}"
-    until = say(" until {}", china_time(cause.earliest)) if cause.state == "waiting" else ""
-    reason = f": {cause.reason}" if cause.reason else ""
-    state, days = _state(cause.state, until), many(sum(cause.days.values()), "day")
-    return f"{state}: {what}: {days}, {span}{reason}"
+    accounts, interfaces = (
+        listing(cause.appids, "account"),
+        listing(sorted(cause.days), "interface"),
+    )
+    until = cause.earliest if cause.state == "waiting" else None
+    text = say(
+        "{}: {}, {}: {}, {}",
+        _state(cause.state, until),
+        accounts,
+        interfaces,
+        many(sum(cause.days.values()), "day"),
+        span(cause.begin, cause.end),
+    )
+    return say("{}: {}", text, cause.reason) if cause.reason else text
 
 
-def _state(word: str, until: str) -> str:
-    return translated(word + until) if until else label(word)
+def _state(word: str, until: float | None) -> str:
+    return say(word) if until is None else say("waiting until {}", china_time(until))
 
 
-def plain_row(text: str) -> str:
+def plain_row(template: str, *values: object) -> str:
     """A line of the second level."""
-    return f"  {readable(text)}"
+    return f"  {readable(template, *values)}"
 
 
 def _show_attention(overview: Overview) -> None:
@@ -366,10 +376,19 @@ def _show_attention(overview: Overview) -> None:
 
 def _counted(stream: Stream) -> str:
     """How many days wait, failed, are missing."""
-    return "".join(
-        f", {getattr(stream.counts, word):,} {word}"
-        for word in ("waiting", "failed", "late", "missing")
-        if getattr(stream.counts, word)
+    counts = stream.counts
+    return joined(
+        "",
+        [
+            say(counted, number)
+            for counted, number in (
+                (", {:,} waiting", counts.waiting),
+                (", {:,} failed", counts.failed),
+                (", {:,} late", counts.late),
+                (", {:,} missing", counts.missing),
+            )
+            if number
+        ],
     )
 
 
@@ -404,8 +423,8 @@ def _show_stream(
         show_line("  stale since {}; the next run brings it up to date", china_time(stream.overdue))
     rows = sorted(_rows(stream, calendar, cut, states))
     for first, last, text in rows[:LINES]:
-        span = f"{first}" if first == last else f"{first} to {last}"
-        show_line("  {} ({}) {}", span, many(days_in((first, last)), "day"), readable(text))
+        number = many(days_in((first, last)), "day")
+        show_line("  {} ({}) {}", span(first, last), number, readable(text))
     if len(rows) > LINES:
         show_line("  and {}; --json lists them", many(len(rows) - LINES, "more range"))
 
@@ -416,15 +435,15 @@ def _rows(
     """What is not done, or not for good."""
     if not states or "missing" in states:
         for first, last in stream.runs(MISSING):
-            yield first, last, label("missing")
+            yield first, last, say("missing")
         yield from _not_asked(stream, cut)
     if not states or "late" in states:
         yield from _late(stream, calendar)
     for window in calendar.windows.values():
         if window.stored or (states and window.state not in states):
             continue
-        until = say(" until {}", china_time(window.due)) if window.state == "waiting" else ""
-        yield window.begin, window.end, f"{_state(window.state, until)}: {window.detail}"
+        state = _state(window.state, window.due if window.state == "waiting" else None)
+        yield window.begin, window.end, say("{}: {}", state, window.detail)
     if not states or "provisional" in states:
         yield from _provisional(each for each in calendar.windows.values() if each.state == "open")
 
@@ -477,12 +496,12 @@ def _again(again: Iterable[OpenWindow], what: str) -> Iterator[tuple[date, date,
         for first, last, _ in runs(window.days for window in windows):
             due = max(window.due for window in windows if first <= window.begin <= last)
             when = say(" from {} on", china_time(due)) if due else ""
-            yield first, last, say("{}: {}; the next run{} asks again", what, reason, when)
+            yield first, last, say("{}: {}; the next run{} asks again", say(what), reason, when)
 
 
 def _without_day(reason: str) -> str:
     """Why, without until when: that is another day for each window."""
-    return reason.partition(" until ")[0]
+    return changed(reason, lambda text: text.partition(" until ")[0])
 
 
 def _months(days: Days, calendar: Calendar) -> Table:

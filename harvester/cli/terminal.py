@@ -24,7 +24,7 @@ from harvester.cli.language import label, translated
 from harvester.errors import without_passwords
 from harvester.model import duration as duration
 from harvester.model import many as many
-from harvester.texts import Text, say
+from harvester.texts import changed, say
 
 out = Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, markup=False)
@@ -108,7 +108,10 @@ def _escape(char: str) -> str:
 
 def plain(text: str) -> str:
     """Text on one line and without control characters: a title must not steer the terminal."""
-    text = without_passwords(text)
+    return changed(without_passwords(text), _on_one_line)
+
+
+def _on_one_line(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text).strip()
 
 
@@ -201,6 +204,6 @@ def wrapped(text: str, width: int, most: int | None = None) -> list[str]:
     return lines
 
 
-def china_time(moment: float) -> Text:
+def china_time(moment: float) -> str:
     """A Unix time as China's clocks show it."""
     return say("{:%Y-%m-%d %H:%M} China time", datetime.fromtimestamp(moment, CHINA))

@@ -22,7 +22,7 @@ from harvester.base.secrets import Secret, read_reference
 from harvester.config.files import read_toml
 from harvester.errors import UsageError
 from harvester.model import Account, Action, Send, Token, Verdict
-from harvester.texts import say
+from harvester.texts import joined, say
 from harvester.tokens.external import HttpToken
 from harvester.tokens.official import SECRET_KINDS, TOKEN_KINDS, check_appid, provider_for
 from harvester.tokens.platform import Platform
@@ -47,13 +47,14 @@ class NoAccountError(UsageError):
     """No account of a file can be used.  problems: the reasons, each once."""
 
     def __init__(self, path: Path, problems: list[str]) -> None:
-        super().__init__(path, problems)
+        more = len(problems) - FIRST
+        reasons = [*problems[:FIRST], *([say("and {:,} more", more)] if more > 0 else [])]
+        super().__init__("no account of {} can be used: {}", path, joined("; ", reasons))
         self.path, self.problems = path, problems
 
-    def __str__(self) -> str:
-        more = len(self.problems) - FIRST
-        reasons = [*self.problems[:FIRST], *([say("and {:,} more", more)] if more > 0 else [])]
-        return say("no account of {} can be used: {}", self.path, "; ".join(reasons))
+    def __reduce__(self) -> tuple[type[NoAccountError], tuple[Path, list[str]]]:
+        """Pickle what it was made of."""
+        return type(self), (self.path, self.problems)
 
 
 class _BrokenError(UsageError):
@@ -193,7 +194,7 @@ def _enabled(
         raise UsageError(
             "{} disables {}; write enabled = true to harvest one",
             path,
-            say("every account") if not only else say("each of ") + ", ".join(only),
+            say("each of {}", ", ".join(only)) if only else say("every account"),
         )
     return found
 

@@ -32,8 +32,8 @@ _FIELD: Mapping[str, type | tuple[type, ...]] = {
     "name": str, "type": str, "meaning": str, "fields": list, "item": str,
 }  # fmt: skip
 _SAID: Mapping[Any, str] = {
-    str: say("a string"), int: say("a whole number"), list: say("a list"), (date, str): say("a date"),
-    bool: say("true or false"), dict: say("a table"),
+    str: say("a string"), int: say("a whole number"), list: say("a list"),
+    (date, str): say("a date"), bool: say("true or false"), dict: say("a table"),
 }  # fmt: skip
 _OF_A_BODY = ("begin_key", "end_key")
 _PATH = re.compile(r"/[^\s?#]*")
@@ -108,10 +108,10 @@ def _interface(table: object, where: str) -> JsonEndpoint:
     given["first_day"] = _day(given["first_day"], where)
     for name, choices in (("cut", _CUTS), ("dates", _DATES)):
         if name in given:
-            given[name] = _one_of(given[name], choices, f"{where}: {name}")
+            given[name] = _one_of(given[name], choices, say("{}: {}", where, name))
     for name in ("lifts", "key", "successors"):
         if name in given:
-            given[name] = _strings(given[name], f"{where}: {name}")
+            given[name] = _strings(given[name], say("{}: {}", where, name))
     given["fields"] = _fields(given.get("fields", []), where)
     try:
         if given.pop("publisher", False):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from harvester.base.dates import SETTLED_HOUR, nearest
 from harvester.config.settings import DURATION
-from harvester.errors import UsageError
+from harvester.errors import HarvestError, UsageError
 from harvester.texts import say
 
 LANGUAGES = ("zh", "en")
@@ -83,22 +83,20 @@ def read_service(table: Mapping[str, Any], where: str) -> ServiceOptions:
     return options
 
 
-class _InvalidError(Exception):
+class _InvalidError(HarvestError):
     """What is expected."""
 
 
 def _time(value: Any) -> time:
     found = re.fullmatch(r"(\d{1,2}):(\d{2})", value) if isinstance(value, str) else None
     if found is None or int(found[1]) > 23 or int(found[2]) > 59:
-        raise _InvalidError(say('expected a time in China, as "08:05"'))
+        raise _InvalidError('expected a time in China, as "08:05"')
     read = time(int(found[1]), int(found[2]))
     if read.hour < SETTLED_HOUR:
         raise _InvalidError(
-            say(
-                "WeChat has the figures of a day from {:02}:00 on the next day on;"
-                ' expected that or later, as "08:05"',
-                SETTLED_HOUR,
-            )
+            "WeChat has the figures of a day from {:02}:00 on the next day on; expected that or"
+            ' later, as "08:05"',
+            SETTLED_HOUR,
         )
     return read
 
@@ -111,7 +109,7 @@ def _address(value: Any) -> Address:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise _InvalidError(say('an IPv6 address is written in brackets, as "[::1]:8605"'))
+        raise _InvalidError('an IPv6 address is written in brackets, as "[::1]:8605"')
     if not mark or not host or not re.fullmatch(r"\d{1,5}", port) or int(port) > 65535:
         raise _InvalidError(expected)
     if re.search(r"[\s/@]", host):
@@ -125,13 +123,13 @@ def _duration(value: Any) -> float:
             return float(str(DURATION.check(value)))
     except ValueError:
         pass
-    raise _InvalidError(say('expected a duration with its unit, as "26h"'))
+    raise _InvalidError('expected a duration with its unit, as "26h"')
 
 
 def _reference(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"(env|file):\S.*", value):
         raise _InvalidError(  # the value may be what a reference is for
-            say("a secret is a reference: env:NAME or file:PATH")
+            "a secret is a reference: env:NAME or file:PATH"
         )
     return value
 
@@ -139,13 +137,13 @@ def _reference(value: Any) -> str:
 def _references(value: Any) -> tuple[str, ...]:
     found = tuple(map(_reference, value if isinstance(value, list) else [value]))
     if len(set(found)) < len(found):
-        raise _InvalidError(say("a reference is given twice"))
+        raise _InvalidError("a reference is given twice")
     return found
 
 
 def _language(value: Any) -> str:
     if value not in LANGUAGES:
-        raise _InvalidError(say("expected zh or en"))
+        raise _InvalidError("expected zh or en")
     return str(value)
 
 

@@ -367,15 +367,16 @@ class InvalidOptionError(UsageError):
     """An option has a value that it does not take."""
 
     def __init__(self, name: str, shown: str, expected: str) -> None:
-        super().__init__(name, shown, expected)
-        self.name, self.shown, self.expected = self.args
+        super().__init__("{}={}: expected {}", name, shown, say(expected))
+        self.name, self.shown, self.expected = name, shown, expected
 
-    def __str__(self) -> str:
-        return say("{}={}: expected {}", self.name, self.shown, self.expected)
+    def __reduce__(self) -> tuple[type[InvalidOptionError], tuple[str, str, str]]:
+        """Pickle what it was made of."""
+        return type(self), (self.name, self.shown, self.expected)
 
     def after(self, opening: str) -> UsageError:
         """The same with another opening, e.g. ``invalid --rate``."""
-        return UsageError("{} {}: expected {}", opening, self.shown, self.expected)
+        return UsageError("{} {}: expected {}", opening, self.shown, say(self.expected))
 
 
 def _shown(name: str, value: object) -> str:

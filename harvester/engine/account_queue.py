@@ -225,4 +225,5 @@ class AccountQueue:
             when = say(" until {:%Y-%m-%d %H:%M} in China", china(min(parked)))
         else:
             when = say(", next try in {:.0f} s", at - now) if at < NEVER else ""
-        return say("{} waits{}{}{}", self.appid, when, ": " if self.why else "", self.why)
+        waits = say("{} waits{}", self.appid, when)
+        return say("{}: {}", waits, self.why) if self.why else waits

@@ -43,8 +43,9 @@ from harvester.model import (
     Token,
     Verdict,
     Window,
+    with_rid,
 )
-from harvester.texts import say
+from harvester.texts import changed, say
 from harvester.transport import Transport
 from harvester.wechat.late import YOUNG_DAYS, Delivery, completed, delivery, lacks
 from harvester.wechat.response import Quota, code_of, quota_in, read
@@ -106,8 +107,7 @@ def _token_refused(queue: InterfaceQueue, reason: str, dropped: bool) -> tuple[A
 
 def explain(verdict: Verdict) -> str:
     """A verdict as the sentence that a report shows, WeChat's request id at its end."""
-    message = without_passwords(verdict.message) or verdict.action.value
-    return f"{message} [rid: {verdict.rid}]" if verdict.rid else message
+    return with_rid(without_passwords(verdict.message) or verdict.action.value, verdict.rid)
 
 
 def _lacks(endpoint: Endpoint, attempt: Attempt, records: Sequence[dict[str, Any]]) -> bool:
@@ -223,7 +223,7 @@ class Pipeline:
                 verdict = Verdict(Action.RETRY, str(exc))
         message, rid = verdict.message, verdict.rid
         for one in (token, *account.token.secrets):
-            message, rid = one.cut_from(message), one.cut_from(rid)
+            message, rid = changed(message, one.cut_from), one.cut_from(rid)
         verdict = verdict._replace(message=message, rid=rid)
         return self._otherwise(account, queue, attempt, verdict, (token, fetched))
 
@@ -394,7 +394,7 @@ class Pipeline:
             case Action.FAIL_WINDOW:
                 action, reason = self._failed(queue, verdict, reason, failures)
             case Action.STOP_ACCOUNT:
-                reason = f"{account.appid}: {reason}"
+                reason = say("{}: {}", account.appid, reason)
         return Decision(action, attempt, None, delay, reason, verdict.code, verdict.rid, first)
 
     def _failed(

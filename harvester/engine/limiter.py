@@ -90,7 +90,7 @@ class Rate(NamedTuple):
         """
         number, period = (given[0], given[1]) if isinstance(given, Rate) else _read_rate(given)
         if not (0 < number < math.inf and 0 < period < math.inf):
-            raise UsageError("invalid rate {!r}: expected {}", given, EXPECTED)
+            raise UsageError("invalid rate {!r}: expected {}", given, say(EXPECTED))
         if number < 1:
             return cls(1, min(period / number, _ABSURD))
         whole = Fraction(number).limit_denominator(1000)

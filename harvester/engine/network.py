@@ -56,7 +56,7 @@ class Network:
         self._back_at = -math.inf  # when the last outage ended
 
     def __repr__(self) -> str:
-        state = "answers" if self.lost_since is None else say("lost since {:g}", self.lost_since)
+        state = "answers" if self.lost_since is None else f"lost since {self.lost_since:g}"
         return f"<Network {state}>"
 
     def answer(self, now: float) -> None:

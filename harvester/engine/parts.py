@@ -158,7 +158,7 @@ class _Answer:
             return part._replace(
                 state="open",
                 due=0.0 if at_once else self._wall + RECHECK_INTERVAL,
-                why=say("its figures can change until {}", china(until).date()),
+                why=say("{} until {}", say("its figures can change"), china(until).date()),
                 had=had(endpoint, records),
             )
         if not records and self._delivery is Delivery.DAILY:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from harvester.base.dates import Days, WindowKind, either, recent_days
 from harvester.errors import UsageError
 from harvester.model import Endpoint, TokenProvider
-from harvester.texts import say
+from harvester.texts import joined, say
 from harvester.wechat.endpoint import grid
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Scope:
         if len(without) == len(self.endpoints):
             early = any(self.range_of(each) is None for each in self.endpoints)
             hint = say("; --start first begins at the first day of each")
-            raise UsageError("; ".join(without) + (hint if early else ""))
+            raise UsageError(joined("; ", without) + (hint if early else ""))
         return replace(self, notes=tuple(dict.fromkeys([*self.notes, *notes, *without])))
 
     def _why_none(self, endpoint: Endpoint, last: date) -> str:

@@ -189,7 +189,9 @@ class Worker:
         """Report something about an account, or about one interface of it."""
         name = queue.endpoint.name if queue is not None else ""
         who = f"{account.appid} {name}" if name else account.appid
-        self._emit(events.Notice("info", code, account.appid, name, f"{who}: {text}", calls))
+        self._emit(
+            events.Notice("info", code, account.appid, name, say("{}: {}", who, text), calls)
+        )
 
     # windows
 
@@ -244,7 +246,7 @@ class Worker:
         """Stop an interface; and the account, if it may use none of its interfaces."""
         await self._leave(queue, queue.stop(reason, forbidden=forbidden), reason)
         if all(each.forbidden for each in account.queues):
-            whole = reason._replace(reason=f"{account.appid}: {reason.reason}")
+            whole = reason._replace(reason=say("{}: {}", account.appid, reason.reason))
             await self.stop_account(account, whole)
 
     def _handed_over(self, decision: Decision) -> bool:
@@ -488,7 +490,8 @@ class Worker:
             raise self._pipeline.lost(verdict.message)
         tried = verdict.action in (Action.RETRY, Action.SLOW_DOWN)
         after = say(" after {} attempts", failures) if tried else ""
-        why = say("{}: no access token{}: {}", account.appid, after, explain(verdict))
+        why = say("no access token{}: {}", after, explain(verdict))
+        why = say("{}: {}", account.appid, why)
         reason = StopReason(None, why, verdict.code, verdict.rid)
         sharing = self._writer.sharing
         if sharing is None or not sharing.give_back(account, reason):

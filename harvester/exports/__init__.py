@@ -20,6 +20,7 @@ from harvester.exports.joined import JoinedShape
 from harvester.exports.shapes import FLAT, Shape
 from harvester.exports.source import Source
 from harvester.model import Account, Endpoint
+from harvester.texts import changed, joined, say
 from harvester.wechat.tables import ACCOUNTS, TABLES, JoinedTable
 
 FORM = 3
@@ -84,11 +85,11 @@ def export(
         else:
             break
     if left_out:
-        listed = "; ".join(f"{name} ({_first_line(exc)})" for name, exc in left_out.items())
+        listed = [say("{} ({})", name, _first_line(exc)) for name, exc in left_out.items()]
         raise ExportError(
             "{}: what cannot be exported is left as it was there: {}; all others are up to date",
             target.identity,
-            listed,
+            joined("; ", listed),
         ) from next(iter(left_out.values()))
     return done
 
@@ -121,7 +122,8 @@ def _naming(name: str) -> Iterator[None]:
 
 
 def _first_line(exc: Exception) -> str:
-    return f"{exc}".strip().partition("\n")[0] or type(exc).__name__
+    first = changed(str(exc), lambda text: text.strip().partition("\n")[0])
+    return first or type(exc).__name__
 
 
 def _export(source: Source, target: Target, choice: _Choice, *, replace: bool) -> Exported:

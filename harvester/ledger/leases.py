@@ -25,7 +25,6 @@ from harvester.ledger.coverage import Calendar, OpenWindow, Outcome
 from harvester.ledger.encoding import Calls, Journal, Row, journal_entries
 from harvester.ledger.statements import TABLES, Table, chunks
 from harvester.model import Tally
-from harvester.texts import say
 
 VERSION = 4
 CLOCKS = 60.0
@@ -190,9 +189,12 @@ def join(tables: Tables, name: str, job: Job) -> tuple[int, float]:
     ahead = job.wall - float(now)
     if abs(ahead) > CLOCKS:
         raise UsageError(
-            "this machine's clock is {:.0f} s {} the ledger's; set it: days and quotas begin by it",
+            "this machine's clock is {:.0f} s ahead of the ledger's; set it: days and quotas begin"
+            " by it"
+            if ahead > 0
+            else "this machine's clock is {:.0f} s behind the ledger's; set it: days and quotas"
+            " begin by it",
             abs(ahead),
-            say("ahead of") if ahead > 0 else "behind",
         )
     statements.forget_calls(tables, quota_day(float(now)))
     tables.run(f"DELETE FROM worker WHERE until < clock_timestamp() - interval '{FORGOTTEN}'")

@@ -48,7 +48,7 @@ from harvester.service.sender import (
     deliver,
     describe,
 )
-from harvester.texts import say
+from harvester.texts import joined, say
 
 TICK = 60.0
 """The most seconds until a clock that was set is noticed."""
@@ -258,9 +258,9 @@ class Service:
             self.warn(say("not reloaded, the former configuration stays in use: {}", describe(exc)))
             return
         if setup.options.listen != self.setup.options.listen:
-            self.log("reloaded; listen takes effect at the next start")
+            self.log(say("reloaded; listen takes effect at the next start"))
         self.setup = setup
-        self.log("reloaded: {}", many(setup.number, "account"))
+        self.log(say("reloaded: {}", many(setup.number, "account")))
         self._failures, self._retry_at, self._reloaded = 0, 0.0, self._clock()
         self.sender.undelivered.clear()  # the targets may be others
         self._made = False  # it may be another ledger
@@ -344,7 +344,7 @@ class Service:
         if not accounts:  # a person must act before anything can be harvested
             await self._conclude(due)
             return
-        self.log("harvest of {} begins: {}", due, many(len(accounts), "account"))
+        self.log(say("harvest of {} begins: {}", due, many(len(accounts), "account")))
         stop, self._reloaded = asyncio.Event(), 0.0
         seconds = schedule.latest_end(now, setup.options.at) - now
         timer = asyncio.get_running_loop().call_later(seconds, stop.set)
@@ -528,12 +528,12 @@ def _summary(due: date, report: Report | None, problem: alerts.Problem) -> list[
         return [say("harvest of {} stopped: {}", due, problem.text)]
     windows = report.windows
     state = "paused" if report.state == "interrupted" else report.state
-    parts = [say("harvest of {} {}: {}", due, state, many(windows.done, "window"))]
-    for count, word in ((windows.waiting, "waiting"), (windows.failed, "failed")):
+    parts = [say("harvest of {} {}: {}", due, say(state), many(windows.done, "window"))]
+    for count, counted in ((windows.waiting, "{:,} waiting"), (windows.failed, "{:,} failed")):
         if count:
-            parts.append(f"{count:,} {word}")
+            parts.append(say(counted, count))
     parts += [many(report.records, "record"), many(report.requests, "request")]
-    lines = [", ".join(parts)]
+    lines = [joined(", ", parts)]
     found = causes(report.failures)
     lines += [say("{} failed: {}", cause, cause.error) for cause in found[:NAMED]]
     if len(found) > NAMED:

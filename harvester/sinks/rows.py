@@ -224,7 +224,7 @@ class Table:
             what = say("holds more than the catalogue knows; all of it is kept")
         else:
             what = say("came as {}, not as {}; it is in _extra", kind, field.type)
-        self._drift[f"{self.name}: {field.name} {what}"] = None
+        self._drift[say("{}: {} {}", self.name, field.name, what)] = None
 
 
 _JSON_TYPES: dict[type, str] = {

@@ -95,7 +95,7 @@ class StandardOutput(Sink):
             raise ReaderGoneError("whoever read standard output has gone") from None
         except OSError as exc:
             full = is_full(exc)
-            what = say("the disk is full") if full else f"{exc.strerror or exc}"
+            what = say("the disk is full") if full else say(exc.strerror or str(exc))
             raise SinkError(
                 "standard output could not be written: {}; mend it and run the same command again",
                 what,

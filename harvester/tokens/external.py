@@ -180,9 +180,8 @@ class CommandToken:
                 limit=LONGEST_OUTPUT,
             )
         except (OSError, ValueError) as exc:
-            return say(
-                "the token command cannot be run ({})", getattr(exc, "strerror", None) or "argument"
-            )
+            why = getattr(exc, "strerror", None)
+            return say("the token command cannot be run ({})", why or say("argument"))
         try:
             with anyio.fail_after(self._timeout):
                 output = await _read(process)

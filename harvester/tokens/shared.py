@@ -31,6 +31,7 @@ from harvester.model import (
     TokenProvider,
     TokenSource,
     Verdict,
+    without_rid,
 )
 from harvester.texts import say
 
@@ -287,16 +288,15 @@ class SharedToken:
         if late:
             return False
         if not self._refusals.add(self._value):
-            said, mark, rid = reason.partition(" [rid:")
             problem = say(
                 "{}: WeChat refused a token that was just fetched ({}); another"
                 " program may be fetching tokens for this account and ending ours:"
                 " let all of them use stable_token or one token server, then run the"
                 " same command again",
                 self.appid,
-                said,
+                without_rid(reason),
             )
-            raise AccountError(problem + mark + rid)
+            raise AccountError(problem + reason[len(without_rid(reason)) :])
         self.current = None
         return True
 

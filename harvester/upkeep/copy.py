@@ -40,7 +40,7 @@ from harvester.sinks.base import (
     name_in,
     spec_of,
 )
-from harvester.texts import say
+from harvester.texts import joined, say
 from harvester.upkeep.scan import (
     AT_ONCE,
     Endpoints,
@@ -76,9 +76,9 @@ def check_list(ledger: Ledger, known: Collection[str], mine: Collection[str]) ->
     ]
     raise UsageError(
         "the sinks of this ledger are {}, and those of this run {}; {}",
-        " and ".join(specs(known)) or "none",
-        " and ".join(specs(mine)) or "none",
-        "; ".join(ways),
+        " and ".join(specs(known)) or say("none"),
+        " and ".join(specs(mine)) or say("none"),
+        joined("; ", ways),
     )
 
 

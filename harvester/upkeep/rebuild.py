@@ -443,7 +443,9 @@ class _Reading:
             self._had |= {window: had(endpoint, records)} if records else {}
             if endpoint.late_days and moment < until:
                 return [
-                    self._open(each, say("its figures can change until {}", china(until).date()))
+                    self._open(
+                        each, say("{} until {}", say("its figures can change"), china(until).date())
+                    )
                 ]
             if not has_last_entry(endpoint, records, window.end):
                 late = self._open(each, say("the entry of its last day is not there"))

@@ -160,10 +160,12 @@ class _Compared:
 
     def _compare(self, where: str, here: Tally, known: Tally, is_counted: bool = False) -> None:
         if here.records != known.records:
-            stored = say(
-                "{} {} stored", many(here.records, "record"), "is" if here.records == 1 else "are"
+            one = here.records == 1
+            text = say(
+                "{} is stored, {:,} were fetched" if one else "{} are stored, {:,} were fetched",
+                many(here.records, "record"),
+                known.records,
             )
-            text = say("{}, {:,} were fetched", stored, known.records)
         elif here != known and not is_counted:
             text = say("as many records as were fetched, but not the same ones")
         else:

@@ -621,7 +621,7 @@ def _journal_lines(batches: Iterable[Batch]) -> list[bytes]:
 def not_written(directory: Path, exc: OSError) -> SinkError:
     """One sentence with what to do."""
     full = durable.is_full(exc)
-    what = say("the disk is full") if full else f"{exc.strerror or exc}"
+    what = say("the disk is full") if full else say(exc.strerror or str(exc))
     return SinkError(
         "{} could not be written: {}; nothing that was committed is lost: {} and run the same"
         " command again",

@@ -297,9 +297,12 @@ class SqlSink(Sink):
             after = say("; {}", AGAIN) if what == "written" or problem == DISK_FULL else ""
             if problem.startswith(DAMAGED):
                 kind, after = SinkError, say("; {}", _VERIFY)
-            raise kind(
-                say("{} could not be {}: {}{}", driver.where, what, problem, after)
-            ) from None
+            failed = (
+                "{} could not be opened: {}{}"
+                if what == "opened"
+                else "{} could not be written: {}{}"
+            )
+            raise kind(failed, driver.where, problem, after) from None
 
     # on the sink's thread: opening
 
@@ -794,11 +797,13 @@ def _rebuild(identity: str) -> str:
 
 def _is_older(where: str, missing: int, identity: str) -> str:
     return say(
-        "{} is older than the ledger: its last {} {} missing; put the newer one"
-        " back, or make a ledger from this one with {}",
+        "{} is older than the ledger: its last {} is missing; put the newer one back, or make a"
+        " ledger from this one with {}"
+        if missing == 1
+        else "{} is older than the ledger: its last {} are missing; put the newer one back, or make"
+        " a ledger from this one with {}",
         where,
         many(missing, "commit"),
-        "is" if missing == 1 else "are",
         _rebuild(identity),
     )
 
