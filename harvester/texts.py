@@ -87,6 +87,11 @@ def _shown(conversion: str | None, spec: str, value: object) -> str:
     return value if isinstance(value, str) else str(value)
 
 
+def of_system(exc: OSError) -> str:
+    """What the system says of an error."""
+    return say(exc.strerror or str(exc))
+
+
 def joined(separator: str, texts: Iterable[str]) -> str:
     """Texts with a separator between them, as one `Text`."""
     found = tuple(texts)

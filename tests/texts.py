@@ -67,14 +67,43 @@ required
 """.splitlines()
 """What click says."""
 
+WORDS = """\
+complete, waiting, partial, failed, interrupted, paused, missing, provisional, stale, final, empty,
+late, active, field, type, meaning, interface, state, request, body, group, settled, delivers, key,
+page, week, month, account, since, reason, not asked, never harvested, not due, no figures,
+never delivered, cannot be asked""".replace("\n", " ").split(", ")
+"""What the code has as values, and shows with `label` or `say`."""
+
+SYSTEM = """\
+No such file or directory
+Permission denied
+Not a directory
+Is a directory
+File exists
+File name too long
+No space left on device
+Disk quota exceeded
+Read-only file system
+Input/output error
+Address already in use
+Connection refused
+Too many open files
+Bad file descriptor
+Operation not permitted
+Operation not supported
+""".splitlines()
+"""What the system says."""
+
 
 class Found:
     """templates: with the modules that say them.  wrong: calls without a template."""
 
     def __init__(self) -> None:
-        self.templates: dict[str, set[str]] = {text: {"click"} for text in CLICK}
+        self.templates: dict[str, set[str]] = {
+            text: {"elsewhere"} for text in (*CLICK, *WORDS, *SYSTEM)
+        }
         self.wrong: list[str] = []
-        self.strings: set[str] = set(CLICK)
+        self.strings: set[str] = set()
 
 
 def found() -> Found:
@@ -140,7 +169,11 @@ def add(template: str, module: str, result: Found) -> None:
         result.templates.setdefault(bare, set()).add(module)
 
 
-NO_TEXT = {"{} [rid: {}]", "harvester", "serving http://{}/", "HTTP {}", "HTTP 429"}
+SIMULATE = (
+    "HARVESTER_SECRET={} {} run users --appid {} --start 2024-01-01 --end 2024-03-31"
+    " --base-url {} --out practice"
+)
+NO_TEXT = {"{} [rid: {}]", "harvester", "serving http://{}/", "HTTP {}", "HTTP 429", SIMULATE}
 """The same in both languages."""
 
 

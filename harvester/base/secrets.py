@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, quote_plus, urlsplit
 
 from harvester.base import files as durable
 from harvester.errors import UsageError
-from harvester.texts import say
+from harvester.texts import of_system, say
 
 
 class Secret:
@@ -205,7 +205,7 @@ def read_private(path: Path, what: str) -> Secret:
             check_private(os.fstat(file.fileno()), path, what)
             text = file.read().strip()
     except OSError as exc:
-        problem = say("cannot be read ({})", exc.strerror)
+        problem = say("cannot be read ({})", of_system(exc))
     except UnicodeDecodeError:
         problem = say("is not text")
     else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from harvester.texts import say
+from harvester.texts import of_system, say
 
 TYPE_CHECKING = False  # an interrupt in an import out here would be a traceback
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if not status:
                 from harvester.cli.language import translated
 
-                problem = translated(say("the output cannot be written ({})", exc.strerror))
+                problem = translated(say("the output cannot be written ({})", of_system(exc)))
                 print(f"harvester: {problem}", file=sys.stderr)
             status = STOPPED
         status = status or FAILED_WINDOWS

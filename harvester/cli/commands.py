@@ -59,7 +59,7 @@ from harvester.events import Observer, Report
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, ledger_of, open_ledger
 from harvester.model import Account
 from harvester.report.streams import STATES, StatusFilter
-from harvester.texts import say
+from harvester.texts import of_system, say
 from harvester.tokens.stores import open_store
 from harvester.transport import tls_context
 
@@ -107,8 +107,12 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     except OSError as exc:
         if exc.filename is None:  # no path, but what is open: the disk of the output is full
             called.aside = True
-            return _refused(say("the output cannot be written ({})", exc.strerror), STOPPED, called)
-        return _refused(say("{} cannot be used ({})", exc.filename, exc.strerror), UNUSABLE, called)
+            return _refused(
+                say("the output cannot be written ({})", of_system(exc)), STOPPED, called
+            )
+        return _refused(
+            say("{} cannot be used ({})", exc.filename, of_system(exc)), UNUSABLE, called
+        )
 
 
 def _hint(option: str) -> str:

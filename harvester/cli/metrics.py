@@ -22,7 +22,7 @@ from harvester.ledger import open_ledger
 from harvester.model import Endpoint
 from harvester.report.overview import overview_of
 from harvester.report.streams import Reader, StatusFilter
-from harvester.texts import say
+from harvester.texts import of_system, say
 
 if TYPE_CHECKING:
     from harvester.service.metrics import Metrics
@@ -113,7 +113,7 @@ class MetricsFile:
             content = self._metrics.render()
             replace_file(self._path, content, "metrics", READABLE, masked=False)
         except OSError as exc:
-            self._note(report, say("{} cannot be written ({})", self._path, exc.strerror))
+            self._note(report, say("{} cannot be written ({})", self._path, of_system(exc)))
 
     async def _read(self, known: Any) -> None:
         wanted = StatusFilter(listed=self._listed or None)

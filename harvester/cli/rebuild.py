@@ -19,7 +19,7 @@ from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, named_sinks
 from harvester.model import NAMES, Endpoint, listed
 from harvester.sinks.base import Sink, spec_of
-from harvester.texts import say
+from harvester.texts import of_system, say
 from harvester.upkeep.rebuild import Rebuilt, rebuild, rebuild_shared
 
 
@@ -49,7 +49,9 @@ async def show_rebuilding(
         try:
             make_directory(place, "directory of the ledger")
         except OSError as exc:
-            raise UsageError("the directory {} cannot be made ({})", place, exc.strerror) from None
+            raise UsageError(
+                "the directory {} cannot be made ({})", place, of_system(exc)
+            ) from None
         found = await rebuild(ledger.path, sinks, find, now)
     for line in _lines(found):
         show_line(plain(line))

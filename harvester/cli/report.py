@@ -23,7 +23,7 @@ from harvester.report import summary as verdict
 from harvester.report.charts import Figures, days_for, figures
 from harvester.report.page import template
 from harvester.sinks.base import Sink, spec_of
-from harvester.texts import joined, say
+from harvester.texts import joined, of_system, say
 from harvester.upkeep.verify import TURNS
 
 
@@ -96,9 +96,7 @@ async def _figures(
             read = partial(figures, sink)
             found = await _read(ledger, name, read, seen.day, endpoints, appids, days)
         except OSError as exc:
-            reasons.append(
-                say("{} cannot be read ({})", exc.filename or where, exc.strerror or exc)
-            )
+            reasons.append(say("{} cannot be read ({})", exc.filename or where, of_system(exc)))
         except (SinkError, UsageError) as exc:
             reasons.append(str(exc))
         else:
@@ -138,4 +136,4 @@ def _write(path: Path, text: str) -> None:
     try:
         replace_file(path, text.encode(), "page")
     except OSError as exc:
-        raise UsageError("{} cannot be written ({})", path, exc.strerror) from None
+        raise UsageError("{} cannot be written ({})", path, of_system(exc)) from None

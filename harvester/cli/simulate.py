@@ -84,7 +84,7 @@ async def _serve(simulator: Simulator, port: int, component: str | None) -> int:
         try:
             server = await stack.enter_async_context(serve(simulator, HOST, port))
         except OSError as exc:
-            why = os.strerror(exc.errno or 0)
+            why = say(os.strerror(exc.errno or 0))
             raise UsageError(
                 "port {} of {} cannot be used ({}); --port 0 takes a free one", port, HOST, why
             ) from None

@@ -22,7 +22,7 @@ from harvester.base.secrets import Secret, read_reference
 from harvester.config.files import read_toml
 from harvester.errors import UsageError
 from harvester.model import Account, Action, Send, Token, Verdict
-from harvester.texts import joined, say
+from harvester.texts import joined, of_system, say
 from harvester.tokens.external import HttpToken
 from harvester.tokens.official import SECRET_KINDS, TOKEN_KINDS, check_appid, provider_for
 from harvester.tokens.platform import Platform
@@ -280,7 +280,7 @@ def _rows(path: Path) -> Iterator[Entry]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as exc:
-        raise UsageError("{} cannot be read ({})", path, exc.strerror) from None
+        raise UsageError("{} cannot be read ({})", path, of_system(exc)) from None
     except UnicodeDecodeError:
         raise UsageError(
             "{} is not UTF-8 text (Excel: save it as CSV UTF-8, not as CSV)", path

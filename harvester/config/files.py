@@ -24,7 +24,7 @@ from harvester.config.settings import (
     read,
 )
 from harvester.errors import UsageError, without_passwords
-from harvester.texts import say
+from harvester.texts import of_system, say
 
 DEFAULT_FILE = "harvester.toml"
 SERVICE = "serve"
@@ -40,7 +40,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8-sig")  # editors of Windows write a mark first
         return tomllib.loads(text)
     except OSError as exc:
-        raise UsageError("{} cannot be read ({})", path, exc.strerror) from None
+        raise UsageError("{} cannot be read ({})", path, of_system(exc)) from None
     except UnicodeDecodeError:
         raise UsageError("{} is not UTF-8 text; save it as UTF-8", path) from None
     except tomllib.TOMLDecodeError as exc:

@@ -20,6 +20,7 @@ from harvester.exports.base import Content, Held, Part, TableShape, Unit
 from harvester.exports.drafts import Drafts
 from harvester.exports.folder import Folder, checksum_of
 from harvester.sinks.spec import Spec
+from harvester.texts import changed, of_system
 
 NOTE = ".harvester.json"
 _UNFINISHED = -1
@@ -232,9 +233,9 @@ def failing(identity: str) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        why = exc.strerror or str(exc)
+        why = changed(of_system(exc), lambda text: " ".join(text.split()))
         raise ExportError(
             "{} could not be written: {}; once that is mended, the same command goes on",
             identity,
-            " ".join(why.split()),
+            why,
         ) from exc

@@ -25,7 +25,7 @@ from harvester.ledger import sqlite_tables as tables
 from harvester.ledger.outbox import Outbox
 from harvester.ledger.sqlite_tables import VERSION, Tables
 from harvester.ledger.statements import reads, writes
-from harvester.texts import say
+from harvester.texts import of_system, say
 
 FILE_NAME = "ledger.sqlite"
 
@@ -272,7 +272,7 @@ class SqliteLedger(Outbox):
             if is_full(exc):
                 raise LedgerError(self._no_room()) from exc
             raise UsageError(
-                "the directory {} cannot be written ({})", self.path.parent, exc.strerror
+                "the directory {} cannot be written ({})", self.path.parent, of_system(exc)
             ) from exc
         self._is_new = not self.path.exists()
         sqlitefile.make(self.path)

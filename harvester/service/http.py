@@ -34,7 +34,7 @@ from harvester.service.metrics import Metrics
 from harvester.service.sender import describe
 from harvester.service.serve import Service, Setup
 from harvester.sinks.base import name_in
-from harvester.texts import say
+from harvester.texts import of_system, say
 
 KEPT = 5.0
 """Seconds for which what was made is given out again."""
@@ -195,7 +195,7 @@ class Pages:
                 await site.start()
             except OSError as exc:
                 raise UsageError(
-                    "listen = {!r} cannot be used ({})", str(address), exc.strerror or exc
+                    "listen = {!r} cannot be used ({})", str(address), of_system(exc)
                 ) from None
             yield int(runner.addresses[0][1])
         finally:

@@ -146,7 +146,7 @@ def describe(exc: Exception) -> str:
     if isinstance(exc, HarvestError):
         return str(exc)
     if isinstance(exc, OSError) and exc.strerror:
-        return say("{} cannot be used ({})", exc.filename or type(exc).__name__, exc.strerror)
+        return say("{} cannot be used ({})", exc.filename or type(exc).__name__, say(exc.strerror))
     place = traceback.extract_tb(exc.__traceback__)[-1]
     where = f"{Path(place.filename).name}:{place.lineno}"
     return say("a fault of the program ({} in {})", type(exc).__name__, where)

@@ -48,7 +48,7 @@ from harvester.service.sender import (
     deliver,
     describe,
 )
-from harvester.texts import joined, say
+from harvester.texts import joined, of_system, say
 
 TICK = 60.0
 """The most seconds until a clock that was set is noticed."""
@@ -441,7 +441,7 @@ def _claimed(path: Path | None) -> FileLock | None:
             return claim
         process = note.read_text(errors="replace")
     except OSError as exc:
-        raise UsageError("{} cannot be used ({})", note, exc.strerror) from None
+        raise UsageError("{} cannot be used ({})", note, of_system(exc)) from None
     raise UsageError(
         "the ledger {} is served already, by process {}; let that end, or serve another ledger",
         path,

@@ -32,7 +32,7 @@ from harvester.base.files import is_full, step
 from harvester.errors import ReaderGoneError, SinkError, UsageError
 from harvester.model import Batch
 from harvester.sinks.base import Checkpoint, Fence, Sink, Written
-from harvester.texts import say
+from harvester.texts import of_system, say
 
 ADDED = ("_id", "_version", "_extra")
 """Fields of a line that are not the answer's own."""
@@ -95,7 +95,7 @@ class StandardOutput(Sink):
             raise ReaderGoneError("whoever read standard output has gone") from None
         except OSError as exc:
             full = is_full(exc)
-            what = say("the disk is full") if full else say(exc.strerror or str(exc))
+            what = say("the disk is full") if full else of_system(exc)
             raise SinkError(
                 "standard output could not be written: {}; mend it and run the same command again",
                 what,

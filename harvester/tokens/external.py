@@ -22,7 +22,7 @@ from harvester.base.codec import MalformedError, parse
 from harvester.base.secrets import Secret, advice, place_of, read_reference
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Action, Request, Send, Token, TokenProvider, Verdict
-from harvester.texts import say
+from harvester.texts import of_system, say
 from harvester.tokens.shared import CallableProvider, TokenRefusedError
 
 LONGEST_TOKEN = 4096
@@ -131,7 +131,7 @@ class CloudbaseToken:
                 age = self._wall() - os.fstat(file.fileno()).st_mtime
                 return Secret(file.read(LONGEST_OUTPUT)), CLOUDBASE_LIFETIME - max(age, 0.0)
         except OSError as exc:
-            return say("{} cannot be read ({})", path, exc.strerror), 0.0
+            return say("{} cannot be read ({})", path, of_system(exc)), 0.0
 
 
 async def called(source: Callable[[], Any], what: str) -> Secret | str:
@@ -181,7 +181,7 @@ class CommandToken:
             )
         except (OSError, ValueError) as exc:
             why = getattr(exc, "strerror", None)
-            return say("the token command cannot be run ({})", why or say("argument"))
+            return say("the token command cannot be run ({})", say(why or "argument"))
         try:
             with anyio.fail_after(self._timeout):
                 output = await _read(process)

@@ -299,7 +299,7 @@ class AuthorizerToken:
             try:
                 write_private(Path(self._source), given.value.encode() + b"\n")
             except OSError as exc:
-                return exc.strerror or type(exc).__name__
+                return say(exc.strerror or type(exc).__name__)
             return ""
         try:
             done = self._save(given.value)

@@ -66,7 +66,7 @@ def tls_context(ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext | None
     except ssl.SSLError:
         problem = say("holds no certificate in PEM form")
     except (OSError, ValueError) as exc:
-        problem = say("cannot be read ({})", getattr(exc, "strerror", None) or exc)
+        problem = say("cannot be read ({})", say(getattr(exc, "strerror", None) or str(exc)))
     else:
         return context
     raise UsageError("CA file: {!r} {}", os.fspath(ca_file), problem)

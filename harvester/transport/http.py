@@ -380,6 +380,6 @@ def _no_connection(exc: aiohttp.ClientConnectorError) -> str:
         return say("the server's TLS handshake failed ({})", cause.reason or type(cause).__name__)
     if isinstance(exc, aiohttp.ClientConnectorDNSError):
         return say("the host name {} was not found (behind a proxy: set HTTPS_PROXY)", exc.host)
-    reason = os.strerror(cause.errno) if cause.errno else type(cause).__name__
+    reason = say(os.strerror(cause.errno)) if cause.errno else type(cause).__name__
     whose = say("the proxy ") if isinstance(exc, aiohttp.ClientProxyConnectionError) else ""
     return say("no connection to {}{}:{} ({})", whose, exc.host, exc.port, reason)

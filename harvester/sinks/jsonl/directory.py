@@ -25,7 +25,7 @@ from harvester.base.codec import METADATA_BEGINS, encode, parse
 from harvester.base.lock import FileLock
 from harvester.errors import SinkError, UsageError
 from harvester.sinks.jsonl.compression import CHUNK, compression_of
-from harvester.texts import say
+from harvester.texts import of_system, say
 
 LOCK, STATE, DRAFT = ".jsonl.lock", ".jsonl.state", ".jsonl.draft"
 NAME = re.compile(r"[^/]+/\d{4}(-\d\d)?\.jsonl(\.gz|\.zst)?")
@@ -91,7 +91,7 @@ class Directory:
             if durable.is_full(exc):
                 raise  # nothing is wrong with the directory
             raise UsageError(
-                "the directory {} cannot be written ({})", self.path, exc.strerror
+                "the directory {} cannot be written ({})", self.path, of_system(exc)
             ) from exc
 
     def unlock(self) -> None:

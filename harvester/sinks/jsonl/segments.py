@@ -23,6 +23,7 @@ from harvester.base.codec import METADATA_BEGINS, parse_lines, parse_small, reco
 from harvester.errors import SinkError
 from harvester.model import Tally, Window
 from harvester.sinks.jsonl.compression import compression_of
+from harvester.texts import of_system
 
 ANY_DAY = date.max.toordinal()
 
@@ -142,7 +143,7 @@ def windows_in(pieces: Iterable[bytes], path: object) -> Iterator[WindowLines]:
         if held:
             yield _window_lines(tail, start, held)
     except OSError as exc:
-        raise SinkError("{} cannot be read ({})", path, exc.strerror) from exc
+        raise SinkError("{} cannot be read ({})", path, of_system(exc)) from exc
     except _ForeignLineError as exc:
         raise SinkError(
             "{}: a line that ends with {!r} is not a record of harvester; put the file back from"

@@ -75,7 +75,7 @@ from harvester.sinks.jsonl.segments import (
     windows_in,
 )
 from harvester.sinks.spec import read_spec
-from harvester.texts import say
+from harvester.texts import of_system, say
 
 JOURNAL_BYTES = 32 * 1024 * 1024
 """Journals of this size are to be merged: the places of their windows are in memory meanwhile."""
@@ -550,7 +550,7 @@ class JsonLines(Sink):
                 if self._home.note() == note:
                     raise
             except OSError as exc:
-                raise SinkError("{} cannot be read ({})", self.path, exc.strerror) from exc
+                raise SinkError("{} cannot be read ({})", self.path, of_system(exc)) from exc
         raise SinkError("{} was changed each time that it was opened; try again", self.path)
 
     def _counting(
@@ -621,7 +621,7 @@ def _journal_lines(batches: Iterable[Batch]) -> list[bytes]:
 def not_written(directory: Path, exc: OSError) -> SinkError:
     """One sentence with what to do."""
     full = durable.is_full(exc)
-    what = say("the disk is full") if full else say(exc.strerror or str(exc))
+    what = say("the disk is full") if full else of_system(exc)
     return SinkError(
         "{} could not be written: {}; nothing that was committed is lost: {} and run the same"
         " command again",

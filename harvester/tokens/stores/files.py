@@ -26,7 +26,7 @@ from harvester.base.secrets import DIRECTORY, check_private, write_private
 from harvester.base.threads import Thread
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Stored
-from harvester.texts import say
+from harvester.texts import of_system, say
 from harvester.tokens.stores.base import LEASE, POLL, from_object, same, to_object
 
 P = ParamSpec("P")
@@ -52,7 +52,7 @@ class FileStore:
         try:
             self._get_ready()
         except OSError as exc:
-            problem = say("the token store {} cannot be used ({})", self._path, exc.strerror)
+            problem = say("the token store {} cannot be used ({})", self._path, of_system(exc))
         else:
             return
         raise UsageError(problem)
@@ -93,7 +93,7 @@ class FileStore:
         try:
             return await self._thread.call(function, *args, **kwargs)
         except OSError as exc:
-            problem = say("the token store {} cannot be used ({})", self._path, exc.strerror)
+            problem = say("the token store {} cannot be used ({})", self._path, of_system(exc))
         raise AttemptError(problem)
 
     def _read(self, path: Path) -> dict[str, Stored]:
