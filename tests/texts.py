@@ -13,7 +13,7 @@ import ast
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import harvester
@@ -28,7 +28,14 @@ ELSEWHERE = ("report/", "service/answers.py", "service/flat_copy.py", "service/m
 MAKERS = {"say", "show_line", "notify", "log", "readable", "plain_row", "show", "label", "error"}
 """Functions whose first argument is a template, and the others its values; so are errors."""
 
-TABLES = {"Rule": 1, "Kind": 0, "Option": 2, "sink_option": 0, "_table": None, "_bars": 0}
+TABLES: dict[str, int | None] = {
+    "Rule": 1,
+    "Kind": 0,
+    "Option": 2,
+    "sink_option": 0,
+    "_table": None,
+    "_bars": 0,
+}
 """Calls that hold texts: at which place of the arguments; None: all of them."""
 
 COUNTED = {"many": "{{}} {}s", "listed": "{{}} more {}s", "listing": "{{}} more {}s"}
@@ -114,25 +121,57 @@ def found() -> Found:
         for path in sorted(PACKAGE.rglob("*.py"))
     }
     makers = MAKERS | errors(trees.values())
+    shared: dict[str, str] = {}
+    for tree in trees.values():
+        shared |= constants(tree, shared)
     for name, tree in trees.items():
+        names = shared | constants(tree, shared)
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 result.strings |= {plain(node.value), *paragraphs(node.value)}
             if name.startswith(ELSEWHERE):
                 continue
             if isinstance(node, ast.Call):
-                of_call(node, name, makers, result)
+                of_call(node, name, makers, names, result)
             if isinstance(node, ast.FunctionDef):
                 for text in help_of(node):
                     result.templates.setdefault(text, set()).add(name)
     return result
 
 
-def errors(trees: Iterator[ast.Module] | object) -> set[str]:
+def constants(tree: ast.Module, names: dict[str, str]) -> dict[str, str]:
+    """The texts that a module has by a name."""
+    known: dict[str, str] = dict(names)
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            value = node.value
+            if isinstance(value, ast.Call) and name_of(value.func) == "say":
+                value = value.args[0]
+            if (text := text_of(value, known)) is not None:
+                known[node.targets[0].id] = text
+    return known
+
+
+def text_of(node: ast.expr, names: dict[str, str]) -> str | None:
+    """The text of an expression of constants, None if it is none."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else None
+    if isinstance(node, ast.Name):
+        return names.get(node.id) if node.id.lstrip("_").isupper() else None
+    if not isinstance(node, ast.JoinedStr):
+        return None
+    parts = [
+        text_of(each.value if isinstance(each, ast.FormattedValue) else each, names)
+        for each in node.values
+    ]
+    return None if None in parts else "".join(map(str, parts))
+
+
+def errors(trees: Iterable[ast.Module]) -> set[str]:
     """The names of the errors that are raised with a template."""
     bases = {
         node.name: {each.id for each in node.bases if isinstance(each, ast.Name)}
-        for tree in trees  # type: ignore[attr-defined]
+        for tree in trees
         for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef)
     }
@@ -143,22 +182,26 @@ def errors(trees: Iterator[ast.Module] | object) -> set[str]:
     return known - own - {"_CannotExportError"}
 
 
-def of_call(node: ast.Call, module: str, makers: set[str], result: Found) -> None:
+def of_call(
+    node: ast.Call, module: str, makers: set[str], names: dict[str, str], result: Found
+) -> None:
     """Add the texts of a call."""
     name = name_of(node.func)
     texts: list[ast.expr] = []
     if name in makers and node.args and not is_a_logger(node.func):
         texts = node.args[:1]
-        check(node, module, result)
+        check(node, module, names, result)
     elif name in TABLES:
         at = TABLES[name]
         texts = node.args if at is None else node.args[at : at + 1]
     elif name in COUNTED and len(node.args) == 2:
-        for noun in strings_of(node.args[1]):
+        for noun in strings_of(node.args[1], names):
             add(COUNTED[name].format(noun), module, result)
     texts += [each.value for each in node.keywords if each.arg in HELP]
     for each in texts:
-        for text in strings_of(each):
+        if isinstance(each, ast.JoinedStr) and text_of(each, names) is None:
+            result.wrong.append(f"{module}:{each.lineno}: an f-string is no template")
+        for text in strings_of(each, names):
             add(text, module, result)
 
 
@@ -177,29 +220,27 @@ NO_TEXT = {"{} [rid: {}]", "harvester", "serving http://{}/", "HTTP {}", "HTTP 4
 """The same in both languages."""
 
 
-def check(node: ast.Call, module: str, result: Found) -> None:
+def check(node: ast.Call, module: str, names: dict[str, str], result: Found) -> None:
     """Note a call whose template is put together, or has not a field for each value."""
     first = node.args[0]
-    if isinstance(first, ast.JoinedStr):
-        result.wrong.append(f"{module}:{node.lineno}: an f-string is no template")
     if any(isinstance(each, ast.Starred) for each in node.args):
         return
-    for text in strings_of(first):
+    for text in strings_of(first, names):
         fields = len(fields_of(text)) if len(node.args) > 1 else 0
         if fields != len(node.args) - 1:
             result.wrong.append(f"{module}:{node.lineno}: {fields} fields, {len(node.args) - 1}")
 
 
-def strings_of(node: ast.expr) -> Iterator[str]:
-    """The constant, or those of a choice."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield node.value
-    elif isinstance(node, ast.IfExp):
-        yield from strings_of(node.body)
-        yield from strings_of(node.orelse)
+def strings_of(node: ast.expr, names: dict[str, str]) -> Iterator[str]:
+    """The text of constants, or those of a choice."""
+    if isinstance(node, ast.IfExp):
+        yield from strings_of(node.body, names)
+        yield from strings_of(node.orelse, names)
     elif isinstance(node, ast.Tuple):
         for each in node.elts:
-            yield from strings_of(each)
+            yield from strings_of(each, names)
+    elif (text := text_of(node, names)) is not None:
+        yield text
 
 
 def plain(template: str) -> str:

@@ -40,7 +40,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harvester.model import Action
-from harvester.texts import say
 from harvester.wechat.response import Rule
 
 RETRY = Action.RETRY
@@ -56,12 +55,12 @@ STOP_ACCOUNT = Action.STOP_ACCOUNT
 BLOCKED = 45102
 """The code of an interface that is blocked for a time, whatever is left of its quota."""
 
-_FETCH_AGAIN = say("the access token is not valid (any more)")
-_OUR_REQUEST = say("WeChat did not understand the request")
-_RETIRED = say("WeChat has retired this interface; use the one that has taken its place")
-_NOT_HERE = say("a code of another kind of interface, which no figures should answer with")
-_CONSENT = say("WeChat waits for the account's administrator to allow this machine's IP address")
-_PLATFORM = say("correct it in the platform's console")
+_FETCH_AGAIN = "the access token is not valid (any more)"
+_OUR_REQUEST = "WeChat did not understand the request"
+_RETIRED = "WeChat has retired this interface; use the one that has taken its place"
+_NOT_HERE = "a code of another kind of interface, which no figures should answer with"
+_CONSENT = "WeChat waits for the account's administrator to allow this machine's IP address"
+_PLATFORM = "correct it in the platform's console"
 
 _DATA: Mapping[int, Rule] = {
     # the attempt
@@ -259,11 +258,11 @@ COMPONENT_ERRORS: Mapping[int, Rule] = {
 }
 """The same for a third-party platform's request for its own token, with a ticket."""
 
-_SPENT = say("the platform's token is not valid (any more)")
+_SPENT = "the platform's token is not valid (any more)"
 _REFUSED = (40001, 40014, 41001, 41021, 42001, 42006, 48012)
-_REFRESH = say(
-    "the account's refresh token is not valid; read it again from the list of"
-    " authorised accounts, or let the account authorise the platform again"
+_REFRESH = (
+    "the account's refresh token is not valid; read it again from the list of authorised accounts,"
+    " or let the account authorise the platform again"
 )
 
 AUTHORIZER_ERRORS: Mapping[int, Rule] = {

@@ -163,7 +163,7 @@ def refusal(answer: Mapping[str, Any], rules: Mapping[int, Rule]) -> Verdict:
     errmsg = _RID.sub("", text)[:_LONGEST_TEXT].strip(" ,;") or say("no errmsg")
     message = say("errcode {} ({})", code, errmsg)
     if rule.advice:
-        message += f": {rule.advice}"
+        message = say("{}: {}", message, say(rule.advice))
     return Verdict(rule.action, message, code, rid, then=rule.then)
 
 
