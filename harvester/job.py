@@ -133,7 +133,7 @@ class Job:
         try:
             return cls(**values)
         except InvalidOptionError as exc:
-            raise exc.after(say("{}: invalid {}", path, exc.name)) from None
+            raise exc.named(exc.name, path) from None
         except UsageError as exc:
             raise UsageError("{}: {}", path, exc) from None
 

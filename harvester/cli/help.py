@@ -24,6 +24,8 @@ class _Template(str):
     def format(self, *_: object, **values: object) -> str:
         """A text with the values in the order of the template."""
         fields = [name for _, name, _, _ in Formatter().parse(self) if name is not None]
+        if "number_type" in values:
+            values["number_type"] = say(str(values["number_type"]))
         return say(_NAME.sub("{", self), *[values[name] for name in fields])
 
 

@@ -28,6 +28,7 @@ CATALOGUE = Path(__file__).parents[1] / "locale" / "zh.json"
 _SIGNS = {"; ": "；", ": ": "：", ", ": "，", " and ": "和"}
 """What separates texts that are put together, and what replaces it."""
 _SIGN = re.compile("|".join(_SIGNS))
+_WORD = re.compile("[A-Za-z]")
 _HAN = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uff5e]"
 _GAP = re.compile(
     rf"(?<={_HAN}) \0(?={_HAN})|(?<={_HAN})\0 (?={_HAN})|(?<=[，；：（])\0 |(?<=，)\0，|\0"
@@ -112,7 +113,7 @@ def _in_chinese(text: Text) -> str:
     found = known.get(text.template) or known.get(f"{text.template}s")  # 1 day as 2 days
     if found is None:
         found = text.template
-        if any(value is not given for value, given in zip(values, text.values, strict=True)):
+        if not _WORD.search(found) and values != list(text.values):
             found = _SIGN.sub(lambda sign: _SIGNS[sign[0]], found)
     return found.format(*values) if values else found
 
@@ -120,5 +121,5 @@ def _in_chinese(text: Text) -> str:
 def _marked(value: str) -> str:
     if not isinstance(value, Text) or not value:
         return value
-    done = _in_chinese(value)
+    done = _in_chinese(value).strip("\0")
     return value if done == value else f"\0{done}\0"

@@ -92,7 +92,7 @@ def _read_one(name: str, given: Any) -> Any:
     try:
         return read(name, given)
     except InvalidOptionError as exc:
-        raise exc.after(say("invalid {}", flag(name))) from None
+        raise exc.named(flag(name)) from None
 
 
 def _option(name: str) -> Callable[[F], F]:

@@ -95,7 +95,7 @@ def read_config(path: Path) -> dict[str, Any]:
             raise UsageError("{}: {!r} is a table; give a value", path, key)
         else:
             taken = read if OPTIONS[name].kind is DURATION else check  # 600 has no unit here either
-            value = _value(name, value, say("{}: invalid {}", path, dashed(name)), taken)
+            value = _value(name, value, taken, dashed(name), path)
         values[name] = value
     return values
 
@@ -176,18 +176,20 @@ def read_environment(environ: Mapping[str, str], names: Collection[str]) -> dict
                 given: Any = (text if OPTIONS[name].secret else without_passwords(text)).split()
             else:
                 given = text
-            values[name] = _value(name, given, say("invalid {}", variable), read)
+            values[name] = _value(name, given, read, variable)
     return values
 
 
-def _value(name: str, given: Any, opening: str, taken: Callable[[str, Any], Any]) -> Any:
+def _value(
+    name: str, given: Any, taken: Callable[[str, Any], Any], shown: str, where: Path | None = None
+) -> Any:
     """The value, checked or parsed; a list if the option takes several."""
     try:
         if not OPTIONS[name].several:
             return taken(name, given)
         return [taken(name, each) for each in (given if isinstance(given, list) else [given])]
     except InvalidOptionError as exc:
-        raise exc.after(opening) from None
+        raise exc.named(shown, where) from None
 
 
 def over(file: dict[str, Any], environment: dict[str, Any]) -> dict[str, Any]:

@@ -374,9 +374,12 @@ class InvalidOptionError(UsageError):
         """Pickle what it was made of."""
         return type(self), (self.name, self.shown, self.expected)
 
-    def after(self, opening: str) -> UsageError:
-        """The same with another opening, e.g. ``invalid --rate``."""
-        return UsageError("{} {}: expected {}", opening, self.shown, say(self.expected))
+    def named(self, name: str, where: object = None) -> UsageError:
+        """The same with the name as it was given, e.g. ``--rate``, and the file that has it."""
+        values = name, self.shown, say(self.expected)
+        if where is None:
+            return UsageError("invalid {} {}: expected {}", *values)
+        return UsageError("{}: invalid {} {}: expected {}", where, *values)
 
 
 def _shown(name: str, value: object) -> str:

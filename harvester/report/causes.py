@@ -180,8 +180,8 @@ KINDS = {
         Kind(
             "missing",
             False,
-            ("未采", "not asked"),
-            ("还没有采", "Not harvested yet"),
+            ("未请求", "not asked"),
+            ("还没有采集", "Not harvested yet"),
             ("继续运行同样的命令。", "Run the same command again."),
         ),
     )
