@@ -18,7 +18,7 @@ from harvester.ledger.base import Key
 from harvester.ledger.coverage import OpenWindow
 from harvester.model import Action, listed
 from harvester.report.causes import KINDS, Cause, Text, grouped, ip_in, kind_of
-from harvester.texts import say
+from harvester.texts import english, say
 from harvester.wechat.codes import BLOCKED, ERRORS
 
 USABLE, WAITING, UNKNOWN, UNUSABLE = "usable", "waiting", "unknown", "unusable"
@@ -63,7 +63,7 @@ class InterfaceAccess:
             "kind": self.kind or None,
             "code": self.code,
             "rid": self.rid or None,
-            "error": self.error or None,
+            "error": english(self.error) or None,
             "until": rfc3339(self.until) if self.until else None,
             "calls_left": left,
             "daily_quota": daily,

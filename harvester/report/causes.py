@@ -18,7 +18,7 @@ from harvester.events import reason_of
 from harvester.ledger.coverage import MISSING, Calendar, OpenWindow
 from harvester.model import Action
 from harvester.report.streams import Stream
-from harvester.texts import say
+from harvester.texts import english, say
 from harvester.wechat.codes import BLOCKED, ERRORS
 
 Text = tuple[str, str]
@@ -273,7 +273,7 @@ class Cause:
         """As JSON has it; most: how many of its accounts at most."""
         return {
             "state": self.state,
-            "reason": self.reason,
+            "reason": english(self.reason),
             "accounts": len(self.appids),
             "appids": [*self.appids][:most],
             "endpoints": sorted(self.days),
