@@ -102,6 +102,10 @@ Operation not supported
 """What the system says."""
 
 
+HAN = re.compile("[\u4e00-\u9fff]")
+FIELD = re.compile(r"\{(?:![rs])?(?::[^{}]*)?\}")
+
+
 class Found:
     """templates: with the modules that say them.  wrong: calls without a template."""
 
@@ -133,6 +137,10 @@ def found() -> Found:
                 continue
             if isinstance(node, ast.Call):
                 of_call(node, name, makers, names, result)
+            if isinstance(node, ast.Tuple) and not HAN.search(ast.unparse(node)):
+                for text in strings_of(node, names):
+                    if FIELD.search(text):  # a table of templates
+                        add(text, name, result)
             if isinstance(node, ast.FunctionDef):
                 for text in help_of(node):
                     result.templates.setdefault(text, set()).add(name)
@@ -216,7 +224,15 @@ SIMULATE = (
     "HARVESTER_SECRET={} {} run users --appid {} --start 2024-01-01 --end 2024-03-31"
     " --base-url {} --out practice"
 )
-NO_TEXT = {"{} [rid: {}]", "harvester", "serving http://{}/", "HTTP {}", "HTTP 429", SIMULATE}
+NO_TEXT = {
+    "{} [rid: {}]",
+    "harvester",
+    "serving http://{}/",
+    "HTTP {}",
+    "HTTP 429",
+    " COMMENT '{}'",
+    SIMULATE,
+}
 """The same in both languages."""
 
 
@@ -245,7 +261,7 @@ def strings_of(node: ast.expr, names: dict[str, str]) -> Iterator[str]:
 
 def plain(template: str) -> str:
     """A template as the catalogue has it: with ``{}`` for each value."""
-    return re.sub(r"\{(?:![rs])?(?::[^{}]*)?\}", "{}", template)
+    return FIELD.sub("{}", template)
 
 
 def name_of(node: ast.expr) -> str:

@@ -168,7 +168,7 @@ def recent_days(span: int) -> list[int]:
 def either(names: Sequence[str]) -> str:
     """Names as a choice: ``a``, ``a or b``, ``a, b or c``."""
     *others, last = names
-    return f"{', '.join(others)} or {last}" if others else last
+    return say("{} or {}", ", ".join(others), last) if others else last
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,11 +231,11 @@ class Grid:
         if self.cut is WindowKind.RECENT:
             numbers = recent_days(self.span)
             firsts = [f"{self.last - timedelta(days=number - 1)}" for number in numbers]
-            return f"{either(firsts)} to {self.last}"
+            return say("{} to {}", either(firsts), self.last)
         before = min(begin, self.last) - timedelta(days=70)
         ended = list(_periods((before, self.last), self.cut))
         first, last = min(ended, key=lambda days: abs((days[0] - begin).days))
-        return f"{first} to {last}"
+        return say("{} to {}", first, last)
 
     def _recent(self, stretch: Days) -> Iterator[Days]:
         if stretch[1] == self.last:

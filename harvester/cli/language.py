@@ -30,9 +30,7 @@ _SIGNS = {"; ": "；", ": ": "：", ", ": "，", " and ": "和"}
 _SIGN = re.compile("|".join(_SIGNS))
 _WORD = re.compile("[A-Za-z]")
 _HAN = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uff5e]"
-_GAP = re.compile(
-    rf"(?<={_HAN}) \0(?={_HAN})|(?<={_HAN})\0 (?={_HAN})|(?<=[，；：（])\0 |(?<=，)\0，|\0"
-)
+_GAP = re.compile(rf"(?<={_HAN})(?:\0 \0?| \0)(?={_HAN})|(?<=[，；：（])\0 |(?<=，)\0，|\0")
 _JOINT = re.compile(
     r"(?<=[\u4e00-\u9fff])\0(?=['\"]?[A-Za-z0-9])|(?<=[A-Za-z0-9])\0(?=[\u4e00-\u9fff])"
 )

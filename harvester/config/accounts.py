@@ -38,7 +38,7 @@ ACCOUNT_KEYS = (
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 WITH_MORE = ("cloudbase", "command", "http", "https", "static")
 PLATFORM_KEYS = ("name", "appid", "secret", "ticket")
-_OTHER_SIGNS = {";": "semicolons", "\t": "tabs", "|": "bars", "，": say("Chinese commas")}
+_OTHER_SIGNS = {";": "semicolons", "\t": "tabs", "|": "bars", "，": "Chinese commas"}
 FIRST = 3
 """Reasons that the message of a `NoAccountError` names."""
 
@@ -303,7 +303,7 @@ def _check_header(where: str, header: list[str]) -> None:
                 "{}: the fields are separated by {}; separate them by commas (in a spreadsheet:"
                 " save as CSV UTF-8, comma delimited)",
                 where,
-                what,
+                say(what),
             )
     _check_keys(where, header, ACCOUNT_KEYS)
     if "appid" not in header or len(set(header)) < len(header):

@@ -192,7 +192,7 @@ class SQLiteDriver:
             " {}.damaged`, and the same command again: the next run asks for what was stored"
             " there alone",
             self.where,
-            exc,
+            say(str(exc)),
             place,
             place,
         )
@@ -306,7 +306,7 @@ class SQLiteDriver:
         if "not a database" in text:
             return _OTHER
         if any(sign in text for sign in _DAMAGE):
-            return say("{} ({})", DAMAGED, text)
+            return say("{} ({})", DAMAGED, say(text))
         if "locked" in text:
             return say("another program has kept it locked for {:.0f} s", BUSY)
         if "unable to open" in text or "readonly" in text:
