@@ -128,23 +128,46 @@ def found() -> Found:
     shared: dict[str, str] = {}
     for tree in trees.values():
         shared |= constants(tree, shared)
-    for name, tree in trees.items():
-        names = shared | constants(tree, shared)
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 result.strings |= {plain(node.value), *paragraphs(node.value)}
-            if name.startswith(ELSEWHERE):
-                continue
-            if isinstance(node, ast.Call):
-                of_call(node, name, makers, names, result)
-            if isinstance(node, ast.Tuple) and not HAN.search(ast.unparse(node)):
-                for text in strings_of(node, names):
-                    if FIELD.search(text):  # a table of templates
-                        add(text, name, result)
-            if isinstance(node, ast.FunctionDef):
-                for text in help_of(node):
-                    result.templates.setdefault(text, set()).add(name)
+    for name, tree in trees.items():
+        if not name.startswith(ELSEWHERE):
+            of_module(tree, name, makers, shared | constants(tree, shared), result)
     return result
+
+
+def of_module(
+    tree: ast.Module, name: str, makers: set[str], names: dict[str, str], result: Found
+) -> None:
+    """Add the texts of a module."""
+    both = in_both_languages(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            of_call(node, name, makers, names, result)
+        elif isinstance(node, ast.Tuple) and id(node) not in both:
+            for text in strings_of(node, names):
+                if FIELD.search(text):  # a table of templates
+                    add(text, name, result)
+        elif isinstance(node, ast.FunctionDef):
+            for text in help_of(node):
+                result.templates.setdefault(text, set()).add(name)
+
+
+def in_both_languages(tree: ast.Module) -> set[int]:
+    """The nodes of tables that have a text for each language."""
+    tables = [
+        node
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Dict) and "zh" in keys_of(node))
+        or (isinstance(node, ast.Tuple) and HAN.search(ast.unparse(node)))
+    ]
+    return {id(node) for table in tables for node in ast.walk(table)}
+
+
+def keys_of(node: ast.Dict) -> list[object]:
+    """The keys that are constants."""
+    return [each.value for each in node.keys if isinstance(each, ast.Constant)]
 
 
 def constants(tree: ast.Module, names: dict[str, str]) -> dict[str, str]:
