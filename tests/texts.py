@@ -328,7 +328,11 @@ def missing(texts: Found, known: dict[str, str]) -> list[str]:
 
 def gone(texts: Found, known: dict[str, str]) -> list[str]:
     """The entries that nothing says."""
-    return sorted(known.keys() - texts.templates.keys() - texts.strings)
+    return sorted(
+        text
+        for text, chinese in known.items()
+        if text not in texts.templates and (text not in texts.strings or not chinese)
+    )
 
 
 def main(arguments: list[str]) -> int:
