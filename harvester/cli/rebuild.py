@@ -73,37 +73,29 @@ def _lines(found: Rebuilt) -> Iterator[str]:
         )
     yield text
     if found.differing:
-        yield (
-            say(
-                "{} of years that differ from the former ledger: the next run asks for them again",
-                many(found.differing, "window"),
-            )
+        yield say(
+            "{} of years that differ from the former ledger: the next run asks for them again",
+            many(found.differing, "window"),
         )
     if found.apart:
-        yield (
-            say(
-                "{} not the same in every sink: the next run asks for them again",
-                many(found.apart, "window"),
-            )
+        yield say(
+            "{} not the same in every sink: the next run asks for them again",
+            many(found.apart, "window"),
         )
     yield from _no_more(found)
     for sink in found.unlisted:
         yield say("{} cannot be read back, and is not listed: harvester sink add", sink.identity)
     for appid in found.strange[:NAMES]:
-        yield (
-            say(
-                "the former ledger does not know the account {}; if it was never"
-                " harvested, `harvester forget --appid {} --yes` removes it",
-                appid,
-                shlex.quote(appid),
-            )
+        yield say(
+            "the former ledger does not know the account {}; if it was never"
+            " harvested, `harvester forget --appid {} --yes` removes it",
+            appid,
+            shlex.quote(appid),
         )
     if not found.compared:
-        yield (
-            say(
-                "the former ledger could not be read: records that are missing within a"
-                " window are not noticed; a run with --refresh asks for everything again"
-            )
+        yield say(
+            "the former ledger could not be read: records that are missing within a"
+            " window are not noticed; a run with --refresh asks for everything again"
         )
     yield say("days without a record are not known any more: the next run asks for them again")
     if found.former:
@@ -113,28 +105,22 @@ def _lines(found: Rebuilt) -> Iterator[str]:
 def _no_more(found: Rebuilt) -> Iterator[str]:
     """What became of windows that WeChat does not answer any more."""
     if found.kept:
-        yield (
-            say(
-                "not the same in every sink, and cannot be asked for any more; kept in"
-                " all of them, as in the sink that is named: {}",
-                listed(found.kept, "window"),
-            )
+        yield say(
+            "not the same in every sink, and cannot be asked for any more; kept in"
+            " all of them, as in the sink that is named: {}",
+            listed(found.kept, "window"),
         )
     if found.doubtful:
-        yield (
-            say(
-                "of a year that differs from the former ledger, and cannot be asked for"
-                " any more; kept as stored: {}",
-                listed(found.doubtful, "window"),
-            )
+        yield say(
+            "of a year that differs from the former ledger, and cannot be asked for"
+            " any more; kept as stored: {}",
+            listed(found.doubtful, "window"),
         )
     if found.lost:
-        yield (
-            say(
-                "lost: the former ledger knows records of these days, no sink has them,"
-                " and they cannot be asked for any more: {}",
-                listed(found.lost, "window"),
-            )
+        yield say(
+            "lost: the former ledger knows records of these days, no sink has them,"
+            " and they cannot be asked for any more: {}",
+            listed(found.lost, "window"),
         )
 
 

@@ -408,13 +408,11 @@ class Pipeline:
         what = verdict.message if verdict.code is None else verdict.code
         if queue.window_refused(what) < EQUAL_REFUSALS:
             return Action.FAIL_WINDOW, reason
-        return Action.STOP_ENDPOINT, (
-            say(
-                "{}; {} windows were refused in a row for this, so this run asks for no"
-                " more of this interface",
-                reason,
-                EQUAL_REFUSALS,
-            )
+        return Action.STOP_ENDPOINT, say(
+            "{}; {} windows were refused in a row for this, so this run asks for no more of this"
+            " interface",
+            reason,
+            EQUAL_REFUSALS,
         )
 
     def lost(self, why: str) -> NetworkError:

@@ -210,13 +210,11 @@ class Table:
     def _note_unknown(self, name: str) -> None:
         if name in self._beyond:
             few = listed(self._beyond, "field")
-            self._drift[say("{}: the table has no column for {}; see _extra", self.name, few)] = (
-                None
-            )
+            text = say("{}: the table has no column for {}; see _extra", self.name, few)
+            self._drift[text] = None
         elif self.fields:  # of an interface without any, nothing can drift
-            self._drift[
-                say("{}: the field {!r} is not known; it is in _extra", self.name, name)
-            ] = None
+            text = say("{}: the field {!r} is not known; it is in _extra", self.name, name)
+            self._drift[text] = None
 
     def _note_type(self, field: Field, value: object) -> None:
         kind = _JSON_TYPES.get(type(value), "null")
