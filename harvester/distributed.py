@@ -18,7 +18,6 @@ from harvester.base.retry import check_count
 from harvester.errors import HarvestError, RunError, UsageError, needs
 from harvester.events import Report, Windows
 from harvester.job import Job
-from harvester.texts import say
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -81,7 +80,7 @@ def _check(client: Any, job: Job) -> None:
     try:
         from distributed import Client
     except ImportError:
-        raise UsageError(needs(say("a job on Dask needs its library"), "dask")) from None
+        raise UsageError(needs("a job on Dask needs its library", "dask")) from None
     if not isinstance(job, Job):
         raise UsageError("job: expected a harvester.Job, not a {}", type(job).__name__)
     if not str(job.options.get("ledger")).startswith("postgresql://"):

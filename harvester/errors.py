@@ -55,7 +55,9 @@ def _without_passwords(text: str) -> str:
 def needs(what: str, extra: str) -> str:
     """The sentence about a library that is missing: what needs it, and what to type."""
     package = f"'wechat-harvester[{extra}]'"
-    return say("{}: pip install {}, or pipx inject wechat-harvester {}", what, package, package)
+    return say(
+        "{}: pip install {}, or pipx inject wechat-harvester {}", say(what), package, package
+    )
 
 
 class Summary(Protocol):

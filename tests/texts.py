@@ -30,6 +30,7 @@ MAKERS = {"say", "show_line", "notify", "log", "readable", "plain_row", "show", 
 
 TABLES: dict[str, int | None] = {
     "Rule": 1,
+    "needs": 0,
     "Kind": 0,
     "Option": 2,
     "sink_option": 0,

@@ -112,6 +112,6 @@ def _missing() -> str:
         import click
         import rich
     except ImportError:
-        return needs(say("the command line needs its libraries"), "cli")
+        return needs("the command line needs its libraries", "cli")
     del click, rich
     return ""

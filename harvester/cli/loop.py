@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from harvester.errors import UsageError, needs
-from harvester.texts import say
 
 THRESHOLD = 20_000
 """Objects that come before the youngest are looked through.  Python's 700 come and go within a few
@@ -28,7 +27,7 @@ def uvloop_factory() -> Factory:
     try:
         import uvloop
     except ImportError:
-        raise UsageError(needs(say("--uvloop needs its library"), "uvloop")) from None
+        raise UsageError(needs("--uvloop needs its library", "uvloop")) from None
     return uvloop.new_event_loop
 
 

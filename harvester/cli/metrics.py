@@ -60,7 +60,7 @@ def _continued(path: Path, *, by_account: bool) -> Metrics:
     try:
         from harvester.service.metrics import Metrics
     except ImportError:
-        raise UsageError(needs(say("--metrics needs its library"), "serve")) from None
+        raise UsageError(needs("--metrics needs its library", "serve")) from None
     try:
         return Metrics(by_account=by_account, former=path.read_text("utf-8"))
     except FileNotFoundError:

@@ -38,7 +38,7 @@ def serve(path: Path, lang: str) -> int:
     try:  # before anything is sent; this extra brings what the page needs
         import harvester.service.metrics as _metrics
     except ImportError:
-        raise UsageError(needs(say("harvester serve needs its libraries"), "serve")) from None
+        raise UsageError(needs("harvester serve needs its libraries", "serve")) from None
     del _metrics
     template()
     return run(_serve(partial(_loaded, path, lang)))

@@ -28,13 +28,12 @@ from harvester.sinks.rows import (
     moment,
     values_of,
 )
-from harvester.texts import say
 
 try:
     import pyarrow as pa
     import pyarrow.compute as pc
 except ImportError as exc:
-    raise UsageError(needs(say("tables need a library"), "export")) from exc
+    raise UsageError(needs("tables need a library", "export")) from exc
 
 __all__ = [
     "batch_of",

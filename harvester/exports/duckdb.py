@@ -17,12 +17,11 @@ from harvester.exports.base import WHOLE, Held, Part, TableShape, Unit
 from harvester.exports.noted import failing
 from harvester.exports.single import SingleFile
 from harvester.sinks.spec import Spec
-from harvester.texts import say
 
 try:
     import duckdb
 except ImportError as exc:
-    raise UsageError(needs(say("duckdb: needs a library"), "export")) from exc
+    raise UsageError(needs("duckdb: needs a library", "export")) from exc
 
 _STAMPS = "_harvester_export"
 

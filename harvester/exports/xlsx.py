@@ -27,7 +27,6 @@ from harvester.exports.files import as_json, titles_of
 from harvester.exports.noted import failing
 from harvester.exports.single import SingleFile
 from harvester.sinks.spec import Spec
-from harvester.texts import say
 from harvester.wechat.tables import ACCOUNTS, TABLES
 from harvester.wechat.titles import INTERFACES
 
@@ -35,7 +34,7 @@ try:
     import xlsxwriter
     from xlsxwriter.exceptions import FileCreateError
 except ImportError as exc:
-    raise UsageError(needs(say("xlsx: needs a library"), "xlsx")) from exc
+    raise UsageError(needs("xlsx: needs a library", "xlsx")) from exc
 
 _ROWS = 1_048_576
 _CELLS = 4_000_000

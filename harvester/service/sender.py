@@ -196,7 +196,7 @@ def _made(url: Secret) -> object:
     try:
         import apprise
     except ImportError:
-        raise UsageError(needs(say("alerts need their library"), "serve")) from None
+        raise UsageError(needs("alerts need their library", "serve")) from None
     logging.getLogger("apprise").disabled = True  # it logs parts of URLs
     made = apprise.Apprise()
     with warnings.catch_warnings():

@@ -17,7 +17,6 @@ from io import FileIO
 from typing import Any
 
 from harvester.errors import SinkError, UsageError, needs
-from harvester.texts import say
 
 CHUNK = 1 << 20
 _PACKED_CHUNK = 1 << 16  # what follows a member is copied once a member
@@ -150,7 +149,7 @@ def _zstd() -> Any:
         else:
             from backports import zstd
     except ImportError as exc:
-        raise UsageError(needs(say("zstd needs a library"), "zstd")) from exc
+        raise UsageError(needs("zstd needs a library", "zstd")) from exc
     return zstd
 
 

@@ -74,7 +74,7 @@ class RedisStore:
             import redis.asyncio
             import redis.exceptions
         except ImportError:
-            return None, needs(say("the token store in Redis needs its library"), "redis")
+            return None, needs("the token store in Redis needs its library", "redis")
         self._errors = (redis.exceptions.RedisError, *self._errors)
         self._lost: type[Exception] = redis.exceptions.WatchError
         more: dict[str, Any] = {"socket_connect_timeout": TIMEOUT, "socket_timeout": TIMEOUT}
