@@ -289,6 +289,10 @@ class Endpoint(Protocol):
         ...
 
 
+Find = Callable[[str], Endpoint | None]
+"""Finds an interface by its name; None if there is none."""
+
+
 def with_rid(message: str, rid: str) -> str:
     """A message with WeChat's request id at its end, if there is one."""
     return say("{} [rid: {}]", message, rid) if rid else message

@@ -46,7 +46,7 @@ class Undone(Away):
     """
 
 
-def announce(where: str, holder: str) -> None:
+def announce(where: str, holder: str = "") -> None:
     """Say that a call has not returned; holder: who holds what it waits for, if that is known."""
     for_what = say("it waits for {}", holder) if holder else say("no answer yet")
     _log.warning(say("{}: a call takes more than {:.0f} s; {}", where, SLOW, for_what))

@@ -20,11 +20,10 @@ from typing import Any
 
 from harvester.base.dates import FIRST, Days, nearest, parse_day
 from harvester.errors import NoLedgerError, UsageError
-from harvester.exports import Find
 from harvester.exports.base import TableShape
 from harvester.ledger import Ledger
 from harvester.ledger.coverage import Calendar
-from harvester.model import Endpoint
+from harvester.model import Endpoint, Find
 from harvester.report.overview import overview_of
 from harvester.report.reach import Reach, earliest, reach_of, together
 from harvester.report.streams import Reader, StatusFilter, Stream, counts_to_dict

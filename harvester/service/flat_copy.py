@@ -23,13 +23,13 @@ import anyio
 
 from harvester.base.threads import READING, Thread, ended
 from harvester.errors import HarvestError
-from harvester.exports import Find
 from harvester.exports.base import TableShape, Target
 from harvester.exports.joined import JoinedShape
 from harvester.exports.run import export_all
 from harvester.exports.shapes import FLAT, Shape
 from harvester.exports.source import Source
 from harvester.exports.targets import open_target
+from harvester.model import Find
 from harvester.service import query
 from harvester.wechat.tables import TABLES
 

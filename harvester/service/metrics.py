@@ -63,6 +63,7 @@ _LAST_RUN = "harvester_service_last_run_timestamp_seconds"
 _RUN_FAILED = "harvester_service_last_run_failed"
 _NEXT_RUN = "harvester_service_next_run_timestamp_seconds"
 _UNDELIVERED = "harvester_service_undelivered_targets"
+_MAIL = "harvester_service_messages_waiting"
 _GIVEN_UP = "harvester_service_messages_given_up_total"
 
 HELP = {
@@ -85,6 +86,7 @@ HELP = {
     _RUN_FAILED: "1 if an error ended the last run of the service, else 0.",
     _NEXT_RUN: "Unix time of the next run of the service; absent while one goes on.",
     _UNDELIVERED: "Targets of alerts and of the ping that did not take the last message.",
+    _MAIL: "Messages that are to be sent, or sent again.",
     _GIVEN_UP: "Messages that their target has not taken for days, since the service was started.",
 }
 NAMES = frozenset(HELP)
@@ -129,6 +131,7 @@ class Metrics(Collector):
             _RUN_FAILED: (),
             _NEXT_RUN: (),
             _UNDELIVERED: (),
+            _MAIL: (),
             _GIVEN_UP: (),
         }
         self._values: dict[str, dict[Key, float]] = {name: {} for name in self._labels}
@@ -254,13 +257,21 @@ class Metrics(Collector):
         self._values[_ACCOUNTS]["never",] = len(overview.never)
 
     def update_service(
-        self, *, last_run: float, failed: bool, next_run: float, undelivered: int, given_up: int
+        self,
+        *,
+        last_run: float,
+        failed: bool,
+        next_run: float,
+        undelivered: int,
+        waiting: int,
+        given_up: int,
     ) -> None:
         """Set what a service has; last_run, next_run: 0 if there is none."""
         for name, moment in ((_LAST_RUN, last_run), (_NEXT_RUN, next_run)):
             self._values[name] = {(): moment} if moment else {}
         self._values[_RUN_FAILED] = {(): failed}
         self._values[_UNDELIVERED] = {(): undelivered}
+        self._values[_MAIL] = {(): waiting}
         self._counted[_GIVEN_UP][()] = given_up
 
     def _update_interfaces(self, made: Overview) -> None:

@@ -24,7 +24,8 @@ from harvester.errors import ExportError
 from harvester.exports.coverage import Coverage, Gap
 from harvester.ledger.coverage import Calendar, Outcome
 from harvester.model import Field, Window
-from harvester.testing import FakeTransport, Simulator
+from harvester.testing import Simulator
+from tests.builders import harvested
 from tests.exports.support import ARTICLES, FIRST, USERS, articles, do, few, harvest, tables, users
 from tests.exports.test_hostile import interface, once, window
 from tests.support import A, B
@@ -33,19 +34,12 @@ DAYS = ("2024-01-01", "2024-01-31")
 FIRST_DAY, LAST_DAY = map(datetime.fromisoformat, DAYS)
 
 
-def harvested(folder: Path, *names: str, **options: Any) -> str:
+def database(folder: Path, *names: str, **options: Any) -> str:
     """Two accounts in a database; the second may not use getusercumulate."""
     wechat = Simulator(refuse={(B, "getusercumulate"): 48001})
-    harvester.run_sync(
-        [harvester.Account(appid, secret="practice") for appid in (A, B)],
-        names or ["users", "getupstreammsgmonth"],
-        *DAYS,
-        sink=f"sqlite:{folder}/users.db",
-        transport=FakeTransport(wechat),
-        rate="1000/s",
-        **options,
-    )
-    return f"sqlite:{folder}/users.db"
+    names, spec = names or ("users", "getupstreammsgmonth"), f"sqlite:{folder}/users.db"
+    harvested(spec, A, B, endpoints=names, days=DAYS, simulator=wechat, **options)
+    return spec
 
 
 def first_sheet(path: Path) -> list[list[Any]]:
@@ -61,7 +55,7 @@ def first_sheet(path: Path) -> list[list[Any]]:
 
 def test_the_first_sheet_says_what_is_there_until_when_and_what_is_missing(tmp_path: Path) -> None:
     book = tmp_path / "users.xlsx"
-    source = harvested(tmp_path, export=f"xlsx:{book}")
+    source = database(tmp_path, export=f"xlsx:{book}")
     head, *rows = first_sheet(book)
     found = {row[1]: dict(zip(head, row, strict=False)) for row in rows[:3]}
     whole, part = found["getusersummary"], found["getusercumulate"]
@@ -82,16 +76,16 @@ def test_the_first_sheet_says_what_is_there_until_when_and_what_is_missing(tmp_p
 
 def test_it_is_written_anew_if_more_is_known_to_be_there_or_missing(tmp_path: Path) -> None:
     target = f"xlsx:{tmp_path}/users.xlsx"
-    source = harvested(tmp_path, "getupstreammsgmonth")  # of 2024-01
+    source = database(tmp_path, "getupstreammsgmonth")  # of 2024-01
     harvester.export(source, target)
     assert harvester.export(source, target).written == 0
-    harvested(tmp_path, "getupstreammsgmonth", "getusercumulate")
+    database(tmp_path, "getupstreammsgmonth", "getusercumulate")
     assert harvester.export(source, target, "getupstreammsgmonth").written == 0
     assert harvester.export(source, target).written == 2
 
 
 def test_the_first_sheet_is_in_the_language_of_the_titles(tmp_path: Path) -> None:
-    source = harvested(tmp_path)
+    source = database(tmp_path)
     harvester.export(source, f"xlsx:{tmp_path}/zh.xlsx?header=zh")
     head, *rows = first_sheet(tmp_path / "zh.xlsx")
     assert head[:7] == ["工作表", "表", "行数", "公众号数", "首日", "末日", "完整截至"]
@@ -233,7 +227,7 @@ def titled() -> Any:
 def test_libreoffice_opens_a_workbook_and_shows_what_was_exported(
     tmp_path: Path, office: Any, header: str
 ) -> None:
-    source = harvested(tmp_path)
+    source = database(tmp_path)
     for number, sink in enumerate([source, titled()]):
         path = tmp_path / f"{number}.xlsx"
         if isinstance(sink, str):
