@@ -47,8 +47,10 @@ default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+autodoc_type_aliases = {"Observer": "Observer", "Event": "Event"}
 python_use_unqualified_type_names = True
 
+_ALIAS = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
 _LINK = re.compile(r"\[([^\]]*)\]\((?!https?:|mailto:|#)([^)\s]+)\)")
 _CODE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 _HAN = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uff5e]"
@@ -106,6 +108,21 @@ def _docstring(
     lines[:] = as_rst(lines)
 
 
+def _signature(
+    app: Sphinx, kind: str, name: str, obj: object, options: object, given: str, returned: str
+) -> tuple[str | None, str | None]:
+    """Show the name of an alias of a type."""
+    shown = [each and _ALIAS.sub(r"\1", each) for each in (given, returned)]
+    return shown[0], shown[1]
+
+
+def _skip(
+    app: Sphinx, kind: str, name: str, obj: object, skip: bool, options: object
+) -> bool | None:
+    """Leave out the fields of a named tuple: its docstring describes them, they have none."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
 def _for_models(app: Sphinx, problem: Exception | None) -> None:
     """Write llms.txt, whose links lead to the pages of the site."""
     if problem is None and app.srcdir == DOCS and app.builder.name == "html":
@@ -118,4 +135,6 @@ def setup(app: Sphinx) -> None:
     app.add_search_language(ChineseSearch)
     app.connect("source-read", _read)
     app.connect("autodoc-process-docstring", _docstring)
+    app.connect("autodoc-process-signature", _signature)
+    app.connect("autodoc-skip-member", _skip)
     app.connect("build-finished", _for_models)

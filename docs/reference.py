@@ -550,6 +550,7 @@ def http_statuses(*, chinese: bool) -> str:
 
 _ENTRY = re.compile(r"((?:\*{0,2}[A-Za-z_]\w*)(?:, \*{0,2}[A-Za-z_]\w*)*): (?=\S)")
 """The beginning of a line that describes arguments or fields: ``begin, end: the days``."""
+_LITERAL = re.compile(r"(``.*?``)")
 _SCHEME = re.compile(r"(?<![`\w])(file):(?=\w)")
 """What would become a link, and is a spec."""
 
@@ -571,7 +572,9 @@ def as_rst(lines: Sequence[str]) -> list[str]:
             continue
         item = literal = False
         for written in block:
-            line = _SCHEME.sub(r"\1\\:", written)
+            parts = _LITERAL.split(written)
+            parts[::2] = [_SCHEME.sub(r"\1\\:", each) for each in parts[::2]]
+            line = "".join(parts)
             text = line.strip()
             if found := _ENTRY.match(line):
                 if not item and made and made[-1]:

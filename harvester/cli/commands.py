@@ -53,9 +53,9 @@ from harvester.errors import (
     UsageError,
     without_passwords,
 )
-from harvester.events import Observer, Report
+from harvester.events import Observer, Report, State
 from harvester.model import Account
-from harvester.report.streams import STATES, StatusFilter
+from harvester.report.days import STATES, StatusFilter
 from harvester.texts import of_system, say
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -126,7 +126,7 @@ def _refused(text: str, status: int, called: _Called) -> int:
     text = without_passwords(text)
     notify(text, level="error")
     if called.as_json:
-        screen.show_json(Report(state="failed", notes=[text]).to_dict(), aside=called.aside)
+        screen.show_json(Report(state=State.FAILED, notes=[text]).to_dict(), aside=called.aside)
     return status
 
 

@@ -21,7 +21,7 @@ from harvester.report.texts import title_of
 from harvester.service import state
 from harvester.sinks.base import Sink, spec_of
 from harvester.texts import joined, say
-from harvester.upkeep.forget import Known, forget, known_of, strange_of
+from harvester.upkeep.forget import Extent, forget, known_of, strange_of
 
 
 async def show_what_would_go(place: Place, appid: str, endpoints: Collection[str]) -> int:
@@ -64,7 +64,7 @@ async def _known(
     appid: str,
     endpoints: Collection[str],
     given: Sequence[Sink],
-) -> Sequence[Known]:
+) -> Sequence[Extent]:
     """What the ledger knows, or if that is nothing, what the sinks hold."""
     try:
         return await known_of(ledger, appid, endpoints)
@@ -75,7 +75,7 @@ async def _known(
         raise
 
 
-def _line(appid: str, known: Known) -> str:
+def _line(appid: str, known: Extent) -> str:
     """One interface of the account."""
     days = say(", {} to {}", *known.days) if known.days else ""
     number = many(days_in(known.days), "day") if known.days else say("0 days")

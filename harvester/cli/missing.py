@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
 import time
 from collections import Counter
@@ -18,28 +19,29 @@ from rich.cells import cell_len
 
 from harvester.base import codec
 from harvester.base.dates import last_legal_day, parse_day
+from harvester.base.spreadsheet import BOM, FORMULA
 from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS
 from harvester.cli.language import LANGUAGES, label, language
 from harvester.cli.terminal import china_time, escaped, many, padded, plain, readable, show_line
 from harvester.config.place import Place
 from harvester.errors import UsageError
 from harvester.ledger.base import Key
-from harvester.report.missing import LACKING, STATES, Lack, lacks_of
-from harvester.report.streams import Reader, StatusFilter
+from harvester.report.days import Reader, StatusFilter
+from harvester.report.missing import LACKING, OTHERS, STATES, UNDELIVERED, Lack, lacks_of
 from harvester.texts import joined, say
 
+COUNTED = {
+    "failed": "{:,} failed", "late": "{:,} late", "missing": "{:,} missing",
+    "not_asked": "{:,} not asked", "never_harvested": "{:,} never harvested",
+    "waiting": "{:,} waiting", "not_due": "{:,} not due",
+    "never_delivered": "{:,} never delivered", "cannot_be_asked": "{:,} cannot be asked",
+    "no_figures": "{:,} no figures",
+}  # fmt: skip
+"""How many interfaces of accounts are in a state."""
 COLUMNS = (
     "day", "appid", "name", "endpoint", "state", "reason", "code", "detail", "since", "until",
     "what_to_do", "rid",
 )  # fmt: skip
-COUNTED = (
-    "{:,} failed", "{:,} late", "{:,} missing", "{:,} not asked", "{:,} never harvested",
-    "{:,} waiting", "{:,} not due", "{:,} never delivered", "{:,} cannot be asked",
-    "{:,} no figures",
-)  # fmt: skip
-"""How many there are of each of `STATES`."""
-_BOM = "\ufeff"  # as in the files of csv: exports: Excel on Windows takes UTF-8 for GBK without it
-_FORMULA = ("=", "+", "-", "@")
 _HAS = "has"
 _WAITS = ("waiting", "late", "missing")
 ENGLISH = 1
@@ -161,6 +163,7 @@ class _Text:
                 "{}: nothing lacks it, of {} of accounts", self._day, many(total, "interface")
             )
             return
+        lacking = sum(states[each] for each in UNDELIVERED)
         show_line("what to do:")
         colon = ": " if language() == "en" else "："
         for reason, advice in [*self._advice.items()][:MOST_REASONS]:
@@ -168,15 +171,20 @@ class _Text:
         more = len(self._advice) - MOST_REASONS
         if more > 0:
             show_line("  and {}; --json and --csv have it in each row", many(more, "other reason"))
-        counted = zip(COUNTED, map(states.__getitem__, STATES), strict=True)
-        parts = [say(template, number) for template, number in counted if number]
-        show_line(
-            "{}: {:,} of {} of accounts lack it: {}",
-            self._day,
-            total - have,
-            many(total, "interface"),
-            joined(", ", parts),
-        )
+        parts, others = (_numbers(states, some) for some in (UNDELIVERED, OTHERS))
+        asked, day = have + lacking, self._day
+        if others:
+            show_line("not counted: {}", others)
+        if lacking:
+            show_line(
+                "{}: {:,} of {} of accounts lack it: {}",
+                day,
+                lacking,
+                many(asked, "interface"),
+                parts,
+            )
+        else:
+            show_line("{}: nothing lacks it, of {} of accounts", day, many(asked, "interface"))
 
 
 class _Json:
@@ -207,7 +215,7 @@ class _Csv:
         self._day, self._names = str(day), names
 
     def begin(self, keys: Iterable[Key]) -> None:
-        self._write(COLUMNS, _BOM)
+        self._write(COLUMNS, BOM)
 
     def show(self, lack: Lack) -> None:
         row = {**lack.to_dict(ENGLISH), "day": self._day, "name": self._names.get(lack.appid, "")}
@@ -222,10 +230,16 @@ class _Csv:
         sys.stdout.flush()
 
 
+def _numbers(states: Counter[str], names: Iterable[str]) -> str:
+    """How many interfaces of accounts there are of some states."""
+    found = {each: states[each] for each in names if states[each]}
+    return joined(", ", [say(COUNTED[state], number) for state, number in found.items()])
+
+
 def _cell(value: object) -> str:
     """A cell on one line; a text that Excel would take for a formula is escaped."""
     text = "" if value is None else plain(str(value))
-    return f"'{text}" if text[:1] in _FORMULA else text
+    return f"'{text}" if re.match(FORMULA, text) else text
 
 
 def _write_bytes(line: bytes) -> None:

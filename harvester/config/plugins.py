@@ -21,7 +21,6 @@ from harvester.errors import UsageError
 from harvester.model import Endpoint, Find
 from harvester.sinks.base import Sink
 from harvester.texts import say
-from harvester.upkeep.scan import guarded_sink
 from harvester.wechat.interfaces import INTERFACES
 
 EXPORTS = {
@@ -138,7 +137,10 @@ def sink_schemes() -> list[str]:
 def sink(spec: str | Secret) -> Sink:
     """The sink that a spec, as ``jsonl:DIR`` or ``-``, names; raises `UsageError`."""
     spec = Secret(spec)  # a URL may hold a password
-    return guarded_sink(_maker(spec).from_spec(spec.value.partition(":")[2]))
+    made = _maker(spec).from_spec(spec.value.partition(":")[2])
+    if not isinstance(made, Sink):
+        raise UsageError("{}: {} is not derived from Sink", _shown(spec), type(made).__name__)
+    return made
 
 
 def _maker(spec: Secret) -> Any:

@@ -20,8 +20,8 @@ from harvester.exports.joined import JoinedShape
 from harvester.exports.shapes import FLAT, Shape
 from harvester.exports.source import Source
 from harvester.model import Account, Find
+from harvester.tables import ACCOUNTS, TABLES, JoinedTable
 from harvester.texts import changed, joined, say
-from harvester.wechat.tables import ACCOUNTS, TABLES, JoinedTable
 
 FORM = 3
 """The form of what is written; another one makes every target be written anew."""

@@ -27,7 +27,7 @@ from harvester.exports.files import as_json, titles_of
 from harvester.exports.noted import failing
 from harvester.exports.single import SingleFile
 from harvester.sinks.spec import Spec
-from harvester.wechat.tables import ACCOUNTS, TABLES
+from harvester.tables import ACCOUNTS, TABLES
 from harvester.wechat.titles import INTERFACES
 
 try:
@@ -57,9 +57,10 @@ _TEXTS = {
          "Final until", "Days missing", "Accounts that lack days", "Last fetched (UTC)"),
         ("Complete until: up to this day every account has all days that were asked for.",
          "Final until: up to this day no figure will change any more.",
-         "Days missing: asked for and not stored, summed over the accounts."),
+         "Days missing: asked for and not there, summed over the accounts."),
         ("Missing account", "Interface", "From", "To", "State"),
-        {"missing": "not fetched yet", "waiting": "must wait", "failed": "failed"},
+        {"missing": "not fetched yet", "waiting": "must wait", "failed": "failed",
+         "late": "late, asked for again"},
         "and {:,} more ranges of days",
         "No ledger is known for these records, so it is not known what is missing.",
         "Sheet {}: texts cut after 32,767 characters, the most that a cell takes: {:,}.",
@@ -69,9 +70,10 @@ _TEXTS = {
          "有缺失的公众号数", "最近采集时间 (UTC)"),
         ("完整截至：到这一天为止，每个公众号所要求的每一天都已采集。",
          "定稿截至：到这一天为止，数据不会再变动。",
-         "缺失天数：要求采集但尚未保存的天数，各公众号相加。"),
+         "缺失天数：要求采集但还没有的天数，各公众号相加。"),
         ("缺失的公众号", "接口", "从", "到", "状态"),
-        {"missing": "尚未采集", "waiting": "等待重试", "failed": "失败"},
+        {"missing": "尚未采集", "waiting": "等待重试", "failed": "失败",
+         "late": "迟到，会再次请求"},
         "另有 {:,} 段日期",
         "没有找到这些数据的台账，因此不知道缺少什么。",
         "工作表 {}：{:,} 个文本在 32,767 个字符处截断，这是单元格的上限。",

@@ -9,14 +9,15 @@ is fine, whatever is left of a former cause: days that once failed are asked for
 
 from __future__ import annotations
 
-import re
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import date, time, timedelta
+from datetime import date, time
 from typing import NamedTuple
 
 from harvester.base.dates import ONE_DAY, WindowKind, last_settled_day, period_of
 from harvester.errors import without_passwords
+from harvester.ledger.reach import LATE
 from harvester.model import Endpoint
 from harvester.report import Overview
 from harvester.report import summary as verdict
@@ -24,6 +25,7 @@ from harvester.report.causes import KINDS, Cause, Kind, Text
 from harvester.report.overview import AccountView, Row
 from harvester.report.texts import moment as moment_of
 from harvester.report.texts import number, plural, title_of
+from harvester.service.mail import MORE
 from harvester.service.schedule import moment
 
 LONGEST = 1900
@@ -63,17 +65,31 @@ _ALERTS = {
         ),
     ),
 }
-_OF_INTERFACES = ("permission", "retired", "refused")
+_OF_INTERFACES = ("not_asked", "permission", "retired", "refused")
 _SAID = ("refused", "token")
 """Kinds of which the message is what a person needs."""
-_RUNS = re.compile(r"([feowx.ln-])(\d+)")
 
 
-class Said(NamedTuple):
-    """A message."""
+class Notification(NamedTuple):
+    """A message; level: ``failure``, ``warning`` or ``success``, as Apprise has it."""
 
     title: str
     body: str
+    level: str = "success"
+
+
+class Where(NamedTuple):
+    """Where a person goes on: the address of the pages, and the configuration of the commands.
+
+    url: empty if there is none.  lists: whether the configuration has a file of accounts.
+    """
+
+    url: str = ""
+    config: str = "harvester.toml"
+    lists: bool = True
+
+
+NOWHERE = Where()
 
 
 class Problem(NamedTuple):
@@ -97,17 +113,16 @@ def causes_of(seen: Overview, at: time, stale_after: float) -> dict[str, tuple[s
     found: defaultdict[str, set[str]] = defaultdict(set)
     endpoints = {view.name: view.endpoint for view in seen.interfaces}
     for account in seen.accounts:
-        if not account.late:  # not expected any more, or here
-            continue
         explained = set[str]()
-        for reason in account.reasons:
-            if reason.mine:
-                found[f"{reason.kind} {reason.ip}".strip()].update(_whom(account, reason))
+        for reason in account.reasons:  # of one that is here what it lacks of the past is no alert
+            if reason.mine and (account.late or reason.since):
+                about = reason.ip or reason.since
+                found[f"{reason.kind} {about}".strip()].update(_whom(account, reason))
                 explained.update(reason.days)
-        if _is_barred(account):
+        if not account.late or _is_barred(account):
             continue
         for row in account.rows:
-            if row.endpoint in explained:
+            if row.endpoint in explained or row.late is None:
                 continue
             cause = _overdue(seen, row, endpoints.get(row.endpoint), at, stale_after)
             if cause == NEVER:
@@ -151,33 +166,25 @@ def _overdue(
     """
     slack = max(stale_after - 86_400.0, 0.0)
     cut = endpoint.cut if endpoint is not None else WindowKind.DAYS
-    missing = _first_missing(seen.shapes[row.shape], row.first, cut)
-    cause = STALE
-    if missing is None:  # not one is there: the newest is asked for first
+    reach, cause = row.reach, STALE
+    if reach.answered is not None:
+        missing = _ends(reach.answered + ONE_DAY, cut)
+    else:  # not one is there: the newest is asked for first
         cause = NEVER if row.late else ""
         missing = seen.day if endpoint is None else last_settled_day(
             seen.made, endpoint.settled_hour
         )  # fmt: skip
-    if row.delayed and seen.made > moment(row.delayed + ONE_DAY, at) + stale_after:
+    late = next(reach.runs(LATE), None)
+    if late is not None and seen.made > moment(_ends(late[0], cut) + ONE_DAY, at) + stale_after:
         return cause
     if missing <= seen.day and seen.made > moment(missing + ONE_DAY, at) + slack:
         return cause
     return ""
 
 
-def _first_missing(runs: str, first: date, cut: WindowKind) -> date | None:
-    """The last day of the first period behind all that is stored; None if nothing is."""
-    stored, place = -1, 0
-    for letter, length in _RUNS.findall(runs):
-        place += int(length)
-        if letter in "feoln":  # a late day has an alert of its own
-            stored = place - 1
-    if stored < 0:
-        return None
-    following = first + timedelta(days=stored) + ONE_DAY
-    if cut in (WindowKind.WEEK, WindowKind.MONTH):
-        return period_of(following, cut)[1]
-    return following
+def _ends(day: date, cut: WindowKind) -> date:
+    """The last day of the week or month of a day; of others the day."""
+    return period_of(day, cut)[1] if cut in (WindowKind.WEEK, WindowKind.MONTH) else day
 
 
 class Change(NamedTuple):
@@ -224,17 +231,17 @@ def _is_late(cause: str, whom: str, accounts: Mapping[str, AccountView]) -> bool
     return late.get(name) if name else False not in late.values()
 
 
-def run_causes(before: Causes, host: str, told: Problem | None) -> dict[str, tuple[str, ...]]:
+def run_causes(before: Causes, host: str, reported: Problem | None) -> dict[str, tuple[str, ...]]:
     """The causes that are about runs: those of other machines stay as they are.
 
-    told: why runs end with an error on this one, None if that is not known.  A kind of error keeps
-    the first text, whatever the next one says.
+    reported: why runs end with an error on this one, None if that is not known.  A kind of error
+    keeps the first text, whatever the next one says.
     """
     found = {cause: whom for cause, whom in before.items() if is_run(cause)}
-    if told is None:
+    if reported is None:
         return found
-    if told:
-        found.setdefault(f"{RUN} {host} {told.kind}", (told.text,))
+    if reported:
+        found.setdefault(f"{RUN} {host} {reported.kind}", (reported.text,))
         return found
     return {cause: whom for cause, whom in found.items() if _host_of(cause) != host}
 
@@ -251,9 +258,15 @@ def is_run(cause: str) -> bool:
 # texts
 
 
-def alert(changed: Change, seen: Overview, lang: str) -> Said | None:
+def alert(
+    changed: Change, seen: Overview, lang: str, where: Where = NOWHERE
+) -> Notification | None:
     """The message about a change; None if there is none."""
-    raised = [_raised(cause, whom, seen) for cause, whom in changed.raised.items()]
+    raised = [
+        line
+        for cause, whom in changed.raised.items()
+        for line in (_raised(cause, whom, seen), *_explained(cause, whom, seen, where))
+    ]
     over = dict.fromkeys([_over(cause, whom, seen) for cause, whom in changed.over.items()])
     if not raised and not over:
         return None
@@ -271,7 +284,10 @@ def alert(changed: Change, seen: Overview, lang: str) -> Said | None:
         title = "运行出错", "Runs end with an error"
         if not raised:
             title = "运行已恢复", "Runs end well again"
-    return _said(title, [*raised, *over], lang)
+    level = "failure" if raised else "success"
+    if raised and all(cause in (STALE, NEVER) for cause in changed.raised):
+        level = "warning"
+    return _notification(title, [*raised, *over], lang, where, level)
 
 
 def _raised(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
@@ -287,6 +303,58 @@ def _raised(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
         f"● {title[0]}：{zh}。{said or known.advice[0]}",
         f"● {title[1]}: {en}.  {said.strip() or known.advice[1]}",
     )
+
+
+def _explained(cause: str, whom: tuple[str, ...], seen: Overview, where: Where) -> Iterable[Text]:
+    """What is lacking since when, what WeChat said, and the command that shows more."""
+    kind = cause.partition(" ")[0]
+    if kind != RUN:
+        yield _lacking(whom, seen)
+        if kind not in _SAID and (said := _said_by_wechat(kind, whom, seen)):
+            yield f"{MORE}{said}", f"{MORE}{said}"
+    command = f"{MORE}$ {_command(kind, whom, where)}"
+    yield command, command
+
+
+def _lacking(whom: tuple[str, ...], seen: Overview) -> Text:
+    """The interfaces of these accounts that lack figures, and since when."""
+    appids = {each.partition(" ")[0] for each in whom}
+    named = {each.partition(" ")[2] for each in whom} - {""}
+    found = {
+        row.endpoint: _since(row)
+        for account in seen.accounts
+        if account.appid in appids
+        for row in account.rows
+        if (row.endpoint in named if named else row.late)
+    }
+    days = {name: day for name, day in found.items() if day is not None}
+    titles = [title_of(name) for name in sorted(days or found)]
+    zh, en = "、".join([t[0] for t in titles[:NAMED]]), "; ".join([t[1] for t in titles[:NAMED]])
+    if (more := len(titles) - NAMED) > 0:
+        zh, en = f"{zh} 等 {number(len(titles))} 个接口", f"{en} and {plural(more, 'other')}"
+    if not days:
+        return f"{MORE}从未有过：{zh}", f"{MORE}Never had: {en}"
+    since = min(days.values())
+    return f"{MORE}自 {since} 起缺：{zh}", f"{MORE}Lacking since {since}: {en}"
+
+
+def _since(row: Row) -> date | None:
+    """The first day behind all that was answered; None if nothing was."""
+    answered = row.reach.answered
+    return None if answered is None else answered + ONE_DAY
+
+
+def _command(kind: str, whom: tuple[str, ...], where: Where) -> str:
+    """What shows more."""
+    config = f"--config {shlex.quote(where.config)}"
+    appid, _, name = whom[0].partition(" ")
+    if kind == RUN:
+        return f"harvester run {config}"
+    if kind in (STALE, NEVER):
+        return f"harvester status {config} --missing yesterday"
+    if kind == "retired":
+        return f"harvester endpoints {name}"
+    return f"harvester check {config}" + (f" --only {appid}" if where.lists else "")
 
 
 def _said_by_wechat(kind: str, whom: Iterable[str], seen: Overview) -> str:
@@ -317,8 +385,8 @@ def _titled(title: Text, ip: str, whom: tuple[str, ...]) -> Text:
     titles = [title_of(name) for name in names if name]
     zh, en = "、".join(t[0] for t in titles), ", ".join(t[1] for t in titles)
     return (
-        " ".join(title[0].format(ip=ip, interfaces=zh, days="").split()),
-        " ".join(title[1].format(ip=ip, interfaces=en, days="").split()),
+        " ".join(title[0].format(ip=ip, since=ip, interfaces=zh, days="").split()),
+        " ".join(title[1].format(ip=ip, since=ip, interfaces=en, days="").split()),
     )
 
 
@@ -345,7 +413,9 @@ def _named(whom: Iterable[str], seen: Overview) -> Text:
     return zh, en
 
 
-def digest(seen: Overview, due: date, again: float, lang: str) -> Said:
+def digest(
+    seen: Overview, due: date, again: float, lang: str, where: Where = NOWHERE
+) -> Notification:
     """The message after the harvest of a day.
 
     again: the Unix time at which the service returns for what must wait, 0 if nothing must.
@@ -371,7 +441,7 @@ def digest(seen: Overview, due: date, again: float, lang: str) -> Said:
     for figure in (history, finish):
         if figure is not None:
             lines.append((_figure(figure, 0), _figure(figure, 1)))
-    return _said(title, lines, lang)
+    return _notification(title, lines, lang, where, "success" if seen.fresh == total else "warning")
 
 
 def _empty(seen: Overview) -> list[Text]:
@@ -397,10 +467,12 @@ def _empty(seen: Overview) -> list[Text]:
 
 
 def _missing(cause: Cause, seen: Overview) -> Text:
-    """What is not there, and why."""
+    """What is not there, and why; what nobody asks for is not missing."""
     title, named = verdict.cause_title(cause, seen), _named(cause.appids, seen)
     days = sum(cause.days.values())
     shape = "●" if cause.mine else "○"
+    if cause.since:
+        return f"{shape} {title[0]}：{named[0]}", f"{shape} {title[1]}: {named[1]}"
     return (
         f"{shape} {title[0]}：{named[0]}（缺 {number(days)} 接口日）",
         f"{shape} {title[1]}: {named[1]} ({plural(days, 'interface-day')} missing)",
@@ -439,18 +511,23 @@ def _quotas(seen: Overview) -> list[Text]:
     ]
 
 
-def _said(title: Text, lines: list[Text], lang: str) -> Said:
+def _notification(
+    title: Text, lines: list[Text], lang: str, where: Where, level: str
+) -> Notification:
     place = 0 if lang == "zh" else 1
-    return Said(f"harvester: {title[place]}", _cut([line[place] for line in lines], place))
+    body = _cut([line[place] for line in lines], place, LONGEST - len(where.url.encode()))
+    if where.url:
+        body += f"\n{where.url}"
+    return Notification(f"harvester: {title[place]}", body, level)
 
 
-def _cut(lines: list[str], place: int) -> str:
-    """The lines that fit, and how many do not."""
+def _cut(lines: list[str], place: int, room: int) -> str:
+    """The lines that fit into so many bytes, and how many do not."""
     kept: list[str] = []
     size = 0
     for line in lines:
         size += len(line.encode()) + 1
-        if size > LONGEST - 60:
+        if size > room - 60:
             more = len(lines) - len(kept)
             kept.append((f"……另有 {more} 条", f"… and {more} more")[place])
             break

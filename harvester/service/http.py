@@ -23,6 +23,7 @@ from aiohttp import web
 import harvester
 from harvester.base.codec import encode
 from harvester.base.dates import rfc3339
+from harvester.base.outside import guard_call
 from harvester.base.secrets import Secret
 from harvester.base.threads import aside
 from harvester.config.service import Address
@@ -33,6 +34,7 @@ from harvester.service.metrics import Metrics
 from harvester.service.sender import describe
 from harvester.service.serve import Service, Setup
 from harvester.sinks.base import name_in
+from harvester.sinks.scan import error_of
 from harvester.texts import of_system, say
 
 KEPT = 5.0
@@ -63,7 +65,7 @@ _HEADERS = {
 T = TypeVar("T")
 
 
-class Kept(Generic[T]):
+class Cached(Generic[T]):
     """A value that is made anew when it is asked for and older than `KEPT`, by one task for all.
 
     Up to `OLDEST` the former one is given out meanwhile.
@@ -176,10 +178,10 @@ class Pages:
         self, service: Service, metrics: Metrics, clock: Callable[[], float] = time.time
     ) -> None:
         self._service, self._metrics, self._clock = service, metrics, clock
-        self._overview = Kept(self._look)
-        self._ready = Kept(self._check)
-        self._page = Kept(self._make_page)
-        self._status = Kept(self._make_status)
+        self._overview = Cached(self._look)
+        self._ready = Cached(self._check)
+        self._page = Cached(self._make_page)
+        self._status = Cached(self._make_status)
         self._figures: tuple[object, Figures | None, str] = (None, None, "")
 
     @asynccontextmanager
@@ -371,7 +373,7 @@ async def _unreached(setup: Setup) -> list[str]:
                     continue
                 checkpoint = await ledger.checkpoint(name)
                 try:
-                    sink.endpoints(checkpoint)
+                    guard_call(error_of(sink), sink.endpoints, checkpoint)
                 except (HarvestError, OSError) as exc:
                     found.append(without_passwords(str(exc)))
     except HarvestError as exc:
@@ -381,8 +383,8 @@ async def _unreached(setup: Setup) -> list[str]:
 
 def _figures_of(setup: Setup, seen: Overview) -> Figures | None:
     """The figures of the first sink that can be read; raises what reading it raises."""
-    first = min(row.first for account in seen.accounts for row in account.rows)
-    days = days_for(len(seen.accounts), first, seen.day)
+    firsts = [row.reach.first for account in seen.accounts for row in account.rows]
+    days = days_for(len(seen.accounts), min(firsts, default=seen.day), seen.day)
     endpoints = [view.name for view in seen.interfaces]
     appids = [account.appid for account in seen.accounts]
     for sink in setup.job.open_sinks():

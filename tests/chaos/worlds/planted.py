@@ -65,11 +65,11 @@ FAULTS = (
         "                queue.again(decision.attempt, _now())\n",
     ),
     Planted(
-        "a worker that takes a job wakes no other worker for the next one",
+        "a worker that takes an item wakes no other worker for the next one",
         "engine/scheduler.py",
         "                if self._ready:\n                    self._wake_worker()\n"
-        "                return job\n",
-        "                return job\n",
+        "                return item\n",
+        "                return item\n",
     ),
     Planted(
         "the timer of the accounts is not set again after it fired",
@@ -180,7 +180,7 @@ FAULTS = (
     ),
     Planted(
         "a refreshed window is counted twice",
-        "upkeep/scan.py",
+        "engine/refresh.py",
         "found[year] = kept if exact or not kept.records else None",
         "found[year] = known",
     ),
