@@ -289,7 +289,7 @@ _INTERFACE: Mapping[str, _Words] = {
         "从北京时间几点起有前一天的数据；默认 8",
     ),
     "late_days": _Words("days for which figures can still change", "数据在多少天内仍可能变化"),
-    "daily": _Words("`true`: it delivers a row a day", "`true`：每天一行"),
+    "daily": _Words("`true`: it delivers one row per day", "`true`：每天一行"),
     "rows": _Words(
         "the field with the records; empty: the whole answer is one",
         "记录所在的字段；为空时整个返回就是一条记录",

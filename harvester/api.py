@@ -584,7 +584,7 @@ def _transport(options: Keywords) -> AbstractAsyncContextManager[Transport]:
         )
     for name in ("base_url", "session", "ca_file"):
         if options.get(name) is not None:
-            raise UsageError("transport: it takes the place of the network; leave out {}", name)
+            raise UsageError("transport: it replaces the network; leave out {}", name)
     return nullcontext(_Given(given))
 
 

@@ -234,7 +234,7 @@ def _refuse_password(name: str, value: object) -> None:
         scheme = value.value.partition(":")[0][:20]
         place = _PASSWORDS.get(scheme)
         raise UsageError(
-            say("{}: a job holds no password; leave it out of the URL", name)
+            say("{}: a job holds no password; remove it from the URL", name)
             + (say(" and put it into {} of the process that runs the job", place) if place else "")
         )
 

@@ -3,8 +3,8 @@
 Rule: data, and how it is read; nothing of a database or of a file.
 
 An interface has a table of its own, in which an object within a record becomes columns
-(``detail_read_user``), and one for each list, ``<interface>_<list>``, with a row an item.  `TABLES`
-are those that join what several interfaces return.  The views of databases, flat exports,
+(``detail_read_user``), and one for each list, ``<interface>_<list>``, with one row per item.
+`TABLES` are those that join what several interfaces return.  The views of databases, flat exports,
 `harvester.read`, comments, the descriptions for assistants and docs/tables.md come from these.
 
 `articles` is the list to join on: one row an article.  WeChat's interfaces share no other key than
@@ -350,10 +350,10 @@ class JoinedTable(NamedTuple):
     """A table.
 
     key: what identifies a row, beside the account and the first day of the window; a whole number
-    in the place of a text is read as its text, and a row that lacks a part of its key is joined
-    with no other.  columns: with those of the key.  once: of several rows of an interface with one
-    key the first alone is there; else the second is joined with the second of the others, so that
-    no figure is lost.  parsed: columns that are parts of the msgid: ``mid`` and ``idx``.
+    given for a text is read as its text, and a row that lacks a part of its key is joined with no
+    other.  columns: with those of the key.  once: of several rows of an interface with one key the
+    first alone is there; else the second is joined with the second of the others, so that no figure
+    is lost.  parsed: columns that are parts of the msgid: ``mid`` and ``idx``.
     """
 
     name: str
@@ -602,7 +602,7 @@ ACCOUNTS = JoinedTable(
     ),
     (),
 )
-"""What people call the accounts: of exports that know it, with a row an account."""
+"""What people call the accounts: of exports that know it, with one row per account."""
 
 
 class Pair(NamedTuple):

@@ -125,7 +125,7 @@ def test_a_password_in_a_url_is_found(url: str, *, holds: bool) -> None:
         ({"sink": Secret(f"mysql://:{PASSWORD}@host")}, "MYSQL_PWD"),
         ({"ledger": f"postgresql://u:{PASSWORD}@host/db"}, "PGPASSWORD or ~/.pgpass"),
         ({"token_store": f"rediss://:{PASSWORD}@host"}, "HARVESTER_REDIS_PASSWORD"),
-        ({"base_url": f"https://u:{PASSWORD}@host"}, "leave it out of the URL"),
+        ({"base_url": f"https://u:{PASSWORD}@host"}, "remove it from the URL"),
     ],
 )
 def test_a_url_with_a_password_is_refused(more: dict[str, Any], place: str) -> None:

@@ -120,7 +120,7 @@ def _refuse(constant: str) -> NoReturn:
 def _finite(digits: str) -> float:
     number = float(digits)
     if number in (float("inf"), float("-inf")):
-        raise ValueError(say("a number beyond what a float holds"))
+        raise ValueError(say("a number that a float cannot hold"))
     return number
 
 

@@ -83,9 +83,7 @@ def _locked(path: Path, mode: int) -> int | None:
     except OSError as exc:
         if exc.errno != errno.ELOOP:
             raise
-        raise UsageError(
-            "{} is a symbolic link in the place of a lock file; remove it", path
-        ) from None
+        raise UsageError("{} is a symbolic link instead of a lock file; remove it", path) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as exc:

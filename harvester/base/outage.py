@@ -28,7 +28,7 @@ SILENT = 1.0
 SLOW = 5.0
 """Seconds after which a call that has not returned is announced."""
 
-AGAIN = say("nothing that was committed is lost: mend it and run the same command again")
+AGAIN = say("nothing that was committed is lost: fix the cause and run the same command again")
 """What to do about a destination that could not be written."""
 
 _log = logging.getLogger("harvester")

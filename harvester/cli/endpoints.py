@@ -94,7 +94,8 @@ def show_endpoints(endpoints: Iterable[Endpoint]) -> None:
         table.add_section()
     show_table(table)
     show_line(
-        "A group is asked for by its name as its interfaces are; a retired one by its own alone."
+        "The name of a group requests all of its interfaces; a retired one is requested by its "
+        "own name only."
     )
 
 
@@ -181,7 +182,7 @@ def _delivers(endpoint: Endpoint) -> str:
     """What must be there, and is asked for again if it is not."""
     match delivery(endpoint):
         case Delivery.DAILY:
-            return say("a row a day: a day without one is late")
+            return say("one row per day: a day without one is late")
         case Delivery.ENTRIES:
             last = endpoint.late_days
             return say("entries to day {}: an answer has all that an earlier one had", last)

@@ -149,7 +149,7 @@ def sink_option(help_: str) -> Callable[[F], F]:
 
 
 known_sink_option = sink_option(
-    "A destination that the ledger names, as it is reached from here, repeatable."
+    "A sink of the ledger, by the spec that reaches it from here, repeatable."
 )
 
 
@@ -181,8 +181,8 @@ config_option = click.option(
     is_eager=True,
     expose_value=False,
     callback=_load_config,
-    help="TOML holding any of these options; relative paths in it, and the default of --out, start"
-    " from its directory."
+    help="TOML with any of these options; relative paths in it, and the default of --out, are "
+    "relative to its directory."
     f"  [default: ./{DEFAULT_FILE} if it is there]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="The same as JSON, on a line.")

@@ -118,18 +118,18 @@ def _time(takes: Estimate, rate: Rate, options: Options) -> str:
     """How long it takes, and what decides that."""
     if takes.seconds <= takes.by_rate:
         return say(
-            "{} at {} an account, all accounts at once (assumed: {} s an answer)",
+            "{} at {} per account, all accounts at once (assumed: {} s per answer)",
             duration(takes.seconds),
             rate,
             LATENCY,
         )
     flight = many(options.concurrency, "request")
     if options.account_concurrency:
-        flight += say(" in flight, {:,} an account", options.account_concurrency)
+        flight += say(" in flight, {:,} per account", options.account_concurrency)
     else:
         flight += say(" in flight")
     return say(
-        "{} with {} (assumed: {} s an answer); the rate of {} an account alone would allow {}",
+        "{} with {} (assumed: {} s per answer); the rate of {} per account alone would allow {}",
         duration(takes.seconds),
         flight,
         LATENCY,
@@ -144,7 +144,7 @@ def _quota(loads: Collection[tuple[str, Load]], options: Options, now: float) ->
     if daily is None:
         return say("WeChat publishes no daily quota; --daily-quota N shows how many days it takes")
     needed = {(name, load): quota_days(load, daily, today) for name, load in loads}
-    each = say("at {:,} calls a day for one interface of one account", daily)
+    each = say("at {:,} calls per day for each interface of each account", daily)
     never = sorted({name for (name, _), days in needed.items() if days is None})
     if never:
         return say(
@@ -152,4 +152,4 @@ def _quota(loads: Collection[tuple[str, Load]], options: Options, now: float) ->
         )
     most = max((days or 0 for days in needed.values()), default=0)
     finished = today + timedelta(days=max(most - 1, 0))
-    return say("{} {}; run each day, it is finished on {}", many(most, "day"), each, finished)
+    return say("{} {}; with a run each day it is finished on {}", many(most, "day"), each, finished)

@@ -172,7 +172,7 @@ class Line(NamedTuple):
 
 
 class _News:
-    """What is worth a line; what comes in heaps is shown once, or a few times."""
+    """Show events that deserve a line; frequent ones once, or a few times."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()

@@ -122,7 +122,7 @@ def _check_target(html: Path) -> None:
     if html.is_file() and html.stat().st_size:
         with html.open("rb") as file:
             if file.read(len(_BEGINNING)).lower() != _BEGINNING:
-                raise UsageError("{} is there and is no page; choose another file", html)
+                raise UsageError("{} exists and is not a page; choose another file", html)
 
 
 def _write(path: Path, text: str) -> None:

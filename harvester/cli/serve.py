@@ -80,7 +80,7 @@ async def _serve(load: Callable[[], Setup]) -> int:
     def stop() -> bool:
         nonlocal stopping
         stopping = True
-        tell(say("ending once what is under way is stored; once more to end at once"))
+        tell(say("ending when the windows under way are stored; interrupt again to end at once"))
         service.stop()
         return True
 

@@ -155,7 +155,7 @@ def _show_next(report: Report) -> None:
     retired = sorted({each.endpoint for each in report.failures if each.code == RETIRED})
     if retired:
         notify(
-            "leave out {}: a retired interface does not come back; harvester endpoints NAME"
+            "leave out {}: a retired interface is never enabled again; harvester endpoints NAME"
             " lists its successors",
             ", ".join(retired),
         )
@@ -165,7 +165,7 @@ def _show_next(report: Report) -> None:
             " what can still change"
         )
     if report.state == State.INTERRUPTED:
-        notify("interrupted; run the same command again to go on")
+        notify("interrupted; run the same command again to resume")
 
 
 def _allowing(report: Report, allowed: int, status: int, *, quiet: bool) -> int:

@@ -52,7 +52,7 @@ def name_accounts(names: Mapping[str, str]) -> None:
 
 
 def log_as(log_format: str) -> None:
-    """Messages and progress as ``text``, or as ``json``: an object a line."""
+    """Messages and progress as ``text``, or as ``json``: one object per line."""
     _manner.as_json = log_format == "json"
 
 
@@ -162,7 +162,7 @@ def show_line(template: str = "", *values: object) -> None:
 
 
 def readable(template: str, *values: object) -> str:
-    """A text on one line, as a person reads it: in his language, accounts with their names."""
+    """A text on one line, as a person reads it: in their language, with the names of accounts."""
     return plain(named(translated(say(template, *values))))
 
 

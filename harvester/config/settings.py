@@ -222,11 +222,11 @@ class Keywords(TypedDict, total=False):
     """The options of `run` and `stream`, all by keyword."""
 
     rate: Annotated[Rate | str, Option(RATE, "300/min",
-        "Requests that leave for one account, with the unit: 10/s, 300/min, 2/h; in no period of"
-        " that length do more leave.  WeChat publishes no limit; the default is a cautious one.",
+        "Requests sent for one account, with the unit: 10/s, 300/min, 2/h; in no period of that "
+        "length are more sent.  WeChat publishes no limit; the default is cautious.",
         ASKING)]
     burst: Annotated[int, Option(COUNT, 1,
-        "Requests of one account that may leave at once.", ASKING)]
+        "Requests of one account that may be sent at once.", ASKING)]
     concurrency: Annotated[int, Option(COUNT, 64,
         "Requests in flight over all accounts.", ASKING)]
     account_concurrency: Annotated[int | None, Option(COUNT, None,
@@ -239,8 +239,8 @@ class Keywords(TypedDict, total=False):
         "How long a run waits while no server answers, once one has answered: 90s, 10m, 2h;"
         " meanwhile attempts do not count.  With wait there is no limit.", ASKING)]
     daily_quota: Annotated[int | None, Option(COUNT, None,
-        "Calls a day (in China) of one interface of one account; if not given, as many as WeChat"
-        " allows.", (*ASKING, "status", "report"))]
+        "Calls per day (in China) for each interface of each account; if not given, as many as "
+        "WeChat allows.", (*ASKING, "status", "report"))]
     ask_quota: Annotated[bool, Option(FLAG, False,
         "Ask WeChat how many calls are left today, once for each interface of each account.")]
     order: Annotated[str, Option(ORDER, "newest",
@@ -252,13 +252,13 @@ class Keywords(TypedDict, total=False):
     wait: Annotated[bool, Option(FLAG, False,
         "Sleep until quotas are reset and figures are ready, instead of ending the run.", RUN)]
     base_url: Annotated[str, Option(URL, BASE_URL,
-        "Another server instead of WeChat's.", SENDING, secret=True)]
+        "Base URL of a server to use instead of WeChat's.", SENDING, secret=True)]
     ca_file: Annotated[str | os.PathLike[str] | None, Option(PATH, None,
         "PEM file with authorities to trust besides the machine's own; not together with a session,"
         " which has its own TLS.", SENDING)]
     token_store: Annotated[str | Secret | TokenStore | None, Option(STORE, "memory",
         "Where an account's token is shared with its other programs: memory (this run alone),"
-        " file:PATH (this machine; a directory: a file an account), redis://HOST:PORT/DB (its"
+        " file:PATH (this machine; a directory: one file per account), redis://HOST:PORT/DB (its"
         " password in HARVESTER_REDIS_PASSWORD); in the library also a TokenStore, which stays"
         " open.", SENDING, secret=True)]
     ledger: Annotated[str | Secret | os.PathLike[str] | Ledger | None, Option(LEDGER, None,
@@ -279,7 +279,7 @@ class Keywords(TypedDict, total=False):
         "Your own aiohttp.ClientSession: it is used with all its settings, and never closed."
         "  Without one the library does less work for each request.", LIBRARY_ONLY)]
     transport: Annotated[Transport | None, Option(TRANSPORT, None,
-        "What sends requests in place of the network, as harvester.testing.FakeTransport in tests;"
+        "A transport that replaces the network, as harvester.testing.FakeTransport in tests;"
         " not together with base_url, session or ca_file.", LIBRARY_ONLY)]
     on_event: Annotated[Observer | None, Option(CALLABLE, None,
         "Called with each event (harvester.events), in the event loop.  What a coroutine function"
@@ -325,16 +325,16 @@ class Arguments(TypedDict):
         "Show no progress and no summary: only what needs attention, and the report of --json.",
         RUN)]
     log_format: Annotated[str, Option(LOG_FORMAT, "text",
-        "Messages and progress as text, or as json: an object a line, with its time.", RUN)]
+        "Messages and progress as text, or as json: one object per line, with its time.", RUN)]
     waiting_ok: Annotated[bool, Option(FLAG, False,
-        "Exit with 0 in place of 3 if nothing is wrong but something must wait: for schedulers that"
+        "Exit with 0 instead of 3 if nothing is wrong but something must wait: for schedulers that"
         " take every other status for a failure.", RUN)]
     allow_failed: Annotated[Tolerance, Option(TOLERANCE, None,
-        "Exit with 0 in place of 1 if no more accounts than these failed, 20 or 5% of them; what"
+        "Exit with 0 instead of 1 if no more accounts than these failed, 20 or 5% of them; what"
         " failed and had not failed in the run before is marked in any case.", RUN)]
     metrics: Annotated[Path, Option(PATH, None,
-        "FILE.prom, written at the end of the run, also of one that fails: metrics for the textfile"
-        " collector of Prometheus' node_exporter; its counters go on from run to run.", RUN)]
+        "Write metrics for the textfile collector of Prometheus' node_exporter to FILE.prom at "
+        "the end of the run, even if it fails; counters continue from run to run.", RUN)]
     metrics_appid: Annotated[bool, Option(FLAG, False,
         "Metrics of an interface for each account, with the label appid.", RUN)]
 

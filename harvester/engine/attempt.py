@@ -435,7 +435,7 @@ class Pipeline:
 
     def lost(self, why: str) -> NetworkError:
         """The error of a run in which no server has answered at all."""
-        tried = say("no answer came to any of {} attempts", self._attempts)
+        tried = say("none of {} attempts was answered", self._attempts)
         return NetworkError(unreachable(tried, why))
 
     async def quota(self, account: AccountQueue, queue: InterfaceQueue) -> Quota | Verdict:

@@ -6,7 +6,7 @@ A worker holds as many accounts as fill its slots, and claims more while slots a
 account is released when all its windows are committed.  Lost accounts are dropped: windows that
 were fetched for them have an old epoch and are not stored.
 
-A worker whose lease has ended, or that does not know whether a write was stored, joins anew, with
+A worker whose lease has expired, or that does not know whether a write was stored, joins anew, with
 every check of a first joining.  An account that fails for a reason that may be this machine's own
 is given back, and this worker claims it again only if no other one is left to try it.
 """
@@ -166,7 +166,7 @@ class Sharing:
     @property
     def reason(self) -> str:
         """Why no account is served."""
-        return say("it joins the ledger anew: {}", self._cut_off) if self._cut_off else self._doing
+        return say("it joins the ledger again: {}", self._cut_off) if self._cut_off else self._doing
 
     async def renewal(self) -> None:
         """Return after the next renewal."""
@@ -203,7 +203,7 @@ class Sharing:
         return True
 
     def cut_off(self, reason: str) -> None:
-        """The lease has ended, or the result of a write is unknown: join anew."""
+        """The lease has expired, or the result of a write is unknown: join anew."""
         self._cut_off = self._cut_off or reason
         self._scheduler.wanted.set()
 
@@ -222,7 +222,7 @@ class Sharing:
                 except Away:  # the accounts are held until the lease ends
                     continue
             if renewed is None:
-                self.cut_off(say("its lease has ended"))
+                self.cut_off(say("its lease has expired"))
                 continue
             self.lose(renewed.lost)
             self._lease.prolong(asked)

@@ -70,7 +70,8 @@ def parts_of(
     """The parts of a window that was answered, in the order of their days (wall: the Unix time).
 
     delayed: WeChat reports that the figures are late.  again: the window as it is stored, if it is.
-    expected: an interface with a row a day has one before the window, so that it must have rows.
+    expected: an interface with one row per day has one before the window, so that it must have
+    rows.
     """
     days, empty = (window.begin, window.end), empty_days(endpoint, records, window)
     answer = _Answer(endpoint, wall, again, expected)

@@ -290,7 +290,7 @@ class Engine:
                 if sink := self._writer.opening:
                     raise SinkError(
                         "{} has not answered for {:.0f} s while it was opened; nothing that was"
-                        " committed is lost: mend it and run the same command again",
+                        " committed is lost: fix the cause and run the same command again",
                         sink,
                         OPENING,
                     ) from None
@@ -511,11 +511,11 @@ class Engine:
     def _unreachable(self, seconds: float, patience: float, reason: str) -> None:
         since = say(" for {}", duration(seconds)) if seconds else ""
         limit = say(" for up to {}", duration(patience)) if patience < math.inf else ""
-        text = say("nobody answers{} ({}); trying every few seconds{}", since, reason, limit)
+        text = say("no server answers{} ({}); trying every few seconds{}", since, reason, limit)
         self._emit(Notice(Level.INFO, Code.UNREACHABLE, "", "", text))
 
     def _reachable(self, seconds: float) -> None:
-        text = say("somebody answers again, after {}", duration(seconds))
+        text = say("a server answers again, after {}", duration(seconds))
         self._emit(Notice(Level.INFO, Code.REACHABLE, "", "", text))
 
     async def _commit(self, scope: anyio.CancelScope) -> None:
@@ -545,7 +545,7 @@ class Engine:
         self._stopping = True
         in_flight = sum(account.in_flight for account in self._plan.accounts)
         text = say(
-            "stopping once {} in flight are answered and stored; once more to stop at once",
+            "stopping when {} in flight are answered and stored; interrupt again to stop at once",
             many(in_flight, "request"),
         )
         self._emit(Notice(Level.INFO, Code.STOPPING, "", "", text))
@@ -568,7 +568,7 @@ class Engine:
             if not waiting and self._writer.sharing is not None:
                 reasons = [self._writer.sharing.reason]
             if sink := self._writer.writing:
-                reasons.insert(0, say("{} has not stored what it was given", sink))
+                reasons.insert(0, say("{} did not store what was written to it", sink))
             self._emit(events.Stalled(now - since, tuple(reasons)))
 
 

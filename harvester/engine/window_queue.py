@@ -57,7 +57,7 @@ class Attempt(NamedTuple):
     failures: attempts that failed; deferrals: answers that it is not ready yet.
     replaces: records of its days may be in the sinks; again: exactly this window as the ledger has
     it, if it is stored or must have a row; fresh: this run was the first to store it.  expected: of
-    an interface with a row a day: a row must come.  page: of it, if one request is not enough.
+    an interface with one row per day: a row must come.  page: of it, if one request is not enough.
     """
 
     window: Window

@@ -50,10 +50,10 @@ from harvester.wechat.codes import BLOCKED
 from harvester.wechat.late import waits_until
 
 RENEWED = 1.0
-"""Seconds after which a worker whose lease has ended checks again."""
+"""Seconds after which a worker whose lease has expired checks again."""
 
 
-_AS_TEXT = say("numbers that no float holds (NaN, Infinity, 1e400) came, and are kept as text")
+_AS_TEXT = say("numbers that a float cannot hold (NaN, Infinity, 1e400) are kept as text")
 
 
 class Worker:

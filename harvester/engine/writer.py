@@ -105,7 +105,7 @@ class Writer:
         self._late: set[Window] = set()
         self._changed: set[Window] = set()
         self.emptied: set[str] = set()
-        """Accounts of which days are final without a row, of an interface with a row a day."""
+        """Accounts of which days are final without a row, of an interface with one row per day."""
         self.sharing: Sharing | None = None
         self._emit = emit
         self._spent = spent
@@ -291,8 +291,8 @@ class Writer:
             self.writing = ""
         if strange := sorted(refused - lost):
             raise SinkError(
-                "the sink knows a later epoch of {} than the ledger, which was put back to an"
-                " older state; `harvester rebuild --ledger` makes it anew",
+                "the sink knows a later epoch of {} than the ledger, which was restored to an "
+                "older state; `harvester rebuild --ledger` makes a new one",
                 listed(strange, "account"),
             )
         sharing.lose({appid: epochs[appid] for appid in lost if appid in epochs})

@@ -246,9 +246,9 @@ class SharedLedger(Ledger, Protocol):
     """A ledger for several workers at the same time, on any machines.
 
     A worker joins it with a `WorkerJob`, claims accounts, and renews its lease.  Other workers
-    claim the accounts of one whose lease has ended.  All times are the ledger's.  `commit`, `claim`
-    and `reopen` raise `harvester.base.outage.Away` if the server does not answer: then nothing is
-    repeated, and the worker leaves and joins anew.
+    claim the accounts of one whose lease has expired.  All times are the ledger's.  `commit`,
+    `claim` and `reopen` raise `harvester.base.outage.Away` if the server does not answer: then
+    nothing is repeated, and the worker leaves and joins anew.
     """
 
     @property
@@ -319,7 +319,7 @@ class SharedLedger(Ledger, Protocol):
         ...
 
     async def dismiss(self) -> bool:
-        """Remove workers whose lease has ended: what they still write is refused.
+        """Remove workers whose lease has expired: what they still write is refused.
 
         Returns whether no worker is left.
         """

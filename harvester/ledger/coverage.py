@@ -98,7 +98,7 @@ _LETTERS = {"open": OPEN, "late": OPEN, "waiting": WAITING, "failed": FAILED}
 class Calendar:
     """The days of one interface of one account.
 
-    years: a letter a day, by year; a year that is not there is missing.
+    years: one letter per day, by year; a year that is not there is missing.
     windows: open, waiting and failed ones by their first day; they do not overlap.
     sums: the tally of the final windows that begin in a year; None if it is not known.
     """

@@ -491,10 +491,10 @@ class _Line:
                 self._let_go()
             return outage(problem)
         if state == _REMOVED:
-            problem = say("this worker is not in it any more, as its lease had ended")
+            problem = say("this worker is no longer in it, since its lease expired")
         return LedgerError(
-            "the ledger in {} failed ({}); nothing that it holds is lost: see to it, and run the"
-            " same command again",
+            "the ledger in {} failed ({}); nothing that it holds is lost: fix the cause and run "
+            "the same command again",
             self._server.where,
             problem,
         )

@@ -180,8 +180,8 @@ class SqliteLedger(Statements):
         if any(sign in text for sign in _UNUSABLE):
             return say("the ledger {} cannot be written ({})", self.path, text)
         return say(
-            "the ledger {} failed ({}); nothing that it holds is lost: see to its"
-            " disk, and run the same command again",
+            "the ledger {} failed ({}); nothing that it holds is lost: check its disk and run "
+            "the same command again",
             self.path,
             text,
         )

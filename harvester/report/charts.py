@@ -122,7 +122,7 @@ def figures(
 
 
 def _read_days(made: Figures, name: str, windows: Iterator[StoredWindow]) -> None:
-    """Take in an interface that has a figure a day."""
+    """Take in an interface that has one figure per day."""
     wanted = [each for each in SERIES if each.endpoint == name]
     day_field = INTERFACES[name].day_field
     first = made.last - timedelta(days=made.days - 1)

@@ -167,7 +167,7 @@ def gravest(states: Iterable[str]) -> str:
 
 
 class Access:
-    """The observer of runs that sent one request an interface; then tells what they show."""
+    """The observer of runs that sent one request per interface; then tells what they show."""
 
     def __init__(self) -> None:
         self._codes: dict[Key, int | None] = {}

@@ -187,7 +187,7 @@ class Reader:
         return [appid for appid, enabled in (self.wanted.listed or {}).items() if enabled]
 
     def never_harvested(self) -> list[str]:
-        """The accounts of the file of which the ledger knows nothing."""
+        """The accounts of the file that the ledger does not know."""
         left = {*self.wanted.appids} or {*self._enabled()}
         known = {*self._appids}
         return [appid for appid in self._enabled() if appid in left and appid not in known]

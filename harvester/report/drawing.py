@@ -1,6 +1,6 @@
 """The paths of the page's pictures, from numbers.
 
-Rule: pure; no markup.  One path a state, not an element a day: 1,000 accounts fit in the page.
+Rule: pure; no markup.  One path a state, not one element per day: 1,000 accounts fit in the page.
 """
 
 from __future__ import annotations

@@ -148,13 +148,12 @@ class Overview:
     made: the Unix time.  day: the newest day that can be there.  archive: nothing recent was asked
     for.  last: the newest day that is stored.  behind: days that the newest figures are behind.
     silent: days from the newest that was asked for to ``day``, 0 of an archive.  causes: by kind,
-    of accounts that are harvested; reasons: by state and message, of all.  calls: still to be
-    made, one a window; blocked: calls that a person must unblock first.  finished: the day (in
-    China) on which these calls are made by one run a day; None if there are none, or if it is not
-    known.  assumed: the calls a day on which ``finished`` rests without anybody having stated
-    them, else None.  quotas: today's, by interface.  attention: the first streams that
-    lack something, of ``to_attend``.  never: accounts of the file of which the ledger knows
-    nothing.
+    of accounts that are harvested; reasons: by state and message, of all.  calls: still to be made,
+    one a window; blocked: calls that a person must unblock first.  finished: the day (in China) on
+    which these calls are made by one run per day; None if there are none, or if it is not known.
+    assumed: the calls per day on which ``finished`` rests without anybody having stated them, else
+    None.  quotas: today's, by interface.  attention: the first streams that lack something, of
+    ``to_attend``.  never: accounts of the file that the ledger does not know.
     """
 
     made: float
@@ -245,7 +244,7 @@ async def overview(
 
     own: interfaces that are not installed.  names: of accounts.  disabled: accounts that are not
     harvested now, and so not expected to be fresh.  where: what the page calls the ledger.
-    daily_quota: calls a day of one interface of one account, None if it is not known.
+    daily_quota: calls per day of one interface of one account, None if it is not known.
     """
     reader = Reader(ledger, now, own)
     made = await overview_of(reader, names=names or {}, disabled=disabled, daily_quota=daily_quota)

@@ -181,7 +181,7 @@ def describe(exc: Exception) -> str:
         return say("{} cannot be used ({})", exc.filename or type(exc).__name__, say(exc.strerror))
     place = traceback.extract_tb(exc.__traceback__)[-1]
     where = f"{Path(place.filename).name}:{place.lineno}"
-    return say("a fault of the program ({} in {})", type(exc).__name__, where)
+    return say("a bug in harvester ({} in {})", type(exc).__name__, where)
 
 
 _under_way = set[str]()

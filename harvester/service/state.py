@@ -85,7 +85,7 @@ def _text(day: date | None) -> str:
 
 
 Change = Callable[[State], Awaitable[State]]
-"""What is to be stored in the place of a state; the same one if nothing is."""
+"""What is to be stored instead of a state; the same one if nothing is."""
 
 
 async def update(ledger: SqliteLedger | PostgresLedger, change: Change) -> State:

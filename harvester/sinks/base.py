@@ -159,7 +159,7 @@ class Sink(ABC):
 
     @abstractmethod
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
-        """Store each window in the place of all that overlap it; durable on return.
+        """Store each window and replace all that overlap it; durable on return.
 
         Of two batches that overlap the later one stays.  Afterwards no lower epoch of these
         accounts is written any more.  Raises `SinkError`.

@@ -221,7 +221,7 @@ class Table:
         if kind == field.type:
             what = say("holds more than the catalogue knows; all of it is kept")
         else:
-            what = say("came as {}, not as {}; it is in _extra", kind, field.type)
+            what = say("arrived as {}, not as {}; it is in _extra", kind, field.type)
         self._drift[say("{}: {} {}", self.name, field.name, what)] = None
 
 

@@ -1,4 +1,4 @@
-"""Records on standard output, one JSON object a line, for pipes.
+"""Records on standard output, one JSON object per line, for pipes.
 
 Rule: output cannot be revoked; so it is written in whole windows, before the ledger commits them.
 
@@ -57,7 +57,7 @@ class StandardOutput(Sink):
     def from_spec(cls, rest: str) -> StandardOutput:
         """The sink that ``-`` names."""
         if rest:
-            raise UsageError("sink: -:{} is not one; write it as -", rest)
+            raise UsageError("sink: -:{} is not a sink; write it as -", rest)
         return cls()
 
     def __repr__(self) -> str:
@@ -92,12 +92,13 @@ class StandardOutput(Sink):
                 for piece in pieces(b"".join(map(lines_of, batches))):
                     await self._put(piece)
         except BrokenPipeError:
-            raise ReaderGoneError("whoever read standard output has gone") from None
+            raise ReaderGoneError("the reader of standard output has closed it") from None
         except OSError as exc:
             full = is_full(exc)
             what = say("the disk is full") if full else of_system(exc)
             raise SinkError(
-                "standard output could not be written: {}; mend it and run the same command again",
+                "standard output could not be written: {}; fix the cause and run the same "
+                "command again",
                 what,
             ) from exc
         return Written()

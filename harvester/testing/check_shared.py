@@ -53,7 +53,7 @@ async def _workers(bench: LedgerBench, *jobs: WorkerJob) -> AsyncIterator[list[S
 
 
 async def _ended() -> None:
-    """Wait until a short lease has ended."""
+    """Wait until a short lease has expired."""
     await anyio.sleep(SHORT + 0.2)
 
 
@@ -267,7 +267,7 @@ async def departure(bench: LedgerBench) -> None:
 
 @_check
 async def dismissed(bench: LedgerBench) -> None:
-    """Workers whose lease has ended are removed, and what they still write is refused."""
+    """Workers whose lease has expired are removed, and what they still write is refused."""
     async with _workers(bench, _job(SHORT), _job()) as [silent, other]:
         held = await _claimed(silent)
         _expect(bench, "none is left, of two", await other.dismiss(), False)

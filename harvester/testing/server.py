@@ -43,7 +43,7 @@ async def serve(
     port: int = 0,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[SimulatorServer]:
-    """Serve a simulator until the block ends; port 0 takes a free one.
+    """Serve a simulator until the block ends; port 0 chooses a free port.
 
     tls: the server's certificate and key, if it is to speak HTTPS.
     """

@@ -207,7 +207,7 @@ class SharedToken:
                     await self._renew()
         token = self.peek()
         if token is None:
-            raise TokenRefusedError(Verdict(Action.RETRY, say("the new token had already ended")))
+            raise TokenRefusedError(Verdict(Action.RETRY, say("the new token had already expired")))
         return token
 
     async def refresh(self) -> bool:

@@ -155,7 +155,7 @@ async def rebuild_shared(
 def _check(sinks: Sequence[Sink]) -> None:
     if all(sink.scan is None for sink in sinks):
         names = ", ".join(sink.identity for sink in sinks)
-        raise UsageError("{} cannot be read back; its days are asked for anew", names)
+        raise UsageError("{} cannot be read back; its days are requested again", names)
 
 
 async def _fill(

@@ -117,7 +117,7 @@ class _Compared:
             found.unknown += 1  # the first write of a run that was killed
             return
         if calendar is None:
-            text = say("{} of which the ledger knows nothing", many(stored.tally.records, "record"))
+            text = say("{} not in the ledger", many(stored.tally.records, "record"))
             stranger = "" if appid in self._accounts else appid
             found.differences.append(Difference(str(stored.window), text, stranger))
             return

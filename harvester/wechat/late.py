@@ -4,10 +4,11 @@ Rule: pure; facts of an interface and times, no calendar and no run.
 
 An interface delivers one of three things (`Delivery`):
 
-- a row a day: a day without one is late, never zero.  getusercumulate answers empty days now and
+- one row per day: a day without one is late, never zero.  getusercumulate answers empty days now
+and
   then, to days that have a row later.
-- entries: an answer has all records of the answers before it, and their lists grow by an entry a
-  day until a last one: to day 7 (getarticletotal) or 30 (getarticletotaldetail); the entries of
+- entries: an answer has all records of the answers before it, and their lists grow by one entry per
+day until a last one: to day 7 (getarticletotal) or 30 (getarticletotaldetail); the entries of
   publisher_settlement change until day 62, and none is known to go.
 - nothing certain: a day without a record may be one on which nothing happened.  Days that had
   figures later have been empty in silence, without ``is_delay``, for more than 24 hours.
@@ -97,7 +98,7 @@ def _grown(endpoint: Endpoint, end: date) -> date:
 
 
 def _entries(endpoint: Endpoint) -> tuple[str, str] | None:
-    """The list of a record that grows by an entry a day, and the field of its day."""
+    """The list of a record that grows by one entry per day, and the field of its day."""
     if endpoint.late_days:
         for each in endpoint.fields:
             for part in each.fields:
@@ -180,8 +181,8 @@ def completed(
 ) -> tuple[list[dict[str, Any]], int]:
     """The records of an answer, and of those that are stored what it lacks; how much that is.
 
-    Of a row a day: the rows of days that it lacks.  Of entries: records, and entries of a record
-    that has its key.
+    Of one row per day: the rows of days that it lacks.  Of entries: records, and entries of a
+    record that has its key.
     """
     if delivery(endpoint) is Delivery.DAILY:
         there = {day_of(in_record(each, endpoint.day_field)) for each in records}

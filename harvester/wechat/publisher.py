@@ -43,7 +43,7 @@ PUBLISHER_ERRORS: Mapping[int, Rule] = {
     1701: Rule(Action.FAIL_WINDOW, "the publisher interface refused a parameter of the request"),
     2009: Rule(
         Action.STOP_ENDPOINT,
-        "the account is no traffic owner (any more), and others have no such figures",
+        "the account is not a traffic owner (any more); only traffic owners have these figures",
     ),
     45009: Rule(
         Action.SLOW_DOWN, "too many requests to the publisher interface; try later", Action.QUOTA

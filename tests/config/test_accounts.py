@@ -151,7 +151,7 @@ TOKENS = "stable, classic, cloud, cloudbase, command:…, https://…, static:�
         (account('platform = "q"', REFRESH) + PLATFORM, "no platform 'q'"),
         (account(OF_P, 'refresh_token = "r1"') + PLATFORM, "reference: file:PATH"),
         (account(OF_P, 'refresh_token = "file:no"') + PLATFORM, "there is no file no"),
-        (account(OF_P, REFRESH, SECRET) + PLATFORM, "secret does not go with a platform"),
+        (account(OF_P, REFRESH, SECRET) + PLATFORM, "secret cannot be combined with a platform"),
         (
             GOOD + PLATFORM.replace("ticket =", "tickt ="),
             "platform 1: unknown key 'tickt' (did you mean ticket?)",

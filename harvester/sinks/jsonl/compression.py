@@ -108,7 +108,7 @@ class Packed(Plain):
     @staticmethod
     def _damaged(file: FileIO, place: int) -> SinkError:
         return SinkError(
-            "{} is damaged near byte {:,} and cannot be unpacked; put it back from a copy, or"
+            "{} is damaged near byte {:,} and cannot be unpacked; restore it from a backup, or"
             " move it and the ledger away to harvest everything again",
             file.name,
             place,

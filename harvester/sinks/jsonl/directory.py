@@ -192,7 +192,7 @@ class Directory:
         for other in self.names(endpoint_of(name)):
             if other not in known and not self.is_ours(other):
                 raise SinkError(
-                    "{} is there, and this harvest did not write it; move it away, or choose"
+                    "{} exists, and this harvest did not write it; move it away, or choose"
                     " another directory",
                     self.path / other,
                 )

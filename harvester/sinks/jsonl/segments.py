@@ -146,8 +146,8 @@ def windows_in(pieces: Iterable[bytes], path: object) -> Iterator[WindowLines]:
         raise SinkError("{} cannot be read ({})", path, of_system(exc)) from exc
     except _ForeignLineError as exc:
         raise SinkError(
-            "{}: a line that ends with {!r} is not a record of harvester; put the file back from"
-            " a copy, or move it and the ledger away to harvest everything again",
+            "{}: a line that ends with {!r} is not a record of harvester; restore the file from "
+            "a backup, or move it and the ledger away to harvest everything again",
             path,
             exc.args[0][-60:].decode(errors="replace"),
         ) from None

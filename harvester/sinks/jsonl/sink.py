@@ -163,7 +163,7 @@ class JsonLines(Sink):
         return stored
 
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
-        """Store each window in the place of all that overlap it; durable on return."""
+        """Store each window and replace all that overlap it; durable on return."""
         if self._unsure:
             raise SinkError(
                 "{} is not written any more, since a step before was interrupted or has failed;"
@@ -257,13 +257,13 @@ class JsonLines(Sink):
         if state is not None and known.number < state.number:
             raise SinkError(
                 "the ledger is older than the directory {}, and would remove what was stored"
-                " since; put the newest ledger back, or make a new one from what is stored ({})",
+                " since; restore the newest ledger, or make a new one from what is stored ({})",
                 self.path,
                 self._home.command,
             )
         if state is not None and known.number > state.number:
             raise SinkError(
-                "the directory {} is older than the ledger; put the newest one back, or make a"
+                "the directory {} is older than the ledger; restore the newest one, or make a"
                 " new ledger from what is stored ({})",
                 self.path,
                 self._home.command,
@@ -287,11 +287,11 @@ class JsonLines(Sink):
             how = (
                 say("is gone")
                 if size < 0
-                else say("is cut to {} of its {} bytes", size, extent.size)
+                else say("is truncated to {} of its {} bytes", size, extent.size)
             )
             how += say(", though the ledger records it as stored")
         raise SinkError(
-            "{} {}; put the right one back, or make a new ledger from what is stored ({})",
+            "{} {}; restore the right one, or make a new ledger from what is stored ({})",
             path,
             how,
             self._home.command,

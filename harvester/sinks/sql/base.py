@@ -55,7 +55,7 @@ DISK_FULL = say("the disk is full")
 DAMAGED = say("it is damaged")
 """How it begins for what is stored and cannot be read any more."""
 _VERIFY = say("`harvester verify` with the same --out or --ledger shows what to type")
-_GONE = say("put it back, or {}", _VERIFY)
+_GONE = say("restore it, or {}", _VERIFY)
 """What to do about stored records that are gone."""
 VERSION = 5
 _LATEST, _TAKEN, _FORMER = "epoch", "taken", "former"
@@ -684,7 +684,7 @@ class SqlSink(Sink):
         known = reader.query(sql, [endpoint])
         existing = reader.columns(endpoint) if known else {}
         if known and known[0][0] and not existing:
-            raise SinkError("the table {} of {} is gone; put it back", endpoint, reader.where)
+            raise SinkError("the table {} of {} is gone; restore it", endpoint, reader.where)
         return existing
 
     @contextmanager
@@ -778,7 +778,7 @@ def _check(driver: Driver, checkpoint: Checkpoint, identity: str) -> _History:
     if owner not in owners and not checkpoint.get(_TAKEN):
         raise SinkError(
             "{} is not the one that the ledger refers to, which was deleted or replaced, or"
-            " belongs to another ledger now; put it back, or use a new ledger",
+            " belongs to another ledger now; restore it, or use a new ledger",
             where,
         )
     history.compare(*latest_commit(checkpoint), where, identity)
@@ -791,10 +791,10 @@ def _rebuild(identity: str) -> str:
 
 def _is_older(where: str, missing: int, identity: str) -> str:
     return say(
-        "{} is older than the ledger: its last {} is missing; put the newer one back, or make a"
+        "{} is older than the ledger: its last {} is missing; restore the newer one, or make a"
         " ledger from this one with {}"
         if missing == 1
-        else "{} is older than the ledger: its last {} are missing; put the newer one back, or make"
+        else "{} is older than the ledger: its last {} are missing; restore the newer one, or make"
         " a ledger from this one with {}",
         where,
         many(missing, "commit"),

@@ -104,7 +104,7 @@ class FileStore:
         except FileNotFoundError:
             return {}
         if found is None:
-            raise UsageError("{} is no token store; name another file, or remove it", path)
+            raise UsageError("{} is not a token store; name another file, or remove it", path)
         return found
 
     def _replace(self, key: str, former: Stored | None, new: Stored) -> bool | None:

@@ -244,5 +244,5 @@ def test_1_500_accounts_are_checked_at_the_pace_of_a_run(wechat: Start, capsys: 
 @pytest.mark.thorough
 def test_the_help_says_what_is_sent_and_stored() -> None:
     said = " ".join(harvest("check", "--help").stdout.split())
-    assert "Sends one call an interface" in said
+    assert "Sends one call per interface" in said
     assert "stores nothing" in said

@@ -131,7 +131,7 @@ def test_a_retired_interface_is_not_a_thing_to_correct(wechat: Start, tmp_path: 
     server = wechat(retired=True)
     done = harvest(*asked(server.url, "getuserread", *DAYS[1::2], "--out", tmp_path))
     assert done.returncode == 1
-    assert "leave out getuserread: a retired interface does not come back" in done.stderr
+    assert "leave out getuserread: a retired interface is never enabled again" in done.stderr
     assert "corrected" not in done.stderr
 
 
