@@ -420,7 +420,7 @@ STEPS: Mapping[Action, _Step] = {
     ),
     Action.QUOTA: _Step(
         _Words(
-            "this interface of this account waits until midnight in China; one call an hour tries"
+            "this interface of this account waits until midnight in China; one call per hour tries"
             " whether it is open again. Everything else continues, and the run ends with status 3",
             "该账号的这个接口等到北京时间零点，每小时用一次调用试探是否恢复；"
             "其余继续，运行以退出码 3 结束",

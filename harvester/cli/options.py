@@ -58,8 +58,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 PLACES = say(
     "An option can also be set in the environment, as HARVESTER_ and its name"
     " (HARVESTER_DAILY_QUOTA=1000, HARVESTER_WAIT=yes; values of --sink, --only and"
-    " ENDPOINT are separated by spaces), or in the file of --config.  The command"
-    " line wins over the environment, and the environment over the file."
+    " ENDPOINT are separated by spaces), or in the file of --config.  The command line overrides "
+    "the environment, and the environment overrides the file."
 )
 UNASKED = "harvester.unasked"
 ENDPOINT = "endpoint"

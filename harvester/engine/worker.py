@@ -338,7 +338,7 @@ class Worker:
             later = StopReason(self._wall() + delay, reason, decision.code, decision.rid)
             await self._leave(queue, [attempt.days], later)
 
-    # a used-up quota: one call an hour, until one is answered
+    # a used-up quota: one call per hour, until one is answered
 
     async def _quota_refused(
         self, account: AccountQueue, queue: InterfaceQueue, decision: Decision

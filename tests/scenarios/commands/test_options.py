@@ -115,7 +115,7 @@ def test_a_number_without_a_unit_is_no_rate(tmp_path: Path) -> None:
 def test_the_help_tells_of_the_environment(command: str, tmp_path: Path) -> None:
     said = " ".join(harvest(command, "--help", cwd=tmp_path).stdout.split())
     assert "HARVESTER_DAILY_QUOTA=1000" in said
-    assert "The command line wins over the environment, and the environment over the file." in said
+    assert "The command line overrides the environment, and the environment overrides the" in said
 
 
 # `harvester plan` promises no more than a run can keep.
