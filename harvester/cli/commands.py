@@ -100,7 +100,7 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         raise
     except OSError as exc:
-        if exc.filename is None:  # no path, but what is open: the disk of the output is full
+        if exc.filename is None:  # not a path but an open file: the disk of the output is full
             called.aside = True
             return _refused(
                 say("the output cannot be written ({})", of_system(exc)), STOPPED, called
@@ -111,7 +111,7 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
 
 
 def _hint(option: str) -> str:
-    """What to do in place of an option that people expect."""
+    """What to use instead of an option that users expect."""
     if option.replace("-", "").lower() in _SECRETS:
         return say(" A secret is read from the environment variable {}.", SECRET_VARIABLE)
     return (
@@ -122,7 +122,7 @@ def _hint(option: str) -> str:
 
 
 def _refused(text: str, status: int, called: _Called) -> int:
-    """Say why nothing was done; gives the status."""
+    """Report why nothing was done; returns the status."""
     text = without_passwords(text)
     notify(text, level="error")
     if called.as_json:
@@ -142,7 +142,8 @@ def _json_in_environment() -> bool:
 
 
 _SECRETS = ("secret", "appsecret", "password", "key")
-"""Options that people expect; other users of the machine can see the arguments of a process."""
+"""Options that users expect and that do not exist: other users of the machine can see the arguments
+of a process."""
 
 STANDARD_OUTPUT = "-"
 """The sink that has standard output for itself."""
@@ -152,7 +153,7 @@ STANDARD_OUTPUT = "-"
 @click.option(
     lang.OPTION,
     type=click.Choice(lang.LANGUAGES),
-    expose_value=False,  # it was read before, as messages about the arguments are in it, too
+    expose_value=False,  # it was read before, since messages about the arguments need it, too
     help="The language of help and messages.  [default: HARVESTER_LANG, or the locale's]",
 )
 @click.version_option(harvester.__version__, message="harvester %(version)s")
@@ -335,7 +336,7 @@ def status(**values: Any) -> int:
 
 
 def _form(values: dict[str, Any]) -> str:
-    """The form of the answer to --missing; raises `UsageError` for options that exclude another."""
+    """The output format of --missing; raises `UsageError` for options that exclude each other."""
     if values["as_csv"] and values["missing"] is None:
         raise UsageError("--csv is for --missing DAY; --json is the whole status for programs")
     if values["as_csv"] and values["as_json"]:
@@ -519,7 +520,7 @@ def mcp(**values: Any) -> int:
     del _server
     source = values["source"]
     place = asked.place(values, sinks=open_sinks(source) if source else ())
-    place.ledger()  # what is wrong with it is said at once
+    place.ledger()  # a mistake in it is reported at once
     return serve_answers(place)
 
 

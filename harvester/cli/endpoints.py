@@ -179,7 +179,7 @@ def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
 
 
 def _delivers(endpoint: Endpoint) -> str:
-    """What must be there, and is asked for again if it is not."""
+    """What must exist, and is requested again if it does not."""
     match delivery(endpoint):
         case Delivery.DAILY:
             return say("one row per day: a day without one is late")
@@ -207,5 +207,5 @@ def _table(*titles: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), width=width)
     for title in titles:
         table.add_column(title, overflow="fold")
-    table.columns[-1].ratio = 1  # it takes what the others leave
+    table.columns[-1].ratio = 1  # it takes the space that the others leave
     return table

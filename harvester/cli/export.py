@@ -76,7 +76,7 @@ async def source_of(
             sink = sink_named(ledger, name, named)
             if sink is not None and sink.scan is not None:
                 coverage = await coverage_in(ledger, find) if find is not None else NO_COVERAGE
-                if ledger.path is not None:  # read anew: a run may replace files meanwhile
+                if ledger.path is not None:  # read again: a run may have replaced files
                     return Source(sink, partial(checkpoint_in, ledger.path, name), coverage)
                 return Source(sink, partial(dict, await ledger.checkpoint(name)), coverage)
         places = ", ".join(spec_of(name, ledger.path) for name in known)

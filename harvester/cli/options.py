@@ -44,7 +44,7 @@ from harvester.texts import say
 
 
 class _File(click.Path):
-    """A path, which is no URL: a path would keep what may be a password on the disk."""
+    """A path, not a URL: a URL used as a path would leave a password on the disk."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if "://" in str(value):
@@ -75,7 +75,7 @@ COMPLETERS: dict[Kind, completion.Completer] = {
 
 
 def flag(name: str) -> str:
-    """An option as it is typed."""
+    """An option as the user types it."""
     return f"--{dashed(name)}"
 
 
@@ -189,6 +189,6 @@ json_option = click.option("--json", "as_json", is_flag=True, help="The same as 
 
 
 def notify_file(*, quiet: bool = False) -> None:
-    """Say which file is used, if nobody has named one."""
+    """Report the file that is used, if none was named."""
     if click.get_current_context().meta.get(UNASKED) and not quiet:
         notify("./{} is used, since it is there", DEFAULT_FILE, level="info")

@@ -1,6 +1,6 @@
 """The command ``report``: the page, as a file.
 
-Rule: reads the ledger; a file that was there is replaced as a whole, or stays.
+Rule: reads the ledger; an existing file is replaced as a whole, or not at all.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ async def _figures(
 
 
 async def _read(ledger: Ledger, name: str, read: Callable[..., Figures], *what: object) -> Figures:
-    """Read a sink; again if a run may have replaced meanwhile what was read."""
+    """Read a sink; repeat it if a run may have replaced what was read."""
     before: object = None
     for _ in range(TURNS):
         checkpoint = await ledger.checkpoint(name)
@@ -116,7 +116,7 @@ _BEGINNING = b"<!doctype html>"
 
 
 def _check_target(html: Path) -> None:
-    """Raise `UsageError` if a file would be lost that is no page of ours."""
+    """Raise `UsageError` if a file that is not a report page would be overwritten."""
     if str(html) == "-":
         raise UsageError("the page is a file; name one")
     if html.is_file() and html.stat().st_size:
@@ -126,7 +126,7 @@ def _check_target(html: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """The whole file, or the former one."""
+    """Write the whole file, or keep the former one."""
     try:
         replace_file(path, text.encode(), "page")
     except OSError as exc:

@@ -103,11 +103,10 @@ async def _conduct(harvest: Harvest, *, quiet: bool) -> Ending:
 
 
 class OutputOptions(NamedTuple):
-    """How the end of a run is printed.
+    """How the result of a run is printed.
 
-    as_json: the report is the last line.  aside: standard output holds records, and so nothing
-        else: the rest goes to standard error.  quiet: nothing but what needs
-        attention.
+    as_json: the report is the last line.  aside: standard output holds records only; the rest goes
+    to standard error. quiet: only what needs attention.
     """
 
     as_json: bool = False
@@ -128,7 +127,7 @@ def conclude(
     window failed.
     """
     report, problem = ending.report, ending.problem
-    if ending.unread:  # nothing but what was asked for: the reader of the output is gone
+    if ending.unread:  # nothing but the request itself: the reader of the output is gone
         if manner.as_json:
             show_json(report.to_dict(), aside=True)
         return STOPPED
@@ -204,7 +203,7 @@ def _show_summary(
 
 
 def _show_causes(report: Report) -> None:
-    """What failed and what must wait, a line for each reason."""
+    """What failed and what must wait, one line per reason."""
     failed = [cause.failed for cause in causes(report.failures)]
     waiting = [
         say("{} must wait until {}: {}", cause, china_time(cause.until or 0.0), cause.error)

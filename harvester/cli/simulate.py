@@ -1,4 +1,4 @@
-"""A WeChat to practise on, and the demonstration that uses it.
+"""A simulated WeChat, and the demonstration that uses it.
 
 Rule: loopback only.
 """

@@ -32,9 +32,9 @@ err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, markup=
 
 @dataclass
 class _Manner:
-    """How this process speaks: a command sets it once.
+    """The output settings of this process: a command sets them once.
 
-    names: of accounts, by appid; as_json: messages as JSON, a line each.
+    names: of accounts, by appid; as_json: messages as JSON, one per line.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class _Manner:
 
 _manner = _Manner()
 _WORD = re.compile(r"(?<![^\s(：，；（、])(?<!--appid )[0-9A-Za-z]{3,64}(?![^\s,:;)：，；。）、])")
-"""A word by itself: no part of a path or a command, which people paste."""
+"""A separate word, not part of a path or a command, which users paste."""
 
 
 def name_accounts(names: Mapping[str, str]) -> None:
@@ -89,13 +89,13 @@ def logs_json() -> bool:
 
 
 def harmless(text: str) -> str:
-    """Text that cannot steer the terminal; its lines, and the joiners of emoji, stay."""
+    """Text that cannot control the terminal; its lines, and the joiners of emoji, stay."""
     text = without_passwords(text)
     return "".join(char if char.isprintable() or char in "\n\u200d\u3000" else " " for char in text)
 
 
 def escaped(document: str) -> str:
-    """JSON that means the same and is harmless: what is not printable is escaped."""
+    """Equivalent JSON that is harmless: unprintable characters are escaped."""
     if document.isprintable():
         return document
     return "".join(char if char.isprintable() else _escape(char) for char in document)
@@ -107,7 +107,7 @@ def _escape(char: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Text on one line and without control characters: a title must not steer the terminal."""
+    """Text on one line and without control characters: a title must not control the terminal."""
     return changed(without_passwords(text), _on_one_line)
 
 
@@ -185,7 +185,7 @@ _WORDS = re.compile(r"(\s*)([（「《“]*(?:[^\s\u2e80-\uffef]+|\S)[，。；�
 
 
 def wrapped(text: str, width: int, most: int | None = None) -> list[str]:
-    """A text on lines of a width in columns, at the most so many of them."""
+    """A text on a limited number of lines of a width in columns."""
     lines, line, used = [], "", 0
     for space, word in _WORDS.findall(text):
         takes = cell_len(word)
@@ -205,5 +205,5 @@ def wrapped(text: str, width: int, most: int | None = None) -> list[str]:
 
 
 def china_time(moment: float) -> str:
-    """A Unix time as China's clocks show it."""
+    """A Unix time as local time in China."""
     return say("{:%Y-%m-%d %H:%M} China time", datetime.fromtimestamp(moment, CHINA))

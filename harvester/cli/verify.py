@@ -63,9 +63,9 @@ def _commands(
     found: Mapping[str, Verified | None],
     given: Mapping[str, Sink],
 ) -> list[str]:
-    """What to type about the differences that were found in sinks, which are named by their specs.
+    """The commands that resolve the differences found in sinks, which are named by their specs.
 
-    A file that cannot be read is filled anew from a sink that is as it was fetched.  Else a new
+    A file that cannot be read is refilled from a sink whose records are unchanged.  Else a new
     ledger is made, and a run asks again for what differs.
     """
     at = shlex.split(at_ledger(ledger))
@@ -124,7 +124,7 @@ async def _verified(
     given: Mapping[str, Sink],
     show: Callable[..., None],
 ) -> Verified | None:
-    """What was found in a sink, as far as that can be shown at once; None if there is no way."""
+    """What was found in a sink, as far as that can be shown at once; None if there is none."""
     where = spec_of(name, ledger.path)
     try:
         sink = sink_named(ledger, name, given)

@@ -78,7 +78,7 @@ class _Broken:
 
 
 class Entry(NamedTuple):
-    """One account or platform of a file, and its place there."""
+    """One account or platform of a file, and its position there."""
 
     where: str
     values: dict[str, str]
@@ -93,7 +93,7 @@ class Entry(NamedTuple):
 
 
 class ListedAccount(NamedTuple):
-    """An account as a file lists it, without its secret."""
+    """An account as listed in a file, without its secret."""
 
     appid: str
     name: str
@@ -102,7 +102,7 @@ class ListedAccount(NamedTuple):
 
 
 class _Reading(NamedTuple):
-    """What the accounts of a file have in common.
+    """What all accounts of a file share.
 
     broken: platforms with a reference that cannot be read, each with the message.
     secrets: whether references are read.

@@ -37,7 +37,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file's content; raises `UsageError` with the file, and the line if there is one."""
     text = ""
     try:
-        text = path.read_text(encoding="utf-8-sig")  # editors of Windows write a mark first
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a BOM
         return tomllib.loads(text)
     except OSError as exc:
         raise UsageError("{} cannot be read ({})", path, of_system(exc)) from None

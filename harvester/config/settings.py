@@ -69,7 +69,7 @@ def _instance(*types: type) -> Callable[[Any], object]:
 def _with_methods(*names: str) -> Callable[[Any], object]:
     def check(value: Any) -> object:
         has_all = all(callable(getattr(value, name, None)) for name in names)
-        if not has_all or isinstance(value, type):  # a class in place of an object
+        if not has_all or isinstance(value, type):  # a class instead of an object
             raise TypeError
         return value
 
@@ -138,7 +138,7 @@ def _path(value: Any) -> Path:
     text = _string(os.fspath(value))
     if "://" in text:  # a path would keep what may be a password on the disk
         raise ValueError
-    return Path(text).expanduser()  # what a file or a variable says, no shell has seen
+    return Path(text).expanduser()  # no shell has processed the value of a file or a variable
 
 
 def _spec(value: Any) -> Secret:
@@ -376,7 +376,7 @@ class InvalidOptionError(UsageError):
         return type(self), (self.name, self.shown, self.expected)
 
     def named(self, name: str, where: object = None) -> UsageError:
-        """The same with the name as it was given, e.g. ``--rate``, and the file that has it."""
+        """The same, with the name as written, e.g. ``--rate``, and the file that has it."""
         values = name, self.shown, say(self.expected)
         if where is None:
             return UsageError("invalid {} {}: expected {}", *values)

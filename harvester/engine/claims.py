@@ -6,9 +6,9 @@ A worker holds as many accounts as fill its slots, and claims more while slots a
 account is released when all its windows are committed.  Lost accounts are dropped: windows that
 were fetched for them have an old epoch and are not stored.
 
-A worker whose lease has expired, or that does not know whether a write was stored, joins anew, with
-every check of a first joining.  An account that fails for a reason that may be this machine's own
-is given back, and this worker claims it again only if no other one is left to try it.
+A worker whose lease has expired, or that does not know whether a write was stored, joins again,
+with all checks of the first time.  An account that fails for a reason that may be specific to this
+machine is given back, and this worker claims it again only if no other one is left to try it.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class _Claims:
 class Sharing:
     """The accounts that one worker of a shared ledger holds.
 
-    lease: seconds.  rejoin: leaves and joins anew.  on_time: receives the ledger's Unix time.
+    lease: seconds.  rejoin: leaves and joins again.  on_time: receives the ledger's Unix time.
     refused: accounts that were given back, and why.
     """
 
@@ -145,7 +145,7 @@ class Sharing:
         self.refused: dict[str, StopReason] = {}
         self._cut_off = ""
         self._doing = _PLANS
-        self._joining = asyncio.Lock()  # a lease is not renewed while the worker joins anew
+        self._joining = asyncio.Lock()  # a lease is not renewed while the worker joins again
         self.windows = 0
         """How many windows this worker has stored."""
 
@@ -160,7 +160,7 @@ class Sharing:
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether it must join anew."""
+        """Whether it must join again."""
         return bool(self._cut_off)
 
     @property
@@ -203,7 +203,7 @@ class Sharing:
         return True
 
     def cut_off(self, reason: str) -> None:
-        """The lease has expired, or the result of a write is unknown: join anew."""
+        """The lease has expired, or the result of a write is unknown: join again."""
         self._cut_off = self._cut_off or reason
         self._scheduler.wanted.set()
 
@@ -317,7 +317,8 @@ class Sharing:
         self._doing = _PLANS
         if self._cut_off:  # the last windows may not be stored
             return
-        # Some of these may have been lost meanwhile, and claimed again: then others finish them.
+        # Some of these may have been lost in the meantime, and claimed again: then others finish
+        # them.
         ours = [account for account in finished if self._held.get(account.appid) is account]
         await self._ledger.release([account.appid for account in ours])
         for account in ours:

@@ -233,7 +233,7 @@ class Limiter:
             wait = max(wait, self._departures[0] + self._gap - now)
         if not self._in_hand and not self._bucket.has_capacity(self._lot):
             wait = max(wait, self._bucket_delay())
-        wait = min(wait, self._grows_at - now)  # a slowed account recovers meanwhile
+        wait = min(wait, self._grows_at - now)  # a slowed account recovers in the meantime
         return max(wait, _GRAIN)
 
     async def acquire(self) -> None:

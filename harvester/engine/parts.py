@@ -2,8 +2,8 @@
 
 Rule: pure; an answer and the time, no calendar.
 
-Mostly a window is one part.  Days that lack what they must have, or may still get, become parts of
-their own: only these are requested again, so that no later answer touches the days that are there.
+Usually a window is one part.  Days that lack what they must have, or may still get, become parts of
+their own: only these are requested again, so that no later answer affects the days that are stored.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Records = list[dict[str, Any]]
 
 
 class Part(NamedTuple):
-    """Days of a window and what becomes of them; fields as of `harvester.ledger.Outcome`.
+    """Days of a window and their outcome; fields as of `harvester.ledger.Outcome`.
 
     waits: the run is not done with it.
     """
@@ -181,7 +181,7 @@ class _Answer:
         return self._late(part, due, NO_ROW)
 
     def _late(self, part: Part, since: float, why: str) -> Part:
-        """What must be there is not: it is asked for again, until it counts as never delivered.
+        """What must exist is missing: it is requested again, until it counts as never delivered.
 
         since: the Unix time from which it was due.
         """
@@ -194,7 +194,7 @@ class _Answer:
         return part._replace(state="late", due=due, why=why, waits=waits, tries=tries)
 
     def _next(self, schedule: Sequence[int], since: float, tries: int) -> float | None:
-        """The Unix time of the next request; on the day on which it was due each run asks."""
+        """The Unix time of the next request; 0 on the day on which it was due."""
         if self._wall < since + DAY:
             return 0.0
         return again_at(schedule, since, self._wall, self._endpoint.settled_hour, tries)

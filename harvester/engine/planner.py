@@ -252,8 +252,8 @@ async def remains(
     """The requested windows that a ledger lacks (wall: the Unix time).
 
     joined: the Unix time when this worker joined: what was due then and was not got since is left,
-    whatever other workers did before.  began: when the first worker of this job began, as of
-    `Outcome.fetched_at`: what failed since then did not fail in the run before.  marks: whether
+    regardless of what other workers did before.  began: when the first worker of this job began, as
+    of `Outcome.fetched_at`: what failed since then did not fail in the run before.  marks: whether
     what is marked to be harvested again is missing; what another job has marked is there.
     """
     found: list[Failed | Deferred | Committed] = []

@@ -248,7 +248,7 @@ class SharedLedger(Ledger, Protocol):
     A worker joins it with a `WorkerJob`, claims accounts, and renews its lease.  Other workers
     claim the accounts of one whose lease has expired.  All times are the ledger's.  `commit`,
     `claim` and `reopen` raise `harvester.base.outage.Away` if the server does not answer: then
-    nothing is repeated, and the worker leaves and joins anew.
+    nothing is repeated, and the worker leaves and joins again.
     """
 
     @property

@@ -197,7 +197,7 @@ async def finished(bench: LedgerBench) -> None:
 
 @_check
 async def anew(bench: LedgerBench) -> None:
-    """Who leaves and joins anew holds nothing; what was under way is refused."""
+    """Who leaves and joins again holds nothing; what was under way is refused."""
     async with _workers(bench, _job(), _job()) as [one, other]:
         held = await _claimed(one, 1)
         (appid,) = held
