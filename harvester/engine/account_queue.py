@@ -1,4 +1,4 @@
-"""One account: its limiter, its token, its queues; what it does next, and why it waits.
+"""One account: its limiter, its token and its queues; what it does next, and why it waits.
 
 Rule: decides; never waits, never sends.  Workers do what it returns.
 """

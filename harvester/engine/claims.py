@@ -61,7 +61,7 @@ class LedgerClock:
         return self._ahead + self._loop.time()
 
     def set(self, now: float) -> None:
-        """The ledger's time is this now."""
+        """Set the ledger's time."""
         self._loop = asyncio.get_running_loop()
         self._ahead = now - self._loop.time()
 
@@ -84,7 +84,7 @@ class _Lease:
         return fencing.may_send(self._ends, self.now())
 
     def prolong(self, asked: float) -> None:
-        """The ledger has renewed it; asked: when it was asked to."""
+        """The ledger has renewed the lease; asked: when the renewal was requested."""
         self._ends = asked + self.seconds
         self._renewed.set()
         self._renewed = asyncio.Event()
@@ -290,7 +290,7 @@ class Sharing:
         if not leases:
             return
         for lease in leases:
-            if lease.appid in self._held:  # it was lost, and that is not noticed yet
+            if lease.appid in self._held:  # it was lost, and this worker does not know yet
                 self._drop(lease.appid)
         self._lease.prolong(asked)
         self._epochs.update({lease.appid: lease.epoch for lease in leases})
@@ -327,7 +327,7 @@ class Sharing:
             scheduler.remove(account)
 
     async def _want_lost(self) -> None:
-        """Claim lost accounts when no other worker holds them; leave others what is given back."""
+        """Claim lost accounts once they are free; leave returned accounts to others."""
         if self._giving:
             given, self._giving = sorted(self._giving), set()
             await self._ledger.give_back(given)

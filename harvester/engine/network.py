@@ -60,7 +60,7 @@ class Network:
         return f"<Network {state}>"
 
     def answer(self, now: float) -> None:
-        """The base URL answered."""
+        """The base URL has answered."""
         self.answered = True
         self.last_answer = now
         if self.lost_since is not None:
@@ -69,7 +69,7 @@ class Network:
             self._on_back(now - lost_since)
 
     def stop(self) -> None:
-        """Wait no longer: the run is to end."""
+        """Stop waiting: the run is to end."""
         self._stopped.set()
 
     async def counts(self, sent_at: float, why: str) -> bool:

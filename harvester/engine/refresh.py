@@ -1,4 +1,4 @@
-"""Makes stored windows open again, so that a run requests them once more.
+"""Reopens stored windows, so that a run requests them again.
 
 Rule: sends nothing to WeChat.  A run with `refresh` opens the marked ranges of its ledger
 (`reopen`); one without a ledger opens everything that its sinks hold (`calendars_in`).
@@ -47,7 +47,7 @@ async def reopen(
     appids: Collection[str],
     wall: float,
 ) -> None:
-    """Make the final windows of marked ranges open, with the days with which they were stored.
+    """Reopen the final windows of marked ranges, with the days of their stored windows.
 
     Windows that are open already become due: a run that is killed between two sinks leaves them
     different, and only what is due is requested again.

@@ -7,7 +7,7 @@ Accounts that have an item now are in a queue and are served in turn; those that
 in a heap; those that wait for an answer are in neither, and return when their item has ended.
 
 Served in turn means: each account gets an equal share of the time for which requests occupy the
-slots. An account whose answers take longer than usual skips turns in proportion, while others want
+slots. An account whose answers take longer than usual skips turns in proportion, while others need
 them; so a server that takes 10 s for an answer costs the other accounts no slot.
 """
 
@@ -26,7 +26,7 @@ LONG = 2.0
 
 MOST_TURNS = 1000.0
 FEW = 4
-"""Items at once for a reader of which nothing is known yet, or that is slower than the answers."""
+"""Concurrent items for a reader of unknown speed, or one that is slower than the answers."""
 _WEIGHT = 0.05  # weight of the newest item in the average
 
 
@@ -66,7 +66,7 @@ class _Timed:
         heappush(self._heap, (at, self._order, account))
 
     def due(self, now: float) -> Iterator[AccountQueue]:
-        """Take out the accounts that are due, less those that were rescheduled meanwhile."""
+        """Remove and return the accounts that are due, except those that were rescheduled."""
         heap = self._heap
         while heap and heap[0][0] <= now:
             at, _, account = heappop(heap)

@@ -1,4 +1,4 @@
-"""What a run is asked to harvest.
+"""The request of a run: what to harvest.
 
 Rule: values, checked when they are made.
 """
@@ -42,7 +42,7 @@ class Scope:
 
     notes: a sentence for each part that is left out.
     last: the last day that can be requested; follows: the end was given as yesterday, so that
-    interfaces of recent days end on that day, whatever it is when the run is planned.
+    interfaces of recent days end on that day as of the planning of the run.
     store: where the accounts' tokens are shared, None if they are not.
     caps: the most requests in flight of accounts that have a limit of their own.
     """
@@ -112,7 +112,7 @@ class Scope:
         return replace(self, notes=tuple(dict.fromkeys([*self.notes, *notes, *without])))
 
     def _why_none(self, endpoint: Endpoint, last: date) -> str:
-        """Why an interface has nothing in the range; empty if it has."""
+        """Why an interface has no days in the range; empty if it has some."""
         days = self.range_of(endpoint)
         if days is None:
             return say("{} has no data before {}", endpoint.name, endpoint.first_day)

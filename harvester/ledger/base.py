@@ -152,7 +152,7 @@ class Ledger(Protocol):
 
         epochs: of a shared ledger: the epochs under which the outcomes were fetched, perhaps also
             of other accounts; by default the current epochs of this worker.
-        Returns the accounts that are no longer held under these epochs: nothing of them was
+        Returns the accounts that are no longer held under these epochs: none of their windows was
         stored.  A ledger with one worker returns none.  Raises `LedgerError`, and stores nothing,
         if it knows a commit of a sink by another mark (`harvester.base.fencing.COMMIT`).
         """
@@ -175,8 +175,8 @@ class Ledger(Protocol):
     async def remove(self, appid: str, endpoints: Collection[str]) -> None:
         """Remove what is known of interfaces of an account: days, requested ranges, and marks.
 
-        The calls of the last days, and used-up quotas, stay: WeChat counts them all the same.
-        Interfaces of which nothing is known are allowed.
+        The calls of the last days, and used-up quotas, stay: WeChat counts them anyway. Interfaces
+        of which nothing is known are allowed.
         """
         ...
 
@@ -314,7 +314,7 @@ class SharedLedger(Ledger, Protocol):
     async def leave(self) -> None:
         """Leave as a worker, and release its accounts; what it still writes is refused.
 
-        Who has not joined may leave, too.
+        A worker that has not joined may leave, too.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""The tables of the shared ledger in PostgreSQL: what only it has.
+"""The tables of the shared ledger in PostgreSQL that the embedded one does not have.
 
 Rule: functions of `Tables`; `harvester.ledger.postgresql` has the connections and their errors.
 
@@ -217,7 +217,7 @@ def join(tables: Tables, name: str, job: WorkerJob) -> tuple[int, float]:
 
 
 def _mark(tables: Tables, job: WorkerJob) -> None:
-    """Mark days to be harvested again: holders lose these accounts, all of this job want them."""
+    """Mark days to be harvested again: holders lose these accounts to all workers of this job."""
     statements.mark_refresh(tables, job.marks)
     appids = sorted({appid for appid, *_ in job.marks})
     _know(tables, appids)

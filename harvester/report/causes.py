@@ -1,4 +1,4 @@
-"""Why days are not there, who can do something about it, and the days of one cause together.
+"""Why days are missing, who can act on it, and the days of each cause together.
 
 Rule: tables and pure functions.  What a code asks of the engine is in `harvester.wechat.codes`;
 this module has what it asks of a person.
@@ -250,11 +250,11 @@ OVERDUE = say("due for more than a day, and no run has asked for it")
 
 @dataclass(slots=True)
 class Cause:
-    """Why days are not there, of any accounts and interfaces.
+    """Why days of any accounts and interfaces are missing.
 
     kind: a name of `KINDS`, empty if something due was not asked for.  state: ``failed``,
     ``waiting``, ``missing``, ``stale``, or ``late``.  resting: of accounts that are not harvested
-    now.  since: from which day on nobody asks for them, of that kind alone.  days: by interface.
+    now.  since: from which day on they are not requested, of that kind alone.  days: by interface.
     earliest, latest: the Unix times that are waited for, 0 if none.  messages: a few different
     ones, less account and request id, each with one request id.
     """
@@ -310,7 +310,7 @@ class Cause:
 
 
 def causes_of(stream: Stream, calendar: Calendar, *, resting: bool = False) -> Iterable[Cause]:
-    """Why days of one interface of one account are not there; each such day once."""
+    """Why days of one interface of one account are missing; each such day once."""
     appid, name = stream.key
 
     def cause(kind: str, state: str, count: int, span: Days, **more: Any) -> Cause:

@@ -278,7 +278,7 @@ async def test_a_store_that_is_none_stops_the_account() -> None:
 
     verdict = await refusal_of(stored(Foreign()))
     assert verdict.action is Action.STOP_ACCOUNT
-    assert "no token store" in verdict.message
+    assert "not a token store" in verdict.message
 
 
 @virtual()
