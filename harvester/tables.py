@@ -7,7 +7,7 @@ An interface has a table of its own, in which an object within a record becomes 
 `TABLES` are those that join what several interfaces return.  The views of databases, flat exports,
 `harvester.read`, comments, the descriptions for assistants and docs/tables.md come from these.
 
-`articles` is the list to join on: one row an article.  WeChat's interfaces share no other key than
+`articles` is the list to join on: one row per article.  WeChat's interfaces share no other key than
 ``msgid``, the id of the message and the 1-based place of the article in it; both parts are also in
 the article's link, as ``mid`` and ``idx``.  getarticletotaldetail is the only interface that lists
 all articles that were sent (WeChat's staff, March 2026); the retired getarticletotal does so for
@@ -118,7 +118,7 @@ _PEOPLE = (
 
 
 class Figure(NamedTuple):
-    """What a number says.
+    """What a number means.
 
     kind: one of the above.  window: the time that it covers.  never: what must not be done with it;
     empty if it may be summed.  of: the denominator of a ratio or a mean.
@@ -258,7 +258,7 @@ def _lists_within(fields: Iterable[Field], within: Path) -> Iterator[tuple[Path,
 
 
 def _scalars(fields: Iterable[Field], within: Path, level: int) -> Iterator[Column]:
-    """What is no list, also within objects."""
+    """Fields that are not lists, also within objects."""
     for field in fields:
         path = (*within, field.name)
         if field.type == "object":
@@ -304,7 +304,7 @@ def _since(interface: str) -> Title:
 
 
 def _never(interface: str, name: str, kind: str) -> Title:
-    """What must not be done with a figure."""
+    """Operations that a figure does not allow."""
     if kind != DAY:
         return _OF_KIND[kind]
     return _NOT_SUMMED.get(name, _OF_ALL_CHANNELS if interface in _WITH_ALL else NO_TITLE)
@@ -602,7 +602,7 @@ ACCOUNTS = JoinedTable(
     ),
     (),
 )
-"""What people call the accounts: of exports that know it, with one row per account."""
+"""The names of the accounts, for exports that know them, with one row per account."""
 
 
 class Pair(NamedTuple):

@@ -131,7 +131,7 @@ def test_a_password_in_a_url_is_found(url: str, *, holds: bool) -> None:
 def test_a_url_with_a_password_is_refused(more: dict[str, Any], place: str) -> None:
     with pytest.raises(UsageError) as caught:
         job(**more)
-    assert str(caught.value).startswith(f"{next(iter(more))}: a job holds no password; leave it")
+    assert str(caught.value).startswith(f"{next(iter(more))}: a job holds no password; remove it")
     assert place in str(caught.value)
     assert PASSWORD not in str(caught.value)
     assert PASSWORD not in frames(caught.value)

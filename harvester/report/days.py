@@ -194,7 +194,7 @@ class Reader:
         return [appid for appid in self._enabled() if appid in left and appid not in known]
 
     async def accounts(self) -> AsyncIterator[list[tuple[Stream, Calendar]]]:
-        """What is to be shown of each account; also what was only asked for."""
+        """The selection of each account; also days that were only requested."""
         endpoints, states = {*self.wanted.endpoints}, {*self.wanted.states}
 
         def wanted(key: Key) -> bool:
@@ -228,7 +228,7 @@ class Reader:
         return Stream(key, days, reach, reach.counts, _records(calendar), overdue, unasked)
 
     def cut_of(self, name: str) -> WindowKind:
-        """How an interface is cut; of one that is not installed it is not known: as days."""
+        """How an interface is cut; one that is not installed is cut into days."""
         endpoint = self.endpoint(name)
         return endpoint.cut if endpoint else WindowKind.DAYS
 
@@ -241,9 +241,9 @@ class Reader:
     async def _unasked(self, key: Key, asked: Days | None) -> Days | None:
         """The days that were not requested: the range ended, and others continue, or it did before.
 
-        It has gone on before if it ended at the last day there was, which the calls of the day
-        after it show.  Whether others go on is seen from their ranges, and of a range that ended
-        recently alone: others may be an archive on purpose.
+        It continued before if it ended at the last available day, which the calls of the next day
+        show.  Whether others continue is derived from their ranges, and only for a range that ended
+        recently: an older one may be an archive on purpose.
         """
         endpoint = self.endpoint(key[1])
         if asked is None or endpoint is None or endpoint.retired:

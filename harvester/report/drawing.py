@@ -1,6 +1,6 @@
 """The paths of the page's pictures, from numbers.
 
-Rule: pure; no markup.  One path a state, not one element per day: 1,000 accounts fit in the page.
+Rule: pure; no markup.  One path per state, not one element per day: 1,000 accounts fit in the page.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ WALL = 440, 230
 
 
 def stack(counts: Counts) -> tuple[int, int, int, int, int]:
-    """Days by the states of `STACK`; late ones wait, and what never came is missing."""
+    """Days by the states of `STACK`; late days wait, never delivered ones are missing."""
     final, provisional, empty, waiting, failed, missing, late, never = counts
     return final + empty, provisional, waiting + late, failed, missing + never
 
 
 def columns(counted: Sequence[Counts | None]) -> dict[str, str]:
-    """Stacked columns, a path a state; a part that is not 0 is never too small to be seen."""
+    """Stacked columns, one path per state; a part that is not 0 is always visible."""
     paths: dict[str, str] = {}
     for at, counts in enumerate(counted):
         total = sum(counts) if counts else 0

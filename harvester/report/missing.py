@@ -38,7 +38,7 @@ UNDELIVERED = (FAILED, LATE, MISSING, WAITING)
 LACKING = (FAILED, LATE, MISSING, NOT_ASKED, NEVER_HARVESTED, WAITING)
 """The states of a day that WeChat can give."""
 STATES = (*LACKING, NOT_DUE, NEVER_DELIVERED, CANNOT_BE_ASKED, NO_FIGURES)
-"""All states, also of a day that WeChat does not give yet, or never."""
+"""All states, also of a day that WeChat does not deliver yet, or ever."""
 OTHERS = tuple(each for each in STATES if each not in UNDELIVERED)
 
 _STORED = (FINAL, EMPTY, OPEN)
@@ -161,7 +161,7 @@ class _OfDay:
         self._asked, self._day, self._now = asked, day, now
 
     def lack(self, exhausted: Exhausted | None) -> Lack | None:
-        """Why it is not there; None if it is."""
+        """Why it is missing; None if it is stored."""
         letter = self._stream.reach.at(self._day)
         window = covering(self._calendar, self._day)
         if letter in _STORED:
@@ -246,7 +246,7 @@ class _OfDay:
         return Lack(*self._stream.key, state, reason, advice, since=since)
 
     def _since(self) -> date | None:
-        """From which day on it is so without a gap; None before all that was asked for."""
+        """From which day on it is so without interruption; None before all requested days."""
         begin, end = self._stream.days
         if self._stream.reach.at(self._day) is not None:
             return self._stream.reach.since(self._day)

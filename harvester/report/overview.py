@@ -1,11 +1,11 @@
 """One overview of a ledger: its sums, and what the page shows of each account and interface.
 
-Rule: reads the ledger alone, asks nobody else, and takes the time as an argument.
+Rule: reads only the ledger, and takes the time as an argument.
 
 Fresh and complete are judged apart: an account is fresh if each of its interfaces has its newest
-day; it is complete if all days asked for are there.  A ledger of which nothing was asked for within
-`RECENT`, or whose runs of today or yesterday ended at an older day, is an archive, and judged by
-the last day that was asked for.
+day; it is complete if all requested days are stored.  A ledger without requests within `RECENT`, or
+whose runs of today or yesterday ended at an older day, is an archive, and judged by the last day
+that was asked for.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class AccountView:
 class InterfaceView:
     """An interface over all accounts; months: by the number of the month since the year 0.
 
-    gone: days that cannot be asked for any more; not_asked: that nobody asked for.
+    gone: days that cannot be requested any more; not_asked: that were not requested.
     """
 
     name: str
@@ -151,8 +151,8 @@ class Overview:
     of accounts that are harvested; reasons: by state and message, of all.  calls: still to be made,
     one a window; blocked: calls that a person must unblock first.  finished: the day (in China) on
     which these calls are made by one run per day; None if there are none, or if it is not known.
-    assumed: the calls per day on which ``finished`` rests without anybody having stated them, else
-    None.  quotas: today's, by interface.  attention: the first streams that lack something, of
+    assumed: the calls per day on which ``finished`` is based if they were not stated, else None.
+    quotas: today's, by interface.  attention: the first streams that lack something, of
     ``to_attend``.  never: accounts of the file that the ledger does not know.
     """
 
@@ -446,7 +446,7 @@ class _Maker:
             self._behind = behind if self._behind is None else min(self._behind, behind)
 
     def _freshness(self, account: AccountView, stream: Stream, calendar: Calendar, row: Row) -> Row:
-        """Judge one more interface of an account by its newest day, if anybody asks for it."""
+        """Judge one more interface of an account by its newest day, if it is still requested."""
         day, reach = self._expected_day(stream.key[1]), stream.reach
         nobody = stream.unasked is not None and self._moves_on
         if day < reach.first or reach.last < day - RECENT or nobody:
@@ -532,7 +532,7 @@ class _Maker:
         return made
 
     def _complete(self) -> None:
-        """The day on which the calls that are left are made, and on what it rests."""
+        """The day on which the remaining calls are made, and the basis of that estimate."""
         made, days = self._made, max(self._days_left, self._assumed)
         if not made.calls or math.isinf(days):
             return

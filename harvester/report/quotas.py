@@ -1,6 +1,6 @@
 """The daily quota of each interface over the accounts that are shown: calls sent and calls left.
 
-Rule: counts what a ledger and an option know; what nobody has stated stays unknown.
+Rule: counts what a ledger and an option state; a quota that is not stated stays unknown.
 """
 
 from __future__ import annotations

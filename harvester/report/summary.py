@@ -51,7 +51,7 @@ def badge(seen: Overview) -> str:
 
 
 def day_of(seen: Overview) -> Text:
-    """The newest day, as it is spoken of."""
+    """The newest day, in words."""
     today = china(seen.made).date()
     if seen.day == today - ONE_DAY:
         return "昨天", "Yesterday"
@@ -103,7 +103,7 @@ def headline(seen: Overview) -> Text:
 
 
 def clauses(seen: Overview) -> list[Clause]:
-    """What needs attention, what waits, what is left; five at the most."""
+    """What needs attention, what waits, what is left; at most five."""
     found: list[Clause] = []
     if seen.silent > 1:
         zh, en = (text.format(days=number(seen.silent)) for text in KINDS["ended"].title)
@@ -175,7 +175,7 @@ def _clause(cause: Cause, now: float) -> Clause:
 
 
 def figures(seen: Overview) -> list[Figure]:
-    """Fresh, complete, when, and for whom."""
+    """The four figures: fresh, complete, when, and for how many accounts."""
     total = len(seen.expected)
     interfaces = len(seen.interfaces)
     have, whole = seen.counts.stored, sum(seen.counts)
@@ -219,7 +219,7 @@ def figures(seen: Overview) -> list[Figure]:
 
 
 def _finish(seen: Overview) -> Figure:
-    """When all is there that no person must unblock."""
+    """When all days are stored that no person must unblock."""
     label = TEXTS["finished"]
     calls, blocked = number(seen.calls), number(seen.blocked)
     then = (

@@ -250,7 +250,7 @@ def title_of(name: str, endpoint: Endpoint | None = None) -> Text:
 
 
 def number(value: int) -> str:
-    """With separators, as both languages write it here."""
+    """With the separators that both languages use."""
     return f"{value:,}"
 
 
@@ -284,7 +284,7 @@ def added_up(days: int) -> Text:
 
 
 def compact(value: int | None) -> Text:
-    """A large number in a few signs: 31.7万, 317k; – if there is none."""
+    """A large number in a few characters: 31.7万, 317k; – if there is none."""
     if value is None:
         return "–", "–"
     return _scaled(value, ((10**8, "亿"), (10**4, "万"))), _scaled(

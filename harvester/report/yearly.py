@@ -124,7 +124,7 @@ class Yearly:
 
     @property
     def years(self) -> list[int]:
-        """The years of which there is something, newest first."""
+        """The years that have figures, newest first."""
         months = {month // 12 for known in self.months.values() for month in known}
         return sorted({*self.top, *months}, reverse=True)[:YEARS]
 
@@ -174,7 +174,7 @@ def read_articles(
     made: Yearly, scan: Callable[..., Iterator[StoredWindow]], names: Iterable[str],
     appids: Sequence[str], last: date,
 ) -> None:  # fmt: skip
-    """Take in the articles of these accounts that are stored of these interfaces.
+    """Add the stored articles of these accounts and interfaces.
 
     scan: gives the stored windows of an interface and of accounts, by account.
     """
@@ -313,7 +313,7 @@ class _Articles:
 
 
 def _note_total(known: _Known, where: _Figures, entries: object) -> None:
-    """Note the latest of the running totals of an article."""
+    """Keep the latest of the running totals of an article."""
     for entry in entries if isinstance(entries, list) else ():
         if not isinstance(entry, dict):
             continue
@@ -336,7 +336,7 @@ def day_in(value: object) -> date | None:
 
 
 def number_of(value: object) -> int | None:
-    """A count, which WeChat sends as a number, and now and then as a text; None if it is none."""
+    """A count, which WeChat sends as a number, sometimes as a text; None if it is neither."""
     if type(value) is int:
         return value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:

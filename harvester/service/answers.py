@@ -88,7 +88,7 @@ class _Known:
         return _until(self.accounts[appid]) if appid in self.accounts else {}
 
     def until(self) -> dict[str, Any]:
-        """Until when an answer from these interfaces is complete and final."""
+        """Up to which day an answer from these interfaces is complete and final."""
         if not self.has_ledger:
             return {"complete_until": None, "final_until": None, "note": _NO_LEDGER}
         return {
@@ -191,7 +191,7 @@ class Answers:
         return [each if each in self._names else self._named(each) for each in given]
 
     def _named(self, name: str) -> str:
-        """The appid of a name; of one that nobody has, the name."""
+        """The appid of a name; an unknown name is returned unchanged."""
         found = self._appids.get(name, [name])
         if len(found) > 1:
             raise UsageError(

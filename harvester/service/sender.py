@@ -53,7 +53,7 @@ PING = "ping"
 
 
 class DeliveryError(HarvestError):
-    """A message was not taken."""
+    """A message was not accepted."""
 
 
 class Sender:
@@ -61,7 +61,7 @@ class Sender:
 
     row: the state, which has the messages.  targets: gives the URLs by their references.  warn:
     writes a line of the log.
-    undelivered: the targets that did not take the last message, and what was wrong.  given_up: how
+    undelivered: the targets that did not accept the last message, and the error.  given_up: how
     many messages were.
     """
 
@@ -98,7 +98,7 @@ class Sender:
                 await self._row.renewed.wait()
 
     def due(self) -> float:
-        """The Unix time at which there is something to do, as far as is known."""
+        """The Unix time of the next thing to do, as far as it is known."""
         if self._ended is not None:
             return self._clock()
         state = self._row.state
@@ -136,7 +136,7 @@ class Sender:
         return self._clock()
 
     async def _settle(self, ledger: SqliteLedger | PostgresLedger) -> None:
-        """Store what became of the last message; it is not sent again if that fails at first."""
+        """Store the outcome of the last message; it is not sent again if that fails at first."""
         if self._ended is None:
             return
         message, again = self._ended
@@ -174,7 +174,7 @@ class Sender:
 
 
 def describe(exc: Exception) -> str:
-    """What an exception says; of one that is not ours no text, which may hold a secret."""
+    """The text of an exception; for foreign ones none, since it may hold a secret."""
     if isinstance(exc, HarvestError):
         return str(exc)
     if isinstance(exc, OSError) and exc.strerror:

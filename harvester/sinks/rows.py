@@ -71,7 +71,7 @@ class Table:
 
     columns: in order, metadata and ``_extra`` included.
     typed_nesting: objects and lists become what their fields describe, so that a format with nested
-        types takes them; else they stay as they came, for a column of JSON.
+        types takes them; else they are unchanged, for a column of JSON.
     forms: by type, what a value becomes last, as a text of a date where there is no such type.
     beyond: fields that the catalogue knows, and that have no column.
     """

@@ -37,7 +37,7 @@ from harvester.texts import of_system, say
 ADDED = ("_id", "_version", "_extra")
 """Fields of a line that are not the answer's own."""
 CHUNK = 4096
-"""Bytes that a pipe takes at once, or not at all (POSIX lets it be less; nobody does)."""
+"""Bytes that a pipe takes at once, or not at all (POSIX allows less; no system does that)."""
 
 
 class StandardOutput(Sink):
@@ -71,7 +71,7 @@ class StandardOutput(Sink):
         return "-"
 
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
-        """See that there is something to write to."""
+        """Check that there is an open output."""
         if self._given is None and sys.__stdout__ is None:
             raise UsageError("sink: standard output is closed, so nothing can be written to it")
         try:
@@ -86,7 +86,7 @@ class StandardOutput(Sink):
         return {}
 
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
-        """Hand the lines out; waits as long as nobody takes them."""
+        """Write the lines; waits while nothing reads them."""
         try:
             with step("write standard output"):
                 for piece in pieces(b"".join(map(lines_of, batches))):
@@ -115,7 +115,7 @@ class StandardOutput(Sink):
 
 
 async def _room_in(descriptor: int) -> None:
-    """Wait until somebody has taken something, or has gone."""
+    """Wait until the reader has read something, or has closed the pipe."""
     loop, room = asyncio.get_running_loop(), asyncio.Event()
     loop.add_writer(descriptor, room.set)
     try:
@@ -125,7 +125,7 @@ async def _room_in(descriptor: int) -> None:
 
 
 def _standard() -> int:
-    """The process's own standard output, with what was printed before gone out."""
+    """The process's own standard output, flushed."""
     assert sys.__stdout__ is not None
     sys.__stdout__.flush()
     return sys.__stdout__.fileno()

@@ -197,7 +197,7 @@ async def finished(bench: LedgerBench) -> None:
 
 @_check
 async def anew(bench: LedgerBench) -> None:
-    """Who leaves and joins again holds nothing; what was under way is refused."""
+    """A worker that leaves and joins again holds nothing; its pending writes are refused."""
     async with _workers(bench, _job(), _job()) as [one, other]:
         held = await _claimed(one, 1)
         (appid,) = held

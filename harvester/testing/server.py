@@ -66,9 +66,9 @@ async def serve(
 
 
 async def _accept_no_more(server: asyncio.Server) -> None:
-    """What is being accepted just now comes to be a connection, which takes some turns.
+    """A connection that is being accepted takes some turns of the loop.
 
-    A server that is closed meanwhile leaves its socket open, with a warning, in Python 3.11.
+    A server that is closed at that moment leaves its socket open, with a warning, in Python 3.11.
     """
     loop = asyncio.get_running_loop()
     with suppress(NotImplementedError):  # a loop without readiness events for sockets

@@ -27,7 +27,7 @@ def check_base_url(given: object) -> str:
     """A base URL without its last slash, or `UsageError`."""
     shown = given
     if isinstance(given, str) and "@" in given:
-        shown = say("one with a user in it")  # and with his password
+        shown = say("one with a user in it")  # and with their password
     elif isinstance(given, str):
         with contextlib.suppress(ValueError):
             parts = urlsplit(given)

@@ -53,7 +53,7 @@ STOP_ENDPOINT = Action.STOP_ENDPOINT
 STOP_ACCOUNT = Action.STOP_ACCOUNT
 
 BLOCKED = 45102
-"""The code of an interface that is blocked for a time, whatever is left of its quota."""
+"""The code of an interface that is blocked for a time, regardless of its quota."""
 
 _FETCH_AGAIN = "the access token is not valid (any more)"
 _OUR_REQUEST = "WeChat did not understand the request"

@@ -323,7 +323,8 @@ def _is_json(body: Mapping[str, Any]) -> bool:
 def within(records: list[dict[str, Any]], day_field: str, window: Window) -> list[dict[str, Any]]:
     """The records of the window's days; one that names no day belongs to it.
 
-    ``records`` itself if all of them name its one day: mostly they do, and that is seen at once.
+    ``records`` itself if all of them name its one day: usually they do, and that is detected at
+    once.
     """
     begin, end = window.begin, window.end
     try:

@@ -1,4 +1,4 @@
-"""What an interface must deliver, and when it is asked again for what is not there.
+"""What an interface must deliver, and when missing figures are requested again.
 
 Rule: pure; facts of an interface and times, no calendar and no run.
 
@@ -13,7 +13,7 @@ day until a last one: to day 7 (getarticletotal) or 30 (getarticletotaldetail); 
 - nothing certain: a day without a record may be one on which nothing happened.  Days that had
   figures later have been empty in silence, without ``is_delay``, for more than 24 hours.
 
-WeChat documents none of this; it was seen, and the schedules below are the safe reading.
+WeChat documents none of this; it was observed, and the schedules below are the safe reading.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _ZSTD_LEVEL = 3
 
 
 class Plain:
-    """Lines as they are."""
+    """Uncompressed lines."""
 
     suffix = ""
 

@@ -159,7 +159,7 @@ class Directory:
         return {name: None for name in self.names(endpoint) if self.is_ours(name, damaged=True)}
 
     def drafts(self) -> list[Path]:
-        """What a killed process has left of files that had no name yet."""
+        """Drafts left by a killed process."""
         return [*self.path.glob(DRAFT), *self.path.glob(f".{STATE}.*.new")]
 
     def is_ours(self, name: str, *, damaged: bool = False) -> bool:
@@ -218,7 +218,7 @@ class Directory:
 
     @contextmanager
     def draft(self, name: str) -> Iterator[IO[bytes]]:
-        """A file that takes the place of another one, or is new, durably after the block."""
+        """A file that replaces another one, or is new, durably after the block."""
         draft, place = self.path / DRAFT, self.path / name
         durable.make_directory(place.parent, "folder of lines")
         draft.unlink(missing_ok=True)
@@ -253,7 +253,7 @@ class Directory:
 
 
 def _listed(path: Path) -> list[str]:
-    """The names in a directory; none if it is none, or somebody else's."""
+    """The names in a directory; none if it is not a directory, or not accessible."""
     try:
         return sorted(os.listdir(path))
     except (FileNotFoundError, NotADirectoryError, PermissionError):

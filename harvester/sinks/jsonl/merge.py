@@ -104,7 +104,7 @@ class _Merge:
         name = source.name
         ends = [(stays(found), found.window.end.toordinal()) for found in source.windows()]
         last = max((end for kept, end in ends if kept), default=0)
-        if all(kept for kept, _ in ends):  # as it is; its last day was perhaps not known
+        if all(kept for kept, _ in ends):  # unchanged; its last day may have been unknown
             self._extents[name] = Extent(source.extent.size, last)
         elif last:
             self._extents[name] = self._written(name, source, stays, [])

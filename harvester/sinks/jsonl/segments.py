@@ -217,7 +217,7 @@ def may_have(name: str, extent: Extent, first: int, last: int) -> bool:
 
 
 class Source:
-    """A file that is read, as far as it counts: it stays what it is while it is open."""
+    """The part of a file that counts, for reading; it does not change while it is open."""
 
     def __init__(self, name: str, file: FileIO, extent: Extent) -> None:
         self.name = name

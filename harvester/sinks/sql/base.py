@@ -1,4 +1,4 @@
-"""Sinks in SQL databases: a table for each interface, whatever the database.
+"""Sinks in SQL databases: one table for each interface, in any database.
 
 Rule: SQL text and values; a database's own module has its connection, types and error messages.
 
@@ -175,7 +175,7 @@ def before(day: date, days: int) -> date:
 
 
 def make_ready(path: Path, where: str, *, create: bool) -> None:
-    """See to it that a file can be opened as a database; raises `UsageError` or `SinkError`.
+    """Ensure that a file can be opened as a database; raises `UsageError` or `SinkError`.
 
     where: as a message names it.  create: it may be new.
     """
@@ -250,7 +250,7 @@ class SqlSink(Sink):
         """Store the batches in one transaction.
 
         Where several workers write, a write is repeated only if the database has reported that
-        nothing was stored; else it raises `Away`, and the sink is opened anew before its next use.
+        nothing was stored; else it raises `Away`, and the sink is opened again before its next use.
         """
         shared = any(epoch > EPOCH for epoch in fence.values())
         return await self._persist(self._write, batches, fence, repeats=Undone if shared else Away)
@@ -291,7 +291,7 @@ class SqlSink(Sink):
                 if outage is not Undone:
                     driver.close()
                 raise outage(problem) from None
-            if problem == DISK_FULL:  # no fault of what was asked for
+            if problem == DISK_FULL:  # not a fault of the request
                 kind = SinkError
             after = say("; {}", AGAIN) if what == "written" or problem == DISK_FULL else ""
             if problem.startswith(DAMAGED):

@@ -50,7 +50,9 @@ _TYPES = {
     "object": "JSON", "list": "JSON", "timestamp": "DATETIME", "json": "JSON", "key": "TEXT",
 }  # fmt: skip
 
-_DATE = "CASE WHEN {0} >= '0001' AND date({0}) = {0} THEN {0} END"  # it makes March of February 30
+_DATE = (
+    "CASE WHEN {0} >= '0001' AND date({0}) = {0} THEN {0} END"  # it turns February 30 into March
+)
 _DASHED = "substr({value}, 1, 4) || '-' || substr({value}, 5, 2) || '-' || substr({value}, 7)"
 _READS = {
     "int": "CASE WHEN {kind} = 'integer' AND typeof({value}) = 'integer' THEN {value} END",
