@@ -156,8 +156,8 @@ KINDS = {
         Kind(
             "quota",
             False,
-            ("额度", "quota"),
-            ("等待额度", "Waiting for quota"),
+            ("限额", "quota"),
+            ("等待限额", "Waiting for quota"),
             ("不用处理：到时再运行即可。", "Nothing to do: run again after that time."),
         ),
         Kind(
@@ -170,8 +170,8 @@ KINDS = {
         Kind(
             "month",
             False,
-            ("本月额度", "month's quota"),
-            ("本月额度已用完", "The month's quota is used up"),
+            ("本月限额", "month's quota"),
+            ("本月限额已用完", "The month's quota is used up"),
             ("不用处理：下个月再运行。", "Nothing to do: run again next month."),
         ),
         Kind(

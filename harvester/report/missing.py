@@ -89,7 +89,7 @@ _TEXTS: Mapping[str, tuple[Text, Text]] = {
         ("每天运行一次，以后就不会缺。", "Run once a day, so that no other day is lost."),
     ),
 }
-_QUOTA_IS_BACK: Text = ("额度已恢复，运行即可", "The quota is back: run again")
+_QUOTA_IS_BACK: Text = ("限额已恢复，运行即可", "The quota is back: run again")
 _PERIODS = {"week": ("周", "week"), "month": ("月", "month")}
 
 

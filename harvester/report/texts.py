@@ -40,7 +40,7 @@ TEXTS: dict[str, Text] = {
         "每格一个月；高度表示各状态天数的占比",
         "one column per month; heights are shares of its days",
     ),
-    "final": ("已定稿", "final"),
+    "final": ("最终", "final"),
     "provisional": ("暂定，仍可能变动", "provisional"),
     "empty": ("空", "empty"),
     "is_waiting": ("等待", "waiting"),
@@ -70,7 +70,7 @@ TEXTS: dict[str, Text] = {
         "last year; days added up, a person may come from several",
     ),
     "most_read": ("阅读最多的文章", "Most read articles"),
-    "quota": ("今日额度", "Quota today"),
+    "quota": ("今日限额", "Quota today"),
     "quota_of": (
         "中国时间今天的调用次数，全部账号相加",
         "calls of today in China, of all accounts together",
@@ -81,7 +81,7 @@ TEXTS: dict[str, Text] = {
     "quota_up": ("已用完", "Used up"),
     "not_known": ("未知", "not known"),
     "no_quota": (
-        "今天还没有调用；每天的额度未知（可用 --daily-quota 给出）。",
+        "今天还没有调用；每天的限额未知（可用 --daily-quota 给出）。",
         "No call was sent today, and the daily quota is not known (--daily-quota N states it).",
     ),
     "by_year": ("按年", "By year"),
@@ -149,7 +149,7 @@ TEXTS: dict[str, Text] = {
 }
 
 _NOTE_ZH = (
-    "日期都是中国时间（UTC+8）。已定稿：微信不再改动。暂定：已存，下次运行会再取。"
+    "日期都是中国时间（UTC+8）。最终：微信不再改动。暂定：已存，下次运行会再取。"
     "空：微信那天没有数据，不算缺失。接口日＝一个账号一个接口的一天。"
 )
 _NOTE_EN = (

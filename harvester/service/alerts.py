@@ -498,7 +498,7 @@ def _quotas(seen: Overview) -> list[Text]:
     if not seen.quotas:
         return []
     if not known:
-        return [(f"今天调用 {number(used)} 次，剩余额度未知",
+        return [(f"今天调用 {number(used)} 次，剩余限额未知",
                  f"Calls today: {number(used)}; what is left is not known")]  # fmt: skip
     left = number(sum(quota.left or 0 for quota in known))
     least = min(known, key=lambda quota: quota.left or 0)

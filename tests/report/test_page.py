@@ -115,7 +115,7 @@ def test_all_that_is_not_the_templates_own_is_escaped() -> None:
     [
         ("zh", ("120 个账号中，有 8 个昨天的数据未到齐", "需要你处理",
                 "本机 IP 203.0.113.7 不在白名单", "无需处理，会自动恢复",
-                "等待额度，今晚 24:00 恢复",
+                "等待限额，今晚 24:00 恢复",
                 "用户增减", "8 个账号需要处理")),
         ("en", ("Yesterday is incomplete for 8 of 120 accounts", "For you to do",
                 "IP 203.0.113.7 is not on the white list", "Resolves by itself",

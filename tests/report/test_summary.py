@@ -94,7 +94,7 @@ def test_fresh_is_not_complete() -> None:
     assert said(seen) == ("waiting", "Yesterday is complete for both accounts")
     assert [account.state for account in seen.accounts] == ["here", "here"]
     assert verdict.clauses(seen)[0].text == (
-        "1 个账号在等额度，今晚 24:00 恢复",
+        "1 个账号在等限额，今晚 24:00 恢复",
         "1 account waits for quota, until midnight in China",
     )
 

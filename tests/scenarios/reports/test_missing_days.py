@@ -92,7 +92,7 @@ def test_a_spent_quota_is_waited_for_and_gives_a_date(wechat: Start, tmp_path: P
     assert row["until"] == "2024-03-10T16:01:00Z"
     given = ("--lang", "zh", "status", "--out", str(tmp_path), "--missing", "2024-01-03")
     shown = harvest_at("2024-03-10", 13, *given).out
-    assert "等待额度 至北京时间 2024-03-11 00:01" in shown
+    assert "等待限额 至北京时间 2024-03-11 00:01" in shown
     assert "until" not in shown
 
 
