@@ -188,6 +188,10 @@ _SERVICE: Mapping[str, _Words] = {
         "the language of page and messages, `zh` or `en`; else that of the command",
         "页面和消息的语言，`zh` 或 `en`；不写则与命令相同",
     ),
+    "url": _Words(
+        "the address of the pages, as people reach them; each message ends with it",
+        "页面的访问地址；每条消息以它结尾",
+    ),
 }
 
 
