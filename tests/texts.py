@@ -53,11 +53,11 @@ ELSEWHERE = (
     "report/texts.py",
     "service/alerts.py",
     "testing/",
-    "service/answers.py",  # for the client of an MCP server
-    "service/flat_copy.py",
-    "service/mcp.py",
+    "mcp/tools.py",  # for the client of an MCP server
+    "mcp/flat_copy.py",
+    "mcp/server.py",
     "service/metrics.py",
-    "service/query.py",
+    "mcp/query.py",
     "wechat/interfaces.py",
     "wechat/labels.py",
     "wechat/tables.py",

@@ -22,10 +22,10 @@ from harvester.config import plugins
 from harvester.errors import NoLedgerError
 from harvester.exports.source import Source
 from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.mcp.flat_copy import Copy
+from harvester.mcp.server import make_server, serve
+from harvester.mcp.tools import Answers
 from harvester.model import Endpoint
-from harvester.service.answers import Answers
-from harvester.service.flat_copy import Copy
-from harvester.service.mcp import make_server, serve
 from harvester.sinks.base import Sink
 
 

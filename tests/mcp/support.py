@@ -14,8 +14,8 @@ from harvester.cli.export import source_of
 from harvester.config import plugins
 from harvester.exports.source import Source
 from harvester.ledger import SqliteLedger
-from harvester.service.answers import Answers
-from harvester.service.flat_copy import Copy
+from harvester.mcp.flat_copy import Copy
+from harvester.mcp.tools import Answers
 from harvester.sinks.base import Sink
 from harvester.testing import FakeTransport, Simulator
 from tests.support import A, B

@@ -15,14 +15,14 @@ import harvester
 from harvester.config import plugins
 from harvester.errors import HarvestError
 from harvester.ledger import SqliteLedger
+from harvester.mcp import flat_copy as copying
+from harvester.mcp import tools as answering
+from harvester.mcp.flat_copy import QueryError
 from harvester.model import Batch, Window
-from harvester.service import answers as answering
-from harvester.service import flat_copy as copying
-from harvester.service.flat_copy import QueryError
 from harvester.testing import Simulator
 from harvester.wechat.interfaces import INTERFACES
 from tests.exports.support import tables as tables_of
-from tests.service.support import Desk, harvested
+from tests.mcp.support import Desk, harvested
 from tests.support import A, B, Script, stored
 
 ARTICLES = "getarticletotaldetail"

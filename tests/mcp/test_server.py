@@ -19,12 +19,11 @@ from mcp import Client, ClientSession, StdioServerParameters, stdio_client
 
 from harvester.cli.commands import cli, invoke
 from harvester.errors import SinkError
-from harvester.service import answers, flat_copy
-from harvester.service import mcp as server
-from harvester.service.answers import Answers
-from harvester.service.mcp import DATA, INSTRUCTIONS, make_server
+from harvester.mcp import flat_copy, server, tools
+from harvester.mcp.server import DATA, INSTRUCTIONS, make_server
+from harvester.mcp.tools import Answers
+from tests.mcp.support import harvested
 from tests.postgres_server import PASSWORD, PostgresServer
-from tests.service.support import harvested
 from tests.support import A, command, environment, harvest
 
 
@@ -256,9 +255,9 @@ def _wait_for_query(private: Path) -> None:
 def test_the_page_has_the_bounds_and_a_configuration_that_the_command_takes() -> None:
     page = (Path(__file__).parents[2] / "docs" / "mcp.md").read_text(encoding="utf-8")
     for bound in (
-        f"{flat_copy.ROWS:,} (`rows` without `limit`: {answers.FEW})",
+        f"{flat_copy.ROWS:,} (`rows` without `limit`: {tools.FEW})",
         f"{flat_copy.BYTES:,} bytes",
-        f"| {answers.ACCOUNTS}; ",
+        f"| {tools.ACCOUNTS}; ",
         f"| {flat_copy.SECONDS:g} s; one at a time",
         f"{flat_copy.MEMORY >> 20} MiB in DuckDB, {flat_copy.SPACE >> 30} GiB",
         f"| {flat_copy.PATIENCE:g} s; then the call ends",

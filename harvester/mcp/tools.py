@@ -24,11 +24,11 @@ from harvester.exports import Find
 from harvester.exports.base import TableShape
 from harvester.ledger import Ledger
 from harvester.ledger.coverage import Calendar
+from harvester.mcp.flat_copy import BYTES, ROWS, Copy, Tables
 from harvester.model import Endpoint
 from harvester.report.overview import overview_of
 from harvester.report.reach import Reach, earliest, reach_of, together
 from harvester.report.streams import Reader, StatusFilter, Stream, counts_to_dict
-from harvester.service.flat_copy import BYTES, ROWS, Copy, Tables
 from harvester.wechat.tables import TABLES as JOINED
 from harvester.wechat.titles import INTERFACES
 
