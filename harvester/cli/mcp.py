@@ -23,7 +23,7 @@ from harvester.errors import NoLedgerError
 from harvester.exports.source import Source
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.mcp.flat_copy import Copy
-from harvester.mcp.server import make_server, serve
+from harvester.mcp.server import end_on, make_server, serve
 from harvester.mcp.tools import Answers
 from harvester.model import Endpoint
 from harvester.sinks.base import Sink
@@ -51,10 +51,8 @@ def serve_answers(
         return await source_of(ledger(), given)
 
     async def main() -> None:
-        end = asyncio.current_task().cancel  # type: ignore[union-attr]
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, end)
-        with suppress(asyncio.CancelledError), TemporaryDirectory(prefix="harvester-mcp-") as made:
+        end_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        with TemporaryDirectory(prefix="harvester-mcp-") as made:
             if not given:
                 await _say_if_nothing(ledger())
             async with Copy(Path(made), source, find) as copy:

@@ -10,17 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, NamedTuple, Self, cast
+from typing import Annotated, Any, TypeVar
 
 from harvester.errors import HarvestError, UsageError, needs, without_passwords
 
 try:  # first: this extra brings what the others need
     from mcp import types
-    from mcp.server import Server
-    from mcp.server.stdio import stdio_server
-    from pydantic import BaseModel, ConfigDict, Field, ValidationError
+    from mcp.server.mcpserver import Context, MCPServer
+    from mcp.server.mcpserver.exceptions import ToolError
+    from pydantic import Field, ValidationError
 except ImportError as exc:
     raise UsageError(needs("the MCP server needs its library", "mcp")) from exc
 
@@ -44,134 +46,136 @@ LIMIT = 55.0
 """Seconds of a call: most clients wait for a minute."""
 _LONGEST = 100_000
 """The most characters of a query."""
+_DAY = "YYYY-MM-DD, yesterday or yesterday-30d"
+_READS = types.ToolAnnotations(
+    read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+)
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 _log = logging.getLogger(__name__)
 
 _Appids = Annotated[
     list[str],
-    Field(description="Only these accounts, by appid, or by name if the server knows the names."),
+    Field(
+        default_factory=list,
+        description="Only these accounts, by appid, or by name if the server knows the names.",
+    ),
 ]
-_Day = Annotated[str | None, Field(description="YYYY-MM-DD, yesterday or yesterday-30d; included.")]
+_Endpoints = Annotated[list[str], Field(default_factory=list, description="Only these interfaces.")]
+_Names = Annotated[list[str], Field(default_factory=list, description="Only these tables.")]
+_Table = Annotated[str, Field(description="Its name, as the tool tables has it.")]
+_Bound = Annotated[str | None, Field(description=f"{_DAY}; included.")]
+_OneDay = Annotated[str | None, Field(description=f"The states of this day alone: {_DAY}.")]
+_Query = Annotated[str, Field(max_length=_LONGEST, description="One SELECT of DuckDB.")]
 _Limit = Annotated[int, Field(ge=1, le=ROWS, description=f"The most rows, up to {ROWS:,}.")]
 
-
-class _Arguments(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Coverage(_Arguments):
-    appids: _Appids = []
-    endpoints: Annotated[list[str], Field(description="Only these interfaces.")] = []
-
-
-class _Tables(_Arguments):
-    names: Annotated[list[str], Field(description="Only these tables.")] = []
-
-
-class _Rows(_Arguments):
-    table: Annotated[str, Field(description="Its name, as the tool tables has it.")]
-    appids: _Appids = []
-    start: _Day = None
-    end: _Day = None
-    limit: _Limit = FEW
-
-
-class _Sql(_Arguments):
-    query: Annotated[str, Field(max_length=_LONGEST, description="One SELECT of DuckDB.")]
-    limit: _Limit = ROWS
-
-
-class _Tool(NamedTuple):
-    """A tool; its name is that of the method of `Answers` that it calls."""
-
-    arguments: type[_Arguments]
-    description: str
+COVERAGE = (
+    "Accounts and interfaces with their coverage: totals, what is missing and why, and for each"
+    " interface of an account its days by state, the first day that was asked for, and until when"
+    f" it is complete and final.  Accounts with trouble come first; at most {ACCOUNTS}.  With day,"
+    " the state of that day: how many accounts have it, by interface, and each account.  States of"
+    " a day: final (stored, and changes no more), empty (final without a record), provisional"
+    " (stored, and can still change or grow), late (it must exist and did not come; it is asked for"
+    " again), never_delivered (late for 30 days, given up), missing (was to be fetched, and is not"
+    " stored), waiting (is tried again later, as for a quota), failed (was given up with an error),"
+    " not_asked (nobody wanted it), cannot_be_asked (was missed, and the interface has recent days"
+    " only).  An interface is stale if newer days could have been asked for and were not."
+)
+TABLES = (
+    "The tables that rows and sql read, with their columns: type, and meaning in Chinese and"
+    " English.  Some join interfaces (articles).  A table <interface>_<list> has a row for"
+    " each item of a list within a record, and joins that on _appid, _begin_date and _row."
+    "  _appid is the account; _begin_date and _end_date are the days that were asked for"
+    " together."
+)
+ROWS_OF = (
+    "Rows of a table for accounts and days, in the order of account and day; more says that"
+    " others exist.  The days are those of the record itself where it names one."
+)
+SELECT = (
+    "Run one SELECT in DuckDB's SQL over the tables: a copy, brought up to date before.  At"
+    f" most {ROWS:,} rows and {BYTES:,} bytes, {SECONDS:g} s and {MEMORY >> 20} MiB of memory;"
+    " no files, no network, no settings.  Sum, group and filter here rather than fetch rows."
+    "  Many interfaces have several rows a day, one for each channel or scene; some figures"
+    " are sums since an article was published: see tables."
+)
 
 
-TOOLS = {
-    "coverage": _Tool(
-        _Coverage,
-        "Accounts and interfaces with their coverage: totals, what is missing and why, and for"
-        " each interface of an account its days by state, the first day that was asked for, and"
-        " until when it is complete and final.  Accounts with trouble come first; at most"
-        f" {ACCOUNTS}.",
-    ),
-    "tables": _Tool(
-        _Tables,
-        "The tables that rows and sql read, with their columns: type, and meaning in Chinese and"
-        " English.  Some join interfaces (articles).  A table <interface>_<list> has a row for"
-        " each item of a list within a record, and joins that on _appid, _begin_date and _row."
-        "  _appid is the account; _begin_date and _end_date are the days that were asked for"
-        " together.",
-    ),
-    "rows": _Tool(
-        _Rows,
-        "Rows of a table for accounts and days, in the order of account and day; more says that"
-        " others exist.  The days are those of the record itself where it names one.",
-    ),
-    "sql": _Tool(
-        _Sql,
-        "Run one SELECT in DuckDB's SQL over the tables: a copy, brought up to date before.  At"
-        f" most {ROWS:,} rows and {BYTES:,} bytes, {SECONDS:g} s and {MEMORY >> 20} MiB of memory;"
-        " no files, no network, no settings.  Sum, group and filter here rather than fetch rows."
-        "  Many interfaces have several rows a day, one for each channel or scene; some figures"
-        " are sums since an article was published: see tables.",
-    ),
-}
-
-
-def make_server(answers: Answers, version: str) -> Server[Any]:
+def make_server(answers: Answers, version: str) -> MCPServer[Any]:
     """The server with its tools."""
+    logging.getLogger().addHandler(logging.NullHandler())  # else the SDK gives it one that prints
+    server = _Server("harvester", version=version, instructions=INSTRUCTIONS, subscriptions=False)
 
-    async def list_tools(_: object, __: object) -> types.ListToolsResult:
-        looks = types.ToolAnnotations(
-            read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
-        )
-        return types.ListToolsResult(
-            tools=[
-                types.Tool(
-                    name=name,
-                    description=f"{tool.description}  {DATA}",
-                    input_schema=tool.arguments.model_json_schema(),
-                    annotations=looks,
-                )
-                for name, tool in TOOLS.items()
-            ]
-        )
+    def tool(description: str) -> Callable[[_Function], _Function]:
+        description = f"{description}  {DATA}"
+        return server.tool(description=description, annotations=_READS, structured_output=False)
 
-    async def call_tool(_: object, call: types.CallToolRequestParams) -> types.CallToolResult:
-        text, is_error = await _called(answers, call.name, call.arguments or {})
-        content = types.TextContent(type="text", text=text)
-        return types.CallToolResult(content=[content], is_error=is_error)
+    @tool(COVERAGE)
+    async def coverage(appids: _Appids, endpoints: _Endpoints, day: _OneDay = None) -> str:
+        return encoded(await answers.coverage(appids, endpoints, day))
 
-    return Server(
-        "harvester",
-        version=version,
-        instructions=INSTRUCTIONS,
-        on_list_tools=list_tools,
-        on_call_tool=call_tool,
-    )
+    @tool(TABLES)
+    async def tables(names: _Names) -> str:
+        return encoded(await answers.tables(names))
+
+    @tool(ROWS_OF)
+    async def rows(
+        table: _Table,
+        appids: _Appids,
+        start: _Bound = None,
+        end: _Bound = None,
+        limit: _Limit = FEW,
+    ) -> str:
+        return encoded(await answers.rows(table, appids, start, end, limit))
+
+    @tool(SELECT)
+    async def sql(query: _Query, limit: _Limit = ROWS) -> str:
+        return encoded(await answers.sql(query, limit))
+
+    return server
 
 
-async def _called(answers: Answers, name: str, given: dict[str, Any]) -> tuple[str, bool]:
-    """The answer of a tool as JSON; or one sentence, and that it is an error."""
-    if name not in TOOLS:
-        return f"there is no tool {name[:50]!r}; there are {', '.join(TOOLS)}", True
-    try:
-        arguments = TOOLS[name].arguments.model_validate(given)
-        async with asyncio.timeout(LIMIT):
-            return encoded(await getattr(answers, name)(**dict(arguments))), False
-    except ValidationError as exc:
-        problem = _wrong_arguments(exc)
-    except HarvestError as exc:
-        problem = " ".join(str(exc).split())
-    except TimeoutError:
-        problem = f"there is no answer yet after {LIMIT:g} s; ask again, or for less"
-    except OSError as exc:
-        problem = f"{exc.filename or 'the disk'} cannot be used ({exc.strerror})"
-    except Exception as exc:  # noqa: BLE001  (a fault of ours; its text may hold anything)
-        _log.warning("the tool %s failed: %s: %s", name, type(exc).__name__, exc)
-        problem = f"the server has a fault ({type(exc).__name__}); its log has more"
-    return without_passwords(problem), True
+class _Server(MCPServer[Any]):
+    """The SDK's server; an error is one sentence, and a call takes at most `LIMIT`."""
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        problem = self._strange(name, arguments, await self.list_tools())
+        try:
+            if not problem:
+                async with asyncio.timeout(LIMIT):
+                    return await super().call_tool(name, arguments, context)
+        except ToolError as exc:
+            problem = _sentence(name, exc.__cause__ or exc)
+        except TimeoutError as exc:
+            problem = _sentence(name, exc)
+        content = types.TextContent(type="text", text=without_passwords(problem))
+        return types.CallToolResult(content=[content], is_error=True)
+
+    def _strange(self, name: str, arguments: Mapping[str, Any], tools: Sequence[types.Tool]) -> str:
+        """What is wrong if there is no such tool, or no such argument: the SDK ignores those."""
+        known = {tool.name: [*tool.input_schema["properties"]] for tool in tools}
+        if name not in known:
+            return f"there is no tool {name[:50]!r}; there are {', '.join(known)}"
+        strange = [each[:50] for each in arguments if each not in known[name]]
+        if strange:
+            return f"there is no argument {strange[0]!r}; there are {', '.join(known[name])}"
+        return ""
+
+
+def _sentence(name: str, exc: BaseException) -> str:
+    """What a call is answered that has failed."""
+    match exc:
+        case ValidationError():
+            return _wrong_arguments(exc)
+        case HarvestError():
+            return " ".join(str(exc).split())
+        case TimeoutError():
+            return f"there is no answer yet after {LIMIT:g} s; ask again, or for less"
+        case OSError():
+            return f"{exc.filename or 'the disk'} cannot be used ({exc.strerror})"
+    _log.warning("the tool %s failed: %s: %s", name, type(exc).__name__, exc)  # a fault of ours
+    return f"the server has a fault ({type(exc).__name__}); its log has more"
 
 
 def _wrong_arguments(exc: ValidationError) -> str:
@@ -183,47 +187,35 @@ def _wrong_arguments(exc: ValidationError) -> str:
 # standard input and output
 
 
-async def serve(server: Server[Any]) -> None:
-    """Serve until the client closes standard input, or leaves."""
+async def serve(server: MCPServer[Any]) -> None:
+    """Serve until standard input ends, or the client leaves."""
     try:
-        async with stdio_server(stdin=cast("Any", _Lines())) as (read, write):
-            await server.run(read, write, server.create_initialization_options())
+        await server.run_stdio_async()
     except* BrokenPipeError:
         pass
 
 
-class _Lines:
-    """The lines of standard input.
+def end_on(*signals: int) -> None:
+    """Let signals end standard input, as a client does that closes it.
 
-    A thread of its own reads them, and is left behind: a blocked read has no other end than the
-    next line, and the process must not wait for that when it is told to end.
+    The SDK reads it on a thread that the end of the process waits for, and a blocked read has no
+    other end than the next line.  So a socket takes the place of standard input, and a thread
+    that is left behind at the end fills it.
     """
+    given, (ours, theirs) = os.dup(0), socket.socketpair()
+    with theirs:
+        os.dup2(theirs.fileno(), 0)
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._queue = asyncio.Queue[str]()
-        threading.Thread(target=self._read, name="harvester-stdin", daemon=True).start()
+    def close() -> None:
+        with suppress(OSError):  # it is closed
+            ours.shutdown(socket.SHUT_WR)
 
-    def _read(self) -> None:
-        rest = b""
-        with suppress(OSError, RuntimeError):  # RuntimeError: the loop has ended
-            while chunk := os.read(0, 1 << 16):
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    self._pass_on(line.decode(errors="replace"))
-            if rest:
-                self._pass_on(rest.decode(errors="replace"))
-        with suppress(RuntimeError):
-            self._pass_on("")
+    def fill() -> None:
+        with suppress(OSError):
+            while chunk := os.read(given, 1 << 16):
+                ours.sendall(chunk)
+        close()
 
-    def _pass_on(self, line: str) -> None:
-        self._loop.call_soon_threadsafe(self._queue.put_nowait, line)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> str:
-        line = await self._queue.get()
-        if not line:
-            raise StopAsyncIteration
-        return line
+    threading.Thread(target=fill, name="harvester-stdin", daemon=True).start()
+    for number in signals:
+        asyncio.get_running_loop().add_signal_handler(number, close)

@@ -22,6 +22,7 @@ from harvester.errors import SinkError
 from harvester.mcp import flat_copy, server, tools
 from harvester.mcp.server import DATA, INSTRUCTIONS, make_server
 from harvester.mcp.tools import Answers
+from harvester.report.streams import NOTHING, counts_to_dict
 from tests.mcp.support import harvested
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.support import A, command, environment, harvest
@@ -43,7 +44,7 @@ class Failing:
     def __init__(self, exc: Exception) -> None:
         self._exc = exc
 
-    async def rows(self, **_: Any) -> dict[str, Any]:
+    async def rows(self, *_: Any) -> dict[str, Any]:
         raise self._exc
 
 
@@ -58,9 +59,9 @@ def beside(given: Any, use: Callable[[Client], Awaitable[Any]]) -> Any:
 
 
 def test_the_tools_only_read_and_say_that_texts_are_data() -> None:
-    tools = beside(None, lambda client: client.list_tools()).tools
-    assert [tool.name for tool in tools] == ["coverage", "tables", "rows", "sql"]
-    for tool in tools:
+    listed = beside(None, lambda client: client.list_tools()).tools
+    assert [tool.name for tool in listed] == ["coverage", "tables", "rows", "sql"]
+    for tool in listed:
         assert DATA in tool.description
         assert tool.annotations.read_only_hint
         assert not tool.annotations.open_world_hint
@@ -74,7 +75,13 @@ def test_the_tools_only_read_and_say_that_texts_are_data() -> None:
 @pytest.mark.parametrize(
     ("tool", "given", "why"),
     [
-        ("rows", {"tabel": "x"}, "table: Field required; tabel: Extra inputs are not permitted"),
+        ("rows", {"tabel": "x"}, "there is no argument 'tabel'; there are table, appids, start, "),
+        (
+            "coverage",
+            {"appid": A},
+            "there is no argument 'appid'; there are appids, endpoints, day",
+        ),
+        ("rows", {"appids": [], "limit": "all"}, "table: Field required; limit: Input should be"),
         ("rows", {"table": "x", "limit": 1001}, "limit: Input should be less than or equal"),
         ("rows", {"table": "x", "appids": "wx1"}, "appids: Input should be a valid list"),
         ("rows", {"table": None}, "table: Input should be a valid string"),
@@ -104,9 +111,24 @@ def test_an_error_is_one_sentence_without_a_password(exc: Exception, text: str) 
     assert result.content[0].text == text
 
 
+def test_a_list_may_come_as_text_as_some_clients_send_it() -> None:
+    class Given:
+        async def tables(self, names: list[str]) -> dict[str, Any]:
+            return {"names": names}
+
+    result = beside(Given(), lambda client: client.call_tool("tables", {"names": '["a", "b"]'}))
+    assert json.loads(result.content[0].text) == {"names": ["a", "b"]}
+
+
+def test_the_tool_says_what_each_state_of_a_day_means() -> None:
+    [coverage, *_] = beside(None, lambda client: client.list_tools()).tools
+    for state in {*counts_to_dict(NOTHING, 0, 0), *tools.STATE_NAMES.values()}:
+        assert re.search(rf"\b{state} \(", coverage.description), state
+
+
 def test_a_call_ends_before_the_client_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
     class Waiting:
-        async def coverage(self, **_: Any) -> dict[str, Any]:
+        async def coverage(self, *_: Any) -> dict[str, Any]:
             await asyncio.sleep(60)
             return {}
 
@@ -264,9 +286,9 @@ def test_the_page_has_the_bounds_and_a_configuration_that_the_command_takes() ->
         f"| {server.LIMIT:g} s: ",
     ):
         assert bound in page, bound
-    for tool in server.TOOLS.values():
-        [arguments] = [", ".join(f"`{name}`" for name in tool.arguments.model_fields)]
-        assert f"| {arguments} |" in page
+    for tool in beside(None, lambda client: client.list_tools()).tools:
+        arguments = ", ".join(f"`{name}`" for name in tool.input_schema["properties"])
+        assert f"| `{tool.name}` | {arguments} |" in page
     [snippet] = re.findall(r"^```json\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     started = json.loads(snippet)["mcpServers"]["harvester"]
     assert (started["command"], started["args"][0]) == ("harvester", "mcp")
