@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -80,6 +81,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+SCENARIOS = Path(__file__).parent / "scenarios"
+
 QUICK = ("jsonl", "sqlite")
 """Kinds of sinks with which the default run tries a scenario and the suite of all sinks."""
 
@@ -90,7 +93,7 @@ def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         kind = str(parameters.get("kind", QUICK[0])).partition(":")[0]
-        whole = item.path.parent.name == "scenarios" or item.path.name == "test_suite.py"
+        whole = SCENARIOS in item.path.parents or item.path.name == "test_suite.py"
         needs_server = {"mysql", "postgres", "redis"} & {*getattr(item, "fixturenames", ())}
         if (whole and kind not in QUICK) or needs_server:
             item.add_marker(pytest.mark.thorough)

@@ -17,7 +17,7 @@ trap 'rm -rf "$work"' EXIT
     -o libsqlite3.so.0 sqlite-autoconf-3260000/sqlite3.c -lpthread -ldl -lm
 )
 export LD_LIBRARY_PATH=$work${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} HARVESTER_SQLITE=3.26.0
-python -m pytest -n auto -p no:cacheprovider tests/scenarios/test_old_sqlite.py \
-  tests/unit/test_ledger_sqlite.py tests/unit/test_upkeep_rebuild.py tests/unit/test_budgets.py \
-  tests/sinks/test_sql.py tests/sinks/test_suite.py \
-  tests/chaos/test_damage.py tests/scenarios/test_read_only_copies.py
+python -m pytest -n auto -p no:cacheprovider tests/scenarios/ledgers/test_old_sqlite.py \
+  tests/ledger/test_sqlite.py tests/upkeep/test_rebuild.py tests/scenarios/runs/test_budgets.py \
+  tests/sinks/sql/test_base.py tests/sinks/test_suite.py \
+  tests/chaos/test_damage.py tests/scenarios/ledgers/test_read_only_copies.py

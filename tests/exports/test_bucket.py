@@ -326,7 +326,7 @@ def test_a_call_ends_when_the_export_is_interrupted(silent: str) -> None:
 def test_ctrl_c_ends_the_command_while_a_store_does_not_answer(
     silent: str, tmp_path: Path, arguments: list[str]
 ) -> None:
-    from tests.scenarios.test_exports import harvested
+    from tests.scenarios.exports.test_exports import harvested
 
     harvested(tmp_path)
     command = [sys.executable, "-m", "harvester", "export", silent, "--out", f"{tmp_path}/out"]

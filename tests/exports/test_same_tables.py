@@ -22,7 +22,7 @@ from harvester.wechat.endpoint import JsonEndpoint
 from harvester.wechat.interfaces import INTERFACES
 from harvester.wechat.tables import KEY, TABLES, tables_of
 from tests.exports.support import harvest
-from tests.sinks.test_sql import SINKS, Target, batch, target_of
+from tests.sinks.sql.test_base import SINKS, Target, batch, target_of
 
 ITEM = (
     Field("day", "date"), Field("n", "int"), Field("rate", "float"), Field("label", "str"),

@@ -29,7 +29,7 @@ from tests import mysql_server
 from tests.mysql_server import MySQLServer
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.sinks.feed import window
-from tests.sinks.test_sql import without_password
+from tests.sinks.sql.test_base import without_password
 
 DEEP = (Field("day", "date"), Field("n", "int"))
 MINE = JsonEndpoint(

@@ -1,4 +1,4 @@
-"""From a spec to a sink, of all kinds; `test_sql` has the URLs of servers."""
+"""From a spec to a sink, of all kinds; `sql` has the URLs of servers."""
 
 from __future__ import annotations
 

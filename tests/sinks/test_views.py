@@ -16,7 +16,7 @@ from harvester.model import Batch, Field
 from harvester.wechat.interfaces import INTERFACES
 from harvester.wechat.tables import TABLES
 from tests.postgres_server import PostgresServer
-from tests.sinks.test_sql import CHECKED, SINKS, Target, batch, target_of
+from tests.sinks.sql.test_base import CHECKED, SINKS, Target, batch, target_of
 
 ITEM = (
     Field("day", "date"), Field("n", "int"), Field("rate", "float"), Field("label", "str"),

@@ -20,20 +20,20 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[3]
 
 MODULES = {
-    "base/dates": ["tests/unit/test_dates.py"],
-    "base/retry": ["tests/unit/test_retry.py"],
-    "wechat/response": ["tests/unit/test_endpoint.py"],
-    "wechat/endpoint": ["tests/unit/test_endpoint.py"],
-    "ledger/coverage": ["tests/unit/test_ledger_coverage.py"],
-    "engine/planner": ["tests/unit/test_planner.py"],
-    "engine/limiter": ["tests/unit/test_limiter.py"],
+    "base/dates": ["tests/base/test_dates.py"],
+    "base/retry": ["tests/base/test_retry.py"],
+    "wechat/response": ["tests/wechat/test_endpoint.py"],
+    "wechat/endpoint": ["tests/wechat/test_endpoint.py"],
+    "ledger/coverage": ["tests/ledger/test_coverage.py"],
+    "engine/planner": ["tests/engine/test_planner.py"],
+    "engine/limiter": ["tests/engine/test_limiter.py"],
     "tokens/shared": [
-        "tests/unit/test_tokens_shared.py",
-        "tests/unit/test_stored_token.py",
-        "tests/unit/test_external.py",
+        "tests/tokens/test_shared.py",
+        "tests/tokens/test_stored_token.py",
+        "tests/tokens/test_external.py",
     ],
-    "engine/attempt": ["tests/unit/test_attempt.py"],
-    "engine/parts": ["tests/unit/test_parts.py"],
+    "engine/attempt": ["tests/engine/test_attempt.py"],
+    "engine/parts": ["tests/engine/test_parts.py"],
     "wechat/late": ["tests/wechat/test_late.py"],
 }
 """The modules, and the tests that must kill their mutants: in process, on the virtual loop."""
@@ -101,7 +101,7 @@ def _copy(module: str) -> Iterator[Path]:
     with TemporaryDirectory() as name:
         folder = Path(name)
         for part in ("harvester", "tests"):
-            ignored = shutil.ignore_patterns("__pycache__", "integration", "corpus")
+            ignored = shutil.ignore_patterns("__pycache__", "corpus")
             shutil.copytree(ROOT / part, folder / part, ignore=ignored)
         asked = _SETTINGS.format(module=module, tests=json.dumps(MODULES[module]))
         given = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

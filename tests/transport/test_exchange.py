@@ -1,0 +1,160 @@
+"""Requests below the session of aiohttp: connections are kept, left and closed."""
+
+import asyncio
+import subprocess
+import sys
+import warnings
+from contextlib import AsyncExitStack
+
+import aiohttp
+import pytest
+from aiohttp.client_proto import ResponseHandler
+
+from harvester.model import Response
+from harvester.transport import HttpTransport, exchange
+from tests.transport.test_http import REQUEST, serving, sized
+
+KEEPS = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+async def test_this_aiohttp_is_asked_below_its_session() -> None:
+    async with aiohttp.ClientSession() as session:
+        found = []
+        for whose in (None, session):
+            async with HttpTransport("http://127.0.0.1:1", whose) as transport:
+                found.append(transport._exchange is not None)
+    assert found == [True, False]
+
+
+def test_what_goes_through_a_proxy_goes_through_the_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> bool:
+        async with HttpTransport("http://wechat.example") as transport:
+            return transport._exchange is not None
+
+    assert asyncio.run(main())
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert not asyncio.run(main())
+
+
+def test_a_connection_is_kept_for_the_next_request() -> None:
+    async def main() -> int:
+        async with serving(KEEPS, hold=True) as server, HttpTransport(server.url) as transport:
+            await transport.send(REQUEST)
+            await transport.send(REQUEST)
+            return len(server.connections)
+
+    assert asyncio.run(main()) == 1
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> tuple[int, bool]:
+        async with serving(KEEPS, hold=True) as server, HttpTransport(server.url) as transport:
+            await transport.send(REQUEST)
+            monkeypatch.setattr(exchange, "KEPT", -1.0)
+            await transport.send(REQUEST)
+            await asyncio.sleep(0.01)
+            return len(server.connections), server.connections[0].is_closing()
+
+    assert asyncio.run(main()) == (2, True)
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_not_used_again() -> None:
+    async def main() -> int:
+        async with serving(KEEPS, hold=True) as server, HttpTransport(server.url) as transport:
+            await transport.send(REQUEST)
+            server.connections[0].close()
+            await asyncio.sleep(0.01)
+            await transport.send(REQUEST)
+            return len(server.connections)
+
+    assert asyncio.run(main()) == 2
+
+
+def test_a_connection_that_is_to_be_closed_is_closed_at_once() -> None:
+    async def main() -> bool:
+        async with (
+            serving(sized(b"{}"), hold=True) as server,
+            HttpTransport(server.url) as transport,
+        ):
+            await transport.send(REQUEST)
+            await asyncio.sleep(0.01)
+            return server.connections[0].is_closing()
+
+    assert asyncio.run(main())
+
+
+def test_no_connection_is_left_open() -> None:
+    async def main() -> bool:
+        async with serving(KEEPS, hold=True) as server:
+            async with HttpTransport(server.url) as transport:
+                await transport.send(REQUEST)
+            await asyncio.sleep(0.01)
+            return server.connections[0].is_closing()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        assert asyncio.run(main())
+
+
+async def _waiting(*_: object) -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+def _refusing(*_: object, **__: object) -> None:
+    raise TypeError
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "other"),
+    [
+        (aiohttp, "ClientRequest", _refusing),
+        (aiohttp.ClientRequest, "connection_key", None),
+        (aiohttp.BaseConnector, "connect", lambda self, request: None),
+        (ResponseHandler, "set_response_params", lambda self, *, timer: None),
+        (ResponseHandler, "data_received", lambda self, data: None),
+        (ResponseHandler, "read", _waiting),
+        (ResponseHandler, "should_close", True),
+        (aiohttp.StreamReader, "is_eof", lambda self: False),
+        (aiohttp.StreamReader, "read_nowait", lambda self: b""),
+    ],
+)
+def test_with_another_aiohttp_the_session_is_asked(
+    owner: object, name: str, other: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> Response:
+        async with serving(sized(b"{}")) as server, AsyncExitStack() as stack:
+            with monkeypatch.context() as changed:
+                changed.setattr(owner, name, other)
+                transport = await stack.enter_async_context(HttpTransport(server.url))
+            assert transport._exchange is None
+            return await transport.send(REQUEST)
+
+    assert asyncio.run(main()) == Response(200, b"{}")
+
+
+def test_what_is_tried_is_tried_without_assertions_too() -> None:
+    tried = (
+        "import asyncio, harvester.transport as t\n"
+        "from aiohttp.client_proto import ResponseHandler\n"
+        "ResponseHandler.should_close = True\n"
+        "async def main():\n"
+        "    async with t.HttpTransport('http://127.0.0.1:1') as transport:\n"
+        "        print(transport._exchange)\n"
+        "asyncio.run(main())\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-O", "-c", tried], capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "None\n"
