@@ -23,7 +23,7 @@ from harvester.errors import NoLedgerError
 from harvester.exports.source import Source
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.mcp.flat_copy import Copy
-from harvester.mcp.server import end_on, make_server, serve
+from harvester.mcp.server import closable_stdin, make_server, serve
 from harvester.mcp.tools import Answers
 from harvester.model import Endpoint
 from harvester.sinks.base import Sink
@@ -51,7 +51,9 @@ def serve_answers(
         return await source_of(ledger(), given)
 
     async def main() -> None:
-        end_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        end = closable_stdin()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, end)
         with TemporaryDirectory(prefix="harvester-mcp-") as made:
             if not given:
                 await _say_if_nothing(ledger())

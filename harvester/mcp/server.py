@@ -60,7 +60,10 @@ _Appids = Annotated[
         description="Only these accounts, by appid, or by name if the server knows the names.",
     ),
 ]
-_Endpoints = Annotated[list[str], Field(default_factory=list, description="Only these interfaces.")]
+_Endpoints = Annotated[
+    list[str],
+    Field(default_factory=list, description="Only these interfaces or groups of them (users)."),
+]
 _Names = Annotated[list[str], Field(default_factory=list, description="Only these tables.")]
 _Table = Annotated[str, Field(description="Its name, as the tool tables has it.")]
 _Bound = Annotated[str | None, Field(description=f"{_DAY}; included.")]
@@ -195,8 +198,8 @@ async def serve(server: MCPServer[Any]) -> None:
         pass
 
 
-def end_on(*signals: int) -> None:
-    """Let signals end standard input, as a client does that closes it.
+def closable_stdin() -> Callable[[], None]:
+    """Returns what ends standard input, as a client does that closes it.
 
     The SDK reads it on a thread that the end of the process waits for, and a blocked read has no
     other end than the next line.  So a socket takes the place of standard input, and a thread
@@ -217,5 +220,4 @@ def end_on(*signals: int) -> None:
         close()
 
     threading.Thread(target=fill, name="harvester-stdin", daemon=True).start()
-    for number in signals:
-        asyncio.get_running_loop().add_signal_handler(number, close)
+    return close

@@ -19,6 +19,7 @@ from hashlib import blake2b
 from typing import Any
 
 from harvester.base.dates import FIRST, Days, nearest, parse_day
+from harvester.config import plugins
 from harvester.errors import NoLedgerError, UsageError
 from harvester.exports import Find
 from harvester.exports.base import TableShape
@@ -165,7 +166,9 @@ class Answers:
         known, streams = _Known(), dict[str, list[dict[str, Any]]]()
         async with self._ledger() as ledger:
             chosen = self._accounts(appids, await ledger.accounts())
-            reader = Reader(ledger, now, self._own, StatusFilter(chosen, endpoints))
+            groups = plugins.endpoint_groups() if endpoints else {}
+            names = {name for each in endpoints for name in groups.get(each, [each])}
+            reader = Reader(ledger, now, self._own, StatusFilter(chosen, names))
             if day is not None:
                 return await self._on_day(reader, parse_day(day, now, "day"))
             seen = await overview_of(reader, names=self._names, disabled=self._disabled)

@@ -61,6 +61,8 @@ def test_coverage_is_asked_for_some_by_appid_or_name_and_by_interface(ask: Desk,
     found = ask("coverage", appids=[who], endpoints=["getusersummary"])
     assert [(account["appid"], account["name"]) for account in found["accounts"]] == [(B, "b")]
     assert [*found["interfaces"]] == ["getusersummary"]
+    group = ask("coverage", endpoints=["users"])
+    assert {*group["interfaces"]} == {"getusersummary", "getusercumulate"}
 
 
 @pytest.mark.parametrize("tool", ["coverage", "rows"])
