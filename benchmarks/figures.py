@@ -13,7 +13,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -139,15 +140,15 @@ def best_of(measurements: Sequence[Sequence[Figure]]) -> list[Figure]:
     ]
 
 
-def take_turns(contenders: Mapping[str, Callable[[], Spent]], rounds: int) -> dict[str, Spent]:
+def take_turns(contenders: Mapping[K, Callable[[], Spent]], rounds: int) -> dict[K, Spent]:
     """Let all contenders take a turn a round, in random order, and return their medians.
 
     The first round warms up and is not counted.
     """
-    taken: dict[str, list[Spent]] = {name: [] for name in contenders}
+    taken: dict[K, list[Spent]] = {name: [] for name in contenders}
     random = Random(1)
     for number in range(rounds + 1):
-        for name in random.sample(sorted(contenders), len(contenders)):
+        for name in random.sample([*contenders], len(contenders)):
             spent = contenders[name]()
             if number:
                 taken[name].append(spent)

@@ -14,13 +14,16 @@ import asyncio
 import contextlib
 import json
 import os
+import ssl
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, timedelta
 from functools import lru_cache
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -79,17 +82,51 @@ class EightRecords(Simulator):
 
 
 class Server:
-    """The running server; ``counts`` and ``arrivals`` are filled when it has ended."""
+    """The running server; ``counts`` and ``arrivals`` are filled when it has ended.
 
-    def __init__(self, url: str) -> None:
+    ca_file: a PEM file of the authority of its certificate, if it speaks TLS.
+    """
+
+    def __init__(self, url: str, ca_file: Path | None = None) -> None:
         self.url = url
+        self.ca_file = ca_file
         self.counts: Counter[str] = Counter()
         self.arrivals: list[float] = []
 
 
 @contextmanager
+def certificate() -> Iterator[tuple[Path, Path]]:
+    """A PEM file of an authority, and one of a certificate for loopback with its key."""
+    import trustme
+
+    with tempfile.TemporaryDirectory() as made:
+        authority, ca_file, own_file = trustme.CA(), Path(made, "ca.pem"), Path(made, "server.pem")
+        authority.cert_pem.write_to_path(ca_file)
+        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(own_file)
+        yield ca_file, own_file
+
+
+@contextmanager
+def a_core_each(pid: int) -> Iterator[None]:
+    """Let this process and another one have a core each, where the system has two to give."""
+    cores: set[int] = getattr(os, "sched_getaffinity", lambda _: set())(0)
+    if len(cores) < 2:
+        yield
+        return
+    ours, theirs = sorted(cores)[:2]
+    os.sched_setaffinity(pid, {theirs})
+    os.sched_setaffinity(0, {ours})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+@contextmanager
 def serving(
     *,
+    tls: bool = False,
+    apart: bool = False,
     latency: float = 0.0,
     jitter: bool = False,
     limit: tuple[int, float] | None = None,
@@ -99,6 +136,7 @@ def serving(
 
     latency: seconds that an answer takes; with jitter, anything from nothing to twice as many.
     limit: calls of one account in any period of so many seconds.
+    tls: whether it speaks HTTPS.  apart: whether server and client have a core each.
     """
     command = [sys.executable, __file__, f"--latency={latency}"]
     if limit is not None:
@@ -107,12 +145,19 @@ def serving(
         command.append("--jitter")
     if note_arrivals:
         command.append("--note-arrivals")
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with contextlib.ExitStack() as stack:
+        ca_file = None
+        if tls:
+            ca_file, own_file = stack.enter_context(certificate())
+            command.append(f"--certificate={own_file}")
+        process = stack.enter_context(
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        )
+        if apart:
+            stack.enter_context(a_core_each(process.pid))
         assert process.stdin is not None
         assert process.stdout is not None
-        server = Server(process.stdout.readline().strip())
+        server = Server(process.stdout.readline().strip(), ca_file)
         if not server.url:
             raise RuntimeError("the server did not start")
         try:
@@ -124,10 +169,14 @@ def serving(
             server.arrivals += told["arrivals"]
 
 
-async def _serve(simulator: EightRecords) -> None:
+async def _serve(simulator: EightRecords, certificate_file: str) -> None:
     loop = asyncio.get_running_loop()
     bytes(_MALLOC_THRESHOLD)  # as harvester.transport does, and for the same reason
-    async with serve(simulator) as running:
+    tls = None
+    if certificate_file:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificate_file)
+    async with serve(simulator, tls=tls) as running:
         print(running.url, flush=True)
         await loop.run_in_executor(None, sys.stdin.read)  # until the parent closes it, or is gone
     print(json.dumps({"counts": simulator.counts, "arrivals": simulator.arrivals}), flush=True)
@@ -140,6 +189,7 @@ def main() -> None:
     parser.add_argument("--jitter", action="store_true")
     parser.add_argument("--limit", default="")
     parser.add_argument("--note-arrivals", action="store_true")
+    parser.add_argument("--certificate", default="")
     given = parser.parse_args()
     limit = None
     if given.limit:
@@ -154,7 +204,7 @@ def main() -> None:
     if given.note_arrivals:
         with contextlib.suppress(AttributeError, OSError):  # as far as the system lets us
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    asyncio.run(_serve(simulator))
+    asyncio.run(_serve(simulator, given.certificate))
 
 
 if __name__ == "__main__":

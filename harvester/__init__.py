@@ -9,109 +9,12 @@ Rule: a name is imported when it is first used: a program that imports the packa
 harvesting does not wait for aiohttp and SQLite.
 """
 
-TYPE_CHECKING = False  # an interrupt in the import of typing would be a traceback
-if TYPE_CHECKING:
-    from harvester.api import Records, run, run_sync, stream
-    from harvester.config.settings import Keywords
-    from harvester.engine.limiter import Rate
-    from harvester.errors import (
-        AccountError,
-        AttemptError,
-        EndpointError,
-        ExportError,
-        HarvestError,
-        IncompleteError,
-        LedgerError,
-        NetworkError,
-        RunError,
-        SinkError,
-        UsageError,
-        WindowError,
-    )
-    from harvester.events import Event, Failure, Report
-    from harvester.job import Job
-    from harvester.ledger import Ledger, SqliteLedger
-    from harvester.model import (
-        Account,
-        Batch,
-        Endpoint,
-        Request,
-        Response,
-        Stored,
-        Tally,
-        Token,
-        Window,
-    )
-    from harvester.reading import StoredRecords, StoredTables, export, read
-    from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
-    from harvester.sinks.jsonl.sink import JsonLines
-    from harvester.sinks.memory import MemorySink
-    from harvester.tokens.platform import Platform
-    from harvester.tokens.stores import FileStore, MemoryStore, TokenStore
-    from harvester.transport import Transport
-    from harvester.wechat.endpoint import JsonEndpoint
-
-__version__ = "0.1.0"
-
-__all__ = [
-    "Account",
-    "AccountError",
-    "AttemptError",
-    "Batch",
-    "Checkpoint",
-    "Endpoint",
-    "EndpointError",
-    "Event",
-    "ExportError",
-    "Failure",
-    "Fence",
-    "FileStore",
-    "HarvestError",
-    "IncompleteError",
-    "Job",
-    "JsonEndpoint",
-    "JsonLines",
-    "Keywords",
-    "Ledger",
-    "LedgerError",
-    "MemorySink",
-    "MemoryStore",
-    "NetworkError",
-    "Platform",
-    "Rate",
-    "Records",
-    "Report",
-    "Request",
-    "Response",
-    "RunError",
-    "Sink",
-    "SinkError",
-    "SqliteLedger",
-    "Stored",
-    "StoredRecords",
-    "StoredTables",
-    "StoredWindow",
-    "Tally",
-    "Token",
-    "TokenStore",
-    "Transport",
-    "UsageError",
-    "Window",
-    "WindowError",
-    "Written",
-    "export",
-    "read",
-    "run",
-    "run_sync",
-    "stream",
-]
-
 _HOMES = {
     name: home
     for home, names in {
         "harvester.api": ("Records", "run", "run_sync", "stream"),
-        "harvester.tokens.platform": ("Platform",),
-        "harvester.wechat.endpoint": ("JsonEndpoint",),
+        "harvester.config.settings": ("Keywords",),
+        "harvester.engine.limiter": ("Rate",),
         "harvester.errors": (
             "AccountError",
             "AttemptError",
@@ -129,7 +32,6 @@ _HOMES = {
         "harvester.events": ("Event", "Failure", "Report"),
         "harvester.job": ("Job",),
         "harvester.ledger": ("Ledger", "SqliteLedger"),
-        "harvester.engine.limiter": ("Rate",),
         "harvester.model": (
             "Account",
             "Batch",
@@ -142,15 +44,79 @@ _HOMES = {
             "Window",
         ),
         "harvester.reading": ("StoredRecords", "StoredTables", "export", "read"),
-        "harvester.config.settings": ("Keywords",),
         "harvester.sinks.base": ("Checkpoint", "Fence", "Sink", "StoredWindow", "Written"),
         "harvester.sinks.jsonl.sink": ("JsonLines",),
         "harvester.sinks.memory": ("MemorySink",),
+        "harvester.tokens.platform": ("Platform",),
         "harvester.tokens.stores": ("FileStore", "MemoryStore", "TokenStore"),
         "harvester.transport": ("Transport",),
+        "harvester.wechat.endpoint": ("JsonEndpoint",),
     }.items()
     for name in names
 }
+"""The module of each public name."""
+
+__version__ = "0.1.0"
+
+TYPE_CHECKING = False  # an interrupt in the import of typing would be a traceback
+if not TYPE_CHECKING:
+    __all__ = sorted(_HOMES)
+else:  # the same for type checkers, which cannot read the table; a test compares the two
+    # isort: off
+    from harvester.api import Records as Records, run as run, run_sync as run_sync, stream as stream
+    from harvester.config.settings import Keywords as Keywords
+    from harvester.engine.limiter import Rate as Rate
+    from harvester.errors import (
+        AccountError as AccountError,
+        AttemptError as AttemptError,
+        EndpointError as EndpointError,
+        ExportError as ExportError,
+        HarvestError as HarvestError,
+        IncompleteError as IncompleteError,
+        LedgerError as LedgerError,
+        NetworkError as NetworkError,
+        RunError as RunError,
+        SinkError as SinkError,
+        UsageError as UsageError,
+        WindowError as WindowError,
+    )
+    from harvester.events import Event as Event, Failure as Failure, Report as Report
+    from harvester.job import Job as Job
+    from harvester.ledger import Ledger as Ledger, SqliteLedger as SqliteLedger
+    from harvester.model import (
+        Account as Account,
+        Batch as Batch,
+        Endpoint as Endpoint,
+        Request as Request,
+        Response as Response,
+        Stored as Stored,
+        Tally as Tally,
+        Token as Token,
+        Window as Window,
+    )
+    from harvester.reading import (
+        StoredRecords as StoredRecords,
+        StoredTables as StoredTables,
+        export as export,
+        read as read,
+    )
+    from harvester.sinks.base import (
+        Checkpoint as Checkpoint,
+        Fence as Fence,
+        Sink as Sink,
+        StoredWindow as StoredWindow,
+        Written as Written,
+    )
+    from harvester.sinks.jsonl.sink import JsonLines as JsonLines
+    from harvester.sinks.memory import MemorySink as MemorySink
+    from harvester.tokens.platform import Platform as Platform
+    from harvester.tokens.stores import (
+        FileStore as FileStore,
+        MemoryStore as MemoryStore,
+        TokenStore as TokenStore,
+    )
+    from harvester.transport import Transport as Transport
+    from harvester.wechat.endpoint import JsonEndpoint as JsonEndpoint
 
 
 def __getattr__(name: str) -> object:
@@ -171,4 +137,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_HOMES})

@@ -10,7 +10,7 @@ import os
 import pathlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Iterable, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -29,18 +29,17 @@ from harvester.base.retry import check_count
 from harvester.base.secrets import Secret
 from harvester.base.threads import ended, wait_for
 from harvester.config import plugins
-from harvester.config.settings import Keywords, check, engine_options
-from harvester.engine.options import Options
+from harvester.config.place import ledger_for
+from harvester.config.settings import Keywords, converted, options_of
+from harvester.engine.options import Options, StopSignal
 from harvester.engine.run import Engine
 from harvester.engine.scope import Scope
 from harvester.errors import AttemptError, EndpointError, ExportError, RunError, UsageError
-from harvester.events import Report
+from harvester.events import Observer, Report
 from harvester.ledger import (
-    FILE_NAME,
     Ledger,
     PostgresLedger,
     SqliteLedger,
-    ledger_of_file,
     open_ledger,
 )
 from harvester.ledger.base import shared
@@ -54,7 +53,7 @@ from harvester.sinks.base import (
     name_in,
 )
 from harvester.tokens.official import provider_for
-from harvester.tokens.stores import open_store
+from harvester.tokens.stores import TokenStore, open_store
 from harvester.transport import BASE_URL, HttpTransport, Transport
 from harvester.upkeep.scan import guarded_sink
 from harvester.wechat.endpoint import check_endpoint
@@ -94,38 +93,55 @@ async def run(
     themselves, since others may have gone well.
     """
     sink = _listed_sinks(sink)
-    _hide_urls(options)
-    scope, resolved = resolve(accounts, endpoints, start, end, options)
-    return await harvest(scope, resolved, open_sinks(sink), options)
+    return await _run(accounts, endpoints, start, end, sink, converted(options))
 
 
-async def harvest(
-    scope: Scope, resolved: Options, sinks: Sequence[Sink], options: Keywords
+async def _run(
+    accounts: Accounts,
+    endpoints: Endpoints,
+    start: date | str,
+    end: date | str,
+    sinks: Sinks,
+    options: Keywords,
 ) -> Report:
-    """Harvest what `resolve` has made of ``options``; of these the rest is used here."""
-    targets = open_targets(options.get("export", ()), sinks)
-    ledger, notes = _ledger(options, sinks)
-    scope = replace(scope, notes=(*scope.notes, *notes))
-    http = _transport(options)
-    async with (
-        _with_store(scope, options) as scope,
-        http as transport,
-        Engine(
-            scope,
-            _within(http, resolved),
-            transport,
-            sinks,
-            ledger,
-            on_event=options.get("on_event"),
-            stop=options.get("stop"),
-        ) as engine,
-    ):
-        report = await engine.run()
-        known = await _checkpoints(ledger, sinks) if targets else {}
-        coverage = await _coverage(ledger, targets, scope)
-    if targets and report.state != "interrupted":
-        await _export(report, targets, sinks, known, coverage, scope)
-    return report
+    scope, resolved = resolve(accounts, endpoints, start, end, options)
+    harvest = Harvest(scope, resolved, open_sinks(sinks), options)
+    return await harvest.run(options.get("on_event"), options.get("stop"))
+
+
+class Harvest:
+    """A run that can begin: all that can be refused was checked, and each option was resolved.
+
+    scope, resolved: what `resolve` has made of ``options``; of these the rest is used here.  Raises
+    `UsageError`.  It is made outside of an event loop as well.
+    """
+
+    def __init__(
+        self, scope: Scope, resolved: Options, sinks: Sequence[Sink], options: Keywords
+    ) -> None:
+        self._targets = open_targets(options, sinks)
+        self._ledger, notes = _ledger(options, sinks)
+        self._transport = _transport(options)
+        self._scope = replace(scope, notes=(*scope.notes, *notes), store=_store(options))
+        self._resolved, self._sinks = _within(self._transport, resolved), sinks
+        self._given_store = options.get("token_store")
+
+    async def run(self, on_event: Observer | None, stop: StopSignal | None) -> Report:
+        """Run it, once; returns and raises what `run` does."""
+        scope, sinks, ledger, targets = self._scope, self._sinks, self._ledger, self._targets
+        async with (
+            _closed(scope.store, self._given_store),
+            self._transport as transport,
+            Engine(
+                scope, self._resolved, transport, sinks, ledger, on_event=on_event, stop=stop
+            ) as engine,
+        ):
+            report = await engine.run()
+            known = await _checkpoints(ledger, sinks) if targets else {}
+            coverage = await _coverage(ledger, targets, scope)
+        if targets and report.state != "interrupted":
+            await _export(report, targets, sinks, known, coverage, scope)
+        return report
 
 
 def run_sync(
@@ -147,8 +163,8 @@ def run_sync(
     if options.get("session") is not None:
         raise UsageError("session: it belongs to an event loop, and run_sync has one of its own")
     sink = _listed_sinks(sink)
-    _hide_urls(options)
-    return wait_for(lambda: run(accounts, endpoints, start, end, sink=sink, **options))
+    options = converted(options)
+    return wait_for(lambda: _run(accounts, endpoints, start, end, sink, options))
 
 
 @asynccontextmanager
@@ -171,7 +187,7 @@ async def stream(
     Raises `UsageError` on entering; while iterating `RunError` if the run had to stop, and
     `IncompleteError` at the end if windows failed or must wait.
     """
-    _hide_urls(options)
+    options = converted(options)
     if options.pop("export", ()):
         raise UsageError("export: a stream stores nothing that could be exported")
     scope, resolved = resolve(accounts, endpoints, start, end, options)
@@ -179,8 +195,9 @@ async def stream(
     ledger = _given_ledger(options.get("ledger"))
     records = Records(holds_late=resolved.wait)
     _check_fenced(ledger, [records._sink])
+    scope = replace(scope, store=_store(options))
     async with AsyncExitStack() as stack:
-        scope = await stack.enter_async_context(_with_store(scope, options))
+        await stack.enter_async_context(_closed(scope.store, options.get("token_store")))
         transport = await stack.enter_async_context(http)
         engine = Engine(
             scope,
@@ -202,25 +219,21 @@ async def stream(
             records._sink.end(None)  # for who still iterates
 
 
+def _store(options: Keywords) -> TokenStore | None:
+    """The token store that the option names, or is; raises `UsageError`."""
+    given = options.get("token_store")
+    return open_store(given) if isinstance(given, str | Secret) else given
+
+
 @asynccontextmanager
-async def _with_store(scope: Scope, options: Keywords) -> AsyncIterator[Scope]:
-    """The scope with its token store; a store that is created here is closed here."""
-    given = options.pop("token_store", None)
-    store = open_store(given) if isinstance(given, str | Secret) else given
+async def _closed(store: TokenStore | None, given: object) -> AsyncIterator[None]:
+    """Close a store at the end, unless it was given as one."""
     try:
-        yield replace(scope, store=store)
+        yield
     finally:
         if store is not None and store is not given:
             with anyio.CancelScope(shield=True):
                 await store.close()
-
-
-def _hide_urls(options: Keywords) -> None:
-    """Keep URLs of a store and a ledger, which may hold passwords, out of the frames of a run."""
-    if isinstance(given := options.get("token_store"), str):
-        options["token_store"] = Secret(given)
-    if isinstance(ledger := options.get("ledger"), str):
-        options["ledger"] = Secret(ledger)
 
 
 class Records:
@@ -336,8 +349,7 @@ def resolve(
     end: date | str,
     options: Keywords,
 ) -> tuple[Scope, Options]:
-    """Resolve and check names; raises `UsageError`, or `TypeError` for an unknown option."""
-    resolved = engine_options(**options)
+    """Resolve and check names; options: as `converted` returns them.  Raises `UsageError`."""
     now = time.time()
     found, notes = _endpoints(endpoints)
     from_first = isinstance(start, str) and start == FIRST
@@ -346,7 +358,7 @@ def resolve(
     check_range(begin, last, now)
     providers, caps = _accounts(accounts)
     scope = Scope(providers, found, begin, last, notes, caps=caps, follows=end == YESTERDAY)
-    return scope.checked(last_legal_day(now), from_first=from_first), resolved
+    return scope.checked(last_legal_day(now), from_first=from_first), options_of(options)
 
 
 _EXPECTED = {
@@ -390,15 +402,10 @@ def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]
     """The interfaces, and a sentence for each that is retired or left out of a group."""
     one = isinstance(given, str) or hasattr(given, "first_day")
     listed: list[Any] = [given] if one else _listed("endpoints", given)
-    found: dict[str, Endpoint] = {}
     for item in listed:
-        if isinstance(item, str):
-            for endpoint in plugins.endpoints_of(item):
-                found[endpoint.name] = _guarded(endpoint)
-        elif not hasattr(item, "first_day"):
+        if not isinstance(item, str) and not hasattr(item, "first_day"):
             raise _wrong("endpoints", item)
-        else:
-            found[item.name] = _guarded(item)
+    found = {each.name: _guarded(each) for each in plugins.interfaces_of(listed)}
     if not found:
         raise UsageError("no interface was given")
     notes = _left_out([item for item in listed if isinstance(item, str)], found)
@@ -478,10 +485,8 @@ def _ledger(options: Keywords, sinks: Sequence[Sink]) -> tuple[Ledger | None, tu
         _check_fenced(ledger, sinks)
         return ledger, ()
     for sink in sinks:
-        if sink.path is not None:
-            if sink.is_file:
-                return open_ledger(ledger_of_file(sink.path)), ()
-            return SqliteLedger(sink.path / FILE_NAME), ()
+        if (path := ledger_for(sink)) is not None:
+            return open_ledger(path) if sink.is_file else SqliteLedger(path), ()
     urls = [sink.ledger_url for sink in sinks if sink.ledger_url is not None]
     if urls and all(sink.fenced for sink in sinks):
         return PostgresLedger(urls[0]), ()
@@ -490,12 +495,13 @@ def _ledger(options: Keywords, sinks: Sequence[Sink]) -> tuple[Ledger | None, tu
     return None, (f'{note}; with ledger="sqlite:FILE" it resumes',)
 
 
-def open_targets(
-    given: str | Secret | Sequence[str | Secret], sinks: Sequence[Sink]
-) -> list[Target]:
-    """The targets of exports; raises `UsageError`, also if no sink can be exported."""
-    exports: Secret | Sequence[Secret] = check("export", given)
-    listed = [exports] if isinstance(exports, Secret) else exports
+def open_targets(options: Keywords, sinks: Sequence[Sink]) -> list[Target]:
+    """The targets of the option ``export``; raises `UsageError`, also if no sink can be exported.
+
+    options: as `converted` returns them.
+    """
+    given = options.get("export", ())
+    listed = [given] if isinstance(given, Secret) else given
     if not listed:
         return []
     from harvester.exports.targets import open_target
@@ -524,13 +530,7 @@ async def _coverage(
         return {}
     from harvester.exports.coverage import coverage_in
 
-    return await coverage_in(ledger, _finder(scope))
-
-
-def _finder(scope: Scope) -> Callable[[str], Endpoint | None]:
-    """Finds an interface of a run, or an installed one."""
-    mine = {endpoint.name: endpoint for endpoint in scope.endpoints}
-    return lambda name: mine.get(name) or plugins.known_endpoint(name)
+    return await coverage_in(ledger, plugins.finder(scope.endpoints))
 
 
 async def _export(
@@ -549,7 +549,8 @@ async def _export(
     source = Source(sink, lambda: known.get(sink.identity), coverage)
     try:
         names = [endpoint.name for endpoint in scope.endpoints]
-        done = await export_all(source, targets, names, _finder(scope))
+        find = plugins.finder(scope.endpoints)
+        done = await export_all(source, targets, names, find)
     except UsageError as exc:  # the run is over: nothing of it was wrong
         failure = ExportError(str(exc))
         failure.report = report

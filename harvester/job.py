@@ -19,13 +19,21 @@ from harvester.base.threads import wait_for
 from harvester.config.accounts import read_accounts, single_account
 from harvester.config.files import DEFAULT_FILE, located, read_config
 from harvester.config.interfaces import choose_interfaces, read_interfaces
-from harvester.config.settings import KEYWORDS, OPTIONS, InvalidOptionError, Keywords
+from harvester.config.place import Place
+from harvester.config.settings import (
+    KEYWORDS,
+    OPTIONS,
+    InvalidOptionError,
+    Keywords,
+    converted,
+)
 from harvester.engine.limiter import Rate
 from harvester.engine.options import StopSignal
 from harvester.errors import UsageError
 from harvester.events import Observer, Report
-from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, open_ledger
+from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.model import Account
+from harvester.sinks.base import Sink
 from harvester.tokens.stores import open_store
 
 Value = str | int | float | Rate | None
@@ -147,14 +155,14 @@ class Job:
 
         accounts: what `read_accounts` has returned before; without it the accounts are read now.
         """
-        ledger = {"ledger": SqliteLedger(Path(self.out) / FILE_NAME)}  # its directory may be new
-        options = {**ledger, **self.options, "on_event": on_event, "stop": stop}
+        ledger = {"ledger": self._place.ledger(readonly=False)}
+        options = {**self.options, **ledger, "on_event": on_event, "stop": stop}
         return await api.run(
             self.read_accounts() if accounts is None else accounts,
             self._interfaces(),
             self.start,
             self.end,
-            sink=self.sink or f"jsonl:{self.out}",
+            sink=self.sink or self._place.lines,
             **cast("Keywords", options),
         )
 
@@ -164,17 +172,21 @@ class Job:
         """Run it here from code that is not asynchronous, as `harvester.run_sync` does."""
         return wait_for(lambda: self.run(on_event=on_event, stop=stop))
 
-    def open_ledger(
-        self, *, readonly: bool = False, beside: bool = False
-    ) -> SqliteLedger | PostgresLedger:
+    @property
+    def _place(self) -> Place:
+        """Where its harvest is; without its interfaces, which are not read each time."""
+        return Place(Path(self.out), cast("str | None", self.options.get("ledger")))
+
+    def open_sinks(self) -> list[Sink]:
+        """Its sinks, not opened yet; raises `UsageError`."""
+        return api.open_sinks(self.sink or self._place.lines)
+
+    def open_ledger(self, *, readonly: bool = False) -> SqliteLedger | PostgresLedger:
         """Its ledger, not entered yet; raises `UsageError`.
 
-        readonly: it is only read.  beside: for the messages of the daily service.
+        readonly: it is only read, but for the state of the daily service.
         """
-        given = self.options.get("ledger")
-        if not isinstance(given, str):
-            return SqliteLedger(Path(self.out) / FILE_NAME, readonly=readonly, beside=beside)
-        return open_ledger(given, readonly=readonly, beside=beside)
+        return self._place.ledger(readonly=readonly)
 
     def read_accounts(self) -> Account | list[Account]:
         """Its accounts with their secrets; raises `UsageError`, also if none can have a token."""
@@ -192,12 +204,10 @@ class Job:
         if self.only and self.accounts is None:
             raise UsageError("only: it selects accounts of a file, and the job has none")
         anybody = Account(self.appid or "wx", secret="-")
-        options = cast("Keywords", dict(self.options))
+        options = converted(cast("Keywords", dict(self.options)))
         api.resolve(anybody, self._interfaces(), self.start, self.end, options)
-        sinks = api.open_sinks(self.sink or f"jsonl:{self.out}")
-        api.open_targets(cast("Any", self.options.get("export", ())), sinks)
-        if isinstance(ledger := self.options.get("ledger"), str):
-            open_ledger(ledger, readonly=True)  # only its spec is checked
+        api.open_targets(options, self.open_sinks())
+        self.open_ledger(readonly=True)  # only its spec is checked
         if isinstance(store := self.options.get("token_store"), str):
             open_store(store)
 

@@ -289,6 +289,10 @@ class Endpoint(Protocol):
         ...
 
 
+Find = Callable[[str], Endpoint | None]
+"""Finds an interface by its name; None if there is none."""
+
+
 def without_rid(message: str) -> str:
     """An error without WeChat's request id, which differs each time."""
     return message.partition(" [rid:")[0]

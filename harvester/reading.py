@@ -19,9 +19,10 @@ from harvester.base.dates import FIRST, Days, parse_day
 from harvester.base.secrets import Secret
 from harvester.base.threads import wait_for
 from harvester.config import plugins
+from harvester.config.place import ledger_beside
 from harvester.errors import UsageError
-from harvester.ledger import FILE_NAME, checkpoint_in, ledger_of_file, named_sinks, open_ledger
-from harvester.model import Account, Endpoint, metadata
+from harvester.ledger import FILE_NAME, checkpoint_in, named_sinks, open_ledger
+from harvester.model import Account, Endpoint, Find, metadata
 from harvester.sinks.base import (
     Checkpoint,
     Sink,
@@ -34,7 +35,6 @@ from harvester.wechat.endpoint import in_record
 from harvester.wechat.tables import TABLES, JoinedTable
 
 if TYPE_CHECKING:
-    from harvester.exports import Find
     from harvester.exports.base import Exported
     from harvester.exports.coverage import Coverage
     from harvester.exports.joined import Records
@@ -185,10 +185,7 @@ def export(
     _, made = _interfaces(endpoints)
     opened = open_target(target)
     sink, checkpoint, place = _source(source, ledger)
-
-    def find(name: str) -> Endpoint | None:
-        return made.get(name) or plugins.known_endpoint(name)
-
+    find = plugins.finder(made.values())
     is_known = checkpoint() is not None  # an error is raised at once
     coverage = NO_COVERAGE
     if is_known and place is not None and opened.whole:
@@ -398,12 +395,7 @@ def _interfaces(
         if not isinstance(getattr(given, "name", None), str):
             raise UsageError(f"endpoint: {given!r} is no interface, and no name of one")
         return given.name, {given.name: given}
-    listed = [
-        each
-        for item in given
-        for each in (plugins.endpoints_of(item) if isinstance(item, str) else [item])
-    ]
-    return None, {each.name: each for each in listed}
+    return None, {each.name: each for each in plugins.interfaces_of(given)}
 
 
 def _day_field(table: Table, endpoint: Endpoint) -> str:
@@ -502,17 +494,6 @@ def _ledger_file(path: Path) -> Path:
     if not file.is_file():
         raise UsageError(f"there is no ledger {file}")
     return file
-
-
-def ledger_beside(sink: Sink) -> Path | None:
-    """The default place of a sink's ledger: as `run` or the command keeps it."""
-    path = sink.path
-    if path is None:
-        return None
-    if not sink.is_file:
-        return path / FILE_NAME
-    own = ledger_of_file(path)
-    return own if own.exists() else path.parent / FILE_NAME
 
 
 def _written_from(directory: Path, ledger: Path) -> Sink:

@@ -16,8 +16,10 @@ from hypothesis import HealthCheck, settings
 from harvester.testing import Simulator
 from tests.mysql_server import MySQLServer, mysql_server
 from tests.postgres_server import PostgresServer, postgres_server
+from tests.proxy import Proxy
 from tests.redis_server import RedisServer, redis_server
 from tests.support import Wechat
+from tests.webhook import Webhook, webhook
 
 # A test that draws its cases draws the same ones each time, however slow the machine is.
 settings.register_profile(
@@ -61,6 +63,20 @@ def redis() -> Iterator[RedisServer]:
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL that runs; whoever stops it starts it again."""
     with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(postgres: PostgresServer) -> Iterator[Proxy]:
+    """What stands between a client and the PostgreSQL."""
+    with Proxy(postgres.port) as one:
+        yield one
+
+
+@pytest.fixture
+def hook() -> Iterator[Webhook]:
+    """A webhook that keeps what it was sent."""
+    with webhook() as server:
         yield server
 
 

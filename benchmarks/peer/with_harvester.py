@@ -20,6 +20,7 @@ def harvest(job: dict[str, Any]) -> None:
             base_url=job["url"],
             rate="1000000/s",
             concurrency=job["in_flight"],
+            ca_file=job.get("ca_file"),
         )
     )
     if report.state != "complete":

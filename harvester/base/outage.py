@@ -45,7 +45,7 @@ class Undone(Away):
     """
 
 
-def announce(where: str, holder: str) -> None:
+def announce(where: str, holder: str = "") -> None:
     """Say that a call has not returned; holder: who holds what it waits for, if that is known."""
     for_what = f"it waits for {holder}" if holder else "no answer yet"
     _log.warning("%s: a call takes more than %.0f s; %s", where, SLOW, for_what)

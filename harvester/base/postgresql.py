@@ -17,7 +17,6 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -118,8 +117,7 @@ class Server(NamedTuple):
             raise Away(problem)
         if problem:
             raise UsageError(f"{self.where} cannot be used: {problem}")
-        pid = connection.info.backend_pid
-        can_be_cut(connection, connection.fileno(), self.where, partial(self._blocker, pid))
+        can_be_cut(connection, connection.fileno(), self.where)
         if connection.info.server_version >= _KNOWS_IDLE_SESSIONS:
             connection.execute("SET idle_session_timeout = 0")  # behind a pooler it has no effect
         encoding = connection.execute("SHOW server_encoding").fetchone()[0]
@@ -131,11 +129,11 @@ class Server(NamedTuple):
             )
         return connection
 
-    def _connected(self, **more: Any) -> tuple[Any, str]:
+    def _connected(self) -> tuple[Any, str]:
         """A connection, or what went wrong."""
         try:
             connection = self.library.connect(
-                **_OURS | {"application_name": _our_name()} | self.given | more,
+                **_OURS | {"application_name": _our_name()} | self.given,
                 **{name: secret.value for name, secret in self.secrets.items()},
                 autocommit=True,
                 prepare_threshold=None,
@@ -145,14 +143,6 @@ class Server(NamedTuple):
         except self.library.Error as exc:
             return None, self.describe(exc)
         return connection, ""
-
-    def _blocker(self, pid: int) -> str:
-        """Who holds what a process of the server waits for."""
-        connection, _ = self._connected(connect_timeout=2)
-        if connection is None:
-            return ""
-        with connection:
-            return holder(connection, f"pg_blocking_pids({pid})")
 
     def describe(self, exc: BaseException) -> str:
         """The server's message, on one line, without secrets."""

@@ -32,8 +32,6 @@ T = TypeVar("T")
 
 LIMIT = 150.0
 """Seconds for a call that uses a connection: more than a server gives one statement (120 s)."""
-PATIENT = 1.0
-"""Seconds in which a server reports who holds a lock."""
 READING = 3600.0
 """The same for one that reads what is stored: the server may have to sort all of it first."""
 GRACE = 1.0
@@ -45,24 +43,17 @@ _here = threading.local()  # .thread: the `Thread` that this thread belongs to
 
 
 class _Line(NamedTuple):
-    """A connection; socket: a duplicate of its own.
-
-    where: the server as messages name it.  holder: who holds what the connection waits for, as far
-    as the server reports it.
-    """
+    """A connection; socket: a duplicate of its own.  where: the server as messages name it."""
 
     socket: socket.socket
     where: str
-    holder: Callable[[], str]
 
 
-def can_be_cut(
-    connection: object, descriptor: int, where: str, holder: Callable[[], str] = str
-) -> None:
+def can_be_cut(connection: object, descriptor: int, where: str) -> None:
     """Register a new connection with the `Thread` that this code runs on, if it is one."""
     thread: Thread | None = getattr(_here, "thread", None)
     if thread is not None:
-        thread.register(connection, _Line(socket.socket(fileno=os.dup(descriptor)), where, holder))
+        thread.register(connection, _Line(socket.socket(fileno=os.dup(descriptor)), where))
 
 
 class Thread:
@@ -78,11 +69,9 @@ class Thread:
         def begin() -> None:
             _here.thread = self
 
-        self._name = name
         self._limit = limit
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name, initializer=begin)
         self._lines: list[_Line] = []
-        self._asker: Thread | None = None
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run the function there; a cancellation is delivered when it has returned.
@@ -123,20 +112,9 @@ class Thread:
             call.cut = True
             self._cut()
         elif now >= call.begun + SLOW and not call.announced:
-            self._announce(call, at_once=now >= call.begun + SLOW + PATIENT)
-        return False
-
-    def _announce(self, call: _Call[T], *, at_once: bool) -> None:
-        """Report that a call waits, and for whom if the server answers that soon."""
-        line = self._lines[-1]
-        if call.asked is None:
-            self._asker = self._asker or Thread(f"{self._name}-asks")
-            call.asked = self._asker._executor.submit(line.holder)
-        elif call.asked.done() or at_once:
             call.announced = True
-            if call.asked.done() and call.asked.exception() is None:
-                call.holder = call.asked.result()
-            announce(line.where, call.holder)
+            announce(self._lines[-1].where)
+        return False
 
     def register(self, connection: object, line: _Line) -> None:
         """Keep a connection's duplicate as long as the connection."""
@@ -154,9 +132,6 @@ class Thread:
 
     def close(self) -> None:
         """End the thread; nothing may be under way."""
-        if self._asker is not None:
-            self._asker._cut()
-            self._asker.close()
         self._executor.shutdown(wait=True)
 
 
@@ -164,7 +139,7 @@ class _Call(Generic[T]):
     """One call of a function on a thread.
 
     begun: when the function was called.  ends: when it is cut since its caller has left.  cut:
-    whether that was done.  asked, announced, holder: of the announcement that it waits.
+    whether that was done.  announced: whether it was reported that it waits.
     """
 
     def __init__(self, function: Callable[[], T]) -> None:
@@ -172,8 +147,6 @@ class _Call(Generic[T]):
         self.begun: float | None = None
         self.ends = math.inf
         self.cut = self.announced = False
-        self.asked: Future[str] | None = None
-        self.holder = ""
 
     def run(self) -> T:
         """Call the function."""
@@ -185,8 +158,6 @@ class _Call(Generic[T]):
         exc = None if future.cancelled() else future.exception()
         if isinstance(exc, Away) and self.cut:
             raise Away(f"it has not answered for {LIMIT:g} s") from None
-        if isinstance(exc, Away) and self.holder:
-            raise type(exc)(f"{exc}: {self.holder}") from None
         return future.result()
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
+from harvester.cli.exit_status import FAILED_WINDOWS, INTERRUPTED, STOPPED, UNUSABLE
+
 TYPE_CHECKING = False  # an interrupt in an import out here would be a traceback
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
 
 FILES = 32
 """Files and sockets that the command must be able to open at once."""
-
-COMPLETE, FAILED_WINDOWS, UNUSABLE, MUST_WAIT, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -5,15 +5,16 @@ Rule: reads the values of the options; raises `UsageError`, and reports what is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from harvester.api import resolve
+from harvester.api import open_sinks, resolve
 from harvester.cli import terminal as screen
 from harvester.cli.completion import INTERFACES
-from harvester.cli.options import ENDPOINT, flag
+from harvester.cli.options import ENDPOINT, flag, notify_file
 from harvester.cli.terminal import many, notify
 from harvester.config.accounts import (
     NoAccountError,
@@ -22,9 +23,11 @@ from harvester.config.accounts import (
     single_account,
 )
 from harvester.config.interfaces import choose_interfaces
+from harvester.config.place import Place
 from harvester.config.settings import KEYWORDS
 from harvester.errors import UsageError
 from harvester.model import Account, listed
+from harvester.sinks.base import Sink
 from harvester.tokens.official import is_usual
 from harvester.wechat.endpoint import JsonEndpoint
 
@@ -42,6 +45,24 @@ def interfaces(values: dict[str, Any]) -> list[str | JsonEndpoint]:
 def own_interfaces() -> list[JsonEndpoint]:
     """Those that the configuration describes."""
     found: list[JsonEndpoint] = click.get_current_context().meta.get(INTERFACES, [])
+    return found
+
+
+def place(
+    values: dict[str, Any], sinks: Sequence[Sink] | None = None, *, quiet: bool = False
+) -> Place:
+    """Where the harvest is; sinks: in place of those of the option.
+
+    quiet: a configuration that nobody has named is not named yet.
+    """
+    _, file = chosen(values) if "appid" in values else (None, values.get("accounts"))
+    if sinks is None:
+        specs = values.get("sink")
+        sinks = open_sinks(specs) if specs else ()
+    listed = list_accounts(file) if file is not None else None
+    found = Place(values["out"], values["ledger"], own_interfaces(), sinks, listed)
+    screen.name_accounts(found.names)
+    notify_file(quiet=quiet)
     return found
 
 
@@ -89,13 +110,15 @@ def typed(name: str) -> bool:
     return source is click.core.ParameterSource.COMMANDLINE
 
 
-def accounts_in(values: dict[str, Any], file: Path, *, secrets: bool = True) -> list[Account]:
+def accounts_in(
+    values: dict[str, Any], file: Path, place: Place, *, secrets: bool = True
+) -> list[Account]:
     """The accounts of a file; if none of them can be used, the reasons are printed, a line each."""
     only = values["only"]
     try:
         accounts = read_accounts(file, only=only, secrets=secrets)
         screen.name_accounts({each.appid: each.name for each in accounts if each.name})
-        resting = 0 if only else sum(not each.enabled for each in list_accounts(file))
+        resting = 0 if only else len(place.disabled)
         if resting and not values.get("quiet"):
             notify(f"{many(resting, 'account')} of {file} left out: enabled is false", "info")
         return accounts
@@ -107,12 +130,12 @@ def accounts_in(values: dict[str, Any], file: Path, *, secrets: bool = True) -> 
         raise UsageError(f"{others}no account of {exc.path} can be used") from None
 
 
-def accounts(values: dict[str, Any]) -> list[Account]:
+def accounts(values: dict[str, Any], place: Place) -> list[Account]:
     """The accounts that are named, with their secrets; appids of an unusual shape are reported."""
     appid, file = chosen(values)
     if not file:
         refuse_only(values)
-    found = accounts_in(values, file) if file else [single_account(appid or "")]
+    found = accounts_in(values, file, place) if file else [single_account(appid or "")]
     if unusual := [each.appid for each in found if not is_usual(each.appid)]:
         notify(
             f"{listed(unusual, 'appid')}: an AppID is wx and 16 hexadecimal characters; if it is"

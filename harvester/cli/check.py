@@ -17,19 +17,18 @@ from typing import Any, NamedTuple, cast
 from rich.table import Table
 
 from harvester import events
-from harvester.api import harvest, resolve
+from harvester.api import Harvest, resolve
 from harvester.base.dates import next_quota_day, quota_day
-from harvester.cli import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
+from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
 from harvester.cli.language import LANGUAGES, language
 from harvester.cli.session import conduct
 from harvester.cli.terminal import many, named, notify, out, plain, show_json, show_line
-from harvester.config import plugins
+from harvester.config.place import Place
 from harvester.config.settings import Keywords
 from harvester.errors import NoLedgerError, UsageError
 from harvester.events import Event, Observer, Report
-from harvester.ledger import Ledger
 from harvester.ledger.base import Key
-from harvester.model import Account, Batch, Endpoint, listed
+from harvester.model import Account, Batch, listed
 from harvester.report.access import (
     UNKNOWN,
     USABLE,
@@ -80,36 +79,34 @@ class Asked(NamedTuple):
     """What is to be checked.
 
     typed: the interfaces that were named; usual: those of the configuration; both may be empty.
-    own: interfaces that the configuration describes.  daily_quota: of one interface, if stated.
+    daily_quota: of one interface, if stated.
     """
 
     accounts: Sequence[Account]
     typed: Sequence[str]
     usual: Sequence[str]
-    own: Mapping[str, Endpoint]
     daily_quota: int | None = None
 
 
-def show_check(ledger: Ledger, asked: Asked, options: Mapping[str, Any], *, as_json: bool) -> int:
+def show_check(place: Place, asked: Asked, options: Mapping[str, Any], *, as_json: bool) -> int:
     """Check the accounts and show each; gives the exit status.
 
-    ledger: read alone, for its interfaces and for quotas that are used up; it may not exist.
-    options: of the library.  Raises `UsageError`.
+    Of the place the ledger is read, for its interfaces and for quotas that are used up; it may not
+    exist.  options: of the library.  Raises `UsageError`.
     """
     access = Access()
-    wanted, spent = asyncio.run(_plan(ledger, asked))
+    wanted, spent = asyncio.run(_plan(place, asked))
     for event in spent:
         access.wait(event)
     waiting = {(event.appid, event.endpoint) for event in spent}
     groups = _groups(asked.accounts, wanted, waiting)
-    _check_names(groups, asked, options)
+    harvests = _harvests(place, groups, options)
 
     async def begin(observe: Observer, stop: asyncio.Event) -> Report:
         report = Report()
         progress = _Progress(access, sum(map(len, wanted.values())))
-        for names, accounts in groups.items():
-            given = {**options, "on_event": _each(observe, access, progress), "stop": stop}
-            report = await _send(accounts, [asked.own.get(name, name) for name in names], given)
+        for harvest in harvests:
+            report = await harvest.run(_each(observe, access, progress), stop)
             if report.state == "interrupted":
                 break
         return report
@@ -129,34 +126,17 @@ def show_check(ledger: Ledger, asked: Asked, options: Mapping[str, Any], *, as_j
     return STATUS.get(gravest([each.state for each in accounts]), FAILED_WINDOWS)
 
 
-async def _send(
-    accounts: Sequence[Account], endpoints: Sequence[str | Endpoint], options: Mapping[str, Any]
-) -> Report:
-    """Send one request for each interface of each account."""
-    given = {
-        **options,
-        "attempts": 1,
-        "ask_quota": True,
-        "daily_quota": 1,
-        "ledger": None,
-        "order": "newest",
-    }
-    keywords = cast("Keywords", given)
-    scope, resolved = resolve(accounts, endpoints, START, "yesterday", keywords)
-    return await harvest(scope, resolved, [_Nothing()], keywords)
-
-
 # what is asked
 
 
-async def _plan(ledger: Ledger, asked: Asked) -> tuple[dict[str, list[str]], list[events.Deferred]]:
+async def _plan(place: Place, asked: Asked) -> tuple[dict[str, list[str]], list[events.Deferred]]:
     """The interfaces of each account, and those of them that have no call left today."""
     now = time.time()
     known: dict[str, list[str]] = {}
     spent: dict[Key, int] = {}
     used_up: dict[Key, float] = {}
     try:
-        async with ledger:
+        async with place.ledger() as ledger:
             for appid, name in await ledger.asked():
                 known.setdefault(appid, []).append(name)
             spent = await ledger.spent(quota_day(now))
@@ -166,7 +146,10 @@ async def _plan(ledger: Ledger, asked: Asked) -> tuple[dict[str, list[str]], lis
     if asked.daily_quota is not None:
         full = [key for key, calls in spent.items() if calls >= asked.daily_quota]
         used_up = {**dict.fromkeys(full, next_quota_day(now)), **used_up}
-    wanted = {each.appid: _names(each.appid, asked, known) for each in asked.accounts}
+    wanted = {
+        each.appid: [made.name for made in place.interfaces(_names(each.appid, asked, known))]
+        for each in asked.accounts
+    }
     today = quota_day(now)
     why = "the ledger shows that today's quota is used up; no call was sent"
     waits = [
@@ -178,20 +161,15 @@ async def _plan(ledger: Ledger, asked: Asked) -> tuple[dict[str, list[str]], lis
     return wanted, waits
 
 
-def _names(appid: str, asked: Asked, known: Mapping[str, Sequence[str]]) -> list[str]:
-    """The interfaces of an account; raises `UsageError` if nobody knows them."""
+def _names(appid: str, asked: Asked, known: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    """The interfaces and groups of an account; raises `UsageError` if nobody knows them."""
     names = asked.typed or known.get(appid) or asked.usual
     if not names:
         raise UsageError(
             f"no interface was named, and the ledger knows none of {appid}; name interfaces or"
             f" groups, for example: harvester check users --appid {appid}"
         )
-    return [*dict.fromkeys(name for each in names for name in _members(each, asked))]
-
-
-def _members(name: str, asked: Asked) -> list[str]:
-    """The interfaces of a group, or the one of that name."""
-    return [name] if name in asked.own else [each.name for each in plugins.endpoints_of(name)]
+    return names
 
 
 def _groups(
@@ -207,13 +185,27 @@ def _groups(
     return groups
 
 
-def _check_names(
-    groups: Mapping[tuple[str, ...], Sequence[Account]], asked: Asked, options: Mapping[str, Any]
-) -> None:
-    """Raise `UsageError` for anything that no request can be made of, before the first one."""
+def _harvests(
+    place: Place, groups: Mapping[tuple[str, ...], Sequence[Account]], options: Mapping[str, Any]
+) -> list[Harvest]:
+    """Runs that send one request for each interface of each account of a group.
+
+    Raises `UsageError` for anything that no request can be made of, before the first one.
+    """
+    given = {
+        **options,
+        "attempts": 1,
+        "ask_quota": True,
+        "daily_quota": 1,
+        "ledger": None,
+        "order": "newest",
+    }
+    keywords, found = cast("Keywords", given), []
     for names, accounts in groups.items():
-        endpoints = [asked.own.get(name, name) for name in names]
-        resolve(accounts, endpoints, START, "yesterday", cast("Keywords", dict(options)))
+        endpoints = place.interfaces(names)
+        asked = resolve(accounts, endpoints, START, "yesterday", keywords)
+        found.append(Harvest(*asked, [_Nothing()], keywords))
+    return found
 
 
 def _each(*observers: Observer) -> Callable[[Event], Awaitable[None] | None]:

@@ -18,13 +18,14 @@ from typing import Any, cast
 import click
 
 import harvester
-from harvester.api import harvest, open_sinks
+from harvester.api import Harvest, open_sinks
 from harvester.base.secrets import Secret
-from harvester.cli import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE, completion
 from harvester.cli import arguments as asked
+from harvester.cli import completion
 from harvester.cli import language as lang
 from harvester.cli import terminal as screen
-from harvester.cli.help import Group
+from harvester.cli.exit_status import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE
+from harvester.cli.help import Command, Group
 from harvester.cli.options import (
     FILE,
     PLACES,
@@ -35,12 +36,10 @@ from harvester.cli.options import (
     sink_option,
 )
 from harvester.cli.terminal import notify, show_line
-from harvester.config import plugins
 from harvester.config.accounts import (
     SECRET_VARIABLE,
     ListedAccount,
     choose,
-    list_accounts,
 )
 from harvester.config.files import (
     DEFAULT_FILE,
@@ -48,7 +47,6 @@ from harvester.config.files import (
     unknown_variables,
     unread_variables,
 )
-from harvester.config.interfaces import choose_interfaces
 from harvester.config.settings import Keywords
 from harvester.errors import (
     HarvestError,
@@ -56,11 +54,8 @@ from harvester.errors import (
     without_passwords,
 )
 from harvester.events import Observer, Report
-from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, ledger_of, open_ledger
 from harvester.model import Account
 from harvester.report.streams import STATES, StatusFilter
-from harvester.tokens.stores import open_store
-from harvester.transport import tls_context
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -186,27 +181,25 @@ def run(**values: Any) -> int:
     screen.log_as(values["log_format"])
     asked.require(values)
     factory = uvloop_factory() if values["uvloop"] else None
-    open_store(values["token_store"])
-    scope, options = asked.scope(values, asked.accounts(values))
-    tls_context(values["ca_file"])
-    sinks = open_sinks(values["sink"] or f"jsonl:{values['out']}")
-    ledger = values["ledger"] or SqliteLedger(values["out"] / FILE_NAME)  # makes its directory
-    metrics = metrics_file(values)
+    place = asked.place(values, quiet=True)
+    scope, options = asked.scope(values, asked.accounts(values, place))
+    sinks = place.sinks or open_sinks(place.lines)
+    metrics = metrics_file(values, place)
+    given = {**asked.library(values), "ledger": place.ledger(readonly=False)}
+    harvest = Harvest(scope, options, sinks, cast("Keywords", given))
 
     async def begin(observe: Observer, stop: asyncio.Event) -> Report:
-        observe = observe if metrics is None else metrics.beside(observe)
-        given = {**asked.library(values), "ledger": ledger, "on_event": observe, "stop": stop}
-        return await harvest(scope, options, sinks, cast("Keywords", given))
+        return await harvest.run(observe if metrics is None else metrics.beside(observe), stop)
 
     notify_file(quiet=values["quiet"])
     names = [sink.identity for sink in sinks]
     places = [name for name in names if name != STANDARD_OUTPUT]
-    where = ", ".join(places) if values["sink"] else str(values["out"])
+    where = ", ".join(places) if place.sinks else str(place.directory)
     aside = len(places) < len(names)
     manner = OutputOptions(values["json"], aside, values["quiet"])
     ending = conduct(begin, factory, quiet=values["quiet"])
     if metrics is not None:
-        metrics.write(ending.report, known=values["ledger"] or values["out"] / FILE_NAME)
+        metrics.write(ending.report)
     tolerance = values["allow_failed"]
     allowed = tolerance.of(len(scope.accounts)) if tolerance is not None else None
     status = conclude(ending, where, manner, (scope.begin, scope.end), allowed)
@@ -225,19 +218,21 @@ def run(**values: Any) -> int:
 @options_of("plan")
 def plan(**values: Any) -> int:
     """Show what `run` would do: calls, days of quota, hours.  Sends nothing, needs no secret."""
-    from harvester.cli.inspect import show_plan
+    from harvester.cli.plan import show_plan
 
     asked.require(values, account=False)
     appid, file = asked.chosen(values)
     if file is None:
         asked.refuse_only(values)
+    place = asked.place(values, quiet=True)
     alone = [Account(appid or "wx", secret="-")]
-    accounts = asked.accounts_in(values, file, secrets=False) if file else alone
+    accounts = asked.accounts_in(values, file, place, secrets=False) if file else alone
     scope, options = asked.scope(values, accounts)
-    open_sinks(values["sink"] or f"jsonl:{values['out']}")
-    known = open_ledger(values["ledger"] or values["out"] / FILE_NAME, readonly=True)
+    if not place.sinks:
+        open_sinks(place.lines)  # whether it can be made
+    place.ledger()
     notify_file()
-    return asyncio.run(show_plan(scope, options, known, time.time(), as_json=values["as_json"]))
+    return asyncio.run(show_plan(place, scope, options, time.time(), as_json=values["as_json"]))
 
 
 @cli.command(
@@ -260,21 +255,17 @@ def check(**values: Any) -> int:
     appid, file = asked.chosen(values)
     if not (appid or file):
         raise UsageError(f"no account was given; give {asked.ACCOUNT}")
-    tls_context(values["ca_file"])
-    open_store(values["token_store"])
     typed = asked.typed("endpoint")
     given = asked.library(values)
-    own = {each.name: each for each in asked.own_interfaces()}
+    place = asked.place(values)
     wanted = Asked(
-        asked.accounts(values),
+        asked.accounts(values, place),
         values["endpoint"] if typed else (),
         () if typed else values["endpoint"],
-        own,
         given.pop("daily_quota"),
     )
     del given["ledger"]
-    ledger = _ledger_in(values["out"], values["ledger"])
-    return show_check(ledger, wanted, given, as_json=values["as_json"])
+    return show_check(place, wanted, given, as_json=values["as_json"])
 
 
 @cli.command(
@@ -320,25 +311,17 @@ def status(**values: Any) -> int:
     from harvester.cli.status import show_status
 
     form = _form(values)
-    listed = _listed(values)
-    appids = {*values["appids"], *_selected(listed or (), values["only"], values["accounts"])}
-    known = None if listed is None else {each.appid: each.enabled for each in listed}
-    wanted = StatusFilter(appids, _named(values["names"]), values["states"], known)
-    ledger = _ledger_in(values["out"], values["ledger"])
-    own = asked.own_interfaces()
-    if values["missing"] is not None:
-        given = ledger, values["missing"], own, wanted, listed or ()
-        return asyncio.run(show_missing(*given, form=form, check=values["check"]))
+    if values["accounts"] is None:
+        asked.refuse_only(values)
+    place = asked.place(values)
+    appids = {*values["appids"], *_selected(place.listed or (), values["only"], values["accounts"])}
+    wanted = StatusFilter(appids, place.names_of(values["names"]), values["states"], place.enabled)
+    check = values["check"]
+    if (day := values["missing"]) is not None:
+        return asyncio.run(show_missing(place, day, wanted, form=form, check=check))
+    quota = values["daily_quota"]
     return asyncio.run(
-        show_status(
-            ledger,
-            own,
-            wanted,
-            listed or (),
-            as_json=values["as_json"],
-            check=values["check"],
-            daily_quota=values["daily_quota"],
-        )
+        show_status(place, wanted, as_json=values["as_json"], check=check, daily_quota=quota)
     )
 
 
@@ -369,25 +352,6 @@ def _selected(
     return found
 
 
-def _listed(values: dict[str, Any]) -> list[ListedAccount] | None:
-    """The accounts of the file of accounts, None if there is no file."""
-    if values["accounts"] is None:
-        asked.refuse_only(values)
-        return None
-    found = list_accounts(values["accounts"])
-    screen.name_accounts({each.appid: each.name for each in found if each.name})
-    return found
-
-
-def _named(names: Sequence[str]) -> set[str]:
-    """The interfaces of names and groups, as `run` takes them, or names that the ledger knows."""
-    groups = plugins.endpoint_groups() if names else {}
-    found: set[str] = set()
-    for each in choose_interfaces(names, asked.own_interfaces()):
-        found.update(groups.get(each, [each]) if isinstance(each, str) else [each.name])
-    return found
-
-
 @cli.command(context_settings=CONTEXT, short_help="Write a page that shows what is harvested.")
 @click.option(
     "--html",
@@ -409,7 +373,7 @@ def _named(names: Sequence[str]) -> set[str]:
 )
 @known_sink_option
 @options_of("report")
-def report(sink: tuple[Secret, ...], **values: Any) -> int:
+def report(**values: Any) -> int:
     """Write a page that shows what is harvested, what needs attention, and why.
 
     It reads the ledger, and the figures from the first destination that has everything.  It sends
@@ -418,19 +382,13 @@ def report(sink: tuple[Secret, ...], **values: Any) -> int:
     """
     from harvester.cli.report import write_report
 
-    file = values["accounts"]
-    listed = list_accounts(file) if file is not None else []
     return asyncio.run(
         write_report(
-            _ledger_in(values["out"], values["ledger"]),
+            asked.place(values),
             values["html"],
             values["lang"] or lang.language(),
             time.time(),
-            asked.own_interfaces(),
-            given=open_sinks(sink) if sink else [],
             curves=not values["no_curves"],
-            names={each.appid: each.name for each in listed if each.name},
-            disabled=[each.appid for each in listed if not each.enabled],
             daily_quota=values["daily_quota"],
         )
     )
@@ -440,23 +398,11 @@ def report(sink: tuple[Secret, ...], **values: Any) -> int:
 @known_sink_option
 @json_option
 @options_of("verify")
-def verify(out: Path, ledger: Any, sink: tuple[Secret, ...], *, as_json: bool) -> int:
+def verify(**values: Any) -> int:
     """Read the stored records and compare them with the ledger; status 1 if they differ."""
-    from harvester.cli.inspect import show_verification
+    from harvester.cli.verify import show_verification
 
-    given = open_sinks(sink) if sink else []
-    return asyncio.run(show_verification(_ledger_in(out, ledger), given, as_json=as_json))
-
-
-def _ledger_in(out: Path, given: Any, *, readonly: bool = True) -> SqliteLedger | PostgresLedger:
-    """The ledger that was named, or the one in a directory, or of a sink, also of its spec."""
-    notify_file()
-    if given:
-        return open_ledger(given, readonly=readonly)
-    scheme, colon, rest = str(out).partition(":")
-    if colon and scheme in ("jsonl", "sqlite") and not out.exists():
-        out = Path(rest.partition("?")[0]).expanduser()
-    return SqliteLedger(ledger_of(out), readonly=readonly)
+    return asyncio.run(show_verification(asked.place(values), as_json=values["as_json"]))
 
 
 @cli.command(context_settings=CONTEXT, short_help="Make a new ledger from what is stored.")
@@ -465,7 +411,7 @@ def _ledger_in(out: Path, given: Any, *, readonly: bool = True) -> SqliteLedger 
     " ledger still names, or the JSON lines in --out]"
 )
 @options_of("rebuild")
-def rebuild(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
+def rebuild(**values: Any) -> int:
     """Make a new ledger from what is stored, in place of one that is damaged or lost.
 
     Nothing is sent, and the former ledger stays beside the new one, as ledger.sqlite.damaged-….
@@ -475,10 +421,7 @@ def rebuild(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
     """
     from harvester.cli.rebuild import show_rebuilding
 
-    own = asked.own_interfaces()
-    return asyncio.run(
-        show_rebuilding(_ledger_in(out, ledger, readonly=False), sink, own, time.time())
-    )
+    return asyncio.run(show_rebuilding(asked.place(values), time.time()))
 
 
 @cli.command(context_settings=CONTEXT, short_help="Make tables for readers of what is stored.")
@@ -511,17 +454,7 @@ def rebuild(out: Path, ledger: Any, sink: tuple[Secret, ...]) -> int:
     "--check", is_flag=True, help="Change nothing; exit with 1 if a target differs from the sink."
 )
 @options_of("export")
-def export(
-    targets: tuple[str, ...],
-    endpoints: tuple[str, ...],
-    source: str | None,
-    accounts: Path | None,
-    out: Path,
-    ledger: Any,
-    *,
-    replace: bool,
-    check: bool,
-) -> int:
+def export(**values: Any) -> int:
     """Make each TARGET equal to what is stored; what has not changed is not written again.
 
     \b
@@ -545,29 +478,13 @@ def export(
     from harvester.exports.targets import open_target
     from harvester.reading import sink_at
 
-    own = asked.own_interfaces()
-    chosen = choose_interfaces(endpoints, own)
-    names = [
-        each.name
-        for item in chosen
-        for each in (plugins.endpoints_of(item) if isinstance(item, str) else [item])
-    ]
-    opened = [open_target(spec) for spec in targets]
-    given = [sink_at(source)] if source else []
-    exporting = show_exporting(
-        _ledger_in(out, ledger),
-        opened,
-        names,
-        own,
-        given,
-        replace=replace,
-        check=check,
-        accounts=[
-            Account(each.appid, name=each.name, group=each.group)
-            for each in (list_accounts(accounts) if accounts is not None else [])
-        ],
+    source = values["source"]
+    place = asked.place(values, sinks=[sink_at(source)] if source else ())
+    names = [each.name for each in place.interfaces(values["endpoints"])]
+    targets = [open_target(spec) for spec in values["targets"]]
+    return asyncio.run(
+        show_exporting(place, targets, names, replace=values["replace"], check=values["check"])
     )
-    return asyncio.run(exporting)
 
 
 @cli.command(context_settings=CONTEXT, short_help="Answer an MCP client about what is stored.")
@@ -580,7 +497,7 @@ def export(
     help="The sink to read, if the ledger has several; without a ledger any sink.",
 )
 @options_of("mcp")
-def mcp(source: str | None, accounts: Path | None, out: Path, ledger: Any) -> int:
+def mcp(**values: Any) -> int:
     """Answer the questions of an MCP client about what is stored, on standard input and output.
 
     The client starts this command itself.  It reads what is stored, changes nothing and sends
@@ -591,17 +508,10 @@ def mcp(source: str | None, accounts: Path | None, out: Path, ledger: Any) -> in
     from harvester.cli.mcp import serve_answers
 
     del _server
-    listed = list_accounts(accounts) if accounts is not None else []
-    place = ledger or ledger_of(out)
-    open_ledger(place, readonly=True)  # what is wrong with it is said at once
-    notify_file()
-    return serve_answers(
-        lambda: open_ledger(place, readonly=True),
-        open_sinks(source) if source else [],
-        asked.own_interfaces(),
-        {each.appid: each.name for each in listed if each.name},
-        [each.appid for each in listed if not each.enabled],
-    )
+    source = values["source"]
+    place = asked.place(values, sinks=open_sinks(source) if source else ())
+    place.ledger()  # what is wrong with it is said at once
+    return serve_answers(place)
 
 
 @cli.group(context_settings=CONTEXT, short_help="List, add or remove the sinks of a ledger.")
@@ -623,17 +533,17 @@ spec_argument = click.argument(
 
 @sink.command("list", context_settings=CONTEXT, short_help="List the sinks.")
 @options_of("sink")
-def list_sinks(out: Path, ledger: Any) -> int:
+def list_sinks(**values: Any) -> int:
     """List the sinks, one a line."""
     from harvester.cli.sink import show_sinks
 
-    return asyncio.run(show_sinks(_ledger_in(out, ledger)))
+    return asyncio.run(show_sinks(asked.place(values)))
 
 
 @sink.command("add", context_settings=CONTEXT, short_help="Copy what is stored into a new sink.")
 @spec_argument
 @options_of("sink")
-def add_sink(spec: Secret, out: Path, ledger: Any) -> int:
+def add_sink(spec: Secret, **values: Any) -> int:
     """Copy what is stored into the sink SPEC, and list it; nothing is sent.
 
     Refused while a run uses the ledger.  If it is interrupted, the same command goes on.
@@ -641,14 +551,13 @@ def add_sink(spec: Secret, out: Path, ledger: Any) -> int:
     from harvester.cli.sink import show_adding
 
     [made] = open_sinks([spec])
-    own = asked.own_interfaces()
-    return asyncio.run(show_adding(_ledger_in(out, ledger, readonly=False), made, own))
+    return asyncio.run(show_adding(asked.place(values), made))
 
 
 @sink.command("remove", context_settings=CONTEXT, short_help="Remove a sink from the list.")
 @spec_argument
 @options_of("sink")
-def remove_sink(spec: Secret, out: Path, ledger: Any) -> int:
+def remove_sink(spec: Secret, **values: Any) -> int:
     """Remove the sink SPEC from the list; what is stored in it stays.
 
     Refused while a run uses the ledger.
@@ -656,7 +565,7 @@ def remove_sink(spec: Secret, out: Path, ledger: Any) -> int:
     from harvester.cli.sink import show_removal
 
     [made] = open_sinks([spec])
-    return asyncio.run(show_removal(_ledger_in(out, ledger, readonly=False), made))
+    return asyncio.run(show_removal(asked.place(values), made))
 
 
 @cli.command(
@@ -674,15 +583,7 @@ def remove_sink(spec: Secret, out: Path, ledger: Any) -> int:
 @click.option("--yes", is_flag=True, help="Remove it; without this it is shown alone.")
 @known_sink_option
 @options_of("forget")
-def forget(
-    whom: str,
-    names: tuple[str, ...],
-    out: Path,
-    ledger: Any,
-    sink: tuple[Secret, ...],
-    *,
-    yes: bool,
-) -> int:
+def forget(whom: str, names: tuple[str, ...], *, yes: bool, **values: Any) -> int:
     """Remove an account, or an interface of it, from the ledger and all of its sinks.
 
     Without --yes it shows what would be removed, and exits with 2.  Refused while a run uses the
@@ -691,13 +592,9 @@ def forget(
     """
     from harvester.cli.forget import show_forgetting, show_what_would_go
 
-    endpoints = _named(names)
-    given = open_sinks(sink) if sink else []
-    if not yes:
-        return asyncio.run(show_what_would_go(_ledger_in(out, ledger), whom, endpoints, given))
-    own = asked.own_interfaces()
-    place = _ledger_in(out, ledger, readonly=False)
-    return asyncio.run(show_forgetting(place, whom, endpoints, own, given))
+    place = asked.place(values)
+    show = show_forgetting if yes else show_what_would_go
+    return asyncio.run(show(place, whom, place.names_of(names)))
 
 
 @cli.command(
@@ -764,7 +661,22 @@ def serve(config: Path, log_format: str | None) -> int:
     return start(config, lang.language())
 
 
-@cli.command(context_settings=CONTEXT, short_help="Serve a local WeChat to practise on.")
+class _Simulate(Command):
+    """Has an option for each fault; those are known when it is called, and not before.
+
+    The simulator is a large part of the package, and no other command waits for its import.
+    """
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        from harvester.cli.simulate import fault_options
+
+        *own, help_ = super().get_params(ctx)
+        return [*own, *fault_options(), help_]
+
+
+@cli.command(
+    cls=_Simulate, context_settings=CONTEXT, short_help="Serve a local WeChat to practise on."
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -789,36 +701,6 @@ def serve(config: Path, log_format: str | None) -> int:
 @click.option(
     "--retired", is_flag=True, help="The six old article interfaces answer 47009, as since 2026."
 )
-@click.option(
-    "--busy", type=click.FloatRange(0, 1), default=0.0, help="Share of answers that are -1."
-)
-@click.option("--first-busy", type=int, default=0, help="The first N of each account are -1.")
-@click.option(
-    "--http-500", type=click.FloatRange(0, 1), default=0.0, help="Share of answers that are a 502."
-)
-@click.option(
-    "--html", type=click.FloatRange(0, 1), default=0.0, help="Share of answers that are HTML."
-)
-@click.option(
-    "--empty", type=click.FloatRange(0, 1), default=0.0, help="Share of answers without a body."
-)
-@click.option(
-    "--cut", type=click.FloatRange(0, 1), default=0.0, help="Share of answers cut in the middle."
-)
-@click.option(
-    "--reset", type=click.FloatRange(0, 1), default=0.0, help="Share of connections that are reset."
-)
-@click.option(
-    "--slow", type=click.FloatRange(0, 1), default=0.0, help="Share of answers that are slow."
-)
-@click.option("--slow-seconds", type=float, default=5.0, show_default=True, help="How slow.")
-@click.option(
-    "--control",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    help="Share with a raw control character.",
-)
-@click.option("--revoke-every", type=int, default=0, help="Tokens are void after N requests.")
 @click.option(
     "--delay-until-hour",
     type=click.FloatRange(0, 24),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from harvester.cli import COMPLETE
+from harvester.cli.exit_status import COMPLETE
 from harvester.config import plugins
 
 SHELLS = ("bash", "zsh", "fish")

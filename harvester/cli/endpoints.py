@@ -13,7 +13,7 @@ from rich.table import Table
 
 from harvester.base.codec import encode
 from harvester.base.dates import WindowKind, recent_days
-from harvester.cli import COMPLETE
+from harvester.cli.exit_status import COMPLETE
 from harvester.cli.language import label, language, translated
 from harvester.cli.terminal import out, padded, plain, show_json, show_line, show_table
 from harvester.config import plugins

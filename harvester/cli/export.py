@@ -8,45 +8,35 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from harvester.cli import COMPLETE, FAILED_WINDOWS
+from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS
 from harvester.cli.ledger_sinks import as_known, sink_named
 from harvester.cli.terminal import plain, show_line
-from harvester.config import plugins
+from harvester.config.place import Place, ledger_beside
 from harvester.errors import UsageError
-from harvester.exports import Find
 from harvester.exports.base import Exported, Target
 from harvester.exports.coverage import coverage_in
 from harvester.exports.run import described, differing, export_all
 from harvester.exports.source import NO_COVERAGE, Source
 from harvester.ledger import PostgresLedger, SqliteLedger, checkpoint_in, named_sinks
-from harvester.model import Account, Endpoint
-from harvester.reading import ledger_beside
+from harvester.model import Account, Find
 from harvester.sinks.base import Sink, name_in, spec_of
 
 
 async def show_exporting(
-    ledger: SqliteLedger | PostgresLedger,
+    place: Place,
     targets: Sequence[Target],
     names: Collection[str],
-    own: Sequence[Endpoint],
-    given: Sequence[Sink],
     *,
     replace: bool,
     check: bool,
-    accounts: Collection[Account] = (),
 ) -> int:
-    """Export what a ledger knows, or a sink without one; returns the exit status.
-
-    own: interfaces of a configuration; given: the sink to export, if one is named; accounts: those
-    whose names are known.
-    """
-    mine = {endpoint.name: endpoint for endpoint in own}
-
-    def find(name: str) -> Endpoint | None:
-        return mine.get(name) or plugins.known_endpoint(name)
-
-    source = await source_of(ledger, given, find if any(each.whole for each in targets) else None)
-    source.accounts = accounts
+    """Export what a ledger knows, or a sink without one; returns the exit status."""
+    find = place.find
+    whole = any(each.whole for each in targets)
+    source = await source_of(place.ledger(), place.sinks, find if whole else None)
+    source.accounts = [
+        Account(each.appid, name=each.name, group=each.group) for each in place.listed or ()
+    ]
     if check:
         differ = await differing(source, targets, names, find)
         for target in targets:

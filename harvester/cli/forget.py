@@ -9,29 +9,24 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 
 from harvester.base.dates import days_in
-from harvester.cli import COMPLETE
+from harvester.cli.exit_status import COMPLETE
 from harvester.cli.language import label
 from harvester.cli.ledger_sinks import as_known, sink_named
 from harvester.cli.sink import unused
 from harvester.cli.terminal import many, named, plain, show_line
-from harvester.config import plugins
+from harvester.config.place import Place
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
-from harvester.model import Endpoint
 from harvester.report.texts import title_of
+from harvester.service import state
 from harvester.sinks.base import Sink, spec_of
 from harvester.upkeep.forget import Known, forget, known_of, strange_of
 
 
-async def show_what_would_go(
-    ledger: SqliteLedger | PostgresLedger,
-    appid: str,
-    endpoints: Collection[str],
-    given: Sequence[Sink],
-) -> int:
+async def show_what_would_go(place: Place, appid: str, endpoints: Collection[str]) -> int:
     """Print what would be removed, and raise `UsageError`, as nothing is."""
-    async with ledger:
-        known = await _known(ledger, appid, endpoints, given)
+    async with place.ledger() as ledger:
+        known = await _known(ledger, appid, endpoints, place.sinks)
         for each in known:
             show_line(plain(named(_line(appid, each))))
         for name in await ledger.sinks():
@@ -39,33 +34,23 @@ async def show_what_would_go(
     raise UsageError("nothing was removed; --yes removes these days and records for good")
 
 
-async def show_forgetting(
-    ledger: SqliteLedger | PostgresLedger,
-    appid: str,
-    endpoints: Collection[str],
-    own: Sequence[Endpoint],
-    given: Sequence[Sink],
-) -> int:
-    """Remove it, and print what was removed.
-
-    own: interfaces of a configuration; given: sinks as they are reached from here.
-    """
-    mine = {endpoint.name: endpoint for endpoint in own}
+async def show_forgetting(place: Place, appid: str, endpoints: Collection[str]) -> int:
+    """Remove it, and print what was removed."""
     now = time.time()
-    async with unused(ledger):
-        known = await _known(ledger, appid, endpoints, given)
-        sinks = await _sinks(ledger, given)
+    async with unused(place) as ledger:
+        known = await _known(ledger, appid, endpoints, place.sinks)
+        sinks = await _sinks(ledger, place.sinks)
         await forget(
             ledger,
             appid,
             known,
             sinks,
-            lambda name: mine.get(name) or plugins.known_endpoint(name),
+            place.find,
             now,
             whole=not endpoints,
         )
         titles = [title for each in endpoints for title in title_of(each)]
-        await ledger.forget_messages(appid, [*endpoints, *titles], now)
+        await state.forget(ledger, appid, endpoints, titles)
     for each in known:
         show_line(plain(named(_line(appid, each))))
     places = ", ".join(["the ledger", *[sink.identity for sink in sinks.values()]])

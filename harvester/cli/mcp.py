@@ -9,63 +9,46 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import harvester
-from harvester.cli import COMPLETE
+from harvester.cli.exit_status import COMPLETE
 from harvester.cli.export import source_of
 from harvester.cli.terminal import LibraryLog, notify
-from harvester.config import plugins
+from harvester.config.place import Place
 from harvester.errors import NoLedgerError
 from harvester.exports.source import Source
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.mcp.flat_copy import Copy
 from harvester.mcp.server import closable_stdin, make_server, serve
 from harvester.mcp.tools import Answers
-from harvester.model import Endpoint
-from harvester.sinks.base import Sink
 
 
-def serve_answers(
-    ledger: Callable[[], SqliteLedger | PostgresLedger],
-    given: Sequence[Sink],
-    own: Sequence[Endpoint],
-    names: Mapping[str, str],
-    disabled: Collection[str],
-) -> int:
-    """Serve until the client leaves, or a signal comes.
-
-    ledger: makes one that is not entered.  given: the sink to read, if one is named.  own:
-    interfaces of the configuration.  names, disabled: of accounts.
-    """
+def serve_answers(place: Place) -> int:
+    """Serve until the client leaves, or a signal comes."""
     logging.getLogger("mcp").addHandler(LibraryLog(logging.WARNING))
-    mine = {endpoint.name: endpoint for endpoint in own}
-
-    def find(name: str) -> Endpoint | None:
-        return mine.get(name) or plugins.known_endpoint(name)
 
     async def source() -> Source:
-        return await source_of(ledger(), given)
+        return await source_of(place.ledger(), place.sinks)
 
     async def main() -> None:
         end = closable_stdin()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, end)
         with TemporaryDirectory(prefix="harvester-mcp-") as made:
-            if not given:
-                await _say_if_nothing(ledger())
-            async with Copy(Path(made), source, find) as copy:
+            if not place.sinks:
+                await _say_if_nothing(place.ledger())
+            async with Copy(Path(made), source, place.find) as copy:
                 answers = Answers(
-                    ledger,
+                    place.ledger,
                     copy,
-                    find,
-                    own=own,
-                    names=names,
-                    disabled=disabled,
-                    may_lack_ledger=bool(given),
+                    place.find,
+                    own=place.own,
+                    names=place.names,
+                    disabled=place.disabled,
+                    may_lack_ledger=bool(place.sinks),
                 )
                 await serve(make_server(answers, harvester.__version__))
 

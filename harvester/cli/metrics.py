@@ -8,18 +8,14 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harvester.base.files import replace_file
-from harvester.cli import arguments as asked
 from harvester.cli.terminal import notify
-from harvester.config.accounts import ListedAccount, list_accounts
+from harvester.config.place import Place
 from harvester.errors import HarvestError, UsageError, needs
 from harvester.events import Event, Observer, Report
-from harvester.ledger import open_ledger
-from harvester.model import Endpoint
 from harvester.report.overview import overview_of
 from harvester.report.streams import Reader, StatusFilter
 
@@ -30,7 +26,7 @@ SUFFIX = ".prom"
 READABLE = 0o644
 
 
-def metrics_file(values: dict[str, Any]) -> MetricsFile | None:
+def metrics_file(values: dict[str, Any], place: Place) -> MetricsFile | None:
     """What ``--metrics`` asks for; raises `UsageError` if it cannot be done."""
     path: Path | None = values["metrics"]
     if path is None:
@@ -43,15 +39,8 @@ def metrics_file(values: dict[str, Any]) -> MetricsFile | None:
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         what = "is a directory" if path.is_dir() else f"cannot be made in {folder}"
         raise UsageError(f"--metrics: {path} {what}")
-    _, file = asked.chosen(values)
-    listed = list_accounts(file) if file is not None else []
-    return MetricsFile(
-        path,
-        _continued(path, by_account=values["metrics_appid"]),
-        asked.own_interfaces(),
-        listed,
-        values["daily_quota"],
-    )
+    metrics = _continued(path, by_account=values["metrics_appid"])
+    return MetricsFile(path, metrics, place, values["daily_quota"])
 
 
 def _continued(path: Path, *, by_account: bool) -> Metrics:
@@ -72,22 +61,13 @@ def _continued(path: Path, *, by_account: bool) -> Metrics:
 class MetricsFile:
     """The metrics of a run, and the file that they are written to.
 
-    own: interfaces of the configuration.  listed: the accounts of the file of accounts, if there is
-    one.  daily_quota: as of `overview`.
+    daily_quota: as of `overview`.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        metrics: Metrics,
-        own: Sequence[Endpoint],
-        listed: Collection[ListedAccount],
-        daily_quota: int | None,
-    ) -> None:
+    def __init__(self, path: Path, metrics: Metrics, place: Place, daily_quota: int | None) -> None:
         self._path = path
         self._metrics = metrics
-        self._own = own
-        self._listed = {each.appid: each.enabled for each in listed}
+        self._place = place
         self._daily_quota = daily_quota
 
     def beside(self, observe: Observer) -> Observer:
@@ -99,13 +79,10 @@ class MetricsFile:
 
         return both
 
-    def write(self, report: Report, known: Any) -> None:
-        """Write the file; what prevents it is said, and is a note of the report.
-
-        known: the ledger, as `open_ledger` takes it.
-        """
+    def write(self, report: Report) -> None:
+        """Write the file; what prevents it is said, and is a note of the report."""
         try:
-            asyncio.run(self._read(known))
+            asyncio.run(self._read())
         except HarvestError as exc:  # the gauges stay as they were
             self._note(report, f"the metrics lack what the ledger has: {exc}")
         try:
@@ -114,10 +91,10 @@ class MetricsFile:
         except OSError as exc:
             self._note(report, f"{self._path} cannot be written ({exc.strerror})")
 
-    async def _read(self, known: Any) -> None:
-        wanted = StatusFilter(listed=self._listed or None)
-        async with open_ledger(known, readonly=True) as ledger:
-            reader = Reader(ledger, time.time(), self._own, wanted)
+    async def _read(self) -> None:
+        wanted = StatusFilter(listed=self._place.enabled or None)
+        async with self._place.ledger() as ledger:
+            reader = Reader(ledger, time.time(), self._place.own, wanted)
             made = await overview_of(reader, names={}, daily_quota=self._daily_quota)
             self._metrics.update(made)
 

@@ -10,7 +10,7 @@ import io
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Protocol
 
@@ -18,14 +18,12 @@ from rich.cells import cell_len
 
 from harvester.base import codec
 from harvester.base.dates import last_legal_day, parse_day
-from harvester.cli import COMPLETE, FAILED_WINDOWS
+from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS
 from harvester.cli.language import LANGUAGES, label, language, translated
 from harvester.cli.terminal import china_time, escaped, many, padded, plain, readable, show_line
-from harvester.config.accounts import ListedAccount
+from harvester.config.place import Place
 from harvester.errors import UsageError
-from harvester.ledger import Ledger
 from harvester.ledger.base import Key
-from harvester.model import Endpoint
 from harvester.report.missing import LACKING, STATES, Lack, lacks_of
 from harvester.report.streams import Reader, StatusFilter
 
@@ -43,28 +41,25 @@ MOST_REASONS = 20
 
 
 async def show_missing(
-    ledger: Ledger,
+    place: Place,
     day: str,
-    own: Iterable[Endpoint] = (),
-    wanted: StatusFilter = StatusFilter(),  # noqa: B008  (it is immutable)
-    listed: Sequence[ListedAccount] = (),
+    wanted: StatusFilter,
     *,
     form: str = "text",
     check: bool = False,
 ) -> int:
     """Print what lacks a day; gives the exit status.
 
-    day: as of ``--start``.  own, wanted, listed: as of `show_status`.  form: ``text``, ``json`` or
-    ``csv``.  check: whether it is a status of its own if something lacks a day that WeChat has.
-    Raises `UsageError` for a day that is not over.
+    day: as of ``--start``.  form: ``text``, ``json`` or ``csv``.  check: whether it is
+    a status of its own if something lacks a day that WeChat has.  Raises `UsageError` for a day
+    that is not over.
     """
     now = time.time()
     wanted_day = _day_of(day, now)
-    names = {each.appid: each.name for each in listed if each.name}
-    printer = _PRINTERS[form](wanted_day, names)
+    printer = _PRINTERS[form](wanted_day, place.names)
     states: Counter[str] = Counter()
-    async with ledger:
-        reader = Reader(ledger, now, own, wanted)
+    async with place.ledger() as ledger:
+        reader = Reader(ledger, now, place.own, wanted)
         await reader.prepare()
         printer.begin(reader.asked)
         async for lack in lacks_of(reader, wanted_day):

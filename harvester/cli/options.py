@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from harvester.cli import completion
 from harvester.cli.completion import INTERFACES
@@ -77,9 +78,11 @@ def flag(name: str) -> str:
     return f"--{dashed(name)}"
 
 
-def read_option(_: click.Context, parameter: click.Parameter, given: Any) -> Any:
-    """The value of what was typed for an option."""
+def read_option(context: click.Context, parameter: click.Parameter, given: Any) -> Any:
+    """The value of what was typed for an option, or of its default."""
     name = str(parameter.name)
+    if context.get_parameter_source(name) is ParameterSource.DEFAULT_MAP:
+        return given  # of the environment or the file, and read already
     if OPTIONS[name].several:
         return tuple(_read_one(name, each) for each in given)
     return _read_one(name, given)
@@ -87,7 +90,7 @@ def read_option(_: click.Context, parameter: click.Parameter, given: Any) -> Any
 
 def _read_one(name: str, given: Any) -> Any:
     if not isinstance(given, str):
-        return given  # from the environment or the file, and read already
+        return given  # a default
     try:
         return read(name, given)
     except InvalidOptionError as exc:

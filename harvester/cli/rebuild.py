@@ -6,50 +6,39 @@ Rule: `harvester.upkeep.rebuild` does the work.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from harvester.api import open_sinks
 from harvester.base.files import make_directory
-from harvester.base.secrets import Secret
-from harvester.cli import COMPLETE
+from harvester.cli.exit_status import COMPLETE
 from harvester.cli.terminal import many, plain, show_line
 from harvester.config import plugins
+from harvester.config.place import Place
 from harvester.errors import UsageError
-from harvester.ledger import FILE_NAME, PostgresLedger, SqliteLedger, named_sinks
-from harvester.model import NAMES, Endpoint, listed
+from harvester.ledger import FILE_NAME, PostgresLedger, named_sinks
+from harvester.model import NAMES, listed
 from harvester.sinks.base import Sink, spec_of
 from harvester.upkeep.rebuild import Rebuilt, rebuild, rebuild_shared
 
 
-async def show_rebuilding(
-    ledger: SqliteLedger | PostgresLedger,
-    specs: Sequence[Secret],
-    own: Sequence[Endpoint],
-    now: float,
-) -> int:
-    """Make a ledger anew, and show from what; own: interfaces of a configuration."""
-    mine = {endpoint.name: endpoint for endpoint in own}
-
-    def find(name: str) -> Endpoint | None:
-        return mine.get(name) or plugins.known_endpoint(name)
-
+async def show_rebuilding(place: Place, now: float) -> int:
+    """Make a ledger anew, and show from what."""
+    ledger, sinks = place.ledger(readonly=False), place.sinks
     if isinstance(ledger, PostgresLedger):
-        if not specs:
+        if not sinks:
             raise UsageError("name the sink that was harvested into: --sink SPEC")
-        sinks = open_sinks(specs)
-        found = await rebuild_shared(ledger, sinks, find, now)
+        found = await rebuild_shared(ledger, sinks, place.find, now)
     else:
-        place = ledger.path.parent
-        if not specs and not place.is_dir():
-            raise UsageError(f"there is no directory {place}")
+        folder = ledger.path.parent
+        if not sinks and not folder.is_dir():
+            raise UsageError(f"there is no directory {folder}")
         _check_place(ledger.path)
-        sinks = _sinks(ledger.path, specs)
+        sinks = sinks or _sinks(ledger.path)
         try:
-            make_directory(place, "directory of the ledger")
+            make_directory(folder, "directory of the ledger")
         except OSError as exc:
-            raise UsageError(f"the directory {place} cannot be made ({exc.strerror})") from None
-        found = await rebuild(ledger.path, sinks, find, now)
+            raise UsageError(f"the directory {folder} cannot be made ({exc.strerror})") from None
+        found = await rebuild(ledger.path, sinks, place.find, now)
     for line in _lines(found):
         show_line(plain(line))
     return COMPLETE
@@ -128,10 +117,8 @@ def _check_place(path: Path) -> None:
             )
 
 
-def _sinks(path: Path, specs: Sequence[Secret]) -> list[Sink]:
-    """Those that are asked for; else those that the ledger still names, and the lines beside it."""
-    if specs:
-        return open_sinks(specs)
+def _sinks(path: Path) -> list[Sink]:
+    """Those that the ledger still names, and the lines beside it."""
     named = [spec_of(name, path) for name in named_sinks(path)]
     sinks = {sink.identity: sink for spec in named if (sink := _sink(spec)) is not None}
     if path.name != FILE_NAME:  # of one file

@@ -5,19 +5,19 @@ Rule: reads the ledger; a file that was there is replaced as a whole, or stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import harvester
 from harvester.base.files import replace_file
-from harvester.cli import COMPLETE
+from harvester.cli.exit_status import COMPLETE
 from harvester.cli.language import language
 from harvester.cli.ledger_sinks import as_known, sink_named
 from harvester.cli.terminal import notify, plain, show_line
+from harvester.config.place import Place
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
-from harvester.model import Endpoint
 from harvester.report import Overview, overview, page
 from harvester.report import summary as verdict
 from harvester.report.charts import Figures, days_for, figures
@@ -27,38 +27,32 @@ from harvester.upkeep.verify import TURNS
 
 
 async def write_report(
-    ledger: SqliteLedger | PostgresLedger,
+    place: Place,
     html: Path,
     lang: str,
     now: float,
-    own: Sequence[Endpoint] = (),
     *,
-    given: Sequence[Sink] = (),
     curves: bool = True,
-    names: Mapping[str, str] | None = None,
-    disabled: Collection[str] = (),
     daily_quota: int | None = None,
 ) -> int:
     """Write the page.
 
-    own: interfaces of the configuration.  given: sinks as they are reached from here.  curves:
-    whether figures are read as well.
-    names, disabled, daily_quota: as of `overview`.
+    curves: whether figures are read as well.  daily_quota: as of `overview`.
     """
     template()  # before anything is read, if its library is missing
     _check_target(html)
-    async with ledger:
+    async with place.ledger() as ledger:
         where = ledger.where.removeprefix("the ledger ").removeprefix("in ")
         seen = await overview(
             ledger,
             now,
-            own=own,
-            names=names,
-            disabled=disabled,
+            own=place.own,
+            names=place.names,
+            disabled=place.disabled,
             where=where,
             daily_quota=daily_quota,
         )
-        named = as_known(ledger, known := await ledger.sinks(), given)
+        named = as_known(ledger, known := await ledger.sinks(), place.sinks)
         wanted = [*(named or known)]
         drawn, why = None, ""
         if curves and seen.accounts:

@@ -7,26 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import resource
 import signal
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from harvester.cli import COMPLETE, INTERRUPTED
+from harvester.cli.exit_status import COMPLETE
 from harvester.cli.loop import run
 from harvester.cli.progress import Lines
+from harvester.cli.signals import heed
 from harvester.cli.terminal import LibraryLog, log, name_accounts
 from harvester.errors import UsageError, needs
 from harvester.events import Event, Notice, RunStarted
 from harvester.report.page import template
 from harvester.service.serve import Service, Setup
-
-LONGEST_END = 10.0
-"""Seconds that a service which is to end at once may take for it: a driver's call may hang."""
 
 
 def serve(path: Path, lang: str) -> int:
@@ -80,22 +76,15 @@ async def _serve(load: Callable[[], Setup]) -> int:
     assert task is not None
     stopping = False
 
-    def stop() -> None:
+    def stop() -> bool:
         nonlocal stopping
-        if stopping:
-            task.cancel()
-            timer = threading.Timer(LONGEST_END, os._exit, [INTERRUPTED])
-            timer.daemon = True
-            timer.start()
-            return
         stopping = True
         say("ending once what is under way is stored; once more to end at once")
         service.stop()
+        return True
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    loop.add_signal_handler(signal.SIGHUP, service.reload)
+    heed_no_more = heed(task, stop)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.reload)
     address = service.setup.options.listen
     try:
         with service.alone():
@@ -105,5 +94,7 @@ async def _serve(load: Callable[[], Setup]) -> int:
     except asyncio.CancelledError:
         if not stopping:
             raise
+    finally:
+        heed_no_more()
     say("the service has ended")
     return COMPLETE

@@ -7,17 +7,16 @@ request; none loses data.
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import sys
 from collections.abc import Callable, Coroutine
 from datetime import date, datetime
 from typing import Any, NamedTuple, cast
 
 from harvester import events
-from harvester.cli import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
+from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
 from harvester.cli.loop import Factory, run
 from harvester.cli.progress import LOUD, display
+from harvester.cli.signals import heed
 from harvester.cli.terminal import (
     china_time,
     duration,
@@ -80,8 +79,12 @@ async def _conduct(harvest: Harvest, *, quiet: bool) -> Ending:
                 ended = event.report
             shown(event)
 
+        def in_order() -> bool:
+            stop.set()
+            return begun.is_set()  # until then nothing is under way
+
         task = asyncio.ensure_future(harvest(observe, stop))
-        heed_no_more = _on_signals(stop, begun, task)
+        heed_no_more = heed(task, in_order)
         try:
             return Ending(await task)
         except asyncio.CancelledError:
@@ -96,54 +99,6 @@ async def _conduct(harvest: Harvest, *, quiet: bool) -> Ending:
             heed_no_more()
     ended.notes.append(problem)
     return Ending(ended, problem)
-
-
-_SIGNALS = signal.SIGINT, signal.SIGTERM
-LONGEST_END = 30.0
-"""Seconds that a run which is to end at once may take for it."""
-
-
-def _on_signals(
-    stop: asyncio.Event, begun: asyncio.Event, task: asyncio.Future[Report]
-) -> Callable[[], None]:
-    """Heed signals from now on; returns what ends that.
-
-    Not by the loop's own handlers: where these are removed, an interrupt would be raised at once.
-    """
-    loop = asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        if stop.is_set() or not begun.is_set():  # until then nothing is under way to be finished
-            task.cancel()
-            loop.call_later(LONGEST_END, _give_up)
-        stop.set()
-
-    def wake(*_: object) -> None:
-        loop.call_soon_threadsafe(on_signal)
-
-    former = {number: signal.signal(number, wake) for number in _SIGNALS}
-
-    def end() -> None:
-        if stop.is_set():
-            _heed_no_more()
-            return
-        for number, handler in former.items():
-            signal.signal(number, handler or signal.SIG_DFL)
-
-    return end
-
-
-def _give_up() -> None:
-    """End as if killed, which loses nothing either: a driver's call does not return."""
-    notify(f"something has not answered for {LONGEST_END:g} s; ended without it", "error")
-    os._exit(INTERRUPTED)
-
-
-def _heed_no_more() -> None:
-    """Ignore further signals during the summary."""
-    for number in _SIGNALS:
-        signal.signal(number, lambda *_: None)  # for one that has come and was not handled yet
-        signal.signal(number, signal.SIG_IGN)
 
 
 class OutputOptions(NamedTuple):

@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.bar import Bar
 from rich.table import Table
 
@@ -25,10 +26,11 @@ from harvester.base.codec import parse
 from harvester.cli.language import label
 from harvester.cli.session import STATUS, conduct, summarize
 from harvester.cli.terminal import notify, plain, show_line, show_table
-from harvester.errors import UsageError
-from harvester.ledger import FILE_NAME, SqliteLedger
+from harvester.config.place import Place
+from harvester.errors import NoLedgerError, UsageError
 from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import Faults, Simulator, serve
+from harvester.testing.faults import FAULTS
 
 DEMO_ACCOUNTS = ("wx00000000000000a1", "wx00000000000000b2")
 DEMO_START, DEMO_END = "2024-01-01", "2024-12-31"
@@ -39,8 +41,7 @@ HOST = "127.0.0.1"
 
 def simulate(port: int, values: dict[str, Any]) -> int:
     """Serve until a signal comes."""
-    fault_names = Faults.__dataclass_fields__.keys()
-    faults = Faults(**{name: value for name, value in values.items() if name in fault_names})
+    faults = Faults(**{each.name: values[each.name] for each in FAULTS})
     limit, component = values["minute_limit"], values["component"]
     simulator = _simulator(
         seed=values["seed"],
@@ -58,6 +59,20 @@ def simulate(port: int, values: dict[str, Any]) -> int:
         faults=faults,
     )
     return asyncio.run(_serve(simulator, port, component))
+
+
+def fault_options() -> list[click.Parameter]:
+    """An option for each of the faults."""
+    return [
+        click.Option(
+            [f"--{each.name.replace('_', '-')}"],
+            type=click.FloatRange(0, 1) if each.metadata["is_share"] else type(each.default),
+            default=each.default,
+            show_default=bool(each.default),
+            help=each.metadata["help"],
+        )
+        for each in FAULTS
+    ]
 
 
 def _simulator(**settings: Any) -> Simulator:
@@ -148,16 +163,17 @@ def demo(directory: Path) -> int:
 
 def _check_free(directory: Path) -> None:
     """Raise `UsageError` if something else was harvested here."""
-    path = directory / FILE_NAME
-    if path.exists():
-        others = asyncio.run(_accounts(path)) - {*DEMO_ACCOUNTS}
-        if others:
-            raise UsageError(f"{directory} holds a harvest of {min(others)}; give another --out")
+    if others := asyncio.run(_accounts(Place(directory))) - {*DEMO_ACCOUNTS}:
+        raise UsageError(f"{directory} holds a harvest of {min(others)}; give another --out")
 
 
-async def _accounts(path: Path) -> set[str]:
-    async with SqliteLedger(path, readonly=True) as ledger:
-        return {appid for appid, _ in await ledger.asked()}
+async def _accounts(place: Place) -> set[str]:
+    """The accounts of its ledger; none if there is none."""
+    try:
+        async with place.ledger() as ledger:
+            return {appid for appid, _ in await ledger.asked()}
+    except NoLedgerError:
+        return set()
 
 
 def _command() -> str:

@@ -6,59 +6,56 @@ Rule: `harvester.upkeep.copy` does the work; nothing is sent.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from harvester.cli import COMPLETE
+from harvester.cli.exit_status import COMPLETE
 from harvester.cli.ledger_sinks import sink_named
 from harvester.cli.terminal import many, plain, show_line
-from harvester.config import plugins
+from harvester.config.place import Place
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
-from harvester.model import Endpoint
 from harvester.sinks.base import Sink, name_in, spec_of
 from harvester.upkeep.copy import add_sink, exclusively, remove_sink
 
 
-async def show_sinks(ledger: SqliteLedger | PostgresLedger) -> int:
+async def show_sinks(place: Place) -> int:
     """Print the listed sinks, one a line."""
-    async with ledger:
+    async with place.ledger() as ledger:
         for name in await ledger.sinks():
             show_line(plain(spec_of(name, ledger.path)))
     return COMPLETE
 
 
-async def show_adding(
-    ledger: SqliteLedger | PostgresLedger, sink: Sink, own: Sequence[Endpoint]
-) -> int:
-    """Add a sink, and print what was copied; own: interfaces of a configuration."""
-    mine = {endpoint.name: endpoint for endpoint in own}
-    async with unused(ledger):
+async def show_adding(place: Place, sink: Sink) -> int:
+    """Add a sink, and print what was copied."""
+    async with unused(place) as ledger:
         windows = await add_sink(
             ledger,
             sink,
             lambda name: sink_named(ledger, name, {}),
-            lambda name: mine.get(name) or plugins.known_endpoint(name),
+            place.find,
             time.time(),
         )
     show_line(plain(f"{sink.identity}: {many(windows, 'window')} copied; it is listed now"))
     return COMPLETE
 
 
-async def show_removal(ledger: SqliteLedger | PostgresLedger, sink: Sink) -> int:
+async def show_removal(place: Place, sink: Sink) -> int:
     """Remove a sink from the list."""
-    async with unused(ledger):
+    async with unused(place) as ledger:
         await remove_sink(ledger, name_in(sink, ledger.path))
     show_line(plain(f"{sink.identity} is not listed any more; what is stored in it stays"))
     return COMPLETE
 
 
 @asynccontextmanager
-async def unused(ledger: SqliteLedger | PostgresLedger) -> AsyncIterator[None]:
+async def unused(place: Place) -> AsyncIterator[SqliteLedger | PostgresLedger]:
     """The ledger, entered, while no run uses it."""
+    ledger = place.ledger(readonly=False)
     if ledger.path is not None and not ledger.path.exists():
         raise UsageError(
             f"there is no ledger at {ledger.path.parent}; name its --out, or run first"
         )
     async with ledger, exclusively(ledger):
-        yield
+        yield ledger

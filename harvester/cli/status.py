@@ -23,7 +23,7 @@ from harvester.base.dates import (
     runs,
     without,
 )
-from harvester.cli import COMPLETE, FAILED_WINDOWS
+from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS
 from harvester.cli.language import label, translated
 from harvester.cli.terminal import (
     china_time,
@@ -35,7 +35,7 @@ from harvester.cli.terminal import (
     show_table,
 )
 from harvester.config.accounts import ListedAccount
-from harvester.ledger import Ledger
+from harvester.config.place import Place
 from harvester.ledger.base import WorkerState, shared
 from harvester.ledger.coverage import (
     FAILED,
@@ -46,7 +46,6 @@ from harvester.ledger.coverage import (
     OpenWindow,
     days_of,
 )
-from harvester.model import Endpoint
 from harvester.model import listed as listing
 from harvester.report.causes import Cause
 from harvester.report.overview import Overview, overview_of
@@ -68,10 +67,8 @@ LINES, CAUSES = 20, 100
 
 
 async def show_status(
-    ledger: Ledger,
-    own: Iterable[Endpoint] = (),
-    wanted: StatusFilter = StatusFilter(),  # noqa: B008  (it is immutable)
-    listed: Sequence[ListedAccount] = (),
+    place: Place,
+    wanted: StatusFilter,
     *,
     as_json: bool = False,
     check: bool = False,
@@ -79,13 +76,13 @@ async def show_status(
 ) -> int:
     """Totals, what needs attention, and some of it by day; gives the exit status.
 
-    own: interfaces of the configuration.  listed: the accounts of a file.  check: whether
-    what is missing, failed or stale is a status of its own.  daily_quota: as of `overview`.
+    check: whether what is missing, failed or stale is a status of its own.  daily_quota: as of
+    `overview`.
     """
-    async with ledger:
-        reader = Reader(ledger, time.time(), own, wanted)
+    async with place.ledger() as ledger:
+        reader = Reader(ledger, time.time(), place.own, wanted)
         overview = await overview_of(reader, daily_quota=daily_quota)
-        await (_print_json if as_json else _print)(reader, overview, listed)
+        await (_print_json if as_json else _print)(reader, overview, place.listed or ())
     return FAILED_WINDOWS if check and not overview.is_fine else COMPLETE
 
 

@@ -10,6 +10,7 @@ wins over one of the same name.  The group ``harvester.sinks`` holds classes wit
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
@@ -17,7 +18,7 @@ from typing import Any, cast
 from harvester.base.dates import nearest
 from harvester.base.secrets import Secret
 from harvester.errors import UsageError
-from harvester.model import Endpoint
+from harvester.model import Endpoint, Find
 from harvester.sinks.base import Sink
 from harvester.upkeep.scan import guarded_sink
 from harvester.wechat.interfaces import INTERFACES
@@ -66,6 +67,12 @@ def known_endpoint(name: str) -> Endpoint | None:
     return endpoint(name) if _is_endpoint(name) else None
 
 
+def finder(own: Iterable[Endpoint]) -> Find:
+    """Finds an interface by its name: one of these, or an installed one; None if there is none."""
+    mine = {each.name: each for each in own}
+    return lambda name: mine.get(name) or known_endpoint(name)
+
+
 def endpoint_groups() -> dict[str, list[str]]:
     """The names of the interfaces of each group, and of ``all``, without retired ones.
 
@@ -99,6 +106,17 @@ def endpoints_of(name: str) -> list[Endpoint]:
             f"{nearest(name, [*groups, *endpoint_names()])}; harvester endpoints lists them"
         )
     return [endpoint(each) for each in groups[name]]
+
+
+def interfaces_of(given: Iterable[str | Endpoint]) -> list[Endpoint]:
+    """The interfaces of names and groups, and interfaces as they are; each once, in this order.
+
+    Raises `UsageError` as `endpoints_of` does.
+    """
+    found = [
+        each for item in given for each in (endpoints_of(item) if isinstance(item, str) else [item])
+    ]
+    return [*{each.name: each for each in found}.values()]
 
 
 def retired_of(name: str) -> list[str]:

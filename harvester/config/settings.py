@@ -24,6 +24,7 @@ from typing import (
     NamedTuple,
     TypedDict,
     Unpack,
+    cast,
     get_args,
     get_type_hints,
 )
@@ -409,14 +410,32 @@ def _checked(name: str, given: object, call: Callable[[Kind], object]) -> object
         raise InvalidOptionError(name, _shown(name, given), kind.expected) from None
 
 
-def engine_options(**given: Unpack[Keywords]) -> Options:
-    """What the engine takes: the options that are given, and the others' defaults.
+def converted(given: Keywords) -> Keywords:
+    """The options of a caller as they are used, in the same dict; the only place that does it.
 
-    Takes all `Keywords`; raises `InvalidOptionError`, or `TypeError` for an unknown name.
+    Specs come first: they become secrets, so that no frame of a traceback shows a password.  Raises
+    `InvalidOptionError`, or `TypeError` for an unknown name.
     """
-    unknown = given.keys() - KEYWORDS.keys()
-    if unknown:
-        raise TypeError(f"unknown option {min(unknown)!r}")
-    defaults = {name: option.default for name, option in KEYWORDS.items()}
-    values = {name: check(name, value) for name, value in {**defaults, **given}.items()}
+    values: dict[str, Any] = cast("Any", given)
+    for name in sorted(values, key=lambda name: name not in _SPECS):
+        if name not in KEYWORDS:
+            raise TypeError(f"unknown option {name!r}")
+        values[name] = check(name, values[name])
+    return given
+
+
+_SPECS = [name for name, option in KEYWORDS.items() if option.kind in (STORE, LEDGER, EXPORT)]
+
+
+_DEFAULTS = {name: check(name, option.default) for name, option in KEYWORDS.items()}
+
+
+def options_of(given: Mapping[str, Any]) -> Options:
+    """What the engine takes: of converted options, and of the others' defaults."""
+    values = {**_DEFAULTS, **given}
     return Options(**{field.name: values[field.name] for field in fields(Options)})
+
+
+def engine_options(**given: Unpack[Keywords]) -> Options:
+    """The same of options as a caller writes them; raises as `converted` does."""
+    return options_of(converted(given))

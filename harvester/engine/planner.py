@@ -29,7 +29,7 @@ from harvester.base.dates import (
 )
 from harvester.base.fencing import EPOCH, wait_after
 from harvester.engine.account_queue import AccountQueue, Share
-from harvester.engine.limiter import Limiter, Rate
+from harvester.engine.limiter import Limiter
 from harvester.engine.options import Options
 from harvester.engine.parts import NO_ROW
 from harvester.engine.policy import NOT_READY_AGAIN
@@ -37,15 +37,12 @@ from harvester.engine.quota import NEVER, Budget
 from harvester.engine.scope import Scope
 from harvester.engine.window_queue import Attempt, InterfaceQueue, WindowQueue
 from harvester.events import Committed, Deferred, Failed, late
-from harvester.ledger.base import Exhausted, Key, Lease, Ledger
+from harvester.ledger.base import Exhausted, Key, Lease, Ledger, account_groups
 from harvester.ledger.coverage import KNOWN, STORED, Calendar, OpenWindow
 from harvester.model import RECHECK_INTERVAL, Endpoint, Request, Response, Window, many
 from harvester.tokens.shared import shared_token
 from harvester.wechat.endpoint import grid
 from harvester.wechat.late import LONGEST, Delivery, delivery, waits_until
-
-ACCOUNTS_AT_ONCE = 200
-"""Accounts whose calendars are in memory together while a plan is made."""
 
 
 class Plan(NamedTuple):
@@ -203,9 +200,7 @@ async def demands(
     grids = {each.name: grid(each, last) for each in scope.endpoints}
     ranges = [(each, days) for each in scope.endpoints if (days := scope.range_of(each))]
     untouched: dict[str, Demand] = {}  # all accounts without a calendar need the same
-    appids = list(scope.accounts)
-    for begin in range(0, len(appids), ACCOUNTS_AT_ONCE):
-        some = appids[begin : begin + ACCOUNTS_AT_ONCE]
+    for some in account_groups([*scope.accounts]):
         found: Mapping[Key, Calendar] = stored or {}
         if ledger is not None and not anew:
             found = await ledger.calendars(some)
@@ -379,7 +374,6 @@ async def build_plan(
     unsettled: list[tuple[InterfaceQueue, Attempt]] = []
     exhausted: list[tuple[InterfaceQueue, Exhausted]] = []
     settled = {each.name: last_settled_day(wall, each.settled_hour) for each in scope.endpoints}
-    rate = Rate.parse(options.rate)
     planned = skipped = 0
     held: list[tuple[InterfaceQueue, OpenWindow]] = []
     async for appid, listed in demands(scope, ledger, wall, early=options.refresh, stored=stored):
@@ -414,11 +408,11 @@ async def build_plan(
             held.extend((queue, window) for window in need.held)
             planned += need.planned
             skipped += need.planned - need.left - need.waiting
-        limiter = Limiter(rate, options.burst)
+        limiter = Limiter(options.rate, options.burst)
         provider = scope.accounts[appid]
         token = shared_token(appid, provider, partial(send, limiter), scope.store, clock)
         cap = scope.caps.get(appid, NEVER)
-        if wait := wait_after(lease.idle, rate.period):
+        if wait := wait_after(lease.idle, options.rate.period):
             limiter.pause(wait)
         accounts.append(AccountQueue(token, limiter, queues, share, cap))
     return Plan(accounts, share, planned, skipped, unsettled, exhausted, held)

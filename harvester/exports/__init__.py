@@ -19,16 +19,13 @@ from harvester.exports.base import WHOLE, Chunk, Content, Exported, Held, Part, 
 from harvester.exports.joined import JoinedShape
 from harvester.exports.shapes import FLAT, Shape
 from harvester.exports.source import Source
-from harvester.model import Account, Endpoint
+from harvester.model import Account, Find
 from harvester.wechat.tables import ACCOUNTS, TABLES, JoinedTable
 
 FORM = 3
 """The form of what is written; another one makes every target be written anew."""
 
 AnyShape = Shape | JoinedShape | AccountsShape
-
-Find = Callable[[str], Endpoint | None]
-"""Finds an interface by its name."""
 
 
 class Difference(NamedTuple):

@@ -11,13 +11,12 @@ from typing import NamedTuple
 
 from harvester.base.dates import ONE_DAY, Days, WindowKind, whole_periods
 from harvester.ledger import Ledger
+from harvester.ledger.base import account_groups
 from harvester.ledger.coverage import FAILED, MISSING, OPEN, WAITING, Calendar
-from harvester.upkeep.scan import Endpoints
+from harvester.model import Find
 
 _STATES = {"missing": MISSING, "waiting": WAITING, "failed": FAILED}
 _LACKING = bytes(_STATES.values())
-AT_ONCE = 200
-"""Accounts whose calendars are in memory together."""
 MOST_GAPS = 100
 """Gaps of an interface that are kept one by one."""
 
@@ -69,15 +68,14 @@ class Coverage:
                     self.gaps.append(gap)
 
 
-async def coverage_in(ledger: Ledger, find: Endpoints) -> dict[str, Coverage]:
+async def coverage_in(ledger: Ledger, find: Find) -> dict[str, Coverage]:
     """What a ledger, which is entered, knows, by interface; raises `LedgerError`."""
     asked = await ledger.asked()
     appids = sorted({appid for appid, _ in asked})
     names = sorted({name for _, name in asked})
     cuts = {name: made.cut if (made := find(name)) else WindowKind.DAYS for name in names}
     found: dict[str, Coverage] = {}
-    for begin in range(0, len(appids), AT_ONCE):
-        some = appids[begin : begin + AT_ONCE]
+    for some in account_groups(appids):
         known = await ledger.calendars(some)
         for appid in some:
             for name in names:

@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from harvester.base.threads import READING, Thread, ended
 from harvester.errors import ExportError, HarvestError
-from harvester.exports import Find, export, is_equal
+from harvester.exports import export, is_equal
 from harvester.exports.base import Exported, Target
 from harvester.exports.source import Source
-from harvester.model import many
+from harvester.model import Find, many
 
 T = TypeVar("T")
 

@@ -1,8 +1,8 @@
 """The ledgers: which windows are stored, waiting or failed, and how many calls were sent.
 
 ``base`` has the interfaces; ``sqlite`` is the embedded ledger, ``sqlite_tables`` its own tables;
-``postgresql`` is the shared one, ``leases`` its own tables; ``coverage``, ``encoding``,
-``statements`` and ``outbox`` are used by both.
+``postgresql`` is the shared one, ``leases`` its own tables; ``coverage``, ``encoding`` and
+``statements`` are used by both.
 """
 
 from __future__ import annotations
@@ -47,19 +47,18 @@ FORMS = "give a path, sqlite:FILE or postgresql://…"
 
 
 def open_ledger(
-    given: str | Secret | os.PathLike[str], *, readonly: bool = False, beside: bool = False
+    given: str | Secret | os.PathLike[str], *, readonly: bool = False
 ) -> SqliteLedger | PostgresLedger:
     """The ledger that a path or a spec names, not entered yet; raises `UsageError`.
 
-    Also if it is to be written, and its directory does not exist.  beside: it is used for the
-    messages of the daily service, while a run may hold it.
+    Also if it is to be written, and its directory does not exist.
     """
     if isinstance(given, os.PathLike):
-        return _in_file(given, readonly=readonly, beside=beside)
+        return _in_file(given, readonly=readonly)
     spec = Secret(given)
     scheme, mark, _ = spec.value.partition("://")
     if mark and scheme == "postgresql":
-        return PostgresLedger(spec, readonly=readonly, beside=beside)
+        return PostgresLedger(spec, readonly=readonly)
     if mark:
         hint = nearest(scheme, ["postgresql"])
         raise UsageError(f"ledger: {scheme}://… is not a ledger{hint}; {FORMS}")
@@ -68,11 +67,11 @@ def open_ledger(
         raise UsageError("ledger: SQLite has a path and no options; write it as sqlite:FILE")
     if not path:
         raise UsageError(f"ledger: its path is empty; {FORMS}")
-    return _in_file(path, readonly=readonly, beside=beside)
+    return _in_file(path, readonly=readonly)
 
 
-def _in_file(path: str | os.PathLike[str], *, readonly: bool, beside: bool) -> SqliteLedger:
-    ledger = SqliteLedger(path, readonly=readonly, beside=beside)
+def _in_file(path: str | os.PathLike[str], *, readonly: bool) -> SqliteLedger:
+    ledger = SqliteLedger(path, readonly=readonly)
     if not readonly:
         check_place(ledger.path, ledger.where)
     return ledger

@@ -10,7 +10,7 @@ the ledger calls stored.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date
 from pathlib import Path
@@ -31,6 +31,16 @@ Range = tuple[str, str, date, date]
 
 OPENING = 40.0
 """Seconds for which one worker may open a shared ledger and its sinks: fewer than others wait."""
+
+
+ACCOUNTS_AT_ONCE = 200
+"""Accounts whose calendars are in memory together."""
+
+
+def account_groups(appids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The accounts in groups, whose calendars are read together."""
+    for begin in range(0, len(appids), ACCOUNTS_AT_ONCE):
+        yield appids[begin : begin + ACCOUNTS_AT_ONCE]
 
 
 class Spent(NamedTuple):

@@ -19,7 +19,7 @@ from typing import Any
 from harvester.base.dates import Days, quota_day
 from harvester.base.fencing import lost
 from harvester.errors import NoLedgerError, UsageError
-from harvester.ledger import outbox, statements
+from harvester.ledger import statements
 from harvester.ledger.base import Job, Key, Lease, Spent, WorkerState
 from harvester.ledger.coverage import Calendar, OpenWindow, Outcome
 from harvester.ledger.encoding import Calls, Journal, Row, journal_entries
@@ -141,7 +141,7 @@ def make(tables: Tables, schema: str) -> None:
         tables.run(_SCHEMA + ";".join([table.created for table in TABLES]))
         tables.run("INSERT INTO version VALUES (%s, 1)", VERSION)
     check_version(tables)
-    outbox.make(tables)
+    statements.drop_former(tables)
 
 
 def begin_after(tables: Tables, epoch: int) -> None:

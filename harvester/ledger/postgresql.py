@@ -46,8 +46,7 @@ from harvester.ledger import statements
 from harvester.ledger.base import OPENING, Job, Key, Lease, Renewal, Spent
 from harvester.ledger.coverage import OpenWindow, Outcome
 from harvester.ledger.leases import Account, Tables
-from harvester.ledger.outbox import Outbox
-from harvester.ledger.statements import LATEST, reads, writes
+from harvester.ledger.statements import LATEST, Statements, reads, writes
 from harvester.model import Tally
 
 SCHEMA = "harvester"
@@ -78,13 +77,12 @@ _FROZEN = "set_config('idle_in_transaction_session_timeout', '15s', true)"
 T = TypeVar("T")
 
 
-class PostgresLedger(Outbox):
+class PostgresLedger(Statements):
     """The ledger in a schema of a PostgreSQL database.
 
     url: ``postgresql://[USER@]HOST[:PORT]/DATABASE``, with ``?schema=NAME`` for another schema than
         ``harvester``.  The password may be in ``PGPASSWORD`` or ``~/.pgpass``.
-    readonly: nothing is created or changed.  beside: nothing but the tables of the daily service is
-        changed, and no other process is waited for.
+    readonly: nothing is created or changed, but for the state of the daily service.
 
     An async context manager.  Raises `UsageError` for a URL that cannot be used, if the library is
     missing, and for a ledger of another version.
@@ -93,7 +91,7 @@ class PostgresLedger(Outbox):
     path: Path | None = None
     identity = ""  # of an object whose URL was refused: a traceback may show its repr
 
-    def __init__(self, url: str | Secret, *, readonly: bool = False, beside: bool = False) -> None:
+    def __init__(self, url: str | Secret, *, readonly: bool = False) -> None:
         self._held = _Held()
         plain, schema = _without_schema(Secret(url))
         if not _NAME.fullmatch(schema):
@@ -105,7 +103,7 @@ class PostgresLedger(Outbox):
         self.where = f"the ledger in {server.where}"
         self.url = plain
         self._server = server
-        self._readonly = readonly or beside
+        self._readonly = readonly
         self._work = _Line(server, schema, "harvester-ledger")
         self._leases = _Line(server, schema, "harvester-leases")
         self._worker: int | None = None

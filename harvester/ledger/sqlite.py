@@ -20,19 +20,18 @@ from harvester.base.files import has_room, is_full, make_directory, remove, step
 from harvester.base.lock import FileLock
 from harvester.base.threads import Thread
 from harvester.errors import HarvestError, LedgerError, NoLedgerError, UsageError
-from harvester.ledger import outbox, statements
 from harvester.ledger import sqlite_tables as tables
-from harvester.ledger.outbox import Outbox
+from harvester.ledger import statements
 from harvester.ledger.sqlite_tables import VERSION, Tables
-from harvester.ledger.statements import reads, writes
+from harvester.ledger.statements import SERVICE, Statements, reads, writes
 
 FILE_NAME = "ledger.sqlite"
 
 _DAMAGE = ("malformed", "not a database", "decode", "no such column", "no such table", "corrupt",
            "user-defined", "already exists", "unsupported file format")  # fmt: skip
 
-BESIDE_SECONDS = 20.0
-"""The longest that a transaction beside a run waits for one of the run."""
+SWAP_SECONDS = 20.0
+"""The longest that a change of the service's state waits for a transaction of a run."""
 
 _NO_VALUES = (ValueError, TypeError, OverflowError)  # a date that is none, text that is not UTF-8
 _UNUSABLE = ("readonly", "unable to open")
@@ -50,22 +49,19 @@ def ledger_of(place: Path) -> Path:
     return ledger_of_file(place) if place.is_file() else place / FILE_NAME
 
 
-class SqliteLedger(Outbox):
+class SqliteLedger(Statements):
     """The ledger in one SQLite file.
 
     An async context manager.  While it is open for writing no other process can open it so; a
-    reader (``readonly=True``) can always open it, and so can the daily service for its own tables
-    (``beside=True``).  Raises `UsageError` if it is in use or cannot be created, `LedgerError` if
-    it is damaged or of a newer version.
+    reader (``readonly=True``) can always open it, and replace the state of the daily service.
+    Raises `UsageError` if it is in use or cannot be created, `LedgerError` if it is damaged or of a
+    newer version.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], *, readonly: bool = False, beside: bool = False
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, readonly: bool = False) -> None:
         self.path: Path = Path(path).expanduser()
         self.where = f"the ledger {self.path}"
         self._readonly = readonly
-        self._beside = beside
         self._thread: Thread | None = None
         self._claim: FileLock | None = None
         self._database: sqlite3.Connection | None = None
@@ -115,6 +111,10 @@ class SqliteLedger(Outbox):
     calendars = reads(tables.calendars)
     spent = reads(tables.spent)
 
+    async def swap_state(self, before: str, after: str) -> bool:
+        """As `statements.swap_state`; also of a ledger that is read, while a run holds it."""
+        return await self._on_thread(self._swap, before, after)
+
     # on the ledger's thread
 
     async def _call(self, function: Callable[..., T], *args: object) -> T:
@@ -132,27 +132,29 @@ class SqliteLedger(Outbox):
         except _NO_VALUES as exc:
             raise LedgerError(self._damaged(type(exc).__name__)) from exc
 
+    def _swap(self, before: str, after: str) -> bool:
+        uri = sqlitefile.uri(self.path, "rw")
+        with contextlib.closing(
+            sqlite3.connect(uri, uri=True, isolation_level=None, timeout=SWAP_SECONDS)
+        ) as database:
+            if self._is_void(database):  # the first run is making it
+                raise LedgerError(f"there is no ledger at {self.path}")
+            with _transaction(database, "BEGIN IMMEDIATE"):
+                swapped = statements.swap_state(Tables(database), before, after)
+                with step("swap_state ledger"):
+                    database.execute("COMMIT")
+        return swapped
+
     def _transact(self, function: Callable[..., T], args: Sequence[object]) -> T:
-        with self._transaction("BEGIN IMMEDIATE") as database:
+        with _transaction(self._database, "BEGIN IMMEDIATE") as database:
             result = function(Tables(database), *args)
             with step(f"{function.__name__} ledger"):
                 database.execute("COMMIT")
         return result
 
     def _look(self, function: Callable[..., T], args: Sequence[object] = ()) -> T:
-        with self._transaction("BEGIN") as database:
+        with _transaction(self._database, "BEGIN") as database:
             return function(Tables(database), *args)
-
-    @contextlib.contextmanager
-    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        """A transaction, or one snapshot of what others write; what is not committed is undone."""
-        assert self._database is not None
-        self._database.execute(begin)
-        try:
-            yield self._database
-        finally:
-            if self._database.in_transaction:  # a disk error has already ended it
-                self._database.execute("ROLLBACK")
 
     def _not_opened(self, exc: Exception) -> UsageError | LedgerError:
         """`UsageError` if the file cannot be used, `LedgerError` if it is damaged or full."""
@@ -225,9 +227,6 @@ class SqliteLedger(Outbox):
             if self._is_void(self._database):
                 self._database.close()
                 self._database = tables.made(sqlite3.connect(":memory:", check_same_thread=False))
-        elif self._beside:
-            self._open_beside()
-            return
         else:
             self._open_for_writing()
         self._check_version()
@@ -270,24 +269,12 @@ class SqliteLedger(Outbox):
         self._database = database  # before it can fail, so that it is closed whatever happens
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
-        if not self._version(database):
+        version = self._version(database)
+        if not version:
             with step("make ledger"):
                 tables.made(database)
-
-    def _open_beside(self) -> None:
-        """Open it while a run may hold it: each call is one short transaction."""
-        none = NoLedgerError(f"there is no ledger at {self.path}")
-        if not self.path.exists():
-            raise none
-        self._database = sqlite3.connect(
-            sqlitefile.uri(self.path, "rw"), uri=True, isolation_level=None,
-            timeout=BESIDE_SECONDS, check_same_thread=False,
-        )  # fmt: skip
-        if self._is_void(self._database):  # the first run is making it
-            raise none
-        self._check_version()
-        if not self._look(outbox.is_made):
-            self._transact(outbox.make, ())
+        elif version == VERSION:
+            statements.drop_former(Tables(database))
 
     def _check_version(self) -> None:
         assert self._database is not None
@@ -300,7 +287,7 @@ class SqliteLedger(Outbox):
             )
 
     def _check_integrity(self) -> None:
-        with self._transaction("BEGIN") as database:
+        with _transaction(self._database, "BEGIN") as database:
             [(found,)] = database.execute("PRAGMA integrity_check(1)")
             if found != "ok":
                 raise LedgerError(self._damaged(str(found)))
@@ -335,6 +322,18 @@ class SqliteLedger(Outbox):
             self._claim = None
 
 
+@contextlib.contextmanager
+def _transaction(database: sqlite3.Connection | None, begin: str) -> Iterator[sqlite3.Connection]:
+    """A transaction, or one snapshot of what others write; what is not committed is undone."""
+    assert database is not None
+    database.execute(begin)
+    try:
+        yield database
+    finally:
+        if database.in_transaction:  # a disk error has already ended it
+            database.execute("ROLLBACK")
+
+
 def checkpoint_in(path: Path, sink: str) -> dict[str, str] | None:
     """A ledger's entry for a sink, None if there is none; raises the same errors as opening."""
     ledger = SqliteLedger(path, readonly=True)
@@ -357,4 +356,4 @@ def named_sinks(path: Path) -> list[str]:
             with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
                 rows = database.execute(f"SELECT DISTINCT {column} FROM {table}").fetchall()
                 found.update([str(name) for (name,) in rows])
-    return sorted(found)
+    return sorted(found - {SERVICE[0]})

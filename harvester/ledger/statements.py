@@ -22,6 +22,10 @@ from harvester.ledger.encoding import NOTHING, Before, Journal, Row, calendars_o
 
 LATEST = 30
 """After that number of commits they are merged into the calendars."""
+SERVICE = ("(service)", "state")
+"""The checkpoint that is the state of the daily service, and of no sink."""
+FORMER = ("service", "message")
+"""Tables that no version has any more."""
 _AT_ONCE = 400
 
 _UNLESS_MARK = (
@@ -151,6 +155,23 @@ def store_checkpoints(tables: Tables, checkpoints: Mapping[str, Mapping[str, str
             )
 
 
+def swap_state(tables: Tables, before: str, after: str) -> bool:
+    """Replace the state of the daily service if it is still ``before``, empty if there is none.
+
+    Returns whether it was: else another process has replaced it.
+    """
+    if not before:
+        tables.insert(CHECKPOINT, [(*SERVICE, "")], "value = checkpoint.value")
+    sql = "UPDATE checkpoint SET value = %s WHERE sink = %s AND key = %s AND value = %s"
+    return bool(tables.run(sql, after, *SERVICE, before))
+
+
+def drop_former(tables: Tables) -> None:
+    """Drop tables that no version has any more; they may name an account that is forgotten."""
+    for name in FORMER:
+        tables.run(f"DROP TABLE IF EXISTS {name}")
+
+
 def merge_journal(tables: Tables, journal: Journal) -> None:
     """Apply commits to the calendars, a chunk of accounts at a time."""
     for appids in chunks([*journal.rows]):
@@ -263,6 +284,12 @@ def checkpoint(tables: Tables, sink: str) -> dict[str, str]:
     """All that was stored for a sink."""
     rows = tables.rows("SELECT key, value FROM checkpoint WHERE sink = %s", sink)
     return {str(key): str(value) for key, value in rows}
+
+
+def service_state(tables: Tables) -> str:
+    """The state of the daily service, empty if there is none."""
+    rows = tables.rows("SELECT value FROM checkpoint WHERE sink = %s AND key = %s", *SERVICE)
+    return str(rows[0][0]) if rows else ""
 
 
 def sinks(tables: Tables) -> dict[str, str]:
@@ -399,6 +426,8 @@ class Statements(ABC):
     note_exhausted = writes(note_exhausted)
     list_sinks = writes(list_sinks)
     unlist_sink = writes(unlist_sink)
+    swap_state = writes(swap_state)
+    service_state = reads(service_state)
     checkpoint = reads(checkpoint)
     sinks = reads(sinks)
     asked = reads(asked)

@@ -23,7 +23,6 @@ import anyio
 
 from harvester.base.threads import READING, Thread, ended
 from harvester.errors import HarvestError
-from harvester.exports import Find
 from harvester.exports.base import TableShape, Target
 from harvester.exports.joined import JoinedShape
 from harvester.exports.run import export_all
@@ -31,6 +30,7 @@ from harvester.exports.shapes import FLAT, Shape
 from harvester.exports.source import Source
 from harvester.exports.targets import open_target
 from harvester.mcp import query
+from harvester.model import Find
 from harvester.wechat.tables import TABLES
 
 ROWS, BYTES = 1000, 100_000

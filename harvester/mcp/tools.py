@@ -21,7 +21,6 @@ from typing import Any
 from harvester.base.dates import FIRST, Days, nearest, parse_day
 from harvester.config import plugins
 from harvester.errors import NoLedgerError, UsageError
-from harvester.exports import Find
 from harvester.exports.base import TableShape
 from harvester.ledger import Ledger
 from harvester.ledger.coverage import (
@@ -35,7 +34,7 @@ from harvester.ledger.coverage import (
     Calendar,
 )
 from harvester.mcp.flat_copy import BYTES, ROWS, Copy, QueryError, Tables
-from harvester.model import Endpoint
+from harvester.model import Endpoint, Find
 from harvester.report.overview import overview_of
 from harvester.report.reach import Reach, earliest, reach_of, together
 from harvester.report.streams import GONE, LATE, Reader, StatusFilter, Stream, counts_to_dict

@@ -25,7 +25,7 @@ from harvester.base.dates import (
 )
 from harvester.config import plugins
 from harvester.errors import UsageError
-from harvester.ledger.base import Key, Ledger
+from harvester.ledger.base import Key, Ledger, account_groups
 from harvester.ledger.coverage import (
     EMPTY,
     FAILED,
@@ -46,8 +46,6 @@ from harvester.wechat.late import Delivery, delivery
 STATES = ("failed", "stale", "missing", "late", "waiting", "provisional", "complete")
 """The states of an interface of an account, the gravest first."""
 
-AT_ONCE = 200
-"""Accounts whose calendars are in memory together."""
 
 GRACE = 26 * 3600.0
 """Seconds after which what could have been asked for is stale: a daily run's, and some."""
@@ -262,8 +260,7 @@ class Reader:
         of_account: dict[str, list[Key]] = {}
         for key in self.asked:
             of_account.setdefault(key[0], []).append(key)
-        for begin in range(0, len(self._appids), AT_ONCE):
-            some = self._appids[begin : begin + AT_ONCE]
+        for some in account_groups(self._appids):
             known = await self.ledger.calendars(some)
             for key in known:
                 if key not in self.asked:

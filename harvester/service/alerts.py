@@ -124,8 +124,15 @@ def _whom(account: AccountView, reason: Cause) -> Iterable[str]:
 
 
 def barred(seen: Overview) -> frozenset[str]:
-    """The accounts of which nothing can be harvested before a person acts."""
-    return frozenset(each.appid for each in seen.accounts if each.late and _is_barred(each))
+    """The accounts of which nothing can be harvested before a person acts.
+
+    Also one whose every interface that lacks days is refused by itself.
+    """
+    return frozenset(
+        each.appid
+        for each in seen.accounts
+        if each.late and (_is_barred(each) or all(reason.mine for reason in each.reasons))
+    )
 
 
 def _is_barred(account: AccountView) -> bool:

@@ -21,7 +21,6 @@ from typing import Any, Generic, TypeVar
 from aiohttp import web
 
 import harvester
-from harvester.api import open_sinks
 from harvester.base.codec import encode
 from harvester.base.dates import rfc3339
 from harvester.base.secrets import Secret
@@ -265,7 +264,7 @@ class Pages:
         self._metrics.update(await self._overview.get())
         service = self._service
         self._metrics.update_service(
-            last_run=service.progress.ended,
+            last_run=service.state.ended,
             failed=bool(service.stopped),
             next_run=0.0 if service.running else service.next_run(self._clock()),
             undelivered=len(service.sender.undelivered),
@@ -283,21 +282,24 @@ class Pages:
 
     async def _look(self) -> Overview:
         setup, now = self._service.setup, self._clock()
+        seen = self._service.seen
+        if seen is not None and now - KEPT <= seen.made <= now:  # a run has just ended
+            return seen
         return await aside(lambda: asyncio.run(setup.look(now)))
 
     async def _make_status(self) -> bytes:
         seen = await self._overview.latest()
-        service, progress = self._service, self._service.progress
+        service, state = self._service, self._service.state
         document = {
             "service": {
                 "version": harvester.__version__,
                 "running": service.running,
                 "accounts": service.setup.number,
-                "day": None if progress.day is None else progress.day.isoformat(),
-                "ended": _moment(progress.ended),
-                "until": _moment(progress.until),
+                "day": None if state.day is None else state.day.isoformat(),
+                "ended": _moment(state.ended),
+                "until": _moment(state.until),
                 "next_run": None if service.running else _moment(service.next_run(self._clock())),
-                "alerted": {cause: list(whom) for cause, whom in progress.causes.items()},
+                "alerted": {cause: list(whom) for cause, whom in state.causes.items()},
                 "trouble": without_passwords("; ".join(service.troubles)) or None,
             },
             **seen.to_dict(),
@@ -307,7 +309,7 @@ class Pages:
     async def _make_page(self) -> bytes:
         setup = self._service.setup
         seen = await self._overview.latest()
-        ended = self._service.progress.ended
+        ended = self._service.state.ended
         return await aside(lambda: self._rendered(setup, seen, ended))
 
     def _rendered(self, setup: Setup, seen: Overview, ended: float) -> bytes:
@@ -359,7 +361,7 @@ async def _unreached(setup: Setup) -> list[str]:
     try:
         async with setup.job.open_ledger(readonly=True) as ledger:
             known = await ledger.sinks()
-            for sink in open_sinks(setup.job.sink or f"jsonl:{setup.job.out}"):
+            for sink in setup.job.open_sinks():
                 name = name_in(sink, ledger.path)
                 if sink.endpoints is None or name not in known:  # it is made by the first run
                     continue
@@ -379,7 +381,7 @@ def _figures_of(setup: Setup, seen: Overview) -> Figures | None:
     days = days_for(len(seen.accounts), first, seen.day)
     endpoints = [view.name for view in seen.interfaces]
     appids = [account.appid for account in seen.accounts]
-    for sink in open_sinks(setup.job.sink or f"jsonl:{setup.job.out}"):
+    for sink in setup.job.open_sinks():
         if sink.scan is not None:
             checkpoint = asyncio.run(_checkpoint(setup, sink))
             return figures(sink, checkpoint, seen.day, endpoints, appids, days)

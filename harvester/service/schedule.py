@@ -9,12 +9,10 @@ China to the stated time it does not return: the new day's quota is first for th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import date, datetime, time
-from typing import Any
 
-from harvester.base import codec
 from harvester.base.dates import CHINA, ONE_DAY, china, next_midnight
+from harvester.service.state import State
 
 ROUND = 3600.0
 """The most seconds of one run: then the next one goes on, with what has changed meanwhile."""
@@ -26,57 +24,6 @@ AGAIN = 3600.0
 """Seconds until windows that failed after all attempts are asked for again."""
 AHEAD = 3600.0
 """Seconds by which the end of a run may lie in the future: more, and the clock was wrong then."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What the service keeps from run to run, in the ledger.
-
-    day: the last day in China whose harvest was made, None before the first one.  ended: the Unix
-    time of the last run's end.  until: from when the next run can get more, 0 if it cannot.
-    pinged: the last day that was reported as good.  causes: what was alerted and still is: the
-    accounts (with an interface, if it is about that) of each cause.
-    """
-
-    day: date | None = None
-    ended: float = 0.0
-    until: float = 0.0
-    pinged: date | None = None
-    causes: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, text: str) -> Progress:
-        """From the text of `write`, or an empty one."""
-        if not text:
-            return cls()
-        values = codec.parse(text.encode())
-        return cls(
-            day=_day(values["day"]),
-            ended=float(values["ended"]),
-            until=float(values["until"]),
-            pinged=_day(values["pinged"]),
-            causes={name: tuple(whom) for name, whom in values["causes"].items()},
-        )
-
-    def write(self) -> str:
-        """As text for the ledger."""
-        return codec.encode(
-            {
-                "day": _text(self.day),
-                "ended": self.ended,
-                "until": self.until,
-                "pinged": _text(self.pinged),
-                "causes": {name: list(whom) for name, whom in self.causes.items()},
-            }
-        ).decode()
-
-
-def _day(text: Any) -> date | None:
-    return date.fromisoformat(text) if text else None
-
-
-def _text(day: date | None) -> str:
-    return "" if day is None else day.isoformat()
 
 
 def moment(day: date, at: time) -> float:
@@ -95,26 +42,26 @@ def following(now: float, at: time) -> float:
     return moment(due_day(now, at) + ONE_DAY, at)
 
 
-def is_made(progress: Progress, now: float, at: time) -> bool:
+def is_made(state: State, now: float, at: time) -> bool:
     """Whether the harvest that was due last was made.
 
     Before the first one, what was due before today is not missed: nobody has asked for it.
     """
     due = due_day(now, at)
-    if progress.day is None:
+    if state.day is None:
         return due < china(now).date()
-    return progress.day >= due and progress.ended <= now + AHEAD
+    return state.day >= due and state.ended <= now + AHEAD
 
 
-def next_run(progress: Progress, now: float, at: time) -> float:
+def next_run(state: State, now: float, at: time) -> float:
     """The Unix time of the next run; now, or before it, if that is due."""
-    if not is_made(progress, now, at):
+    if not is_made(state, now, at):
         return now
-    if progress.until:
+    if state.until:
         due = due_day(now, at)
         midnight = next_midnight(moment(due, at))
-        if max(progress.until, now) < midnight:
-            return progress.until
+        if max(state.until, now) < midnight:
+            return state.until
     return following(now, at)
 
 

@@ -1,4 +1,4 @@
-"""Sends the messages in the ledger's outbox: through Apprise, and pings as an HTTP GET.
+"""Sends the messages of the service's state: through Apprise, and pings as an HTTP GET.
 
 Rule: nothing waits for it.  A message that cannot be sent is tried again, less and less often, and
 given up after `GIVEN_UP`.  A URL, which may hold a token, is in no message of this module.
@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,21 +25,20 @@ import anyio
 from harvester.base.retry import Backoff
 from harvester.base.secrets import Secret
 from harvester.base.threads import aside
-from harvester.errors import HarvestError, NoLedgerError, UsageError, needs
+from harvester.errors import HarvestError, UsageError, needs
 from harvester.ledger import PostgresLedger, SqliteLedger
-from harvester.ledger.outbox import Message
+from harvester.service.mail import SPACING, Message, Turn, settled, turn
+from harvester.service.state import State, StateRow
 
-SPACING = 5.0
-"""Seconds between two messages to one target: robots take 20 a minute."""
-LEASE = 120.0
-"""Seconds until another process may send what this one has claimed."""
 LATEST = 20.0
 """Seconds from the claim within which sending must begin: a process may have been frozen."""
 AGAIN = Backoff(base=60.0, cap=900.0)
 GIVEN_UP = 3 * 86_400.0
 """Seconds after which a message that could not be sent is given up."""
-LOOKED_AFTER = 600.0
-"""The most seconds between two looks into the outbox: another process may have ended."""
+TICK = 60.0
+"""The most seconds until a clock that was set, or another target, is noticed."""
+LEDGER_AGAIN = 30.0
+"""Seconds until a ledger that did not answer is tried again."""
 ANSWER = 30.0
 """Seconds for each part of the answer to a ping."""
 LIMIT = 60.0
@@ -58,7 +58,7 @@ class DeliveryError(HarvestError):
 class Sender:
     """Sends what is due, until it is cancelled.
 
-    opened: gives the ledger, not entered.  targets: gives the URLs by their references.  warn:
+    row: the state, which has the messages.  targets: gives the URLs by their references.  warn:
     writes a line of the log.
     undelivered: the targets that did not take the last message, and what was wrong.  given_up: how
     many messages were.
@@ -66,58 +66,90 @@ class Sender:
 
     def __init__(
         self,
-        opened: Callable[[], SqliteLedger | PostgresLedger],
+        row: StateRow,
         targets: Callable[[], Mapping[str, Secret]],
         deliver: Deliver,
         warn: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._opened, self._targets = opened, targets
+        self._row, self._targets = row, targets
         self._deliver, self._warn, self._clock = deliver, warn, clock
-        self._posted = asyncio.Event()
+        self._ended: tuple[Message, float | None] | None = None  # what is not settled yet
         self._away = ""
         self.undelivered: dict[str, str] = {}
         self.given_up = 0
 
-    def wake(self) -> None:
-        """Something was posted."""
-        self._posted.set()
-
     async def run(self) -> None:
         """Send for ever."""
         while True:
-            self._posted.clear()
+            self._row.renewed.clear()
             try:
-                due = await self.send_one()
-            except NoLedgerError:  # then there is no message either
-                due = math.inf
-            except Exception as exc:  # noqa: BLE001  (whatever it is, the ledger holds the messages)
+                if (due := self.due()) <= self._clock():
+                    due = await self.send()
+                seconds = min(max(due - self._clock(), 0.0), TICK)
+                self._away = ""
+            except Exception as exc:  # noqa: BLE001  (whatever it is, the ledger has the messages)
                 if (text := f"no messages are sent: {describe(exc)}") != self._away:
                     self._warn(text)
                 self._away = text
-                due = self._clock() + LOOKED_AFTER
-            else:
-                self._away = ""
-            seconds = min(max(due - self._clock(), 0.0), LOOKED_AFTER)
+                seconds = LEDGER_AGAIN
             with anyio.move_on_after(seconds):
-                await self._posted.wait()
+                await self._row.renewed.wait()
 
-    async def send_one(self) -> float:
+    def due(self) -> float:
+        """The Unix time at which there is something to do, as far as is known."""
+        if self._ended is not None:
+            return self._clock()
+        state = self._row.state
+        return turn(state.mail, state.sent, self._targets(), self._clock()).due
+
+    async def send(self) -> float:
+        """Send what is due, one message after the other; returns the Unix time of the next one."""
+        async with self._row.opened() as ledger:
+            due = await self._send_one(ledger)
+            while due <= self._clock() + SPACING:
+                await anyio.sleep(max(due - self._clock(), 0.0))
+                due = await self._send_one(ledger)
+        return due
+
+    async def _send_one(self, ledger: SqliteLedger | PostgresLedger) -> float:
         """Send the first message that is due; returns the Unix time of the next one."""
-        targets = dict(self._targets())
-        now = self._clock()
-        if not targets:
-            return now + LOOKED_AFTER
-        async with self._opened() as box:
-            turn = await box.claim_message([*targets], now, LEASE, SPACING)
-        if turn.message is None:
-            return turn.due
+        targets, now = dict(self._targets()), self._clock()
+        found = Turn(None, math.inf, ())
+
+        async def claim(state: State) -> State:
+            nonlocal found
+            found = turn(state.mail, state.sent, targets, now)
+            return replace(state, mail=found.mail)
+
+        await self._settle(ledger)
+        await self._row.update(ledger, claim)
+        if found.message is None:
+            return found.due
         if self._clock() > now + LATEST:
             return self._clock()  # the claim may have ended
-        again = await self._send(turn.message, targets[turn.message.target])
-        async with self._opened() as box:
-            await box.settle_message(turn.message, self._clock(), again)
+        with anyio.CancelScope(shield=True):  # who ends in order sends nothing twice
+            again = await self._send(found.message, targets[found.message.target])
+            self._ended = found.message, again
+            await self._settle(ledger)
         return self._clock()
+
+    async def _settle(self, ledger: SqliteLedger | PostgresLedger) -> None:
+        """Store what became of the last message; it is not sent again if that fails at first."""
+        if self._ended is None:
+            return
+        message, again = self._ended
+
+        async def settle(state: State) -> State:
+            now = self._clock()
+            sent = {target: moment for target, moment in state.sent.items()
+                    if now - SPACING < moment <= now}  # fmt: skip
+            if again is None:
+                sent[message.target] = now
+            return replace(state, mail=settled(state.mail, message, again), sent=sent)
+
+        await self._row.update(ledger, settle)
+        self._ended = None
 
     async def _send(self, message: Message, url: Secret) -> float | None:
         """Send it; returns the Unix time from which it is tried again, None if it is done with."""

@@ -10,12 +10,12 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 import anyio
 
@@ -27,18 +27,17 @@ from harvester.config.accounts import list_accounts
 from harvester.config.files import SERVICE, read_config
 from harvester.config.interfaces import choose_interfaces, read_interfaces
 from harvester.config.service import ServiceOptions, read_service
-from harvester.errors import ExportError, RunError, UsageError
+from harvester.errors import ExportError, NoLedgerError, UsageError
 from harvester.events import Event, Report, causes
 from harvester.job import Job
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.ledger.base import Ledger
-from harvester.ledger.outbox import Message
 from harvester.model import Account, Endpoint, many
 from harvester.report import Overview
 from harvester.report.overview import overview_of
 from harvester.report.streams import Reader, StatusFilter
 from harvester.service import alerts, schedule
-from harvester.service.schedule import Progress
+from harvester.service.mail import Message
 from harvester.service.sender import (
     PING,
     Deliver,
@@ -48,6 +47,7 @@ from harvester.service.sender import (
     deliver,
     describe,
 )
+from harvester.service.state import State, StateRow
 
 TICK = 60.0
 """The most seconds until a clock that was set is noticed."""
@@ -57,10 +57,10 @@ LEDGER_AGAIN = 30.0
 """Seconds until a ledger that could not be opened is tried again."""
 FAILURES = 3
 """Runs in a row that were stopped before a person is told: an outage mostly passes."""
+KEPT = 30 * 86_400.0
+"""Seconds for which a message is kept whose target is in no configuration any more."""
 NAMED = 5
 """Reasons of failures that the log names after a run."""
-TURNS = 20
-"""Attempts at storing a state that other processes change, too."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -117,30 +117,25 @@ class Setup:
             options.lang or lang,
             {each.appid: each.name for each in listed if each.name},
             own,
-            frozenset(each.name for item in chosen for each in _interfaces_of(item)),
+            frozenset(each.name for each in plugins.interfaces_of(chosen)),
             targets,
             _read("token", options.token, folder, path) if options.token else None,
         )
 
-    def messages(self, key: str, said: alerts.Said) -> list[Message]:
-        """A message for each alert URL."""
-        return [Message(key, target, said.title, said.body) for target in self.options.alerts]
-
     async def look(self, now: float) -> Overview:
         """What the ledger knows of what is harvested; raises `UsageError`, `LedgerError`."""
         async with self.job.open_ledger(readonly=True) as ledger:
-            mine = dict.fromkeys([each.appid for each in self.accounts], True)
-            wanted = StatusFilter(endpoints=self.endpoints, listed=mine)
-            reader = Reader(cast("Ledger", ledger), now, self.own, wanted)
-            quota = cast("int | None", self.job.options.get("daily_quota"))
-            seen = await overview_of(reader, names=self.names, daily_quota=quota)
+            return await self.look_into(ledger, now)
+
+    async def look_into(self, ledger: SqliteLedger | PostgresLedger, now: float) -> Overview:
+        """The same of a ledger that is entered."""
+        mine = dict.fromkeys([each.appid for each in self.accounts], True)
+        wanted = StatusFilter(endpoints=self.endpoints, listed=mine)
+        reader = Reader(cast("Ledger", ledger), now, self.own, wanted)
+        quota = cast("int | None", self.job.options.get("daily_quota"))
+        seen = await overview_of(reader, names=self.names, daily_quota=quota)
         seen.where = ledger.where.removeprefix("the ledger ").removeprefix("in ")
         return seen
-
-
-def _interfaces_of(item: str | Endpoint) -> list[Endpoint]:
-    """The interfaces of a name or a group."""
-    return list(plugins.endpoints_of(item)) if isinstance(item, str) else [item]
 
 
 def _read(name: str, reference: str, folder: Path, path: Path) -> Secret:
@@ -172,8 +167,8 @@ class Service:
     load: reads the configuration; called at the start and by `reload`; raises `UsageError`.
     clock: the wall clock.  log, warn: write a line of the log.  observe: receives the events of
     runs.  deliver: sends a message to a URL.
-    setup, progress, seen: what is in use, what was done, and what the ledger had after the last
-    run; they are replaced, never changed.  running: whether a run goes on.  changed: called when
+    setup, state, seen: what is in use, what was done, and what the ledger had after the last run;
+    they are replaced, never changed.  running: whether a run goes on.  changed: called when
     what was done has changed.  trouble: why nothing goes on at the moment; stopped: why the last
     run ended with an error.
     """
@@ -191,11 +186,10 @@ class Service:
         self._load, self.log, self._clock, self._observe = load, log, clock, observe
         self.warn = warn or log
         self.setup = load()
-        self.progress = Progress()
         self.seen: Overview | None = None
         self.trouble = self.stopped = ""
         self.changed: Callable[[], None] = lambda: None
-        self._made = False
+        self._looked = math.nan  # when the ledger was looked into, NaN if it is another one
         self._claim: FileLock | None = None
         self._stopping, self._woken = asyncio.Event(), asyncio.Event()
         self._run: asyncio.Event | None = None
@@ -203,10 +197,16 @@ class Service:
         self._scope: anyio.CancelScope | None = None
         self._failures, self._retry_at, self._reloaded = 0, 0.0, 0.0
         self._barred = frozenset[str]()  # accounts that are asked again with the next day's harvest
-        self.sender = Sender(self._box, lambda: self.setup.targets, deliver, self.warn, clock)
+        self._row = StateRow(lambda: self.setup.job.open_ledger(readonly=True))
+        self.sender = Sender(self._row, lambda: self.setup.targets, deliver, self.warn, clock)
 
     def __repr__(self) -> str:
         return f"<Service {self.setup!r}, {'running' if self.running else 'waiting'}>"
+
+    @property
+    def state(self) -> State:
+        """What was done, as this process knows it."""
+        return self._row.state
 
     @property
     def running(self) -> bool:
@@ -262,7 +262,7 @@ class Service:
         self.log(f"reloaded: {many(setup.number, 'account')}")
         self._failures, self._retry_at, self._reloaded = 0, 0.0, self._clock()
         self.sender.undelivered.clear()  # the targets may be others
-        self._made = False  # it may be another ledger
+        self._looked = math.nan  # it may be another ledger
         self._interrupt()
 
     def _interrupt(self) -> None:
@@ -285,15 +285,15 @@ class Service:
                     if (text := describe(exc)) != self.trouble:
                         self.warn(text)
                     self.trouble = text
+                    self._looked = math.nan
                     await self._sleep(LEDGER_AGAIN)
             group.cancel_scope.cancel()
 
     async def _step(self) -> None:
         """Make a run if one is due; else wait for it, but not for long."""
-        await self._make_ledger()
-        async with self._box() as box:
-            _, text = await box.service_state()
-        self.progress, now = Progress.read(text), self._clock()
+        if math.isnan(self._looked):
+            await self._begin()
+        now = self._clock()
         if self.next_run(now) <= now:
             self._harvesting = True
             try:
@@ -301,43 +301,41 @@ class Service:
             finally:
                 self._harvesting = False
             return
-        await self._conclude(None)  # time alone makes figures stale
-        end = self._clock() + LOOKED_AFTER
-        while not self._woken.is_set() and (now := self._clock()) < end:
-            if (start := self.next_run(now)) <= now:
+        if not self._looked <= now < self._looked + LOOKED_AFTER:  # nor was the clock set back
+            await self._conclude(None)  # time alone makes figures stale
+        while not self._woken.is_set() and (now := self._clock()) < self._looked + LOOKED_AFTER:
+            if (start := self.next_run(now)) <= now or now < self._looked:
                 return
-            await self._sleep(min(start - now, TICK, end - now))
-            if self._clock() < now:  # it was set back
-                end = self._clock() + LOOKED_AFTER
+            await self._sleep(min(start - now, TICK, self._looked + LOOKED_AFTER - now))
 
-    async def _make_ledger(self) -> None:
-        """Make the ledger before its first use: a run may not have made it yet."""
-        ledger = self.setup.job.open_ledger()
-        if not (self._made if ledger.path is None else ledger.path.exists()):
-            async with ledger:
-                self._made = True
+    async def _begin(self) -> None:
+        """Read the state; a ledger that no run has made yet is made."""
+        try:
+            async with self._row.opened() as ledger:
+                await self._row.update(ledger, _same)
+        except NoLedgerError:
+            async with self.setup.job.open_ledger() as ledger:
+                await self._row.update(ledger, _same)
+        self._looked = -math.inf
 
     def next_run(self, now: float) -> float:
         """The Unix time of the next run; now, or before it, if that is due."""
-        at, progress = self.setup.options.at, self.progress
+        at, state = self.setup.options.at, self.state
         if self._reloaded:
-            progress = replace(progress, until=self._reloaded)
+            state = replace(state, until=self._reloaded)
         retry = self._retry_at if self._retry_at <= now + schedule.RETRY_AT_MOST else 0.0
-        return max(schedule.next_run(progress, now, at), retry)  # else the clock was set back
+        return max(schedule.next_run(state, now, at), retry)  # else the clock was set back
 
     async def _sleep(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
             await self._woken.wait()
-
-    def _box(self) -> SqliteLedger | PostgresLedger:
-        return self.setup.job.open_ledger(beside=True)
 
     # a run
 
     async def _harvest(self) -> None:
         setup, now = self.setup, self._clock()
         due = schedule.due_day(now, setup.options.at)
-        if self._reloaded or self.progress.day != due:
+        if self._reloaded or self.state.day != due:
             self._barred = frozenset()
         accounts = [each for each in setup.accounts if each.appid not in self._barred]
         if not accounts:  # a person must act before anything can be harvested
@@ -388,8 +386,9 @@ class Service:
         if problem:
             until = min(until or self._retry_at, self._retry_at)
         await self._conclude(due, until, told)
-        if self.seen is not None and report.state != "interrupted":
-            self._barred = alerts.barred(self.seen)
+        if self.seen is not None:  # of those that this run has asked, however it ended
+            failed = {failure.appid for failure in report.failures}
+            self._barred |= alerts.barred(self.seen) & failed
 
     async def _conclude(
         self, due: date | None, until: float = 0.0, told: alerts.Problem | None = None
@@ -400,25 +399,19 @@ class Service:
         get more, 0 if it cannot.  told: why runs end with an error on this machine, None if that
         is not known.
         """
-        for _ in range(TURNS):
-            async with self._box() as box:
-                number, text = await box.service_state()
-            setup, now = self.setup, self._clock()
-            self.seen = seen = await setup.look(now)
-            before = Progress.read(text)
-            progress, said = _next(before, seen, setup, due, until, told)
-            if progress == before and not said:
-                self.progress = before
-                return
-            messages = _messages(setup, number, said)
-            async with self._box() as box:
-                stored = await box.post(number, progress.write(), messages, now)
-            if stored:
-                self.progress = progress
-                self.sender.wake()
+        async with self._row.opened() as ledger:
+
+            async def change(before: State) -> State:
+                setup, self._looked = self.setup, self._clock()
+                self.seen = seen = await setup.look_into(ledger, self._looked)
+                return _next(before, seen, setup, due, until, told)
+
+            if await self._row.update(ledger, change):
                 self.changed()
-                return
-        raise RunError("other processes change the state of the service all the time")
+
+
+async def _same(state: State) -> State:
+    return state
 
 
 def _served_file(setup: Setup) -> Path | None:
@@ -447,30 +440,15 @@ def _claimed(path: Path | None) -> FileLock | None:
     )
 
 
-class _Said(NamedTuple):
-    """What there is to post.
-
-    pinged: the day to report as good, None if none is.
-    """
-
-    alert: alerts.Said | None = None
-    digest: alerts.Said | None = None
-    day: date | None = None
-    pinged: date | None = None
-
-    def __bool__(self) -> bool:
-        return any(part is not None for part in self)
-
-
 def _next(
-    before: Progress,
+    before: State,
     seen: Overview,
     setup: Setup,
     due: date | None,
     until: float,
     told: alerts.Problem | None,
-) -> tuple[Progress, _Said]:
-    """What is stored next, and what is said; see `Service._conclude`."""
+) -> State:
+    """What is stored next, with the messages that follow; see `Service._conclude`."""
     at, stale_after = setup.options.at, setup.options.stale_after
     now = alerts.causes_of(seen, at, stale_after)
     if due is None:  # between two runs a cause is not over, and only time adds one
@@ -481,38 +459,35 @@ def _next(
                 now[name] = tuple(sorted({*now.get(name, ()), *whom}))
     now |= alerts.run_causes(before.causes, socket.gethostname(), told)
     changed = alerts.change(before.causes, now, seen)
-    progress = replace(before, causes=dict(changed.causes))
-    alert = alerts.alert(changed, seen, setup.lang)
+    after = replace(before, causes=dict(changed.causes))
+    said = [("alert", alerts.alert(changed, seen, setup.lang))]
     if due is None:
-        return progress, _Said(alert)
+        return _posted(after, setup, said, seen.made)
     if any(cause.kind == "retry" for cause in seen.causes):
         until = min(until or math.inf, seen.made + schedule.AGAIN)
-    progress = replace(progress, day=due, ended=seen.made, until=until)
-    digest = pinged = None
+    after = replace(after, day=due, ended=seen.made, until=until)
     if before.day != due:
-        again = schedule.next_run(progress, seen.made, at) if until else 0.0
-        digest = alerts.digest(seen, due, again, setup.lang)
+        again = schedule.next_run(after, seen.made, at) if until else 0.0
+        said.append(("digest", alerts.digest(seen, due, again, setup.lang)))
     if seen.fresh and before.pinged != due:
-        pinged = due
-        progress = replace(progress, pinged=due)
-    return progress, _Said(alert, digest, due, pinged)
+        said.append((PING, alerts.Said("", "")))
+        after = replace(after, pinged=due)
+    return _posted(after, setup, said, seen.made)
 
 
-def _messages(setup: Setup, number: int, said: _Said) -> list[Message]:
-    """The messages, for each target one; number: of the state that they follow from."""
-    found: list[Message] = []
-    if said.digest is not None:
-        found += setup.messages(_key("digest", said.day), said.digest)
-    if said.alert is not None:
-        found += setup.messages(_key("alert", number + 1), said.alert)
-    if said.pinged is not None and setup.options.ping:
-        found.append(Message(_key(PING, said.pinged), setup.options.ping, "", ""))
-    return found
-
-
-def _key(kind: str, what: object) -> str:
-    """The key of a message."""
-    return f"{kind} {what}"
+def _posted(
+    after: State, setup: Setup, said: Sequence[tuple[str, alerts.Said | None]], now: float
+) -> State:
+    """The state with these messages for each of their targets."""
+    ping = [setup.options.ping] if setup.options.ping else []
+    mail = [
+        Message(f"{kind} {after.number + 1}", target, each.title, each.body, now)
+        for kind, each in said
+        if each is not None
+        for target in (ping if kind == PING else setup.options.alerts)
+    ]
+    kept = [each for each in after.mail if each.posted > now - KEPT]
+    return replace(after, mail=(*kept, *mail))
 
 
 def _until(report: Report, ended: float) -> float:

@@ -6,36 +6,40 @@ Rule: shares and counts, and the reply that a fault returns instead of the data.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from random import Random
+from typing import Any
 
 from harvester.testing.replies import Desk, Reply
 
 
+def _share(help_: str) -> Any:
+    """A field that is a share of the answers, 0 to 1."""
+    return _fault(0.0, help_, is_share=True)
+
+
+def _fault(default: Any, help_: str, *, is_share: bool = False) -> Any:
+    return field(default=default, metadata={"help": help_, "is_share": is_share})
+
+
 @dataclass
 class Faults:
-    """What goes wrong, each as a share of the data requests (0 to 1) unless noted otherwise.
+    """What goes wrong with the data requests; a share is 0 to 1."""
 
-    busy: errcode -1; first_busy: as many first data requests of each account answer -1;
-    http_500, html, empty, cut, reset: a 502, a page of HTML, no body, half a body, a connection
-    reset in place of an answer; slow: an answer that takes ``slow_seconds``; revoke_every: the
-    number of data requests after which tokens of an account are void; control: a raw control
-    character in the first title; neighbours: rows of the day before and the day after in the answer
-    to a single day.
-    """
-
-    busy: float = 0.0
-    first_busy: int = 0
-    http_500: float = 0.0
-    html: float = 0.0
-    empty: float = 0.0
-    cut: float = 0.0
-    reset: float = 0.0
-    slow: float = 0.0
-    slow_seconds: float = 5.0
-    revoke_every: int = 0
-    control: float = 0.0
-    neighbours: float = 0.0
+    busy: float = _share("Share of answers that are -1.")
+    first_busy: int = _fault(0, "The first N of each account are -1.")
+    http_500: float = _share("Share of answers that are a 502.")
+    html: float = _share("Share of answers that are HTML.")
+    empty: float = _share("Share of answers without a body.")
+    cut: float = _share("Share of answers cut in the middle.")
+    reset: float = _share("Share of connections that are reset.")
+    slow: float = _share("Share of answers that are slow.")
+    slow_seconds: float = _fault(5.0, "How slow.")
+    revoke_every: int = _fault(0, "Tokens are void after N requests.")
+    control: float = _share("Share with a raw control character.")
+    neighbours: float = _share(
+        "Share of answers to a single day with rows of the day before and the day after."
+    )
 
     @property
     def any(self) -> bool:
@@ -43,7 +47,12 @@ class Faults:
         return any([getattr(self, name) for name in _NAMES])
 
 
-_NAMES = tuple(field.name for field in fields(Faults) if field.name != "slow_seconds")
+FAULTS = fields(Faults)
+"""The name, the default and the help of each: `harvester simulate` has an option for each."""
+_NAMES = tuple(each.name for each in FAULTS if each.name != "slow_seconds")
+Faults.__doc__ = f"{Faults.__doc__}\n\n" + "\n".join(
+    f"{each.name}: {each.metadata['help']}" for each in FAULTS
+)
 
 
 def drawn(faults: Faults, draw: Random, desk: Desk) -> Reply | None:

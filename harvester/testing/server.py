@@ -7,6 +7,7 @@ measures: one request at a time on a connection, bodies by Content-Length.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import cast
@@ -20,26 +21,37 @@ MAX_REQUEST = 64 * 1024
 class SimulatorServer:
     """A running server; ``url`` is what ``base_url`` takes."""
 
-    def __init__(self, simulator: Simulator, host: str, port: int) -> None:
+    def __init__(
+        self, simulator: Simulator, host: str, port: int, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.simulator = simulator
         self.host = host
         self.port = port
+        self.tls = tls
         self.connections: set[asyncio.Transport] = set()
 
     @property
     def url(self) -> str:
         """The base URL."""
-        return f"http://{self.host}:{self.port}"
+        return f"http{'' if self.tls is None else 's'}://{self.host}:{self.port}"
 
 
 @asynccontextmanager
 async def serve(
-    simulator: Simulator, host: str = "127.0.0.1", port: int = 0
+    simulator: Simulator,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[SimulatorServer]:
-    """Serve a simulator until the block ends; port 0 takes a free one."""
-    running = SimulatorServer(simulator, host, port)
+    """Serve a simulator until the block ends; port 0 takes a free one.
+
+    tls: the server's certificate and key, if it is to speak HTTPS.
+    """
+    running = SimulatorServer(simulator, host, port, tls)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(running), host, port, backlog=4096)
+    server = await loop.create_server(
+        lambda: _Connection(running), host, port, backlog=4096, ssl=tls
+    )
     running.port = server.sockets[0].getsockname()[1]
     try:
         yield running

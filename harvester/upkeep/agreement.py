@@ -18,15 +18,12 @@ from typing import Any, NamedTuple
 from harvester.base.codec import parse
 from harvester.base.dates import Days, WindowKind, last_legal_day, without
 from harvester.errors import HarvestError
-from harvester.ledger.base import Key, Ledger
+from harvester.ledger.base import Key, Ledger, account_groups
 from harvester.ledger.coverage import DONE, FINAL, Calendar
 from harvester.model import Batch, Endpoint, Tally, Window
 from harvester.sinks.base import Sink, StoredWindow, name_in
 from harvester.sinks.rows import Table
 from harvester.upkeep.scan import endpoints_in, scanned
-
-AT_ONCE = 200
-"""Accounts whose calendars are in memory together."""
 
 Held = tuple[StoredWindow, list[dict[str, object]]]
 """A stored window and its records."""
@@ -153,8 +150,8 @@ class Former:
             found.accounts = await ledger.accounts()
             found._places = {appid: number for number, appid in enumerate(found.accounts)}
             found.asked, found.copied = await ledger.asked(), await ledger.sinks()
-            for begin in range(0, len(found.accounts), AT_ONCE):  # may all of it be read?
-                await ledger.calendars(found.accounts[begin : begin + AT_ONCE])
+            for some in account_groups(found.accounts):  # may all of it be read?
+                await ledger.calendars(some)
         except HarvestError:
             return cls()
         return found
@@ -166,7 +163,7 @@ class Former:
         if appid not in self._loaded:
             if (place := self._places.get(appid)) is None:
                 return None
-            some = self.accounts[place : place + AT_ONCE]
+            some = next(account_groups(self.accounts[place:]))
             self._loaded, self._here = {*some}, await self._ledger.calendars(some)
         return self._here.get((appid, endpoint))
 

@@ -30,9 +30,9 @@ from harvester.base.dates import Days, rfc3339, without
 from harvester.base.fencing import EPOCH
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME
-from harvester.ledger.base import Key, Ledger, place_of, shared
+from harvester.ledger.base import Key, Ledger, account_groups, place_of, shared
 from harvester.ledger.coverage import DONE, STORED, Calendar
-from harvester.model import Batch, Endpoint, Window
+from harvester.model import Batch, Endpoint, Find, Window
 from harvester.sinks.base import (
     Checkpoint,
     Sink,
@@ -42,7 +42,6 @@ from harvester.sinks.base import (
 )
 from harvester.upkeep.scan import (
     AT_ONCE,
-    Endpoints,
     accepted,
     endpoints_in,
     finish,
@@ -50,9 +49,6 @@ from harvester.upkeep.scan import (
     scanned,
     version_of,
 )
-
-ACCOUNTS_AT_ONCE = 200
-"""Accounts whose calendars are in memory together."""
 
 
 def check_list(ledger: Ledger, known: Collection[str], mine: Collection[str]) -> None:
@@ -100,7 +96,7 @@ async def add_sink(
     ledger: Ledger,
     sink: Sink,
     make: Callable[[str], Sink | None],
-    find: Endpoints,
+    find: Find,
     now: float | None = None,
 ) -> int:
     """Copy what is stored into a sink and list it; returns the number of windows with records.
@@ -166,7 +162,7 @@ async def copy(
     name: str,
     sink: Sink,
     sources: Iterable[Source],
-    find: Endpoints,
+    find: Find,
     now: float | None = None,
 ) -> tuple[int, str]:
     """Copy into an open sink; returns the windows with records, and the value for `list_sinks`.
@@ -184,17 +180,16 @@ async def copy(
     stamp = rfc3339(time.time() if now is None else now)
     filling = _Filling(ledger, name, sink, source, find, stamp)
     appids = await ledger.accounts()
-    for begin in range(0, len(appids), ACCOUNTS_AT_ONCE):
-        await filling.accounts(appids[begin : begin + ACCOUNTS_AT_ONCE])
+    for some in account_groups(appids):
+        await filling.accounts(some)
     return filling.windows, filling.copied
 
 
 async def holds_records(ledger: Ledger) -> bool:
     """Whether the ledger calls any window with records stored."""
     appids = await ledger.accounts()
-    for begin in range(0, len(appids), ACCOUNTS_AT_ONCE):
-        found = await ledger.calendars(appids[begin : begin + ACCOUNTS_AT_ONCE])
-        for calendar in found.values():
+    for some in account_groups(appids):
+        for calendar in (await ledger.calendars(some)).values():
             tally = calendar.stored_tally()
             if tally is None or tally.records:
                 return True
@@ -213,7 +208,7 @@ class _Filling:
         name: str,
         sink: Sink,
         source: Source | None,
-        find: Endpoints,
+        find: Find,
         stamp: str,
     ) -> None:
         self._ledger = ledger

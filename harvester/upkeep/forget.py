@@ -25,11 +25,10 @@ from harvester.errors import LedgerError, UsageError
 from harvester.ledger import PostgresLedger
 from harvester.ledger.base import Key, Ledger, shared
 from harvester.ledger.coverage import STORED, Calendar
-from harvester.model import Batch, Tally, Window, listed
+from harvester.model import Batch, Find, Tally, Window, listed
 from harvester.sinks.base import Fence, Sink
 from harvester.upkeep.copy import emptied
 from harvester.upkeep.scan import (
-    Endpoints,
     accepted,
     endpoints_in,
     finish,
@@ -112,7 +111,7 @@ async def forget(
     appid: str,
     known: Sequence[Known],
     sinks: Mapping[str, Sink],
-    find: Endpoints,
+    find: Find,
     now: float,
     *,
     whole: bool,
@@ -162,7 +161,7 @@ async def _make_missing(ledger: Ledger, key: Key, days: Days | None) -> None:
 class _Removal:
     """The removal from one open sink."""
 
-    def __init__(self, ledger: Ledger, name: str, sink: Sink, find: Endpoints, stamp: str) -> None:
+    def __init__(self, ledger: Ledger, name: str, sink: Sink, find: Find, stamp: str) -> None:
         self._ledger, self._name, self._sink = ledger, name, sink
         self._find, self._stamp = find, stamp
 

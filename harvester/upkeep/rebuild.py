@@ -33,13 +33,12 @@ from harvester.errors import LedgerError, NoLedgerError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.ledger.base import shared
 from harvester.ledger.coverage import Calendar, Outcome
-from harvester.model import Batch, Endpoint, Window
+from harvester.model import Batch, Endpoint, Find, Window
 from harvester.sinks.base import Sink, StoredWindow, name_in
 from harvester.upkeep.agreement import Comparison, Former, Seen, overlapping, together
 from harvester.upkeep.copy import batch_of
 from harvester.upkeep.scan import (
     AT_ONCE,
-    Endpoints,
     accepted,
     endpoints_in,
     finish,
@@ -93,7 +92,7 @@ class Rebuilt:
     former: str = ""
 
 
-async def rebuild(path: Path, sinks: Sequence[Sink], find: Endpoints, now: float) -> Rebuilt:
+async def rebuild(path: Path, sinks: Sequence[Sink], find: Find, now: float) -> Rebuilt:
     """Make a new ledger at that path from the first sink that can be scanned.
 
     find: returns an interface by its name; now: the Unix time.
@@ -127,7 +126,7 @@ async def _former_in(path: Path, stack: AsyncExitStack) -> Former:
 
 
 async def rebuild_shared(
-    ledger: PostgresLedger, sinks: Sequence[Sink], find: Endpoints, now: float
+    ledger: PostgresLedger, sinks: Sequence[Sink], find: Find, now: float
 ) -> Rebuilt:
     """The same for a shared ledger: it is made in a new schema, which then replaces the old one.
 
@@ -226,7 +225,7 @@ def _keep(path: Path, now: float) -> Path | None:
 class _How(NamedTuple):
     """find: returns an interface by its name; now: the Unix time."""
 
-    find: Endpoints
+    find: Find
     now: float
 
 

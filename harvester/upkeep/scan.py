@@ -28,9 +28,6 @@ from harvester.wechat.late import Delivery, delivery, had
 AT_ONCE = 500
 """Stored windows that are in memory together."""
 
-Endpoints = Callable[[str], Endpoint | None]
-"""Finds an interface by its name."""
-
 T = TypeVar("T")
 
 

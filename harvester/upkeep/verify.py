@@ -12,14 +12,11 @@ from datetime import date
 from typing import NamedTuple
 
 from harvester.errors import SinkAwayError, SinkError, UsageError
-from harvester.ledger.base import Key, Ledger
+from harvester.ledger.base import Key, Ledger, account_groups
 from harvester.ledger.coverage import DONE, Calendar
 from harvester.model import Tally, Window, many
 from harvester.sinks.base import Checkpoint, Sink, StoredWindow
 from harvester.upkeep.scan import endpoints_in, scanned
-
-AT_ONCE = 200
-"""Accounts whose calendars are in memory together."""
 
 TURNS = 5
 """How often a sink is read at most while a run writes it."""
@@ -69,10 +66,9 @@ async def _verify(ledger: Ledger, checkpoint: Checkpoint, sink: Sink, copied: st
     try:
         endpoints = await endpoints_in(sink, checkpoint)
         appids, asked = await ledger.accounts(), await ledger.asked()
-        for begin in range(0, max(len(appids), 1), AT_ONCE):
-            some = appids[begin : begin + AT_ONCE]
+        for some in [*account_groups(appids)] or [()]:
             # if all are read at once, accounts that the ledger does not know are found, too
-            wanted = None if len(appids) <= AT_ONCE else some
+            wanted = None if len(some) == len(appids) else some
             calendars = await ledger.calendars(some)
             compared = _Compared(found, calendars, asked, copied, {*appids})
             for endpoint in endpoints:

@@ -66,7 +66,7 @@ class Item(NamedTuple):
 class Group(NamedTuple):
     """Windows on their way to the sinks and the ledger, under one epoch.
 
-    commits: of the first sink, after they were written.
+    commits: of the first sink, after they were written; lost: it has lost that commit since.
     """
 
     phase: int
@@ -75,6 +75,7 @@ class Group(NamedTuple):
     refused: bool = False
     sinks: int = 1
     commits: int = 0
+    lost: bool = False
 
 
 NO_GROUP = Group(0, 0, ())
@@ -124,7 +125,7 @@ class Limits(NamedTuple):
     changes: of figures; crashes: of workers; expiries: of leases of workers that live; cuts: of
     connections; opens: a figure is fetched that can still change; adds: of a second sink; backs: a
     sink goes back; refreshes: a worker is started with ``--refresh``; steps: of a clock; days: ends
-    of a day.
+    of a day; others: writes of another account to a sink that went back.
     """
 
     changes: int = 1
@@ -137,6 +138,7 @@ class Limits(NamedTuple):
     refreshes: int = 0
     steps: int = 0
     days: int = 0
+    others: int = 0
 
 
 class State(NamedTuple):
@@ -146,7 +148,8 @@ class State(NamedTuple):
     (a window that is not there has the figure -1).  landing: what was sent by workers that do not
     wait for an answer any more.  broken: what should never have happened.
     listed: the sinks of the list; second: what the second one has.  commits, checkpoint: of the
-    first sink, as it knows and as the ledger does; before: its figures before the last write.
+    first sink, as it knows and as the ledger does; lost: the ledger knows one that the sink has
+    lost; before: its figures before the last write.
     marked: the windows are to be harvested again.  day: by the ledger's clock; quota: calls of a
     day, 0 if there is none; calls: those that arrived, by day; booked: those in the ledger.
     """
@@ -164,6 +167,7 @@ class State(NamedTuple):
     second: tuple[int, ...] = ()
     commits: int = 0
     checkpoint: int = 0
+    lost: bool = False
     before: tuple[int, ...] = ()
     marked: bool = False
     day: int = 0
@@ -176,24 +180,26 @@ class State(NamedTuple):
 class Rules:
     """What is checked where; a planted fault replaces one of them.
 
-    claim_renews: a claim renews the lease of who claims.  plans_anew: at each claim, from what is
-    stored then.  anew: after a lost connection a worker leaves, which raises the epoch
-    (leaving_raises), and joins.  sink_first: else the ledger is written before the sink.
-    commits_as_fetched: the ledger is told the epoch of the fetched windows, else the one that the
-    worker has by then.  drops_at_once: when a renewal says that an account was lost, nothing is
-    sent for it any more.  renews_ended: a lease that has ended is renewed.  loses_by_epoch: what an
-    earlier epoch has lost does not drop a later claim.  refuses_late_claims: of a worker that left.
-    dismisses: a sink is added once what former workers write is refused.  compares: who connects to
-    a sink again compares its commits.  opens_marked: any worker opens what is marked.
-    finishes_held: only what a worker still holds is finished by it.  takes_marked: who marks takes
-    the account, and awaits_former: nothing is sent for it as long as the former holder may send.
-    ledgers_day: the day is that of the ledger's clock.
+    claim_raises: a claim raises the epoch.  claim_renews: and renews the lease of who claims.
+    plans_anew: at each claim, from what is stored then.  anew: after a lost connection a worker
+    leaves, which raises the epoch (leaving_raises), and joins.  sink_first: else the ledger is
+    written before the sink.  commits_as_fetched: the ledger is told the epoch of the fetched
+    windows, else the one that the worker has by then.  drops_at_once: when a renewal says that an
+    account was lost, nothing is sent for it any more.  renews_ended: a lease that has ended is
+    renewed.  loses_by_epoch: what an earlier epoch has lost does not drop a later claim.
+    refuses_late_claims: of a worker that left.  dismisses: a sink is added once what former workers
+    write is refused.  compares: who connects to a sink again compares its commits, by their numbers
+    and their marks.  opens_marked: any worker opens what is marked.  finishes_held: only what a
+    worker still holds is finished by it.  takes_marked: who marks takes the account, and
+    awaits_former: nothing is sent for it as long as the former holder may send.  ledgers_day: the
+    day is that of the ledger's clock.
     """
 
     claimable: Callable[[float | None, float], bool] = claimable
     is_current: Callable[[int, Mapping[str, int], str], bool] = fencing.is_current
     lost: Callable[[Mapping[str, int], Mapping[str, int]], set[str]] = fencing.lost
     refused: Callable[[Mapping[str, int], Mapping[str, int]], set[str]] = fencing.refused
+    claim_raises: bool = True
     claim_renews: bool = True
     plans_anew: bool = True
     anew: bool = True
@@ -206,6 +212,7 @@ class Rules:
     refuses_late_claims: bool = True
     dismisses: bool = True
     compares: bool = True
+    marks: bool = True
     opens_marked: bool = True
     finishes_held: bool = True
     takes_marked: bool = True
@@ -239,9 +246,14 @@ def start(workers: int, windows: int, limits: Limits, quota: int = 0) -> State:
     )
 
 
+def went_back(state: State, rules: Rules = SOUND) -> bool:
+    """Whether who compares the commits of the ledger and of the first sink finds one missing."""
+    return state.commits < state.checkpoint or (rules.marks and state.lost)
+
+
 def finished(state: State) -> bool:
     """Whether every window is final, or nothing may be sent or written any more."""
-    if state.commits < state.checkpoint:  # each run ends with the error
+    if went_back(state):  # each run ends with the error
         return True
     if state.quota and not state.left.days and state.booked[state.day] >= state.quota:
         return True
@@ -254,7 +266,7 @@ def violation(state: State, rules: Rules = SOUND) -> str:
         return state.broken
     if state.quota and max(state.calls) > state.quota:
         return "more calls have arrived on a day than the quota allows"
-    if state.commits < state.checkpoint:
+    if went_back(state, rules):
         return ""
     for number, ((kind, figure), stored) in enumerate(
         zip(state.windows, state.stored, strict=True)
@@ -325,18 +337,31 @@ def _around(state: State, rules: Rules) -> Iterator[Next]:
             added = added._replace(workers=gone, epoch=state.epoch + 1)
         yield "a sink is added", added
     if left.backs and state.stored != state.before:
-        gone = tuple([_without_sink(each) for each in workers])
-        landing = tuple([each for each in state.landing if each.phase != WRITE])
+        gone = tuple([_without_sink(each, state.commits) for each in workers])
+        landing = tuple(
+            [_lost(each, state.commits) for each in state.landing if each.phase != WRITE]
+        )
         back = state._replace(stored=state.before, commits=state.commits - 1)
+        back = back._replace(lost=0 < state.commits == state.checkpoint)
         back = back._replace(workers=gone, landing=landing, left=left._replace(backs=0))
         yield "the sink goes back", back
+    if left.others and state.before and not left.backs and not went_back(state, rules):
+        fewer = left._replace(others=left.others - 1)
+        yield "another account is written", state._replace(commits=state.commits + 1, left=fewer)
     if left.days:
         fewer = left._replace(days=left.days - 1)
         yield _DAY_ENDS, state._replace(day=state.day + 1, left=fewer)
 
 
-def _without_sink(worker: Worker) -> Worker:
+def _lost(group: Group, commits: int) -> Group:
+    """The group after the sink has lost its last commit, which has this number."""
+    is_after = group.phase in (WRITTEN, COMMIT, COMMITTED) and not group.refused
+    return group._replace(lost=True) if is_after and group.commits == commits else group
+
+
+def _without_sink(worker: Worker, commits: int) -> Worker:
     """It has lost its connection to the sink, and what it was writing."""
+    worker = worker._replace(group=_lost(worker.group, commits))
     if worker.group.phase == WRITE:
         return worker._replace(group=NO_GROUP, cut=True, lost_sink=True)
     return worker._replace(lost_sink=True)
@@ -364,7 +389,8 @@ def _claimed(state: State, number: int, rules: Rules) -> State | None:
         wants=False,
         lease=worker.lease or rules.claim_renews or worker.late,
     )
-    return state._replace(epoch=state.epoch + 1, workers=_put(workers, number, claimed))
+    epoch = state.epoch + rules.claim_raises
+    return state._replace(epoch=epoch, workers=_put(workers, number, claimed))
 
 
 def _until(state: State) -> float | None:
@@ -442,7 +468,7 @@ def _landed(state: State, number: int, worker: Worker, rules: Rules) -> States:
         return
     if group.phase == WRITE and worker.lost_sink:
         worker = worker._replace(lost_sink=False)
-        if state.commits < state.checkpoint:
+        if went_back(state, rules):
             broken = "" if rules.compares else "a sink that went back is written"
             ended = Worker(up=False, lease=worker.lease, sends=False, holds=worker.holds)
             yield _with(state._replace(broken=broken), number, ended)
@@ -490,7 +516,8 @@ def _committed(state: State, group: Group, rules: Rules) -> tuple[State, bool]:
             broken = broken or "what an earlier epoch has fetched is committed"
         windows = _put(windows, window, (kind, figure))
     checkpoint = max(state.checkpoint, group.commits)
-    return state._replace(windows=windows, broken=broken, checkpoint=checkpoint), False
+    state = state._replace(checkpoint=checkpoint, lost=state.lost or group.lost)
+    return state._replace(windows=windows, broken=broken), False
 
 
 def _answered(state: State, number: int, worker: Worker, rules: Rules) -> States:
@@ -571,7 +598,7 @@ def _join(state: State, number: int, worker: Worker, rules: Rules) -> States:
             return
         after = worker._replace(cut=False, left=False, lease=True, sends=True, sinks=state.listed)
         after = after._replace(wants=state.marked or bool(_unfinished(state)))
-        if worker.lost_sink and state.commits < state.checkpoint:
+        if worker.lost_sink and went_back(state, rules):
             after = Worker(up=False, lease=False, sends=False)
         yield _with(state, number, after)
     elif not rules.anew:  # it goes on under the same epoch

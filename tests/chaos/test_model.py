@@ -13,6 +13,7 @@ NOTHING = Limits(changes=0, expiries=0)
 REFRESH = NOTHING._replace(changes=1, refreshes=1)
 ADDED = NOTHING._replace(changes=1, expiries=1, cuts=1, adds=1)
 BACK = NOTHING._replace(changes=1, cuts=1, backs=1)
+FAILS_OVER = NOTHING._replace(cuts=1, backs=1, others=1)
 CLOCKS = NOTHING._replace(steps=1, days=1)
 
 QUICK = {
@@ -39,10 +40,12 @@ def test_it_holds_in_every_state(workers: int, windows: int) -> None:
     [
         (1, 1, ADDED, 0),
         (1, 2, BACK, 0),
+        (1, 2, FAILS_OVER, 0),
         (2, 1, REFRESH._replace(expiries=1), 0),
         (2, 2, CLOCKS, 1),
         pytest.param(2, 1, ADDED._replace(crashes=1), 0, marks=pytest.mark.thorough),
         pytest.param(2, 1, BACK, 0, marks=pytest.mark.thorough),
+        pytest.param(2, 1, FAILS_OVER._replace(changes=1), 0, marks=pytest.mark.thorough),
         pytest.param(3, 1, REFRESH, 0, marks=pytest.mark.thorough),
         pytest.param(3, 3, CLOCKS._replace(steps=2), 2, marks=pytest.mark.thorough),
     ],
@@ -82,6 +85,7 @@ def stale(ledger: int, sink: str) -> str:
         (Rules(anew=False), TWO_SEND, SMALL),
         (Rules(claimable=lambda until, now: True), TWO_SEND, SMALL),
         (Rules(claim_renews=False), TWO_SEND, SMALL),
+        (Rules(claim_raises=False), stale(0, "figure 1"), SMALL),
         (Rules(plans_anew=False), stale(0, "figure 1"), SMALL),
         (Rules(is_current=lambda epoch, held, appid: True), FORMER, SMALL),
         (Rules(sink_first=False), stale(0, "nothing"), SMALL),
@@ -107,6 +111,7 @@ def test_a_rule_that_is_left_out_is_found(rules: Rules, wrong: str, limits: Limi
         (Rules(renews_ended=True), LACKS, 1, ADDED, 0),
         (Rules(dismisses=False), LACKS, 1, ADDED, 0),
         (Rules(compares=False), "a sink that went back is written", 2, BACK, 0),
+        (Rules(marks=False), stale(0, "nothing"), 1, FAILS_OVER, 0),
         (Rules(ledgers_day=False), TOO_MANY, 2, CLOCKS, 1),
     ],
 )

@@ -10,8 +10,9 @@ from harvester.engine.limiter import Limiter, Rate
 from harvester.engine.quota import NEVER
 from harvester.engine.window_queue import InterfaceQueue
 from harvester.ledger.coverage import OpenWindow
-from harvester.model import Request, Response, Send, Tally, Token
+from harvester.model import Tally
 from harvester.tokens.shared import SharedToken
+from tests.builders import Lasting, no_sending
 from tests.engine.test_window_queue import FIRST, NOW, attempt, queue, windows
 from tests.support import days as all_days
 from tests.support import virtual
@@ -19,17 +20,8 @@ from tests.support import virtual
 FAST = Rate(1000, 1.0)
 
 
-class Provider:
-    async def fetch(self, send: Send) -> Token:
-        return Token("t", 1000.0)
-
-
-async def no_sending(request: Request) -> Response:
-    raise AssertionError("nothing is sent here")
-
-
 def account(*queues: InterfaceQueue, rate: Rate = FAST, burst: int = 1000) -> AccountQueue:
-    token = SharedToken("wx1", Provider(), no_sending)
+    token = SharedToken("wx1", Lasting(1000.0), no_sending)
     return AccountQueue(token, Limiter(rate, burst), [*queues])
 
 

@@ -423,7 +423,7 @@ def test_each_interface_has_its_own_hour(tmp_path: Path) -> None:
 
 
 async def test_accounts_are_read_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planner, "ACCOUNTS_AT_ONCE", 2)
+    monkeypatch.setattr("harvester.ledger.base.ACCOUNTS_AT_ONCE", 2)
     appids = [f"wx{n:016x}" for n in range(5)]
     asked: list[list[str]] = []
 

@@ -8,23 +8,15 @@ from harvester.engine.limiter import Limiter, Rate
 from harvester.engine.quota import Budget
 from harvester.engine.scheduler import Scheduler
 from harvester.engine.window_queue import Attempt, InterfaceQueue, StopReason, WindowQueue
-from harvester.model import Request, Response, Send, Token, Window
+from harvester.model import Window
 from harvester.testing import VirtualTimeLoop as Loop
 from harvester.tokens.shared import SharedToken
 from harvester.wechat.interfaces import INTERFACES
+from tests.builders import Lasting, no_sending
 from tests.testing.support import virtual
 
 FIRST = date(2020, 1, 1)
 FAST = Rate(1000, 1.0)
-
-
-class Provider:
-    async def fetch(self, send: Send) -> Token:
-        return Token("t", 1e9)
-
-
-async def no_sending(request: Request) -> Response:
-    raise AssertionError("nothing is sent here")
 
 
 def attempt(appid: str, number: int) -> Attempt:
@@ -38,7 +30,7 @@ async def account(appid: str, windows: int, wall: float, rate: Rate = FAST) -> A
     endpoint = INTERFACES["getarticlesummary"]
     queue = InterfaceQueue(endpoint, WindowQueue(appid, endpoint.name, days), Budget(None, 0, wall))
     queue.proven = True
-    token = SharedToken(appid, Provider(), no_sending)
+    token = SharedToken(appid, Lasting(1e9), no_sending)
     await token.get()
     return AccountQueue(token, Limiter(rate, rate.requests), [queue])
 

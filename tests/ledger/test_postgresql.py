@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Iterator
 from datetime import date
 from random import Random
 
@@ -38,12 +37,6 @@ def _sooner(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def url(postgres: PostgresServer) -> str:
     return postgres.url(postgres.new_database())
-
-
-@pytest.fixture
-def proxy(postgres: PostgresServer) -> Iterator[Proxy]:
-    with Proxy(postgres.port) as one:
-        yield one
 
 
 def outcomes() -> list[Outcome]:

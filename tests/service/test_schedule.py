@@ -6,14 +6,15 @@ from datetime import date, time
 
 import pytest
 
+from harvester.service.mail import Message
 from harvester.service.schedule import (
-    Progress,
     due_day,
     latest_end,
     moment,
     next_run,
     retry_after,
 )
+from harvester.service.state import State
 from tests.support import at
 
 AT = time(8, 5)
@@ -25,12 +26,12 @@ def on(day: date, hour: float) -> float:
     return at(str(day), hour)
 
 
-NEVER = Progress()
-MADE = Progress(SECOND, on(SECOND, 8.2))
+NEVER = State()
+MADE = State(SECOND, on(SECOND, 8.2))
 
 
 @pytest.mark.parametrize(
-    ("progress", "now", "expected"),
+    ("state", "now", "expected"),
     [
         (NEVER, on(SECOND, 3), on(SECOND, EIGHT_FIVE)),
         (NEVER, on(SECOND, EIGHT_FIVE), on(SECOND, EIGHT_FIVE)),
@@ -39,20 +40,20 @@ MADE = Progress(SECOND, on(SECOND, 8.2))
         (MADE, on(THIRD, 8), on(THIRD, EIGHT_FIVE)),
         (MADE, on(THIRD, EIGHT_FIVE), on(THIRD, EIGHT_FIVE)),
         (MADE, on(THIRD, 23), on(THIRD, 23)),
-        (Progress(FIRST, on(FIRST, 8.2)), on(THIRD, 2), on(THIRD, 2)),  # down then, at once
-        (Progress(SECOND, on(SECOND, 8.2), on(SECOND, 9)), on(SECOND, 8.3), on(SECOND, 9)),
-        (Progress(SECOND, on(SECOND, 8.2), on(SECOND, 9)), on(SECOND, 12), on(SECOND, 9)),
+        (State(FIRST, on(FIRST, 8.2)), on(THIRD, 2), on(THIRD, 2)),  # down then, at once
+        (State(SECOND, on(SECOND, 8.2), on(SECOND, 9)), on(SECOND, 8.3), on(SECOND, 9)),
+        (State(SECOND, on(SECOND, 8.2), on(SECOND, 9)), on(SECOND, 12), on(SECOND, 9)),
         # from midnight on the new day's quota is for the newest figures
-        (Progress(SECOND, on(SECOND, 8.2), on(THIRD, 0.1)), on(SECOND, 9), on(THIRD, EIGHT_FIVE)),
-        (Progress(SECOND, on(SECOND, 8.2), on(SECOND, 9)), on(THIRD, 1), on(THIRD, EIGHT_FIVE)),
+        (State(SECOND, on(SECOND, 8.2), on(THIRD, 0.1)), on(SECOND, 9), on(THIRD, EIGHT_FIVE)),
+        (State(SECOND, on(SECOND, 8.2), on(SECOND, 9)), on(THIRD, 1), on(THIRD, EIGHT_FIVE)),
         # a clock that was a day ahead
-        (Progress(THIRD, on(THIRD, 9)), on(SECOND, 12), on(SECOND, 12)),
+        (State(THIRD, on(THIRD, 9)), on(SECOND, 12), on(SECOND, 12)),
         # a clock that was set back over the hour
         (MADE, on(SECOND, 8), on(THIRD, EIGHT_FIVE) - 86_400),
     ],
 )
-def test_the_next_run(progress: Progress, now: float, expected: float) -> None:
-    assert next_run(progress, now, AT) == pytest.approx(expected)
+def test_the_next_run(state: State, now: float, expected: float) -> None:
+    assert next_run(state, now, AT) == pytest.approx(expected)
 
 
 def test_the_day_that_is_due() -> None:
@@ -81,6 +82,7 @@ def test_a_run_that_stops_is_tried_again_less_and_less_often() -> None:
 
 
 def test_what_is_kept_comes_back_as_it_was() -> None:
-    progress = Progress(SECOND, 1.5, 2.5, FIRST, {"secret": ("wx1", "wx2")})
-    assert Progress.read(progress.write()) == progress
-    assert Progress.read(Progress().write()) == Progress() == Progress.read("")
+    mail = (Message("alert 7", "env:A", "title", "body", 3.5, 4.5, 2),)
+    state = State(SECOND, 1.5, 2.5, FIRST, {"secret": ("wx1", "wx2")}, mail, {"env:A": 3.5}, 7)
+    assert State.read(state.write()) == state
+    assert State.read(State().write()) == State() == State.read("")

@@ -10,39 +10,34 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from email import message_from_string
 from html import unescape
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from harvester.base.secrets import Secret
-from harvester.errors import UsageError
+from harvester.errors import LedgerError, UsageError
 from harvester.ledger import SqliteLedger
-from harvester.ledger.outbox import Message
 from harvester.service import sender
+from harvester.service.mail import LEASE, SPACING, Message
 from harvester.service.sender import (
     AGAIN,
-    LEASE,
-    SPACING,
     DeliveryError,
     Sender,
     check_ping,
     check_url,
     deliver,
 )
-from tests.webhook import TOKEN, Webhook, webhook
+from harvester.service.state import State, StateRow
+from tests.webhook import TOKEN, Webhook
 
 NOW, HOUR = 1_772_323_500.0, 3600.0
-
-
-@pytest.fixture
-def hook() -> Iterator[Webhook]:
-    with webhook() as server:
-        yield server
 
 
 def test_a_message_goes_through_apprise_and_a_ping_is_a_get(hook: Webhook) -> None:
@@ -163,7 +158,8 @@ def test_a_host_that_sends_a_byte_now_and_then_holds_up_others_for_a_minute(
 def test_whatever_a_delivery_or_the_ledger_raises_the_sender_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sender, "LOOKED_AFTER", 0.05)
+    monkeypatch.setattr(sender, "LEDGER_AGAIN", 0.05)
+    monkeypatch.setattr(sender, "TICK", 0.05)
     story, tried = Story(tmp_path), list[str]()
 
     async def deliver(message: Message, url: Secret) -> None:
@@ -214,13 +210,23 @@ class Story:
         self.sent: list[str] = []
         self.lines: list[str] = []
         self.path = folder / "ledger.sqlite"
-        self.sender = Sender(
-            lambda: SqliteLedger(self.path, beside=True),
+        self.sender = self.another(lambda: SqliteLedger(self.path, readonly=True))
+
+    def another(self, opened: Callable[[], SqliteLedger]) -> Sender:
+        """Another sender of this ledger."""
+        self.row = StateRow(opened)
+        return Sender(
+            self.row,
             lambda: {"env:A": Secret("x"), "env:B": Secret("y")},
             self.deliver,
             self.lines.append,
-            lambda: self.now,
+            self.clock,
         )
+
+    def clock(self) -> float:
+        """The time, which goes on while it is read."""
+        self.now += 1e-6
+        return self.now
 
     async def deliver(self, message: Message, _: Secret) -> None:
         if self.away and message.target == "env:A":
@@ -228,18 +234,19 @@ class Story:
         self.sent.append(f"{message.key} {message.target}")
 
     async def post(self, *messages: Message) -> None:
-        async with SqliteLedger(self.path):
-            pass
-        async with SqliteLedger(self.path, beside=True) as box:
-            number, _ = await box.service_state()
-            assert await box.post(number, "", messages, self.now)
+        async def add(state: State) -> State:
+            mail = [each._replace(posted=self.now) for each in messages]
+            return replace(state, mail=(*state.mail, *mail))
+
+        async with SqliteLedger(self.path) as ledger:
+            await self.row.update(ledger, add)
 
     async def go_on(self, seconds: float) -> None:
         """Send whatever is due until then."""
         end = self.now + seconds
-        while self.now < end:
-            due = await self.sender.send_one()
-            self.now = min(max(due, self.now), end) if due > self.now else self.now
+        async with self.row.opened() as ledger:
+            while self.now < end:
+                self.now = min(max(await self.sender._send_one(ledger), self.now), end)
 
 
 def test_messages_wait_while_a_webhook_is_away_and_others_do_not(tmp_path: Path) -> None:
@@ -286,26 +293,74 @@ def test_a_message_that_nobody_takes_is_given_up_and_said(
 
 def test_a_process_that_was_frozen_after_a_claim_sends_nothing(tmp_path: Path) -> None:
     story = Story(tmp_path)
-    claim = SqliteLedger.claim_message
 
     class Frozen(SqliteLedger):
-        async def claim_message(self, *arguments: Any) -> Any:
-            turn = await claim(self, *arguments)
+        async def swap_state(self, before: str, after: str) -> bool:
+            swapped = await super().swap_state(before, after)
             story.now += LEASE + 1
-            return turn
+            return swapped
 
     async def main() -> None:
         await story.post(Message("1", "env:A", "t", "b"))
-        frozen = Sender(
-            lambda: Frozen(story.path, beside=True),
-            lambda: {"env:A": Secret("x")},
-            story.deliver,
-            story.lines.append,
-            lambda: story.now,
-        )
-        await frozen.send_one()
+        async with Frozen(story.path, readonly=True) as ledger:
+            await story.sender._send_one(ledger)
         assert story.sent == []
         await story.go_on(60)
         assert story.sent == ["1 env:A"]
 
     asyncio.run(main())
+
+
+def test_a_ledger_that_is_away_after_the_answer_costs_no_second_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "LEDGER_AGAIN", 0.05)
+    story, swap = Story(tmp_path), SqliteLedger.swap_state
+    away = 0
+
+    async def swapped(self: SqliteLedger, before: str, after: str) -> bool:
+        nonlocal away
+        if story.sent and away < 3:
+            away += 1
+            raise LedgerError("it is away")
+        return await swap(self, before, after)
+
+    async def main() -> None:
+        await story.post(Message("1", "env:A", "t", "b"))
+        task = asyncio.ensure_future(story.sender.run())
+        while story.row.state.mail:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        story.now += 10 * LEASE
+        await story.go_on(60)
+
+    monkeypatch.setattr(SqliteLedger, "swap_state", swapped)
+    asyncio.run(asyncio.wait_for(main(), 20))
+    assert away == 3
+    assert story.sent == ["1 env:A"]
+    assert story.lines == ["no messages are sent: it is away"]
+
+
+def test_who_ends_in_order_while_a_webhook_answers_sends_nothing_twice(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    asked, answers = asyncio.Event(), asyncio.Event()
+
+    async def deliver(message: Message, url: Secret) -> None:
+        asked.set()
+        await answers.wait()
+        await story.deliver(message, url)
+
+    async def main() -> None:
+        await story.post(Message("1", "env:A", "t", "b"))
+        story.sender._deliver = deliver
+        async with anyio.create_task_group() as group:
+            group.start_soon(story.sender.run)
+            await asked.wait()
+            group.cancel_scope.cancel()
+            asyncio.get_running_loop().call_later(0.1, answers.set)
+        assert story.sent == ["1 env:A"]
+        story.now += 10 * LEASE
+        await story.go_on(60)
+        assert story.sent == ["1 env:A"]
+
+    asyncio.run(asyncio.wait_for(main(), 20))

@@ -8,12 +8,11 @@ import os
 import re
 import socket
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import date, timedelta
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,10 +24,12 @@ from harvester import api
 from harvester.base.secrets import Secret
 from harvester.engine.run import Engine
 from harvester.errors import AttemptError, UsageError
+from harvester.events import Event, Requested
 from harvester.exports import run as run_of_exports
-from harvester.ledger.outbox import Message
+from harvester.ledger import SqliteLedger
 from harvester.model import Request, Response
-from harvester.service import sender, serve
+from harvester.service import serve
+from harvester.service.mail import Message
 from harvester.service.sender import DeliveryError
 from harvester.service.serve import Service, Setup
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, run_virtual
@@ -60,7 +61,8 @@ class World:
     """A WeChat with the right time, a machine whose clock may be set, and its service.
 
     sent: the messages that arrived, with the Unix time at which they did.  lines: of the log;
-    warned: those of what went wrong.  tokens: how often one of an account was asked for.  off:
+    warned: those of what went wrong.  asked: when
+    something of an account was.  off:
     seconds by which the machine's clock is ahead; reading: seconds that each reading of it takes.
     away: whether nobody answers; deaf: whether the webhook does not.
     """
@@ -72,7 +74,7 @@ class World:
         self.lines: list[str] = []
         self.warned: list[str] = []
         self.begun: list[float] = []
-        self.tokens: Counter[str] = Counter()
+        self.asked: defaultdict[str, list[float]] = defaultdict(list)
         self.off = self.reading = 0.0
         self.away = self.deaf = False
         self.kill_after = 0
@@ -107,7 +109,8 @@ class World:
             raise AttemptError("nobody answers")
         if "token" in request.path:
             told = f"{request.query} {request.body!r}"
-            self.tokens.update(appid for appid in (A, B, C, D) if appid in told)
+            for appid in (A, B, C, D):
+                self.asked[appid] += [self.right()] * (appid in told)
         if self.kill_after and request.path.startswith("/datacube/"):
             self.kill_after -= 1
             if not self.kill_after:
@@ -121,6 +124,12 @@ class World:
             raise DeliveryError("it does not answer")
         assert url.value == ("json://a-token@hook" if message.title else "http://ping/a-token")
         self.sent.append((self.right(), message))
+
+    def observe(self, event: Event) -> None:
+        """What was asked of an account."""
+        if isinstance(event, Requested):
+            for answer in event.answers:
+                self.asked[answer[0]].append(self.right())
 
     def say(self, text: str) -> None:
         """The log."""
@@ -141,6 +150,7 @@ class World:
             warn=self.warn,
             clock=self.machine,
             deliver=self.deliver,
+            observe=self.observe,
         )
         self._task = asyncio.ensure_future(self.service.run())
 
@@ -176,19 +186,20 @@ class World:
 
     def digest(self, day: int) -> Message:
         """The digest of a day."""
-        key = f"digest {BEGIN + timedelta(days=day)}"
-        [found] = [each for _, each in self.sent if each.key == key]
+        [found] = self.digests(day)
         return found
 
-    def arrived(self, key: str) -> float:
-        """When a message arrived."""
-        return next(moment for moment, each in self.sent if each.key == key)
+    def digests(self, day: int) -> list[Message]:
+        """All digests of a day."""
+        title = f"harvester: {BEGIN + timedelta(days=day)}: "
+        return [each for _, each in self.sent if each.title.startswith(title)]
 
-    def check_days(self, number: int) -> None:
-        """A digest and a ping of each day, once."""
-        wanted = [str(BEGIN + timedelta(days=day)) for day in range(number)]
-        for word in ("digest", "ping"):
-            assert Counter(self.keys(word)) == Counter(f"{word} {day}" for day in wanted)
+    def check_days(self, number: int, *twice: int) -> None:
+        """A digest and a ping of each day, once; twice: the digest, for a wrong clock."""
+        assert max(Counter(self.keys()).values()) == 1
+        told = [len(self.digests(day)) for day in range(number)]
+        assert told == [2 if day in twice else 1 for day in range(number)]
+        assert (len(self.keys("digest")), len(self.keys("ping"))) == (sum(told), number)
 
     def check_records(self, last: date, *appids: str) -> None:
         """Each record of each day is stored once."""
@@ -221,7 +232,6 @@ def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "check_url", lambda reference, url: None)  # Apprise takes seconds
     monkeypatch.setattr(serve, "TICK", 600.0)
     monkeypatch.setattr(serve, "LOOKED_AFTER", 3 * HOUR)
-    monkeypatch.setattr(sender, "LOOKED_AFTER", 3 * HOUR)
 
 
 def live(folder: Path, monkeypatch: pytest.MonkeyPatch, story: Any, **how: Any) -> World:
@@ -372,7 +382,7 @@ async def _the_webhook_is_away(world: World, day: int) -> None:
     await world.until(day, 8)
     world.deaf = True
     await world.until(day, 9.2)
-    assert f"digest {BEGIN + timedelta(days=day)}" not in world.keys("digest")
+    assert not world.digests(day)
     world.deaf = False
 
 
@@ -470,9 +480,35 @@ def test_what_a_clock_that_was_a_day_ahead_did_does_not_take_the_place_of_the_da
         await world.stop()
 
     world = live(tmp_path, monkeypatch, story)
-    world.check_days(4)
+    world.check_days(4, 1, 2)
     world.check_records(BEGIN + timedelta(days=2), A, B, C)
     assert set(world.served()) == {1}
+
+
+def test_a_morning_opens_the_ledger_three_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the run, for what follows from it, and to send all of that."""
+    opened: list[bool] = []
+    enter = SqliteLedger.__aenter__
+
+    async def entered(self: SqliteLedger) -> SqliteLedger:
+        opened.append(self._readonly)
+        return await enter(self)
+
+    async def story(world: World) -> None:
+        world.start()
+        await world.until(1, 8)
+        world.simulator.refuse_token[C] = 40125
+        world.simulator.revoke(C)
+        opened.clear()
+        await world.until(1, 9)
+        assert opened == [False, True, True]
+        assert len(world.sent) == 2 + 3  # a digest and a ping each day, and an alert
+        await world.stop()
+
+    monkeypatch.setattr(SqliteLedger, "__aenter__", entered)
+    live(tmp_path, monkeypatch, story)
 
 
 @pytest.mark.thorough
@@ -497,7 +533,7 @@ def test_a_month_of_mornings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         await world.stop()
 
     world = live(tmp_path, monkeypatch, story, daily_quota={"getarticleread": 7})
-    world.check_days(31)
+    world.check_days(31, 19, 20)
     world.check_records(BEGIN + timedelta(days=29), A, B, C, D)
     assert sum(number > 1 for number in world.served()) <= 1
     told = [line.partition(" (")[0] for alert in world.alerts() for line in alert.split("\n")]
@@ -572,7 +608,7 @@ def test_nothing_is_expected_or_said_of_an_account_that_was_removed(
         assert world.service is not None
         world.service.reload()
         await world.until(4, 12)
-        assert dict(world.service.progress.causes) == {}
+        assert dict(world.service.state.causes) == {}
         await world.stop()
 
     world = live(tmp_path, monkeypatch, story)
@@ -658,7 +694,7 @@ def test_nothing_that_a_disk_or_an_export_raises_ends_the_service(
 ) -> None:
     """The directory of the ledger is away in one morning, an export's disk is full in another."""
     away, full = OSError(116, "Stale file handle", "/a/disk"), OSError(28, "No space left")
-    export, look = run_of_exports.export, Setup.look
+    export, look = run_of_exports.export, Setup.look_into
     raised: Exception | None = None
 
     def exported(*arguments: Any, **how: Any) -> Any:
@@ -666,10 +702,10 @@ def test_nothing_that_a_disk_or_an_export_raises_ends_the_service(
             raise full
         return export(*arguments, **how)
 
-    async def looked(self: Setup, now: float) -> Any:
+    async def looked(self: Setup, *arguments: Any) -> Any:
         if raised is away:
             raise away
-        return await look(self, now)
+        return await look(self, *arguments)
 
     async def story(world: World) -> None:
         nonlocal raised
@@ -695,7 +731,7 @@ def test_nothing_that_a_disk_or_an_export_raises_ends_the_service(
         await world.stop()
 
     monkeypatch.setattr(run_of_exports, "export", exported)
-    monkeypatch.setattr(Setup, "look", looked)
+    monkeypatch.setattr(Setup, "look_into", looked)
     world = live(tmp_path, monkeypatch, story)
     world.check_days(4)
     world.check_records(BEGIN + timedelta(days=2), A, B, C)
@@ -743,34 +779,84 @@ def test_what_never_came_is_told_once_and_never_over(
     assert over == f"○ Over: No figures so far: Article reads, name of a ({A})"
 
 
+REFUSALS = {
+    "secret": lambda simulator: simulator.refuse_token.update({C: 40125}),
+    "banned": lambda simulator: simulator.refuse.update(dict.fromkeys(BOTH, 50004)),
+    "limited": lambda simulator: simulator.refuse.update(dict.fromkeys(BOTH, 50002)),
+    "permission": lambda simulator: simulator.refuse.update(dict.fromkeys(BOTH, 48001)),
+    "set": lambda simulator: simulator.refuse.update(dict.fromkeys(BOTH, 61007)),
+}
+BOTH = [(C, name) for name in ("getusersummary", "getarticleread")]
+
+
+@pytest.mark.parametrize("refused", REFUSALS)
 def test_an_account_that_needs_a_person_is_asked_once_a_day_and_after_a_reload(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    refused: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others have figures that are late, so that the service returns all the time."""
-    asked: list[int] = []
+    asked: list[float] = []
 
     async def story(world: World) -> None:
-        world.simulator.refuse_token[C] = 40125
+        REFUSALS[refused](world.simulator)
         world.simulator.delay_until_hour = 12.5
         world.start()
         for day in (1, 2):
-            await world.until(day, 7)
-            asked.append(world.tokens[C])
             await world.until(day, 11)
         assert world.service is not None
-        asked.append(world.tokens[C])
         world.service.reload()
         await world.until(2, 12)
-        asked.append(world.tokens[C])
+        asked.extend(world.asked[C])
         assert len(world.begun) > 12
         world.simulator.refuse_token.clear()
+        world.simulator.refuse.clear()
         await world.until(3, 14)
         await world.stop()
 
     world = live(tmp_path, monkeypatch, story)
-    assert [after - before for before, after in pairwise(asked)] == [1, 1, 1]
+    times = [BEGIN + timedelta(days=day) for day in range(3)]
+    moments = [at(str(day), 8 + 5 / 60) for day in times] + [at(str(times[2]), 11)]
+    for moment in asked:
+        assert any(begin <= moment < begin + 5 * MINUTE for begin in moments), moment
+    for begin in moments:
+        assert any(begin <= moment < begin + 5 * MINUTE for moment in asked), begin
     world.check_records(BEGIN + timedelta(days=2), A, B, C)
-    assert world.alerts()[-1].startswith("○ Over: AppSecret is wrong or frozen")
+    assert "○ Over:" in world.alerts()[-1]
+
+
+def test_an_account_that_needs_a_person_is_asked_once_though_runs_are_stopped_after_an_hour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        config = world.folder / "harvester.toml"
+        config.write_text(config.read_text().replace("1000/s", "5/h"))
+        world.simulator.refuse_token[C] = 40125
+        world.start()
+        await world.until(0, 13)
+        assert len(world.begun) > 3
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    [asked] = world.asked[C]
+    assert asked < at(str(BEGIN), 8 + 5 / 60) + 5 * MINUTE
+
+
+def test_an_interface_that_is_refused_holds_up_nothing_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of its account whose figures are late are asked for again the same day."""
+
+    async def story(world: World) -> None:
+        world.start()
+        await world.until(0, 12)
+        world.simulator.refuse = {(C, "getusersummary"): 48001}
+        world.simulator.delay_until_hour = 10.5
+        await world.until(1, 12)
+        found = stored(world.folder / "data", "getarticleread")
+        newest = {each["_appid"] for each in found if each["_begin_date"] == str(BEGIN)}
+        assert newest == {A, B, C}
+        await world.stop()
+
+    live(tmp_path, monkeypatch, story)
 
 
 def test_where_all_accounts_need_a_person_nothing_is_sent_until_the_next_day(

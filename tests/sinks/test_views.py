@@ -15,8 +15,7 @@ import harvester.base.postgresql
 from harvester.model import Batch, Field
 from harvester.wechat.interfaces import INTERFACES
 from harvester.wechat.tables import TABLES
-from tests.postgres_server import PostgresServer
-from tests.sinks.sql.test_base import CHECKED, SINKS, Target, batch, target_of
+from tests.sinks.sql.test_base import CHECKED, Target, batch
 
 ITEM = (
     Field("day", "date"), Field("n", "int"), Field("rate", "float"), Field("label", "str"),
@@ -34,11 +33,6 @@ NESTED = replace(
     ),
 )  # fmt: skip
 KEY = ("wx1", "2024-01-01", 0, "2024-01-31", "m")
-
-
-@pytest.fixture(params=SINKS)
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
-    return target_of(request.param, tmp_path, request)
 
 
 def plain(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -295,13 +289,3 @@ def test_days_of_an_account_are_found_by_an_index(lite: Target, pg: Target) -> N
     assert "checked_by_day (_appid=? AND ref_date>?)" in plan[0][-1]
     [(index,)] = pg.execute("SELECT indexdef FROM pg_indexes WHERE indexname = 'checked_by_day'")
     assert index.endswith("(_appid, ref_date)")
-
-
-@pytest.fixture
-def lite(tmp_path: Path) -> Target:
-    return Target("sqlite", tmp_path, None)
-
-
-@pytest.fixture
-def pg(postgres: PostgresServer, tmp_path: Path) -> Target:
-    return Target("postgresql", tmp_path, postgres)

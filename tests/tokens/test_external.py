@@ -13,27 +13,11 @@ from harvester.model import Account, Action, Request, Response, Send, Token, Ver
 from harvester.tokens.external import CloudbaseToken, CommandToken, HttpToken, NoToken, StaticToken
 from harvester.tokens.official import provider_for
 from harvester.tokens.platform import Platform
-from harvester.tokens.shared import SharedToken, TokenRefusedError, shared_token
+from harvester.tokens.shared import TokenRefusedError, shared_token
 from harvester.tokens.stores import MemoryStore
 from harvester.transport import HttpTransport
+from tests.builders import given, no_sending, refusal_of
 from tests.support import virtual
-
-
-async def no_sending(request: Request) -> Response:
-    raise AssertionError("nothing is sent here")
-
-
-async def refusal_of(token: SharedToken) -> Verdict:
-    """Why no token can be had."""
-    with pytest.raises(TokenRefusedError) as caught:
-        await token.get()
-    assert str(caught.value) == caught.value.verdict.message
-    return caught.value.verdict
-
-
-def given(spec: str, folder: Path | None = None, send: Send = no_sending) -> Token:
-    provider = provider_for(Account("wx1", token=spec), folder)
-    return asyncio.run(provider.fetch(send))
 
 
 def refused(spec: str, folder: Path | None = None, send: Send = no_sending) -> Verdict:

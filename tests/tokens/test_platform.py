@@ -6,39 +6,22 @@ import asyncio
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harvester.engine.scope import Scope
 from harvester.errors import AttemptError, UsageError
-from harvester.model import Account, Action, Request, Response, Send, Stored, Token, Verdict
+from harvester.model import Action, Request, Response, Stored
 from harvester.testing import FakeTransport, MemorySink, Simulator, VirtualTimeLoop
 from harvester.tokens.official import provider_for
 from harvester.tokens.platform import Platform
 from harvester.tokens.shared import SharedToken, TokenRefusedError, shared_token
 from harvester.wechat.interfaces import INTERFACES
+from tests.builders import refusal_of, wall
 from tests.support import JANUARY, A, B, engine_run, noon, virtual
 
 PLATFORM = ("wx00000000000000cc", "c0mponent-s3cret")
-
-
-async def no_sending(request: Request) -> Response:
-    raise AssertionError("nothing is sent here")
-
-
-def wall() -> float:
-    loop: Any = asyncio.get_running_loop()
-    return loop.wall()  # type: ignore[no-any-return]
-
-
-async def refusal_of(token: SharedToken) -> Verdict:
-    """Why no token can be had."""
-    with pytest.raises(TokenRefusedError) as caught:
-        await token.get()
-    assert str(caught.value) == caught.value.verdict.message
-    return caught.value.verdict
 
 
 def test_a_platforms_secret_is_text_too() -> None:
@@ -319,8 +302,3 @@ async def test_nothing_of_a_platform_is_shown() -> None:
     text = "".join(frames.format()) + repr(scene.platform) + repr(token)
     assert "fetch_by" in text
     assert " ".join(each for each in hidden if each in text) == ""
-
-
-def given(spec: str, folder: Path | None = None, send: Send = no_sending) -> Token:
-    provider = provider_for(Account("wx1", token=spec), folder)
-    return asyncio.run(provider.fetch(send))

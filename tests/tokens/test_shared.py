@@ -10,7 +10,7 @@ from anyio import current_time
 
 from harvester.base.secrets import Secret
 from harvester.errors import AccountError, UsageError
-from harvester.model import Action, Request, Response, Send, Token, TokenProvider, Verdict
+from harvester.model import Action, Send, Token, TokenProvider, Verdict
 from harvester.tokens.shared import (
     CallableProvider,
     SharedToken,
@@ -18,34 +18,15 @@ from harvester.tokens.shared import (
     check_token_source,
     provides,
 )
+from tests.builders import Given, no_sending
 from tests.support import virtual
 
 BUSY = TokenRefusedError(Verdict(Action.RETRY, "WeChat is busy"))
 
 
-async def no_sending(request: Request) -> Response:
-    raise AssertionError("nothing is sent here")
-
-
 def test_a_provider_is_what_fetches() -> None:
     assert provides(Given())
     assert not provides(object())
-
-
-class Given:
-    """A provider that gives what it was given, in turn; each fetch takes a second."""
-
-    def __init__(self, *tokens: Token | Exception) -> None:
-        self.tokens = list(tokens)
-        self.fetches = 0
-
-    async def fetch(self, send: Send) -> Token:
-        self.fetches += 1
-        given = self.tokens.pop(0)
-        await asyncio.sleep(1.0)
-        if isinstance(given, Exception):
-            raise given
-        return given
 
 
 def shared(*tokens: Token | Exception) -> SharedToken:

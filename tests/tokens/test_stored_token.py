@@ -5,38 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harvester.errors import AccountError, AttemptError, UsageError
-from harvester.model import Account, Action, Request, Response, Send, Stored, Token, Verdict
+from harvester.model import Action, Request, Response, Send, Stored, Token, Verdict
 from harvester.tokens.external import NoToken
-from harvester.tokens.official import provider_for
 from harvester.tokens.shared import SharedToken, StoredToken, TokenRefusedError, shared_token
 from harvester.tokens.stores import MemoryStore
+from tests.builders import Given, no_sending, refusal_of, wall
 from tests.support import virtual
 
 BUSY = TokenRefusedError(Verdict(Action.RETRY, "WeChat is busy"))
-
-
-async def no_sending(request: Request) -> Response:
-    raise AssertionError("nothing is sent here")
-
-
-class Given:
-    """A provider that gives what it was given, in turn; each fetch takes a second."""
-
-    def __init__(self, *tokens: Token | Exception) -> None:
-        self.tokens = list(tokens)
-
-    async def fetch(self, send: Send) -> Token:
-        given = self.tokens.pop(0)
-        await asyncio.sleep(1.0)
-        if isinstance(given, Exception):
-            raise given
-        return given
 
 
 class Broken(MemoryStore):
@@ -82,11 +63,6 @@ def store() -> Broken:
     return Broken()
 
 
-def wall() -> float:
-    loop: Any = asyncio.get_running_loop()
-    return loop.wall()  # type: ignore[no-any-return]
-
-
 def stored(store: MemoryStore, *tokens: Token | Exception) -> StoredToken:
     """The account as one program sees it."""
     return StoredToken("wx1", Given(*tokens), no_sending, store, wall)
@@ -95,14 +71,6 @@ def stored(store: MemoryStore, *tokens: Token | Exception) -> StoredToken:
 def lasting(value: str, left: float = 7200.0) -> Stored:
     """What stands in the store of a token that has so many seconds left."""
     return Stored(value, wall() + left, abs(left))
-
-
-async def refusal_of(token: SharedToken) -> Verdict:
-    """Why no token can be had."""
-    with pytest.raises(TokenRefusedError) as caught:
-        await token.get()
-    assert str(caught.value) == caught.value.verdict.message
-    return caught.value.verdict
 
 
 @pytest.mark.parametrize("life", [7200.0, 1800.0])
@@ -366,11 +334,6 @@ def test_a_token_of_a_platform_is_joined_to_what_its_accounts_share() -> None:
     store, provider = MemoryStore(), Joined()
     shared_token("wx1", provider, no_sending, store, sum)
     assert provider.given == (no_sending, store, sum)
-
-
-def given(spec: str, folder: Path | None = None, send: Send = no_sending) -> Token:
-    provider = provider_for(Account("wx1", token=spec), folder)
-    return asyncio.run(provider.fetch(send))
 
 
 class Raising(MemoryStore):

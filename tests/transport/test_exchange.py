@@ -15,14 +15,6 @@ from harvester.transport import HttpTransport, exchange
 from tests.transport.test_http import REQUEST, serving, sized
 
 KEEPS = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-
-
-@pytest.fixture(autouse=True)
-def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in PROXIES:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
 
 
 async def test_this_aiohttp_is_asked_below_its_session() -> None:
@@ -106,6 +98,25 @@ def test_no_connection_is_left_open() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", ResourceWarning)
         assert asyncio.run(main())
+
+
+async def test_the_requests_of_one_turn_of_the_loop_are_written_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[int] = []
+    flush = exchange.Exchange._flush
+
+    def noted(self: exchange.Exchange) -> None:
+        written.append(len(self._leaving))
+        flush(self)
+
+    monkeypatch.setattr(exchange.Exchange, "_flush", noted)
+    async with serving(KEEPS, hold=True) as server, HttpTransport(server.url) as transport:
+        await asyncio.gather(*[transport.send(REQUEST) for _ in range(5)])  # opens connections
+        written.clear()
+        answers = await asyncio.gather(*[transport.send(REQUEST) for _ in range(5)])
+    assert written == [5]
+    assert [answer.body for answer in answers] == [b"{}"] * 5
 
 
 async def _waiting(*_: object) -> None:

@@ -15,14 +15,6 @@ from harvester.transport import HttpTransport
 
 REQUEST = Request("POST", "/x", (("access_token", "s3cret"),), b'{"a":1}')
 TLS_RECORD = b"\x16"
-PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-
-
-@pytest.fixture(autouse=True)
-def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in PROXIES:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
 
 
 class Server:

@@ -13,7 +13,6 @@ from harvester.ledger import SqliteLedger
 from harvester.ledger.coverage import Calendar, Outcome
 from harvester.model import Batch, Window
 from harvester.testing import MemorySink
-from harvester.upkeep import agreement
 from harvester.upkeep.agreement import Comparison, Former, overlapping, together
 from harvester.wechat.interfaces import INTERFACES
 from tests.support import A, B, noon
@@ -60,7 +59,7 @@ async def test_windows_that_have_days_in_common_are_one_group() -> None:
 async def test_a_former_ledger_is_read_some_accounts_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agreement, "AT_ONCE", 1)
+    monkeypatch.setattr("harvester.ledger.base.ACCOUNTS_AT_ONCE", 1)
     async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
         stored = [batch("2024-01-01"), batch("2024-01-02", appid=B)]
         await ledger.commit([Outcome(each.window, "final", each.tally) for each in stored], {})

@@ -21,8 +21,9 @@ from harvester.base.dates import Days
 from harvester.base.outage import Away
 from harvester.cli.commands import invoke
 from harvester.ledger import FILE_NAME, Key, SqliteLedger
-from harvester.ledger.outbox import Message
 from harvester.report.texts import title_of
+from harvester.service.mail import Message
+from harvester.service.state import State
 from harvester.sinks.base import Checkpoint, Fence, Written
 from harvester.testing import FakeTransport, MemorySink, Simulator
 from harvester.upkeep.forget import forget, known_of
@@ -407,39 +408,35 @@ MESSAGES = {
 }
 
 
-def messages(folder: Path) -> dict[str, tuple[str, bool]]:
-    """The bodies in the outbox, and whether they are still to be sent."""
-    with closing(sqlite3.connect(folder / FILE_NAME)) as database:
-        rows = database.execute("SELECT key, body, ended FROM message")
-        return {key: (body, not ended) for key, body, ended in rows}
+def messages(lines: Harvest, *more: Message) -> dict[str, str]:
+    """The bodies of the service's messages, by key; more: that are stored first."""
+
+    async def main() -> dict[str, str]:
+        async with SqliteLedger(lines.folder / FILE_NAME, readonly=True) as ledger:
+            if more:
+                assert await ledger.swap_state("", State(mail=more, number=1).write())
+            state = State.read(await ledger.service_state())
+            return {each.key: each.body for each in state.mail}
+
+    return asyncio.run(main())
 
 
 def test_messages_that_were_not_sent_name_it_no_more(lines: Harvest) -> None:
-    async def post() -> None:
-        async with SqliteLedger(lines.folder / FILE_NAME, beside=True) as ledger:
-            some = [Message(key, "env:A", "title", body) for key, body in MESSAGES.items()]
-            assert await ledger.post(0, "{}", some, 1000.0)
-
-    asyncio.run(post())
+    some = [Message(key, "env:A", "title", body) for key, body in MESSAGES.items()]
+    assert messages(lines, *some) == MESSAGES
     assert lines.forget("--endpoint", NAMES[0], "--yes") == 0
-    assert messages(lines.folder) == {key: (body, True) for key, body in MESSAGES.items()}
+    assert messages(lines) == MESSAGES
     assert lines.forget("--yes") == 0
-    assert messages(lines.folder) == {
-        "alone": ("到齐：3 / 4 个账号", True),
-        "together": (f"● AppSecret 错误：…、{B}。请重置", True),
-        "only": ("", False),
-        "other": (MESSAGES["other"], True),
+    assert messages(lines) == {
+        "alone": "到齐：3 / 4 个账号",
+        "together": f"● AppSecret 错误：…、{B}。请重置",
+        "other": MESSAGES["other"],
     }
 
 
 def test_of_an_interface_messages_about_it_name_the_account_no_more(lines: Harvest) -> None:
     about = [f"● 缺少权限 用户增减：{A}。", f"● 缺少权限 累计用户：{A}。"]
-
-    async def post() -> None:
-        async with SqliteLedger(lines.folder / FILE_NAME, beside=True) as ledger:
-            await ledger.post(0, "{}", [Message("1", "env:A", "title", "\n".join(about))], 1000.0)
-
-    asyncio.run(post())
     assert title_of(NAMES[0])[0] in about[0]
+    messages(lines, Message("1", "env:A", "title", "\n".join(about)))
     assert lines.forget("--endpoint", NAMES[0], "--yes") == 0
-    assert messages(lines.folder) == {"1": (about[1], True)}
+    assert messages(lines) == {"1": about[1]}

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import closing, suppress
-from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, unquote
-from weakref import ref
 
 from harvester.base.outage import Away, Undone
 from harvester.base.secrets import Secret, advice, place_of
@@ -59,19 +56,6 @@ table that changed under a snapshot: the transaction is rolled back then."""
 _WRONG = ("certificate", "not known", "no address", "name resolution", "no such file",
           "support ssl", "permission denied")  # fmt: skip
 """Parts of messages about connections that can never be made."""
-_ROW_HOLDER = (
-    "SELECT p.id, p.user, p.host FROM information_schema.innodb_lock_waits w"
-    " JOIN information_schema.innodb_trx mine ON mine.trx_id = w.requesting_trx_id"
-    " JOIN information_schema.innodb_trx other ON other.trx_id = w.blocking_trx_id"
-    " JOIN information_schema.processlist p ON p.id = other.trx_mysql_thread_id"
-    " WHERE mine.trx_mysql_thread_id = %s"
-)
-_LOCK_HOLDER = (
-    "SELECT p.id, p.user, p.host FROM information_schema.processlist mine"
-    f" JOIN information_schema.processlist p ON p.id = IS_USED_LOCK({LOCK})"
-    " WHERE mine.id = %s AND mine.state = 'User lock'"
-)
-"""Who holds the lock of a row, or of making tables, that a connection waits for (MariaDB)."""
 _NOT_ALLOWED = frozenset({1044, 1142, 1143, 1227, 1370})
 _FULL = frozenset({1021, 1114})
 _WRONG_PASSWORD = 1045
@@ -116,8 +100,7 @@ class Server(NamedTuple):
             line = socket.create_connection((connection.host, connection.port), CONNECT)
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            blocker = partial(self._blocker, ref(connection))
-            can_be_cut(connection, line.fileno(), self.where, blocker)
+            can_be_cut(connection, line.fileno(), self.where)
             connection.connect(line)
             with connection.cursor() as cursor:
                 cursor.execute(_SETTINGS + LIMITS)
@@ -169,19 +152,6 @@ class Server(NamedTuple):
             kinds = (self.library.OperationalError, self.library.InterfaceError)
             return Away if isinstance(exc, (*kinds, self.library.InternalError)) else None
         return Away if code in _LOST else None
-
-    def _blocker(self, waiting: ref[Any]) -> str:
-        """Who holds what a connection waits for, as far as this user may know."""
-        mine, (connection, *_) = waiting(), self._connected()
-        if mine is None or connection is None:
-            return ""
-        with closing(connection), connection.cursor() as cursor:
-            for sql in (_ROW_HOLDER, _LOCK_HOLDER):
-                with suppress(self.library.MySQLError):
-                    cursor.execute(sql, (mine.thread_id(),))
-                    for other, user, host in cursor.fetchall():
-                        return f"a lock that {user}@{host} (connection {other}) holds"
-        return ""
 
     def is_barred(self, exc: BaseException) -> bool:
         """Whether the user lacks a privilege."""

@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harvester.base.dates import last_settled_day
-from harvester.cli.inspect import show_verification
+from harvester.cli.verify import show_verification
+from harvester.config.place import Place
 from harvester.config.settings import engine_options
 from harvester.engine.run import Engine
 from harvester.events import Report
-from harvester.ledger import FILE_NAME, SqliteLedger, open_ledger
+from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.sinks.base import Sink
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop
 from harvester.tokens.stores import open_store
@@ -140,7 +141,5 @@ def not_as_the_ledger_says(directory: Path) -> list[str]:
     """What the command ``verify`` finds."""
     said = io.StringIO()
     with redirect_stdout(said):
-        status = asyncio.run(
-            show_verification(open_ledger(directory / FILE_NAME, readonly=True), [])
-        )
+        status = asyncio.run(show_verification(Place(directory)))
     return [] if status == 0 else said.getvalue().splitlines()

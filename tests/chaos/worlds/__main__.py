@@ -2,8 +2,8 @@
 
 import sys
 
-from tests.chaos.seeds import main
+from tests.chaos.worlds.command import main
 from tests.chaos.worlds.world import live
 
 if __name__ == "__main__":
-    sys.exit(main("tests.chaos.worlds", live, worlds=1000, within=400))
+    sys.exit(main(live, worlds=1000, within=400))

@@ -20,7 +20,7 @@ import tempfile
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
@@ -44,8 +44,8 @@ from harvester.testing import Faults, MemorySink, Simulator, VirtualTimeLoop, ru
 from harvester.upkeep.rebuild import rebuild
 from harvester.wechat.endpoint import grid
 from harvester.wechat.interfaces import INTERFACES
-from tests.chaos.seeds import Life
 from tests.chaos.worlds import promises
+from tests.chaos.worlds.command import Life
 from tests.chaos.worlds.lateness import LATE, LISTS, Lateness, Place
 from tests.chaos.worlds.outside import ModelSink, Moods, MoodyLedger, MoodySink, Network
 from tests.support import at, scope
@@ -67,6 +67,8 @@ MOST_TURNS = 2_000_000  # calls are recorded every second, also in a wait of day
 IDLE = 2.0
 """Seconds that may pass while a window could be sent and nothing is under way."""
 JUMP = 0.5
+CUT_ANEW = 0.3
+"""How often the length of an interface's windows changes between two runs."""
 
 QUIET = Moods()
 ONE_IN = 8
@@ -139,6 +141,7 @@ class World:
         self._quota = draw.choice((None, None, 5, 15, 40))
         self._model = MemorySink("model")
         self._lateness = self._drawn_late()
+        self._cuts = Random(f"cut {seed}")
         self._kept: defaultdict[str, set[Place]] = defaultdict(set)
         """What each sink had after the run before, of interfaces whose answers must not lack it."""
         self._forgetful = False  # the ledger may know fewer calls than were sent
@@ -170,6 +173,8 @@ class World:
         random.seed(self.seed)  # the engine's own dice: how long a backoff takes
         try:
             for course in self._courses():
+                if self.runs and self._lateness is None:
+                    self._cut_anew()
                 if self.runs and self._rebuilds and self._draw.random() < 0.2:
                     self._rebuild(harm=self._draw.random() < 0.5)
                 broken = list(self._run(course))
@@ -238,6 +243,16 @@ class World:
             int(10 ** draw.uniform(0.3, 3.5)),
             draw.choice(here) if draw.random() < 0.15 else None,
             (draw.randint(1, 800), draw.uniform(-7200, 7200)) if steps else (0, 0.0),
+        )
+
+    def _cut_anew(self) -> None:
+        """From now on the windows of some interfaces have another length."""
+        draw = self._cuts
+        self._endpoints = tuple(
+            replace(each, span=draw.randint(2, INTERFACES[each.name].span))
+            if each.span > 1 and draw.random() < CUT_ANEW
+            else each
+            for each in self._endpoints
         )
 
     def _wall(self) -> float:

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,24 @@ def run_with(program: str, answer: str, script: str, folder: Path, **env: str) -
     return (folder / "calls").read_text().splitlines()
 
 
+# additions
+
+ADDITIONS = CONTRIBUTING.partition("## What an addition touches\n")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("span", sorted(set(re.findall(r"`([^`]+)`", ADDITIONS)) - {"from_spec"}))
+def test_what_an_addition_touches_exists(span: str) -> None:
+    """Files, and commands in Python with the files and modules that they name."""
+    words = span.partition(" > ")[0].split() + span.partition(" > ")[2].split()
+    if words[0] == "python":
+        if words[1] == "-m":
+            assert find_spec(words[2]) is not None
+            words = words[3:]
+        else:
+            words = words[1:]
+    assert all([(ROOT / word).exists() for word in words if not word.startswith("--")])
+
+
 # nightly
 
 
@@ -180,7 +199,7 @@ def test_each_night_has_all_soaks_and_its_own_seed() -> None:
     assert all(each in script for each in ("$SEED", "gh issue comment", "gh issue create"))
     for soak in soaks:
         body = SCRIPT.partition(f"part_{soak}() {{")[2].partition("\n}")[0]
-        assert "seed" in body or soak == "soak-mutants"
+        assert "seed" in body or soak in ("soak-model", "soak-mutants")  # they try all there is
 
 
 @pytest.mark.parametrize(

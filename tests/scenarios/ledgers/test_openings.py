@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -39,12 +38,6 @@ def _sooner(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (run, postgresql):
         monkeypatch.setattr(module, "OPENING", OPENING)
     monkeypatch.setattr(postgresql, "PATIENCE", WAIT)
-
-
-@pytest.fixture
-def proxy(postgres: PostgresServer) -> Iterator[Proxy]:
-    with Proxy(postgres.port) as one:
-        yield one
 
 
 @pytest.fixture

@@ -22,25 +22,19 @@ import pytest
 from harvester.base.dates import china
 from harvester.base.secrets import Secret
 from harvester.ledger import open_ledger
-from harvester.service.schedule import Progress
+from harvester.service.state import State
 from harvester.testing import Simulator
 from tests.own_server import free_port
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.scenarios.command import begun, started, until
 from tests.support import Wechat, as_multiset, at, bare, days, harvest, stored
-from tests.webhook import TOKEN, Webhook, webhook
+from tests.webhook import TOKEN, Webhook
 
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(180)]
 
 DAY = "2026-03-10"
 APPIDS = [f"wx{number:016x}" for number in range(4)]
 ENDPOINT = "getarticleread"
-
-
-@pytest.fixture
-def hook() -> Iterator[Webhook]:
-    with webhook() as server:
-        yield server
 
 
 Process = subprocess.Popen[str]
@@ -222,7 +216,9 @@ def test_two_on_one_ledger_one_of_them_frozen(
     )
     assert len(rows) == len({*rows})
     assert len({(appid, day) for appid, day, _ in rows}) == 3 * 41
-    contents = str(postgres.execute("SELECT * FROM harvester.message", url.rpartition("/")[2]))
+    contents = str(postgres.execute("SELECT * FROM harvester.checkpoint", url.rpartition("/")[2]))
+    assert "alerted" not in contents
+    assert APPIDS[0] in contents
     assert TOKEN not in contents
 
 
@@ -233,7 +229,7 @@ def _due(url: str) -> None:
         spec = Secret(url.replace("harvester@", f"harvester:{PASSWORD}@"))
         async with open_ledger(spec) as ledger:
             day = china(time.time()).date() - timedelta(days=3)
-            assert await ledger.post(0, Progress(day).write(), [], time.time())
+            assert await ledger.swap_state("", State(day, number=1).write())
 
     asyncio.run(main())
 

@@ -32,12 +32,6 @@ from tests.support import KILLS, harvest
 pytestmark = pytest.mark.thorough
 
 
-@pytest.fixture
-def proxy(postgres: PostgresServer) -> Iterator[Proxy]:
-    with Proxy(postgres.port) as one:
-        yield one
-
-
 def interrupted(process: subprocess.Popen[str], signals: int) -> tuple[float, str]:
     """Seconds until a process ends after Ctrl-C, and what it has said."""
     began = time.monotonic()

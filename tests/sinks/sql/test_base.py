@@ -187,19 +187,9 @@ def target_of(kind: str, folder: Path, request: pytest.FixtureRequest) -> Target
     return Target(kind, folder, server)
 
 
-@pytest.fixture(params=SINKS)
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
-    return target_of(request.param, tmp_path, request)
-
-
 @pytest.fixture(params=ON_SERVERS)
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
     return target_of(request.param, tmp_path, request)
-
-
-@pytest.fixture
-def lite(tmp_path: Path) -> Target:
-    return Target("sqlite", tmp_path, None)
 
 
 @pytest.fixture

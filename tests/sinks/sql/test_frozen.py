@@ -169,7 +169,7 @@ ROWS = "SELECT * FROM _harvester_fence FOR UPDATE"
 
 
 @pytest.mark.thorough
-async def test_a_write_that_another_program_holds_up_is_repeated_and_its_holder_is_named(
+async def test_a_write_that_another_program_holds_up_is_repeated_and_that_is_said(
     server: Target, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Also where several workers write: the database has said that nothing was stored."""
@@ -189,7 +189,7 @@ async def test_a_write_that_another_program_holds_up_is_repeated_and_its_holder_
 
 
 @pytest.mark.thorough
-async def test_a_long_wait_names_who_holds_the_lock(
+async def test_a_long_wait_for_a_lock_is_said(
     server: Target, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres, "LIMITS", [(0, "lock_timeout", "30s")])
@@ -199,8 +199,7 @@ async def test_a_long_wait_names_who_holds_the_lock(
     with locked(server, ROWS, 7):
         await server.write(sink, part(2, 2))
     await sink.close()
-    whose = "somebody's report" if server.kind == "postgresql" else "harvester@127.0.0.1"
-    assert f"it waits for a lock that {whose}" in caplog.text
+    assert "a call takes more than 5 s; no answer yet" in caplog.text
 
 
 @pytest.mark.thorough

@@ -17,11 +17,6 @@ from tests.postgres_server import PASSWORD, PostgresServer
 from tests.sinks.sql.test_base import CHECKED, Target, batch, part, refused
 
 
-@pytest.fixture
-def pg(postgres: PostgresServer, tmp_path: Path) -> Target:
-    return Target("postgresql", tmp_path, postgres)
-
-
 def test_a_database_that_cannot_be_written_is_refused(pg: Target, postgres: PostgresServer) -> None:
     name = postgres.new_database()
     where = f"the database {name} on 127.0.0.1:{postgres.port} could not be opened:"

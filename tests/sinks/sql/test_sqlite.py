@@ -16,11 +16,6 @@ from harvester.errors import SinkError, UsageError
 from tests.sinks.sql.test_base import Target, part
 
 
-@pytest.fixture
-def lite(tmp_path: Path) -> Target:
-    return Target("sqlite", tmp_path, None)
-
-
 def test_what_cannot_be_a_database_is_refused_in_one_sentence(lite: Target, tmp_path: Path) -> None:
     def refused(path: Path | str) -> str:
         lite.path = Path(path)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import harvester
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Planted(NamedTuple):
@@ -28,7 +28,7 @@ class Planted(NamedTuple):
     fault: str
 
 
-WORLDS = (
+FAULTS = (
     Planted(
         "the ledger commits before the sink writes",
         "engine/writer.py",
@@ -327,52 +327,6 @@ WORLDS = (
 )
 
 
-WORKERS = (
-    Planted(
-        "the sink has no fence",
-        "base/fencing.py",
-        "    return {appid for appid, epoch in fence.items() if known.get(appid, 0) > epoch}\n",
-        "    return set()\n",
-    ),
-    Planted(
-        "neither the ledger compares epochs nor the worker",
-        "base/fencing.py",
-        "    return held.get(appid) == epoch\n\n\n"
-        "def lost(held: Mapping[str, int], known: Mapping[str, int]) -> set[str]:\n",
-        "    return True\n\n\n"
-        "def lost(held: Mapping[str, int], known: Mapping[str, int]) -> set[str]:\n"
-        "    return set()\n",
-    ),
-    Planted(
-        "days that are marked are not opened",
-        "upkeep/scan.py",
-        "    if not marks:\n        return\n    known",
-        "    if marks:\n        return\n    known",
-    ),
-    Planted(
-        "a claim does not raise the epoch",
-        "../tests/chaos/workers.py",
-        "STEP = 1\n",
-        "STEP = 0\n",
-    ),
-    Planted(
-        "the commits of a sink have numbers and no marks",
-        "../tests/chaos/workers.py",
-        '    return f"{draw.getrandbits(32):08x}"\n',
-        '    return ""\n',
-    ),
-    Planted(
-        "a worker believes what was done since the oldest one began",
-        "engine/run.py",
-        "        self._worker.began = rfc3339_exact(first)\n",
-        "        self._worker.began = rfc3339_exact(first)\n"
-        "        self._joined = min([each.started for each in await ledger.workers()])\n",
-    ),
-)
-PLANTED = {"tests.chaos.worlds": WORLDS, "tests.chaos.workers": WORKERS}
-"""By the harness that must find them."""
-
-
 def faulty(fault: Planted, package: Path) -> tuple[Path, str]:
     """The file in which the fault is, and its text with it; `LookupError` if it does not fit."""
     path = package / fault.file
@@ -397,14 +351,19 @@ def copied() -> Iterator[Path]:
         yield Path(made)
 
 
-def hunt(module: str, fault: Planted, copy: Path, worlds: int) -> str:
+def hunt(fault: Planted, copy: Path, worlds: int) -> str:
     """The seed of the world that found it; empty if none did."""
     path, text = faulty(fault, copy / "harvester")
     sound = path.read_text(encoding="utf-8")
     path.write_text(text, encoding="utf-8")
     try:
         found = subprocess.run(
-            [sys.executable, "-m", module, *f"--worlds {worlds} --jobs 1 --most 1".split()],
+            [
+                sys.executable,
+                "-m",
+                "tests.chaos.worlds",
+                *f"--worlds {worlds} --jobs 1 --most 1".split(),
+            ],
             cwd=copy,
             env={**_environment(copy), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
@@ -413,7 +372,7 @@ def hunt(module: str, fault: Planted, copy: Path, worlds: int) -> str:
         )
     finally:
         path.write_text(sound, encoding="utf-8")
-    line = found.stdout.partition(f"python -m {module} --seed ")[2]
+    line = found.stdout.partition("python -m tests.chaos.worlds --seed ")[2]
     if found.returncode and not line:
         raise RuntimeError(f"the worlds ended with an error:\n{found.stderr}")
     return line.partition(" ")[0]

@@ -1,4 +1,4 @@
-"""The command of harnesses that draw all from a seed: many worlds, one again, planted faults."""
+"""The command: many worlds, one again, planted faults."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from tests.chaos.planted import PLANTED, Planted, copied, hunt
+from tests.chaos.worlds.planted import FAULTS, Planted, copied, hunt
 
+MODULE = "tests.chaos.worlds"
 _MEMORY = Path("/dev/shm")
 
 
@@ -48,7 +49,7 @@ def _in_memory() -> Iterator[None]:
         yield
 
 
-def _live_all(module: str, live: Live, seeds: range, jobs: int, most: int) -> int:
+def _live_all(live: Live, seeds: range, jobs: int, most: int) -> int:
     """Live all; the first line about a broken one says how to see it again."""
     started, happened, lived, broken = time.monotonic(), Counter[str](), 0, 0
     with _in_memory(), multiprocessing.get_context("spawn").Pool(jobs, _begin) as pool:
@@ -57,7 +58,7 @@ def _live_all(module: str, live: Live, seeds: range, jobs: int, most: int) -> in
             happened += life.happened
             if life.broken:
                 broken += 1
-                again = f"python -m {module} --seed {life.seed}"
+                again = f"python -m {MODULE} --seed {life.seed}"
                 print(f"{again}  # {life.broken[0]}", flush=True)
                 if broken >= most:
                     break
@@ -67,14 +68,14 @@ def _live_all(module: str, live: Live, seeds: range, jobs: int, most: int) -> in
     return bool(broken)
 
 
-def _hunt_all(module: str, worlds: int, jobs: int, word: str) -> int:
+def _hunt_all(worlds: int, jobs: int, word: str) -> int:
     """Plant each fault and hunt it, ``jobs`` at a time; gives whether one was not found."""
-    faults = [fault for fault in PLANTED[module] if word in fault.name]
+    faults = [fault for fault in FAULTS if word in fault.name]
 
     def try_one(fault: Planted) -> tuple[str, float]:
         started, copy = time.monotonic(), free.get()
         try:
-            return hunt(module, fault, copy, worlds), time.monotonic() - started
+            return hunt(fault, copy, worlds), time.monotonic() - started
         finally:
             free.put(copy)
 
@@ -92,12 +93,12 @@ def _hunt_all(module: str, worlds: int, jobs: int, word: str) -> int:
     return bool(missed)
 
 
-def main(module: str, live: Live, worlds: int, within: int) -> int:
+def main(live: Live, worlds: int, within: int) -> int:
     """Read the arguments and do it; a fault must be found within so many worlds."""
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of a set is drawn, too: not here
         fixed = {**os.environ, "PYTHONHASHSEED": "0"}
-        os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], fixed)
-    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=__doc__)
+        os.execve(sys.executable, [sys.executable, "-m", MODULE, *sys.argv[1:]], fixed)
+    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
     parser.add_argument("--seed", type=int, help="replay one world, with all that happens")
     parser.add_argument("--worlds", type=int, help=f"how many (default {worlds})")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
@@ -114,6 +115,6 @@ def main(module: str, live: Live, worlds: int, within: int) -> int:
         print(f"world {given.seed}: {'broken' if broken else 'all promises held'}")
         return bool(broken)
     if given.planted is not None:
-        return _hunt_all(module, given.worlds or within, given.jobs, given.planted)
+        return _hunt_all(given.worlds or within, given.jobs, given.planted)
     seeds = range(given.first, given.first + (given.worlds or worlds))
-    return _live_all(module, live, seeds, given.jobs, given.most)
+    return _live_all(live, seeds, given.jobs, given.most)

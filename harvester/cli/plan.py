@@ -1,0 +1,143 @@
+"""The command ``plan``: what a run would do.
+
+Rule: reads the ledger, changes nothing, and sends nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any
+
+from harvester.base.dates import (
+    LATENCY,
+    Estimate,
+    Load,
+    china,
+    estimate,
+    last_settled_day,
+    quota_days,
+)
+from harvester.cli.exit_status import COMPLETE
+from harvester.cli.terminal import duration, many, show_json, show_line
+from harvester.config.place import Place
+from harvester.engine.limiter import Rate
+from harvester.engine.options import Options
+from harvester.engine.planner import Known, demands, known
+from harvester.engine.scope import Scope
+from harvester.errors import NoLedgerError
+from harvester.ledger import Ledger
+from harvester.wechat.endpoint import load_of
+
+
+async def show_plan(
+    place: Place, scope: Scope, options: Options, now: float, *, as_json: bool = False
+) -> int:
+    """Calls, days of quota and hours of what a run would do."""
+    async with AsyncExitStack() as stack:
+        ledger: Ledger | None
+        try:
+            ledger = await stack.enter_async_context(place.ledger())
+        except NoLedgerError:  # the first run makes it
+            ledger = None
+        calls, loads, total = await _counts(scope, options, ledger, now)
+    rate = options.rate
+    most = min(options.account_concurrency or options.concurrency, options.concurrency)
+    caps = [min(most, scope.caps.get(appid, most)) for appid in scope.accounts]
+    takes = estimate(calls, rate.per_second, options.concurrency, caps)
+    if as_json:
+        show_json(_plan_object(scope, options, now, takes, loads, total))
+        return COMPLETE
+    names = ", ".join(endpoint.name for endpoint in scope.endpoints)
+    show_line(f"{names}: {scope.begin} to {scope.end}, {many(len(scope.accounts), 'account')}")
+    show_line(f"calls   {takes.calls:,}" + (f" ({total - takes.calls:,} are done already)"
+                                        if total > takes.calls else ""))  # fmt: skip
+    show_line(f"time    {_time(takes, rate, options)}")
+    show_line(f"quota   {_quota(loads, options, now)}")
+    for note in scope.notes:
+        show_line(f"note    {note}")
+    hours = {endpoint.settled_hour for endpoint in scope.endpoints}
+    for hour in sorted(hours):
+        if scope.end > last_settled_day(now, hour):
+            show_line(f"wait    {scope.end} is not settled before {hour:02}:00 in China")
+    show_line("nothing was sent")
+    return COMPLETE
+
+
+def _plan_object(
+    scope: Scope,
+    options: Options,
+    now: float,
+    takes: Estimate,
+    loads: Collection[tuple[str, Load]],
+    total: int,
+) -> dict[str, Any]:
+    """The same as JSON has it; quota_days: None without a daily quota, or if there is no end."""
+    days = None
+    if options.daily_quota is not None:
+        needed = [quota_days(load, options.daily_quota, china(now).date()) for _, load in loads]
+        days = None if None in needed else max([each or 0 for each in needed], default=0)
+    return {
+        "accounts": len(scope.accounts),
+        "endpoints": [endpoint.name for endpoint in scope.endpoints],
+        "begin_date": str(scope.begin),
+        "end_date": str(scope.end),
+        "calls": takes.calls,
+        "done": total - takes.calls,
+        "seconds": round(takes.seconds, 1),
+        "seconds_by_rate": round(takes.by_rate, 1),
+        "daily_quota": options.daily_quota,
+        "quota_days": days,
+        "notes": list(scope.notes),
+    }
+
+
+async def _counts(
+    scope: Scope, options: Options, ledger: Ledger | None, now: float
+) -> tuple[list[list[int]], set[tuple[str, Load]], int]:
+    """The calls by account and interface, their load on the quotas, and the windows in all."""
+    has: Known = await known(ledger, now, list(scope.accounts))
+    calls, loads, total = [], set[tuple[str, Load]](), 0
+    async for appid, listed in demands(scope, ledger, now, anew=options.refresh, counts_only=True):
+        row = []
+        for endpoint, _, _, need in listed:
+            row.append(need.left)
+            spent = has.spent.get((appid, endpoint.name), 0)
+            loads.add((endpoint.name, load_of(endpoint, need.days[1], need.left, spent, now)))
+            total += need.planned
+        calls.append(row)
+    return calls, loads, total
+
+
+def _time(takes: Estimate, rate: Rate, options: Options) -> str:
+    """How long it takes, and what decides that."""
+    if takes.seconds <= takes.by_rate:
+        return (
+            f"{duration(takes.seconds)} at {rate} an account, all accounts at once"
+            f" (assumed: {LATENCY} s an answer)"
+        )
+    flight = many(options.concurrency, "request")
+    if options.account_concurrency:
+        flight += f" in flight, {options.account_concurrency:,} an account"
+    else:
+        flight += " in flight"
+    return (
+        f"{duration(takes.seconds)} with {flight} (assumed: {LATENCY} s an answer); the rate of"
+        f" {rate} an account alone would allow {duration(takes.by_rate)}"
+    )
+
+
+def _quota(loads: Collection[tuple[str, Load]], options: Options, now: float) -> str:
+    """The calls as days of the daily quota, and when they are over."""
+    daily, today = options.daily_quota, china(now).date()
+    if daily is None:
+        return "WeChat publishes no daily quota; --daily-quota N shows how many days it takes"
+    needed = {(name, load): quota_days(load, daily, today) for name, load in loads}
+    each = f"at {daily:,} calls a day for one interface of one account"
+    never = sorted({name for (name, _), days in needed.items() if days is None})
+    if never:
+        return f"{', '.join(never)}: never through {each}; what can still change takes as many"
+    most = max((days or 0 for days in needed.values()), default=0)
+    finished = today + timedelta(days=max(most - 1, 0))
+    return f"{many(most, 'day')} {each}; run each day, it is finished on {finished}"

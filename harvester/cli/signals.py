@@ -1,0 +1,67 @@
+"""SIGINT and SIGTERM: the first ends a command in order, the second at once.
+
+Rule: a command that does not end within `LONGEST_END` is left as if it was killed, which loses no
+data: a driver's call may not return.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from harvester.cli.exit_status import INTERRUPTED
+from harvester.cli.terminal import notify
+
+_SIGNALS = signal.SIGINT, signal.SIGTERM
+LONGEST_END = 30.0
+"""Seconds that a command which is to end at once may take for it."""
+
+
+def heed(task: asyncio.Future[Any], in_order: Callable[[], bool]) -> Callable[[], None]:
+    """Heed signals from now on, in the running event loop; returns what ends that.
+
+    in_order: ends the task in order; false if nothing is under way that could be finished.  Then,
+    and with the second signal, the task is cancelled.  Once a signal has come, further ones are
+    ignored after the end: the summary is shown.
+
+    Not by the loop's own handlers: where these are removed, an interrupt would be raised at once.
+    """
+    loop = asyncio.get_running_loop()
+    has_come = False
+
+    def on_signal() -> None:
+        nonlocal has_come
+        if has_come or not in_order():
+            task.cancel()
+            loop.call_later(LONGEST_END, _give_up)
+        has_come = True
+
+    def wake(*_: object) -> None:
+        loop.call_soon_threadsafe(on_signal)
+
+    former = {number: signal.signal(number, wake) for number in _SIGNALS}
+
+    def end() -> None:
+        if has_come:
+            _heed_no_more()
+            return
+        for number, handler in former.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+    return end
+
+
+def _give_up() -> None:
+    """End as if killed."""
+    notify(f"something has not answered for {LONGEST_END:g} s; ended without it", "error")
+    os._exit(INTERRUPTED)
+
+
+def _heed_no_more() -> None:
+    """Ignore further signals."""
+    for number in _SIGNALS:
+        signal.signal(number, lambda *_: None)  # for one that has come and was not handled yet
+        signal.signal(number, signal.SIG_IGN)

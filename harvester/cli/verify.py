@@ -1,0 +1,149 @@
+"""The command ``verify``: compares what is stored with the ledger.
+
+Rule: `harvester.upkeep.verify` does the work; nothing is changed, and nothing is sent.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS, STOPPED
+from harvester.cli.ledger_sinks import as_known, sink_named
+from harvester.cli.terminal import many, notify, plain, show_json, show_line
+from harvester.config.place import Place
+from harvester.errors import UsageError
+from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.sinks.base import Sink, spec_of
+from harvester.upkeep.copy import at_ledger
+from harvester.upkeep.verify import Verified, verify
+
+
+async def show_verification(place: Place, *, as_json: bool = False) -> int:
+    """Compare each sink with the ledger."""
+    show = _hide if as_json else _show
+    async with place.ledger() as ledger:
+        known = await ledger.sinks()
+        if not known:
+            raise UsageError(f"{ledger.where} knows of no sink; nothing was harvested yet")
+        given = as_known(ledger, known, place.sinks)
+        each_of = [
+            await _verified(ledger, name, copied, given, show) for name, copied in known.items()
+        ]
+    found = [each for each in each_of if each is not None]
+    differences = [each for each in found if each.differences]
+    unread = [each for each in found if each.unread]
+    for each in differences:
+        shown = each.differences[: -1 if each.broken else None]  # why it is broken is shown below
+        for difference in shown:
+            show(f"{difference.where}: {difference.what}")
+    for each in unread:
+        notify(plain(f"{each.where} was not verified: {each.unread}"))
+    if len(unread) < len(found):
+        show("different from what was fetched" if differences else "exactly what was fetched")
+    specs = [spec_of(name, ledger.path) for name in known]
+    commands = _commands(ledger, dict(zip(specs, each_of, strict=True)), given)
+    if commands:
+        show("what to type, in this order; then the same run again:")
+    for command in commands:
+        show(f"  {command}")
+    if as_json:
+        objects = [*map(_verified_object, specs, each_of)]
+        show_json({"sinks": objects, "commands": commands})
+    if unread:
+        return STOPPED
+    return FAILED_WINDOWS if differences else COMPLETE
+
+
+def _commands(
+    ledger: SqliteLedger | PostgresLedger,
+    found: Mapping[str, Verified | None],
+    given: Mapping[str, Sink],
+) -> list[str]:
+    """What to type about the differences that were found in sinks, which are named by their specs.
+
+    A file that cannot be read is filled anew from a sink that is as it was fetched.  Else a new
+    ledger is made, and a run asks again for what differs.
+    """
+    at = shlex.split(at_ledger(ledger))
+    sound = [each for each in found.values() if each and not (each.differences or each.unread)]
+    commands: list[list[str]] = []
+    differ = False
+    for spec, each in found.items():
+        differences = each.differences if each is not None else []
+        scheme, _, place = spec.partition(":")
+        if each is not None and each.broken and sound and scheme == "sqlite":
+            commands.append(["harvester", "sink", "remove", spec, *at])
+            if Path(place).exists():
+                commands.append(["mv", place, f"{place}.damaged"])
+            commands.append(["harvester", "sink", "add", spec, *at])
+            continue
+        strangers = sorted({each.stranger for each in differences} - {""})
+        commands += [["harvester", "forget", "--appid", each, "--yes", *at] for each in strangers]
+        differ = differ or any(not each.stranger for each in differences)
+    if differ:
+        named = [] if ledger.path is not None and not given else [*found]
+        sinks = [word for spec in named for word in ("--sink", spec)]
+        commands.append(["harvester", "rebuild", *at, *sinks])
+    return [*dict.fromkeys(map(shlex.join, commands))]
+
+
+def _show(text: str) -> None:
+    indent = "  " if text.startswith("  ") else ""
+    show_line(indent + plain(text))
+
+
+def _hide(_: str) -> None:
+    """Nothing: it is in the JSON."""
+
+
+def _verified_object(name: str, found: Verified | None) -> dict[str, Any]:
+    """What was found in a sink as JSON has it; state: exact, different, unread or not_verified."""
+    if found is None:
+        return {"sink": name, "state": "not_verified"}
+    state = "different" if found.differences else "unread" if found.unread else "exact"
+    return {
+        "sink": name,
+        "state": state,
+        "records": found.records,
+        "unknown_windows": found.unknown,
+        "counted_windows": found.counted,
+        "read_to_its_end": not (found.broken or found.unread),
+        "differences": [{"where": each.where, "what": each.what} for each in found.differences],
+        "unread": found.unread,
+    }
+
+
+async def _verified(
+    ledger: SqliteLedger | PostgresLedger,
+    name: str,
+    copied: str,
+    given: Mapping[str, Sink],
+    show: Callable[[str], None],
+) -> Verified | None:
+    """What was found in a sink, as far as that can be shown at once; None if there is no way."""
+    where = spec_of(name, ledger.path)
+    try:
+        sink = sink_named(ledger, name, given)
+    except UsageError as exc:
+        return Verified(where, unread=str(exc))
+    if sink is None or sink.scan is None:
+        show(f"{where} cannot be read back; it was not verified")
+        return None
+    found = await verify(ledger, name, sink, copied)
+    if not found.unread:
+        read = (
+            f"it was not read to its end: {found.differences[-1].what}"
+            if found.broken
+            else f"{many(found.records, 'record')} read"
+        )
+        show(f"{where}: {read}")
+    if found.unknown:
+        text = f"{many(found.unknown, 'window')} of which the ledger knows nothing yet"
+        show(f"  {text}; the next run replaces them")
+    if found.counted:
+        text = f"{many(found.counted, 'window')} were copied from another sink"
+        show(f"  {text}; the records of these were counted, not compared")
+    return found

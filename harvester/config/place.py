@@ -1,0 +1,115 @@
+"""Where a harvest is: its ledger, its sinks, and what its configuration says of it.
+
+Rule: gives the same answer to the commands, to `Job`, to `read` and to the service; reads no file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from harvester.base.secrets import Secret
+from harvester.config import plugins
+from harvester.config.accounts import ListedAccount
+from harvester.config.interfaces import choose_interfaces
+from harvester.ledger import (
+    FILE_NAME,
+    PostgresLedger,
+    SqliteLedger,
+    ledger_of,
+    ledger_of_file,
+    open_ledger,
+)
+from harvester.model import Endpoint, Find
+from harvester.sinks.base import Sink
+from harvester.wechat.endpoint import JsonEndpoint
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a harvest is, and what its configuration says of it.
+
+    out: the directory of a run, the file of a sink that the library wrote, or the spec of either.
+    given: the ledger, if it is another one than that of ``out``.  own: interfaces that the
+    configuration describes.  sinks: those that were named, as they are reached from here.  listed:
+    the accounts of the file of accounts, None if there is no file.
+    """
+
+    out: Path
+    given: str | Secret | os.PathLike[str] | None = None
+    own: Sequence[JsonEndpoint] = ()
+    sinks: Sequence[Sink] = ()
+    listed: Sequence[ListedAccount] | None = None
+
+    @cached_property
+    def directory(self) -> Path:
+        """``out`` as a path."""
+        scheme, colon, rest = str(self.out).partition(":")
+        if colon and scheme in ("jsonl", "sqlite") and not self.out.exists():
+            return Path(rest.partition("?")[0]).expanduser()
+        return self.out
+
+    @property
+    def lines(self) -> str:
+        """The sink of a run that names none."""
+        return f"jsonl:{self.directory}"
+
+    def ledger(self, *, readonly: bool = True) -> SqliteLedger | PostgresLedger:
+        """The ledger, not entered; raises `UsageError`.
+
+        The directory of one that is named must be there, if it is to be written; that of ``out`` is
+        made.
+        """
+        if self.given is not None:
+            return open_ledger(self.given, readonly=readonly)
+        return SqliteLedger(ledger_of(self.directory), readonly=readonly)
+
+    @cached_property
+    def find(self) -> Find:
+        """Finds an interface by its name."""
+        return plugins.finder(self.own)
+
+    def interfaces(self, names: Iterable[str]) -> list[Endpoint]:
+        """The interfaces of names and groups, each once; raises `UsageError` for an unknown one."""
+        return plugins.interfaces_of(choose_interfaces(names, self.own))
+
+    def names_of(self, names: Collection[str]) -> set[str]:
+        """The names of these; one that is unknown here stays, as the ledger may know it."""
+        groups = plugins.endpoint_groups() if names else {}
+        found: set[str] = set()
+        for each in choose_interfaces(names, self.own):
+            found.update(groups.get(each, [each]) if isinstance(each, str) else [each.name])
+        return found
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """The names of accounts that have one, by appid."""
+        return {each.appid: each.name for each in self.listed or () if each.name}
+
+    @cached_property
+    def enabled(self) -> Mapping[str, bool] | None:
+        """Whether an account of the file is harvested, by appid; None if there is no file."""
+        return None if self.listed is None else {each.appid: each.enabled for each in self.listed}
+
+    @property
+    def disabled(self) -> list[str]:
+        """The accounts of the file that are not harvested."""
+        return [each.appid for each in self.listed or () if not each.enabled]
+
+
+def ledger_for(sink: Sink) -> Path | None:
+    """Where the library keeps the ledger of a sink; None of one that is no local file."""
+    if sink.path is None:
+        return None
+    return ledger_of_file(sink.path) if sink.is_file else sink.path / FILE_NAME
+
+
+def ledger_beside(sink: Sink) -> Path | None:
+    """Where the ledger of a sink is: as the library keeps it, or as the command does."""
+    own = ledger_for(sink)
+    if own is None or not sink.is_file or own.exists():
+        return own
+    return own.with_name(FILE_NAME)

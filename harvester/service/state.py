@@ -1,0 +1,151 @@
+"""The state of the daily service: a row of the ledger that is compared and replaced.
+
+Rule: who changes it decides from the state that is replaced.  Services that share a ledger need no
+other agreement: of two that decide at the same time one has replaced the state, and the other one
+reads that and decides anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any
+
+from harvester.base import codec
+from harvester.errors import RunError
+from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.service.mail import Mail, Message, Sent, forgotten
+
+TURNS = 20
+"""Attempts at replacing a state that other processes change, too."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What the service keeps from run to run, in the ledger.
+
+    day: the last day in China whose harvest was made, None before the first one.  ended: the Unix
+    time of the last run's end.  until: from when the next run can get more, 0 if it cannot.
+    pinged: the last day that was reported as good.  causes: what was alerted and still is: the
+    accounts (with an interface, if it is about that) of each cause.
+    mail: what is to be sent.  sent: when each target had its last message.
+    number: one more each time that it is replaced, so that no two states are the same.
+    """
+
+    day: date | None = None
+    ended: float = 0.0
+    until: float = 0.0
+    pinged: date | None = None
+    causes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    mail: Mail = ()
+    sent: Sent = field(default_factory=dict)
+    number: int = 0
+
+    @classmethod
+    def read(cls, text: str) -> State:
+        """From the text of `write`, or an empty one."""
+        if not text:
+            return cls()
+        values = codec.parse(text.encode())
+        return cls(
+            day=_day(values["day"]),
+            ended=float(values["ended"]),
+            until=float(values["until"]),
+            pinged=_day(values["pinged"]),
+            causes={name: tuple(whom) for name, whom in values["causes"].items()},
+            mail=tuple([Message(*each) for each in values["mail"]]),
+            sent={target: float(moment) for target, moment in values["sent"].items()},
+            number=int(values["number"]),
+        )
+
+    def write(self) -> str:
+        """As text for the ledger."""
+        return codec.encode(
+            {
+                "day": _text(self.day),
+                "ended": self.ended,
+                "until": self.until,
+                "pinged": _text(self.pinged),
+                "causes": {name: list(whom) for name, whom in self.causes.items()},
+                "mail": [list(each) for each in self.mail],
+                "sent": dict(self.sent),
+                "number": self.number,
+            }
+        ).decode()
+
+
+def _day(text: Any) -> date | None:
+    return date.fromisoformat(text) if text else None
+
+
+def _text(day: date | None) -> str:
+    return "" if day is None else day.isoformat()
+
+
+Change = Callable[[State], Awaitable[State]]
+"""What is to be stored in the place of a state; the same one if nothing is."""
+
+
+async def update(ledger: SqliteLedger | PostgresLedger, change: Change) -> State:
+    """Replace the state in an entered ledger; returns what is stored then.
+
+    If another process replaces it meanwhile it is read and changed again.  Raises `LedgerError`,
+    and `RunError` if that happens all the time.
+    """
+    for _ in range(TURNS):
+        text = await ledger.service_state()
+        before = State.read(text)
+        after = await change(before)
+        if after == before:
+            return before
+        after = replace(after, number=before.number + 1)
+        if await ledger.swap_state(text, after.write()):
+            return after
+    raise RunError("other processes change the state of the service all the time")
+
+
+async def forget(
+    ledger: SqliteLedger | PostgresLedger,
+    appid: str,
+    names: Collection[str],
+    words: Collection[str],
+) -> None:
+    """Remove an account from the state, or interfaces of it.
+
+    names: these interfaces, none for the whole account; words: what messages call them.
+    """
+    gone = {f"{appid} {name}" for name in names} or {appid}
+
+    async def change(state: State) -> State:
+        causes = {
+            cause: tuple(
+                [each for each in whom if each not in gone and each.partition(" ")[0] not in gone]
+            )
+            for cause, whom in state.causes.items()
+        }
+        left = {cause: whom for cause, whom in causes.items() if whom}
+        return replace(state, causes=left, mail=forgotten(state.mail, appid, [*names, *words]))
+
+    await update(ledger, change)
+
+
+class StateRow:
+    """The state as this process has read or stored it last.
+
+    opened: gives the ledger, not entered.
+    state: the last one.  renewed: set when it is another one.
+    """
+
+    def __init__(self, opened: Callable[[], SqliteLedger | PostgresLedger]) -> None:
+        self.opened = opened
+        self.state = State()
+        self.renewed = asyncio.Event()
+
+    async def update(self, ledger: SqliteLedger | PostgresLedger, change: Change) -> bool:
+        """Replace it as `update` does; returns whether it is another one than before."""
+        before, self.state = self.state, await update(ledger, change)
+        if self.state != before:
+            self.renewed.set()
+        return self.state != before
