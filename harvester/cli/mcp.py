@@ -41,17 +41,10 @@ def serve_answers(place: Place) -> int:
             if not place.sinks:
                 await _say_if_nothing(place.ledger())
             async with Copy(Path(made), source, place.find) as copy:
-                answers = Answers(
-                    place.ledger,
-                    copy,
-                    place.find,
-                    own=place.own,
-                    names=place.names,
-                    disabled=place.disabled,
-                    may_lack_ledger=bool(place.sinks),
-                )
-                await serve(make_server(answers, harvester.__version__))
+                await serve(make_server(Answers(place, copy), harvester.__version__))
 
+    if sys.stdin is None:  # it is closed: there is no client
+        return COMPLETE
     if sys.stdin.isatty():
         notify(
             "waiting for an MCP client on standard input, which starts this command itself", "info"

@@ -19,10 +19,9 @@ from hashlib import blake2b
 from typing import Any
 
 from harvester.base.dates import FIRST, Days, nearest, parse_day
-from harvester.config import plugins
+from harvester.config.place import Place
 from harvester.errors import NoLedgerError, UsageError
 from harvester.exports.base import TableShape
-from harvester.ledger import Ledger
 from harvester.ledger.coverage import (
     EMPTY,
     FAILED,
@@ -34,7 +33,7 @@ from harvester.ledger.coverage import (
     Calendar,
 )
 from harvester.mcp.flat_copy import BYTES, ROWS, Copy, QueryError, Tables
-from harvester.model import Endpoint, Find
+from harvester.model import Endpoint
 from harvester.report.overview import overview_of
 from harvester.report.reach import Reach, earliest, reach_of, together
 from harvester.report.streams import GONE, LATE, Reader, StatusFilter, Stream, counts_to_dict
@@ -125,29 +124,15 @@ class _Known:
 class Answers:
     """What can be asked.
 
-    ledger: makes one that is not entered; own: interfaces of the configuration; names: of accounts,
-    by appid; disabled: accounts that are not harvested now; may_lack_ledger: whether a sink was
-    named that is read without one, too.
+    place: where the harvest is; a sink that it names is read without a ledger, too.  copy: of the
+    tables.
     """
 
-    def __init__(
-        self,
-        ledger: Callable[[], Ledger],
-        copy: Copy,
-        find: Find,
-        *,
-        own: Sequence[Endpoint] = (),
-        names: Mapping[str, str] | None = None,
-        disabled: Collection[str] = (),
-        may_lack_ledger: bool = False,
-    ) -> None:
-        self._ledger, self._copy, self._find = ledger, copy, find
-        self._own, self._names = own, names or {}
+    def __init__(self, place: Place, copy: Copy) -> None:
+        self._place, self._copy = place, copy
         self._appids: defaultdict[str, list[str]] = defaultdict(list)
-        for appid, name in self._names.items():
+        for appid, name in place.names.items():
             self._appids[name].append(appid)
-        self._disabled = disabled
-        self._may_lack_ledger = may_lack_ledger
 
     # what was harvested
 
@@ -161,16 +146,15 @@ class Answers:
 
         day: only the state of this day, of each interface and account.
         """
-        now = time.time()
+        now, place = time.time(), self._place
         known, streams = _Known(), dict[str, list[dict[str, Any]]]()
-        async with self._ledger() as ledger:
+        async with self._place.ledger() as ledger:
             chosen = self._accounts(appids, await ledger.accounts())
-            groups = plugins.endpoint_groups() if endpoints else {}
-            names = {name for each in endpoints for name in groups.get(each, [each])}
-            reader = Reader(ledger, now, self._own, StatusFilter(chosen, names))
+            wanted = StatusFilter(chosen, place.names_of(endpoints))
+            reader = Reader(ledger, now, place.own, wanted)
             if day is not None:
                 return await self._on_day(reader, parse_day(day, now, "day"))
-            seen = await overview_of(reader, names=self._names, disabled=self._disabled)
+            seen = await overview_of(reader, names=place.names, disabled=place.disabled)
             in_full = seen.totals.streams <= STREAMS
             async for found in reader.accounts():
                 for stream, calendar in found:
@@ -213,7 +197,7 @@ class Answers:
                 _note(known, stream, calendar, (day, day))
                 counted[stream.key[1]][states[stream.key[1]]] += 1
             appid = found[0][0].key[0]
-            name = self._names.get(appid, "")
+            name = self._place.names.get(appid, "")
             accounts.append({"appid": appid, "name": name, "interfaces": states})
         accounts.sort(key=lambda each: _LACKING.isdisjoint(each["interfaces"].values()))
         answer = {"day": str(day), **known.until(known.states)}
@@ -237,7 +221,7 @@ class Answers:
                     f"{len(named)} accounts are named {each!r}; ask by appid: {appids}"
                 )
             if not named or named[0] not in known:
-                names = [name for appid, name in self._names.items() if appid in known]
+                names = [self._place.names.get(appid, "") for appid in known]
                 hint = nearest(each, [*known, *names], most=NEAR)
                 raise UsageError(f"the ledger knows no account {each}{hint}")
             found += named
@@ -269,7 +253,7 @@ class Answers:
         titles = (
             {"title": joined.title.en, "title_zh": joined.title.zh}
             if joined
-            else _titles(of[0], self._find(of[0]))
+            else _titles(of[0], self._place.find(of[0]))
         )
         about = {"name": name, "interfaces": of, **titles}
         if not in_full:
@@ -317,7 +301,7 @@ class Answers:
 
     def _condition(self, owner: str, shape: TableShape, days: Days | None) -> tuple[str, str]:
         """The column that the days are of, and the condition on it."""
-        own = getattr(self._find(owner), "day_field", "").replace(".", "_")
+        own = getattr(self._place.find(owner), "day_field", "").replace(".", "_")
         types = {column.name: str(column.type) for column in shape.schema}
         if days and types.get(own) == "date32[day]":
             return own, f'"{own}" BETWEEN ?::DATE AND ?::DATE'
@@ -362,22 +346,22 @@ class Answers:
         """
         known = _Known()
         try:
-            async with self._ledger() as ledger:
+            async with self._place.ledger() as ledger:
                 owners = self._copy.tables({name for _, name in await ledger.asked()})
                 appids = self._accounts(appids, await ledger.accounts())
                 wanted = StatusFilter(endpoints=concerned(owners))
-                reader = Reader(ledger, time.time(), self._own, wanted)
+                reader = Reader(ledger, time.time(), self._place.own, wanted)
                 await reader.prepare()
                 async for stream, calendar in reader.streams():
                     is_wanted = not appids or stream.key[0] in appids
                     _note(known, stream, calendar, days, is_wanted=is_wanted)
         except NoLedgerError:
-            if not self._may_lack_ledger:
+            if not self._place.sinks:
                 raise
             owners = self._copy.tables(await self._copy.stored())
             states = {name: object() for name in concerned(owners)}
             strange = [each for each in appids if each not in self._appids]
-            appids = self._accounts(appids, [*self._names, *strange])
+            appids = self._accounts(appids, [*self._place.names, *strange])
             return _Known(states=states, has_ledger=False), owners, appids
         known.states = {name: state.hexdigest() for name, state in known.states.items()}
         return known, owners, appids

@@ -326,6 +326,15 @@ def test_unusable_arguments_are_refused_at_once(
 
 
 @pytest.mark.thorough
+def test_without_standard_input_there_is_no_client_and_it_ends(tmp_path: Path) -> None:
+    closed = ["sh", "-c", 'exec "$@" <&-', "sh", *command("mcp", "--out", tmp_path)]
+    done = subprocess.run(
+        closed, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.thorough
 def test_it_says_on_standard_error_that_nothing_is_stored_yet_and_waits(tmp_path: Path) -> None:
     done = subprocess.run(
         command("mcp", "--out", tmp_path), env=environment(), stdin=subprocess.DEVNULL,
