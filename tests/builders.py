@@ -3,14 +3,75 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harvester.model import Account, Request, Response, Send, Token, Verdict
+import harvester
+from harvester.model import Account, Batch, Request, Response, Send, Token, Verdict, Window
+from harvester.testing import FakeTransport, MemorySink, Simulator
 from harvester.tokens.official import provider_for
 from harvester.tokens.shared import SharedToken, TokenRefusedError
+from tests.support import A
+
+# harvests
+
+USERS_DAYS = ("2024-01-20", "2024-02-10")
+
+
+def account(appid: str = A) -> harvester.Account:
+    """An account of the simulated WeChat."""
+    return harvester.Account(appid, secret="practice")
+
+
+def harvested(
+    sink: Any,
+    *appids: str,
+    endpoints: Any = "users",
+    days: Sequence[str | date] = USERS_DAYS,
+    simulator: Simulator | None = None,
+    **options: Any,
+) -> harvester.Report:
+    """A run of the library, by default of account A; without a socket unless it has a URL."""
+    if "base_url" not in options:
+        options = {"transport": FakeTransport(simulator or Simulator()), "burst": 1000, **options}
+    accounts = [account(appid) for appid in appids or (A,)]
+    options = {"rate": "100000/s", **options}
+    return harvester.run_sync(accounts, endpoints, *days, sink=sink, **options)
+
+
+# batches and sinks
+
+
+def counted(
+    first: str,
+    last: str = "",
+    records: int = 1,
+    appid: str = A,
+    name: str = "",
+    fetched: str = "2024-02-10T04:00:00Z",
+) -> Batch:
+    """So many records of a window, each with its number."""
+    days = date.fromisoformat(first), date.fromisoformat(last or first)
+    window = Window(appid, name or "getarticlesummary", *days)
+    return Batch(window, [{"n": n, "of": str(window)} for n in range(records)], fetched)
+
+
+async def filled(*batches: Batch, name: str = "") -> MemorySink:
+    """A sink in memory with these batches."""
+    sink = MemorySink(f"memory:{name}")
+    await sink.write(batches, {})
+    return sink
+
+
+class Feed(MemorySink):
+    """A sink that cannot be scanned."""
+
+    scan = None  # type: ignore[assignment]
+
 
 # tokens
 

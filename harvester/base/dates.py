@@ -281,6 +281,14 @@ def period_of(day: date, cut: WindowKind) -> Days:
     return first, (first + timedelta(days=31)).replace(day=1) - ONE_DAY
 
 
+def last_whole_day(day: date, cut: WindowKind) -> date:
+    """The last day up to this one that ends a window: of weeks or months their last day."""
+    if cut not in (WindowKind.WEEK, WindowKind.MONTH):
+        return day
+    begin, end = period_of(day, cut)
+    return day if end == day else begin - ONE_DAY
+
+
 def whole_periods(days: Days, cut: WindowKind) -> Days | None:
     """The weeks or months that are in a range as a whole; None if there is none."""
     if cut not in (WindowKind.WEEK, WindowKind.MONTH):

@@ -55,7 +55,7 @@ from harvester.errors import (
 )
 from harvester.events import Observer, Report
 from harvester.model import Account
-from harvester.report.streams import STATES, StatusFilter
+from harvester.report.days import STATES, StatusFilter
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

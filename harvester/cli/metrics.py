@@ -16,8 +16,8 @@ from harvester.cli.terminal import notify
 from harvester.config.place import Place
 from harvester.errors import HarvestError, UsageError, needs
 from harvester.events import Event, Observer, Report
+from harvester.report.days import Reader, StatusFilter
 from harvester.report.overview import overview_of
-from harvester.report.streams import Reader, StatusFilter
 
 if TYPE_CHECKING:
     from harvester.service.metrics import Metrics

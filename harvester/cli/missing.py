@@ -24,8 +24,8 @@ from harvester.cli.terminal import china_time, escaped, many, padded, plain, rea
 from harvester.config.place import Place
 from harvester.errors import UsageError
 from harvester.ledger.base import Key
-from harvester.report.missing import LACKING, STATES, Lack, lacks_of
-from harvester.report.streams import Reader, StatusFilter
+from harvester.report.days import Reader, StatusFilter
+from harvester.report.missing import LACKING, OTHERS, STATES, UNDELIVERED, Lack, lacks_of
 
 COLUMNS = (
     "day", "appid", "name", "endpoint", "state", "reason", "code", "detail", "since", "until",
@@ -145,6 +145,7 @@ class _Text:
         if have == total:
             show_line(f"{self._day}: nothing lacks it, of {many(total, 'interface')} of accounts")
             return
+        lacking = sum(states[each] for each in UNDELIVERED)
         show_line("what to do:")
         colon = ": " if language() == "en" else "："
         for reason, advice in [*self._advice.items()][:MOST_REASONS]:
@@ -152,12 +153,16 @@ class _Text:
         more = len(self._advice) - MOST_REASONS
         if more > 0:
             show_line(f"  and {many(more, 'other reason')}; --json and --csv have it in each row")
-        numbers = {each.replace("_", " "): states[each] for each in STATES if states[each]}
-        parts = [translated(f"{number:,} {state}") for state, number in numbers.items()]
-        show_line(
-            f"{self._day}: {total - have:,} of {many(total, 'interface')} of accounts lack it:"
-            f" {', '.join(parts)}"
-        )
+        parts, others = (_numbers(states, some) for some in (UNDELIVERED, OTHERS))
+        asked, day = have + lacking, self._day
+        if others:
+            show_line(f"not counted: {others}")
+        if lacking:
+            show_line(
+                f"{day}: {lacking:,} of {many(asked, 'interface')} of accounts lack it: {parts}"
+            )
+        else:
+            show_line(f"{day}: nothing lacks it, of {many(asked, 'interface')} of accounts")
 
 
 class _Json:
@@ -201,6 +206,12 @@ class _Csv:
 
     def end(self, states: Counter[str]) -> None:
         sys.stdout.flush()
+
+
+def _numbers(states: Counter[str], names: Iterable[str]) -> str:
+    """How many interfaces of accounts there are of some states."""
+    found = {each.replace("_", " "): states[each] for each in names if states[each]}
+    return ", ".join([translated(f"{number:,} {state}") for state, number in found.items()])
 
 
 def _cell(value: object) -> str:

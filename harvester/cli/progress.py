@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from rich.console import RenderableType
 from rich.progress import (
@@ -145,6 +146,14 @@ class _Counts:
             self._moved = time.monotonic()
 
 
+class Line(NamedTuple):
+    """A line of the log; event: the class of what caused it, or the code of a notice."""
+
+    text: str
+    level: str
+    event: str
+
+
 class _News:
     """What is worth a line; what comes in heaps is shown once, or a few times."""
 
@@ -153,13 +162,14 @@ class _News:
         self._accounts = self._foreign = 0
         self._outage = "Reachable"
         self._reasons: set[object] = set()
-        self._held: list[str] = []
+        self._held: list[Line] = []
 
-    def of(self, event: Event, *, silent: bool = False) -> list[str]:
+    def of(self, event: Event, *, silent: bool = False) -> list[Line]:
         """The lines to show now; silent: nothing of this event."""
         if isinstance(event, events.RunStarted):
             self._accounts = event.accounts
-        lines = [] if silent else self._lines(event)
+        texts = [] if silent else self._lines(event)
+        lines = [Line(text, *_level_and_name(event)) for text in texts]
         if isinstance(event, events.AccountStopped | events.Deferred | events.Failed):
             self._held += lines
             lines = []
@@ -226,6 +236,14 @@ def _reason(event: Event) -> object:
             return None
 
 
+def _level_and_name(event: Event) -> tuple[str, str]:
+    """How serious an event is, and what it is called."""
+    if isinstance(event, events.Notice):
+        return event.level, event.code
+    bad = isinstance(event, events.Failed | events.AccountStopped | events.Stalled)
+    return "warning" if bad else "info", type(event).__name__
+
+
 def message(event: Event) -> str | None:
     """What is worth a line of its own."""
     match event:
@@ -281,11 +299,8 @@ class Lines:
         """Print what is worth a line, and the progress every few seconds."""
         counts = self._counts
         counts.add(event)
-        notice = event if isinstance(event, events.Notice) else None
-        level = "warning" if isinstance(event, events.Failed) else "info"
-        name, level = (notice.code, notice.level) if notice else (type(event).__name__, level)
-        for text in self._news.of(event):
-            log(text, level, name)
+        for line in self._news.of(event):
+            log(*line)
         now = time.monotonic()
         if now - self._shown_at >= EVERY and not isinstance(event, events.Stalled | events.Ended):
             self._shown_at = now
@@ -375,7 +390,7 @@ class Bar:
         """Move the bar; print what is worth a line."""
         counts = self._counts
         counts.add(event)
-        for text in self._news.of(event, silent=isinstance(event, events.Stalled)):
-            self.progress.console.print(within(readable(text), err.width))
+        for line in self._news.of(event, silent=isinstance(event, events.Stalled)):
+            self.progress.console.print(within(readable(line.text), err.width))
         windows = counts.report.windows
         self.progress.update(self._task, total=windows.planned, completed=windows.settled)

@@ -78,8 +78,8 @@ async def _figures(
     reasons: list[str] = []
     endpoints = [view.name for view in seen.interfaces]
     appids = [account.appid for account in seen.accounts]
-    first = min(row.first for account in seen.accounts for row in account.rows)
-    days = days_for(len(seen.accounts), first, seen.day)
+    firsts = [row.reach.first for account in seen.accounts for row in account.rows]
+    days = days_for(len(seen.accounts), min(firsts, default=seen.day), seen.day)
     for name in wanted:
         where = spec_of(name, ledger.path)
         try:

@@ -194,7 +194,8 @@ def _show_summary(
     if days is not None:
         text += f"; {days[0]} to {days[1]}, ended {datetime.now():%Y-%m-%d %H:%M:%S}"
     if logs_json():
-        log(text, event="Summary")
+        is_fine = report.state in ("complete", "waiting")
+        log(text, "info" if is_fine else "warning", "Summary")
     else:
         aside = manner.as_json or manner.aside
         print(readable(text), file=sys.stderr if aside else sys.stdout, flush=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from rich.table import Table
@@ -19,9 +19,9 @@ from harvester.base.dates import (
     Days,
     WindowKind,
     days_in,
+    period_of,
     rfc3339,
     runs,
-    without,
 )
 from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS
 from harvester.cli.language import label, translated
@@ -37,28 +37,14 @@ from harvester.cli.terminal import (
 from harvester.config.accounts import ListedAccount
 from harvester.config.place import Place
 from harvester.ledger.base import WorkerState, shared
-from harvester.ledger.coverage import (
-    FAILED,
-    MISSING,
-    NEVER,
-    STORED,
-    Calendar,
-    OpenWindow,
-    days_of,
-)
+from harvester.ledger.coverage import MISSING, NEVER, Calendar, OpenWindow
+from harvester.ledger.reach import GONE, UNASKED, Counts, Reach
 from harvester.model import listed as listing
 from harvester.report.causes import Cause
+from harvester.report.days import STATES, Reader, StatusFilter, Stream
 from harvester.report.overview import Overview, overview_of
 from harvester.report.quotas import InterfaceQuota
-from harvester.report.streams import (
-    GONE,
-    LATE,
-    STATES,
-    Counts,
-    Reader,
-    StatusFilter,
-    Stream,
-)
+from harvester.report.texts import share
 
 DETAILED, ASKED = 6, 50
 """The most streams that are shown by month and day, without a filter and with one."""
@@ -108,23 +94,23 @@ async def _print_json(reader: Reader, overview: Overview, listed: Sequence[Liste
 
 def _ranges(stream: Stream, calendar: Calendar) -> Iterator[dict[str, Any]]:
     """What is not there, and the windows that are provisional or late, wait or failed."""
-    late = [window for window in calendar.windows.values() if window.state == "late"]
     for state, found in (
-        ("missing", stream.runs(MISSING)),
-        ("late", _holes(stream, late)),
-        ("never_delivered", stream.runs(NEVER)),
-        ("cannot_be_asked", stream.runs(GONE)),
+        ("missing", stream.reach.runs(MISSING)),
+        ("late", stream.holes(calendar)),
+        ("never_delivered", stream.reach.runs(NEVER)),
+        ("cannot_be_asked", stream.reach.runs(GONE)),
     ):
         for first, last in found:
             yield {"state": state, "begin_date": str(first), "end_date": str(last)}
-    for window in sorted(calendar.windows.values()):
-        yield {
-            "state": "provisional" if window.state == "open" else window.state,
-            "begin_date": str(window.begin),
-            "end_date": str(window.end),
-            "reason": window.detail,
-            "until": rfc3339(window.due) if window.due else None,
-        }
+    for window, days in sorted(stream.windows(calendar)):
+        for first, last in days:
+            yield {
+                "state": "provisional" if window.state == "open" else window.state,
+                "begin_date": str(first),
+                "end_date": str(last),
+                "reason": window.detail,
+                "until": rfc3339(window.due) if window.due else None,
+            }
 
 
 # text
@@ -174,7 +160,7 @@ def _line_of(stream: Stream) -> str:
     """One interface of one account in a line."""
     return plain_row(
         f"{stream.key[0]} {stream.key[1]}: {stream.counts.stored:,} of"
-        f" {many(days_in(stream.days), 'day')} harvested{_counted(stream)}"
+        f" {many(sum(stream.counts), 'day')} harvested{_counted(stream)}"
         f"{', stale' if stream.overdue else ''}"
     )
 
@@ -205,7 +191,7 @@ def _show_totals(overview: Overview) -> None:
     )
     show_line(
         f"  harvested    {counts.stored:,} of {many(total, 'day')}"
-        f" ({_percent(counts.stored, total)}): {_harvested(counts)}"
+        f" ({share(counts.stored, total)}): {_harvested(counts)}"
     )
     for name in ("failed", "missing", "late", "waiting"):
         if number := getattr(counts, name):
@@ -214,6 +200,8 @@ def _show_totals(overview: Overview) -> None:
         show_line(f"  never delivered: {many(counts.never, 'day')}, requested again in vain")
     if totals.gone:
         show_line(f"  cannot be asked for any more: {many(totals.gone, 'day')}")
+    if totals.not_asked:
+        show_line(f"  not asked for: {many(totals.not_asked, 'day')}")
     if totals.stale:
         show_line(f"  stale        {totals.stale:,} of {totals.streams:,} interfaces of accounts")
     known = "" if not totals.uncounted else f", and those of {totals.uncounted:,} not counted"
@@ -279,11 +267,6 @@ def _harvested(counts: Counts) -> str:
         f"{counts.final + counts.empty:,} final, {counts.provisional:,} provisional;"
         f" {counts.empty:,} of them empty{never}"
     )
-
-
-def _percent(done: int, total: int) -> str:
-    """A share, never rounded up to all of it."""
-    return f"{done * 1000 // total / 10:.1f}%" if total else "100%"
 
 
 def _show_causes(overview: Overview) -> None:
@@ -353,15 +336,15 @@ def _show_stream(
     days, (appid, name) = stream.days, stream.key
     records = "records not counted" if stream.records is None else many(stream.records, "record")
     none = f", {stream.not_asked:,} not asked for" if stream.not_asked else ""
-    gone = f", {stream.gone:,} cannot be asked for any more" if stream.gone else ""
+    gone = f", {stream.reach.gone:,} cannot be asked for any more" if stream.reach.gone else ""
     show_line(
         readable(
             f"{appid} {name}, {days[0]} to {days[1]}: {stream.counts.stored:,} of"
-            f" {many(days_in(days), 'day')} harvested ({_harvested(stream.counts)})"
+            f" {many(sum(stream.counts), 'day')} harvested ({_harvested(stream.counts)})"
             f"{_counted(stream)}{gone}{none}; {records}"
         )
     )
-    show_table(_months(days, calendar))
+    show_table(_months(days, stream.reach))
     if stream.overdue:
         show_line(f"  stale since {china_time(stream.overdue)}; the next run brings it up to date")
     rows = sorted(_rows(stream, calendar, cut, states))
@@ -377,16 +360,17 @@ def _rows(
 ) -> Iterator[tuple[date, date, str]]:
     """What is not done, or not for good."""
     if not states or "missing" in states:
-        for first, last in stream.runs(MISSING):
+        for first, last in stream.reach.runs(MISSING):
             yield first, last, label("missing")
         yield from _not_asked(stream, cut)
     if not states or "late" in states:
         yield from _late(stream, calendar)
-    for window in calendar.windows.values():
-        if window.stored or (states and window.state not in states):
+    for window, found in stream.windows(calendar, ("waiting", "failed")):
+        if states and window.state not in states:
             continue
         until = f" until {china_time(window.due)}" if window.state == "waiting" else ""
-        yield window.begin, window.end, f"{_state(window.state, until)}: {window.detail}"
+        for first, last in found:
+            yield first, last, f"{_state(window.state, until)}: {window.detail}"
     if not states or "provisional" in states:
         yield from _provisional(each for each in calendar.windows.values() if each.state == "open")
 
@@ -397,32 +381,29 @@ def _not_asked(stream: Stream, cut: WindowKind) -> Iterator[tuple[date, date, st
         "cannot be asked for any more: this interface gives no other days than those that end"
         " yesterday"
     )
-    for first, last in stream.runs(GONE):
+    for first, last in stream.reach.runs(GONE):
         yield first, last, gone
     partly = f"not asked for: no whole {label(cut.value)} lies in them"
-    begin, end = stream.days
-    if not stream.letters:
+    (begin, end), reach = stream.days, stream.reach
+    if not reach.letters:
         yield begin, end, partly
         return
-    if begin < stream.first:
-        yield begin, stream.first - ONE_DAY, partly
-    if stream.last < end:
-        yield stream.last + ONE_DAY, end, partly
+    if begin < reach.first:
+        yield begin, reach.first - ONE_DAY, partly
+    if reach.last < end:
+        yield reach.last + ONE_DAY, end, partly
+    for first, last in reach.runs(UNASKED):
+        yield first, last, "not asked for"
 
 
 def _late(stream: Stream, calendar: Calendar) -> Iterator[tuple[date, date, str]]:
     """The days that lack what they must have, and those to which it never came."""
     late = [window for window in calendar.windows.values() if window.state == "late"]
     yield from _again(late, "late")
-    for first, last in _holes(stream, late):
+    for first, last in stream.holes(calendar):
         yield first, last, "late: a day of it has no row yet, and every day has one"
-    for first, last in stream.runs(NEVER):
+    for first, last in stream.reach.runs(NEVER):
         yield first, last, "never delivered: its figures were requested again for 30 days"
-
-
-def _holes(stream: Stream, late: Iterable[OpenWindow]) -> list[Days]:
-    """The days that are late and have no window of their own yet."""
-    return without(list(stream.runs(LATE)), sorted(window.days for window in late))
 
 
 def _provisional(again: Iterable[OpenWindow]) -> Iterator[tuple[date, date, str]]:
@@ -447,7 +428,7 @@ def _without_day(reason: str) -> str:
     return reason.partition(" until ")[0]
 
 
-def _months(days: Days, calendar: Calendar) -> Table:
+def _months(days: Days, reach: Reach) -> Table:
     """A line a year, a sign a month."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="")
     table.add_column("")
@@ -455,8 +436,8 @@ def _months(days: Days, calendar: Calendar) -> Table:
         table.add_column(f"{month:02}")
     table.add_column("")
     for year in range(days[0].year, days[1].year + 1):
-        row = calendar.years.get(year) or bytes([MISSING]) * days_of(year)
-        signs = [_sign(year, month, days, bytes(row)) for month in range(1, 13)]
+        signs = [_sign(period_of(date(year, month, 1), WindowKind.MONTH), days, reach)
+                 for month in range(1, 13)]  # fmt: skip
         table.add_row(f"  {year}", *signs)
     table.caption = "  ██ harvested  ▒▒ in part  ·· none of it  ×× with failures"
     table.caption_justify = "left"
@@ -464,17 +445,13 @@ def _months(days: Days, calendar: Calendar) -> Table:
     return table
 
 
-def _sign(year: int, month: int, days: Days, row: bytes) -> Text:
-    first = max(date(year, month, 1), days[0])
-    after = date(year + month // 12, month % 12 + 1, 1)
-    last = min(after - timedelta(days=1), days[1])
-    if last < first:
+def _sign(month: Days, days: Days, reach: Reach) -> Text:
+    """How much there is of the days that were asked for of a month."""
+    if month[1] < days[0] or days[1] < month[0]:
         return Text("  ")
-    start = date(year, 1, 1).toordinal()
-    asked = row[first.toordinal() - start : last.toordinal() - start + 1]
-    have = len(asked) - len(asked.translate(None, STORED))
-    if FAILED in asked:
+    counts = reach.within(month).counts
+    if counts.failed:
         return Text("××", style="red")
-    if have == len(asked):
-        return Text("██", style="green")
-    return Text("▒▒", style="yellow") if have else Text("··")
+    if not counts.stored:
+        return Text("··")
+    return Text("▒▒", style="yellow") if counts.lacking else Text("██", style="green")

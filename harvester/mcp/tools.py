@@ -12,7 +12,7 @@ import json
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from hashlib import blake2b
@@ -32,11 +32,11 @@ from harvester.ledger.coverage import (
     WAITING,
     Calendar,
 )
+from harvester.ledger.reach import GONE, LATE, UNASKED, Together
 from harvester.mcp.flat_copy import BYTES, ROWS, Copy, QueryError, Tables
 from harvester.model import Endpoint
+from harvester.report.days import Reader, StatusFilter, Stream
 from harvester.report.overview import overview_of
-from harvester.report.reach import Reach, earliest, reach_of, together
-from harvester.report.streams import GONE, LATE, Reader, StatusFilter, Stream, counts_to_dict
 from harvester.wechat.tables import TABLES as JOINED
 from harvester.wechat.titles import INTERFACES
 
@@ -50,6 +50,8 @@ CAUSES = 20
 """The most causes of what is missing that an answer lists."""
 NEAR = 5
 """The most names that are given in the place of one that does not exist."""
+HELD_BACK = 3
+"""Accounts that are named as those which lack days."""
 FEW = 100
 """Rows that are given if no number is asked for."""
 
@@ -72,9 +74,9 @@ STATE_NAMES = {
     LATE: "late",
     NEVER: "never_delivered",
     GONE: "cannot_be_asked",
+    UNASKED: "not_asked",
 }
-"""The states of a day, by their letter; a day that has none was not asked for."""
-_NOT_ASKED = "not_asked"
+"""The states of a day, by their letter."""
 _LACKING = {"waiting", "failed", "missing", "late"}
 _ORDER = ("_appid", "_begin_date", "_row")
 _UNKNOWN = re.compile("Table with name (.+?) does not exist")
@@ -86,39 +88,59 @@ _NO_LEDGER = "there is no ledger, so it is not known what is missing"
 class _Known:
     """What the ledger knows of some interfaces.
 
-    reaches: by interface and account; states: by interface, a value that changes with what is
-    stored.  has_ledger: if not, only the names of the interfaces are known, those of the states.
+    everything, interfaces, accounts: how far it is complete, of all, by interface and by account.
+    states: by interface, a value that changes with what is stored.  has_ledger: if not, only the
+    names of the interfaces are known, those of the states.
     """
 
-    reaches: dict[str, dict[str, Reach]] = field(default_factory=dict)
+    everything: Together = field(default_factory=Together)
+    interfaces: dict[str, Together] = field(default_factory=dict)
+    accounts: dict[str, Together] = field(default_factory=dict)
     states: dict[str, Any] = field(default_factory=dict)
     has_ledger: bool = True
 
-    def of_account(self, appid: str, names: Iterable[str]) -> Reach | None:
-        """The reach of some interfaces of an account together."""
-        found = [self.reaches.get(name, {}).get(appid) for name in names]
-        if not any(found):
-            return None
-        reach = together([each for each in found if each])
-        reach.accounts = 1
-        return reach
+    def add(self, stream: Stream, days: Days | None = None) -> None:
+        """One more interface of an account; days: only of this range."""
+        (appid, name), reach = stream.key, stream.reach
+        if not reach.letters:  # no day of it can be asked for
+            return
+        reach = reach if days is None else reach.within(days)
+        for group, key in ((self.interfaces, name), (self.accounts, appid)):
+            group.setdefault(key, Together()).add(appid, reach)
+        self.everything.add(appid, reach)
 
-    def until(self, names: Iterable[str]) -> dict[str, Any]:
+    def of_account(self, appid: str) -> dict[str, Any]:
+        """The reach of an account, as an answer has it; empty if it has none."""
+        return _until(self.accounts[appid]) if appid in self.accounts else {}
+
+    def until(self) -> dict[str, Any]:
         """Until when an answer from these interfaces is complete and final."""
         if not self.has_ledger:
             return {"complete_until": None, "final_until": None, "note": _NO_LEDGER}
-        of_each = {
-            name: together([*self.reaches[name].values()])
-            for name in names
-            if self.reaches.get(name)
-        }
-        complete = earliest([each.complete for each in of_each.values()])
-        final = earliest([each.final for each in of_each.values()])
         return {
-            "complete_until": None if complete is None else str(complete),
-            "final_until": None if final is None else str(final),
-            "interfaces": {name: each.to_dict() for name, each in of_each.items()},
+            "complete_until": _text(self.everything.complete),
+            "final_until": _text(self.everything.final),
+            "interfaces": {name: _until(each) for name, each in self.interfaces.items()},
         }
+
+
+def _until(reach: Together) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "first_day": str(reach.first),
+        "complete_until": _text(reach.complete),
+        "final_until": _text(reach.final),
+        "newest_day": _text(reach.newest),
+        "days_lacking": reach.lacking,
+    }
+    if len(reach.accounts) > 1:
+        behind = reach.behind
+        found |= {"accounts": len(reach.accounts), "accounts_lacking_days": len(behind)}
+        found |= {"some_of_them": behind[:HELD_BACK]} if behind else {}
+    return found
+
+
+def _text(day: date | None) -> str | None:
+    return None if day is None else str(day)
 
 
 class Answers:
@@ -160,24 +182,24 @@ class Answers:
                 for stream, calendar in found:
                     _note(known, stream, calendar)
                     if in_full:
-                        reach = known.of_account(stream.key[0], [stream.key[1]])
-                        each = {**_shown(stream), **(reach.to_dict() if reach else {})}
+                        alone = _Known()
+                        alone.add(stream)
+                        each = {**_shown(stream), **alone.of_account(stream.key[0])}
                         streams.setdefault(stream.key[0], []).append(each)
-        answer = known.until(known.states)
+        answer = known.until()
         for view in seen.interfaces:
-            counts = counts_to_dict(view.counts, 0, view.gone)
-            answer["interfaces"][view.name] |= {**_titles(view.name, view.endpoint), **counts}
+            told = answer["interfaces"].setdefault(view.name, {})
+            told |= {**_titles(view.name, view.endpoint), **view.days}
         answer["totals"] = totals = seen.to_dict()
         totals["causes"] = totals["causes"][:CAUSES]
         accounts = []
         for account in seen.accounts[:ACCOUNTS]:
-            reach = known.of_account(account.appid, [row.endpoint for row in account.rows])
             summary: dict[str, Any] = {
                 "appid": account.appid,
                 "name": account.name,
                 "state": account.state,
             }
-            summary |= reach.to_dict() if reach else {}
+            summary |= known.of_account(account.appid)
             listed = streams.get(account.appid)
             accounts.append({**summary, **({"interfaces": listed} if listed else {})})
         if not accounts:
@@ -200,7 +222,7 @@ class Answers:
             name = self._place.names.get(appid, "")
             accounts.append({"appid": appid, "name": name, "interfaces": states})
         accounts.sort(key=lambda each: _LACKING.isdisjoint(each["interfaces"].values()))
-        answer = {"day": str(day), **known.until(known.states)}
+        answer = {"day": str(day), **known.until()}
         answer["interfaces"] = {
             name: {**_titles(name, reader.endpoint(name)), "accounts_by_state": dict(states)}
             for name, states in sorted(counted.items())
@@ -239,7 +261,7 @@ class Answers:
         chosen = {name: owners[name] for name in names or owners}
         in_full = len(chosen) <= TABLES or bool(names)
         found = [self._table(name, *chosen[name], in_full=in_full) for name in chosen]
-        answer = known.until(known.states)
+        answer = known.until()
         if not owners:
             answer["note"] = _NOTHING
         elif not in_full:
@@ -297,7 +319,7 @@ class Answers:
         sql = f'SELECT * FROM "{table}"{where} ORDER BY {", ".join(order)}'
         answer = await self._copy.query(sql, parameters, limit)
         used = {"days_are_of_column": column} if days else {}
-        return {**known.until(known.states), **used, **_rows(answer)}
+        return {**known.until(), **used, **_rows(answer)}
 
     def _condition(self, owner: str, shape: TableShape, days: Days | None) -> tuple[str, str]:
         """The column that the days are of, and the condition on it."""
@@ -330,7 +352,7 @@ class Answers:
             if unknown := _UNKNOWN.search(str(exc)):  # DuckDB knows the interfaces concerned alone
                 _in(owners, unknown[1])
             raise
-        return {**known.until(known.states), **_rows(answer)}
+        return {**known.until(), **_rows(answer)}
 
     # what is known
 
@@ -379,9 +401,7 @@ def _in(owners: Tables, name: str) -> tuple[tuple[str, ...], TableShape]:
 
 def _state_on(stream: Stream, day: date) -> str:
     """The state of a day of an interface of an account."""
-    if not stream.first <= day <= stream.last:
-        return _NOT_ASKED
-    return STATE_NAMES[stream.letters[(day - stream.first).days]]
+    return STATE_NAMES[stream.reach.at(day) or UNASKED]
 
 
 def _note(
@@ -397,9 +417,8 @@ def _note(
     digest = known.states.setdefault(name, blake2b(digest_size=16))
     parts = [appid, sorted(calendar.years.items()), sorted(calendar.windows.items()), calendar.sums]
     digest.update(repr(parts).encode())
-    reach = reach_of(stream, calendar, days) if is_wanted else None
-    if reach is not None:
-        known.reaches.setdefault(name, {})[appid] = reach
+    if is_wanted:
+        known.add(stream, days)
 
 
 def _shown(stream: Stream) -> dict[str, Any]:

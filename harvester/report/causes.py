@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from harvester.base.dates import days_in, rfc3339
+from harvester.base.dates import Days, days_in, rfc3339
+from harvester.engine.parts import NO_ROW
 from harvester.events import reason_of
 from harvester.ledger.coverage import MISSING, Calendar, OpenWindow
 from harvester.model import Action
-from harvester.report.streams import Stream
+from harvester.report.days import Stream
 from harvester.wechat.codes import BLOCKED, ERRORS
 
 Text = tuple[str, str]
@@ -29,7 +30,7 @@ class Kind:
     """A kind of cause.
 
     mine: whether a person must act.  short: in a list of counts; title: one line, with ``{ip}``,
-    ``{interfaces}`` or ``{days}`` where they are known; advice: what to do, and where.
+    ``{since}``, ``{interfaces}`` or ``{days}`` where they are known; advice: what to do, and where.
     """
 
     name: str
@@ -52,6 +53,16 @@ KINDS = {
             (
                 "检查定时任务（crontab、systemd 等），用 --end yesterday 再运行。",
                 "Check the schedule (crontab, systemd, …), and run with --end yesterday.",
+            ),
+        ),
+        Kind(
+            "not_asked",
+            True,
+            ("未请求", "not asked for"),
+            ("{since} 起未请求：{interfaces}", "Not asked for since {since}: {interfaces}"),
+            (
+                "运行时包含这些接口和账号；不再需要的用 harvester forget 移除。",
+                "Run with these interfaces and accounts; harvester forget removes what is done.",
             ),
         ),
         Kind(
@@ -179,7 +190,7 @@ KINDS = {
         Kind(
             "missing",
             False,
-            ("未采", "not asked"),
+            ("未采", "not harvested"),
             ("还没有采", "Not harvested yet"),
             ("继续运行同样的命令。", "Run the same command again."),
         ),
@@ -240,16 +251,18 @@ OVERDUE = "due for more than a day, and no run has asked for it"
 class Cause:
     """Why days are not there, of any accounts and interfaces.
 
-    kind: a name of `KINDS`, empty if they are stale.  state: ``failed``, ``waiting``, ``missing``,
-    ``stale``, or ``late``: stored, but to be asked for again.  resting: of accounts that are not
-    harvested now.  days: by interface.  earliest, latest: the Unix times that are waited for, 0 if
-    none.  messages: a few different ones, less account and request id, each with one request id.
+    kind: a name of `KINDS`, empty if something due was not asked for.  state: ``failed``,
+    ``waiting``, ``missing``, ``stale``, or ``late``.  resting: of accounts that are not harvested
+    now.  since: from which day on nobody asks for them, of that kind alone.  days: by interface.
+    earliest, latest: the Unix times that are waited for, 0 if none.  messages: a few different
+    ones, less account and request id, each with one request id.
     """
 
     kind: str
     ip: str = ""
     state: str = ""
     resting: bool = False
+    since: str = ""
     appids: dict[str, None] = field(default_factory=dict)
     days: Counter[str] = field(default_factory=Counter)
     begin: date = date.max
@@ -296,26 +309,32 @@ class Cause:
 
 
 def causes_of(stream: Stream, calendar: Calendar, *, resting: bool = False) -> Iterable[Cause]:
-    """Why days of one interface of one account are not there; a window each."""
+    """Why days of one interface of one account are not there; each such day once."""
     appid, name = stream.key
-    for window in calendar.windows.values():
-        if window.state != "open":
-            text = reason_of(appid, window.detail)
-            kind = kind_of(window)
-            yield Cause(
-                kind, ip_in(window.detail) if kind == "ip" else "", window.state, resting,
-                {appid: None}, Counter({name: days_in(window.days)}), *window.days,
-                window.due, window.due, {text: window.rid} if text else {},
-            )  # fmt: skip
+
+    def cause(kind: str, state: str, count: int, span: Days, **more: Any) -> Cause:
+        days = Counter({name: count})
+        return Cause(kind, state=state, resting=resting, appids={appid: None}, days=days,
+                     begin=span[0], end=span[1], **more)  # fmt: skip
+
+    for window, found in stream.windows(calendar, ("late", "waiting", "failed")):
+        days, span = sum(map(days_in, found)), (found[0][0], found[-1][1])
+        text, kind, due = reason_of(appid, window.detail), kind_of(window), window.due
+        yield cause(kind, window.state, days, span, earliest=due, latest=due,
+                    ip=ip_in(window.detail) if kind == "ip" else "",
+                    messages={text: window.rid} if text else {})  # fmt: skip
+    if stream.counts.late and (holes := stream.holes(calendar)):
+        span = holes[0][0], holes[-1][1]
+        yield cause("late", "late", sum(map(days_in, holes)), span, messages={NO_ROW: ""})
     if days := stream.counts.missing:
-        missing = stream.bounds(MISSING)
-        yield Cause(
-            "missing", "", "missing", resting, {appid: None}, Counter({name: days}), *missing
-        )
-    if stream.overdue:
-        days = days_in(stream.days)
-        yield Cause("", "", "stale", resting, {appid: None}, Counter({name: days}), *stream.days,
-                    messages={OVERDUE: ""})  # fmt: skip
+        missing = [*stream.reach.runs(MISSING)]
+        yield cause("missing", "missing", days, (missing[0][0], missing[-1][1]))
+    if nobody := stream.unasked:
+        since = str(nobody[0])
+        yield cause("not_asked", "stale", days_in(nobody), nobody, since=since,
+                    messages={f"not asked for since {since}": ""})  # fmt: skip
+    elif stream.overdue:
+        yield cause("", "stale", days_in(stream.days), stream.days, messages={OVERDUE: ""})
 
 
 def grouped(causes: Iterable[Cause], key: Callable[[Cause], Hashable]) -> list[Cause]:
@@ -332,5 +351,6 @@ def add_to(
     for cause in causes:
         known = found.get(key(cause))
         if known is None:
-            found[key(cause)] = known = Cause(cause.kind, cause.ip, cause.state, cause.resting)
+            known = Cause(cause.kind, cause.ip, cause.state, cause.resting, cause.since)
+            found[key(cause)] = known
         known.add(cause)

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import NamedTuple
 
+from harvester.ledger.reach import Counts
 from harvester.report.causes import Text
 from harvester.report.charts import DAYS, Curve, Figures
 from harvester.report.overview import AccountView
-from harvester.report.streams import Counts
 from harvester.report.texts import compact, month
 
 STACK = ("final", "provisional", "waiting", "failed", "missing")

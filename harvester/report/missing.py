@@ -6,7 +6,7 @@ Rule: decides from what a ledger knows of one interface of one account; prints n
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from datetime import date, timedelta
+from datetime import date
 from typing import Any, NamedTuple
 
 from harvester.base.dates import (
@@ -22,22 +22,26 @@ from harvester.base.dates import (
 from harvester.events import reason_of
 from harvester.ledger.base import Exhausted
 from harvester.ledger.coverage import EMPTY, FINAL, NEVER, OPEN, Calendar, OpenWindow
+from harvester.ledger.reach import GONE, UNASKED
+from harvester.ledger.reach import LATE as IS_LATE
 from harvester.model import Endpoint
-from harvester.report import streams
 from harvester.report.causes import KINDS, Text, ip_in, kind_of
-from harvester.report.streams import Reader, Stream, covering
+from harvester.report.days import Reader, Stream, covering
 
 FAILED, WAITING, LATE, MISSING = "failed", "waiting", "late", "missing"
 NOT_ASKED, NEVER_HARVESTED = "not_asked", "never_harvested"
 NOT_DUE, NO_FIGURES = "not_due", "no_figures"
 NEVER_DELIVERED, CANNOT_BE_ASKED = "never_delivered", "cannot_be_asked"
+UNDELIVERED = (FAILED, LATE, MISSING, WAITING)
+"""The states of a day that was asked for and lacks figures, as `harvester status` counts them."""
 LACKING = (FAILED, LATE, MISSING, NOT_ASKED, NEVER_HARVESTED, WAITING)
 """The states of a day that WeChat can give."""
 STATES = (*LACKING, NOT_DUE, NEVER_DELIVERED, CANNOT_BE_ASKED, NO_FIGURES)
 """All states, also of a day that WeChat does not give yet, or never."""
+OTHERS = tuple(each for each in STATES if each not in UNDELIVERED)
 
 _STORED = (FINAL, EMPTY, OPEN)
-_MADE = {NEVER: NEVER_DELIVERED, streams.GONE: CANNOT_BE_ASKED}
+_MADE = {NEVER: NEVER_DELIVERED, GONE: CANNOT_BE_ASKED}
 _NOTHING: Text = ("不用处理。", "Nothing to do.")
 _TEXTS: Mapping[str, tuple[Text, Text]] = {
     NOT_ASKED: (
@@ -135,7 +139,8 @@ async def lacks_of(reader: Reader, day: date) -> AsyncIterator[Lack | None]:
         yield Lack(appid, "", NEVER_HARVESTED, *_TEXTS[NEVER_HARVESTED])
     async for stream, calendar in reader.streams():
         endpoint = reader.endpoint(stream.key[1])
-        of_day = _OfDay(stream, calendar, endpoint, day, reader.now)
+        asked = reader.asked.get(stream.key, stream.days)
+        of_day = _OfDay(stream, calendar, endpoint, asked, day, reader.now)
         yield of_day.lack(exhausted.get(stream.key))
 
 
@@ -143,16 +148,20 @@ class _OfDay:
     """A day of one interface of one account."""
 
     def __init__(
-        self, stream: Stream, calendar: Calendar, endpoint: Endpoint | None, day: date, now: float
+        self,
+        stream: Stream,
+        calendar: Calendar,
+        endpoint: Endpoint | None,
+        asked: Days,
+        day: date,
+        now: float,
     ) -> None:
         self._stream, self._calendar, self._endpoint = stream, calendar, endpoint
-        self._day, self._now = day, now
+        self._asked, self._day, self._now = asked, day, now
 
     def lack(self, exhausted: Exhausted | None) -> Lack | None:
         """Why it is not there; None if it is."""
-        at = (self._day - self._stream.first).days
-        letters = self._stream.letters
-        letter = letters[at] if 0 <= at < len(letters) else None
+        letter = self._stream.reach.at(self._day)
         window = covering(self._calendar, self._day)
         if letter in _STORED:
             return None
@@ -160,11 +169,11 @@ class _OfDay:
             return self._made(_MADE[letter], _TEXTS[_MADE[letter]])
         if window is not None:
             return self._of_window(window)
-        if letter == streams.LATE:  # stored as final before it was known that it must be there
+        if letter == IS_LATE:  # stored as final before it was known that it must be there
             return self._of_kind("late", LATE)
         if (never := self._impossible()) is not None:
             return never
-        if letter is None:
+        if letter is None or letter == UNASKED:
             return self._not_asked()
         if exhausted is not None:
             return self._of_kind("quota", MISSING, until=exhausted.until)
@@ -208,7 +217,7 @@ class _OfDay:
         return WindowKind.DAYS if self._endpoint is None else self._endpoint.cut
 
     def _not_asked(self) -> Lack:
-        begin, end = self._stream.days
+        begin, end = self._asked
         if not begin <= self._day <= end:
             return self._made(NOT_ASKED, _TEXTS[NOT_ASKED], begin=begin, end=end)
         (first, last), names = self._period, _PERIODS.get(self._cut.value, ("", ""))
@@ -237,18 +246,9 @@ class _OfDay:
 
     def _since(self) -> date | None:
         """From which day on it is so without a gap; None before all that was asked for."""
-        window, (begin, end) = covering(self._calendar, self._day), self._stream.days
-        if window is not None and window.stored:
-            state = window.state
-            while window is not None and window.state == state:
-                begin = window.begin
-                window = covering(self._calendar, begin - ONE_DAY)
-            return begin
-        first, letters = self._stream.first, self._stream.letters
-        at = (self._day - first).days
-        if 0 <= at < len(letters):
-            before = letters[: at + 1]
-            return first + timedelta(days=len(before.rstrip(before[-1:])))
+        begin, end = self._stream.days
+        if self._stream.reach.at(self._day) is not None:
+            return self._stream.reach.since(self._day)
         if self._day > end:
             return end + ONE_DAY
         return max(self._period[0], begin) if begin <= self._day else None

@@ -11,7 +11,6 @@ the last day that was asked for.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,59 +25,45 @@ from harvester.base.dates import (
     WindowKind,
     china,
     last_settled_day,
+    last_whole_day,
     period_of,
     quota_day,
     quota_days,
 )
 from harvester.ledger.base import Ledger, WorkerState, shared
-from harvester.ledger.coverage import Calendar
+from harvester.ledger.coverage import EMPTY, FINAL, NEVER, OPEN, Calendar
+from harvester.ledger.reach import GONE, LATE, LETTERS, NOTHING, Counts, Reach, counts_of, sum_of
 from harvester.model import Endpoint
 from harvester.report.causes import KINDS, MOST_MESSAGES, Cause, add_to, causes_of, grouped, kind_of
+from harvester.report.days import RECENT, STATES, Reader, Stream, counts_to_dict, covering
 from harvester.report.quotas import InterfaceQuota, Quotas
-from harvester.report.streams import (
-    LETTERS,
-    NOTHING,
-    RUN,
-    STATES,
-    Counts,
-    Reader,
-    Stream,
-    counts_of,
-    counts_to_dict,
-    covering,
-    sum_of,
-)
 from harvester.wechat.endpoint import grid, load_of
 from harvester.wechat.interfaces import INTERFACES
 
 SEEN_QUOTA = 1000
 """Calls a day and interface that most accounts have: assumed where neither an option nor a refusal
 shows another number (`Overview.assumed`)."""
-RECENT = timedelta(days=31)
-"""An interface of an account that was asked for nothing so young is not expected to be fresh."""
 WEEKS = 12
 KEPT = 20
 """Streams that need attention, and appids of a cause, that are shown one by one."""
 
+_HERE = (FINAL, EMPTY, OPEN, NEVER, GONE)
+
 ACCOUNT_STATES = {"todo": "failed", "late": "waiting", "here": "final", "old": "missing"}
 """The states of an account, trouble first, each as the state of a day."""
 
-_FULL = re.compile(rb"[feon-]+")
-
 
 class Row(NamedTuple):
-    """An interface of an account: its days from the first one on, as an index of `shapes`.
+    """An interface of an account.
 
-    late: whether its newest day is not there; None if that is not expected.  delayed: the last day
-    of the first window that is stored without all of its figures.  empty: whether its newest day
-    has no record so far, and can still get some.
+    reach: its days; equal ones are one object.  late: whether its newest day is not there; None if
+    that is not expected.  empty: whether its newest day has no record so far, and can still get
+    some.
     """
 
     endpoint: str
-    first: date
-    shape: int
+    reach: Reach
     late: bool | None = None
-    delayed: date | None = None
     empty: bool = False
 
 
@@ -108,14 +93,20 @@ class AccountView:
 class InterfaceView:
     """An interface over all accounts; months: by the number of the month since the year 0.
 
-    gone: days that cannot be asked for any more.
+    gone: days that cannot be asked for any more; not_asked: that nobody asked for.
     """
 
     name: str
     endpoint: Endpoint | None = None
     counts: Counts = NOTHING
     gone: int = 0
+    not_asked: int = 0
     months: dict[int, Counts] = field(default_factory=dict)
+
+    @property
+    def days(self) -> dict[str, int]:
+        """Its days by state, as JSON has them."""
+        return counts_to_dict(self.counts, self.not_asked, self.gone)
 
 
 @dataclass
@@ -123,7 +114,7 @@ class Totals:
     """The sums of what was asked for.
 
     gone: days that cannot be asked for any more.  stale: streams.  records: of those streams whose
-    records are known; uncounted: the others.  open_windows: stored, and can still change.
+    records are known; uncounted: the others.
     """
 
     accounts: int = 0
@@ -136,20 +127,18 @@ class Totals:
     stale: int = 0
     records: int = 0
     uncounted: int = 0
-    open_windows: int = 0
 
-    def add(self, stream: Stream, calendar: Calendar) -> None:
+    def add(self, stream: Stream) -> None:
         """One more interface of an account."""
         self.streams += 1
         self.endpoints.add(stream.key[1])
         begin, end = self.days or stream.days
         self.days = min(begin, stream.days[0]), max(end, stream.days[1])
         self.not_asked += stream.not_asked
-        self.gone += stream.gone
+        self.gone += stream.reach.gone
         self.stale += bool(stream.overdue)
         self.records += stream.records or 0
         self.uncounted += stream.records is None
-        self.open_windows += sum([window.stored for window in calendar.windows.values()])
 
 
 @dataclass
@@ -163,9 +152,9 @@ class Overview:
     made, one a window; blocked: calls that a person must unblock first.  finished: the day (in
     China) on which these calls are made by one run a day; None if there are none, or if it is not
     known.  assumed: the calls a day on which ``finished`` rests without anybody having stated
-    them, else None.  quotas: today's, by interface.  shapes: letters a day, as of `runs_of`, each
-    once.  attention: the first streams that lack something, of ``to_attend``.  never: accounts of
-    the file of which the ledger knows nothing.
+    them, else None.  quotas: today's, by interface.  attention: the first streams that
+    lack something, of ``to_attend``.  never: accounts of the file of which the ledger knows
+    nothing.
     """
 
     made: float
@@ -184,7 +173,6 @@ class Overview:
     finished: date | None = None
     assumed: int | None = None
     quotas: list[InterfaceQuota] = field(default_factory=list)
-    shapes: list[str] = field(default_factory=list)
     attention: list[Stream] = field(default_factory=list)
     to_attend: int = 0
     never: list[str] = field(default_factory=list)
@@ -288,19 +276,14 @@ async def overview_of(
 
 
 class _Shape:
-    """What follows from the letters of an interface of an account; the same for many of them.
+    """Days of interfaces of accounts that are the same; calls: of theirs, by interface."""
 
-    runs: a letter, and from where to where it reaches.
-    """
+    __slots__ = ("calls", "counts", "reach", "weeks")
 
-    __slots__ = ("calls", "counts", "first", "gone", "index", "runs", "weeks")
-
-    def __init__(self, index: int, stream: Stream, day: date) -> None:
-        self.index, self.first, self.counts = index, stream.first, stream.counts
-        self.gone = stream.gone
-        letters = stream.letters
-        self.runs = [(letters[run.start()], *run.span()) for run in RUN.finditer(letters)]
-        end = (day - self.first).days + 1
+    def __init__(self, stream: Stream, day: date) -> None:
+        reach = stream.reach
+        self.reach, self.counts, letters = reach, stream.counts, reach.letters
+        end = (day - reach.first).days + 1
         self.weeks = [
             _week(letters[max(end - 7 * n, 0) : max(end - 7 * (n - 1), 0)])
             for n in range(WEEKS, 0, -1)
@@ -312,30 +295,23 @@ _week = lru_cache(4096)(counts_of)  # most weeks are alike
 
 
 class _Shapes:
-    """The letters of all interfaces of all accounts, each once.
+    """The days of all interfaces of all accounts, each once.
 
     times: how many accounts have a shape, by interface.
     """
 
     def __init__(self, day: date) -> None:
         self._day = day
-        self._known: dict[tuple[date, bytes], _Shape] = {}
-        self._letters: dict[bytes, int] = {}
+        self._known: dict[Reach, _Shape] = {}
         self.times: Counter[tuple[str, _Shape]] = Counter()
 
     def add(self, stream: Stream) -> _Shape:
-        """One more account has these letters of an interface; gives their shape."""
-        key = stream.first, stream.letters
-        shape = self._known.get(key)
+        """One more account has these days of an interface; gives their shape."""
+        shape = self._known.get(stream.reach)
         if shape is None:
-            index = self._letters.setdefault(stream.letters, len(self._letters))
-            shape = self._known[key] = _Shape(index, stream, self._day)
+            shape = self._known[stream.reach] = _Shape(stream, self._day)
         self.times[stream.key[1], shape] += 1
         return shape
-
-    def runs(self) -> list[str]:
-        """The letters as runs, by index."""
-        return list(map(runs_of, self._letters))
 
 
 class _Sum:
@@ -346,10 +322,10 @@ class _Sum:
             letter: defaultdict(int) for letter in LETTERS
         }
 
-    def add(self, shape: _Shape, times: int) -> None:
-        """So many accounts have these letters."""
-        first = shape.first.toordinal()
-        for letter, begin, end in shape.runs:
+    def add(self, reach: Reach, times: int) -> None:
+        """So many accounts have these days."""
+        first = reach.first.toordinal()
+        for letter, begin, end in reach.spans:
             if (steps := self._steps.get(letter)) is not None:
                 steps[first + begin] += times
                 steps[first + end] -= times
@@ -392,18 +368,23 @@ class _Maker:
         ran = quotas.any_calls and self._newest < settled - ONE_DAY
         archive = ran or self._newest < settled - RECENT
         self._made = Overview(self._now, self._newest if archive else settled, archive)
+        if not archive:
+            self._made.silent = max((settled - self._newest).days, 0)
+        self._moves_on = not archive and self._made.silent <= 1
         self._shapes = _Shapes(self._made.day)
         self._causes: dict[Hashable, Cause] = {}
         self._days_left = 0.0
         self._assumed = -1.0  # the days of interfaces whose quota is not known, if there are any
         self._behind: int | None = None
+        self._not_asked: Counter[str] = Counter()
 
     def add(self, found: list[tuple[Stream, Calendar]]) -> None:
         """Take in the interfaces of an account."""
         made, appid = self._made, found[0][0].key[0]
         made.totals.accounts += 1
-        for stream, calendar in found:
-            made.totals.add(stream, calendar)
+        for stream, _ in found:
+            made.totals.add(stream)
+            self._not_asked[stream.key[1]] += stream.not_asked
             self._quotas.count(stream.key, self._quota_of)
             if stream.needs_attention:
                 made.to_attend += 1
@@ -419,14 +400,14 @@ class _Maker:
         shapes = [
             self._interface(account, stream, calendar, resting=resting)
             for stream, calendar in found
-            if stream.letters
+            if stream.reach.letters
         ]
         if shapes:
             account.counts = sum_of(shape.counts for shape in shapes)
             account.weeks = [sum_of(week) for week in zip(*[shape.weeks for shape in shapes],
                                                           strict=True)]  # fmt: skip
-            made.accounts.append(account)
-            self._judge(account, [] if resting else causes)
+        made.accounts.append(account)
+        self._judge(account, [] if resting else causes)
 
     def _rests(self, streams: list[Stream]) -> bool:
         """Whether nothing recent was asked for."""
@@ -437,7 +418,8 @@ class _Maker:
     def _judge(self, account: AccountView, causes: list[Cause]) -> None:
         if not account.counts.stored:
             account.behind = None
-        reasons = grouped(filter(_of_page, causes), lambda one: (one.kind, one.ip, one.reason))
+        shown = filter(self._is_shown, causes)
+        reasons = grouped(shown, lambda one: (one.kind, one.ip, one.reason))
         account.reasons = sorted(reasons, key=_urgency)[: 2 * MOST_MESSAGES]
         if any(reason.mine for reason in account.reasons):
             account.state = "todo"
@@ -450,7 +432,7 @@ class _Maker:
         """Take in an interface of an account, which is asked for no more if it rests."""
         shape = self._shapes.add(stream)
         self._note_last(stream)
-        row = Row(stream.key[1], stream.first, shape.index)
+        row = Row(stream.key[1], shape.reach)
         if not resting:
             row = self._freshness(account, stream, calendar, row)
             self._calls(stream, calendar, shape)
@@ -459,30 +441,25 @@ class _Maker:
 
     def _note_last(self, stream: Stream) -> None:
         """Note the newest stored day, and how far it lies behind the newest that there can be."""
-        at = max(map(stream.letters.rfind, (b"f", b"e", b"o")))
-        if at >= 0:
-            last = stream.first + timedelta(days=at)
+        if (last := stream.reach.newest) is not None:
             self._made.last = max(self._made.last or last, last)
             behind = max((self._expected_day(stream.key[1]) - last).days, 0)
             self._behind = behind if self._behind is None else min(self._behind, behind)
 
     def _freshness(self, account: AccountView, stream: Stream, calendar: Calendar, row: Row) -> Row:
-        """Judge one more interface of an account by its newest day."""
-        day, letters = self._expected_day(stream.key[1]), stream.letters
-        if day < stream.first or stream.last < day - RECENT:
+        """Judge one more interface of an account by its newest day, if anybody asks for it."""
+        day, reach = self._expected_day(stream.key[1]), stream.reach
+        nobody = stream.unasked is not None and self._moves_on
+        if day < reach.first or reach.last < day - RECENT or nobody:
             return row
         account.expected += 1
-        at = (day - stream.first).days
         over = covering(calendar, day)
-        has = letters[at : at + 1] in (b"f", b"e", b"o", b"n", b"-")
-        delayed = [each.end for each in calendar.windows.values() if each.state == "late"]
-        row = row._replace(late=False, delayed=min(delayed, default=None))
-        if has and not (over is not None and over.state == "late"):
-            return row._replace(empty=over is not None and not over.tally.records)
+        if reach.at(day) in _HERE:
+            return row._replace(late=False, empty=over is not None and not over.tally.records)
         account.late += 1
-        before = max(letters.rfind(one, 0, at) for one in (b"f", b"e", b"o"))
-        account.behind = max(account.behind or 0, at - before)
-        kind = kind_of(over) if over is not None else "missing"
+        before = reach.within((reach.first, day)).newest or reach.first - ONE_DAY
+        account.behind = max(account.behind or 0, (day - before).days)
+        kind = kind_of(over) if over is not None else "late" if reach.at(day) == LATE else "missing"
         account.kind = min((one for one in (account.kind, kind) if one), key=_weight)
         return row._replace(late=True)
 
@@ -494,14 +471,11 @@ class _Maker:
             return day
         if not self._made.archive:
             day = last_settled_day(self._now, endpoint.settled_hour)
-        if endpoint.cut in (WindowKind.WEEK, WindowKind.MONTH):
-            period = period_of(day, endpoint.cut)
-            return day if period[1] == day else period[0] - ONE_DAY
-        return day
+        return last_whole_day(day, endpoint.cut)
 
     def _calls(self, stream: Stream, calendar: Calendar, shape: _Shape) -> None:
         """Count the calls that are still to be made, and the days of quota that they take."""
-        if shape.counts.stored == sum(shape.counts):
+        if not shape.counts.lacking:
             return
         name = stream.key[1]
         calls = shape.calls.get(name)
@@ -522,41 +496,37 @@ class _Maker:
         """Days after today until the calls of an interface are made; infinite if not known."""
         endpoint, quotas = self._reader.endpoint(stream.key[1]), self._quotas
         if quotas.daily is not None and endpoint is not None:
-            load = load_of(endpoint, stream.last, calls, quotas.spent(stream.key), self._now)
+            load = load_of(endpoint, stream.reach.last, calls, quotas.spent(stream.key), self._now)
             days = quota_days(load, quotas.daily, china(self._now).date())
             return math.inf if days is None else max(days - 1, 0)
         pace = quotas.daily or quotas.pace(stream.key)
         return math.ceil(calls / pace) if pace else math.inf
 
     def _calls_left(self, stream: Stream) -> int:
+        reach = stream.reach
         if (endpoint := self._reader.endpoint(stream.key[1])) is None:
-            return sum(stream.counts) - stream.counts.stored
-        first = stream.first
-        covered = [
-            (first + timedelta(days=run.start()), first + timedelta(days=run.end() - 1))
-            for run in _FULL.finditer(stream.letters)
-        ]
-        return grid(endpoint, stream.last).count(first, stream.last, covered)
+            return reach.lacking
+        return grid(endpoint, reach.last).count(reach.first, reach.last, reach.enough)
 
     def finish(self) -> Overview:
         """The totals."""
         made = self._made
-        views: dict[str, InterfaceView] = {}
+        views = {
+            name: InterfaceView(name, self._reader.endpoint(name), not_asked=not_asked)
+            for name, not_asked in self._not_asked.items()
+        }
         sums: defaultdict[str, _Sum] = defaultdict(_Sum)
         for (name, shape), times in self._shapes.times.items():
-            view = views.setdefault(name, InterfaceView(name, self._reader.endpoint(name)))
+            view = views[name]
             view.counts = view.counts.plus(shape.counts, times)
-            view.gone += shape.gone * times
-            sums[name].add(shape, times)
+            view.gone += shape.reach.gone * times
+            sums[name].add(shape.reach, times)
         for name, view in views.items():
             view.months = sums[name].months()
         made.totals.counts = sum_of(view.counts for view in views.values()) if views else NOTHING
         made.interfaces = sorted(views.values(), key=lambda view: _place(view.name))
-        made.shapes = self._shapes.runs()
         made.accounts.sort(key=_trouble)
         made.behind = self._behind or 0
-        if not made.archive:
-            made.silent = max((made.day - self._newest).days, 0)
         self._group_causes()
         made.quotas = sorted(self._quota_of.values(), key=lambda quota: _place(quota.endpoint))
         self._complete()
@@ -570,12 +540,18 @@ class _Maker:
         made.finished = china(self._now).date() + timedelta(days=int(days))
         made.assumed = SEEN_QUOTA if self._assumed >= self._days_left else None
 
+    def _is_shown(self, cause: Cause) -> bool:
+        """Whether the page shows it; if no range has moved on, that is one cause for all."""
+        is_shown = self._moves_on if cause.since else bool(cause.kind)
+        return is_shown and not cause.resting
+
     def _group_causes(self) -> None:
         made, causes = self._made, self._causes.values()
         late = [cause for cause in causes if cause.state in STATES]
         made.reasons = grouped(late, lambda one: (one.state, one.reason))
         made.reasons.sort(key=lambda one: (STATES.index(one.state), -sum(one.days.values())))
-        made.causes = grouped(filter(_of_page, causes), lambda one: (one.kind, one.ip))
+        shown = filter(self._is_shown, causes)
+        made.causes = grouped(shown, lambda one: (one.kind, one.ip, one.since))
         if made.accounts and made.silent > 1:
             appids = {account.appid: None for account in made.accounts}
             made.causes.append(Cause("ended", appids=appids))
@@ -584,18 +560,8 @@ class _Maker:
             cause.appids = dict.fromkeys(sorted(cause.appids))
 
 
-def runs_of(letters: bytes) -> str:
-    """Letters as runs: ``f365.30`` is a year that is final and thirty days that are missing."""
-    return "".join([f"{chr(run[0][0])}{len(run[0])}" for run in RUN.finditer(letters)])
-
-
 def _reason(cause: Cause) -> Hashable:
     return cause.state, cause.kind, cause.reason, cause.resting
-
-
-def _of_page(cause: Cause) -> bool:
-    """Whether the page shows it: ranges that have not moved on are shown for the whole ledger."""
-    return cause.state != "stale" and not cause.resting
 
 
 _PLACES = {name: number for number, name in enumerate(INTERFACES)}

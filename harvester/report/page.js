@@ -109,19 +109,18 @@
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
     return JSON.parse(await new Response(stream).text());
   };
-  const runs = (text) => [...text.matchAll(/([a-z.-])(\d+)/g)].map((run) => [run[1], +run[2]]);
   const DAY = 86400000;
   const iso = (day) => new Date(day * DAY).toISOString().slice(0, 10);
   const number = (iso8601) => Date.parse(iso8601 + "T00:00:00Z") / DAY;
-  const days = (row) => runs(data.shapes[row[2]]).flatMap(([letter, count]) => Array(count).fill(letter));
+  const days = (row) => data.shapes[row[2]].flatMap(([letter, count]) => Array(count).fill(letter));
   const have = (letters) => letters.filter((one) => "feon".includes(one)).length;
-  const asked = (letters) => letters.filter((one) => one !== "-").length;
+  const asked = (letters) => letters.filter((one) => STATE[one]).length;
   const percent = (part, whole) => !whole ? "–" : part === whole ? "100%"
     : !part ? "0%" : Math.min(Math.max(100 * part / whole, 0.1), 99.9).toFixed(1) + "%";
 
   const reason = ([kind, ip, interfaces, count, sentence, rid]) => {
     const names = (at) => interfaces.map((one) => data.interfaces[one][1][at]).join(at ? ", " : "、");
-    const title = data.kinds[kind].map((text, at) => text.replace("{ip}", ip)
+    const title = data.kinds[kind].map((text, at) => text.replace("{ip}", ip).replace("{since}", ip)
       .replace("{interfaces}", names(at)));
     const shown = kind === "permission" || kind === "retired" ? ["", ""] : [" · " + names(0), " · " + names(1)];
     const state = ["quota", "late", "month"].includes(kind) ? "waiting" : kind === "missing" ? "missing" : "failed";
@@ -133,7 +132,7 @@
   const strip = (row, first, last) => {
     const paths = {};
     let at = number(row[1]) - first;
-    for (const [letter, count] of runs(data.shapes[row[2]])) {
+    for (const [letter, count] of data.shapes[row[2]]) {
       const state = STATE[letter];
       if (state) paths[state] = (paths[state] || "") + `M${at} 1h${count}v20h-${count}z`;
       at += count;
@@ -197,7 +196,7 @@
 
   const table = (row) => {
     let day = number(row[1]);
-    const lines = runs(data.shapes[row[2]]).map(([letter, count]) => {
+    const lines = data.shapes[row[2]].map(([letter, count]) => {
       const line = STATE[letter] && h("tr", {}, h("td", {}, t(data.texts[STATE[letter]])),
         h("td", {}, iso(day)), h("td", {}, iso(day + count - 1)),
         h("td", {class: "num"}, count.toLocaleString("en")));

@@ -22,6 +22,7 @@ from urllib.parse import quote
 from harvester.base.dates import china
 from harvester.errors import UsageError, needs
 from harvester.ledger.base import WorkerState
+from harvester.ledger.reach import NOTHING, Counts, Reach
 from harvester.report import drawing
 from harvester.report import summary as verdict
 from harvester.report.causes import KINDS, Cause, Text
@@ -29,7 +30,6 @@ from harvester.report.charts import ROOM, SERIES, Figures
 from harvester.report.drawing import STACK
 from harvester.report.overview import ACCOUNT_STATES, AccountView, InterfaceView, Overview
 from harvester.report.quotas import InterfaceQuota
-from harvester.report.streams import NOTHING, Counts
 from harvester.report.texts import (
     BY_YEAR_NOTE,
     INTERFACE_TITLES,
@@ -347,18 +347,28 @@ def linked(article: Article) -> Article:
     return article._replace(url=url if good else "", title=title)
 
 
+def _runs(reach: Reach) -> list[tuple[str, int]]:
+    """The runs of days of the same state: its letter, and how many they are."""
+    return [(chr(letter), end - begin) for letter, begin, end in reach.spans]
+
+
 def _data(seen: Overview, titles: dict[str, Text]) -> object:
     """The days of all accounts, and why some are not there."""
     names = list(titles)
     places = {name: at for at, name in enumerate(names)}
     sentences: dict[str, int] = {}
+    shapes: dict[Reach, int] = {}
     accounts = [
         (
             account.appid,
             account.name,
-            [(places[row.endpoint], row.first.isoformat(), row.shape) for row in account.rows],
             [
-                (reason.kind, reason.ip, [places[name] for name in reason.days],
+                (places[row.endpoint], row.reach.first.isoformat(),
+                 shapes.setdefault(row.reach, len(shapes)))
+                for row in account.rows
+            ],
+            [
+                (reason.kind, reason.ip or reason.since, [places[name] for name in reason.days],
                  sum(reason.days.values()), sentences.setdefault(reason.reason, len(sentences)),
                  reason.messages.get(reason.reason, ""))
                 for reason in account.reasons
@@ -372,7 +382,7 @@ def _data(seen: Overview, titles: dict[str, Text]) -> object:
         "texts": {**TEXTS, "waiting": TEXTS["is_waiting"], "by_year_note": BY_YEAR_NOTE},
         "kinds": {name: kind.title for name, kind in KINDS.items()},
         "interfaces": [(name, titles[name]) for name in names],
-        "shapes": seen.shapes,
+        "shapes": [_runs(shape) for shape in shapes],
         "sentences": list(sentences),
         "accounts": accounts,
     }

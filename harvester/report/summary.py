@@ -263,6 +263,8 @@ def cause_title(cause: Cause, seen: Overview) -> Text:
         more_said = f"，{until[0]} 恢复", f" until {until[1]}"
     days = number(seen.silent)
     return (
-        " ".join(title[0].format(ip=cause.ip, interfaces=zh, days=days).split()) + more_said[0],
-        " ".join(title[1].format(ip=cause.ip, interfaces=en, days=days).split()) + more_said[1],
+        " ".join(title[0].format(ip=cause.ip, since=cause.since, interfaces=zh, days=days).split())
+        + more_said[0],
+        " ".join(title[1].format(ip=cause.ip, since=cause.since, interfaces=en, days=days).split())
+        + more_said[1],
     )

@@ -9,14 +9,14 @@ is fine, whatever is left of a former cause: days that once failed are asked for
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import date, time, timedelta
+from datetime import date, time
 from typing import NamedTuple
 
 from harvester.base.dates import ONE_DAY, WindowKind, last_settled_day, period_of
 from harvester.errors import without_passwords
+from harvester.ledger.reach import LATE
 from harvester.model import Endpoint
 from harvester.report import Overview
 from harvester.report import summary as verdict
@@ -63,10 +63,9 @@ _ALERTS = {
         ),
     ),
 }
-_OF_INTERFACES = ("permission", "retired", "refused")
+_OF_INTERFACES = ("not_asked", "permission", "retired", "refused")
 _SAID = ("refused", "token")
 """Kinds of which the message is what a person needs."""
-_RUNS = re.compile(r"([feowx.ln-])(\d+)")
 
 
 class Said(NamedTuple):
@@ -97,17 +96,16 @@ def causes_of(seen: Overview, at: time, stale_after: float) -> dict[str, tuple[s
     found: defaultdict[str, set[str]] = defaultdict(set)
     endpoints = {view.name: view.endpoint for view in seen.interfaces}
     for account in seen.accounts:
-        if not account.late:  # not expected any more, or here
-            continue
         explained = set[str]()
-        for reason in account.reasons:
-            if reason.mine:
-                found[f"{reason.kind} {reason.ip}".strip()].update(_whom(account, reason))
+        for reason in account.reasons:  # of one that is here what it lacks of the past is no alert
+            if reason.mine and (account.late or reason.since):
+                about = reason.ip or reason.since
+                found[f"{reason.kind} {about}".strip()].update(_whom(account, reason))
                 explained.update(reason.days)
-        if _is_barred(account):
+        if not account.late or _is_barred(account):
             continue
         for row in account.rows:
-            if row.endpoint in explained:
+            if row.endpoint in explained or row.late is None:
                 continue
             cause = _overdue(seen, row, endpoints.get(row.endpoint), at, stale_after)
             if cause == NEVER:
@@ -151,33 +149,25 @@ def _overdue(
     """
     slack = max(stale_after - 86_400.0, 0.0)
     cut = endpoint.cut if endpoint is not None else WindowKind.DAYS
-    missing = _first_missing(seen.shapes[row.shape], row.first, cut)
-    cause = STALE
-    if missing is None:  # not one is there: the newest is asked for first
+    reach, cause = row.reach, STALE
+    if reach.answered is not None:
+        missing = _ends(reach.answered + ONE_DAY, cut)
+    else:  # not one is there: the newest is asked for first
         cause = NEVER if row.late else ""
         missing = seen.day if endpoint is None else last_settled_day(
             seen.made, endpoint.settled_hour
         )  # fmt: skip
-    if row.delayed and seen.made > moment(row.delayed + ONE_DAY, at) + stale_after:
+    late = next(reach.runs(LATE), None)
+    if late is not None and seen.made > moment(_ends(late[0], cut) + ONE_DAY, at) + stale_after:
         return cause
     if missing <= seen.day and seen.made > moment(missing + ONE_DAY, at) + slack:
         return cause
     return ""
 
 
-def _first_missing(runs: str, first: date, cut: WindowKind) -> date | None:
-    """The last day of the first period behind all that is stored; None if nothing is."""
-    stored, place = -1, 0
-    for letter, length in _RUNS.findall(runs):
-        place += int(length)
-        if letter in "feoln":  # a late day has an alert of its own
-            stored = place - 1
-    if stored < 0:
-        return None
-    following = first + timedelta(days=stored) + ONE_DAY
-    if cut in (WindowKind.WEEK, WindowKind.MONTH):
-        return period_of(following, cut)[1]
-    return following
+def _ends(day: date, cut: WindowKind) -> date:
+    """The last day of the week or month of a day; of others the day."""
+    return period_of(day, cut)[1] if cut in (WindowKind.WEEK, WindowKind.MONTH) else day
 
 
 class Change(NamedTuple):
@@ -317,8 +307,8 @@ def _titled(title: Text, ip: str, whom: tuple[str, ...]) -> Text:
     titles = [title_of(name) for name in names if name]
     zh, en = "、".join(t[0] for t in titles), ", ".join(t[1] for t in titles)
     return (
-        " ".join(title[0].format(ip=ip, interfaces=zh, days="").split()),
-        " ".join(title[1].format(ip=ip, interfaces=en, days="").split()),
+        " ".join(title[0].format(ip=ip, since=ip, interfaces=zh, days="").split()),
+        " ".join(title[1].format(ip=ip, since=ip, interfaces=en, days="").split()),
     )
 
 
@@ -397,10 +387,12 @@ def _empty(seen: Overview) -> list[Text]:
 
 
 def _missing(cause: Cause, seen: Overview) -> Text:
-    """What is not there, and why."""
+    """What is not there, and why; what nobody asks for is not missing."""
     title, named = verdict.cause_title(cause, seen), _named(cause.appids, seen)
     days = sum(cause.days.values())
     shape = "●" if cause.mine else "○"
+    if cause.since:
+        return f"{shape} {title[0]}：{named[0]}", f"{shape} {title[1]}: {named[1]}"
     return (
         f"{shape} {title[0]}：{named[0]}（缺 {number(days)} 接口日）",
         f"{shape} {title[1]}: {named[1]} ({plural(days, 'interface-day')} missing)",

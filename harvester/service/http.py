@@ -268,6 +268,7 @@ class Pages:
             failed=bool(service.stopped),
             next_run=0.0 if service.running else service.next_run(self._clock()),
             undelivered=len(service.sender.undelivered),
+            waiting=len(service.state.mail),
             given_up=service.sender.given_up,
         )
         return web.Response(
@@ -377,8 +378,8 @@ async def _unreached(setup: Setup) -> list[str]:
 
 def _figures_of(setup: Setup, seen: Overview) -> Figures | None:
     """The figures of the first sink that can be read; raises what reading it raises."""
-    first = min(row.first for account in seen.accounts for row in account.rows)
-    days = days_for(len(seen.accounts), first, seen.day)
+    firsts = [row.reach.first for account in seen.accounts for row in account.rows]
+    days = days_for(len(seen.accounts), min(firsts, default=seen.day), seen.day)
     endpoints = [view.name for view in seen.interfaces]
     appids = [account.appid for account in seen.accounts]
     for sink in setup.job.open_sinks():

@@ -8,12 +8,11 @@ Counters come from the events of runs, gauges from the `Overview` of the ledger.
 
 from __future__ import annotations
 
-import re
 import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from datetime import date, timedelta
+from datetime import date
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -56,19 +55,20 @@ _DURATION = "harvester_request_duration_seconds"
 _SUCCESS = "harvester_last_success_timestamp_seconds"
 _GAP = "harvester_oldest_gap_seconds"
 _BUDGET = "harvester_budget_remaining"
-_PROVISIONAL = "harvester_provisional_windows"
+_CALENDAR = "harvester_calendar"
 _ACCOUNTS = "harvester_accounts"
 _BUILD = "harvester_build_info"
 _LAST_RUN = "harvester_service_last_run_timestamp_seconds"
 _RUN_FAILED = "harvester_service_last_run_failed"
 _NEXT_RUN = "harvester_service_next_run_timestamp_seconds"
 _UNDELIVERED = "harvester_service_undelivered_targets"
+_MAIL = "harvester_service_messages_waiting"
 _GIVEN_UP = "harvester_service_messages_given_up_total"
 
 HELP = {
     _SUCCESS: "Unix time at which figures of an interface were last stored, as far as is known.",
-    _GAP: "Seconds, in whole days, since the oldest day asked for that is missing, waits or failed;"
-    " 0 if there is none.  Accounts that are not harvested any more are left out.",
+    _GAP: "Seconds, in whole days, since the oldest day asked for that is missing, late, waits or"
+    " failed; 0 if there is none.  Accounts that are not harvested any more are left out.",
     _WINDOWS: "Windows that were stored (done), wait for a later run, or failed.",
     _REQUESTS: "Data requests by WeChat's errcode; none: no answer, or none that is JSON; other: a"
     " code that WeChat does not document.",
@@ -77,7 +77,9 @@ HELP = {
     " network, the run was held back.",
     _BUDGET: "Calls of an interface that all accounts together have left today (in China); absent"
     " if it is not known: give --daily-quota.",
-    _PROVISIONAL: "Windows that are stored and can still change.",
+    _CALENDAR: "Days by state, over all accounts, as status --json has them: final (also the empty"
+    " ones), provisional (stored, can still change), late (not there, though they must be),"
+    " missing, waiting, failed, never_delivered, cannot_be_asked, not_asked.",
     _ACCOUNTS: "Accounts by state: fresh, late, failed (a person must act), resting (not harvested"
     " any more), never (not harvested yet).",
     _BUILD: "1, with the version of harvester.",
@@ -85,12 +87,11 @@ HELP = {
     _RUN_FAILED: "1 if an error ended the last run of the service, else 0.",
     _NEXT_RUN: "Unix time of the next run of the service; absent while one goes on.",
     _UNDELIVERED: "Targets of alerts and of the ping that did not take the last message.",
+    _MAIL: "Messages that are to be sent, or sent again.",
     _GIVEN_UP: "Messages that their target has not taken for days, since the service was started.",
 }
 NAMES = frozenset(HELP)
 """The names of all metrics; the histogram has the usual three suffixes besides."""
-
-_RUN = re.compile(r"([feowx.ln-])(\d+)")
 
 Key = tuple[str, ...]
 """The values of the labels of a series."""
@@ -122,13 +123,14 @@ class Metrics(Collector):
             _REQUESTS: (*self._of_interface, "errcode"),
             _WAITING: ("reason",),
             _BUDGET: ("endpoint",),
-            _PROVISIONAL: (),
+            _CALENDAR: ("endpoint", "state"),
             _ACCOUNTS: ("state",),
             _BUILD: ("version",),
             _LAST_RUN: (),
             _RUN_FAILED: (),
             _NEXT_RUN: (),
             _UNDELIVERED: (),
+            _MAIL: (),
             _GIVEN_UP: (),
         }
         self._values: dict[str, dict[Key, float]] = {name: {} for name in self._labels}
@@ -248,38 +250,45 @@ class Metrics(Collector):
         self._values[_BUDGET] = {
             (quota.endpoint,): quota.left for quota in overview.quotas if quota.left is not None
         }
-        self._values[_PROVISIONAL] = {(): overview.totals.open_windows}
+        self._values[_CALENDAR] = {
+            (view.name, state): number
+            for view in overview.interfaces
+            for state, number in view.days.items()
+            if state != "empty"
+        }
         states = Counter([ACCOUNT_STATES[account.state] for account in overview.accounts])
         self._values[_ACCOUNTS] = {(name,): states[name] for name in ACCOUNT_STATES.values()}
         self._values[_ACCOUNTS]["never",] = len(overview.never)
 
     def update_service(
-        self, *, last_run: float, failed: bool, next_run: float, undelivered: int, given_up: int
+        self,
+        *,
+        last_run: float,
+        failed: bool,
+        next_run: float,
+        undelivered: int,
+        waiting: int,
+        given_up: int,
     ) -> None:
         """Set what a service has; last_run, next_run: 0 if there is none."""
         for name, moment in ((_LAST_RUN, last_run), (_NEXT_RUN, next_run)):
             self._values[name] = {(): moment} if moment else {}
         self._values[_RUN_FAILED] = {(): failed}
         self._values[_UNDELIVERED] = {(): undelivered}
+        self._values[_MAIL] = {(): waiting}
         self._counted[_GIVEN_UP][()] = given_up
 
     def _update_interfaces(self, made: Overview) -> None:
         """The oldest gaps, and when figures came at the earliest, if no event has shown it."""
         today, gaps = china(made.made).date(), dict[Key, float]()
-        ends = [_ends_of(shape) for shape in made.shapes]
         newest: dict[tuple[str, str], date] = {}
         for account in made.accounts:
             for row in account.rows:
-                name, first = row.endpoint, row.first
-                gap, stored = ends[row.shape]
-                if row.delayed is not None:
-                    delayed = (row.delayed - first).days
-                    gap = delayed if gap is None else min(gap, delayed)
+                name, gap, stored = row.endpoint, row.reach.gap, row.reach.newest
                 if stored is not None:
-                    day, of = first + timedelta(stored), (account.appid, name)
-                    newest[of] = max(newest.get(of, day), day)
+                    newest[account.appid, name] = stored
                 if account.state != "old":
-                    days = 0 if gap is None else max((today - first).days - gap, 0)
+                    days = 0 if gap is None else max((today - gap).days, 0)
                     _keep_most(gaps, self._key(account.appid, name), 86_400 * days)
         self._values[_GAP] = gaps
         self._drop_forgotten(made)
@@ -308,19 +317,6 @@ class Metrics(Collector):
 
 def _keep_most(values: dict[Key, float], key: Key, value: float) -> None:
     values[key] = max(values.get(key, value), value)
-
-
-def _ends_of(shape: str) -> tuple[int | None, int | None]:
-    """The places of the first day that is not there, and of the last one that is, in a shape."""
-    gap = stored = None
-    at = 0
-    for letter, number in _RUN.findall(shape):
-        if letter in ".wxl" and gap is None:
-            gap = at
-        at += int(number)
-        if letter in "feon":
-            stored = at - 1
-    return gap, stored
 
 
 def _errcode(code: int | None) -> str:

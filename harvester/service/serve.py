@@ -34,8 +34,8 @@ from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.ledger.base import Ledger
 from harvester.model import Account, Endpoint, many
 from harvester.report import Overview
+from harvester.report.days import Reader, StatusFilter
 from harvester.report.overview import overview_of
-from harvester.report.streams import Reader, StatusFilter
 from harvester.service import alerts, schedule
 from harvester.service.mail import Message
 from harvester.service.sender import (

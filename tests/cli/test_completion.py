@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from harvester.cli import completion
 from harvester.config import plugins
 from tests.support import environment, harvest
 
@@ -88,21 +90,77 @@ def test_another_shell_is_refused() -> None:
     assert "bash" in done.stderr
 
 
-def test_bash_completes_a_group(tmp_path: Path) -> None:
-    (tmp_path / "completion").write_text(harvest("completion", "bash").stdout)
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the script of each shell is, and the command that it asks."""
+    for shell in completion.SHELLS:
+        (tmp_path / f"completion.{shell}").write_text(harvest("completion", shell).stdout)
     program = tmp_path / "harvester"
     program.write_text('#!/bin/sh\nexec python -m harvester "$@"\n')
     program.chmod(0o755)
-    python = Path(sys.executable).parent
-    lines = [
-        "source completion; complete -p harvester; COMP_WORDS=(harvester run us); COMP_CWORD=2",
-        '_harvester_completion harvester us run; echo "${COMPREPLY[@]}"',
-    ]
+    return tmp_path
+
+
+def in_shell(folder: Path, shell: str, *lines: str) -> list[str]:
+    """What a shell prints; one that is not installed is skipped, and fails under CI."""
+    program = shutil.which(shell)
+    if program is None:
+        why = f"there is no {shell} on this machine"
+        if os.environ.get("CI"):
+            pytest.fail(why)
+        pytest.skip(why)
+    options = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}[shell]
     done = subprocess.run(
-        ["bash", "-c", "\n".join(lines)],
-        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60,
-        env=environment(PATH=f"{tmp_path}:{python}:{os.environ['PATH']}"),
+        [program, *options, "-c", "\n".join(lines)],
+        cwd=folder, capture_output=True, text=True, check=True, timeout=60,
+        env=environment(PATH=f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"),
     )  # fmt: skip
-    registered, offered = done.stdout.splitlines()
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def test_bash_completes_a_group(folder: Path) -> None:
+    registered, offered = in_shell(
+        folder, "bash",
+        "source completion.bash; complete -p harvester",
+        "COMP_WORDS=(harvester run us); COMP_CWORD=2",
+        '_harvester_completion harvester us run; echo "${COMPREPLY[@]}"',
+    )  # fmt: skip
     assert registered.endswith("_harvester_completion harvester")
     assert offered == "users"
+
+
+WORDS = [
+    (("run", "us"), "users"), (("status", "--endpoint", "getusersum"), "getusersummary"),
+    (("run", "--sink", "sq"), "sqlite:"), (("export", "pa"), "parquet:"),
+]  # fmt: skip
+"""What is typed, and the word that is offered: a group, an interface, a sink, an export."""
+
+
+@pytest.mark.parametrize(("typed", "word"), WORDS, ids=lambda each: str(each))
+def test_zsh_completes_what_the_command_offers(
+    folder: Path, typed: tuple[str, ...], word: str
+) -> None:
+    """Its completion system is for terminals; these functions stand for the part that we call."""
+    printed = in_shell(
+        folder, "zsh",
+        'compdef() { print -r -- "compdef $*" }',
+        'compadd() { print -r -- ${(P)@[-1]} }',
+        "source ./completion.zsh",
+        f"words=(harvester {' '.join(typed)}); CURRENT={len(typed) + 1}",
+        "_harvester_completion",
+    )  # fmt: skip
+    assert printed[0] == "compdef _harvester_completion harvester"
+    assert printed[1:] == [word]
+
+
+@pytest.mark.parametrize(("typed", "word"), WORDS, ids=lambda each: str(each))
+def test_fish_completes_what_the_command_offers(
+    folder: Path, typed: tuple[str, ...], word: str
+) -> None:
+    printed = in_shell(
+        folder, "fish",
+        "source completion.fish",
+        f"complete --do-complete 'harvester {' '.join(typed)}'",
+    )  # fmt: skip
+    assert printed == [word]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import time
 from datetime import date
@@ -11,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from harvester import events
-from harvester.cli import progress
+from harvester.cli import progress, terminal
 from harvester.cli.progress import LONG, LOUD, TALL, Bar, Lines, display, message, within
 from harvester.events import Event
 from harvester.model import Window
@@ -70,6 +71,26 @@ def test_a_long_run_tells_each_reason_once(clock: Clock, capsys: Output) -> None
     assert [line for line in lines(capsys) if "wx" in line] == [
         f"wx0 e: 31 windows {days} must wait until 1970-01-01 08:00 China time: quota [rid: 0]",
         f"wx0 e: 1,234 windows {days} failed: wrong",
+    ]
+
+
+def test_a_line_that_was_held_back_has_the_level_and_the_event_of_its_own(
+    clock: Clock, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal._manner, "as_json", True)
+    show = Lines()
+    show(deferred(1))
+    show(failed(2, "wrong"))
+    clock.now += LONG
+    show(events.Stalled(10.0, ("none",)))
+    show(events.Notice("warning", "Unreachable", "", "", "no network"))
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    told = [(line["level"], line["event"]) for line in said if line["event"] != "Progress"]
+    assert told == [
+        ("info", "Deferred"),
+        ("warning", "Failed"),
+        ("warning", "Stalled"),
+        ("warning", "Unreachable"),
     ]
 
 

@@ -96,7 +96,7 @@ def test_totals_come_first_and_causes_next_and_no_account_by_day_of_many(there: 
     assert lines[:10] == [
         "1,500 accounts, 1 interface, 2024-01-01 to 2024-01-31",
         (
-            "  harvested    15,000 of 46,500 days (32.2%): 15,000 final, 0 provisional;"
+            "  harvested    15,000 of 46,500 days (32.3%): 15,000 final, 0 provisional;"
             " 0 of them empty"
         ),
         "  failed       3,000 days",

@@ -28,6 +28,7 @@ from harvester.exports.noted import Noted
 from harvester.exports.store import Store as StoreOfLibrary
 from harvester.exports.targets import open_target
 from harvester.sinks.memory import MemorySink
+from tests.builders import harvested
 from tests.exports.support import (
     FIRST,
     USERS,
@@ -326,9 +327,7 @@ def test_a_call_ends_when_the_export_is_interrupted(silent: str) -> None:
 def test_ctrl_c_ends_the_command_while_a_store_does_not_answer(
     silent: str, tmp_path: Path, arguments: list[str]
 ) -> None:
-    from tests.scenarios.exports.test_exports import harvested
-
-    harvested(tmp_path)
+    harvested(f"jsonl:{tmp_path}/out")
     command = [sys.executable, "-m", "harvester", "export", silent, "--out", f"{tmp_path}/out"]
     process = subprocess.Popen(
         [*command, *arguments], env=environment() | KEYS, stderr=subprocess.PIPE, text=True

@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 
 import harvester
-from harvester.testing import FakeTransport, Reply, Simulator
+from harvester.testing import Reply, Simulator
+from tests.builders import harvested
 from tests.exports.support import USERS, tables
 from tests.mysql_server import MySQLServer
 from tests.postgres_server import PostgresServer
 from tests.support import command, environment
 
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(300)]
-LATER = {"start": "2026-01-20", "end": "2026-02-10"}
-ACCOUNTS = [harvester.Account(f"wx{number:016x}", secret="practice") for number in range(8)]
+LATER = ("2026-01-20", "2026-02-10")
+APPIDS = [f"wx{number:016x}" for number in range(8)]
 
 
 class Changing(Simulator):
@@ -52,16 +53,7 @@ def spec(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def _run(spec: str, ledger: Path) -> harvester.Report:
-    return harvester.run_sync(
-        ACCOUNTS,
-        "users",
-        **LATER,
-        sink=spec,
-        ledger=ledger,
-        refresh=True,
-        transport=FakeTransport(Changing()),
-        rate="100000/s",
-    )
+    return harvested(spec, *APPIDS, days=LATER, ledger=ledger, refresh=True, simulator=Changing())
 
 
 def _sorted(target: str) -> dict[str, list[dict[str, Any]]]:
@@ -129,15 +121,7 @@ def test_a_shared_ledger_is_exported_from_any_machine(
 ) -> None:
     urls = [postgres.url(postgres.new_database()) for _ in range(2)]
     for url in urls:
-        harvester.run_sync(
-            ACCOUNTS,
-            "users",
-            **LATER,
-            sink=url,
-            ledger=url,
-            transport=FakeTransport(Simulator()),
-            rate="100000/s",
-        )
+        harvested(url, *APPIDS, days=LATER, ledger=url)
     target = f"csv:{tmp_path}/csv"
     written = harvester.export(urls[0], target, ledger=urls[0]).written
     done = subprocess.run(

@@ -18,34 +18,29 @@ import pandas
 import pytest
 
 import harvester
-from harvester.base.dates import WindowKind
 from harvester.cli.commands import invoke
 from harvester.errors import ExportError
-from harvester.exports.coverage import Coverage, Gap
+from harvester.exports.coverage import Covered, Gap
 from harvester.ledger.coverage import Calendar, Outcome
+from harvester.ledger.reach import Reach, reach_of
 from harvester.model import Field, Window
-from harvester.testing import FakeTransport, Simulator
+from harvester.testing import Simulator
+from harvester.wechat.interfaces import INTERFACES
+from tests.builders import harvested
 from tests.exports.support import ARTICLES, FIRST, USERS, articles, do, few, harvest, tables, users
 from tests.exports.test_hostile import interface, once, window
-from tests.support import A, B
+from tests.support import A, B, at
 
 DAYS = ("2024-01-01", "2024-01-31")
 FIRST_DAY, LAST_DAY = map(datetime.fromisoformat, DAYS)
 
 
-def harvested(folder: Path, *names: str, **options: Any) -> str:
+def database(folder: Path, *names: str, **options: Any) -> str:
     """Two accounts in a database; the second may not use getusercumulate."""
     wechat = Simulator(refuse={(B, "getusercumulate"): 48001})
-    harvester.run_sync(
-        [harvester.Account(appid, secret="practice") for appid in (A, B)],
-        names or ["users", "getupstreammsgmonth"],
-        *DAYS,
-        sink=f"sqlite:{folder}/users.db",
-        transport=FakeTransport(wechat),
-        rate="1000/s",
-        **options,
-    )
-    return f"sqlite:{folder}/users.db"
+    names, spec = names or ("users", "getupstreammsgmonth"), f"sqlite:{folder}/users.db"
+    harvested(spec, A, B, endpoints=names, days=DAYS, simulator=wechat, **options)
+    return spec
 
 
 def first_sheet(path: Path) -> list[list[Any]]:
@@ -61,7 +56,7 @@ def first_sheet(path: Path) -> list[list[Any]]:
 
 def test_the_first_sheet_says_what_is_there_until_when_and_what_is_missing(tmp_path: Path) -> None:
     book = tmp_path / "users.xlsx"
-    source = harvested(tmp_path, export=f"xlsx:{book}")
+    source = database(tmp_path, export=f"xlsx:{book}")
     head, *rows = first_sheet(book)
     found = {row[1]: dict(zip(head, row, strict=False)) for row in rows[:3]}
     whole, part = found["getusersummary"], found["getusercumulate"]
@@ -82,16 +77,16 @@ def test_the_first_sheet_says_what_is_there_until_when_and_what_is_missing(tmp_p
 
 def test_it_is_written_anew_if_more_is_known_to_be_there_or_missing(tmp_path: Path) -> None:
     target = f"xlsx:{tmp_path}/users.xlsx"
-    source = harvested(tmp_path, "getupstreammsgmonth")  # of 2024-01
+    source = database(tmp_path, "getupstreammsgmonth")  # of 2024-01
     harvester.export(source, target)
     assert harvester.export(source, target).written == 0
-    harvested(tmp_path, "getupstreammsgmonth", "getusercumulate")
+    database(tmp_path, "getupstreammsgmonth", "getusercumulate")
     assert harvester.export(source, target, "getupstreammsgmonth").written == 0
     assert harvester.export(source, target).written == 2
 
 
 def test_the_first_sheet_is_in_the_language_of_the_titles(tmp_path: Path) -> None:
-    source = harvested(tmp_path)
+    source = database(tmp_path)
     harvester.export(source, f"xlsx:{tmp_path}/zh.xlsx?header=zh")
     head, *rows = first_sheet(tmp_path / "zh.xlsx")
     assert head[:7] == ["工作表", "表", "行数", "公众号数", "首日", "末日", "完整截至"]
@@ -140,53 +135,75 @@ def test_too_many_rows_are_refused_before_any_is_written(
     assert said.endswith("export csv:DIR or duckdb:FILE, or name fewer interfaces (--endpoint)")
 
 
-def _calendar(name: str, *outcomes: tuple[str, str, str]) -> Calendar:
+def _reach(name: str, *outcomes: tuple[str, str, str]) -> Reach:
+    """Of what was asked for in January."""
     calendar = Calendar()
     for state, begin, end in outcomes:
         days = date.fromisoformat(begin), date.fromisoformat(end)
-        calendar.apply(Outcome(Window(A, name, *days), state))
-    return calendar
+        empty = 1 if state == "never" else 0
+        calendar.apply(Outcome(Window(A, name, *days), state, empty=empty))
+    asked = date(2024, 1, 1), date(2024, 1, 31)
+    found = reach_of(calendar, asked, INTERFACES[name], at("2024-02-20", 12))
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize(
-    ("cut", "outcomes", "wanted"),
+    ("name", "outcomes", "wanted"),
     [
-        ("days", [("final", "2024-01-01", "2024-01-31")], ("2024-01-31", "2024-01-31", 0, 0)),
-        ("days", [("final", "2024-01-01", "2024-01-09")], ("2024-01-09", "2024-01-09", 22, 1)),
+        (USERS, [("final", "2024-01-01", "2024-01-31")], ("2024-01-31", "2024-01-31", 0, 0)),
+        (USERS, [("final", "2024-01-01", "2024-01-09")], ("2024-01-09", "2024-01-09", 22, 1)),
         (
-            "days",
+            USERS,
             [("final", "2024-01-01", "2024-01-03"), ("open", "2024-01-04", "2024-01-31")],
             ("2024-01-31", "2024-01-03", 0, 0),
         ),
         (
-            "days",
+            USERS,
             [("waiting", "2024-01-01", "2024-01-01"), ("failed", "2024-01-02", "2024-01-02")],
             (None, None, 31, 3),
         ),
+        (
+            USERS,
+            [("final", "2024-01-01", "2024-01-29"), ("late", "2024-01-30", "2024-01-31")],
+            ("2024-01-29", "2024-01-29", 2, 1),
+        ),
+        (
+            USERS,
+            [("final", "2024-01-01", "2024-01-30"), ("never", "2024-01-31", "2024-01-31")],
+            ("2024-01-31", "2024-01-31", 0, 0),
+        ),
         # 2024-01-01 is a Monday; the last days of the month are in no whole week of the range
-        ("week", [("final", "2024-01-01", "2024-01-28")], ("2024-01-28", "2024-01-28", 0, 0)),
-        ("recent", [("final", "2024-01-05", "2024-01-05")], ("2024-01-31", "2024-01-31", 0, 0)),
+        (
+            "getupstreammsgweek",
+            [("final", "2024-01-01", "2024-01-28")],
+            ("2024-01-28", "2024-01-28", 0, 0),
+        ),
+        (
+            "getweanalysisappiduserportrait",
+            [("final", "2024-01-05", "2024-01-05")],
+            ("2024-01-31", "2024-01-31", 0, 0),
+        ),
     ],
 )
 def test_the_coverage_of_an_account(
-    cut: str, outcomes: list[tuple[str, str, str]], wanted: tuple[str | None, str | None, int, int]
+    name: str, outcomes: list[tuple[str, str, str]], wanted: tuple[str | None, str | None, int, int]
 ) -> None:
-    days = date(2024, 1, 1), date(2024, 1, 31)
-    coverage = Coverage(days)
-    coverage.add(A, days, _calendar(USERS, *outcomes), WindowKind(cut))
+    covered = Covered()
+    covered.add(A, _reach(name, *outcomes))
+    coverage = covered.all()
     complete, final = (day and str(day) for day in (coverage.complete, coverage.final))
     assert (complete, final, coverage.missing, coverage.ranges) == wanted
     assert coverage.lacking == bool(wanted[2])
 
 
 def test_the_coverage_of_several_accounts_is_that_of_the_worst() -> None:
-    days = date(2024, 1, 1), date(2024, 1, 31)
-    coverage = Coverage(days)
-    for end in ("2024-01-31", "2024-01-20", "2024-01-25"):
-        calendar = _calendar(USERS, ("final", "2024-01-01", end))
-        coverage.add(A, days, calendar, WindowKind.DAYS)
+    covered = Covered()
+    for appid, end in ((A, "2024-01-31"), (B, "2024-01-20"), ("wx3", "2024-01-25")):
+        covered.add(appid, _reach(USERS, ("final", "2024-01-01", end)))
+    coverage = covered.all()
     assert (str(coverage.complete), coverage.accounts, coverage.lacking) == ("2024-01-20", 3, 2)
-    assert coverage.gaps[0] == Gap(A, (date(2024, 1, 21), date(2024, 1, 31)), "missing")
+    assert coverage.gaps[0] == Gap(B, (date(2024, 1, 21), date(2024, 1, 31)), "missing")
 
 
 # in a spreadsheet
@@ -233,7 +250,7 @@ def titled() -> Any:
 def test_libreoffice_opens_a_workbook_and_shows_what_was_exported(
     tmp_path: Path, office: Any, header: str
 ) -> None:
-    source = harvested(tmp_path)
+    source = database(tmp_path)
     for number, sink in enumerate([source, titled()]):
         path = tmp_path / f"{number}.xlsx"
         if isinstance(sink, str):

@@ -19,10 +19,11 @@ from mcp import Client, ClientSession, StdioServerParameters, stdio_client
 
 from harvester.cli.commands import cli, invoke
 from harvester.errors import SinkError
+from harvester.ledger.reach import NOTHING
 from harvester.mcp import flat_copy, server, tools
 from harvester.mcp.server import DATA, INSTRUCTIONS, make_server
 from harvester.mcp.tools import Answers
-from harvester.report.streams import NOTHING, counts_to_dict
+from harvester.report.days import counts_to_dict
 from tests.mcp.support import harvested
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.support import A, command, environment, harvest

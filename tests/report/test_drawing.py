@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from harvester.report.days import Counts
 from harvester.report.drawing import HEIGHT, STACK, WALL, columns, line, stack, wall, years
-from harvester.report.streams import Counts
 
 
 def test_empty_days_count_as_final() -> None:

@@ -20,8 +20,8 @@ from harvester.cli.commands import invoke
 from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.ledger.base import Exhausted, Ledger, Outcome
 from harvester.model import Tally, Window
+from harvester.report.days import Reader, StatusFilter
 from harvester.report.missing import LACKING, Lack, lacks_of
-from harvester.report.streams import Reader, StatusFilter
 from tests.report_data import FAILURES, NOW, YESTERDAY, KnownLedger
 from tests.scenarios.commands.test_messages import FILE
 from tests.support import A, B, at

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from harvester.report.overview import runs_of
 from tests.report_data import agency
 
 
@@ -16,7 +15,3 @@ def test_months_and_weeks_add_up() -> None:
     last = [sum(week) for account in seen.accounts for week in account.weeks]
     assert max(last) == 7 * len(seen.interfaces)
     assert {account.name for account in seen.accounts} == {*names.values()}
-
-
-def test_letters_as_runs() -> None:
-    assert runs_of(b"fff..o") == "f3.2o1"

@@ -201,9 +201,9 @@ def test_the_days_of_every_account_are_in_the_page() -> None:
         assert (appid, name) == (account.appid, account.name)
         for row, (place, first, shape) in zip(account.rows, rows, strict=True):
             assert content["interfaces"][place][0] == row.endpoint
-            runs = re.findall(r"([a-z. ])(\d+)", content["shapes"][shape])
-            assert first == row.first.isoformat()
-            assert sum(int(count) for _, count in runs) == (YESTERDAY - row.first).days + 1
+            runs = content["shapes"][shape]
+            assert first == row.reach.first.isoformat()
+            assert "".join(letter * count for letter, count in runs) == row.reach.letters.decode()
 
 
 def test_workers_that_are_at_work_are_told() -> None:

@@ -6,9 +6,9 @@ from datetime import date, timedelta
 from typing import Any
 
 from harvester.report import summary as verdict
+from harvester.report.days import Counts
 from harvester.report.overview import RECENT, Overview
 from harvester.report.page import newest
-from harvester.report.streams import Counts
 from harvester.report.summary import Figure
 from tests.report_data import FAILURES, NOW, YESTERDAY, KnownLedger
 from tests.support import A, B, at

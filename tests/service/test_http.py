@@ -27,8 +27,10 @@ from harvester.ledger import Outcome, SqliteLedger
 from harvester.model import Window
 from harvester.service import http, serve
 from harvester.service.http import Pages
+from harvester.service.mail import Message
 from harvester.service.metrics import Metrics
 from harvester.service.serve import Service, Setup
+from harvester.service.state import State
 from harvester.testing import FakeTransport, Simulator
 from harvester.wechat.interfaces import INTERFACES
 from tests.support import A, B
@@ -129,6 +131,7 @@ def test_a_run_that_an_error_ended_and_messages_that_do_not_arrive_are_named(fol
         text = "env:HOOK did not take the message 'alert 1': it answered 500"
         service.sender.undelivered["env:HOOK"] = text
         service.sender.given_up = 2
+        service._row.state = State(mail=(Message("alert 1", "env:HOOK", "t", "b"),))
         named = ["the last run ended with an error: the disk is full", text]
         assert (await get("/readyz"))[:2] == (503, "\n".join(named) + "\n")
         document = json.loads((await get("/status.json"))[1])
@@ -139,6 +142,7 @@ def test_a_run_that_an_error_ended_and_messages_that_do_not_arrive_are_named(fol
             "harvester_service_last_run_failed 1.0",
             "harvester_service_undelivered_targets 1.0",
             "harvester_service_messages_given_up_total 2.0",
+            "harvester_service_messages_waiting 1.0",
         ):
             assert line in shown.splitlines()
         [due] = re.findall(r"(?m)^harvester_service_next_run_timestamp_seconds (.*)$", shown)

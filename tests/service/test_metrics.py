@@ -180,7 +180,11 @@ def test_a_ledger_sets_the_gauges() -> None:
     found = gauges(ledger)
     assert found[f"harvester_oldest_gap_seconds{{endpoint={E}}}"] == 3 * 86_400
     assert found[f"harvester_oldest_gap_seconds{{endpoint={OTHER}}}"] == 1 * 86_400
-    assert found["harvester_provisional_windows"] == 1
+    days = {
+        state: found[f"harvester_calendar{{endpoint={E},state={state}}}"]
+        for state in ("final", "provisional", "missing", "not_asked")
+    }
+    assert days == {"final": 17, "provisional": 1, "missing": 33, "not_asked": 0}
     states = ("failed", "late", "fresh", "resting", "never")
     accounts = [found[f"harvester_accounts{{state={state}}}"] for state in states]
     assert accounts == [1, 0, 1, 1, 0]

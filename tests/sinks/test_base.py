@@ -14,10 +14,10 @@ from harvester.config import plugins
 from harvester.ledger import SqliteLedger
 from harvester.model import Batch, Window
 from harvester.sinks.base import Stamp
-from harvester.testing import FakeTransport, MemorySink, Simulator, check_sink
+from harvester.testing import MemorySink, check_sink
 from harvester.upkeep.scan import guarded_sink
+from tests.builders import harvested
 from tests.sinks.small_ledger import ENDPOINT, batch
-from tests.support import A
 
 DAYS = ("2024-01-01", "2024-01-05")
 
@@ -43,12 +43,7 @@ class Plain:
 
 
 def run(sink: Any, **how: Any) -> harvester.Report:
-    return asyncio.run(
-        harvester.run(
-            harvester.Account(A, secret="practice"), "getarticlesummary", *DAYS, sink=sink,
-            transport=FakeTransport(Simulator()), rate="500/s", **how,
-        )
-    )  # fmt: skip
+    return harvested(sink, endpoints="getarticlesummary", days=DAYS, rate="500/s", **how)
 
 
 def test_an_object_with_a_name_and_three_methods_is_a_sink_without_a_ledger() -> None:

@@ -28,7 +28,7 @@ from harvester.wechat.endpoint import JsonEndpoint
 from tests import mysql_server
 from tests.mysql_server import MySQLServer
 from tests.postgres_server import PASSWORD, PostgresServer
-from tests.sinks.feed import window
+from tests.sinks.small_ledger import batch
 from tests.sinks.sql.test_base import without_password
 
 DEEP = (Field("day", "date"), Field("n", "int"))
@@ -116,19 +116,6 @@ async def _write(sink: Any, groups: Sequence[Sequence[Batch]], ledger: Path | No
 
 def write(place: Place, *groups: Sequence[Batch], ledger: bool = True) -> None:
     asyncio.run(_write(place.sink(), groups, place.home / "ledger.sqlite" if ledger else None))
-
-
-def batch(
-    first: int,
-    *records: dict[str, Any],
-    days: int = 1,
-    appid: str = "wx1",
-    endpoint: Endpoint,
-    replaces: bool = False,
-) -> Batch:
-    """A batch of one window of January 2024."""
-    place = window(first, days, appid, endpoint.name)
-    return Batch(place, list(records), "2024-06-15T04:00:00Z", endpoint=endpoint, replaces=replaces)
 
 
 def mine(first: int, *records: dict[str, Any], **more: Any) -> Batch:

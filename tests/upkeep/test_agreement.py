@@ -12,9 +12,9 @@ from harvester.base.dates import WindowKind
 from harvester.ledger import SqliteLedger
 from harvester.ledger.coverage import Calendar, Outcome
 from harvester.model import Batch, Window
-from harvester.testing import MemorySink
 from harvester.upkeep.agreement import Comparison, Former, overlapping, together
 from harvester.wechat.interfaces import INTERFACES
+from tests.builders import filled
 from tests.support import A, B, noon
 
 USERS = INTERFACES["getusersummary"]
@@ -26,17 +26,11 @@ def batch(first: str, last: str = "", *, records: int = 1, appid: str = A) -> Ba
     return Batch(Window(appid, USERS.name, *days), [{"new_user": n} for n in range(records)], STAMP)
 
 
-async def filled(name: str, *batches: Batch) -> MemorySink:
-    sink = MemorySink(f"memory:{name}")
-    await sink.write(batches, {})
-    return sink
-
-
 async def test_each_window_comes_once_with_what_each_sink_has_of_it() -> None:
     one = await filled(
-        "one", batch("2024-01-01"), batch("2024-01-03"), batch("2024-01-01", appid=B)
+        batch("2024-01-01"), batch("2024-01-03"), batch("2024-01-01", appid=B), name="one"
     )
-    other = await filled("other", batch("2024-01-01", records=2), batch("2024-01-02"))
+    other = await filled(batch("2024-01-01", records=2), batch("2024-01-02"), name="other")
     found = [seen async for seen in together([one, other], USERS.name)]
     assert [(seen.window.appid, seen.window.begin.day) for seen in found] == [
         (A, 1), (A, 2), (A, 3), (B, 1),
@@ -50,8 +44,12 @@ async def test_each_window_comes_once_with_what_each_sink_has_of_it() -> None:
 
 
 async def test_windows_that_have_days_in_common_are_one_group() -> None:
-    one = await filled("one", batch("2024-01-01", "2024-01-03"), batch("2024-01-05", "2024-01-06"))
-    other = await filled("other", batch("2024-01-03", "2024-01-04"), batch("2024-01-01", appid=B))
+    one = await filled(
+        batch("2024-01-01", "2024-01-03"), batch("2024-01-05", "2024-01-06"), name="one"
+    )
+    other = await filled(
+        batch("2024-01-03", "2024-01-04"), batch("2024-01-01", appid=B), name="other"
+    )
     groups = [group async for group in overlapping(together([one, other], USERS.name))]
     assert [[seen.window.begin.day for seen in group] for group in groups] == [[1, 3], [5], [1]]
 

@@ -17,8 +17,10 @@ from harvester.testing import MemorySink
 from harvester.upkeep import scan as stored
 from harvester.upkeep.copy import Source, add_sink, check_list, copy, remove_sink
 from harvester.wechat.endpoint import JsonEndpoint
+from tests.builders import Feed, filled
+from tests.builders import counted as batch
 from tests.support import A, B
-from tests.upkeep.test_scan import STAMP, SUMMARY, Feed, batch, filled, final, in_ledger, opened
+from tests.upkeep.test_scan import STAMP, SUMMARY, final, in_ledger, opened
 
 T = TypeVar("T")
 

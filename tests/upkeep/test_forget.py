@@ -25,8 +25,9 @@ from harvester.report.texts import title_of
 from harvester.service.mail import Message
 from harvester.service.state import State
 from harvester.sinks.base import Checkpoint, Fence, Written
-from harvester.testing import FakeTransport, MemorySink, Simulator
+from harvester.testing import MemorySink
 from harvester.upkeep.forget import forget, known_of
+from tests import builders
 from tests.support import A, B
 
 NAMES = ("getusersummary", "getusercumulate")
@@ -50,11 +51,8 @@ class Harvest:
         return [each.format(self.folder) for each in SINKS[self.kind]]
 
     def run(self, *appids: str, sinks: Any = None) -> None:
-        accounts = [harvester.Account(appid, secret="practice") for appid in appids]
-        report = harvester.run_sync(
-            accounts, NAMES, *RANGE, sink=sinks or self.specs, ledger=self.folder / FILE_NAME,
-            rate="100000/s", burst=1000, transport=FakeTransport(Simulator()),
-        )  # fmt: skip
+        sinks, ledger = sinks or self.specs, self.folder / FILE_NAME
+        report = builders.harvested(sinks, *appids, endpoints=NAMES, days=RANGE, ledger=ledger)
         report.raise_for_state()
 
     def copy(self, folder: Path) -> Harvest:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from harvester.upkeep import scan as stored
 from harvester.upkeep.rebuild import Rebuilt, _Reading, rebuild, rebuild_shared
 from harvester.wechat.interfaces import INTERFACES
 from harvester.wechat.late import had
+from tests.builders import Feed, counted
 from tests.postgres_server import PostgresServer
 from tests.support import A, B, at, noon
 
@@ -32,18 +34,7 @@ GROWING = next(each for each in INTERFACES.values() if each.late_days > 3)
 NOW = noon("2024-03-01")
 LATER = rfc3339(noon("2024-02-20"))
 """Long after the days that the tests are about."""
-
-
-def batch(
-    first: str,
-    last: str = "",
-    records: int = 1,
-    appid: str = A,
-    name: str = SUMMARY.name,
-    fetched: str = LATER,
-) -> Batch:
-    window = Window(appid, name, date.fromisoformat(first), date.fromisoformat(last or first))
-    return Batch(window, [{"n": n, "of": str(window)} for n in range(records)], fetched)
+batch = partial(counted, fetched=LATER)
 
 
 END = batch("2024-02-19")
@@ -282,12 +273,6 @@ def test_while_a_run_is_under_way_nothing_is_made(tmp_path: Path) -> None:
     assert not (tmp_path / "ledger.sqlite").exists()
 
 
-class Feed(MemorySink):
-    """It cannot be scanned."""
-
-    scan = None  # type: ignore[assignment]
-
-
 class Opened(MemorySink):
     async def open(self, checkpoint: Any) -> Any:
         assert checkpoint is None
@@ -303,7 +288,11 @@ class Damaged(Opened):
 async def test_the_sinks_that_can_be_read_back_are_listed_with_their_checkpoints(
     tmp_path: Path,
 ) -> None:
-    feed, source, other = Feed("feed:"), Opened(f"files:{tmp_path / 'one'}"), Opened("memory:two")
+    feed, source, other = (
+        Feed("feed:"),
+        Opened(f"files:{tmp_path / 'one'}"),
+        Opened("memory:two"),
+    )
     source.path = tmp_path / "one"  # type: ignore[attr-defined]
     for sink in (source, other):
         await sink.write([END], {})

@@ -16,12 +16,14 @@ from harvester.base.dates import Days, WindowKind
 from harvester.errors import SinkAwayError, SinkError
 from harvester.ledger import SqliteLedger
 from harvester.ledger.coverage import DONE, STORED, Calendar, Outcome
-from harvester.model import Batch, Tally, Window, all_days
+from harvester.model import Batch, Tally, all_days
 from harvester.sinks.base import Checkpoint, StoredWindow
 from harvester.testing import MemorySink
 from harvester.upkeep import scan as stored
 from harvester.upkeep.scan import calendars_in, endpoints_in, reopen, scanned, version_of
 from harvester.wechat.interfaces import INTERFACES
+from tests.builders import Feed, filled
+from tests.builders import counted as batch
 from tests.support import A, B, days, noon, scope
 
 SUMMARY = INTERFACES["getarticlesummary"]
@@ -30,31 +32,12 @@ STAMP = "2024-02-10T04:00:00Z"
 T = TypeVar("T")
 
 
-def batch(first: str, last: str = "", records: int = 1, appid: str = A, name: str = "") -> Batch:
-    window = Window(
-        appid, name or SUMMARY.name, date.fromisoformat(first), date.fromisoformat(last or first)
-    )
-    return Batch(window, [{"n": n, "of": str(window)} for n in range(records)], STAMP)
-
-
 def final(made: Batch) -> Outcome:
     return Outcome(made.window, "final", made.tally, 0 if made.records else all_days(made.window))
 
 
 def opened(made: Batch) -> Outcome:
     return Outcome(made.window, "open", made.tally, 0, 77.0, "it grows")
-
-
-async def filled(*batches: Batch) -> MemorySink:
-    sink = MemorySink()
-    await sink.write(batches, {})
-    return sink
-
-
-class Feed(MemorySink):
-    """It cannot be scanned."""
-
-    scan = None  # type: ignore[assignment]
 
 
 def in_ledger(

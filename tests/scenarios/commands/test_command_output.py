@@ -63,8 +63,11 @@ def test_messages_as_json_are_an_object_a_line(wechat: Start, tmp_path: Path) ->
     lines = [json.loads(line) for line in result.stderr.splitlines()]
     assert [line["event"] for line in lines] == ["RunStarted", "TokenFetched", "Summary"]
     refused = run(wechat(), tmp_path / "2", "--log-format", "json", HARVESTER_SECRET="wrong")
-    (error, *_) = [json.loads(line) for line in refused.stderr.splitlines()]
+    (error, *_) = told = [json.loads(line) for line in refused.stderr.splitlines()]
     assert error.keys() >= {"time", "level", "message"}
+    assert {line["level"] for line in lines} == {"info"}
+    levels = {line.get("event", ""): line["level"] for line in told}
+    assert levels == {"": "error", "RunStarted": "info", "Summary": "warning"}
     assert refused.returncode == 4
     assert harvest("run", "--log-format", "xml").stderr == (
         "harvester: invalid --log-format 'xml': expected text or json\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import harvester
-from harvester.testing import FakeTransport, Simulator
+from tests.builders import harvested
 from tests.exports.support import tables
 from tests.scenarios.command import Done, Start, asked, begun, succeeded, until
 from tests.scenarios.conftest import Jobs
@@ -21,15 +21,6 @@ from tests.support import A, B, harvest
 pytestmark = pytest.mark.thorough
 
 START, END = "2024-01-20", "2024-02-10"
-
-
-def harvested(spec: str, *appids: str, **options: object) -> None:
-    """Two interfaces of some accounts; the ledger is beside the sink, or where an option says."""
-    report = harvester.run_sync(
-        [harvester.Account(appid, secret="practice") for appid in appids], "users", START, END,
-        sink=spec, transport=FakeTransport(Simulator()), rate="100000/s", burst=1000, **options,
-    )  # fmt: skip
-    report.raise_for_state()
 
 
 def in_sink(spec: str) -> Counter[str]:
@@ -43,7 +34,7 @@ def in_sink(spec: str) -> Counter[str]:
 @pytest.mark.parametrize("kind", [*SINKS])
 def test_an_account_goes_from_a_sink_of_any_kind(kind: str, spec: str, tmp_path: Path) -> None:
     ledger = tmp_path / "there.sqlite"
-    harvested(spec, A, B, ledger=ledger)
+    harvested(spec, A, B, ledger=ledger).raise_for_state()
     before = in_sink(spec)
     done = harvest("forget", "--ledger", ledger, "--appid", A, "--yes", **KNOWN)
     assert done.returncode == 0, done.stderr
@@ -51,25 +42,25 @@ def test_an_account_goes_from_a_sink_of_any_kind(kind: str, spec: str, tmp_path:
     assert in_sink(spec) == {B: before[B]}
     succeeded("verify", "--ledger", ledger, **KNOWN)
     succeeded("status", "--ledger", ledger, "--check")
-    harvested(spec, A, B, ledger=ledger)
+    harvested(spec, A, B, ledger=ledger).raise_for_state()
     assert in_sink(spec) == before
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
 def test_a_ledger_from_before_it_is_refused(kind: str, spec: str, tmp_path: Path) -> None:
     ledger, before = tmp_path / "there.sqlite", tmp_path / "before.sqlite"
-    harvested(spec, A, B, ledger=ledger)
+    harvested(spec, A, B, ledger=ledger).raise_for_state()
     shutil.copy(ledger, before)
     succeeded("forget", "--ledger", ledger, "--appid", A, "--yes", **KNOWN)
     succeeded("verify", "--ledger", ledger, **KNOWN)
     shutil.copy(before, ledger)
     with pytest.raises(harvester.HarvestError, match="is not the one that the ledger refers to"):
-        harvested(spec, A, B, ledger=ledger)
+        harvested(spec, A, B, ledger=ledger).raise_for_state()
 
 
 def test_the_exports_drop_its_rows(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    harvested(f"jsonl:{out}", A, B)
+    harvested(f"jsonl:{out}", A, B).raise_for_state()
     targets = [f"parquet:{tmp_path}/pq", f"csv:{tmp_path}/csv"]
     succeeded("export", *targets, "--out", out)
     succeeded("forget", "--out", out, "--appid", A, "--yes")

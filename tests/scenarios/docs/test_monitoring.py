@@ -75,7 +75,9 @@ def test_prometheus_takes_what_is_rendered() -> None:
         ledger, _ = agency(20)
         ledger.calls = dict.fromkeys(ledger.ranges, 1)
         metrics.update(ledger.seen(daily_quota=100))
-        metrics.update_service(last_run=1.0, failed=True, next_run=2.0, undelivered=1, given_up=1)
+        metrics.update_service(
+            last_run=1.0, failed=True, next_run=2.0, undelivered=1, waiting=1, given_up=1
+        )
         text = metrics.render()
         samples = {re.split(r"[{ ]", line)[0] for line in text.decode().splitlines()}
         assert {name for name in NAMES if name not in samples} == {
@@ -137,6 +139,8 @@ tests:
         values: '0x100 1x400'
       - series: 'harvester_service_messages_given_up_total{instance="b"}'
         values: '0x100 1x400'
+      - series: 'harvester_service_messages_waiting{instance="c"}'
+        values: '0x100 3x400'
       - series: 'harvester_build_info{instance="a",version="1.0"}'
         values: '1x500'
       - series: 'harvester_build_info{instance="b",version="1.1"}'
@@ -178,6 +182,9 @@ tests:
           - exp_labels: {severity: ticket, instance: b}
             exp_annotations:
               summary: "Alerts of b do not arrive: see trouble in /status.json"
+          - exp_labels: {severity: ticket, instance: c}
+            exp_annotations:
+              summary: "Alerts of c do not arrive: see trouble in /status.json"
       - eval_time: 25h
         alertname: HarvesterVersionsDiffer
         exp_alerts:

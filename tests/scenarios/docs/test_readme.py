@@ -5,6 +5,7 @@ import re
 import tomllib
 from pathlib import Path
 from runpy import run_path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -31,6 +32,38 @@ def test_every_link_to_a_file_leads_to_one() -> None:
         text = page.read_text(encoding="utf-8")
         for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", text):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_link_to_a_section_leads_to_one() -> None:
+    seen = 0
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*\.md|)#([^)]+)\)", text):
+            there = page.parent / target if target else page
+            assert anchor in _anchors(there.read_text(encoding="utf-8")), f"{page.name}: {anchor}"
+            seen += 1
+    assert seen > 10
+
+
+def _anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as a forge makes them."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+def test_every_link_to_another_site_is_a_url() -> None:
+    links = {
+        link
+        for page in [*PAGES, ROOT / "docs" / "llms.txt"]
+        for link in re.findall(r"\](?:\(|: )(https?:[^)\s]*)", page.read_text(encoding="utf-8"))
+    }
+    assert len(links) > 5
+    for link in links:
+        parts = urlsplit(link)
+        assert (parts.scheme, parts.username, parts.port) == ("https", None, None), link
+        assert re.fullmatch(r"([\w-]+\.)+[a-z]{2,}", parts.netloc), link
+        assert re.fullmatch(r"[\w/.@~%-]*", parts.path), link
 
 
 def test_every_page_of_the_documentation_can_be_reached_from_the_readme() -> None:

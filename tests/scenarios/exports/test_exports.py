@@ -12,27 +12,20 @@ from typing import Any
 import pytest
 
 import harvester
-from harvester import Account, ExportError, UsageError, export, read, run, run_sync
+from harvester import ExportError, UsageError, export, read, run
 from harvester.model import Field, Response
 from harvester.testing import FakeTransport, Simulator
+from tests.builders import account, harvested
 from tests.exports.support import tables
 from tests.support import command, environment
 
 START, END = "2026-01-20", "2026-02-10"
-ACCOUNT = Account("wx00000000000000ab", secret="practice")
+APPID = "wx00000000000000ab"
 
 
-def harvested(home: Path, *sinks: str, **options: Any) -> harvester.Report:
-    return run_sync(
-        ACCOUNT,
-        "users",
-        START,
-        END,
-        sink=[*sinks] or [f"jsonl:{home}/out"],
-        transport=FakeTransport(Simulator()),
-        rate="100000/s",
-        **options,
-    )
+def lines(home: Path, **options: Any) -> harvester.Report:
+    """A run into JSON lines."""
+    return harvested(f"jsonl:{home}/out", APPID, days=(START, END), **options)
 
 
 def called(home: Path, *arguments: str) -> tuple[int, str, str]:
@@ -49,13 +42,13 @@ def called(home: Path, *arguments: str) -> tuple[int, str, str]:
 
 
 def test_a_run_brings_its_exports_up_to_date(tmp_path: Path) -> None:
-    report = harvested(tmp_path, export=f"parquet:{tmp_path}/pq")
+    report = lines(tmp_path, export=f"parquet:{tmp_path}/pq")
     assert report.state == "complete"
     [note] = [note for note in report.notes if "parquet" in note]
     assert "4 months of interfaces written" in note
     stored = read(tmp_path / "out", "getusersummary").read_all().num_rows
     assert len(tables(f"parquet:{tmp_path}/pq")["getusersummary"]) == stored > 0
-    again = harvested(tmp_path, export=[f"parquet:{tmp_path}/pq", f"csv:{tmp_path}/csv"])
+    again = lines(tmp_path, export=[f"parquet:{tmp_path}/pq", f"csv:{tmp_path}/csv"])
     assert "nothing has changed (4 months)" in " ".join(again.notes)
     assert len(tables(f"csv:{tmp_path}/csv")["getusersummary"]) == stored
 
@@ -63,7 +56,7 @@ def test_a_run_brings_its_exports_up_to_date(tmp_path: Path) -> None:
 def test_an_export_that_fails_keeps_the_state_of_the_run(tmp_path: Path) -> None:
     (tmp_path / "x.xlsx").write_text("mine")
     with pytest.raises(ExportError, match="is no workbook of harvester") as raised:
-        harvested(tmp_path, export=f"xlsx:{tmp_path}/x.xlsx")
+        lines(tmp_path, export=f"xlsx:{tmp_path}/x.xlsx")
     assert raised.value.report is not None
     assert raised.value.report.state == "complete"
 
@@ -71,14 +64,14 @@ def test_an_export_that_fails_keeps_the_state_of_the_run(tmp_path: Path) -> None
 def test_one_failed_export_does_not_keep_the_others_from_being_made(tmp_path: Path) -> None:
     (tmp_path / "x.xlsx").write_text("mine")
     with pytest.raises(ExportError):
-        harvested(tmp_path, export=[f"xlsx:{tmp_path}/x.xlsx", f"csv:{tmp_path}/csv"])
+        lines(tmp_path, export=[f"xlsx:{tmp_path}/x.xlsx", f"csv:{tmp_path}/csv"])
     assert tables(f"csv:{tmp_path}/csv")["getusersummary"]
 
 
 @pytest.mark.parametrize("spec", ["parquet:", "jsonl:x", "csv:x?shape=round"])
 def test_a_wrong_target_is_refused_before_anything_is_sent(tmp_path: Path, spec: str) -> None:
     with pytest.raises(UsageError):
-        harvested(tmp_path, export=spec)
+        lines(tmp_path, export=spec)
     assert not (tmp_path / "out").exists()
 
 
@@ -87,7 +80,7 @@ def test_an_interrupted_run_exports_nothing(tmp_path: Path) -> None:
         stop = asyncio.Event()
         stop.set()
         return await run(
-            ACCOUNT,
+            account(APPID),
             "users",
             START,
             END,
@@ -103,7 +96,7 @@ def test_an_interrupted_run_exports_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.thorough
 def test_the_command_exports_and_compares(tmp_path: Path) -> None:
-    harvested(tmp_path)
+    lines(tmp_path)
     targets = ["duckdb:d.duckdb", "csv:c?header=zh"]
     status, said, _ = called(tmp_path, *targets)
     assert status == 0
@@ -134,7 +127,7 @@ def test_the_command_exports_and_compares(tmp_path: Path) -> None:
 def test_a_command_that_cannot_export_says_why(
     tmp_path: Path, arguments: list[str], status: int, said: str
 ) -> None:
-    harvested(tmp_path)
+    lines(tmp_path)
     found, _, text = called(tmp_path, *arguments)
     assert (found, said in text) == (status, True), text
     assert text.count("\n") == 1
@@ -143,10 +136,10 @@ def test_a_command_that_cannot_export_says_why(
 def test_the_report_of_a_run_whose_export_failed_is_json_and_the_status_is_4(
     tmp_path: Path,
 ) -> None:
-    harvested(tmp_path)
+    lines(tmp_path)
     done = subprocess.run(
         command(
-            *("run", "users", "--appid", ACCOUNT.appid, "--start", START, "--end", END),
+            *("run", "users", "--appid", APPID, "--start", START, "--end", END),
             *("--out", tmp_path / "out", "--export", "xlsx:none/x.xlsx", "--json"),
         ),
         cwd=tmp_path,
@@ -162,7 +155,7 @@ def test_the_report_of_a_run_whose_export_failed_is_json_and_the_status_is_4(
 
 
 def test_a_harvest_that_was_moved_is_still_the_same_one(tmp_path: Path) -> None:
-    harvested(tmp_path)
+    lines(tmp_path)
     export(tmp_path / "out", f"csv:{tmp_path}/csv")
     (tmp_path / "out").rename(tmp_path / "moved")
     assert export(tmp_path / "moved", f"csv:{tmp_path}/csv").kept == 4
@@ -171,7 +164,7 @@ def test_a_harvest_that_was_moved_is_still_the_same_one(tmp_path: Path) -> None:
 def test_another_harvest_is_not_exported_to_the_same_place(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        harvested(tmp_path / name)
+        lines(tmp_path / name)
     export(tmp_path / "one" / "out", f"csv:{tmp_path}/csv")
     with pytest.raises(UsageError, match="another harvest"):
         export(tmp_path / "two" / "out", f"csv:{tmp_path}/csv")
@@ -187,7 +180,7 @@ def test_another_harvest_is_not_exported_to_the_same_place(tmp_path: Path) -> No
     ],
 )
 def test_read_says_how_an_export_is_read(tmp_path: Path, spec: str, line: str) -> None:
-    harvested(tmp_path)
+    lines(tmp_path)
     kind, _, name = spec.partition(":")
     export(tmp_path / "out", f"{kind}:{tmp_path / name}")
     for where in (f"{kind}:{tmp_path / name}", tmp_path / name):
@@ -198,12 +191,12 @@ def test_read_says_how_an_export_is_read(tmp_path: Path, spec: str, line: str) -
 
 
 def test_the_accounts_of_a_file_are_a_table(tmp_path: Path) -> None:
-    harvested(tmp_path)
+    lines(tmp_path)
     file = tmp_path / "accounts.csv"
-    file.write_text(f"appid,name,group,enabled\n{ACCOUNT.appid},南方,区域,true\nwx2,gone,,false\n")
+    file.write_text(f"appid,name,group,enabled\n{APPID},南方,区域,true\nwx2,gone,,false\n")
     assert called(tmp_path, f"csv:{tmp_path}/c", "--accounts", str(file))[0] == 0
     assert tables(f"csv:{tmp_path}/c")["accounts"] == [
-        {"_appid": ACCOUNT.appid, "name": "南方", "group": "区域"},
+        {"_appid": APPID, "name": "南方", "group": "区域"},
         {"_appid": "wx2", "name": "gone", "group": ""},
     ]
     assert called(tmp_path, f"csv:{tmp_path}/c", "--check")[0] == 0
@@ -229,9 +222,9 @@ def test_a_run_exports_its_own_interfaces_alone(tmp_path: Path) -> None:
             return Response(200, json.dumps({"list": [record]}).encode())
 
     def harvest(endpoint: Any, *targets: str) -> None:
-        run_sync(
-            ACCOUNT, endpoint, START, "2026-01-21", sink=sink, export=[*targets],
-            transport=Own(Simulator()), rate="100000/s",
+        harvested(
+            sink, APPID, endpoints=endpoint, days=(START, "2026-01-21"), export=[*targets],
+            transport=Own(Simulator()),
         ).raise_for_state()  # fmt: skip
 
     harvest(own, target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from datetime import date
 from pathlib import Path
@@ -10,11 +9,12 @@ from pathlib import Path
 import pytest
 
 import harvester
+from tests.builders import harvested
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.scenarios.command import asked, begun, program, succeeded, until
 from tests.scenarios.days import RECORDS, DaysOnly, each_once
 from tests.scenarios.places import days_in
-from tests.support import A, harvest
+from tests.support import harvest
 
 NAME = "getusersummary"
 JUNE = date(2024, 6, 1), date(2024, 6, 30)
@@ -106,13 +106,10 @@ def test_until_a_rebuild_has_succeeded_nothing_has_changed(
     sink: str, stride: int, server: DaysOnly, tmp_path: Path
 ) -> None:
     def run(place: Path, end: date = JUNE[1]) -> harvester.Report:
-        return asyncio.run(
-            harvester.run(
-                harvester.Account(A, secret="practice"), NAME, JUNE[0], end,
-                sink=sink.format(place), ledger=place / "ledger.sqlite",
-                base_url=server.url, rate="10000/s",
-            )
-        )  # fmt: skip
+        days, ledger = (JUNE[0], end), place / "ledger.sqlite"
+        return harvested(
+            sink.format(place), endpoints=NAME, days=days, ledger=ledger, base_url=server.url
+        )
 
     first = tmp_path / "before"
     first.mkdir()

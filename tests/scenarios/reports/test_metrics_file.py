@@ -111,10 +111,10 @@ def test_what_cannot_be_written_is_refused_before_anything_is_sent(
 
 def test_an_older_file_stays_if_nothing_was_sent(tmp_path: Path, capsys: Capture) -> None:
     path = tmp_path / "m.prom"
-    path.write_text("harvester_provisional_windows 1.0\n")
+    path.write_text("harvester_accounts 1.0\n")
     given = asked("http://127.0.0.1:9", E, FIRST, "2012-01-01", "--metrics", path)
     assert invoke(given) == 2
-    assert path.read_text() == "harvester_provisional_windows 1.0\n"
+    assert path.read_text() == "harvester_accounts 1.0\n"
     assert capsys.readouterr().err
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.builders import harvested
 from tests.postgres_server import PASSWORD
 from tests.scenarios.command import Start, asked, harvest_at, succeeded
-from tests.scenarios.commands.test_forget import harvested
 from tests.scenarios.conftest import Jobs
 from tests.support import A, B, Wechat, harvest
 
@@ -124,7 +124,7 @@ def test_on_a_shared_ledger(job: Jobs) -> None:
 
 def test_of_a_copy_that_cannot_be_written(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    harvested(f"jsonl:{out}", A)
+    harvested(f"jsonl:{out}", A).raise_for_state()
     places = [out, *out.rglob("*")]
     for place in places:
         place.chmod(0o555 if place.is_dir() else 0o444)

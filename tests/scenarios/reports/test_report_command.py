@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-import harvester
-from harvester.testing import FakeTransport, Simulator
+from tests.builders import harvested
 from tests.postgres_server import PASSWORD
 from tests.scenarios.command import asked, begun, succeeded, until
 from tests.scenarios.server import Call, Server, rows
@@ -94,10 +93,8 @@ def test_articles_and_months_are_those_that_are_stored(tmp_path: Path) -> None:
     """Of each article the latest total, of each month the sums of its days and its last figure."""
     names = ("getusersummary", "getusercumulate", "getarticletotaldetail")
     for appid in (A, B):
-        harvester.run_sync(
-            harvester.Account(appid, secret="practice"), names, "2025-12-20", "2026-01-25",
-            sink=f"jsonl:{tmp_path}", transport=FakeTransport(Simulator()), rate="10000/s",
-        ).raise_for_state()  # fmt: skip
+        days = ("2025-12-20", "2026-01-25")
+        harvested(f"jsonl:{tmp_path}", appid, endpoints=names, days=days).raise_for_state()
     _, page = written(tmp_path, "--lang", "en")
     for year, month in (("2025", "Dec"), ("2026", "Jan")):
         panel = page.split(f'<label for="y{year}">')[1].split("<input")[0].split("</section>")[0]

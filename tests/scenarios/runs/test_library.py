@@ -16,6 +16,7 @@ import pytest
 
 import harvester
 from harvester.testing import Faults, MemorySink
+from tests.builders import Feed
 from tests.scenarios.command import Start
 from tests.support import (
     A,
@@ -326,16 +327,10 @@ async def test_a_stop_that_would_block_the_loop_is_refused() -> None:
         )  # fmt: skip
 
 
-class Unread(MemorySink):
-    """A sink that cannot be read back."""
-
-    scan = None  # type: ignore[assignment]
-
-
 async def test_a_refresh_of_a_part_of_a_window_loses_nothing_of_a_sink_that_cannot_be_read(
     wechat: Start, tmp_path: Path
 ) -> None:
-    sink, server = Unread(), wechat()
+    sink, server = Feed(), wechat()
 
     async def harvest(begin: str, end: str, **more: Any) -> harvester.Report:
         return await harvester.run(

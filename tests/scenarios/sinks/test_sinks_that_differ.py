@@ -16,7 +16,8 @@ from harvester.base.dates import ONE_DAY, last_settled_day
 from harvester.cli.commands import invoke
 from harvester.model import Batch
 from harvester.sinks.base import Fence, Written
-from harvester.testing import FakeTransport, MemorySink, Simulator
+from harvester.testing import MemorySink, Simulator
+from tests.builders import harvested
 from tests.scenarios.places import spec_of
 from tests.scenarios.shared import KNOWN
 from tests.support import A, B
@@ -48,10 +49,9 @@ def test_a_refresh_that_was_killed_between_two_sinks_goes_on_with_the_next_run(
     end = last_settled_day(time.time()) - ONE_DAY  # an empty last day is asked for by each run
 
     def run(**options: Any) -> harvester.Report:
-        return harvester.run_sync(
-            harvester.Account(A, secret="practice"), [GROWING, "getusersummary"], "yesterday-40d",
-            end, sink=[first, second], ledger=tmp_path / "ledger.sqlite", rate="100000/s",
-            burst=1000, transport=FakeTransport(simulator), **options,
+        return harvested(
+            [first, second], endpoints=[GROWING, "getusersummary"], days=("yesterday-40d", end),
+            ledger=tmp_path / "ledger.sqlite", simulator=simulator, **options,
         )  # fmt: skip
 
     assert run().state in ("complete", "waiting")
@@ -81,13 +81,12 @@ class Otherwise(Simulator):
         ]
 
 
-def harvested(folder: Path, *specs: str, days: Sequence[str] = DAYS, **options: Any) -> Any:
+def into(folder: Path, *specs: str) -> harvester.Report:
     """A run of the library with the ledger of `harvester`'s default place."""
-    return harvester.run_sync(
-        [harvester.Account(appid, secret="practice") for appid in (A, B)], NAMES, *days,
-        sink=[*specs], ledger=folder / "harvest" / "ledger.sqlite", rate="100000/s", burst=1000,
-        transport=FakeTransport(Otherwise()), **options,
-    )  # fmt: skip
+    ledger = folder / "harvest" / "ledger.sqlite"
+    return harvested(
+        [*specs], A, B, endpoints=NAMES, days=DAYS, ledger=ledger, simulator=Otherwise()
+    )
 
 
 def without_password(spec: str) -> str:
@@ -117,7 +116,7 @@ def test_a_sink_that_was_added_has_the_same_records(
     database = without_password(spec_of(kind, folder / "rows", request))
     lines = "jsonl:harvest"
     sinks = [lines, database] if lines_first else [database, lines]
-    harvested(folder, sinks[0]).raise_for_state()
+    into(folder, sinks[0]).raise_for_state()
     assert invoke(["sink", "add", sinks[1]]) == 0
     for ledger in (True, False):
         if not ledger:
@@ -127,7 +126,7 @@ def test_a_sink_that_was_added_has_the_same_records(
         said = capsys.readouterr().out
         assert "not the same in every sink" not in said
         assert "differ" not in said
-        report = harvested(folder, *sinks)
+        report = into(folder, *sinks)
         assert report.state == "complete"
         assert report.requests <= 12
         assert invoke(["verify"]) == 0
@@ -136,7 +135,7 @@ def test_a_sink_that_was_added_has_the_same_records(
 def test_a_line_that_was_deleted_comes_back_after_rebuild(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    harvested(folder, "jsonl:harvest").raise_for_state()
+    into(folder, "jsonl:harvest").raise_for_state()
     whole = lines_of(folder)
     path = folder / "harvest" / NAMES[0] / "2024-01.jsonl"
     if not path.exists():
@@ -144,10 +143,10 @@ def test_a_line_that_was_deleted_comes_back_after_rebuild(
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:40] + lines[41:]))
     with pytest.raises(harvester.SinkError, match="harvester rebuild --out"):
-        harvested(folder, "jsonl:harvest")
+        into(folder, "jsonl:harvest")
     assert invoke(["rebuild"]) == 0
     assert "of years that differ from the former ledger" in capsys.readouterr().out
-    report = harvested(folder, "jsonl:harvest")
+    report = into(folder, "jsonl:harvest")
     assert report.state == "complete"
     assert 0 < report.requests < 100
     assert lines_of(folder) == whole

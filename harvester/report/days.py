@@ -1,0 +1,290 @@
+"""What a ledger has of each interface of each account: its days by state.
+
+Rule: reads the ledger alone; no list of ranges is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from datetime import date, timedelta
+from typing import Any, NamedTuple
+
+from harvester.base.dates import (
+    ONE_DAY,
+    Days,
+    WindowKind,
+    days_in,
+    last_settled_day,
+    last_whole_day,
+    nearest,
+    rfc3339,
+    settles_at,
+    without,
+)
+from harvester.config import plugins
+from harvester.errors import UsageError
+from harvester.ledger.base import Key, Ledger
+from harvester.ledger.coverage import FAILED, OPEN, WAITING, Calendar, OpenWindow
+from harvester.ledger.reach import LATE, Counts, Found, Reach, reaches
+from harvester.model import Endpoint
+
+STATES = ("failed", "stale", "missing", "late", "waiting", "provisional", "complete")
+"""The states of an interface of an account, the gravest first."""
+
+GRACE = 26 * 3600.0
+"""Seconds after which what could have been asked for is stale: a daily run's, and some."""
+RECENT = timedelta(days=31)
+"""An interface of an account that was asked for nothing so young is not expected to be fresh."""
+
+
+_LETTERS = {"open": OPEN, "late": LATE, "waiting": WAITING, "failed": FAILED}
+"""Of the days of a window, by its state."""
+
+
+class StatusFilter(NamedTuple):
+    """What of the ledger is to be shown.
+
+    appids, endpoints, states: only these, all if there are none.  listed: the accounts of a file,
+    and whether they are enabled; None if there is no file: then all that the ledger knows.
+    """
+
+    appids: Collection[str] = ()
+    endpoints: Collection[str] = ()
+    states: Collection[str] = ()
+    listed: Mapping[str, bool] | None = None
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether some of it was asked for."""
+        return bool(self.appids or self.endpoints or self.states)
+
+
+class Stream(NamedTuple):
+    """One interface of one account.
+
+    days: from the first to the last that was asked for or is known.  reach: less the days at both
+    ends that belong to no whole week or month.  counts: its days by state.  records:
+    None if they are not known.  overdue: since when its figures could have been asked for again, a
+    Unix time; 0 if they are not stale.  unasked: if they are because the range has not moved on,
+    the days that nobody asked for.
+    """
+
+    key: Key
+    days: Days
+    reach: Reach
+    counts: Counts
+    records: int | None
+    overdue: float
+    unasked: Days | None = None
+
+    @property
+    def not_asked(self) -> int:
+        """Days that no window can have: parts of weeks or months, or between two ranges."""
+        return days_in(self.days) - sum(self.counts) - self.reach.gone
+
+    @property
+    def states(self) -> list[str]:
+        """Which of `STATES` it has."""
+        lacking = ("failed", "missing", "late", "waiting")
+        found = [name for name in lacking if getattr(self.counts, name)]
+        found += ["stale"] if self.overdue else []
+        return [*(found or ["complete"]), *(["provisional"] if self.counts.provisional else [])]
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether it lacks something."""
+        return "complete" not in self.states
+
+    def windows(
+        self, calendar: Calendar, states: Collection[str] = tuple(_LETTERS)
+    ) -> Iterator[tuple[OpenWindow, list[Days]]]:
+        """The windows that are ``open``, ``late``, ``waiting`` or ``failed``; the days that are so.
+
+        Other days of a window cannot be asked for any more; a window of such days alone is left
+        out.
+        """
+        for window in calendar.windows.values():
+            if window.state not in states:
+                continue
+            if found := list(self.reach.within(window.days).runs(_LETTERS[window.state])):
+                yield window, found
+
+    def holes(self, calendar: Calendar) -> list[Days]:
+        """Its days that are late and were stored as final before that was known."""
+        late = [each.days for each in calendar.windows.values() if each.state == "late"]
+        return without(list(self.reach.runs(LATE)), sorted(late))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it, less the account's name."""
+        return {
+            "appid": self.key[0],
+            "endpoint": self.key[1],
+            "begin_date": str(self.days[0]),
+            "end_date": str(self.days[1]),
+            "states": self.states,
+            **counts_to_dict(self.counts, self.not_asked, self.reach.gone),
+            "records": self.records,
+            "stale_since": rfc3339(self.overdue) if self.overdue else None,
+            "not_asked_since": str(self.unasked[0]) if self.unasked else None,
+        }
+
+
+def counts_to_dict(counts: Counts, not_asked: int, gone: int) -> dict[str, int]:
+    """As JSON has them: empty days are final, too; gone: days that cannot be asked for."""
+    return {
+        "final": counts.final + counts.empty,
+        "empty": counts.empty,
+        "provisional": counts.provisional,
+        "waiting": counts.waiting,
+        "failed": counts.failed,
+        "missing": counts.missing,
+        "late": counts.late,
+        "never_delivered": counts.never,
+        "cannot_be_asked": gone,
+        "not_asked": not_asked,
+    }
+
+
+class Reader:
+    """The streams of a ledger that are to be shown, in order, some accounts in memory at a time.
+
+    now: a Unix time.  own: interfaces that are not installed.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        now: float,
+        own: Iterable[Endpoint] = (),
+        wanted: StatusFilter = StatusFilter(),  # noqa: B008
+    ) -> None:
+        self.ledger, self.now, self.wanted = ledger, now, wanted
+        self.asked: dict[Key, Days] = {}
+        self._known: dict[str, Endpoint | None] = {endpoint.name: endpoint for endpoint in own}
+        self._own = frozenset(self._known)
+        self._called: dict[date, Mapping[Key, int]] = {}
+        self._appids: list[str] = []
+        self._newest = date.min
+
+    async def prepare(self) -> None:
+        """Read what is asked for; raises `UsageError` for an account that nobody knows."""
+        self.asked = dict(await self.ledger.asked())
+        self._newest = max((end for _, end in self.asked.values()), default=date.min)
+        known = await self.ledger.accounts()
+        wanted = self.wanted
+        names = {*known, *(wanted.listed or ())}
+        for appid in wanted.appids:
+            if appid not in names:
+                raise UsageError(f"the ledger knows no account {appid}{nearest(appid, known)}")
+        asked = {name for _, name in self.asked}
+        for name in sorted({*wanted.endpoints} - asked - self._own):
+            plugins.endpoint(name)  # raises an error that names the nearest
+        chosen = {*wanted.appids} or {*(known if wanted.listed is None else self._enabled())}
+        self._appids = [appid for appid in known if appid in chosen]
+
+    def _enabled(self) -> list[str]:
+        """Those that a file of accounts names and does not disable."""
+        return [appid for appid, enabled in (self.wanted.listed or {}).items() if enabled]
+
+    def never_harvested(self) -> list[str]:
+        """The accounts of the file of which the ledger knows nothing."""
+        left = {*self.wanted.appids} or {*self._enabled()}
+        known = {*self._appids}
+        return [appid for appid in self._enabled() if appid in left and appid not in known]
+
+    async def accounts(self) -> AsyncIterator[list[tuple[Stream, Calendar]]]:
+        """What is to be shown of each account; also what was only asked for."""
+        endpoints, states = {*self.wanted.endpoints}, {*self.wanted.states}
+
+        def wanted(key: Key) -> bool:
+            return not endpoints or key[1] in endpoints
+
+        async for account in reaches(
+            self.ledger, self.asked, self._appids, self.endpoint, self.now, wanted
+        ):
+            found = []
+            for each in account:
+                stream = await self._stream(each)
+                if not (states and states.isdisjoint(stream.states)):
+                    found.append((stream, each.calendar))
+            if found:
+                yield found
+
+    async def streams(self) -> AsyncIterator[tuple[Stream, Calendar]]:
+        """The same, one by one."""
+        async for found in self.accounts():
+            for each in found:
+                yield each
+
+    async def _stream(self, found: Found) -> Stream:
+        key, asked, calendar, reach = found
+        begin, end = asked or (reach.first, reach.last)
+        days = (min(begin, reach.first), max(end, reach.last)) if reach.letters else (begin, end)
+        overdue, unasked = _due(calendar, self.now - GRACE), await self._unasked(key, asked)
+        if unasked is not None and not overdue:
+            endpoint = self.endpoint(key[1])
+            overdue = settles_at(unasked[0], endpoint.settled_hour) if endpoint else 0.0
+        return Stream(key, days, reach, reach.counts, _records(calendar), overdue, unasked)
+
+    def cut_of(self, name: str) -> WindowKind:
+        """How an interface is cut; of one that is not installed it is not known: as days."""
+        endpoint = self.endpoint(name)
+        return endpoint.cut if endpoint else WindowKind.DAYS
+
+    def endpoint(self, name: str) -> Endpoint | None:
+        """An interface; None if it is not installed."""
+        if name not in self._known:
+            self._known[name] = plugins.known_endpoint(name)
+        return self._known[name]
+
+    async def _unasked(self, key: Key, asked: Days | None) -> Days | None:
+        """The days that nobody asked for: the range ended, and others go on, or it did before.
+
+        It has gone on before if it ended at the last day there was, which the calls of the day
+        after it show.  Whether others go on is seen from their ranges, and of a range that ended
+        recently alone: others may be an archive on purpose.
+        """
+        endpoint = self.endpoint(key[1])
+        if asked is None or endpoint is None or endpoint.retired:
+            return None
+        last, hour, cut = asked[1], endpoint.settled_hour, endpoint.cut
+        if last_whole_day(last_settled_day(self.now - GRACE, hour), cut) <= last:
+            return None
+        settled = last_settled_day(self.now, hour)
+        newest = last_whole_day(min(self._newest, settled), cut)
+        go_on = self._newest >= settled - ONE_DAY and settled - RECENT <= last < newest
+        if not go_on and not await self._was_called(key, last):
+            return None
+        return last + ONE_DAY, last_whole_day(settled, cut)
+
+    async def _was_called(self, key: Key, last: date) -> bool:
+        """Whether calls were sent on one of the two days after a day."""
+        for day in (last + ONE_DAY, last + 2 * ONE_DAY):
+            if day not in self._called:
+                self._called[day] = await self.ledger.spent(day)
+            if key in self._called[day]:
+                return True
+        return False
+
+
+def _due(calendar: Calendar, before: float) -> float:
+    """Since when windows that were due then are due; 0 if none is."""
+    return min([each.due for each in calendar.windows.values() if 0 < each.due < before], default=0)
+
+
+def _records(calendar: Calendar) -> int | None:
+    """The records of all that is stored; None if they are not known."""
+    final = 0
+    for tally in calendar.sums.values():
+        if tally is None:
+            return None
+        final += tally.records
+    return final + sum([each.tally.records for each in calendar.windows.values() if each.stored])
+
+
+def covering(calendar: Calendar, day: date) -> OpenWindow | None:
+    """The open window that has a day; None if there is none."""
+    for window in calendar.windows.values():
+        if window.begin <= day <= window.end:
+            return window
+    return None
