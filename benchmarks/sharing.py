@@ -27,7 +27,7 @@ from benchmarks.server import serving
 from benchmarks.servers import MissingError, postgresql
 from harvester.engine.writer import GROUP
 from harvester.ledger import PostgresLedger
-from harvester.ledger.base import Job
+from harvester.ledger.base import WorkerJob
 from harvester.ledger.coverage import Outcome
 from harvester.model import Tally, Window
 
@@ -54,8 +54,8 @@ def measure(*, full: bool = False) -> list[Figure]:
 # leases
 
 
-def _job() -> Job:
-    return Job("benchmark", LEASE, time.time())
+def _job() -> WorkerJob:
+    return WorkerJob("benchmark", LEASE, time.time())
 
 
 async def _timed(call: Callable[[], Awaitable[object]], times: int) -> float:

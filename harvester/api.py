@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import anyio
 
 from harvester.base.dates import FIRST, YESTERDAY, check_range, last_legal_day, parse_day
-from harvester.base.outside import guarded
+from harvester.base.outside import guard_cancellation
 from harvester.base.retry import check_count
 from harvester.base.secrets import Secret
 from harvester.base.threads import ended, wait_for
@@ -34,8 +34,8 @@ from harvester.config.settings import Keywords, converted, options_of
 from harvester.engine.options import Options, StopSignal
 from harvester.engine.run import Engine
 from harvester.engine.scope import Scope
-from harvester.errors import AttemptError, EndpointError, ExportError, RunError, UsageError
-from harvester.events import Observer, Report
+from harvester.errors import AttemptError, ExportError, RunError, UsageError
+from harvester.events import Observer, Report, State
 from harvester.ledger import (
     Ledger,
     PostgresLedger,
@@ -43,9 +43,8 @@ from harvester.ledger import (
     open_ledger,
 )
 from harvester.ledger.base import shared
-from harvester.model import Account, Batch, Endpoint
+from harvester.model import Account, Batch, Endpoint, Request, Response
 from harvester.sinks.base import (
-    NEEDED,
     Checkpoint,
     Fence,
     Sink,
@@ -55,7 +54,7 @@ from harvester.sinks.base import (
 from harvester.tokens.official import provider_for
 from harvester.tokens.stores import TokenStore, open_store
 from harvester.transport import BASE_URL, HttpTransport, Transport
-from harvester.upkeep.scan import guarded_sink
+from harvester.transport.base import Leave
 from harvester.wechat.endpoint import check_endpoint
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ class Harvest:
             report = await engine.run()
             known = await _checkpoints(ledger, sinks) if targets else {}
             coverage = await _coverage(ledger, targets, scope)
-        if targets and report.state != "interrupted":
+        if targets and report.state != State.INTERRUPTED:
             await _export(report, targets, sinks, known, coverage, scope)
         return report
 
@@ -259,7 +258,7 @@ class Records:
             self.report = await engine.run()
             self.report.raise_for_state()
         except Exception as exc:  # noqa: BLE001  (the reader gets it, whatever it is)
-            self.report = getattr(exc, "report", None) or engine.report("failed")
+            self.report = getattr(exc, "report", None) or engine.report(State.FAILED)
             self._sink.release()
             self._sink.end(exc)
         else:
@@ -364,13 +363,14 @@ def resolve(
 _EXPECTED = {
     "accounts": "an Account, or an iterable of them",
     "endpoints": "the name of an interface or a group, an Endpoint, or an iterable of these",
-    "sink": "a spec such as 'jsonl:DIR', an object with the methods of Sink, or a list of these",
+    "sink": "a spec such as 'jsonl:DIR', an object derived from Sink, or a list of these",
 }
 
 
 def _wrong(what: str, value: object) -> UsageError:
     """The error for a value of a wrong type; it does not show the value, which may be a secret."""
-    return UsageError(f"{what}: expected {_EXPECTED[what]}, not {type(value).__name__}")
+    kind = type if isinstance(value, type) else type(value)  # whatever its metaclass is
+    return UsageError(f"{what}: expected {_EXPECTED[what]}, not {kind.__name__}")
 
 
 def _listed(what: str, given: Any) -> list[Any]:
@@ -405,7 +405,7 @@ def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]
     for item in listed:
         if not isinstance(item, str) and not hasattr(item, "first_day"):
             raise _wrong("endpoints", item)
-    found = {each.name: _guarded(each) for each in plugins.interfaces_of(listed)}
+    found = {each.name: each for each in plugins.interfaces_of(listed)}
     if not found:
         raise UsageError("no interface was given")
     notes = _left_out([item for item in listed if isinstance(item, str)], found)
@@ -418,13 +418,6 @@ def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]
                 + (f"; its successors are {instead}" if instead else "")
             )
     return tuple(found.values()), tuple(notes)
-
-
-def _guarded(endpoint: Endpoint) -> Endpoint:
-    """An interface; what the code of one that is not ours raises stops this interface."""
-    name = endpoint.name
-    error = lambda why: EndpointError(f"the code of {name} failed: {why}")  # noqa: E731
-    return guarded(endpoint, Endpoint, error, secret=True)
 
 
 def _left_out(names: list[str], found: Container[str]) -> list[str]:
@@ -452,9 +445,7 @@ def open_sinks(given: Sinks) -> list[Sink]:
     for item in given:
         if not isinstance(item, Secret):
             _check_sink(item)
-    sinks = [
-        plugins.sink(item) if isinstance(item, Secret) else guarded_sink(item) for item in given
-    ]
+    sinks = [plugins.sink(item) if isinstance(item, Secret) else item for item in given]
     if len({sink.identity for sink in sinks}) < len(sinks):
         raise UsageError("the same sink was given twice")
     return sinks
@@ -462,12 +453,11 @@ def open_sinks(given: Sinks) -> list[Sink]:
 
 def _check_sink(item: object) -> None:
     """Raise `UsageError` for an object that is not a sink, or lacks something of one."""
-    missing = [name for name in NEEDED if not hasattr(item, name)]
-    if isinstance(item, type | os.PathLike) or len(missing) == len(NEEDED):
+    if not isinstance(item, Sink):
         raise _wrong("sink", item)
-    if missing:
-        raise UsageError(f"sink: {type(item).__name__} lacks {', '.join(missing)} of Sink")
-    if not isinstance(getattr(item, "path", None), pathlib.Path | None):
+    if not hasattr(item, "identity"):
+        raise UsageError(f"sink: {type(item).__name__} lacks identity of Sink")
+    if not isinstance(item.path, pathlib.Path | None):
         raise UsageError(f"sink: the path of {type(item).__name__} is no pathlib.Path")
 
 
@@ -590,7 +580,20 @@ def _transport(options: Keywords) -> AbstractAsyncContextManager[Transport]:
     for name in ("base_url", "session", "ca_file"):
         if options.get(name) is not None:
             raise UsageError(f"transport: it takes the place of the network; leave out {name}")
-    return nullcontext(guarded(given, Transport, _transport_failed, secret=True))
+    return nullcontext(_Given(given))
+
+
+class _Given(Transport):
+    """The caller's transport; what it raises is an `AttemptError`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def send(self, request: Request, leave: Leave | None = None) -> Response:
+        send = self._transport.send
+        return await guard_cancellation(
+            _transport_failed, send, request, leave, secret=True, returns=Response
+        )
 
 
 def _transport_failed(why: str) -> AttemptError:

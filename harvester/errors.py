@@ -57,11 +57,12 @@ def needs(what: str, extra: str) -> str:
 class Summary(Protocol):
     """What an error has of a run: its `harvester.Report`."""
 
-    state: str
     records: int
     until: float | None
     notes: list[str]
 
+    @property
+    def state(self) -> str: ...
     @property
     def failures(self) -> Sequence[Any]: ...
     def to_dict(self) -> dict[str, Any]: ...

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from enum import StrEnum
 from html import escape
 from typing import Any, NamedTuple
 
@@ -205,22 +206,37 @@ class Lost:
     reason: str
 
 
+class Level(StrEnum):
+    """How serious a `Notice` is; a warning is also a note of the report."""
+
+    INFO = "info"
+    WARNING = "warning"
+
+
+class Code(StrEnum):
+    """What a `Notice` is about; docs/testing.md says when each is sent."""
+
+    TOKEN_FETCHED = "TokenFetched"
+    TOKEN_REFUSED = "TokenRefused"
+    SLOWED = "Slowed"
+    QUOTA = "Quota"
+    QUOTA_UNKNOWN = "QuotaUnknown"
+    DRIFTED = "Drifted"
+    UNREACHABLE = "Unreachable"
+    REACHABLE = "Reachable"
+    STOPPING = "Stopping"
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """Something rarer; text: the sentence that progress and log show.
 
-    level: ``info``, or ``warning``, which is also a note of the report.
-    code: ``TokenFetched``, ``TokenRefused``, ``Slowed`` (the account sends more slowly from now
-    on), ``Quota`` (WeChat's quota of the interface), ``QuotaUnknown``, ``Drifted`` (a field
-    differs from the catalogue, or numbers are kept as text; nothing is lost), ``Unreachable`` (no
-    server answers; after each probe without an answer), ``Reachable`` or ``Stopping`` (the run was
-    asked to stop).
-    account, interface: empty if it is not about one.  calls: of ``Quota``, those that are left
+    account, interface: empty if it is not about one.  calls: of `Code.QUOTA`, those that are left
     today, and those of a day.
     """
 
-    level: str
-    code: str
+    level: Level
+    code: Code
     account: str
     interface: str
     text: str
@@ -428,13 +444,25 @@ class Windows:
         return self.skipped + self.done + self.waiting + self.failed
 
 
+class State(StrEnum):
+    """How a run ended.
+
+    ``complete``: everything requested is harvested.  ``waiting``: nothing is wrong, but something
+    must wait until ``Report.until``.  ``partial``: some windows failed for good.  ``failed``: the
+    run stopped, or every one of its accounts did.
+    """
+
+    COMPLETE = "complete"
+    WAITING = "waiting"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
 @dataclass(slots=True)
 class Report:
     """What a run did.
 
-    state: ``complete`` (everything requested is harvested), ``waiting`` (nothing is wrong, but
-        something must wait until ``until``), ``partial`` (some windows failed for good), ``failed``
-        (the run stopped, or every one of its accounts did) or ``interrupted``.
     records: written; requests: data requests sent; retries: windows tried again;
     token_fetches: access tokens asked for; seconds: the run took.
     until: Unix time, or None.
@@ -447,7 +475,7 @@ class Report:
     notes: what of the range was left out or cut, and what differs from the catalogue.
     """
 
-    state: str = "complete"
+    state: State = State.COMPLETE
     windows: Windows = field(default_factory=Windows)
     records: int = 0
     requests: int = 0
@@ -467,7 +495,7 @@ class Report:
 
     def raise_for_state(self) -> None:
         """Raise `IncompleteError` with the first causes, unless everything is harvested."""
-        if self.state != "complete":
+        if self.state != State.COMPLETE:
             raise IncompleteError(_incomplete(self), self)
 
     def _repr_html_(self) -> str:
@@ -530,7 +558,7 @@ def _incomplete(report: Report) -> str:
     parts = [f"{many(windows.failed, 'window')} failed"] if windows.failed else []
     if windows.waiting and report.until is not None:
         parts.append(f"{many(windows.waiting, 'window')} must wait until {rfc3339(report.until)}")
-    if report.state == "interrupted":
+    if report.state == State.INTERRUPTED:
         left = max(windows.planned - windows.settled, 0)
         parts.append(f"the run was interrupted, {many(left, 'window')} left")
     if not parts:
@@ -593,7 +621,7 @@ class Bookkeeper:
                 report.stopped[event.appid] = event.error
             case Paused():
                 self._wait(event.appid, event.endpoint, event.reason).seconds += event.seconds
-            case Notice(level="warning") if event.text not in report.notes:  # of many accounts
+            case Notice(level=Level.WARNING) if event.text not in report.notes:  # of many accounts
                 report.notes.append(event.text)
 
     def _add(self, event: Committed) -> None:
@@ -695,13 +723,14 @@ class Bookkeeper:
         windows.done = min(windows.done, windows.planned - left)
         windows.skipped = windows.planned - windows.done - left
 
-    def state(self, accounts: int) -> str:
+    def state(self, accounts: int) -> State:
         """How a run that ended by itself ended."""
         if accounts and len(self.report.stopped) == accounts:
-            return "failed"
+            return State.FAILED
         windows = self.report.windows
         if windows.failed:
-            return "partial"
+            return State.PARTIAL
         if windows.waiting:
-            return "waiting"
-        return "complete" if windows.planned == windows.skipped + windows.done else "failed"
+            return State.WAITING
+        is_whole = windows.planned == windows.skipped + windows.done
+        return State.COMPLETE if is_whole else State.FAILED

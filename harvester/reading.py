@@ -30,9 +30,8 @@ from harvester.sinks.base import (
     spec_of,
 )
 from harvester.sinks.rows import Table
-from harvester.upkeep.scan import guarded_sink
+from harvester.tables import TABLES, JoinedTable
 from harvester.wechat.endpoint import in_record
-from harvester.wechat.tables import TABLES, JoinedTable
 
 if TYPE_CHECKING:
     from harvester.exports.base import Exported
@@ -191,7 +190,7 @@ def export(
     if is_known and place is not None and opened.whole:
         coverage = wait_for(lambda: _coverage_in(place, find))
     known = [accounts] if isinstance(accounts, Account) else [*accounts]
-    harvested = Source(guarded_sink(sink), checkpoint, coverage, known)
+    harvested = Source(sink, checkpoint, coverage, known)
     return exported(harvested, opened, [*made], find, replace=replace)
 
 

@@ -10,9 +10,7 @@ from harvester.exports.joined import PARSED, JoinedShape
 from harvester.exports.shapes import FLAT, LABEL, Shape
 from harvester.model import Field
 from harvester.sinks.rows import EXTRA, METADATA, ROW
-from harvester.wechat.endpoint import JsonEndpoint
-from harvester.wechat.interfaces import INTERFACES
-from harvester.wechat.tables import (
+from harvester.tables import (
     ACCOUNTS,
     DAY,
     NO_TITLE,
@@ -23,6 +21,8 @@ from harvester.wechat.tables import (
     Column,
     of_label,
 )
+from harvester.wechat.endpoint import JsonEndpoint
+from harvester.wechat.interfaces import INTERFACES
 from harvester.wechat.titles import Title
 
 TYPES = {

@@ -1,23 +1,30 @@
 """What can be observed, and the tally that becomes the Report."""
 
 import dataclasses
+import json
+import pickle
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from harvester import events
+from harvester.base.codec import encode
 from harvester.events import (
     Bookkeeper,
+    Code,
     Committed,
     Deferred,
     Event,
     Failed,
     Failure,
+    Level,
     Paused,
     Report,
     RunStarted,
+    State,
     Wait,
     Windows,
 )
@@ -135,6 +142,21 @@ def test_other_events_leave_the_report_alone(event: Event) -> None:
 def test_a_warning_is_a_note_of_the_report_once() -> None:
     warnings = [events.Notice("warning", "QuotaUnknown", who, "e", "why") for who in ("wx1", "wx2")]
     assert told(*warnings).report.notes == ["why"]
+
+
+def test_the_documentation_names_each_code_once() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "testing.md").read_text(encoding="utf-8")
+    table = page.partition("| code | when |\n| --- | --- |\n")[2].partition("\n\n")[0]
+    assert [line.split("`")[1] for line in table.splitlines()] == list(Code)
+
+
+def test_codes_levels_and_states_are_their_texts_to_a_program() -> None:
+    report = Report()
+    assert report.state == "complete"
+    assert f"{report.state} {Code.QUOTA} {Level.INFO}" == "complete Quota info"
+    assert json.loads(json.dumps(report.to_dict())) == json.loads(encode(report.to_dict()))
+    assert b'"state":"complete"' in encode(report.to_dict())
+    assert pickle.loads(pickle.dumps(report)).state is State.COMPLETE
 
 
 def test_rows_of_other_days_and_days_without_a_row_are_parts_of_a_commit() -> None:

@@ -53,7 +53,7 @@ ELSEWHERE = {
     "testing.tokens": "a part of the simulator",
     "tokens.stores": "from a spec to a store, tested by tests/tokens/stores/test_base.py",
     "tokens.stores.memory": "one of the stores that tests/tokens/stores/test_base.py tests",
-    "wechat.titles": "data, tested by tests/wechat/test_tables.py",
+    "wechat.titles": "data, tested by tests/test_tables.py",
     "wechat.types": "types, checked by mypy with tests/typing",
 }
 """Modules that have no test file of their name, and why."""

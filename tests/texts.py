@@ -59,7 +59,7 @@ ELSEWHERE = (
     "mcp/query.py",
     "wechat/interfaces.py",
     "wechat/labels.py",
-    "wechat/tables.py",
+    "tables.py",
     "wechat/titles.py",
     "wechat/types.py",
 )

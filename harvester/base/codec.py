@@ -1,6 +1,7 @@
 """JSON: parses the body of an answer, and encodes a record as one line.
 
-Rule: the only module that reads or writes JSON; a value that is read and written stays the same.
+Rule: what WeChat answers and what is stored is read and written here, and only here by orjson; a
+value that is read and written stays the same.
 
 orjson reads first, because it is many times faster.  A body that it refuses is read a second
 time leniently, since titles with raw control characters, broken UTF-8 and bad escapes have been

@@ -10,11 +10,8 @@ cancelled; and so does any other exception that is not of this package.
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable
-from functools import partial
-from types import NoneType, TracebackType, UnionType
-from typing import Any, Protocol, Self, TypeVar, cast, get_args, get_type_hints
+from typing import Any, TypeVar
 
 from harvester.base.outage import Away
 from harvester.errors import HarvestError
@@ -31,19 +28,23 @@ async def guard_cancellation(
     *args: Any,
     others: bool = True,
     secret: bool = False,
+    returns: Any = object,
 ) -> T:
     """The awaited result of foreign code; raises ``error`` for what that code raises.
 
     A cancellation of the task, and errors of this package, pass through.
     others: turn exceptions that are no cancellation, too.
     secret: what it raises may hold a token, so it is named by its class only, and is not chained.
+    returns: the class that its result must be of.
     """
     try:
-        return await function(*args)
+        value = await function(*args)
     except BaseException as exc:
         failure = _failure(exc, error, others=others, secret=secret)
         if failure is None:
             raise
+    else:
+        return _checked(value, error, function, returns)
     raise failure  # here, where it gets no context
 
 
@@ -53,15 +54,25 @@ def guard_call(
     *args: Any,
     others: bool = True,
     secret: bool = False,
+    returns: Any = object,
 ) -> T:
     """The result of foreign code that is not awaited; see `guard_cancellation`."""
     try:
-        return function(*args)
+        value = function(*args)
     except BaseException as exc:
         failure = _failure(exc, error, others=others, secret=secret)
         if failure is None:
             raise
+    else:
+        return _checked(value, error, function, returns)
     raise failure
+
+
+def _checked(value: T, error: ErrorOf, function: Callable[..., object], returns: Any) -> T:
+    if not isinstance(value, returns):
+        name = getattr(function, "__name__", "call")
+        raise error(f"its {name} returned {type(value).__name__}")
+    return value
 
 
 def _failure(
@@ -89,97 +100,3 @@ def is_cancelled() -> bool:
     except RuntimeError:
         return False
     return task is None or task.cancelling() > 0
-
-
-def guarded(given: T, protocol: object, error: ErrorOf, *, secret: bool = False) -> T:
-    """An object whose methods are called through the guard; one of ours, or None, as it is.
-
-    protocol: the class that declares its methods.  Those that are coroutine functions there are
-    awaited, and a result must be of the class that is declared, if that is one of this package.
-    What the object lacks is as it is there, unless that is a `Protocol`, which only declares.
-    """
-    if given is None or _is_ours(type(given)):
-        return given
-    return cast("T", _Guarded(given, protocol, error, secret=secret))
-
-
-_MISSING = object()
-
-
-class _Guarded:
-    """See `guarded`."""
-
-    def __init__(self, inner: Any, protocol: object, error: ErrorOf, *, secret: bool) -> None:
-        self._inner = inner
-        self._protocol = protocol
-        self._error = error
-        self._secret = secret
-
-    def __repr__(self) -> str:
-        return repr(self._inner)
-
-    def __getattr__(self, name: str) -> Any:
-        declared = getattr(self._protocol, name, None)
-        found = getattr(self._inner, name, _MISSING)
-        if found is _MISSING:
-            return self._default(name, declared)
-        if not callable(found):
-            return found
-        result = _declared_result(declared)
-
-        async def awaited(*args: Any, **kwargs: Any) -> Any:
-            call = partial(found, *args, **kwargs)
-            value = await guard_cancellation(self._error, call, secret=self._secret)
-            return self._checked(name, value, result)
-
-        def called(*args: Any, **kwargs: Any) -> Any:
-            value = guard_call(self._error, partial(found, *args, **kwargs), secret=self._secret)
-            if hasattr(value, "__aenter__"):
-                return _Guarded(value, None, self._error, secret=self._secret)
-            return self._checked(name, value, result)
-
-        method = awaited if inspect.iscoroutinefunction(declared) else called
-        self.__dict__[name] = method
-        return method
-
-    def _default(self, name: str, declared: Any) -> Any:
-        """What the protocol's class has for a member that the object lacks."""
-        has_defaults = Protocol not in getattr(self._protocol, "__mro__", ())
-        if not has_defaults or not hasattr(self._protocol, name):
-            raise AttributeError(name)
-        return partial(declared, self) if inspect.isfunction(declared) else declared
-
-    def _checked(self, name: str, value: Any, expected: Any) -> Any:
-        if expected is not None and not isinstance(value, expected):
-            raise self._error(f"its {name} returned {type(value).__name__}")
-        return value
-
-    async def __aenter__(self) -> Self:
-        await guard_cancellation(self._error, self._inner.__aenter__, secret=self._secret)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool | None:
-        leave = self._inner.__aexit__
-        return cast(
-            "bool | None",
-            await guard_cancellation(self._error, leave, kind, exc, trace, secret=self._secret),
-        )
-
-
-def _declared_result(method: object) -> Any:
-    """What a method is declared to return, if that is a class of this package; else None."""
-    if not inspect.isfunction(method):
-        return None
-    declared = get_type_hints(method).get("return")
-    parts = get_args(declared) if isinstance(declared, UnionType) else (declared,)
-    ours = [_is_ours(part) for part in parts if part is not NoneType]
-    return declared if ours and all(ours) else None
-
-
-def _is_ours(given: object) -> bool:
-    return isinstance(given, type) and given.__module__.partition(".")[0] == "harvester"

@@ -84,8 +84,6 @@ _SHORTEST_TO_CUT = 16
 """Characters of a token.  WeChat's have more than a hundred, its secrets 32."""
 
 _CUT = "…".encode()
-_ESCAPED = re.compile(rb"%(?:25)*([0-9A-Fa-f]{2})|\\+u([0-9A-Fa-f]{4})|\\+([/\"'])")
-_ESCAPED_IN_EACH_OTHER = 4
 _LONGEST_ESCAPED = 1 << 16
 """The most bytes of a text in which escapes are searched: an answer with a message is short."""
 
@@ -96,38 +94,15 @@ def _without(text: bytes, value: bytes) -> bytes:
         text = text.replace(form, _CUT)
     if len(text) > _LONGEST_ESCAPED or (b"%" not in text and b"\\" not in text):
         return text
-    plain, places = _unescaped(text)
-    wanted, _ = _unescaped(value)  # the value itself may look escaped, too
-    end = len(plain)
-    while (begin := plain.rfind(wanted, 0, end)) >= 0:
-        text = text[: places[begin]] + _CUT + text[places[begin + len(wanted)] :]
-        end = begin
-    return text
+    return re.sub(b"".join(map(_forms, value.decode(errors="replace"))), _CUT, text)
 
 
-def _unescaped(text: bytes) -> tuple[bytes, list[int]]:
-    """The unescaped text, and the position in the text of each of its bytes and of its end."""
-    places = list(range(len(text) + 1))
-    for _ in range(_ESCAPED_IN_EACH_OTHER):
-        plain, steps = bytearray(), list[int]()
-        at = 0
-        for found in _ESCAPED.finditer(text):
-            meant = _meant(found)
-            plain += text[at : found.start()] + meant
-            steps += [*range(at, found.start()), *[found.start()] * len(meant)]
-            at = found.end()
-        if not at:
-            break
-        steps += range(at, len(text) + 1)
-        text, places = bytes(plain + text[at:]), [places[step] for step in steps]
-    return text, places
-
-
-def _meant(escaped: re.Match[bytes]) -> bytes:
-    url, json, sign = escaped.groups()
-    if url:
-        return bytes.fromhex(url.decode())
-    return chr(int(json, 16)).encode(errors="replace") if json else bytes(sign)
+def _forms(char: str) -> bytes:
+    """A pattern for a character as it is, percent-encoded or escaped in JSON, once or again."""
+    plain = char.encode()
+    url = b"".join([b"%%(?:25){0,3}%02X" % byte for byte in plain])
+    json = rb"\\{1,15}u%04X" % ord(char)
+    return rb"(?:\\{0,15}%b|(?i:%b|%b))" % (re.escape(plain), url, json)
 
 
 # URLs that may hold a password

@@ -19,7 +19,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 import anyio
@@ -211,7 +211,7 @@ def wait_for(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         caller = asyncio.current_task()
     except RuntimeError:  # no loop runs in this thread
         return _run(main())
-    return _Aside(main).result(caller)
+    return _run_aside(main, caller)
 
 
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -219,51 +219,36 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
         return runner.run(coroutine)
 
 
-class _Aside(Generic[T]):
-    """A coroutine that runs in an event loop and a thread of its own."""
+def _run_aside(main: Callable[[], Coroutine[Any, Any, T]], caller: asyncio.Task[Any] | None) -> T:
+    """As `wait_for`, in a thread of its own; caller: the task that waits in this one."""
+    begun: Future[asyncio.Task[Any] | None] = Future()
+    outcome: Future[T] = Future()
 
-    def __init__(self, main: Callable[[], Coroutine[Any, Any, T]]) -> None:
-        self._main = main
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[Any] | None = None
-        self._begun, self._ended = threading.Event(), threading.Event()
-        self._outcome: Future[T] = Future()
-        self._thread = threading.Thread(target=self._work, name="harvester-run")
-        self._thread.start()
+    async def whole() -> T:
+        begun.set_result(asyncio.current_task())
+        return await main()
 
-    def _work(self) -> None:
+    def work() -> None:
         try:
-            self._outcome.set_result(_run(self._whole()))
+            outcome.set_result(_run(whole()))
         except BaseException as exc:  # noqa: BLE001  (whatever it is, the caller gets it)
-            self._outcome.set_exception(exc)
-        finally:
-            self._begun.set()
-            self._ended.set()
+            outcome.set_exception(exc)
 
-    async def _whole(self) -> T:
-        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-        self._begun.set()
-        return await self._main()
-
-    def _cancel(self) -> None:
-        self._begun.wait()
-        if self._loop is not None and self._task is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                self._loop.call_soon_threadsafe(self._task.cancel)
-
-    def result(self, caller: asyncio.Task[Any] | None) -> T:
-        """Wait for the end; each interrupt, and each cancellation of the caller, is passed on."""
-        interrupts, passed_on = list[KeyboardInterrupt](), 0
-        while not self._ended.is_set():  # an interrupted join would report the thread as ended
-            try:
-                wanted = len(interrupts) + (caller.cancelling() if caller is not None else 0)
-                if wanted > passed_on:
-                    passed_on += 1
-                    self._cancel()
-                self._ended.wait(LOOK)
-            except KeyboardInterrupt as exc:
-                interrupts.append(exc)
-        self._thread.join()
-        if interrupts:
-            raise interrupts[0]
-        return self._outcome.result()
+    # No executor's: the exit of the interpreter would wait for the end of a daemon's run.
+    thread = threading.Thread(target=work, name="harvester-run")
+    thread.start()
+    interrupts, passed_on = list[KeyboardInterrupt](), 0
+    while not outcome.done():  # an interrupted join would report the thread as ended
+        try:
+            wait([outcome], LOOK)
+            wanted = len(interrupts) + (caller.cancelling() if caller is not None else 0)
+            if wanted > passed_on and begun.done() and (task := begun.result()) is not None:
+                passed_on += 1
+                with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                    task.get_loop().call_soon_threadsafe(task.cancel)
+        except KeyboardInterrupt as exc:
+            interrupts.append(exc)
+    thread.join()
+    if interrupts:
+        raise interrupts[0]
+    return outcome.result()

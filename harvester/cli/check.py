@@ -26,10 +26,11 @@ from harvester.cli.terminal import many, named, notify, out, plain, show_json, s
 from harvester.config.place import Place
 from harvester.config.settings import Keywords
 from harvester.errors import NoLedgerError, UsageError
-from harvester.events import Event, Observer, Report
+from harvester.events import Code, Event, Observer, Report, State
 from harvester.ledger.base import Key
 from harvester.model import Account, Batch, listed
-from harvester.report.access import (
+from harvester.report.causes import KINDS, Cause, Text
+from harvester.report.check import (
     UNKNOWN,
     USABLE,
     WAITING,
@@ -39,7 +40,6 @@ from harvester.report.access import (
     gravest,
     words,
 )
-from harvester.report.causes import KINDS, Cause, Text
 from harvester.sinks.base import Checkpoint, Fence, Sink, Written
 
 START = "yesterday-62d"
@@ -107,7 +107,7 @@ def show_check(place: Place, asked: Asked, options: Mapping[str, Any], *, as_jso
         progress = _Progress(access, sum(map(len, wanted.values())))
         for harvest in harvests:
             report = await harvest.run(_each(observe, access, progress), stop)
-            if report.state == "interrupted":
+            if report.state == State.INTERRUPTED:
                 break
         return report
 
@@ -121,7 +121,7 @@ def show_check(place: Place, asked: Asked, options: Mapping[str, Any], *, as_jso
         show_json({**content, "notes": [ending.problem] if ending.problem else []})
     elif not ending.problem:
         _show(accounts)
-    if ending.problem or ending.report.state == "interrupted":
+    if ending.problem or ending.report.state == State.INTERRUPTED:
         return STOPPED if ending.problem else INTERRUPTED
     return STATUS.get(gravest([each.state for each in accounts]), FAILED_WINDOWS)
 
@@ -224,7 +224,10 @@ class _Progress:
         self._said = time.monotonic()
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, events.Notice) and event.code in ("Unreachable", "Reachable"):
+        if isinstance(event, events.Notice) and event.code in (
+            Code.UNREACHABLE,
+            Code.REACHABLE,
+        ):
             notify(event.text)
         now = time.monotonic()
         if now - self._said >= SAID_EVERY:

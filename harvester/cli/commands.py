@@ -53,7 +53,7 @@ from harvester.errors import (
     UsageError,
     without_passwords,
 )
-from harvester.events import Observer, Report
+from harvester.events import Observer, Report, State
 from harvester.model import Account
 from harvester.report.days import STATES, StatusFilter
 
@@ -117,7 +117,7 @@ def _refused(text: str, status: int, called: _Called) -> int:
     text = without_passwords(text)
     notify(text, "error")
     if called.as_json:
-        screen.show_json(Report(state="failed", notes=[text]).to_dict(), aside=called.aside)
+        screen.show_json(Report(state=State.FAILED, notes=[text]).to_dict(), aside=called.aside)
     return status
 
 

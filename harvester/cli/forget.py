@@ -20,7 +20,7 @@ from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.report.texts import title_of
 from harvester.service import state
 from harvester.sinks.base import Sink, spec_of
-from harvester.upkeep.forget import Known, forget, known_of, strange_of
+from harvester.upkeep.forget import Extent, forget, known_of, strange_of
 
 
 async def show_what_would_go(place: Place, appid: str, endpoints: Collection[str]) -> int:
@@ -63,7 +63,7 @@ async def _known(
     appid: str,
     endpoints: Collection[str],
     given: Sequence[Sink],
-) -> Sequence[Known]:
+) -> Sequence[Extent]:
     """What the ledger knows, or if that is nothing, what the sinks hold."""
     try:
         return await known_of(ledger, appid, endpoints)
@@ -74,7 +74,7 @@ async def _known(
         raise
 
 
-def _line(appid: str, known: Known) -> str:
+def _line(appid: str, known: Extent) -> str:
     """One interface of the account."""
     days = f", {known.days[0]} to {known.days[1]}" if known.days else ""
     number = many(days_in(known.days), "day") if known.days else "0 days"

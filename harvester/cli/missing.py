@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from rich.cells import cell_len
 
 from harvester.base import codec
 from harvester.base.dates import last_legal_day, parse_day
+from harvester.base.spreadsheet import BOM, FORMULA
 from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS
 from harvester.cli.language import LANGUAGES, label, language, translated
 from harvester.cli.terminal import china_time, escaped, many, padded, plain, readable, show_line
@@ -31,8 +33,6 @@ COLUMNS = (
     "day", "appid", "name", "endpoint", "state", "reason", "code", "detail", "since", "until",
     "what_to_do", "rid",
 )  # fmt: skip
-_BOM = "\ufeff"  # as in the files of csv: exports: Excel on Windows takes UTF-8 for GBK without it
-_FORMULA = ("=", "+", "-", "@")
 _HAS = "has"
 _WAITS = ("waiting", "late", "missing")
 ENGLISH = 1
@@ -193,7 +193,7 @@ class _Csv:
         self._day, self._names = str(day), names
 
     def begin(self, keys: Iterable[Key]) -> None:
-        self._write(COLUMNS, _BOM)
+        self._write(COLUMNS, BOM)
 
     def show(self, lack: Lack) -> None:
         row = {**lack.to_dict(ENGLISH), "day": self._day, "name": self._names.get(lack.appid, "")}
@@ -217,7 +217,7 @@ def _numbers(states: Counter[str], names: Iterable[str]) -> str:
 def _cell(value: object) -> str:
     """A cell on one line; a text that Excel would take for a formula is escaped."""
     text = "" if value is None else plain(str(value))
-    return f"'{text}" if text[:1] in _FORMULA else text
+    return f"'{text}" if re.match(FORMULA, text) else text
 
 
 def _write_bytes(line: bytes) -> None:

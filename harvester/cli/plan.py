@@ -24,7 +24,7 @@ from harvester.cli.terminal import duration, many, show_json, show_line
 from harvester.config.place import Place
 from harvester.engine.limiter import Rate
 from harvester.engine.options import Options
-from harvester.engine.planner import Known, demands, known
+from harvester.engine.planner import UsedQuota, demands, used_quota
 from harvester.engine.scope import Scope
 from harvester.errors import NoLedgerError
 from harvester.ledger import Ledger
@@ -97,7 +97,7 @@ async def _counts(
     scope: Scope, options: Options, ledger: Ledger | None, now: float
 ) -> tuple[list[list[int]], set[tuple[str, Load]], int]:
     """The calls by account and interface, their load on the quotas, and the windows in all."""
-    has: Known = await known(ledger, now, list(scope.accounts))
+    has: UsedQuota = await used_quota(ledger, now, list(scope.accounts))
     calls, loads, total = [], set[tuple[str, Load]](), 0
     async for appid, listed in demands(scope, ledger, now, anew=options.refresh, counts_only=True):
         row = []

@@ -35,7 +35,7 @@ from harvester.cli.terminal import (
     readable,
     wrapped,
 )
-from harvester.events import LATE, NEVER, Bookkeeper, Event, Observer, reason_of
+from harvester.events import LATE, NEVER, Bookkeeper, Code, Event, Observer, reason_of
 from harvester.model import without_rid
 
 EVERY = 10.0
@@ -106,9 +106,9 @@ class _Cause:
             case events.Stalled() if event.reasons:
                 self._stalled = time.monotonic() - event.seconds
                 self._why = without_rid(event.reasons[0])
-            case events.Notice(code="Unreachable"):
+            case events.Notice(code=Code.UNREACHABLE):
                 self._why, self._stalled = event.text, 0.0
-            case events.Notice(code="Reachable"):
+            case events.Notice(code=Code.REACHABLE):
                 self._why = ""
 
     def _wait(self, who: str, seconds: float, reason: str) -> None:
@@ -160,7 +160,7 @@ class _News:
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._accounts = self._foreign = 0
-        self._outage = "Reachable"
+        self._outage = Code.REACHABLE
         self._reasons: set[object] = set()
         self._held: list[Line] = []
 
@@ -185,9 +185,9 @@ class _News:
                 shown = False  # it is logged as an error
             case events.Committed():
                 return self._of_windows(event)
-            case events.Notice(code="Unreachable" | "Reachable"):
+            case events.Notice(code=Code.UNREACHABLE | Code.REACHABLE):
                 shown, self._outage = event.code != self._outage, event.code
-            case events.Notice(code="TokenFetched" | "Quota" | "Slowed"):
+            case events.Notice(code=Code.TOKEN_FETCHED | Code.QUOTA | Code.SLOWED):
                 shown = self._accounts <= LOUD
             case _:
                 reason = _reason(event)
@@ -230,7 +230,7 @@ def _reason(event: Event) -> object:
             return without_rid(event.reason), china(time.time()).date()
         case events.Split():
             return "split", event.endpoint
-        case events.Notice(code="QuotaUnknown"):
+        case events.Notice(code=Code.QUOTA_UNKNOWN):
             return event.text
         case _:
             return None

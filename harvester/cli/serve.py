@@ -20,7 +20,7 @@ from harvester.cli.progress import Lines
 from harvester.cli.signals import heed
 from harvester.cli.terminal import LibraryLog, log, name_accounts
 from harvester.errors import UsageError, needs
-from harvester.events import Event, Notice, RunStarted
+from harvester.events import Code, Event, Notice, RunStarted
 from harvester.report.page import template
 from harvester.service.serve import Service, Setup
 
@@ -67,7 +67,7 @@ async def _serve(load: Callable[[], Setup]) -> int:
         if isinstance(event, RunStarted):
             lines = Lines()
         metrics.observe(event)
-        if not (isinstance(event, Notice) and event.code == "Stopping"):  # it is no signal's
+        if not (isinstance(event, Notice) and event.code == Code.STOPPING):  # it is no signal's
             with suppress(OSError):
                 lines(event)
 

@@ -28,15 +28,15 @@ from harvester.cli.terminal import (
     show_json,
 )
 from harvester.errors import ExportError, ReaderGoneError, RunError
-from harvester.events import Event, Observer, Report, causes
+from harvester.events import Event, Observer, Report, State, causes
 from harvester.model import listed
 
 STATUS = {
-    "complete": COMPLETE,
-    "partial": FAILED_WINDOWS,
-    "waiting": MUST_WAIT,
-    "failed": STOPPED,
-    "interrupted": INTERRUPTED,
+    State.COMPLETE: COMPLETE,
+    State.PARTIAL: FAILED_WINDOWS,
+    State.WAITING: MUST_WAIT,
+    State.FAILED: STOPPED,
+    State.INTERRUPTED: INTERRUPTED,
 }
 
 RETIRED = 47009
@@ -67,7 +67,7 @@ def conduct(harvest: Harvest, factory: Factory | None = None, *, quiet: bool = F
 
 
 async def _conduct(harvest: Harvest, *, quiet: bool) -> Ending:
-    ended = Report(state="interrupted")
+    ended = Report(state=State.INTERRUPTED)
     stop, begun = asyncio.Event(), asyncio.Event()
     with display(quiet=quiet) as shown:
 
@@ -94,7 +94,7 @@ async def _conduct(harvest: Harvest, *, quiet: bool) -> Ending:
         except ExportError as exc:  # the run itself had ended
             ended, problem = cast("Report", exc.report), str(exc)
         except RunError as exc:
-            ended.state, problem = "failed", str(exc)
+            ended.state, problem = State.FAILED, str(exc)
         finally:
             heed_no_more()
     ended.notes.append(problem)
@@ -131,7 +131,7 @@ def conclude(
         if manner.as_json:
             show_json(report.to_dict(), aside=True)
         return STOPPED
-    if problem and report.state == "failed":
+    if problem and report.state == State.FAILED:
         notify(problem, "error")
     if not manner.quiet:
         _show_summary(report, where, manner, days)
@@ -142,14 +142,14 @@ def conclude(
         status = _allowing(report, allowed, status, quiet=manner.quiet)
     if manner.as_json:
         show_json(report.to_dict(), aside=manner.aside)
-    if problem and report.state != "failed":
+    if problem and report.state != State.FAILED:
         notify(problem, "error")
     return STOPPED if problem else status
 
 
 def _show_next(report: Report) -> None:
     """What to do next."""
-    if report.state in ("waiting", "partial") and report.until is not None:
+    if report.state in (State.WAITING, State.PARTIAL) and report.until is not None:
         notify(f"run the same command again from {china_time(report.until)}, or with --wait")
     retired = sorted({each.endpoint for each in report.failures if each.code == RETIRED})
     if retired:
@@ -162,13 +162,13 @@ def _show_next(report: Report) -> None:
             "once that is corrected, run the same command again: it requests what is missing, and"
             " what can still change"
         )
-    if report.state == "interrupted":
+    if report.state == State.INTERRUPTED:
         notify("interrupted; run the same command again to go on")
 
 
 def _allowing(report: Report, allowed: int, status: int, *, quiet: bool) -> int:
     """The status if a number of accounts may fail; shows which had not failed before."""
-    if report.state == "interrupted":
+    if report.state == State.INTERRUPTED:
         return status
     failed = {each.appid for each in report.failures}
     new = sorted({each.appid for each in report.failures if each.new})

@@ -28,6 +28,7 @@ from harvester.cli.session import STATUS, conduct, summarize
 from harvester.cli.terminal import notify, plain, show_line, show_table
 from harvester.config.place import Place
 from harvester.errors import NoLedgerError, UsageError
+from harvester.events import State
 from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import Faults, Simulator, serve
 from harvester.testing.faults import FAULTS
@@ -137,7 +138,7 @@ def demo(directory: Path) -> int:
     if problem:
         notify(problem, "error")
     show_line(", ".join(summarize(report)))
-    if report.state != "complete":
+    if report.state != State.COMPLETE:
         return STATUS[report.state]
     _show_harvest(directory)
     show_line()

@@ -14,10 +14,10 @@ from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS, STOPPED
 from harvester.cli.ledger_sinks import as_known, sink_named
 from harvester.cli.terminal import many, notify, plain, show_json, show_line
 from harvester.config.place import Place
+from harvester.engine.sink_list import at_ledger
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.sinks.base import Sink, spec_of
-from harvester.upkeep.copy import at_ledger
 from harvester.upkeep.verify import Verified, verify
 
 

@@ -20,7 +20,6 @@ from harvester.base.secrets import Secret
 from harvester.errors import UsageError
 from harvester.model import Endpoint, Find
 from harvester.sinks.base import Sink
-from harvester.upkeep.scan import guarded_sink
 from harvester.wechat.interfaces import INTERFACES
 
 EXPORTS = {
@@ -135,7 +134,10 @@ def sink_schemes() -> list[str]:
 def sink(spec: str | Secret) -> Sink:
     """The sink that a spec, as ``jsonl:DIR`` or ``-``, names; raises `UsageError`."""
     spec = Secret(spec)  # a URL may hold a password
-    return guarded_sink(_maker(spec).from_spec(spec.value.partition(":")[2]))
+    made = _maker(spec).from_spec(spec.value.partition(":")[2])
+    if not isinstance(made, Sink):
+        raise UsageError(f"{_shown(spec)}: {type(made).__name__} is not derived from Sink")
+    return made
 
 
 def _maker(spec: Secret) -> Any:

@@ -46,7 +46,7 @@ class ServiceOptions:
 
     at: the time in China of the day's harvest.  stale_after: seconds.  alerts, ping, token:
     references, as ``env:NAME`` or ``file:PATH``; ping and token may be empty.  lang: ``zh``,
-    ``en``, or empty.
+    ``en``, or empty.  url: of the pages, as people reach them; empty if they do not.
     """
 
     at: time = time(8, 5)
@@ -56,6 +56,7 @@ class ServiceOptions:
     ping: str = ""
     token: str = ""
     lang: str = ""
+    url: str = ""
 
 
 def read_service(table: Mapping[str, Any], where: str) -> ServiceOptions:
@@ -143,6 +144,12 @@ def _language(value: Any) -> str:
     return str(value)
 
 
+def _url(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s@]+", value):
+        raise _InvalidError('expected a URL without a password, as "https://harvester.example"')
+    return value
+
+
 _READ = {
     "at": _time,
     "listen": _address,
@@ -151,4 +158,5 @@ _READ = {
     "ping": _reference,
     "token": _reference,
     "lang": _language,
+    "url": _url,
 }

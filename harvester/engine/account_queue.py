@@ -38,7 +38,7 @@ class Share:
         return self.slots > former
 
 
-class Job(NamedTuple):
+class WorkItem(NamedTuple):
     """What a worker is to do for an account.
 
     Try a window of an interface; ask for the quota of an interface (no attempt); or get a token
@@ -66,10 +66,11 @@ class ScheduleState:
 
 
 class AccountQueue:
-    """One account.  `next_at` is when it has a job, `take` returns that job.
+    """One account.  `next_at` is when it has an item, `take` returns that item.
 
     stopped: an operator must act first.  why: the last reason to wait.
-    busy: jobs that were taken and have not ended; share: their limit; cap: the account's own limit.
+    busy: items that were taken and have not ended; share: their limit; cap: the account's own
+    limit.
     """
 
     __slots__ = (
@@ -120,7 +121,7 @@ class AccountQueue:
         return True
 
     def next_at(self, now: float, wall: float) -> float:
-        """The loop's time from which `take` has a job; NEVER if only an event can change that."""
+        """The loop's time from which `take` has an item; NEVER if only an event can change that."""
         if self.busy >= self.share.slots or self.busy >= self.cap:
             return NEVER
         at = min([queue.next_at(now, wall) for queue in self.queues], default=NEVER)
@@ -132,25 +133,25 @@ class AccountQueue:
             at = max(at, self._renew_at)
         return max(at, now + self.limiter.delay(now))
 
-    def take(self, now: float, wall: float) -> Job | None:
-        """The next job; its request is counted as sent and must leave at once."""
+    def take(self, now: float, wall: float) -> WorkItem | None:
+        """The next item; its request is counted as sent and must leave at once."""
         busy = self.busy
         if busy >= self.share.slots or busy >= self.cap or not self.limiter.ready(now):
             return None
         if self.token.due(now):
-            job = self._renewal(now, wall)
-            if job is None and self.token.peek(now) is not None:
-                job = self._window(now, wall)
+            item = self._renewal(now, wall)
+            if item is None and self.token.peek(now) is not None:
+                item = self._window(now, wall)
         else:
-            job = self._window(now, wall)
-        if job is not None:
-            if job.queue is not None:  # a token source counts its requests as they leave
+            item = self._window(now, wall)
+        if item is not None:
+            if item.queue is not None:  # a token source counts its requests as they leave
                 self.limiter.depart(now)
             self.busy += 1
-        return job
+        return item
 
     def settled(self) -> None:
-        """A job of this account has ended."""
+        """An item of this account has ended."""
         self.busy -= 1
 
     def token_fetched(self) -> None:
@@ -168,14 +169,14 @@ class AccountQueue:
         if again_at is not None:
             self._renew_at = again_at
 
-    def put_back(self, job: Job, now: float) -> None:
-        """A job of this account is not done after all."""
-        if job.queue is None:
+    def put_back(self, item: WorkItem, now: float) -> None:
+        """An item of this account is not done after all."""
+        if item.queue is None:
             self._renewing = False
-        elif job.attempt is None:
-            job.queue.unask()
+        elif item.attempt is None:
+            item.queue.unask()
         else:
-            job.queue.put_back(job.attempt, now)
+            item.queue.put_back(item.attempt, now)
 
     def pause(self, seconds: float, now: float) -> bool:
         """Send nothing for some seconds, and more slowly then; returns whether that is new."""
@@ -190,26 +191,26 @@ class AccountQueue:
         for queue in self.queues:
             queue.drop()
 
-    def _renewal(self, now: float, wall: float) -> Job | None:
+    def _renewal(self, now: float, wall: float) -> WorkItem | None:
         if self._renewing or self._renew_at > now:
             return None
         if min([queue.next_at(now, wall) for queue in self.queues], default=NEVER) > now:
             return None
         self._renewing = True
-        return Job(self, None, None)
+        return WorkItem(self, None, None)
 
-    def _window(self, now: float, wall: float) -> Job | None:
+    def _window(self, now: float, wall: float) -> WorkItem | None:
         for _ in self.queues:
             self._next = (self._next + 1) % len(self.queues)
             queue = self.queues[self._next]
             if queue.unasked:
                 if queue.next_at(now, wall) <= now:
                     queue.ask()
-                    return Job(self, queue, None)
+                    return WorkItem(self, queue, None)
                 continue
             attempt = queue.take(now, wall)
             if attempt is not None:
-                return Job(self, queue, attempt)
+                return WorkItem(self, queue, attempt)
         return None
 
     def reason(self, now: float, wall: float) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from harvester.base.codec import MalformedError, own_fields
 from harvester.base.dates import ONE_DAY, last_legal_day, rfc3339
+from harvester.base.outside import guard_call
 from harvester.base.secrets import Secret
 from harvester.engine.account_queue import AccountQueue
 from harvester.engine.limiter import Limiter
@@ -83,7 +84,7 @@ def _quota_in(endpoint: Endpoint, response: Response) -> Quota | Verdict:
         return answer
     if code_of(answer) != 0:  # what it means is the same on any request
         day = endpoint.first_day
-        return endpoint.verdict(response, Window("", endpoint.name, day, day))
+        return _judged(endpoint, response, Window("", endpoint.name, day, day))
     return quota_in(answer) or Verdict(Action.RETRY, "the answer held no quota")
 
 
@@ -123,20 +124,37 @@ def _verdict(
     queue: InterfaceQueue, response: Response, window: Window, hidden: Sequence[Secret]
 ) -> Verdict:
     """The verdict on an answer, without the secrets that it may echo."""
-    verdict = queue.endpoint.verdict(response, window)
+    verdict = _judged(queue.endpoint, response, window)
     echoed = [one for one in hidden if one.value.encode() in response.body]
     if verdict.action is Action.DONE and not echoed:
         return verdict
     clean = response
     for one in hidden:
         clean = clean._replace(body=one.cut_from_body(clean.body))
-    return verdict if clean.body == response.body else queue.endpoint.verdict(clean, window)
+    return verdict if clean.body == response.body else _judged(queue.endpoint, clean, window)
 
 
 def _request(queue: InterfaceQueue, attempt: Attempt, token: Token) -> Request:
-    if attempt.page is None:
-        return queue.endpoint.request(attempt.window, token)
-    return queue.endpoint.request(attempt.window, token, attempt.page.number)
+    endpoint, page = queue.endpoint, () if attempt.page is None else (attempt.page.number,)
+    return guard_call(
+        _error_of(endpoint), endpoint.request, attempt.window, token, *page,
+        secret=True, returns=Request,
+    )  # fmt: skip
+
+
+def _quota_request(endpoint: Endpoint, token: Token) -> Request | None:
+    error, ask = _error_of(endpoint), endpoint.quota_request
+    return guard_call(error, ask, token, secret=True, returns=Request | None)
+
+
+def _judged(endpoint: Endpoint, response: Response, window: Window) -> Verdict:
+    """The verdict of an interface, whose code may be a user's, as in `_request`."""
+    error, judge = _error_of(endpoint), endpoint.verdict
+    return guard_call(error, judge, response, window, secret=True, returns=Verdict)
+
+
+def _error_of(endpoint: Endpoint) -> Callable[[str], EndpointError]:
+    return lambda why: EndpointError(f"the code of {endpoint.name} failed: {why}")
 
 
 Stored = Callable[[Window], Awaitable[Sequence[dict[str, Any]] | None]]
@@ -421,7 +439,7 @@ class Pipeline:
         """The quota of an interface, from WeChat; or the verdict on a failure."""
         token, fetched = account.token.current, account.token.fetched
         try:
-            request = queue.endpoint.quota_request(token) if token is not None else None
+            request = None if token is None else _quota_request(queue.endpoint, token)
         except EndpointError as exc:  # the code of a user's Endpoint failed
             return Verdict(Action.FAIL_WINDOW, str(exc))
         if token is None or request is None:

@@ -64,7 +64,7 @@ class Plan(NamedTuple):
     held: Sequence[tuple[InterfaceQueue, OpenWindow]] = ()
 
 
-class Known(NamedTuple):
+class UsedQuota(NamedTuple):
     """What the ledger knows besides the calendars.
 
     spent, before: calls of today and of yesterday; exhausted: quotas that are used up.
@@ -96,12 +96,12 @@ class Need(NamedTuple):
 NOTHING = Calendar()
 
 
-async def known(ledger: Ledger | None, wall: float, appids: Sequence[str]) -> Known:
+async def used_quota(ledger: Ledger | None, wall: float, appids: Sequence[str]) -> UsedQuota:
     """What a plan needs of the ledger beside the calendars (wall: the Unix time)."""
     if ledger is None:
-        return Known()
+        return UsedQuota()
     today = quota_day(wall)
-    return Known(
+    return UsedQuota(
         await ledger.spent(today, appids),
         await ledger.spent(today - ONE_DAY, appids),
         await ledger.exhausted(wall, appids),
@@ -368,7 +368,7 @@ async def build_plan(
     stored: what is stored in the sinks, where no ledger is kept; it is requested again.
     share: one account's share of the requests in flight.  leases: under which accounts are held.
     """
-    has = await known(ledger, wall, list(scope.accounts))
+    has = await used_quota(ledger, wall, list(scope.accounts))
     share = share or share_of(options)
     accounts: list[AccountQueue] = []
     unsettled: list[tuple[InterfaceQueue, Attempt]] = []

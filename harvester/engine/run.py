@@ -2,7 +2,7 @@
 
 Rule: the only task group of the package; every task that is started here ends here.
 
-A worker takes a job from the scheduler, passes its window through the pipeline, and hands the
+A worker takes an item from the scheduler, passes its window through the pipeline, and hands the
 outcome to the writer.
 """
 
@@ -40,28 +40,38 @@ from harvester.engine.claims import LedgerClock, Sharing
 from harvester.engine.network import Network
 from harvester.engine.options import Options, StopSignal
 from harvester.engine.planner import Plan, build_plan
+from harvester.engine.refresh import calendars_in, reopen
 from harvester.engine.scheduler import Scheduler
 from harvester.engine.scope import Scope
 from harvester.engine.worker import Worker
 from harvester.engine.writer import GROUP, Writer
 from harvester.errors import HarvestError, LedgerError, RunError, SinkError, UsageError
-from harvester.events import Answer, Bookkeeper, Event, Notice, Observer, Report
+from harvester.events import (
+    Answer,
+    Bookkeeper,
+    Code,
+    Event,
+    Level,
+    Notice,
+    Observer,
+    Report,
+    State,
+)
 from harvester.ledger.base import (
     OPENING,
-    Job,
     Key,
     Lease,
     Ledger,
     Range,
     SharedLedger,
     Spent,
+    WorkerJob,
     shared,
 )
 from harvester.ledger.coverage import Calendar
 from harvester.model import duration, many
 from harvester.sinks.base import Sink
 from harvester.transport import Transport
-from harvester.upkeep.scan import calendars_in, reopen
 
 STALLED_AFTER = 10.0
 STALLED_AT_MOST = 600.0
@@ -284,9 +294,9 @@ class Engine:
 
         await until_it_answers(enter, "the shared ledger", PATIENCE, LedgerError)
 
-    def _job(self) -> Job:
+    def _job(self) -> WorkerJob:
         options = self._options
-        return Job(self._scope.fingerprint, options.lease, self._machine(), options.refresh)
+        return WorkerJob(self._scope.fingerprint, options.lease, self._machine(), options.refresh)
 
     def _ranges(self) -> list[Range]:
         """The days of each account and interface."""
@@ -311,7 +321,7 @@ class Engine:
             try:
                 await self._stack.__aexit__(kind, exc, trace)
             except RunError as error:  # a sink that finishes its files as it is closed
-                error.report = error.report or self.report("failed")
+                error.report = error.report or self.report(State.FAILED)
                 raise
 
     async def run(self) -> Report:
@@ -340,15 +350,15 @@ class Engine:
                     group.start_soon(_guarded, self._await_stop(self._stop))
                 await self._work()
         except asyncio.CancelledError:
-            self._end("interrupted")
+            self._end(State.INTERRUPTED)
             raise
         except RunError as exc:
-            exc.report = self._end("failed")
+            exc.report = self._end(State.FAILED)
             raise
         finally:
             self._worker.stop()  # the scheduler's timer must not outlive the run
         if self._worker.fatal is not None:
-            self._worker.fatal.report = self._end("failed")
+            self._worker.fatal.report = self._end(State.FAILED)
             raise self._worker.fatal
         unfinished = any(not account.finished for account in self._plan.accounts)
         if (ledger := shared(self._writer.ledger)) is not None:
@@ -367,7 +377,7 @@ class Engine:
             for event in await planner.late_in(scope, self._writer.ledger, self._wall()):
                 self._emit(event)
         if self._stopping and unfinished:
-            return self._end("interrupted")
+            return self._end(State.INTERRUPTED)
         return self._end(self._emit.books.state(len(self._scope.accounts)))
 
     async def _work(self) -> None:
@@ -379,13 +389,13 @@ class Engine:
         finally:
             self._writer.channel.close()
 
-    def _end(self, state: str) -> Report:
+    def _end(self, state: State) -> Report:
         report = self.report(state)
         self._report_requests()
         self._emit(events.Ended(report))
         return report
 
-    def report(self, state: str) -> Report:
+    def report(self, state: State) -> Report:
         """The current report."""
         books, accounts = self._emit.books, self._plan.accounts
         report = books.report
@@ -498,11 +508,11 @@ class Engine:
         since = f" for {duration(seconds)}" if seconds else ""
         limit = f" for up to {duration(patience)}" if patience < math.inf else ""
         text = f"nobody answers{since} ({reason}); trying every few seconds{limit}"
-        self._emit(Notice("info", "Unreachable", "", "", text))
+        self._emit(Notice(Level.INFO, Code.UNREACHABLE, "", "", text))
 
     def _reachable(self, seconds: float) -> None:
         text = f"somebody answers again, after {duration(seconds)}"
-        self._emit(Notice("info", "Reachable", "", "", text))
+        self._emit(Notice(Level.INFO, Code.REACHABLE, "", "", text))
 
     async def _commit(self, scope: anyio.CancelScope) -> None:
         """Commit until the workers have ended; then the watchers are not needed any more."""
@@ -534,7 +544,7 @@ class Engine:
             f"stopping once {many(in_flight, 'request')} in flight are answered and stored; once"
             " more to stop at once"
         )
-        self._emit(Notice("info", "Stopping", "", "", text))
+        self._emit(Notice(Level.INFO, Code.STOPPING, "", "", text))
         self._worker.stop()
 
     async def _watch(self) -> None:

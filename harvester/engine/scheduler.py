@@ -3,8 +3,8 @@
 Rule: one timer for all accounts; a waiting worker costs nothing, and a waiting account holds no
 worker.
 
-Accounts that have a job now are in a queue and are served in turn; those that wait for a time are
-in a heap; those that wait for an answer are in neither, and return when their job has ended.
+Accounts that have an item now are in a queue and are served in turn; those that wait for a time are
+in a heap; those that wait for an answer are in neither, and return when their item has ended.
 
 Served in turn means: each account gets an equal share of the time for which requests occupy the
 slots. An account whose answers take longer than usual skips turns in proportion, while others want
@@ -18,16 +18,16 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 
-from harvester.engine.account_queue import AccountQueue, Job, Share
+from harvester.engine.account_queue import AccountQueue, Share, WorkItem
 from harvester.engine.quota import NEVER
 
 LONG = 2.0
-"""A job that took this many times as long as usual costs turns."""
+"""An item that took this many times as long as usual costs turns."""
 
 MOST_TURNS = 1000.0
 FEW = 4
-"""Jobs at once for a reader of which nothing is known yet, or that is slower than the answers."""
-_WEIGHT = 0.05  # weight of the newest job in the average
+"""Items at once for a reader of which nothing is known yet, or that is slower than the answers."""
+_WEIGHT = 0.05  # weight of the newest item in the average
 
 
 class _Timed:
@@ -94,9 +94,9 @@ class _Timed:
 class Scheduler:
     """The accounts of a run.
 
-    more: accounts can be added (`add`) until `close`; `wanted` is set when a worker finds no job,
+    more: accounts can be added (`add`) until `close`; `wanted` is set when a worker finds no item,
     and when an account is finished.
-    paced: a reader takes the windows one by one: only so many jobs are given out at once as it
+    paced: a reader takes the windows one by one: only so many items are given out at once as it
     keeps up with (`read`).
     """
 
@@ -121,7 +121,7 @@ class Scheduler:
         self._unfinished = sum(not account.finished for account in accounts)
         self._share.among(self._unfinished)
         self._stopped = False
-        self._active = self._unwaited = 0  # jobs; windows since the reader had to wait for one
+        self._active = self._unwaited = 0  # items; windows since the reader had to wait for one
         self._most = FEW if paced else NEVER
         for account in accounts:
             account.turn.at = 0.0
@@ -132,19 +132,19 @@ class Scheduler:
             f" {len(self._idle)} workers idle>"
         )
 
-    async def take(self) -> Job | None:
-        """The next job; waits for it; None when there will be no more jobs."""
+    async def take(self) -> WorkItem | None:
+        """The next item; waits for it; None when there will be no more items."""
         loop = self._timed.loop
         while not self._stopped and (self._unfinished or self._more):
             now = loop.time()
             if self._timed.first <= now:
                 self._wake_timed(now)
-            job = self._next_job(now) if self._active < self._most else None
-            if job is not None:
+            item = self._next_item(now) if self._active < self._most else None
+            if item is not None:
                 self._active += 1
                 if self._ready:
                     self._wake_worker()
-                return job
+                return item
             idle = loop.create_future()
             self._idle.append(idle)
             self.wanted.set()
@@ -152,7 +152,7 @@ class Scheduler:
             await idle
         return None
 
-    def _next_job(self, now: float) -> Job | None:
+    def _next_item(self, now: float) -> WorkItem | None:
         ready, wall = self._ready, self._wall()
         passed = 0
         while ready:
@@ -166,19 +166,19 @@ class Scheduler:
                 passed += 1
                 ready.rotate(-1)
                 continue
-            job = account.take(now, wall)
-            if job is not None:
+            item = account.take(now, wall)
+            if item is not None:
                 ready.rotate(-1)
-                return job
+                return item
             ready.popleft()
             turn.at = NEVER
             self._schedule(account, now, wall)
         return None
 
     def settled(self, account: AccountQueue, seconds: float) -> None:
-        """A job of an account has ended after some seconds; the caller calls `take` next.
+        """An item of an account has ended after some seconds; the caller calls `take` next.
 
-        So no other worker is woken, and `take` finds the account's next job.
+        So no other worker is woken, and `take` finds the account's next item.
         """
         account.settled()
         self._active -= 1
@@ -186,7 +186,7 @@ class Scheduler:
         if seconds > LONG * usual:
             if usual:
                 turn.owed = min(turn.owed + seconds / usual - 1.0, MOST_TURNS)
-                seconds = LONG * usual  # a slow job does not make the others look fast
+                seconds = LONG * usual  # a slow item does not make the others look fast
             else:
                 self._usual = usual = seconds
         self._usual = usual + _WEIGHT * (seconds - usual)
@@ -201,8 +201,8 @@ class Scheduler:
     def read(self, *, waits: bool) -> None:
         """The reader has taken a window; waits: no other one is there for it.
 
-        While it waits and all jobs are requests, there may be a quarter more; if it has found as
-        many windows waiting as there may be jobs, half of them.
+        While it waits and all items are requests, there may be a quarter more; if it has found as
+        many windows waiting as there may be items, half of them.
         """
         self._unwaited = 0 if waits else self._unwaited + 1
         if waits and self._active >= self._most:
@@ -252,7 +252,7 @@ class Scheduler:
         self._accounts.pop(account, None)
 
     def drop(self, account: AccountQueue) -> None:
-        """Remove an account whose remaining jobs must not start; jobs in flight end normally."""
+        """Remove an account whose remaining items must not start; items in flight end normally."""
         account.drop()
         if account.turn.open and account.finished:
             self._finished(account)
@@ -264,7 +264,7 @@ class Scheduler:
             self.stop()
 
     def stop(self) -> None:
-        """Start no more jobs."""
+        """Start no more items."""
         self._stopped = True
         self._timed.cancel()
         while self._idle:

@@ -1,8 +1,8 @@
-"""The workers: each does one job after the other, and acts on the result.
+"""The workers: each does one item after the other, and acts on the result.
 
 Rule: starts no task; the engine starts the workers and ends them.
 
-A job is a window, a token, or a quota request.  An attempt at a window returns a `Decision`;
+An item is a window, a token, or a quota request.  An attempt at a window returns a `Decision`;
 `Worker` carries it out.
 """
 
@@ -40,6 +40,7 @@ from harvester.engine.window_queue import (
 )
 from harvester.engine.writer import Writer
 from harvester.errors import AccountError, NetworkError, RunError
+from harvester.events import Code, Level
 from harvester.ledger.base import Exhausted, Spent
 from harvester.ledger.coverage import OpenWindow, Outcome, stored_as
 from harvester.model import Action, Verdict, Window, duration, without_rid
@@ -112,15 +113,15 @@ class Worker:
         """Do jobs until there are none."""
         scheduler, loop = self.scheduler, asyncio.get_running_loop()
         sharing = self._writer.sharing
-        while (job := await scheduler.take()) is not None:
+        while (item := await scheduler.take()) is not None:
             if sharing is not None and not sharing.may_send():
-                job.account.put_back(job, loop.time())  # another worker may have the account
-                scheduler.settled(job.account, 0.0)
+                item.account.put_back(item, loop.time())  # another worker may have the account
+                scheduler.settled(item.account, 0.0)
                 with anyio.move_on_after(RENEWED):
                     await sharing.renewal()
                 continue
             began = loop.time()
-            account, queue, attempt = job
+            account, queue, attempt = item
             try:
                 if queue is None:
                     await self._renew(account)
@@ -133,7 +134,7 @@ class Worker:
             except NetworkError as exc:
                 self.fatal = exc
                 self.stop()
-            scheduler.settled(job.account, loop.time() - began)
+            scheduler.settled(item.account, loop.time() - began)
 
     # before the first request
 
@@ -177,7 +178,7 @@ class Worker:
 
     def _notice(
         self,
-        code: str,
+        code: Code,
         account: AccountQueue,
         text: str,
         queue: InterfaceQueue | None = None,
@@ -186,7 +187,7 @@ class Worker:
         """Report something about an account, or about one interface of it."""
         name = queue.endpoint.name if queue is not None else ""
         who = f"{account.appid} {name}" if name else account.appid
-        self._emit(events.Notice("info", code, account.appid, name, f"{who}: {text}", calls))
+        self._emit(events.Notice(Level.INFO, code, account.appid, name, f"{who}: {text}", calls))
 
     # windows
 
@@ -312,11 +313,11 @@ class Worker:
             return
         account.why = reason
         if decision.first and decision.action is Action.RENEW_TOKEN:
-            self._notice("TokenRefused", account, f"the access token was refused: {reason}")
+            self._notice(Code.TOKEN_REFUSED, account, f"the access token was refused: {reason}")
         elif decision.first:
             self._emit(events.Paused(account.appid, delay, reason, action=decision.action))
             speed = f"{account.limiter.speed:.0%} of its rate"
-            self._notice("Slowed", account, f"from now on at {speed}, recovering slowly")
+            self._notice(Code.SLOWED, account, f"from now on at {speed}, recovering slowly")
         self._try_again(queue, attempt, delay, reason, attempt.failures, decision.action)
 
     async def _not_ready(
@@ -411,7 +412,7 @@ class Worker:
             rate = f"; WeChat allows {found.calls:,} calls in {found.seconds} s"
             left = f"{found.left:,} of {found.daily:,} calls are left today"
             said = left + (rate if found.calls else "")
-            self._notice("Quota", account, said, queue, (found.left, found.daily))
+            self._notice(Code.QUOTA, account, said, queue, (found.left, found.daily))
             await self._check_budget(account, queue)
         elif found.action is Action.RENEW_TOKEN:
             queue.unask()
@@ -419,7 +420,7 @@ class Worker:
             queue.asked(None, self._wall())
             name, why = queue.endpoint.name, without_rid(explain(found))
             text = f"WeChat did not report how many calls of {name} are left: {why}"
-            self._emit(events.Notice("warning", "QuotaUnknown", account.appid, name, text))
+            self._emit(events.Notice(Level.WARNING, Code.QUOTA_UNKNOWN, account.appid, name, text))
 
     async def _check_budget(self, account: AccountQueue, queue: InterfaceQueue) -> None:
         """The day's budget is used up: the interface waits for midnight in China."""
@@ -458,7 +459,7 @@ class Worker:
             account.token_fetched()
             if news:
                 lifetime = duration(account.token.lifetime)
-                self._notice("TokenFetched", account, f"access token, good for {lifetime}")
+                self._notice(Code.TOKEN_FETCHED, account, f"access token, good for {lifetime}")
         finally:
             account.renewed()
 

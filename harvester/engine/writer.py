@@ -24,18 +24,18 @@ import anyio
 
 from harvester.base.fencing import EPOCH
 from harvester.base.outage import Away
-from harvester.base.outside import guarded
 from harvester.engine.channel import Channel
 from harvester.engine.claims import Sharing
+from harvester.engine.sink_list import check_list, finish, holds_records
 from harvester.engine.window_queue import Harvested
-from harvester.errors import LedgerError, SinkError
-from harvester.events import Committed, Notice, Observer
-from harvester.ledger.base import Ledger, SharedLedger, Spent
+from harvester.errors import SinkError
+from harvester.events import Code, Committed, Level, Notice, Observer
+from harvester.ledger.base import Ledger, Spent
 from harvester.ledger.coverage import Outcome
+from harvester.ledger.guard import guarded
 from harvester.model import Batch, Window, listed
 from harvester.sinks.base import Checkpoint, Fence, Sink, name_in
-from harvester.upkeep.copy import check_list, holds_records
-from harvester.upkeep.scan import accepted, finish, guarded_sink, persistently, records_of
+from harvester.sinks.scan import accepted, call, persistently, records_of, write
 
 T = TypeVar("T")
 
@@ -83,12 +83,11 @@ class Writer:
         *,
         group: int = GROUP,
     ) -> None:
-        sinks = [guarded_sink(sink) for sink in sinks]
         self.sinks = [(name_in(sink, ledger.path if ledger else None), sink) for sink in sinks]
         self._listed = {name for name, sink in self.sinks if sink.listed}
         # Beside listed sinks the others may come and go; alone they hold what the ledger knows.
         self._kept = self._listed or {name for name, _ in self.sinks}
-        self.ledger = guarded(ledger, SharedLedger, lambda why: LedgerError(f"the ledger: {why}"))
+        self.ledger = guarded(ledger)
         self.writing = ""
         """The sink whose write has not returned; empty if there is none."""
         self.opening = ""
@@ -144,15 +143,15 @@ class Writer:
             self.opening = ""
             for _, sink in self.sinks:
                 if id(sink) in self._begun:
-                    await sink.close()
+                    await call(sink, sink.close)
                 self._begin(stack, sink)
-                await sink.reach()
+                await call(sink, sink.reach)
             yield
 
     def _begin(self, stack: AsyncExitStack, sink: Sink) -> None:
         if id(sink) not in self._begun:
             self._begun.add(id(sink))
-            stack.push_async_callback(sink.close)
+            stack.push_async_callback(call, sink, sink.close)
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Open the sinks, which the stack closes; a new ledger lists them."""
@@ -180,9 +179,9 @@ class Writer:
     async def _open(self, name: str, sink: Sink) -> None:
         """Open a sink, and store its checkpoint."""
         if self.ledger is None or name not in self._kept:
-            await sink.open(None)
+            await call(sink, sink.open, None)
             return
-        entries = await sink.open(await self.ledger.checkpoint(name))
+        entries = await call(sink, sink.open, await self.ledger.checkpoint(name))
         if entries:
             await self.ledger.commit([], {name: entries})
 
@@ -311,7 +310,7 @@ class Writer:
             self._unsettled |= bool(batches)
             for name, sink in self.sinks if batches else ():
                 self.writing = name
-                written = await sink.write(batches, fence)
+                written = await write(sink, batches, fence)
                 if self.sharing is None:
                     accepted(name, written)
                 refused.update(written.refused)
@@ -366,4 +365,4 @@ class Writer:
         for sentence in drift:
             if sentence not in self._drift:
                 self._drift.add(sentence)
-                self._emit(Notice("warning", "Drifted", "", "", sentence))
+                self._emit(Notice(Level.WARNING, Code.DRIFTED, "", "", sentence))

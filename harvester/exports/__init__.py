@@ -20,7 +20,7 @@ from harvester.exports.joined import JoinedShape
 from harvester.exports.shapes import FLAT, Shape
 from harvester.exports.source import Source
 from harvester.model import Account, Find
-from harvester.wechat.tables import ACCOUNTS, TABLES, JoinedTable
+from harvester.tables import ACCOUNTS, TABLES, JoinedTable
 
 FORM = 3
 """The form of what is written; another one makes every target be written anew."""

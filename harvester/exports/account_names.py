@@ -16,7 +16,7 @@ from harvester.exports.shapes import commented
 from harvester.exports.source import Source
 from harvester.model import Account
 from harvester.sinks.base import Stamp
-from harvester.wechat.tables import ACCOUNTS
+from harvester.tables import ACCOUNTS
 
 
 class AccountsShape:

@@ -21,6 +21,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from harvester.base.codec import encode
+from harvester.base.spreadsheet import BOM, FORMULA
 from harvester.errors import ExportError
 from harvester.exports.arrow import pa, pc
 from harvester.exports.base import WHOLE, Part, TableShape, Unit
@@ -32,8 +33,6 @@ from harvester.wechat.titles import field_title
 _PARQUET = re.compile(rf"([^/.][^/]*)/(?:\d{{4}}-\d{{2}}|{WHOLE})(?:\.\d+)?\.parquet")
 _CSV = re.compile(r"([^/.][^/]*)\.csv")
 _ROW_GROUP = 1 << 16
-_FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"
-_BOM = b"\xef\xbb\xbf"
 _NONE = Entry(0, "", {})
 
 
@@ -185,7 +184,7 @@ class Csv(Noted):
             out = stack.enter_context(self._place.drafts.path(name).open("wb"))
             new = stack.enter_context(self._part(table).open("rb"))
             old = stack.enter_context((self._path / name).open("rb")) if kept else new
-            out.write(_BOM + _header(table, self._header))
+            out.write(BOM.encode() + _header(table, self._header))
             for month in sorted({*kept, *written}):
                 begin = out.tell()
                 if month in written:
@@ -257,7 +256,7 @@ def _as_text(column: Any, *, escape: bool) -> Any:
     if pa.types.is_nested(column.type):
         return pa.array([None if each is None else as_json(each) for each in column.to_pylist()])
     if escape and pa.types.is_string(column.type):
-        risky = pc.match_substring_regex(column, _FORMULA)
+        risky = pc.match_substring_regex(column, FORMULA)
         if pc.any(risky).as_py():
             return pc.if_else(risky, pc.binary_join_element_wise("'", column, ""), column)
     return column

@@ -1,4 +1,4 @@
-"""The tables that join interfaces (`harvester.wechat.tables`), made of their flat tables.
+"""The tables that join interfaces (`harvester.tables`), made of their flat tables.
 
 Rule: pure, on Arrow's columns.  Windows come by account and first day; only a few are in memory at
 a time.
@@ -22,7 +22,7 @@ from harvester.exports.source import Source, days_of
 from harvester.model import Window, metadata
 from harvester.sinks.base import Stamp
 from harvester.sinks.rows import METADATA
-from harvester.wechat.tables import JoinedTable, Part
+from harvester.tables import JoinedTable, Part
 from harvester.wechat.titles import Title
 
 _BEGIN = tuple(field for field in METADATA if field.name in ("_appid", "_begin_date"))

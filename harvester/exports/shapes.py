@@ -4,7 +4,7 @@ Rule: what rows look like; on Arrow's columns.
 
 A column of codes has a column with their labels beside it, ``user_source_label``.
 
-Flat: the tables of `harvester.wechat.tables`.  An object within a record becomes columns
+Flat: the tables of `harvester.tables`.  An object within a record becomes columns
 (``detail_read_user``), and each list a table ``<interface>_<list>`` with a row an item.
 """
 
@@ -22,7 +22,7 @@ from harvester.model import Endpoint, Field, metadata
 from harvester.sinks.base import Stamp
 from harvester.sinks.rows import EXTRA, METADATA
 from harvester.sinks.rows import ROW as PLACE
-from harvester.wechat.tables import KEY, Column, Path, Table, comments_of, of_label, tables_of
+from harvester.tables import KEY, Column, Path, Table, comments_of, of_label, tables_of
 from harvester.wechat.titles import Title
 
 ROW = PLACE.name

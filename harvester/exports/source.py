@@ -18,7 +18,7 @@ from harvester.exports.coverage import Coverage
 from harvester.model import Account, Field
 from harvester.sinks.base import OWNER, Checkpoint, Sink, Stamp, StoredWindow
 from harvester.sinks.rows import Table
-from harvester.upkeep.scan import error_of
+from harvester.sinks.scan import error_of
 
 ROWS = 1 << 14
 """Records of a chunk that have no lists."""

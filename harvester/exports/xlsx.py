@@ -27,7 +27,7 @@ from harvester.exports.files import as_json, titles_of
 from harvester.exports.noted import failing
 from harvester.exports.single import SingleFile
 from harvester.sinks.spec import Spec
-from harvester.wechat.tables import ACCOUNTS, TABLES
+from harvester.tables import ACCOUNTS, TABLES
 from harvester.wechat.titles import INTERFACES
 
 try:

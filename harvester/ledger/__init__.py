@@ -2,7 +2,7 @@
 
 ``base`` has the interfaces; ``sqlite`` is the embedded ledger, ``sqlite_tables`` its own tables;
 ``postgresql`` is the shared one, ``leases`` its own tables; ``coverage``, ``encoding`` and
-``statements`` are used by both.
+``statements`` are used by both; ``reach`` reads how far an interface is complete.
 """
 
 from __future__ import annotations

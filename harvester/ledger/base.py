@@ -76,7 +76,7 @@ class Lease(NamedTuple):
     idle: float = math.inf
 
 
-class Job(NamedTuple):
+class WorkerJob(NamedTuple):
     """The job of a worker, for a shared ledger.
 
     name: the same for all workers with the same job.  lease: seconds.  wall: this machine's Unix
@@ -245,9 +245,9 @@ class Ledger(Protocol):
 class SharedLedger(Ledger, Protocol):
     """A ledger for several workers at the same time, on any machines.
 
-    A worker joins it with a `Job`, claims accounts, and renews its lease.  Other workers claim the
-    accounts of one whose lease has ended.  All times are the ledger's.  `commit`, `claim` and
-    `reopen` raise `harvester.base.outage.Away` if the server does not answer: then nothing is
+    A worker joins it with a `WorkerJob`, claims accounts, and renews its lease.  Other workers
+    claim the accounts of one whose lease has ended.  All times are the ledger's.  `commit`, `claim`
+    and `reopen` raise `harvester.base.outage.Away` if the server does not answer: then nothing is
     repeated, and the worker leaves and joins anew.
     """
 
@@ -266,7 +266,7 @@ class SharedLedger(Ledger, Protocol):
         """
         ...
 
-    async def join(self, job: Job) -> float:
+    async def join(self, job: WorkerJob) -> float:
         """Join as a worker; returns the ledger's Unix time.
 
         Marked ranges are taken from the workers that hold their accounts, and wanted by all that

@@ -20,7 +20,7 @@ from harvester.base.dates import Days, quota_day
 from harvester.base.fencing import lost
 from harvester.errors import NoLedgerError, UsageError
 from harvester.ledger import statements
-from harvester.ledger.base import Job, Key, Lease, Spent, WorkerState
+from harvester.ledger.base import Key, Lease, Spent, WorkerJob, WorkerState
 from harvester.ledger.coverage import Calendar, OpenWindow, Outcome
 from harvester.ledger.encoding import Calls, Journal, Row, journal_entries
 from harvester.ledger.statements import TABLES, Table, chunks
@@ -182,7 +182,7 @@ def check_version(tables: Tables) -> None:
 # workers
 
 
-def join(tables: Tables, name: str, job: Job) -> tuple[int, float]:
+def join(tables: Tables, name: str, job: WorkerJob) -> tuple[int, float]:
     """Join as a worker; returns its number, and the ledger's Unix time."""
     [(now,)] = tables.rows("SELECT extract(epoch FROM clock_timestamp())")
     ahead = job.wall - float(now)
@@ -211,7 +211,7 @@ def join(tables: Tables, name: str, job: Job) -> tuple[int, float]:
     return int(worker), float(now)
 
 
-def _mark(tables: Tables, job: Job) -> None:
+def _mark(tables: Tables, job: WorkerJob) -> None:
     """Mark days to be harvested again: holders lose these accounts, all of this job want them."""
     statements.mark_refresh(tables, job.marks)
     appids = sorted({appid for appid, *_ in job.marks})

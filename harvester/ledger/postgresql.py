@@ -43,7 +43,7 @@ from harvester.base.threads import Thread
 from harvester.errors import HarvestError, LedgerError, UsageError
 from harvester.ledger import leases as shared
 from harvester.ledger import statements
-from harvester.ledger.base import OPENING, Job, Key, Lease, Renewal, Spent
+from harvester.ledger.base import OPENING, Key, Lease, Renewal, Spent, WorkerJob
 from harvester.ledger.coverage import OpenWindow, Outcome
 from harvester.ledger.leases import Account, Tables
 from harvester.ledger.statements import LATEST, Statements, reads, writes
@@ -196,7 +196,7 @@ class PostgresLedger(Statements):
             await anyio.sleep(_ASK_AGAIN)
         return held
 
-    async def join(self, job: Job) -> float:
+    async def join(self, job: WorkerJob) -> float:
         self._lease = job.lease
         name = f"{socket.gethostname()}:{os.getpid()}"
         begun = time.monotonic()

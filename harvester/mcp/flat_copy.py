@@ -31,7 +31,7 @@ from harvester.exports.source import Source
 from harvester.exports.targets import open_target
 from harvester.mcp import query
 from harvester.model import Find
-from harvester.wechat.tables import TABLES
+from harvester.tables import TABLES
 
 ROWS, BYTES = 1000, 100_000
 """The most rows of an answer, and the most bytes of them and of their columns as JSON."""

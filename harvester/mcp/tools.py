@@ -37,7 +37,7 @@ from harvester.mcp.flat_copy import BYTES, ROWS, Copy, QueryError, Tables
 from harvester.model import Endpoint
 from harvester.report.days import Reader, StatusFilter, Stream
 from harvester.report.overview import overview_of
-from harvester.wechat.tables import TABLES as JOINED
+from harvester.tables import TABLES as JOINED
 from harvester.wechat.titles import INTERFACES
 
 ACCOUNTS = 200

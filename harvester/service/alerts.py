@@ -9,6 +9,7 @@ is fine, whatever is left of a former cause: days that once failed are asked for
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import date, time
@@ -24,6 +25,7 @@ from harvester.report.causes import KINDS, Cause, Kind, Text
 from harvester.report.overview import AccountView, Row
 from harvester.report.texts import moment as moment_of
 from harvester.report.texts import number, plural, title_of
+from harvester.service.mail import MORE
 from harvester.service.schedule import moment
 
 LONGEST = 1900
@@ -68,11 +70,26 @@ _SAID = ("refused", "token")
 """Kinds of which the message is what a person needs."""
 
 
-class Said(NamedTuple):
-    """A message."""
+class Notification(NamedTuple):
+    """A message; level: ``failure``, ``warning`` or ``success``, as Apprise has it."""
 
     title: str
     body: str
+    level: str = "success"
+
+
+class Where(NamedTuple):
+    """Where a person goes on: the address of the pages, and the configuration of the commands.
+
+    url: empty if there is none.  lists: whether the configuration has a file of accounts.
+    """
+
+    url: str = ""
+    config: str = "harvester.toml"
+    lists: bool = True
+
+
+NOWHERE = Where()
 
 
 class Problem(NamedTuple):
@@ -214,17 +231,17 @@ def _is_late(cause: str, whom: str, accounts: Mapping[str, AccountView]) -> bool
     return late.get(name) if name else False not in late.values()
 
 
-def run_causes(before: Causes, host: str, told: Problem | None) -> dict[str, tuple[str, ...]]:
+def run_causes(before: Causes, host: str, reported: Problem | None) -> dict[str, tuple[str, ...]]:
     """The causes that are about runs: those of other machines stay as they are.
 
-    told: why runs end with an error on this one, None if that is not known.  A kind of error keeps
-    the first text, whatever the next one says.
+    reported: why runs end with an error on this one, None if that is not known.  A kind of error
+    keeps the first text, whatever the next one says.
     """
     found = {cause: whom for cause, whom in before.items() if is_run(cause)}
-    if told is None:
+    if reported is None:
         return found
-    if told:
-        found.setdefault(f"{RUN} {host} {told.kind}", (told.text,))
+    if reported:
+        found.setdefault(f"{RUN} {host} {reported.kind}", (reported.text,))
         return found
     return {cause: whom for cause, whom in found.items() if _host_of(cause) != host}
 
@@ -241,9 +258,15 @@ def is_run(cause: str) -> bool:
 # texts
 
 
-def alert(changed: Change, seen: Overview, lang: str) -> Said | None:
+def alert(
+    changed: Change, seen: Overview, lang: str, where: Where = NOWHERE
+) -> Notification | None:
     """The message about a change; None if there is none."""
-    raised = [_raised(cause, whom, seen) for cause, whom in changed.raised.items()]
+    raised = [
+        line
+        for cause, whom in changed.raised.items()
+        for line in (_raised(cause, whom, seen), *_explained(cause, whom, seen, where))
+    ]
     over = dict.fromkeys([_over(cause, whom, seen) for cause, whom in changed.over.items()])
     if not raised and not over:
         return None
@@ -261,7 +284,10 @@ def alert(changed: Change, seen: Overview, lang: str) -> Said | None:
         title = "运行出错", "Runs end with an error"
         if not raised:
             title = "运行已恢复", "Runs end well again"
-    return _said(title, [*raised, *over], lang)
+    level = "failure" if raised else "success"
+    if raised and all(cause in (STALE, NEVER) for cause in changed.raised):
+        level = "warning"
+    return _notification(title, [*raised, *over], lang, where, level)
 
 
 def _raised(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
@@ -277,6 +303,58 @@ def _raised(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
         f"● {title[0]}：{zh}。{said or known.advice[0]}",
         f"● {title[1]}: {en}.  {said.strip() or known.advice[1]}",
     )
+
+
+def _explained(cause: str, whom: tuple[str, ...], seen: Overview, where: Where) -> Iterable[Text]:
+    """What is lacking since when, what WeChat said, and the command that shows more."""
+    kind = cause.partition(" ")[0]
+    if kind != RUN:
+        yield _lacking(whom, seen)
+        if kind not in _SAID and (said := _said_by_wechat(kind, whom, seen)):
+            yield f"{MORE}{said}", f"{MORE}{said}"
+    command = f"{MORE}$ {_command(kind, whom, where)}"
+    yield command, command
+
+
+def _lacking(whom: tuple[str, ...], seen: Overview) -> Text:
+    """The interfaces of these accounts that lack figures, and since when."""
+    appids = {each.partition(" ")[0] for each in whom}
+    named = {each.partition(" ")[2] for each in whom} - {""}
+    found = {
+        row.endpoint: _since(row)
+        for account in seen.accounts
+        if account.appid in appids
+        for row in account.rows
+        if (row.endpoint in named if named else row.late)
+    }
+    days = {name: day for name, day in found.items() if day is not None}
+    titles = [title_of(name) for name in sorted(days or found)]
+    zh, en = "、".join([t[0] for t in titles[:NAMED]]), "; ".join([t[1] for t in titles[:NAMED]])
+    if (more := len(titles) - NAMED) > 0:
+        zh, en = f"{zh} 等 {number(len(titles))} 个接口", f"{en} and {plural(more, 'other')}"
+    if not days:
+        return f"{MORE}从未有过：{zh}", f"{MORE}Never had: {en}"
+    since = min(days.values())
+    return f"{MORE}自 {since} 起缺：{zh}", f"{MORE}Lacking since {since}: {en}"
+
+
+def _since(row: Row) -> date | None:
+    """The first day behind all that was answered; None if nothing was."""
+    answered = row.reach.answered
+    return None if answered is None else answered + ONE_DAY
+
+
+def _command(kind: str, whom: tuple[str, ...], where: Where) -> str:
+    """What shows more."""
+    config = f"--config {shlex.quote(where.config)}"
+    appid, _, name = whom[0].partition(" ")
+    if kind == RUN:
+        return f"harvester run {config}"
+    if kind in (STALE, NEVER):
+        return f"harvester status {config} --missing yesterday"
+    if kind == "retired":
+        return f"harvester endpoints {name}"
+    return f"harvester check {config}" + (f" --only {appid}" if where.lists else "")
 
 
 def _said_by_wechat(kind: str, whom: Iterable[str], seen: Overview) -> str:
@@ -335,7 +413,9 @@ def _named(whom: Iterable[str], seen: Overview) -> Text:
     return zh, en
 
 
-def digest(seen: Overview, due: date, again: float, lang: str) -> Said:
+def digest(
+    seen: Overview, due: date, again: float, lang: str, where: Where = NOWHERE
+) -> Notification:
     """The message after the harvest of a day.
 
     again: the Unix time at which the service returns for what must wait, 0 if nothing must.
@@ -361,7 +441,7 @@ def digest(seen: Overview, due: date, again: float, lang: str) -> Said:
     for figure in (history, finish):
         if figure is not None:
             lines.append((_figure(figure, 0), _figure(figure, 1)))
-    return _said(title, lines, lang)
+    return _notification(title, lines, lang, where, "success" if seen.fresh == total else "warning")
 
 
 def _empty(seen: Overview) -> list[Text]:
@@ -431,18 +511,23 @@ def _quotas(seen: Overview) -> list[Text]:
     ]
 
 
-def _said(title: Text, lines: list[Text], lang: str) -> Said:
+def _notification(
+    title: Text, lines: list[Text], lang: str, where: Where, level: str
+) -> Notification:
     place = 0 if lang == "zh" else 1
-    return Said(f"harvester: {title[place]}", _cut([line[place] for line in lines], place))
+    body = _cut([line[place] for line in lines], place, LONGEST - len(where.url.encode()))
+    if where.url:
+        body += f"\n{where.url}"
+    return Notification(f"harvester: {title[place]}", body, level)
 
 
-def _cut(lines: list[str], place: int) -> str:
-    """The lines that fit, and how many do not."""
+def _cut(lines: list[str], place: int, room: int) -> str:
+    """The lines that fit into so many bytes, and how many do not."""
     kept: list[str] = []
     size = 0
     for line in lines:
         size += len(line.encode()) + 1
-        if size > LONGEST - 60:
+        if size > room - 60:
             more = len(lines) - len(kept)
             kept.append((f"……另有 {more} 条", f"… and {more} more")[place])
             break

@@ -23,6 +23,7 @@ from aiohttp import web
 import harvester
 from harvester.base.codec import encode
 from harvester.base.dates import rfc3339
+from harvester.base.outside import guard_call
 from harvester.base.secrets import Secret
 from harvester.base.threads import aside
 from harvester.config.service import Address
@@ -33,6 +34,7 @@ from harvester.service.metrics import Metrics
 from harvester.service.sender import describe
 from harvester.service.serve import Service, Setup
 from harvester.sinks.base import name_in
+from harvester.sinks.scan import error_of
 
 KEPT = 5.0
 """Seconds for which what was made is given out again."""
@@ -62,7 +64,7 @@ _HEADERS = {
 T = TypeVar("T")
 
 
-class Kept(Generic[T]):
+class Cached(Generic[T]):
     """A value that is made anew when it is asked for and older than `KEPT`, by one task for all.
 
     Up to `OLDEST` the former one is given out meanwhile.
@@ -175,10 +177,10 @@ class Pages:
         self, service: Service, metrics: Metrics, clock: Callable[[], float] = time.time
     ) -> None:
         self._service, self._metrics, self._clock = service, metrics, clock
-        self._overview = Kept(self._look)
-        self._ready = Kept(self._check)
-        self._page = Kept(self._make_page)
-        self._status = Kept(self._make_status)
+        self._overview = Cached(self._look)
+        self._ready = Cached(self._check)
+        self._page = Cached(self._make_page)
+        self._status = Cached(self._make_status)
         self._figures: tuple[object, Figures | None, str] = (None, None, "")
 
     @asynccontextmanager
@@ -368,7 +370,7 @@ async def _unreached(setup: Setup) -> list[str]:
                     continue
                 checkpoint = await ledger.checkpoint(name)
                 try:
-                    sink.endpoints(checkpoint)
+                    guard_call(error_of(sink), sink.endpoints, checkpoint)
                 except (HarvestError, OSError) as exc:
                     found.append(without_passwords(str(exc)))
     except HarvestError as exc:

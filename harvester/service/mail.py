@@ -14,6 +14,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+MORE = "  "
+"""How a line begins that explains the one before."""
 SPACING = 5.0
 """Seconds between two messages to one target: robots take 20 a minute."""
 LEASE = 120.0
@@ -27,7 +29,7 @@ class Message(NamedTuple):
 
     key: its kind and the number of the state that it came with.  target: a reference, as
     ``env:ALERT_URL``.  posted, due: Unix times; it is sent from ``due`` on.  attempts: to send it,
-    this one included.
+    this one included.  level: ``info``, ``success``, ``warning`` or ``failure``, as Apprise has it.
     """
 
     key: str
@@ -37,6 +39,7 @@ class Message(NamedTuple):
     posted: float = 0.0
     due: float = 0.0
     attempts: int = 0
+    level: str = "info"
 
     @property
     def identity(self) -> tuple[str, str, float]:
@@ -102,16 +105,19 @@ def settled(mail: Mail, message: Message, again: float | None) -> Mail:
 def forgotten(mail: Mail, appid: str, words: Collection[str]) -> Mail:
     """The messages without an account; words: the names of what was removed of it, if not all.
 
-    A line that names other accounts, too, keeps these; a message without a line is not sent.
+    A line that names other accounts, too, keeps these; what explains one that goes is gone with it.
+    A message of which nothing is left but the address of the pages is not sent.
     """
     left = []
     for each in mail:
-        lines = [
-            found for line in each.body.splitlines() if (found := _without(line, appid, words))
-        ]
+        lines, goes = list[str](), False
+        for line in each.body.splitlines():
+            found = "" if goes and line.startswith(MORE) else _without(line, appid, words)
+            goes = not found
+            lines += [found] if found else []
         if appid not in each.body:
             left.append(each)
-        elif lines:
+        elif not all(line.startswith("http") for line in lines):
             left.append(each._replace(body="\n".join(lines)))
     return tuple(left)
 

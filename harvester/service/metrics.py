@@ -28,7 +28,7 @@ from prometheus_client.registry import Collector
 import harvester
 from harvester import events
 from harvester.base.dates import china, settles_at
-from harvester.events import Event
+from harvester.events import Code, Event
 from harvester.model import Action
 from harvester.report import Overview
 from harvester.wechat.codes import ERRORS
@@ -184,9 +184,11 @@ class Metrics(Collector):
                 self._wait(event.action, event.seconds)
             case events.Retrying():
                 self._add_retry(event)
-            case events.Notice(code="Unreachable") if self._lost_since is None:
+            case events.Notice(code=Code.UNREACHABLE) if self._lost_since is None:
                 self._lost_since = self._wall()
-            case events.Notice(code="Reachable") | events.Ended() if self._lost_since is not None:
+            case events.Notice(code=Code.REACHABLE) | events.Ended() if (
+                self._lost_since is not None
+            ):
                 self._counted[_WAITING][NETWORK,] += max(self._wall() - self._lost_since, 0.0)
                 self._lost_since = None
 

@@ -236,7 +236,7 @@ def _made(url: Secret) -> object:
 def _notify(message: Message, url: Secret) -> None:
     made = _made(url)
     if made is None or not made.notify(  # type: ignore[attr-defined]
-        title=message.title, body=message.body, body_format="text"
+        title=message.title, body=message.body, body_format="text", notify_type=message.level
     ):
         raise DeliveryError("it did not answer, or refused it")
 

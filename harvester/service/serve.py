@@ -19,6 +19,7 @@ from typing import cast
 
 import anyio
 
+from harvester import events
 from harvester.base.files import make_directory
 from harvester.base.lock import FileLock
 from harvester.base.secrets import Secret, read_reference
@@ -68,8 +69,8 @@ class Setup:
     """What a configuration says, with the accounts and secrets that it refers to.
 
     accounts, endpoints: what is harvested.  names: of accounts, by appid.  own: interfaces that the
-    configuration describes.  targets: the URLs of alerts
-    and of the ping by their references.  token: of the pages, None if they are open.
+    configuration describes.  targets: the URLs of alerts and of the ping by their references.
+    token: of the pages, None if they are open.  where: a message sends a person there.
     """
 
     job: Job
@@ -81,6 +82,7 @@ class Setup:
     endpoints: frozenset[str] = frozenset()
     targets: Mapping[str, Secret] = field(default_factory=dict)
     token: Secret | None = None
+    where: alerts.Where = alerts.NOWHERE
 
     def __repr__(self) -> str:
         return f"<Setup of {self.number} accounts>"
@@ -120,6 +122,7 @@ class Setup:
             frozenset(each.name for each in plugins.interfaces_of(chosen)),
             targets,
             _read("token", options.token, folder, path) if options.token else None,
+            alerts.Where(options.url, str(path), job.accounts is not None),
         )
 
     async def look(self, now: float) -> Overview:
@@ -356,7 +359,7 @@ class Service:
         (self.log if is_fine else self.warn)(lines[0])
         for line in lines[1:]:
             self.warn(line)
-        stopped = report is None or report.state == "interrupted"
+        stopped = report is None or report.state == events.State.INTERRUPTED
         if stopped and (self._stopping.is_set() or self._reloaded):
             return  # it was not the harvest of the day
         await self._settle(due, report, problem)
@@ -378,33 +381,33 @@ class Service:
         self.stopped = problem.text
         ended = self._clock()
         self._retry_at = ended + schedule.retry_after(self._failures) if problem else 0.0
-        told = problem if not problem or self._failures >= FAILURES else None
+        reported = problem if not problem or self._failures >= FAILURES else None
         if report is None:
-            await self._conclude(None, 0.0, told)
+            await self._conclude(None, 0.0, reported)
             return
-        until = ended if report.state == "interrupted" else _until(report, ended)
+        until = ended if report.state == events.State.INTERRUPTED else _until(report, ended)
         if problem:
             until = min(until or self._retry_at, self._retry_at)
-        await self._conclude(due, until, told)
+        await self._conclude(due, until, reported)
         if self.seen is not None:  # of those that this run has asked, however it ended
             failed = {failure.appid for failure in report.failures}
             self._barred |= alerts.barred(self.seen) & failed
 
     async def _conclude(
-        self, due: date | None, until: float = 0.0, told: alerts.Problem | None = None
+        self, due: date | None, until: float = 0.0, reported: alerts.Problem | None = None
     ) -> None:
         """Compare the ledger with what was said before; store and post the difference.
 
         due: the day whose harvest was made, None if none was.  until: from when the next run can
-        get more, 0 if it cannot.  told: why runs end with an error on this machine, None if that
-        is not known.
+        get more, 0 if it cannot.  reported: why runs end with an error on this machine, None if
+        that is not known.
         """
         async with self._row.opened() as ledger:
 
             async def change(before: State) -> State:
                 setup, self._looked = self.setup, self._clock()
                 self.seen = seen = await setup.look_into(ledger, self._looked)
-                return _next(before, seen, setup, due, until, told)
+                return _next(before, seen, setup, due, until, reported)
 
             if await self._row.update(ledger, change):
                 self.changed()
@@ -446,7 +449,7 @@ def _next(
     setup: Setup,
     due: date | None,
     until: float,
-    told: alerts.Problem | None,
+    reported: alerts.Problem | None,
 ) -> State:
     """What is stored next, with the messages that follow; see `Service._conclude`."""
     at, stale_after = setup.options.at, setup.options.stale_after
@@ -457,10 +460,10 @@ def _next(
         for name, whom in added.items():
             if whom:
                 now[name] = tuple(sorted({*now.get(name, ()), *whom}))
-    now |= alerts.run_causes(before.causes, socket.gethostname(), told)
+    now |= alerts.run_causes(before.causes, socket.gethostname(), reported)
     changed = alerts.change(before.causes, now, seen)
     after = replace(before, causes=dict(changed.causes))
-    said = [("alert", alerts.alert(changed, seen, setup.lang))]
+    said = [("alert", alerts.alert(changed, seen, setup.lang, setup.where))]
     if due is None:
         return _posted(after, setup, said, seen.made)
     if any(cause.kind == "retry" for cause in seen.causes):
@@ -468,20 +471,20 @@ def _next(
     after = replace(after, day=due, ended=seen.made, until=until)
     if before.day != due:
         again = schedule.next_run(after, seen.made, at) if until else 0.0
-        said.append(("digest", alerts.digest(seen, due, again, setup.lang)))
+        said.append(("digest", alerts.digest(seen, due, again, setup.lang, setup.where)))
     if seen.fresh and before.pinged != due:
-        said.append((PING, alerts.Said("", "")))
+        said.append((PING, alerts.Notification("", "")))
         after = replace(after, pinged=due)
     return _posted(after, setup, said, seen.made)
 
 
 def _posted(
-    after: State, setup: Setup, said: Sequence[tuple[str, alerts.Said | None]], now: float
+    after: State, setup: Setup, said: Sequence[tuple[str, alerts.Notification | None]], now: float
 ) -> State:
     """The state with these messages for each of their targets."""
     ping = [setup.options.ping] if setup.options.ping else []
     mail = [
-        Message(f"{kind} {after.number + 1}", target, each.title, each.body, now)
+        Message(f"{kind} {after.number + 1}", target, each.title, each.body, now, level=each.level)
         for kind, each in said
         if each is not None
         for target in (ping if kind == PING else setup.options.alerts)
@@ -500,7 +503,7 @@ def _summary(due: date, report: Report | None, problem: alerts.Problem) -> list[
     if report is None:
         return [f"harvest of {due} stopped: {problem.text}"]
     windows = report.windows
-    state = "paused" if report.state == "interrupted" else report.state
+    state = "paused" if report.state == events.State.INTERRUPTED else report.state
     parts = [f"harvest of {due} {state}: {many(windows.done, 'window')}"]
     for count, word in ((windows.waiting, "waiting"), (windows.failed, "failed")):
         if count:

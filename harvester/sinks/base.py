@@ -19,6 +19,7 @@ sink can be filled from it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -88,10 +89,11 @@ class Stamp(NamedTuple):
         return f"{self.rows}-{self.sums[0]:x}-{self.sums[1]:x}-{self.latest}"
 
 
-class Sink:
-    """A destination for batches; a class of its own, or any object with the same methods.
+class Sink(ABC):
+    """A destination for batches: the base of every sink.
 
-    What an object lacks that does not derive from it is as it is here.
+    One of its own has an ``identity``, `open`, `write` and `close`; the rest has defaults here.
+    Whoever calls its methods does so by `harvester.sinks.scan.call`.
     """
 
     listed: bool = True
@@ -136,13 +138,14 @@ class Sink:
             """The destination's spec, without a secret, the same in every run."""
             ...
 
-    async def reach(self) -> None:
+    async def reach(self) -> None:  # noqa: B027  (most connect in `open`)
         """Connect, and wait until the destination answers; changes nothing there.
 
         It is called before `open` where several workers share the ledger: only one of them at a
         time opens its sinks, and `open` has some seconds then.  Raises as `open`.
         """
 
+    @abstractmethod
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         """Get ready, and cut off what is beyond the checkpoint.
 
@@ -153,17 +156,16 @@ class Sink:
         cannot be used, or holds a harvest that this ledger knows nothing of, and `SinkError` if
         what the checkpoint refers to is gone.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         """Store each window in the place of all that overlap it; durable on return.
 
         Of two batches that overlap the later one stays.  Afterwards no lower epoch of these
         accounts is written any more.  Raises `SinkError`.
         """
-        raise NotImplementedError
 
-    async def forget(self, appid: str) -> None:
+    async def forget(self, appid: str) -> None:  # noqa: B027  (most keep nothing else)
         """Remove what is kept of an account beside its records, and give back their space.
 
         It is called on an open sink once all records of the account have been removed; no other
@@ -180,9 +182,9 @@ class Sink:
         """
         return {}
 
+    @abstractmethod
     async def close(self) -> None:
         """Release everything; may be called twice, and after a failure."""
-        raise NotImplementedError
 
     def renewed(self, checkpoint: Checkpoint) -> Checkpoint:
         """Entries for the ledger to store before records are removed, and the sink is opened.
@@ -207,10 +209,6 @@ class Sink:
                 max(latest, each.fetched_at),
             )
         return found
-
-
-NEEDED = ("identity", "open", "write", "close")
-"""What an object has that is no `Sink` of this package."""
 
 
 def within(window: Window, days: Days | None) -> bool:

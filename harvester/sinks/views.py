@@ -1,6 +1,6 @@
 """Views of the tables of a database: the lists within records, and the tables that join interfaces.
 
-Rule: pure; which views there are and what their columns are: those of `harvester.wechat.tables`.
+Rule: pure; which views there are and what their columns are: those of `harvester.tables`.
 The SQL of lists is a dialect's.
 
 A list has a row an item.  Its columns are the key of the record, the fields that identify it (of
@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import NamedTuple, Protocol
 
 from harvester.model import Field
-from harvester.wechat.tables import ITEM, KEY, Column, JoinedTable, Part, Path, Table
+from harvester.tables import ITEM, KEY, Column, JoinedTable, Part, Path, Table
 
 _PLAIN = re.compile(r"[\w-]+")  # what needs no escape in a path
 _BEGIN = (Field("_appid", "str"), Field("_begin_date", "date"))

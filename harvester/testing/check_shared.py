@@ -17,7 +17,7 @@ from typing import cast
 import anyio
 
 from harvester.errors import UsageError
-from harvester.ledger.base import Job, SharedLedger, Spent
+from harvester.ledger.base import SharedLedger, Spent, WorkerJob
 from harvester.ledger.coverage import STORED
 from harvester.testing.ledger_bench import INTERFACE, TODAY, LedgerBench, day, outcome
 from harvester.testing.sink_bench import ONE, OTHER
@@ -35,12 +35,12 @@ def _check(run: SharedCheck) -> SharedCheck:
     return run
 
 
-def _job(lease: float = LONG, name: str = "a job") -> Job:
-    return Job(name, lease, time.time())
+def _job(lease: float = LONG, name: str = "a job") -> WorkerJob:
+    return WorkerJob(name, lease, time.time())
 
 
 @asynccontextmanager
-async def _workers(bench: LedgerBench, *jobs: Job) -> AsyncIterator[list[SharedLedger]]:
+async def _workers(bench: LedgerBench, *jobs: WorkerJob) -> AsyncIterator[list[SharedLedger]]:
     """A worker for each of these jobs."""
     async with AsyncExitStack() as stack:
         found = []

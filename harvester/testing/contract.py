@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 
 from harvester.testing.checks import CHECKS, FENCED, SCANNED
-from harvester.testing.sink_bench import Bench, BrokenPromiseError, Make, Read, has_scan
+from harvester.testing.sink_bench import Bench, BrokenPromiseError, Make, Read
 
 SINK_CHECKS = tuple(CHECKS)
 """The names of the checks of `check_sink`, in order."""
@@ -38,7 +38,7 @@ async def check_sink(
     """
     if only is not None and only not in CHECKS:
         raise ValueError(f"there is no check {only!r}; there are {', '.join(SINK_CHECKS)}")
-    scans = has_scan(make("scan"))
+    scans = make("scan").scan is not None
     if not scans and read is None:
         raise ValueError("this sink has no scan: check_sink needs read= to read its records")
     for name, check in CHECKS.items():

@@ -91,11 +91,6 @@ def after(held: Held, batches: Iterable[Batch]) -> Held:
     return held
 
 
-def has_scan(sink: Sink) -> bool:
-    """Whether a sink can be read back; one that does not derive from `Sink` may lack the method."""
-    return getattr(sink, "scan", None) is not None
-
-
 class Bench:
     """One destination and its ledger: a checkpoint, and the windows that were committed."""
 
@@ -162,10 +157,9 @@ class Bench:
 
     async def end(self, sink: Sink, *, ledger: bool = True) -> None:
         """Finish, store the result in the ledger, if one is kept, and close."""
-        if hasattr(sink, "finish"):  # one that does not derive from `Sink` may lack it
-            entries = await sink.finish()
-            if ledger:
-                self.store(entries)
+        entries = await sink.finish()
+        if ledger:
+            self.store(entries)
         await sink.close()
 
     def crash(self, sink: Sink) -> None:
@@ -187,7 +181,7 @@ class Bench:
 
     async def expect_between(self, sink: Sink, before: Held, after: Held) -> None:
         """That each interface is as it was, or as it is after the write."""
-        if not has_scan(sink):
+        if sink.scan is None:
             return
         found = self._scanned(sink)
         for name in {window.endpoint for window in (*found, *before, *after)}:
@@ -203,7 +197,7 @@ class Bench:
     async def difference(self, sink: Sink | None, held: Held) -> str:
         """What is not as it should be, empty if nothing."""
         wanted = {window: each for window, each in held.items() if each.records}
-        scanned = self._scanned(sink) if has_scan(sink or self.make()) else None
+        scanned = self._scanned(sink) if (sink or self.make()).scan else None
         if scanned is not None and (how := _difference_of_windows(scanned, wanted)):
             return how
         if self._read is None or sink is not None:

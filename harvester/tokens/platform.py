@@ -44,7 +44,7 @@ TICKET_PATIENCE = 600.0
 Source = str | os.PathLike[str] | Callable[[], Awaitable[str] | str]
 """A text, a file that holds it, or a callable, plain or async, that returns it."""
 
-Kept = Secret | os.PathLike[str] | Callable[[], Awaitable[str] | str]
+RefreshTokenSource = Secret | os.PathLike[str] | Callable[[], Awaitable[str] | str]
 """The same, the text hidden."""
 
 Save = Callable[[str], Awaitable[None] | None]
@@ -163,7 +163,7 @@ class AuthorizerToken:
     """The tokens of one account from its platform; see `Platform.account`."""
 
     def __init__(
-        self, platform: Platform, appid: str, refresh_token: Kept, save: Save | None
+        self, platform: Platform, appid: str, refresh_token: RefreshTokenSource, save: Save | None
     ) -> None:
         self._platform = platform
         self._appid = appid

@@ -23,7 +23,7 @@ from harvester.ledger.coverage import DONE, FINAL, Calendar
 from harvester.model import Batch, Endpoint, Tally, Window
 from harvester.sinks.base import Sink, StoredWindow, name_in
 from harvester.sinks.rows import Table
-from harvester.upkeep.scan import endpoints_in, scanned
+from harvester.sinks.scan import endpoints_in, scanned
 
 Held = tuple[StoredWindow, list[dict[str, object]]]
 """A stored window and its records."""

@@ -1,4 +1,4 @@
-"""The list of sinks of a ledger: checked, and changed by `harvester sink`.
+"""Changes the list of sinks of a ledger, for `harvester sink`; a new one gets what is stored.
 
 Rule: sends nothing to WeChat; a sink is listed once it has everything that is stored.
 
@@ -10,7 +10,6 @@ them.
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections import defaultdict
 from collections.abc import (
@@ -23,14 +22,13 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 from harvester.base.dates import Days, rfc3339, without
 from harvester.base.fencing import EPOCH
+from harvester.engine.sink_list import finish, holds_records
 from harvester.errors import UsageError
-from harvester.ledger import FILE_NAME
-from harvester.ledger.base import Key, Ledger, account_groups, place_of, shared
+from harvester.ledger.base import Key, Ledger, account_groups, shared
 from harvester.ledger.coverage import DONE, STORED, Calendar
 from harvester.model import Batch, Endpoint, Find, Window
 from harvester.sinks.base import (
@@ -40,44 +38,15 @@ from harvester.sinks.base import (
     name_in,
     spec_of,
 )
-from harvester.upkeep.scan import (
+from harvester.sinks.scan import (
     AT_ONCE,
     accepted,
+    call,
     endpoints_in,
-    finish,
-    guarded_sink,
     scanned,
     version_of,
+    write,
 )
-
-
-def check_list(ledger: Ledger, known: Collection[str], mine: Collection[str]) -> None:
-    """Raise `UsageError` unless the sinks of a run are those of the ledger, by their names."""
-    new, gone = {*mine} - {*known}, {*known} - {*mine}
-    if not new and not gone:
-        return
-
-    def specs(names: Collection[str]) -> list[str]:
-        return [shlex.quote(spec_of(name, ledger.path)) for name in sorted(names)]
-
-    at = at_ledger(ledger)
-    ways = [f"`harvester sink add {spec}{at}` copies what is stored into it" for spec in specs(new)]
-    ways += [f"`harvester sink remove {spec}{at}` removes it from the list" for spec in specs(gone)]
-    raise UsageError(
-        f"the sinks of this ledger are {' and '.join(specs(known)) or 'none'}, and those of this"
-        f" run {' and '.join(specs(mine)) or 'none'}; {'; '.join(ways)}"
-    )
-
-
-def at_ledger(ledger: Ledger) -> str:
-    """The option by which a command names a ledger, empty for one of the user's own."""
-    place = place_of(ledger)
-    if isinstance(place, Path):
-        if place.name == FILE_NAME:
-            return f" --out {shlex.quote(str(place.parent))}"
-        return f" --ledger {shlex.quote(str(place))}"
-    identity = getattr(ledger, "identity", "")
-    return f" --ledger {shlex.quote(identity)}" if identity else ""
 
 
 @asynccontextmanager
@@ -104,7 +73,6 @@ async def add_sink(
     make: creates a listed sink from its name, None if it cannot; find: an interface by its name;
     now: the Unix time.  Raises `UsageError`, `SinkError`.
     """
-    sink = guarded_sink(sink)
     name, known = name_in(sink, ledger.path), await ledger.sinks()
     if name in known:
         raise UsageError(f"{sink.identity} is listed already")
@@ -114,12 +82,12 @@ async def add_sink(
         raise UsageError(f"{sink.identity} cannot be written by several processes")
     sources = [await _source(ledger, each, copied, make) for each, copied in known.items()]
     try:
-        entries = await sink.open(await ledger.checkpoint(name))
+        entries = await call(sink, sink.open, await ledger.checkpoint(name))
         await ledger.commit([], {name: entries})
         windows, copied = await copy(ledger, name, sink, [*filter(None, sources)], find, now)
         await finish(ledger, name, sink)
     finally:
-        await sink.close()
+        await call(sink, sink.close)
     await ledger.list_sinks({name: copied})
     return windows
 
@@ -183,17 +151,6 @@ async def copy(
     for some in account_groups(appids):
         await filling.accounts(some)
     return filling.windows, filling.copied
-
-
-async def holds_records(ledger: Ledger) -> bool:
-    """Whether the ledger calls any window with records stored."""
-    appids = await ledger.accounts()
-    for some in account_groups(appids):
-        for calendar in (await ledger.calendars(some)).values():
-            tally = calendar.stored_tally()
-            if tally is None or tally.records:
-                return True
-    return False
 
 
 class _Filling:
@@ -290,7 +247,7 @@ class _Filling:
         fence = {}  # where several share the ledger, no other worker is running now
         if shared(self._ledger) is None:
             fence = {batch.window.appid: EPOCH for batch in batches}
-        written = accepted(self._name, await self._sink.write(batches, fence))
+        written = accepted(self._name, await write(self._sink, batches, fence))
         await self._ledger.commit([], {self._name: written.checkpoint})
         if written.full:
             await finish(self._ledger, self._name, self._sink)

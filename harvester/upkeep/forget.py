@@ -21,24 +21,27 @@ from typing import NamedTuple
 from harvester.base.dates import Days, nearest, rfc3339
 from harvester.base.fencing import EPOCH
 from harvester.base.outage import PATIENCE, until_it_answers
+from harvester.base.outside import guard_call
+from harvester.engine.sink_list import finish
 from harvester.errors import LedgerError, UsageError
 from harvester.ledger import PostgresLedger
 from harvester.ledger.base import Key, Ledger, shared
 from harvester.ledger.coverage import STORED, Calendar
 from harvester.model import Batch, Find, Tally, Window, listed
 from harvester.sinks.base import Fence, Sink
-from harvester.upkeep.copy import emptied
-from harvester.upkeep.scan import (
+from harvester.sinks.scan import (
     accepted,
+    call,
     endpoints_in,
-    finish,
-    guarded_sink,
+    error_of,
     persistently,
     stored_in,
+    write,
 )
+from harvester.upkeep.copy import emptied
 
 
-class Known(NamedTuple):
+class Extent(NamedTuple):
     """What a ledger knows of an interface of an account.
 
     days: from the first to the last that was asked for or is known, None if there is none; stored:
@@ -51,7 +54,7 @@ class Known(NamedTuple):
     records: int | None
 
 
-async def known_of(ledger: Ledger, appid: str, endpoints: Collection[str] = ()) -> list[Known]:
+async def known_of(ledger: Ledger, appid: str, endpoints: Collection[str] = ()) -> list[Extent]:
     """What an entered ledger knows of an account, or of these interfaces of it.
 
     Raises `UsageError` if that is nothing.
@@ -76,7 +79,7 @@ async def known_of(ledger: Ledger, appid: str, endpoints: Collection[str] = ()) 
 
 async def strange_of(
     ledger: Ledger, appid: str, endpoints: Collection[str], sinks: Mapping[str, Sink]
-) -> list[Known]:
+) -> list[Extent]:
     """What sinks hold of an account, or of these interfaces of it; as of `known_of`.
 
     So records whose account was damaged can be removed, though the ledger knows nothing of it.
@@ -96,20 +99,20 @@ async def strange_of(
                 spans[endpoint] = min(first, begin), max(last, end)
             here = Tally(sum(each.tally.records for each in windows))
             tallies[endpoint] = max(here, tallies.get(endpoint, Tally()))
-    return [Known(name, days, 0, tallies[name].records) for name, days in sorted(spans.items())]
+    return [Extent(name, days, 0, tallies[name].records) for name, days in sorted(spans.items())]
 
 
-def _known(name: str, asked: Days | None, calendar: Calendar) -> Known:
+def _known(name: str, asked: Days | None, calendar: Calendar) -> Extent:
     spans = [span for span in (asked, calendar.span()) if span is not None]
     days = (min(first for first, _ in spans), max(last for _, last in spans)) if spans else None
     tally = calendar.stored_tally()
-    return Known(name, days, calendar.count(STORED), None if tally is None else tally.records)
+    return Extent(name, days, calendar.count(STORED), None if tally is None else tally.records)
 
 
 async def forget(
     ledger: Ledger,
     appid: str,
-    known: Sequence[Known],
+    known: Sequence[Extent],
     sinks: Mapping[str, Sink],
     find: Find,
     now: float,
@@ -125,13 +128,13 @@ async def forget(
     """
     async with AsyncExitStack() as stack:
         removals = []
-        for name, given in sinks.items():
-            sink = guarded_sink(given)
-            stack.push_async_callback(sink.close)
+        for name, sink in sinks.items():
+            stack.push_async_callback(call, sink, sink.close)
             checkpoint = await ledger.checkpoint(name)
-            if renewed := sink.renewed(checkpoint):  # a ledger from before is refused from now on
+            renewed = guard_call(error_of(sink), sink.renewed, checkpoint)
+            if renewed:  # a ledger from before is refused from now on
                 await ledger.commit([], {name: renewed})
-            entries = await sink.open({**checkpoint, **renewed})
+            entries = await call(sink, sink.open, {**checkpoint, **renewed})
             await ledger.commit([], {name: entries})
             removals.append(_Removal(ledger, name, sink, find, rfc3339(now)))
         fence = await _fence(ledger, appid)
@@ -154,8 +157,8 @@ async def _fence(ledger: Ledger, appid: str) -> Fence:
 async def _make_missing(ledger: Ledger, key: Key, days: Days | None) -> None:
     if days is not None:
         await ledger.register([(*key, *days)])  # so that the account stays known
-        call = partial(ledger.forget, key, days)
-        await until_it_answers(call, "the ledger", PATIENCE, LedgerError)
+        attempt = partial(ledger.forget, key, days)
+        await until_it_answers(attempt, "the ledger", PATIENCE, LedgerError)
 
 
 class _Removal:
@@ -165,7 +168,7 @@ class _Removal:
         self._ledger, self._name, self._sink = ledger, name, sink
         self._find, self._stamp = find, stamp
 
-    async def run(self, appid: str, known: Sequence[Known], fence: Fence, *, whole: bool) -> None:
+    async def run(self, appid: str, known: Sequence[Extent], fence: Fence, *, whole: bool) -> None:
         """Write empty windows in the place of all that the sink holds."""
         spans = {each.endpoint: each.days for each in known}
         if self._sink.scan is None:  # its windows are not known: one that has all of the days
@@ -183,11 +186,12 @@ class _Removal:
         await self._write([], fence)
         await finish(self._ledger, self._name, self._sink)
         if whole:
-            await self._sink.forget(appid)
+            await call(self._sink, self._sink.forget, appid)
 
     async def _write(self, batches: Sequence[Batch], fence: Fence) -> None:
-        call = partial(self._sink.write, batches, fence)
-        written = accepted(self._name, await until_it_answers(call, self._sink.identity, PATIENCE))
+        attempt = partial(write, self._sink, batches, fence)
+        done = await until_it_answers(attempt, self._sink.identity, PATIENCE)
+        written = accepted(self._name, done)
         await self._ledger.commit([], {self._name: written.checkpoint})
         if written.full:
             await finish(self._ledger, self._name, self._sink)

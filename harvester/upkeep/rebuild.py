@@ -29,22 +29,24 @@ from harvester.base import files as durable
 from harvester.base.dates import china, settles_at
 from harvester.base.fencing import EPOCH
 from harvester.base.lock import FileLock
+from harvester.engine.sink_list import finish
 from harvester.errors import LedgerError, NoLedgerError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.ledger.base import shared
 from harvester.ledger.coverage import Calendar, Outcome
 from harvester.model import Batch, Endpoint, Find, Window
 from harvester.sinks.base import Sink, StoredWindow, name_in
-from harvester.upkeep.agreement import Comparison, Former, Seen, overlapping, together
-from harvester.upkeep.copy import batch_of
-from harvester.upkeep.scan import (
+from harvester.sinks.scan import (
     AT_ONCE,
     accepted,
+    call,
     endpoints_in,
-    finish,
     no_records,
     scanned,
+    write,
 )
+from harvester.upkeep.agreement import Comparison, Former, Seen, overlapping, together
+from harvester.upkeep.copy import batch_of
 from harvester.wechat.late import (
     Delivery,
     delivery,
@@ -167,9 +169,9 @@ async def _fill(
     listed.sort(key=lambda sink: former.copied.get(name_in(sink, path), "") != "")
     for sink in listed:
         try:
-            entries = await sink.open(None)
+            entries = await call(sink, sink.open, None)
         finally:
-            await sink.close()
+            await call(sink, sink.close)
         await ledger.commit([], {name_in(sink, path): entries})
     taking = _TakingIn(ledger, path, listed, former, how)
     names = {name for sink in listed for name in await endpoints_in(sink)}
@@ -360,16 +362,16 @@ class _TakingIn:
         if shared(self._ledger) is None:
             fence = {batch.window.appid: EPOCH for batch in batches}
         try:
-            entries = await sink.open(await self._ledger.checkpoint(name))
+            entries = await call(sink, sink.open, await self._ledger.checkpoint(name))
             await self._ledger.commit([], {name: entries})
             for begin in range(0, len(batches), AT_ONCE):
-                written = await sink.write(batches[begin : begin + AT_ONCE], fence)
+                written = await write(sink, batches[begin : begin + AT_ONCE], fence)
                 await self._ledger.commit([], {name: accepted(name, written).checkpoint})
                 if written.full:
                     await finish(self._ledger, name, sink)
             await finish(self._ledger, name, sink)
         finally:
-            await sink.close()
+            await call(sink, sink.close)
 
     async def _report_gone(self, name: str, stored: Mapping[str, Calendar]) -> None:
         """Note days that the former ledger knows, that are lost, and cannot be asked for again."""

@@ -16,7 +16,7 @@ from harvester.ledger.base import Key, Ledger, account_groups
 from harvester.ledger.coverage import DONE, Calendar
 from harvester.model import Tally, Window, many
 from harvester.sinks.base import Checkpoint, Sink, StoredWindow
-from harvester.upkeep.scan import endpoints_in, scanned
+from harvester.sinks.scan import endpoints_in, scanned
 
 TURNS = 5
 """How often a sink is read at most while a run writes it."""

@@ -1,90 +1,49 @@
-"""An object that is not ours is called through the guard."""
+"""Foreign code is called through the guard."""
 
 from __future__ import annotations
 
+import ast
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harvester.base.outside import guard_call, guarded
+import harvester
+from harvester.base.outside import guard_call, guard_cancellation
 from harvester.errors import LedgerError
-from harvester.ledger.base import Lease, SharedLedger
-from harvester.sinks.memory import MemorySink
 
 
-class Own:
-    """A part of a shared ledger; what it is told to raise or return comes from each method."""
-
-    path = "p"
-
-    def __init__(self, gives: Any = None) -> None:
-        self._gives = gives
-
-    def _give(self) -> Any:
-        if isinstance(self._gives, BaseException):
-            raise self._gives
-        return self._gives
-
-    async def claim(self, limit: int) -> Any:
-        return self._give()
-
-    @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
-        yield
-        self._give()
-
-
-def own(gives: Any = None, protocol: object = SharedLedger) -> Any:
-    return guarded(Own(gives), protocol, LedgerError)
-
-
-async def test_results_arguments_and_attributes_pass() -> None:
-    leases = [Lease("wx1", 1)]
-    ledger = own(leases)
-    assert await ledger.claim(limit=3) is leases
-    assert ledger.claim is ledger.claim
-    assert ledger.path == "p"
-    assert repr(ledger).startswith("<tests.base.test_outside.Own")
-    assert not hasattr(ledger, "renew")
+async def gives(value: Any) -> Any:
+    if isinstance(value, BaseException):
+        raise value
+    return value
 
 
 async def test_an_exception_is_an_error_with_its_cause() -> None:
     mine = KeyError("mine")
     with pytest.raises(LedgerError, match=r"^KeyError: 'mine'$") as caught:
-        await own(mine).claim(3)
+        await guard_cancellation(LedgerError, gives, mine)
     assert caught.value.__cause__ is mine
     theirs = LedgerError("the disk is full")
     with pytest.raises(LedgerError) as caught:
-        await own(theirs).claim(3)
+        await guard_cancellation(LedgerError, gives, theirs)
     assert caught.value is theirs
 
 
-async def test_a_context_of_it_is_guarded_and_its_block_is_not() -> None:
-    with pytest.raises(LedgerError, match="cancelled by its own code"):
-        async with own(asyncio.CancelledError()).alone():
-            pass
-    with pytest.raises(ZeroDivisionError):
-        async with own().alone():
-            raise ZeroDivisionError
+async def test_what_may_hold_a_token_is_named_by_its_class_and_not_chained() -> None:
+    with pytest.raises(LedgerError, match=r"^KeyError$") as caught:
+        await guard_cancellation(LedgerError, gives, KeyError("a token"), secret=True)
+    assert caught.value.__cause__ is caught.value.__context__ is None
 
 
-async def test_a_result_is_of_the_class_that_is_declared_if_that_is_ours() -> None:
-    class Declares(Protocol):
-        async def claim(self, limit: int) -> Lease | None: ...
-
-    for right in (None, Lease("wx1", 1)):
-        assert await own(right, Declares).claim(3) is right
-    with pytest.raises(LedgerError, match=r"^its claim returned list$"):
-        await own([], Declares).claim(3)
-
-
-def test_what_is_ours_stays_as_it_is() -> None:
-    sink = MemorySink()
-    assert guarded(sink, None, LedgerError) is sink
-    assert guarded(None, None, LedgerError) is None
+async def test_a_result_is_of_the_class_that_is_expected() -> None:
+    for right in (None, 3):
+        assert await guard_cancellation(LedgerError, gives, right, returns=int | None) is right
+    with pytest.raises(LedgerError, match=r"^its gives returned list$"):
+        await guard_cancellation(LedgerError, gives, [], returns=int | None)
+    with pytest.raises(LedgerError, match=r"^its str returned str$"):
+        guard_call(LedgerError, str, 3, returns=int)
 
 
 def test_on_a_thread_without_a_loop_a_cancellation_is_foreign() -> None:
@@ -93,6 +52,25 @@ def test_on_a_thread_without_a_loop_a_cancellation_is_foreign() -> None:
 
     with pytest.raises(LedgerError, match="cancelled by its own code"):
         guard_call(LedgerError, cancelled)
+
+
+METHODS = ("reach", "open", "write", "finish", "forget", "renewed", "close")
+CALLERS = ("api.py", "cli", "engine", "exports", "report", "service", "upkeep")
+
+
+def test_no_method_of_a_sink_is_called_without_the_guard() -> None:
+    package = Path(harvester.__file__).parent
+    found = [
+        f"{path.relative_to(package)}:{node.lineno}"
+        for path in package.rglob("*.py")
+        if path.relative_to(package).parts[0] in CALLERS
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in METHODS
+        and ast.unparse(node.func.value).endswith("sink")
+    ]
+    assert found == []
 
 
 def test_an_interrupt_passes() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import dataclasses
 import pickle
+import time
 import traceback
 from pathlib import Path
 
@@ -125,6 +126,14 @@ def test_a_refresh_token_that_cannot_be_kept_is_not_shown() -> None:
 def test_a_short_secret_stays_in_an_answer_and_a_long_one_does_not() -> None:
     assert Secret("x" * 15).cut_from_body(b"x" * 15) == b"x" * 15
     assert Secret("x" * 16).cut_from_body(b"x" * 16) == "…".encode()
+
+
+@pytest.mark.parametrize("hostile", [b"\\", b"%25", b"xyz%", b"\\u0078"])
+def test_an_answer_of_escapes_alone_takes_no_time(hostile: bytes) -> None:
+    body = hostile * ((1 << 16) // len(hostile))
+    began = time.process_time()
+    assert Secret("xyz" * 10).cut_from_body(body) == body
+    assert time.process_time() - began < 5.0  # a minute and a half, if each is tried from each
 
 
 def test_a_sink_of_the_environment_reaches_rebuild_as_it_is(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -245,6 +247,23 @@ def test_a_cancellation_of_the_task_that_waits_is_passed_on() -> None:
         asyncio.run(main())
     assert sleeper.cleaned
     assert time.monotonic() - began < 10
+
+
+EXITS = """
+import asyncio, threading, time
+from harvester.base.threads import wait_for
+
+async def main():
+    wait_for(lambda: asyncio.sleep(60))
+
+threading.Thread(target=asyncio.run, args=[main()], daemon=True).start()
+time.sleep(0.5)
+"""
+
+
+def test_the_exit_of_the_interpreter_does_not_wait_for_what_a_daemon_waits_for() -> None:
+    """As in a program that runs notebooks' cells in daemon threads."""
+    subprocess.run([sys.executable, "-c", EXITS], check=True, timeout=30)
 
 
 class Connection:

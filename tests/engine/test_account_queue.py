@@ -5,7 +5,7 @@ from datetime import date
 
 from anyio import current_time
 
-from harvester.engine.account_queue import AccountQueue, Job
+from harvester.engine.account_queue import AccountQueue, WorkItem
 from harvester.engine.limiter import Limiter, Rate
 from harvester.engine.quota import NEVER
 from harvester.engine.window_queue import InterfaceQueue
@@ -30,7 +30,7 @@ async def with_token(made: AccountQueue) -> AccountQueue:
     return made
 
 
-def taken(job: Job | None) -> int | None:
+def taken(job: WorkItem | None) -> int | None:
     """The day of the window that was given out, as a number."""
     return None if job is None or job.attempt is None else (job.attempt.window.begin - FIRST).days
 
@@ -38,7 +38,7 @@ def taken(job: Job | None) -> int | None:
 @virtual()
 async def test_an_account_gets_a_token_before_its_first_window() -> None:
     made = account(queue(0))
-    assert [made.take(0.0, NOW), made.take(0.0, NOW)] == [Job(made, None, None), None]
+    assert [made.take(0.0, NOW), made.take(0.0, NOW)] == [WorkItem(made, None, None), None]
     assert made.next_at(0.0, NOW) == NEVER
     await made.token.get()
     made.renewed()
@@ -56,7 +56,7 @@ async def test_an_account_whose_windows_must_wait_gets_no_token_yet() -> None:
     waiting = queue()
     waiting.again(attempt(0), 50.0)
     made = account(waiting)
-    assert made.take(50.0, NOW) == Job(made, None, None)
+    assert made.take(50.0, NOW) == WorkItem(made, None, None)
     assert [made.take(49.0, NOW), made.next_at(49.0, NOW)] == [None, NEVER]
 
 
@@ -65,14 +65,14 @@ async def test_a_token_that_failed_is_tried_again_at_its_time() -> None:
     made = account(queue(0))
     made.renewed(5.0)
     assert [made.next_at(1.0, NOW), made.take(1.0, NOW)] == [5.0, None]
-    assert made.take(5.0, NOW) == Job(made, None, None)
+    assert made.take(5.0, NOW) == WorkItem(made, None, None)
 
 
 @virtual()
 async def test_windows_go_on_with_the_old_token_while_a_new_one_is_fetched() -> None:
     made = await with_token(account(queue(0, 1)))
     await asyncio.sleep(800.0 - current_time())
-    assert made.take(current_time(), NOW) == Job(made, None, None)
+    assert made.take(current_time(), NOW) == WorkItem(made, None, None)
     assert taken(made.take(current_time(), NOW)) == 0
 
 

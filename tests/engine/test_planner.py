@@ -18,7 +18,7 @@ from harvester.base.fencing import EPOCH
 from harvester.config.settings import engine_options
 from harvester.engine import planner
 from harvester.engine.limiter import Rate
-from harvester.engine.planner import Need, Plan, build_plan, demands, known, needed
+from harvester.engine.planner import Need, Plan, build_plan, demands, needed, used_quota
 from harvester.engine.policy import NOT_READY_AGAIN
 from harvester.engine.quota import NEVER
 from harvester.engine.window_queue import InterfaceQueue
@@ -696,13 +696,13 @@ async def test_the_windows_of_a_claimed_account_have_the_epoch_of_its_lease() ->
 
 
 async def test_what_is_known_without_a_ledger_is_nothing() -> None:
-    assert await known(None, WALL, [A]) == ({}, {}, {})
+    assert await used_quota(None, WALL, [A]) == ({}, {}, {})
 
 
 async def test_the_calls_of_today_and_of_yesterday_are_known(tmp_path: Path) -> None:
     async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
         await spend(ledger)
-        found = await known(ledger, WALL, [A])
+        found = await used_quota(ledger, WALL, [A])
     key = A, SUMMARY.name
     assert (found.spent, found.before) == ({key: 3}, {key: 4})
 

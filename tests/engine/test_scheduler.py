@@ -3,7 +3,7 @@
 import asyncio
 from datetime import date, timedelta
 
-from harvester.engine.account_queue import AccountQueue, Job
+from harvester.engine.account_queue import AccountQueue, WorkItem
 from harvester.engine.limiter import Limiter, Rate
 from harvester.engine.quota import Budget
 from harvester.engine.scheduler import Scheduler
@@ -35,20 +35,20 @@ async def account(appid: str, windows: int, wall: float, rate: Rate = FAST) -> A
     return AccountQueue(token, Limiter(rate, rate.requests), [queue])
 
 
-def settle(scheduler: Scheduler, job: Job, seconds: float = 0.0) -> None:
+def settle(scheduler: Scheduler, job: WorkItem, seconds: float = 0.0) -> None:
     """What a worker does once an answer is settled; it comes to take the next job then."""
     assert job.queue is not None
     job.queue.settled()
     scheduler.settled(job.account, seconds)
 
 
-def again(job: Job, number: int, at: float) -> None:
+def again(job: WorkItem, number: int, at: float) -> None:
     """The window of a job, or another of its account, has to be asked for again."""
     assert job.queue is not None
     job.queue.again(attempt(job.account.appid, number), at)
 
 
-async def take(scheduler: Scheduler) -> Job:
+async def take(scheduler: Scheduler) -> WorkItem:
     job = await scheduler.take()
     assert job is not None
     return job

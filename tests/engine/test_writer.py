@@ -23,8 +23,8 @@ from harvester.ledger import Spent, SqliteLedger
 from harvester.ledger.coverage import Calendar, Outcome
 from harvester.model import Batch, Tally, Window
 from harvester.sinks.base import Written
+from harvester.sinks.scan import accepted
 from harvester.testing import MemorySink
-from harvester.upkeep.scan import accepted
 from harvester.wechat.interfaces import INTERFACES
 from tests.support import A, B
 

@@ -18,9 +18,9 @@ from harvester.exports import export
 from harvester.exports.source import Source
 from harvester.exports.targets import open_target
 from harvester.model import Batch, Field
+from harvester.tables import KEY, TABLES, tables_of
 from harvester.wechat.endpoint import JsonEndpoint
 from harvester.wechat.interfaces import INTERFACES
-from harvester.wechat.tables import KEY, TABLES, tables_of
 from tests.exports.support import harvest
 from tests.sinks.sql.test_base import SINKS, Target, batch, target_of
 

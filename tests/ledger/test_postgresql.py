@@ -17,7 +17,7 @@ from harvester.base import threads as thread
 from harvester.base.outage import Away
 from harvester.errors import LedgerError, UsageError
 from harvester.ledger import PostgresLedger, postgresql
-from harvester.ledger.base import OPENING, Job
+from harvester.ledger.base import OPENING, WorkerJob
 from harvester.ledger.coverage import Outcome
 from harvester.model import Tally, Window
 from tests.postgres_server import PostgresServer
@@ -49,7 +49,7 @@ def outcomes() -> list[Outcome]:
 
 
 async def joined(ledger: PostgresLedger, lease: float) -> None:
-    await ledger.join(Job("job", lease, time.time()))
+    await ledger.join(WorkerJob("job", lease, time.time()))
     await ledger.want(APPIDS)
 
 

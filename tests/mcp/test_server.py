@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -266,12 +267,11 @@ def test_it_ends_quietly_and_leaves_nothing_behind(
 def _wait_for_query(private: Path) -> None:
     """Wait until a query reads the copy."""
     while True:
-        for opened in Path("/proc").glob("[0-9]*/fd/*"):
-            try:
-                if os.readlink(opened).startswith(f"{private}/copy.duckdb"):
-                    return
-            except OSError:
-                continue
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended, or is another user's
+                for opened in (process / "fd").iterdir():
+                    if os.readlink(opened).startswith(f"{private}/copy.duckdb"):
+                        return
         time.sleep(0.05)
 
 

@@ -16,6 +16,7 @@ from typing import Any, cast
 import pytest
 
 from harvester.base.dates import last_legal_day
+from harvester.cli import missing
 from harvester.cli.commands import invoke
 from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.ledger.base import Exhausted, Ledger, Outcome
@@ -225,6 +226,12 @@ def test_csv_is_as_excel_takes_it(there: Harvest, monkeypatch: pytest.MonkeyPatc
     assert one["detail"] == '\'=errcode 48001 ("api", unauthorized)'  # no formula
     assert (other["day"], other["since"], other["until"]) == ("2024-01-20", "2024-01-01", "")
     assert other["what_to_do"] == "Run the same command again."
+
+
+@pytest.mark.parametrize("sign", [*"=+-@＝＋－＠"])
+def test_a_text_that_a_spreadsheet_takes_for_a_formula_is_escaped(sign: str) -> None:
+    assert missing._cell(f"{sign}1+1") == f"'{sign}1+1"
+    assert missing._cell(f"1{sign}1") == f"1{sign}1"
 
 
 def test_json_is_one_line_with_totals(there: Harvest) -> None:

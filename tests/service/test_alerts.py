@@ -141,7 +141,9 @@ def test_a_token_that_another_program_ends_is_no_wrong_secret() -> None:
     assert said.body == (
         "● There is no access token that can be used: 甲 (wx1).  WeChat refused a token that was"
         " just fetched (errcode 40001 (invalid credential)); another program may be fetching tokens"
-        " for this account"
+        " for this account\n"
+        "  Lacking since 2026-11-25: Followers gained, lost\n"
+        "  $ harvester check --config harvester.toml --only wx1"
     )
 
 
@@ -222,9 +224,9 @@ def test_another_error_of_a_machine_is_told_alone_and_the_end_of_all_once() -> N
         message = alert(changed, now, "en")
         said.append(message and message.body)
     assert said == [
-        "● Runs end with an error (a): no answer",
+        "● Runs end with an error (a): no answer\n  $ harvester run --config harvester.toml",
         None,
-        "● Runs end with an error (a): the disk is full",
+        "● Runs end with an error (a): the disk is full\n  $ harvester run --config harvester.toml",
         None,
         "○ Over: runs end with an error (a)",
         None,
@@ -252,7 +254,11 @@ def test_an_interface_that_never_had_figures_is_told_once_and_over_when_it_has()
     assert said == [
         (
             "0 10.2",
-            f"● No figures so far: Article shares: wx1.  {advice}",
+            (
+                f"● No figures so far: Article shares: wx1.  {advice}\n"
+                "  Never had: Article shares\n"
+                "  $ harvester status --config harvester.toml --missing yesterday"
+            ),
         ),
         ("3 8.1", "○ Over: No figures so far: Article shares, wx1"),
     ]
@@ -270,7 +276,11 @@ def test_figures_that_came_once_are_stale_beside_those_that_never_did() -> None:
     assert said is not None
     assert said.body == (
         "● 从未取到数据：图文转发：wx1。超过规定时间仍没有任何数据，请查看状态页。\n"
-        "● 数据过期：wx1。超过规定时间没有新数据，请查看状态页。"
+        "  从未有过：图文转发\n"
+        "  $ harvester status --config harvester.toml --missing yesterday\n"
+        "● 数据过期：wx1。超过规定时间没有新数据，请查看状态页。\n"
+        "  自 2026-11-25 起缺：用户增减\n"
+        "  $ harvester status --config harvester.toml --missing yesterday"
     )
 
 
@@ -286,8 +296,8 @@ def test_a_refusal_comes_with_what_wechat_said() -> None:
     now = seen("wx1", code=99, detail="errcode 99 (strange): no such thing")
     said = alert(change({}, causes_of(now, AT, STALE), now), now, "en")
     assert said is not None
-    assert (
-        said.body == "● WeChat refused the request: 甲 (wx1).  errcode 99 (strange): no such thing"
+    assert said.body.splitlines()[0] == (
+        "● WeChat refused the request: 甲 (wx1).  errcode 99 (strange): no such thing"
     )
 
 
@@ -301,6 +311,7 @@ def test_the_alert_and_its_end_in_chinese() -> None:
     assert said == (
         "harvester: 已恢复：2 个账号",
         "○ 已恢复：AppSecret 不正确或已冻结，甲 (wx1)、wx2",
+        "success",
     )
 
 

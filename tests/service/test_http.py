@@ -390,7 +390,7 @@ def test_what_takes_long_is_made_once_for_all_and_kept(monkeypatch: pytest.Monke
             await asyncio.sleep(0.05)
             return len(made)
 
-        kept = http.Kept(make)
+        kept = http.Cached(make)
         assert await asyncio.gather(*[kept.get() for _ in range(20)]) == [1] * 20
         assert await kept.get() == 1
         monkeypatch.setattr(http, "KEPT", 0.0)

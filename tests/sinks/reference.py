@@ -8,7 +8,7 @@ from typing import Any
 
 from harvester.errors import SinkError, UsageError
 from harvester.model import Batch, Window
-from harvester.sinks.base import Checkpoint, Fence, StoredWindow, Written
+from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
 
 
 class Disk:
@@ -22,7 +22,7 @@ class Disk:
 DISKS: dict[str, Disk] = {}
 
 
-class Reference:
+class Reference(Sink):
     """A `harvester.Sink` with a scan and a fence."""
 
     def __init__(self, name: str) -> None:

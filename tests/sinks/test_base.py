@@ -15,15 +15,14 @@ from harvester.ledger import SqliteLedger
 from harvester.model import Batch, Window
 from harvester.sinks.base import Stamp
 from harvester.testing import MemorySink, check_sink
-from harvester.upkeep.scan import guarded_sink
 from tests.builders import harvested
 from tests.sinks.small_ledger import ENDPOINT, batch
 
 DAYS = ("2024-01-01", "2024-01-05")
 
 
-class Plain:
-    """A sink that has nothing but what a sink needs; it derives from nothing."""
+class Plain(harvester.Sink):
+    """A sink that has nothing but what a sink needs."""
 
     identity = "plain:"
 
@@ -46,7 +45,7 @@ def run(sink: Any, **how: Any) -> harvester.Report:
     return harvested(sink, endpoints="getarticlesummary", days=DAYS, rate="500/s", **how)
 
 
-def test_an_object_with_a_name_and_three_methods_is_a_sink_without_a_ledger() -> None:
+def test_a_class_with_a_name_and_three_methods_is_a_sink_without_a_ledger() -> None:
     sink = Plain()
     report = run(sink)
     assert (report.state, len(sink.stored)) == ("complete", 5)
@@ -69,10 +68,21 @@ def test_a_ledger_lists_it_and_does_not_ask_again_for_what_it_has(tmp_path: Path
 def test_what_it_lacks_it_does_not_promise() -> None:
     with pytest.raises(harvester.UsageError, match="plain: cannot be written by several processes"):
         run(Plain(), ledger="postgresql://host/db")
-    given: Any = guarded_sink(Plain())  # type: ignore[arg-type]
+    given = Plain()
     with pytest.raises(harvester.UsageError, match="plain: cannot be read back"):
         harvester.read(given, "getarticlesummary")
     assert given.stamps(ENDPOINT) == {}
+
+
+def test_a_class_that_lacks_a_method_makes_no_sink() -> None:
+    class Half(harvester.Sink):
+        identity = "half:"
+
+        async def write(self, *_: Any) -> harvester.Written:
+            return harvester.Written()
+
+    with pytest.raises(TypeError, match="abstract methods close, open"):
+        Half()
 
 
 def test_a_path_that_is_text_is_refused() -> None:
@@ -148,9 +158,8 @@ def test_a_month_without_records_has_no_stamp() -> None:
     assert sink.stamps("other") == {}
 
 
-def test_an_object_that_can_be_scanned_has_stamps_too() -> None:
+def test_a_sink_that_can_be_scanned_has_stamps_too() -> None:
     memory, sink = MemorySink(), Plain()
     asyncio.run(memory.write([batch(1, 1), batch(40, 4)], {}))
     sink.scan = memory.scan  # type: ignore[attr-defined]
-    given: Any = guarded_sink(sink)  # type: ignore[arg-type]
-    assert given.stamps(ENDPOINT) == memory.stamps(ENDPOINT) != {}
+    assert sink.stamps(ENDPOINT) == memory.stamps(ENDPOINT) != {}

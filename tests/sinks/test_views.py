@@ -13,8 +13,8 @@ import pytest
 
 import harvester.base.postgresql
 from harvester.model import Batch, Field
+from harvester.tables import TABLES
 from harvester.wechat.interfaces import INTERFACES
-from harvester.wechat.tables import TABLES
 from tests.sinks.sql.test_base import CHECKED, Target, batch
 
 ITEM = (

@@ -44,6 +44,10 @@ async def main(session: aiohttp.ClientSession) -> None:
     )
     assert_type(report, harvester.Report)
     assert_type(report.windows.done, int)
+    assert report.state == "complete"
+    events.Notice("info", events.Code.QUOTA, "", "", "")  # type: ignore[arg-type]
+    events.Notice(events.Level.INFO, "Qota", "", "", "")  # type: ignore[arg-type]
+    _ = events.Code.QOTA  # type: ignore[attr-defined]
     await harvester.run(account, "x", "a", "b", sink="s", rte=1)  # type: ignore[call-arg]
     await harvester.run(account, "x", "a", "b", sink="s", burst="1")  # type: ignore[arg-type]
 

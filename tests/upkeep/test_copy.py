@@ -13,14 +13,15 @@ from harvester.errors import SinkError, UsageError
 from harvester.ledger import SqliteLedger
 from harvester.ledger.coverage import Outcome
 from harvester.model import Batch, Window
+from harvester.sinks import scan as stored
 from harvester.testing import MemorySink
-from harvester.upkeep import scan as stored
-from harvester.upkeep.copy import Source, add_sink, check_list, copy, remove_sink
+from harvester.upkeep.copy import Source, add_sink, copy, remove_sink
 from harvester.wechat.endpoint import JsonEndpoint
 from tests.builders import Feed, filled
 from tests.builders import counted as batch
+from tests.engine.test_refresh import final, in_ledger, opened
+from tests.sinks.test_scan import STAMP, SUMMARY
 from tests.support import A, B
-from tests.upkeep.test_scan import STAMP, SUMMARY, final, in_ledger, opened
 
 T = TypeVar("T")
 
@@ -298,16 +299,3 @@ def test_a_sink_is_removed_unless_it_is_the_last(tmp_path: Path) -> None:
         return await ledger.sinks()
 
     assert in_listed(tmp_path, test) == {"memory:two": ""}
-
-
-def test_a_refusal_names_the_commands_that_change_the_list(tmp_path: Path) -> None:
-    ledger = SqliteLedger(tmp_path / "its ledger" / "ledger.sqlite")
-    check_list(ledger, {"jsonl:."}, {"jsonl:."})
-    with pytest.raises(UsageError) as caught:
-        check_list(ledger, {"memory:one", "memory:two"}, {"memory:two", "memory:three"})
-    at = f"--out '{tmp_path / 'its ledger'}'"
-    assert str(caught.value) == (
-        "the sinks of this ledger are memory:one and memory:two, and those of this run"
-        f" memory:three and memory:two; `harvester sink add memory:three {at}` copies what is"
-        f" stored into it; `harvester sink remove memory:one {at}` removes it from the list"
-    )

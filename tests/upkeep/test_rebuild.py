@@ -18,9 +18,9 @@ from harvester.errors import SinkError, UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.ledger.coverage import DONE, STORED, Calendar, Outcome
 from harvester.model import Batch, Tally, Window
+from harvester.sinks import scan as stored
 from harvester.sinks.base import StoredWindow
 from harvester.testing import MemorySink
-from harvester.upkeep import scan as stored
 from harvester.upkeep.rebuild import Rebuilt, _Reading, rebuild, rebuild_shared
 from harvester.wechat.interfaces import INTERFACES
 from harvester.wechat.late import had

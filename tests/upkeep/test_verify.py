@@ -15,7 +15,8 @@ from harvester.sinks.base import StoredWindow
 from harvester.upkeep.verify import Verified, verify
 from tests.builders import counted as batch
 from tests.builders import filled
-from tests.upkeep.test_scan import STAMP, SUMMARY, final, in_ledger
+from tests.engine.test_refresh import final, in_ledger
+from tests.sinks.test_scan import STAMP, SUMMARY
 
 LATER = "2024-02-11T04:00:00Z"
 FIRST, SECOND = batch("2024-01-01", records=2), batch("2024-01-02", records=3)

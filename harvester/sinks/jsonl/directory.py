@@ -112,13 +112,13 @@ class Directory:
 
         Raises `UsageError` if the files are of another format, `SinkError` if it is damaged.
         """
-        lock, form, state = self.path / LOCK, _FORMAT, None
+        form, state = _FORMAT, None
         with suppress(ValueError, KeyError, TypeError, AttributeError):
             found = parse(self.note())
             form = found.get("format", _FORMAT)
             whole = found["whole"]
             state = State(str(found["owner"]), int(found["number"]), whole and int(whole))
-        if form != _FORMAT or (lock.exists() and lock.stat().st_size):  # which had its note
+        if form != _FORMAT:
             raise UsageError(
                 f"the directory {self.path} holds JSON lines of another version of harvester,"
                 " which are not continued; choose another directory"

@@ -47,7 +47,7 @@ from harvester.sinks.sql.schema import (
     moment_of,
 )
 from harvester.sinks.views import joined_query, meanings
-from harvester.wechat.tables import KEY, TABLES, JoinedTable
+from harvester.tables import KEY, TABLES, JoinedTable
 
 DISK_FULL = "the disk is full"
 """What `Driver.describe` returns for such an error."""
@@ -57,7 +57,6 @@ _VERIFY = "`harvester verify` with the same --out or --ledger shows what to type
 _GONE = f"put it back, or {_VERIFY}"
 """What to do about stored records that are gone."""
 VERSION = 5
-_OLD_TABLES = ("_harvester", "_harvester_windows")
 _LATEST, _TAKEN, _FORMER = "epoch", "taken", "former"
 """Keys of a checkpoint beside the owner and the commits; the latest epoch is that of its beginning.
 It is taken as long as the ledger has only read what another one had written: its first run makes it
@@ -697,12 +696,7 @@ def _new_owner() -> str:
 
 
 def _is_made(driver: Driver) -> bool:
-    """Whether the sink's own tables are there; raises `UsageError` if they are of old."""
-    if any(driver.columns(name) for name in _OLD_TABLES):
-        raise UsageError(
-            f"{driver.where} was written by an earlier version of harvester; choose another"
-            " database"
-        )
+    """Whether the sink's own tables are there."""
     made = driver.columns("_harvester_state")  # a row is the last thing that is made
     return bool(made and driver.query("SELECT 1 FROM _harvester_state"))
 

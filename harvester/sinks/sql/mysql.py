@@ -28,7 +28,7 @@ from harvester.sinks.sql.base import AccountDays, MakeRows, Rows, SqlSink, befor
 from harvester.sinks.sql.mysql_server import LOCK, Server, server_of
 from harvester.sinks.sql.schema import Dialect, as_text, is_negative_zero
 from harvester.sinks.views import DAY, EXACT, ListView
-from harvester.wechat.tables import Column
+from harvester.tables import Column
 
 _TYPES = {
     "int": "bigint", "float": "double", "str": "longtext", "bool": "tinyint(1)", "date": "date",

@@ -36,7 +36,7 @@ from harvester.sinks.rows import (
     record_of,
 )
 from harvester.sinks.views import ListView, list_view, meanings
-from harvester.wechat.tables import KEY, comments_of, tables_of
+from harvester.tables import KEY, comments_of, tables_of
 
 _WINDOW = ("_appid", "_begin_date", "_end_date")
 _FETCHED_AT = "_fetched_at"

@@ -32,7 +32,7 @@ from harvester.sinks.sql.base import (
 )
 from harvester.sinks.sql.schema import Dialect, as_text, is_negative_zero
 from harvester.sinks.views import EXACT, ListView
-from harvester.wechat.tables import Column
+from harvester.tables import Column
 
 BUSY = 30.0
 """Seconds for which another program's transaction is waited for."""

@@ -65,11 +65,11 @@ FAULTS = (
         "                queue.again(decision.attempt, _now())\n",
     ),
     Planted(
-        "a worker that takes a job wakes no other worker for the next one",
+        "a worker that takes an item wakes no other worker for the next one",
         "engine/scheduler.py",
         "                if self._ready:\n                    self._wake_worker()\n"
-        "                return job\n",
-        "                return job\n",
+        "                return item\n",
+        "                return item\n",
     ),
     Planted(
         "the timer of the accounts is not set again after it fired",
@@ -139,12 +139,6 @@ FAULTS = (
         "        if True:\n",
     ),
     Planted(
-        "an overlap that is not the same window is not replaced",
-        "sinks/jsonl/segments.py",
-        "self._bits.get(window.appid, 0) & _bits_of(window.begin, window.end))",
-        "self._bits.get(window.appid, 0) & _bits_of(window.begin, window.begin))",
-    ),
-    Planted(
         "a sum counts an open window",
         "ledger/coverage.py",
         "            self._fill(begin, end, OPEN)\n            self.windows[begin]",
@@ -180,7 +174,7 @@ FAULTS = (
     ),
     Planted(
         "a refreshed window is counted twice",
-        "upkeep/scan.py",
+        "engine/refresh.py",
         "found[year] = kept if exact or not kept.records else None",
         "found[year] = known",
     ),

@@ -14,11 +14,24 @@ from tests.support import A
 
 
 class Half:
-    """A sink without all of its methods."""
+    """An object that has some methods of a sink."""
 
     identity = "half"
 
     async def write(self, *_: object) -> None:
+        pass
+
+
+class Nameless(harvester.Sink):
+    """A sink without an identity."""
+
+    async def open(self, *_: object) -> dict[str, str]:
+        return {}
+
+    async def write(self, *_: object) -> harvester.Written:
+        return harvester.Written()
+
+    async def close(self) -> None:
         pass
 
 
@@ -30,7 +43,7 @@ RIGHT: dict[str, Any] = {
     "sink": "memory:",
     "base_url": "http://127.0.0.1:1",
 }
-SINK = "sink: expected a spec such as 'jsonl:DIR', an object with the methods of Sink, or a list"
+SINK = "sink: expected a spec such as 'jsonl:DIR', an object derived from Sink, or a list"
 NAMES = "endpoints: expected the name of an interface or a group, an Endpoint, or an iterable of"
 
 
@@ -51,7 +64,8 @@ NAMES = "endpoints: expected the name of an interface or a group, an Endpoint, o
         ("sink", [Path("x")], f"{SINK} of these, not PosixPath"),
         ("sink", {"jsonl": "x"}, f"{SINK} of these, not dict"),
         ("sink", harvester.MemorySink, f"{SINK} of these, not type"),
-        ("sink", Half(), "sink: Half lacks open, close of Sink"),
+        ("sink", Half(), f"{SINK} of these, not Half"),
+        ("sink", Nameless(), "sink: Nameless lacks identity of Sink"),
         (
             "transport",
             FakeTransport,

@@ -72,7 +72,7 @@ class Unusable(Simulator):
         return reply._replace(body=reply.body.replace(b'"expires_in":', b'"expires_in":-'))
 
 
-class Broken:
+class Broken(harvester.Sink):
     """A sink that raises what it was given."""
 
     identity = "broken"

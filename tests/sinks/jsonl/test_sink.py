@@ -741,12 +741,9 @@ async def test_a_directory_that_was_moved_is_continued(tmp_path: Path, kind: str
     assert seen(tmp_path / "there") == ledger.scanned() == [2, 11]
 
 
-@pytest.mark.parametrize("name", [".jsonl.lock", ".jsonl.state"])
-async def test_a_directory_of_another_version_is_refused_in_one_sentence(
-    tmp_path: Path, name: str
-) -> None:
+async def test_a_directory_of_another_version_is_refused_in_one_sentence(tmp_path: Path) -> None:
     note = {"format": 2, "commits": 3, "owner": "a", "folders": [ENDPOINT]}
-    (tmp_path / name).write_text(json.dumps(note))
+    (tmp_path / ".jsonl.state").write_text(json.dumps(note))
     sink = JsonLines(tmp_path)
     refused = "holds JSON lines of another version of harvester, which are not continued"
     for checkpoint in ({}, {"owner": "a", "commits": "3"}, None):

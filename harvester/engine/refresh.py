@@ -1,132 +1,25 @@
-"""Reads what is stored in the sinks, and makes stored windows open again (for `--refresh`).
+"""Makes stored windows open again, so that a run requests them once more.
 
-Rule: sends nothing to WeChat; reads sinks by ``scan``, on a thread of its own.
+Rule: sends nothing to WeChat.  A run with `refresh` opens the marked ranges of its ledger
+(`reopen`); one without a ledger opens everything that its sinks hold (`calendars_in`).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
-from contextlib import aclosing
-from datetime import date, datetime
+from collections.abc import Collection, Sequence
+from datetime import date
 from functools import partial
-from itertools import islice
-from typing import Any, TypeVar
 
 from harvester.base.dates import ONE_DAY, Days, WindowKind, last_legal_day
-from harvester.base.outage import PATIENCE, Away, until_it_answers
-from harvester.base.outside import guard_cancellation, guarded
-from harvester.base.threads import READING, Thread
-from harvester.errors import SinkAwayError, SinkError
+from harvester.errors import SinkError
 from harvester.ledger.base import Key, Ledger
 from harvester.ledger.coverage import DONE, Calendar, OpenWindow, Outcome
-from harvester.model import Endpoint, Tally, Window, listed, many
-from harvester.sinks.base import Checkpoint, Sink, StoredWindow, Written, name_in
+from harvester.model import Endpoint, Tally, Window, many
+from harvester.sinks.base import Sink, StoredWindow, name_in
+from harvester.sinks.scan import endpoints_in, persistently, scanned, stored_in
 from harvester.wechat.endpoint import grid
 from harvester.wechat.late import Delivery, delivery, had
-
-AT_ONCE = 500
-"""Stored windows that are in memory together."""
-
-T = TypeVar("T")
-
-
-async def scanned(
-    sink: Sink,
-    endpoint: str,
-    appids: Collection[str] | None = None,
-    *,
-    checkpoint: Checkpoint | None = None,
-    records: bool = False,
-    days: Days | None = None,
-) -> AsyncGenerator[list[tuple[StoredWindow, list[dict[str, Any]]]], None]:
-    """The stored windows of an interface in groups, with their records if they are wanted.
-
-    days: only windows that have one of these days.
-    """
-    scan = sink.scan
-    assert scan is not None, f"{sink.identity} cannot be scanned"
-    only = () if days is None else (days,)
-    thread = Thread("harvester-scan", READING)
-    try:
-        error = error_of(sink)
-        found = iter(
-            await guard_cancellation(error, thread.call, scan, endpoint, appids, checkpoint, *only)
-        )
-
-        def some() -> list[tuple[StoredWindow, list[dict[str, Any]]]]:
-            return [
-                (each, list(each.records()) if records else []) for each in islice(found, AT_ONCE)
-            ]
-
-        while group := await guard_cancellation(error, thread.call, some):
-            yield group
-    finally:
-        thread.close()
-
-
-async def records_of(
-    sink: Sink, window: Window, checkpoint: Checkpoint | None
-) -> list[dict[str, Any]]:
-    """The records of a window that is stored in a sink; none if it is not there."""
-    days = window.begin, window.end
-    found = scanned(
-        sink, window.endpoint, [window.appid], checkpoint=checkpoint, records=True, days=days
-    )
-    async with aclosing(found) as groups:
-        async for group in groups:
-            for each, records in group:
-                if each.window == window:
-                    return records
-    return []
-
-
-async def endpoints_in(sink: Sink, checkpoint: Checkpoint | None = None) -> list[str]:
-    """The interfaces that have records in a sink."""
-    thread = Thread("harvester-scan", READING)
-    try:
-        return await guard_cancellation(
-            error_of(sink),
-            thread.call,
-            lambda: sorted(sink.endpoints(checkpoint)) if sink.endpoints else [],
-        )
-    finally:
-        thread.close()
-
-
-async def persistently(sink: Sink, read: Callable[[], Awaitable[T]]) -> T:
-    """What reading a sink returns; while its server is away, it is read again, as writes are.
-
-    Raises `SinkAwayError` if it does not come back within `PATIENCE` seconds.
-    """
-
-    async def attempt() -> T:
-        try:
-            return await read()
-        except SinkAwayError as exc:
-            raise Away(str(exc)) from None
-
-    return await until_it_answers(attempt, sink.identity, PATIENCE, SinkAwayError)
-
-
-async def stored_in(
-    sink: Sink,
-    endpoint: str,
-    appids: Collection[str] | None = None,
-    checkpoint: Checkpoint | None = None,
-) -> list[StoredWindow]:
-    """All stored windows of an interface, without their records; waits for the sink's server."""
-
-    async def read() -> list[StoredWindow]:
-        found = scanned(sink, endpoint, appids, checkpoint=checkpoint)
-        return [each._replace(records=no_records) async for group in found for each, _ in group]
-
-    return await persistently(sink, read)
-
-
-def no_records() -> list[dict[str, object]]:
-    """In place of those of a window whose scan is over."""
-    return []
 
 
 async def calendars_in(
@@ -145,9 +38,6 @@ async def calendars_in(
                 calendar = found[each.window.appid, each.window.endpoint]
                 calendar.apply(Outcome(each.window, "open", each.tally))
     return dict(found)
-
-
-# a run with `refresh`
 
 
 async def reopen(
@@ -287,38 +177,3 @@ class _Reopened:
         before = begin > first and any(self._calendar.runs(first, begin - ONE_DAY, DONE))
         after = end < last and any(self._calendar.runs(end + ONE_DAY, last, DONE))
         return not before and not after
-
-
-def accepted(name: str, written: Written) -> Written:
-    """The result of a write; raises `SinkError` if it has refused accounts."""
-    if written.refused:
-        raise SinkError(
-            f"{name} has refused {listed(sorted(written.refused), 'account')}: another harvest has"
-            " taken over what is written there; end one of the two"
-        )
-    return written
-
-
-async def finish(ledger: Ledger | None, name: str, sink: Sink) -> None:
-    """Let a sink complete its writes, which the ledger has stored, and store what it returns."""
-    entries = await sink.finish()
-    if entries and ledger is not None:
-        await ledger.commit([], {name: entries})
-
-
-def version_of(fetched_at: str) -> int:
-    """The version of a window that was fetched then: milliseconds of the Unix time."""
-    try:
-        return int(datetime.fromisoformat(fetched_at).timestamp() * 1000)
-    except ValueError:
-        return 0
-
-
-def guarded_sink(sink: Sink) -> Sink:
-    """A sink; what one that is not ours raises becomes a `SinkError`."""
-    return guarded(sink, Sink, error_of(sink))
-
-
-def error_of(sink: Sink) -> Callable[[str], SinkError]:
-    """Makes the error of a sink from its cause."""
-    return lambda why: SinkError(f"{sink.identity} failed: {why}")

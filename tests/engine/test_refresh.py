@@ -1,35 +1,29 @@
-"""What stands in the sinks: read in groups, and opened again."""
+"""What is stored is made open again."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from harvester.base.dates import Days, WindowKind
+from harvester.engine.refresh import calendars_in, reopen
 from harvester.errors import SinkAwayError, SinkError
 from harvester.ledger import SqliteLedger
 from harvester.ledger.coverage import DONE, STORED, Calendar, Outcome
 from harvester.model import Batch, Tally, all_days
+from harvester.sinks import scan as stored
 from harvester.sinks.base import Checkpoint, StoredWindow
 from harvester.testing import MemorySink
-from harvester.upkeep import scan as stored
-from harvester.upkeep.scan import calendars_in, endpoints_in, reopen, scanned, version_of
-from harvester.wechat.interfaces import INTERFACES
 from tests.builders import Feed, filled
 from tests.builders import counted as batch
+from tests.sinks.test_scan import SUMMARY, USERS, T
 from tests.support import A, B, days, noon, scope
-
-SUMMARY = INTERFACES["getarticlesummary"]
-USERS = INTERFACES["getusersummary"]
-STAMP = "2024-02-10T04:00:00Z"
-T = TypeVar("T")
 
 
 def final(made: Batch) -> Outcome:
@@ -62,78 +56,6 @@ def text(calendar: Calendar, first: str, last: str) -> str:
     return "".join(letters[each] for each in sorted(letters))
 
 
-# read
-
-
-async def test_what_is_stored_comes_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stored, "AT_ONCE", 2)
-    sink = await filled(*[batch(f"2024-01-0{n}") for n in range(1, 6)])
-    assert ([len(group) async for group in scanned(sink, SUMMARY.name)]) == [2, 2, 1]
-
-
-@pytest.mark.parametrize("wanted", [True, False])
-async def test_records_are_read_only_if_they_are_wanted(wanted: bool) -> None:
-    sink = await filled(batch("2024-01-01", records=2))
-    groups = [group async for group in scanned(sink, SUMMARY.name, records=wanted)]
-    [(found, records)] = [each for group in groups for each in group]
-    assert found.tally.records == 2
-    assert [record["n"] for record in records] == ([0, 1] if wanted else [])
-
-
-class Watched(MemorySink):
-    """It notes in which thread it is read, and with what."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.threads: list[str] = []
-        self.asked: list[object] = []
-
-    def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
-        self.threads.append(threading.current_thread().name)
-        self.asked.append(checkpoint)
-        return ["two", "one"]
-
-    def scan(
-        self,
-        endpoint: str,
-        appids: Collection[str] | None = None,
-        checkpoint: Checkpoint | None = None,
-    ) -> Iterator[StoredWindow]:
-        self.asked.append((endpoint, appids, checkpoint))
-        for found in super().scan(endpoint, appids):
-            self.threads.append(threading.current_thread().name)
-            yield found
-
-
-async def test_a_sink_is_read_on_a_thread_of_its_own_that_ends() -> None:
-    sink = Watched()
-    await sink.write([batch("2024-01-01"), batch("2024-01-02")], {})
-    async for _ in scanned(sink, SUMMARY.name, [A], checkpoint={"a": "b"}):
-        break
-    assert await endpoints_in(sink, {"c": "d"}) == ["one", "two"]
-    assert len(sink.threads) == 3
-    assert all(name.startswith("harvester-scan") for name in sink.threads)
-    assert sink.asked == [(SUMMARY.name, [A], {"a": "b"}), {"c": "d"}]
-    assert not [one for one in threading.enumerate() if one.name.startswith("harvester-scan")]
-
-
-async def test_a_sink_that_cannot_be_scanned_is_not_read() -> None:
-    with pytest.raises(AssertionError, match="feed: cannot be scanned"):
-        _ = [group async for group in scanned(Feed("feed:"), SUMMARY.name)]
-
-
-async def test_an_error_of_a_scan_comes_out() -> None:
-    class Damaged(MemorySink):
-        def scan(self, *_: object) -> Iterator[StoredWindow]:  # type: ignore[override]
-            yield next(super().scan(SUMMARY.name))
-            raise SinkError("a segment is gone")
-
-    sink = Damaged()
-    await sink.write([batch("2024-01-01")], {})
-    with pytest.raises(SinkError, match="a segment is gone"):
-        _ = [group async for group in scanned(sink, SUMMARY.name)]
-
-
 async def test_without_a_ledger_what_stands_in_the_sinks_is_asked_for_again() -> None:
     one, other = batch("2024-01-01", "2024-01-03"), batch("2024-01-05", name=USERS.name, records=2)
     sinks = [
@@ -148,8 +70,6 @@ async def test_without_a_ledger_what_stands_in_the_sinks_is_asked_for_again() ->
     [window] = found[A, USERS.name].windows.values()
     assert (window.days, window.tally, window.state) == (other.window[2:], other.tally, "open")
 
-
-# opened again
 
 JANUARY_10_TO_20 = date(2024, 1, 10), date(2024, 1, 20)
 
@@ -308,6 +228,25 @@ def test_a_window_of_the_range_that_is_open_already_is_due_at_once(
     assert due == {**wanted, **({"2024-01-11": (0.0, "--refresh")} if stands else {})}
 
 
+def test_a_year_that_is_opened_in_part_must_be_stored_as_it_was_fetched(tmp_path: Path) -> None:
+    stands = [batch(f"2024-01-0{n}") for n in (1, 2, 3)]
+
+    async def test(ledger: SqliteLedger) -> Calendar:
+        sink = await filled(*stands[1:])  # somebody has removed the first one
+        last, wall = date(2024, 1, 3), noon("2024-02-10")
+        part, whole = (scope(date(2024, 1, n), last, [A], [SUMMARY]) for n in (3, 1))
+        await ledger.mark_refresh([(A, SUMMARY.name, last, last)])
+        with pytest.raises(SinkError, match=r"2 records are stored, 3 were fetched\); refresh the"):
+            await reopen(ledger, [sink], part.endpoints, part.accounts, wall)
+        await ledger.mark_refresh([(A, SUMMARY.name, date(2024, 1, 1), last)])
+        await reopen(ledger, [sink], whole.endpoints, whole.accounts, wall)
+        return (await ledger.calendars([A]))[A, SUMMARY.name]
+
+    calendar = in_ledger(tmp_path, test, *map(final, stands))
+    assert text(calendar, "2024-01-01", "2024-01-03") == ".oo"
+    assert calendar.sum() == Tally()
+
+
 class Away(MemorySink):
     """Its server does not answer the first readings."""
 
@@ -357,40 +296,3 @@ def test_a_sink_whose_server_stays_away_is_an_error(
     monkeypatch.setattr(stored, "PATIENCE", 0.1)
     with pytest.raises(SinkAwayError, match=r"was away for 0.1 s \(the database could not be read"):
         asyncio.run(calendars_in([Away(1000)], [SUMMARY], [A]))
-
-
-# filled
-
-
-@pytest.mark.parametrize(
-    ("stamp", "version"),
-    [
-        ("2024-02-10T04:00:00Z", 1707537600000),
-        ("2024-02-10T12:00:00.250+08:00", 1707537600250),
-        ("", 0),
-        ("soon", 0),
-    ],
-)
-def test_the_version_of_a_window_is_the_time_at_which_it_was_fetched(
-    stamp: str, version: int
-) -> None:
-    assert version_of(stamp) == version
-
-
-def test_a_year_that_is_opened_in_part_must_be_stored_as_it_was_fetched(tmp_path: Path) -> None:
-    stands = [batch(f"2024-01-0{n}") for n in (1, 2, 3)]
-
-    async def test(ledger: SqliteLedger) -> Calendar:
-        sink = await filled(*stands[1:])  # somebody has removed the first one
-        last, wall = date(2024, 1, 3), noon("2024-02-10")
-        part, whole = (scope(date(2024, 1, n), last, [A], [SUMMARY]) for n in (3, 1))
-        await ledger.mark_refresh([(A, SUMMARY.name, last, last)])
-        with pytest.raises(SinkError, match=r"2 records are stored, 3 were fetched\); refresh the"):
-            await reopen(ledger, [sink], part.endpoints, part.accounts, wall)
-        await ledger.mark_refresh([(A, SUMMARY.name, date(2024, 1, 1), last)])
-        await reopen(ledger, [sink], whole.endpoints, whole.accounts, wall)
-        return (await ledger.calendars([A]))[A, SUMMARY.name]
-
-    calendar = in_ledger(tmp_path, test, *map(final, stands))
-    assert text(calendar, "2024-01-01", "2024-01-03") == ".oo"
-    assert calendar.sum() == Tally()

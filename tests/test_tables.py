@@ -9,8 +9,8 @@ import pytest
 
 from harvester.exports.shapes import FLAT, Shape
 from harvester.model import Field
+from harvester.tables import DAY, PAIRS, TABLES, Column, tables_of
 from harvester.wechat.interfaces import INTERFACES
-from harvester.wechat.tables import DAY, PAIRS, TABLES, Column, tables_of
 from harvester.wechat.titles import FIELDS, UNITS
 from tests.dictionary import dictionary
 
@@ -33,7 +33,7 @@ def fields(given: tuple[Field, ...]) -> Iterator[Field]:
 
 
 def test_the_page_is_that_of_the_catalogue() -> None:
-    page = Path(__file__).parents[2] / "docs" / "tables.md"
+    page = Path(__file__).parents[1] / "docs" / "tables.md"
     assert page.read_text() == dictionary(), "python -m tests.dictionary > docs/tables.md"
 
 

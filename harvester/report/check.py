@@ -13,7 +13,7 @@ from typing import Any
 
 from harvester import events
 from harvester.base.dates import china, rfc3339
-from harvester.events import Event, reason_of
+from harvester.events import Code, Event, reason_of
 from harvester.ledger.base import Key
 from harvester.ledger.coverage import OpenWindow
 from harvester.model import Action, listed
@@ -191,11 +191,11 @@ class Access:
                 self._split.add((event.appid, event.endpoint))
             case events.Deferred():
                 self.wait(event)
-            case events.Notice(code="TokenFetched"):
+            case events.Notice(code=Code.TOKEN_FETCHED):
                 self._fetched.add(event.account)
-            case events.Notice(code="TokenRefused") if event.account in self._fetched:
+            case events.Notice(code=Code.TOKEN_REFUSED) if event.account in self._fetched:
                 self._refused.setdefault(event.account, event.text)
-            case events.Notice(code="Quota") if event.calls is not None:
+            case events.Notice(code=Code.QUOTA) if event.calls is not None:
                 self._calls[event.account, event.interface] = event.calls
 
     def wait(self, event: events.Deferred) -> None:

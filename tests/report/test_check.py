@@ -8,7 +8,7 @@ import pytest
 
 from harvester import events
 from harvester.events import AccountStopped, Answer, Deferred, Event, Failed, Notice, Split
-from harvester.report.access import Access, AccountAccess, by_kind, gravest, words
+from harvester.report.check import Access, AccountAccess, by_kind, gravest, words
 from tests.support import A, B, at
 
 E, OTHER = "getusersummary", "getusercumulate"

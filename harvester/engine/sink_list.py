@@ -1,0 +1,62 @@
+"""The list of sinks of a ledger, as a run needs it; `harvester.upkeep.copy` changes it.
+
+Rule: a run writes to all sinks of its ledger, and to no others that are listed.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection
+from pathlib import Path
+
+from harvester.errors import UsageError
+from harvester.ledger import FILE_NAME
+from harvester.ledger.base import Ledger, account_groups, place_of
+from harvester.sinks.base import Sink, spec_of
+from harvester.sinks.scan import call
+
+
+def check_list(ledger: Ledger, known: Collection[str], mine: Collection[str]) -> None:
+    """Raise `UsageError` unless the sinks of a run are those of the ledger, by their names."""
+    new, gone = {*mine} - {*known}, {*known} - {*mine}
+    if not new and not gone:
+        return
+
+    def specs(names: Collection[str]) -> list[str]:
+        return [shlex.quote(spec_of(name, ledger.path)) for name in sorted(names)]
+
+    at = at_ledger(ledger)
+    ways = [f"`harvester sink add {spec}{at}` copies what is stored into it" for spec in specs(new)]
+    ways += [f"`harvester sink remove {spec}{at}` removes it from the list" for spec in specs(gone)]
+    raise UsageError(
+        f"the sinks of this ledger are {' and '.join(specs(known)) or 'none'}, and those of this"
+        f" run {' and '.join(specs(mine)) or 'none'}; {'; '.join(ways)}"
+    )
+
+
+def at_ledger(ledger: Ledger) -> str:
+    """The option by which a command names a ledger, empty for one of the user's own."""
+    place = place_of(ledger)
+    if isinstance(place, Path):
+        if place.name == FILE_NAME:
+            return f" --out {shlex.quote(str(place.parent))}"
+        return f" --ledger {shlex.quote(str(place))}"
+    identity = getattr(ledger, "identity", "")
+    return f" --ledger {shlex.quote(identity)}" if identity else ""
+
+
+async def holds_records(ledger: Ledger) -> bool:
+    """Whether the ledger calls any window with records stored."""
+    for some in account_groups(await ledger.accounts()):
+        for calendar in (await ledger.calendars(some)).values():
+            tally = calendar.stored_tally()
+            if tally is None or tally.records:
+                return True
+    return False
+
+
+async def finish(ledger: Ledger | None, name: str, sink: Sink) -> None:
+    """Let a sink complete its writes, which the ledger has stored, and store what it returns."""
+    entries = await call(sink, sink.finish)
+    if entries and ledger is not None:
+        await ledger.commit([], {name: entries})
