@@ -47,7 +47,8 @@ def serve_answers(place: Place) -> int:
         return COMPLETE
     if sys.stdin.isatty():
         notify(
-            "waiting for an MCP client on standard input, which starts this command itself", "info"
+            "waiting for an MCP client on standard input, which starts this command itself",
+            level="info",
         )
     asyncio.run(main())
     return COMPLETE
@@ -59,4 +60,4 @@ async def _say_if_nothing(ledger: SqliteLedger | PostgresLedger) -> None:
         with suppress(NoLedgerError):
             async with ledger:
                 return
-        notify(f"nothing is stored at {ledger.path} yet; harvest first (harvester run)")
+        notify("nothing is stored at {} yet; harvest first (harvester run)", ledger.path)
