@@ -42,7 +42,7 @@ class Source:
         accounts: Collection[Account] = (),
     ) -> None:
         if sink.scan is None or sink.endpoints is None:
-            raise UsageError(f"{sink.identity} cannot be read back")
+            raise UsageError("{} cannot be read back", sink.identity)
         self.sink = sink
         self.coverage = coverage
         self.accounts = accounts
