@@ -350,10 +350,10 @@ class JoinedTable(NamedTuple):
     """A table.
 
     key: what identifies a row, beside the account and the first day of the window; a whole number
-    given for a text is read as its text, and a row that lacks a part of its key is joined with no
-    other.  columns: with those of the key.  once: of several rows of an interface with one key the
-    first alone is there; else the second is joined with the second of the others, so that no figure
-    is lost.  parsed: columns that are parts of the msgid: ``mid`` and ``idx``.
+    given for a text is read as its text, and a row that lacks a part of its key is not joined.
+    columns: with those of the key.  once: of several rows of an interface with one key the first
+    alone is there; else the second is joined with the second of the others, so that no figure is
+    lost.  parsed: columns that are parts of the msgid: ``mid`` and ``idx``.
     """
 
     name: str

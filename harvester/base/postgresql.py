@@ -133,7 +133,7 @@ class Server(NamedTuple):
         return connection
 
     def _connected(self) -> tuple[Any, str]:
-        """A connection, or what went wrong."""
+        """A connection, or the reason why there is none."""
         try:
             connection = self.library.connect(
                 **_OURS | {"application_name": _our_name()} | self.given,

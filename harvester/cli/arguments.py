@@ -54,7 +54,7 @@ def own_interfaces() -> list[JsonEndpoint]:
 def place(
     values: dict[str, Any], sinks: Sequence[Sink] | None = None, *, quiet: bool = False
 ) -> Place:
-    """Where the harvest is; sinks: instead of those of the option.
+    """The place of the harvest; sinks: replace those of the option.
 
     quiet: do not report yet that a configuration was found.
     """

@@ -33,7 +33,7 @@ def uvloop_factory() -> Factory:
 
 
 def run(main: Coroutine[object, object, T], factory: Factory | None = None) -> T:
-    """Run it to its end, on asyncio's own loop if no other is given."""
+    """Run a coroutine to its end, on asyncio's own loop if no other is given."""
     with _collecting_less(), asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(main)
 

@@ -115,7 +115,7 @@ async def _counts(
 
 
 def _time(takes: Estimate, rate: Rate, options: Options) -> str:
-    """How long it takes, and what decides that."""
+    """The duration, and what limits it."""
     if takes.seconds <= takes.by_rate:
         return say(
             "{} at {} per account, all accounts at once (assumed: {} s per answer)",

@@ -237,7 +237,7 @@ class _News:
 
 
 def _reason(event: Event) -> object:
-    """What makes a line like one that was shown before; None if each is shown."""
+    """What makes a line like one that was shown before; None if every one is shown."""
     match event:
         case events.AccountStopped() | events.Failed():
             return reason_of(event.appid, event.error)

@@ -48,7 +48,7 @@ async def show_rebuilding(place: Place, now: float) -> int:
 
 
 def _lines(found: Rebuilt) -> Iterator[str]:
-    """The result, and what the next run does."""
+    """The result of the rebuild, and what the next run does."""
     text = say(
         "{}: {} of {} of {}",
         found.sink.identity,

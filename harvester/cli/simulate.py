@@ -213,7 +213,7 @@ def _records(directory: Path, endpoint: str) -> Iterator[dict[str, Any]]:
 
 
 def _show_harvest(directory: Path) -> None:
-    """Both accounts together: what two interfaces report of followers, and when these write."""
+    """Both accounts together: followers by month, and messages by hour."""
     came: Counter[str] = Counter()
     left: Counter[str] = Counter()
     for record in _records(directory, DEMO_ENDPOINTS[0]):

@@ -436,7 +436,7 @@ _DEFAULTS = {name: check(name, option.default) for name, option in KEYWORDS.item
 
 
 def options_of(given: Mapping[str, Any]) -> Options:
-    """What the engine takes: of converted options, and of the others' defaults."""
+    """The options of the engine, from converted options and from the defaults of the others."""
     values = {**_DEFAULTS, **given}
     return Options(**{field.name: values[field.name] for field in fields(Options)})
 

@@ -111,7 +111,7 @@ async def _hads(source: Sink, endpoint: Endpoint, appids: Collection[str]) -> di
 
 
 def _due(calendar: Calendar | None, days: Days, wall: float) -> list[OpenWindow]:
-    """The open windows of a range that are not due yet, as due."""
+    """The open windows of a range that are not due yet, marked as due."""
     return [
         window._replace(due=0.0)
         for window in ({} if calendar is None else calendar.windows).values()

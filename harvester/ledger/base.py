@@ -284,12 +284,12 @@ class SharedLedger(Ledger, Protocol):
     async def claim(self, limit: int) -> list[Lease]:
         """Claim up to ``count`` more of the wanted accounts that no other worker holds.
 
-        Renews the lease, too, unless it has ended: then nothing is claimed, and `renew` is due.
+        Also renews the lease, unless it has expired: then nothing is claimed, and `renew` is due.
         """
         ...
 
     async def renew(self, windows: int) -> Renewal | None:
-        """Renew the lease; None if it has ended: it is never renewed then.
+        """Renew the lease; None if it has expired: it is never renewed then.
 
         windows: the number that this worker has stored.
         """

@@ -39,7 +39,7 @@ RECENT = timedelta(days=31)
 
 
 _LETTERS = {"open": OPEN, "late": LATE, "waiting": WAITING, "failed": FAILED}
-"""Of the days of a window, by its state."""
+"""The letters of the days of a window, by its state."""
 
 
 class StatusFilter(NamedTuple):
@@ -56,7 +56,7 @@ class StatusFilter(NamedTuple):
 
     @property
     def narrowed(self) -> bool:
-        """Whether some of it was asked for."""
+        """Whether any of its days was requested."""
         return bool(self.appids or self.endpoints or self.states)
 
 

@@ -244,7 +244,7 @@ SOURCES: dict[str, Text] = {
 
 
 def title_of(name: str, endpoint: Endpoint | None = None) -> Text:
-    """The short name of an interface; of one that is not built in, its own."""
+    """The short name of an interface; the full name if it is not built in."""
     own = str(getattr(endpoint, "title", "") or name)
     return INTERFACE_TITLES.get(name, (own, own))
 

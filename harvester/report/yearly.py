@@ -5,8 +5,8 @@ article the latest one counts, of followers the last one of a month.
 
 WeChat gives the readers of an article in two ways.  ``getarticletotaldetail`` and
 ``getarticletotal`` have running totals from the day of publishing on; ``getarticleread`` and
-``getarticlesummary`` have the readers of a day.  Only where no running total is stored, the days
-are added up: a person who reads on two days then counts twice, and the page notes it.
+``getarticlesummary`` have the readers of a day.  Only where no running total is stored are the days
+added up: a person who reads on two days then counts twice, and the page notes it.
 """
 
 from __future__ import annotations

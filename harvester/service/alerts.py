@@ -95,7 +95,7 @@ NOWHERE = Where()
 
 
 class Problem(NamedTuple):
-    """Why a run ended with an error; it is false if it did not.
+    """Why a run ended with an error; false if it did not.
 
     kind: of the error, independent of its text.
     """
@@ -236,8 +236,8 @@ def _is_late(cause: str, whom: str, accounts: Mapping[str, AccountView]) -> bool
 def run_causes(before: Causes, host: str, reported: Problem | None) -> dict[str, tuple[str, ...]]:
     """The causes that are about runs: those of other machines are unchanged.
 
-    reported: why runs end with an error on this one, None if that is not known.  A kind of error
-    keeps its first text.
+    reported: why runs end with an error on this machine, None if unknown.  A kind of error keeps
+    its first text.
     """
     found = {cause: whom for cause, whom in before.items() if is_run(cause)}
     if reported is None:

@@ -37,7 +37,7 @@ AGAIN = Backoff(base=60.0, cap=900.0)
 GIVEN_UP = 3 * 86_400.0
 """Seconds after which a message that could not be sent is given up."""
 TICK = 60.0
-"""The most seconds until a clock that was set, or another target, is noticed."""
+"""The most seconds until a changed clock, or a new target, is noticed."""
 LEDGER_AGAIN = 30.0
 """Seconds until a ledger that did not answer is tried again."""
 ANSWER = 30.0

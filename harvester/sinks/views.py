@@ -129,7 +129,7 @@ def joined_query(
 
 
 def _grouped(table: JoinedTable, parts: Sequence[str], quoted: Callable[[str], str]) -> str:
-    """One row per key of these parts; a row that lacks a part of its key is joined with no other.
+    """One row per key of these parts; a row that lacks a part of its key is not joined.
 
     own: of such a row the number of its part.  nth: the number of a row among those of its part
     that have its key.

@@ -50,7 +50,7 @@ program may end one before it is used."""
 
 
 class TokenRefusedError(AttemptError):
-    """No token could be fetched; ``verdict`` has why, and what that affects."""
+    """No token could be fetched; ``verdict`` has the reason, and what it affects."""
 
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(verdict.message)

@@ -47,7 +47,7 @@ LONGEST = DAY * max(after - before for before, after in pairwise(AGAIN))
 
 
 class Delivery(Enum):
-    """What an interface delivers for certain."""
+    """What an interface is certain to deliver."""
 
     DAILY = "daily"
     ENTRIES = "entries"

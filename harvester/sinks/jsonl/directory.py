@@ -235,7 +235,7 @@ class Directory:
             raise
 
     def remove(self, name: str) -> None:
-        """Remove a file, durably: one that comes back would count again."""
+        """Remove a file, durably: one that reappears would count again."""
         path = self.path / name
         with suppress(FileNotFoundError):
             durable.remove(path, "lines")

@@ -57,7 +57,7 @@ def merge(home: Directory, extents: Extents, journal: str, suffix: str) -> None:
 
 
 class _Merge:
-    """The files of one interface, while the windows of its journal come into them."""
+    """The files of one interface, while the windows of its journal are merged into them."""
 
     def __init__(self, home: Directory, extents: Extents, journal: Source) -> None:
         self._home = home

@@ -53,7 +53,7 @@ from harvester.texts import say
 DISK_FULL = say("the disk is full")
 """What `Driver.describe` returns for such an error."""
 DAMAGED = say("it is damaged")
-"""How it begins for what is stored and cannot be read any more."""
+"""The beginning of a message about stored records that cannot be read any more."""
 _VERIFY = say("`harvester verify` with the same --out or --ledger shows what to type")
 _GONE = say("restore it, or {}", _VERIFY)
 """What to do about stored records that are gone."""
@@ -93,7 +93,7 @@ class Driver(Protocol):
     errors: tuple[type[Exception], ...]
 
     def connect(self, *, create: bool) -> None:
-        """Connect, if that is not done; raises `UsageError`, `SinkError`, `Away`, or an error."""
+        """Connect if necessary; raises `UsageError`, `SinkError`, `Away`, or an error."""
         ...
 
     def close(self) -> None: ...
@@ -143,7 +143,7 @@ class Driver(Protocol):
         ...
 
     def describe(self, exc: Exception) -> str:
-        """What went wrong, without a secret."""
+        """The error, without a secret."""
         ...
 
     def outage(self, exc: Exception) -> type[Away] | None:
@@ -506,7 +506,7 @@ class SqlSink(Sink):
         ]
 
     def _there(self) -> set[str]:
-        """The views with an account, as ours have."""
+        """The views that have a column for the account, as ours do."""
         return {str(name) for (name,) in self._driver.query(self._driver.dialect.views)}
 
     def _insert_new(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:

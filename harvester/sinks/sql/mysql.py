@@ -122,7 +122,7 @@ DIALECT = Dialect(
 )
 
 _COLLATIONS = ("utf8mb4_nopad_bin", "utf8mb4_0900_bin")
-"""Of MariaDB and MySQL: in all others ``A`` is ``a``, or a text is the same with a blank behind."""
+"""Of MariaDB and MySQL: all others equate ``A`` and ``a``, or ignore a trailing blank."""
 _LENGTH = 1 << 20
 """Bytes of one INSERT; longer ones are no faster."""
 _AT_ONCE = 100

@@ -189,7 +189,7 @@ def is_negative_zero(value: Any) -> bool:
 class Layout:
     """One interface's table, and its records as rows of it.
 
-    A column that exists keeps its type, whatever the catalogue has now.  existing: the columns of
+    An existing column keeps its type, even if the catalogue has changed.  existing: the columns of
     the table, and their types as the database names them; former: the types with which its rows
     were written.  Fields without a column are in ``_extra``: those whose names are too long, those
     that are too many, and those whose column is of a type that no field has.
