@@ -161,7 +161,7 @@ def run_sync(
     raised as KeyboardInterrupt once that is done; the same call again resumes.
     """
     if options.get("session") is not None:
-        raise UsageError("session: it belongs to an event loop, and run_sync has one of its own")
+        raise UsageError("session: it belongs to an event loop, and run_sync has its own")
     sink = _listed_sinks(sink)
     options = converted(options)
     return wait_for(lambda: _run(accounts, endpoints, start, end, sink, options))
@@ -179,10 +179,10 @@ async def stream(
 
     Arguments as of `run`, without a sink.  Returns an async iterator of dicts: the interface's own
     fields, and beside them ``_appid``, ``_endpoint``, ``_begin_date``, ``_end_date`` and
-    ``_fetched_at``.  Only a few windows are fetched ahead of a reader that is slow or stops, more
-    at once while it waits for them; leaving the block ends the requests.  A window whose figures
-    are late, so that they will change, comes with ``_late`` (true) in each record, once: with
-    ``wait`` at the end, unless its figures came in the meantime.
+    ``_fetched_at``.  Only a few windows are fetched ahead of a reader that is slow or stops, and
+    more while it waits for them; leaving the block ends the requests.  A window whose figures are
+    late, so that they will change, comes with ``_late`` (true) in each record, once: with ``wait``
+    at the end, unless its figures came in the meantime.
 
     Raises `UsageError` on entering; while iterating `RunError` if the run had to stop, and
     `IncompleteError` at the end if windows failed or must wait.

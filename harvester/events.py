@@ -153,7 +153,7 @@ class Failed:
     error: the reason, with WeChat's request id at its end, if there is one: ``... [rid: ...]``.
     code, rid: WeChat's errcode and request id, None and empty if WeChat sent none.
     new: whether this interface of this account did not fail for the same errcode in the run before,
-    whatever the day; None if no ledger is kept.
+    on any day; None if no ledger is kept.
     """
 
     appid: str
@@ -554,7 +554,7 @@ class Report:
 
 
 SHOWN = 20
-"""So many causes and notes a notebook shows."""
+"""The most causes and notes that a notebook shows."""
 
 CAUSES = 3
 """Causes that the message of an `IncompleteError` names."""
@@ -681,7 +681,7 @@ class Bookkeeper:
         return found
 
     def waits(self) -> list[Wait]:
-        """What accounts wait for, the longest waits of this run first."""
+        """The reasons for which accounts wait, the longest waits of this run first."""
         return sorted(self._waits.values(), key=lambda wait: (-wait.seconds, wait.until or 0.0))
 
     def _note(self, event: Failed) -> None:

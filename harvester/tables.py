@@ -2,7 +2,7 @@
 
 Rule: data, and how it is read; nothing of a database or of a file.
 
-An interface has a table of its own, in which an object within a record becomes columns
+An interface has its own table, in which an object within a record becomes columns
 (``detail_read_user``), and one for each list, ``<interface>_<list>``, with one row per item.
 `TABLES` are those that join what several interfaces return.  The views of databases, flat exports,
 `harvester.read`, comments, the descriptions for assistants and docs/tables.md come from these.

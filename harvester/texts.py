@@ -117,7 +117,7 @@ def changed(text: str, change: Callable[[str], str]) -> str:
 
 
 def pack(text: str) -> str:
-    """A text as a ledger keeps it: ``["template", value, …]`` as JSON; a plain `str` as it is."""
+    """A text as a ledger keeps it: ``["template", value, …]`` as JSON; a plain `str` unchanged."""
     if not isinstance(text, Text):
         return text
     return json.dumps(_packed(text), ensure_ascii=False, separators=(",", ":"))

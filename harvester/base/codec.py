@@ -213,7 +213,7 @@ def lines_of(pieces: Sequence[bytes], beside: bytes) -> bytes:
     """Records as lines, each with its metadata (`line_end`) at its end."""
     if not pieces:
         return b""
-    if b"{" in pieces:  # a record without a field of its own
+    if b"{" in pieces:  # a record without any field except the metadata
         return b"".join([piece + (b"" if piece == b"{" else b",") + beside for piece in pieces])
     suffix = b"," + beside
     return suffix.join(pieces) + suffix

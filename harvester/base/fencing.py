@@ -87,7 +87,7 @@ def latest_commit(checkpoint: Mapping[str, str]) -> tuple[int, str]:
 
 
 def is_in_history(number: int, mark: str, commits: int, marks: Sequence[str]) -> bool:
-    """Whether a database that has made so many commits has made this one.
+    """Whether a database with this number of commits has made this one.
 
     marks: of its last commits, the latest first; of an older commit it is not known, and assumed.
     """

@@ -32,7 +32,7 @@ AGAIN = say("nothing that was committed is lost: fix the cause and run the same 
 """What to do about a destination that could not be written."""
 
 _log = logging.getLogger("harvester")
-_log.addHandler(logging.NullHandler())  # a library prints nothing by itself
+_log.addHandler(logging.NullHandler())  # a library must not print
 
 
 class Away(Exception):  # noqa: N818  (no error yet: it is tried again)

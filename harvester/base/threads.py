@@ -44,7 +44,7 @@ _here = threading.local()  # .thread: the `Thread` that this thread belongs to
 
 
 class _Line(NamedTuple):
-    """A connection; socket: a duplicate of its own.  where: the server as messages name it."""
+    """A connection; socket: a duplicate of its socket. where: the server as messages name it."""
 
     socket: socket.socket
     where: str
@@ -221,7 +221,7 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def _run_aside(main: Callable[[], Coroutine[Any, Any, T]], caller: asyncio.Task[Any] | None) -> T:
-    """As `wait_for`, in a thread of its own; caller: the task that waits in this one."""
+    """As `wait_for`, in its own thread; caller: the task that waits in this one."""
     begun: Future[asyncio.Task[Any] | None] = Future()
     outcome: Future[T] = Future()
 

@@ -62,7 +62,7 @@ def _on_interrupt(name: str = "") -> None:
 
 
 def _leave(*_: object) -> None:
-    """End at once: nothing has begun yet, or nothing is left but to end."""
+    """End at once: nothing has begun yet, or nothing is left to do."""
     os._exit(INTERRUPTED)
 
 

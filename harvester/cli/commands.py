@@ -474,8 +474,8 @@ def export(**values: Any) -> int:
     duckdb:FILE            a file with all tables
 
     \b
-    ?shape=nested|flat     lists within a row, or a table of their own
-    ?header=zh|en          csv, xlsx: titles in place of the names of fields
+    ?shape=nested|flat     lists within a row, or in their own tables
+    ?header=zh|en          csv, xlsx: titles instead of the names of fields
     ?lang=zh|en            labels of codes
     ?raw=1                 csv, xlsx: texts that look like a formula are not escaped
 

@@ -187,9 +187,7 @@ def _delivers(endpoint: Endpoint) -> str:
             last = endpoint.late_days
             return say("entries to day {}: an answer has all that an earlier one had", last)
         case Delivery.UNCERTAIN:
-            return say(
-                "nothing certain: a day without a record may be one on which nothing happened"
-            )
+            return say("no guaranteed rows: on a day without a record perhaps nothing happened")
 
 
 def _flat(fields: Sequence[Field], depth: int = 0) -> Iterator[tuple[int, Field]]:

@@ -166,7 +166,7 @@ def _load_config(context: click.Context, _: click.Parameter, path: Path | None) 
     if interfaces:
         context.meta[INTERFACES] = read_interfaces(interfaces, str(path))
     file = {name: value for name, value in file.items() if name in own}
-    if path and path.parent != Path():  # here a path stays as short as it was written
+    if path and path.parent != Path():  # here a path is shown as it was written
         if "out" in own:  # what another command with this file finds, wherever it is started
             file.setdefault("out", OPTIONS["out"].default)
         file = located(file, path.parent)

@@ -145,7 +145,7 @@ class _Counts:
 
     @property
     def still(self) -> bool:
-        """Whether nothing was done for a while; a second is one if somebody must wait."""
+        """Whether nothing was done for a while, or for a second if something must wait."""
         return time.monotonic() - self._moved > (1.0 if self.cause.waits() else EVERY)
 
     def numbers(self) -> str:
@@ -262,7 +262,7 @@ def _level_and_name(event: Event) -> tuple[str, str]:
 
 
 def message(event: Event) -> str | None:
-    """What is worth a line of its own."""
+    """Show an event that deserves its own line."""
     match event:
         case events.RunStarted():
             left = event.planned - event.skipped
@@ -366,7 +366,7 @@ class _Rate(ProgressColumn):
 
 
 class _TimeLeft(TimeRemainingColumn):
-    """The time that is left at that rate; nothing while somebody waits, who takes longer."""
+    """The remaining time at that rate; empty while something waits, which takes longer."""
 
     def __init__(self, counts: _Counts) -> None:
         super().__init__(compact=True)

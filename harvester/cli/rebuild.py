@@ -125,7 +125,8 @@ def _check_place(path: Path) -> None:
         places = {spec_of(name, other).partition(":")[2] for name in named_sinks(other)}
         if folder in {Path(each.partition("?")[0]).resolve() for each in places}:
             raise UsageError(
-                "the ledger of the lines in {} is {}; to make that one anew: `harvester rebuild"
+                "the JSON lines in {} belong to the ledger {}; to make a new one: `harvester "
+                "rebuild"
                 " --out {}`",
                 path.parent,
                 other,

@@ -49,8 +49,8 @@ Harvest = Callable[[Observer, asyncio.Event], Coroutine[Any, Any, Report]]
 class Ending(NamedTuple):
     """How a run ended.
 
-    problem: what stopped it, or failed after it; empty if nothing did.  unread: nobody reads what
-    it hands out on standard output.
+    problem: what stopped it, or failed after it; empty if nothing did.  unread: the reader of
+    standard output has gone.
     """
 
     report: Report
@@ -59,7 +59,7 @@ class Ending(NamedTuple):
 
 
 def conduct(harvest: Harvest, factory: Factory | None = None, *, quiet: bool = False) -> Ending:
-    """Run a harvest with signals and progress; whatever happens it gives a report.
+    """Run a harvest with signals and progress; always returns a report.
 
     factory: what makes its event loop, if that is not asyncio's own.  quiet: without progress.
     Raises `UsageError`.

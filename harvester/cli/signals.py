@@ -17,7 +17,7 @@ from harvester.cli.terminal import notify
 
 _SIGNALS = signal.SIGINT, signal.SIGTERM
 LONGEST_END = 30.0
-"""Seconds that a command which is to end at once may take for it."""
+"""Seconds within which a command must end that is told to end at once."""
 
 
 def heed(task: asyncio.Future[Any], in_order: Callable[[], bool]) -> Callable[[], None]:

@@ -2,7 +2,7 @@
 
 Built-in interfaces are in `harvester.wechat.interfaces`; others, and all sinks, are entry points.
 The group ``harvester.endpoints`` holds objects that are an `Endpoint`, and a built-in interface
-wins over one of the same name.  The group ``harvester.sinks`` holds classes with a
+takes precedence over one of the same name.  The group ``harvester.sinks`` holds classes with a
 ``from_spec(rest)`` that makes the sink of ``scheme:rest``.  A name that does not begin with a
 letter, as ``-``, is a complete spec; its rest is empty.
 """
@@ -111,7 +111,7 @@ def endpoints_of(name: str) -> list[Endpoint]:
 
 
 def interfaces_of(given: Iterable[str | Endpoint]) -> list[Endpoint]:
-    """The interfaces of names and groups, and interfaces as they are; each once, in this order.
+    """The interfaces of names and groups, and given interfaces; each once, in this order.
 
     Raises `UsageError` as `endpoints_of` does.
     """

@@ -2,7 +2,7 @@
 
 Rule: values and checks; reads no file and no environment, and knows no command line.
 
-`Keywords` declares the options of the library, `Arguments` what the commands take besides.  The
+`Keywords` declares the options of the library, `Arguments` the further ones of the commands.  The
 keyword options of `run` and `stream`, the options of the commands, the keys of the TOML file and
 the variables ``HARVESTER_<NAME>`` all derive from these two.
 """
@@ -47,7 +47,7 @@ class Kind(NamedTuple):
     """The values that an option takes.
 
     expected: their description in messages; metavar: in ``--help``.
-    check: returns a value as it is used; raises `UsageError`, `TypeError` or `ValueError`.
+    check: returns the value to use; raises `UsageError`, `TypeError` or `ValueError`.
     read: returns the value of a text; raises `ValueError` or `KeyError`.
     """
 
@@ -103,7 +103,7 @@ class Tolerance(NamedTuple):
     is_share: bool = False
 
     def of(self, accounts: int) -> int:
-        """The number, of so many accounts."""
+        """The number, of a total of accounts."""
         return int(accounts * self.number / 100 if self.is_share else self.number)
 
 
@@ -237,7 +237,7 @@ class Keywords(TypedDict, total=False):
         " busy server a minute or two.")]
     patience: Annotated[str | float, Option(DURATION, "10m",
         "How long a run waits while no server answers, once one has answered: 90s, 10m, 2h;"
-        " meanwhile attempts do not count.  With wait there is no limit.", ASKING)]
+        " during that time attempts do not count.  With wait there is no limit.", ASKING)]
     daily_quota: Annotated[int | None, Option(COUNT, None,
         "Calls per day (in China) for each interface of each account; if not given, as many as "
         "WeChat allows.", (*ASKING, "status", "report"))]
@@ -290,7 +290,7 @@ class Keywords(TypedDict, total=False):
 
 
 class Arguments(TypedDict):
-    """What the commands take besides."""
+    """The further options of the commands."""
 
     endpoint: Annotated[list[str], Option(STRING, REQUIRED,
         "Interfaces and groups of interfaces.", ASKING, several=True)]
@@ -307,7 +307,7 @@ class Arguments(TypedDict):
         "TOML with an [[account]] table for each account: appid, name, group, enabled (false: left"
         " out), secret (env:NAME or file:PATH, readable by its owner alone), token (stable,"
         " classic, cloud, cloudbase, command:…, https://…, static:…), platform, refresh_token,"
-        " concurrency (a cap of its own); and with [[platform]] tables.  Or CSV with such a header"
+        " concurrency (its own cap); and with [[platform]] tables.  Or CSV with such a header"
         " line.",
         (*ASKING, "status", "report", "export", "mcp"))]
     out: Annotated[Path, Option(PATH, Path("harvest"),
@@ -394,7 +394,7 @@ def _shown(name: str, value: object) -> str:
 
 
 def check(name: str, value: object) -> Any:
-    """A value as it is used; raises `InvalidOptionError`."""
+    """The checked value of an option; raises `InvalidOptionError`."""
     if value is None and name in _MAY_BE_NONE:
         return None
     if OPTIONS[name].several and isinstance(value, list | tuple):
@@ -416,7 +416,7 @@ def _checked(name: str, given: object, call: Callable[[Kind], object]) -> object
 
 
 def converted(given: Keywords) -> Keywords:
-    """The options of a caller as they are used, in the same dict; the only place that does it.
+    """The checked options of a caller, in the same dict; the only place that does it.
 
     Specs come first: they become secrets, so that no frame of a traceback shows a password.  Raises
     `InvalidOptionError`, or `TypeError` for an unknown name.

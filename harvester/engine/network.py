@@ -76,7 +76,7 @@ class Network:
         """Whether an unanswered request counts as an attempt.
 
         sent_at: when it was sent; why: it was not answered.  Returns at once if the server has
-        answered something since; else waits until it answers.  Raises `NetworkError` if that takes
+        answered since then; else waits until it answers.  Raises `NetworkError` if that takes
         longer than the patience.
         """
         if not self.answered:

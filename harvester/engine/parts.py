@@ -2,8 +2,8 @@
 
 Rule: pure; an answer and the time, no calendar.
 
-Usually a window is one part.  Days that lack what they must have, or may still get, become parts of
-their own: only these are requested again, so that no later answer affects the days that are stored.
+Usually a window is one part.  Days that lack what they must have, or may still get, become separate
+parts: only these are requested again, so that no later answer affects the days that are stored.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def parts_of(
 ) -> list[Part]:
     """The parts of a window that was answered, in the order of their days (wall: the Unix time).
 
-    delayed: WeChat reports that the figures are late.  again: the window as it is stored, if it is.
+    delayed: WeChat reports that the figures are late.  again: the stored window, if there is one.
     expected: an interface with one row per day has one before the window, so that it must have
     rows.
     """
@@ -138,7 +138,7 @@ class _Answer:
         self._tries = 0 if again is None or again.state != "late" else again.tries + 1
 
     def apart(self, window: Window) -> int:
-        """A bit for each day that becomes a part of its own if it is empty."""
+        """A bit for each day that becomes a separate part if it is empty."""
         if not _names_days(self._endpoint) or self._endpoint.late_days:
             return 0
         if self._delivery is Delivery.DAILY:

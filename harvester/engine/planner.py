@@ -66,7 +66,7 @@ class Plan(NamedTuple):
 
 
 class UsedQuota(NamedTuple):
-    """What the ledger knows besides the calendars.
+    """What the ledger knows in addition to the calendars.
 
     spent, before: calls of today and of yesterday; exhausted: quotas that are used up.
     """
@@ -461,7 +461,7 @@ class _Order(NamedTuple):
         )
 
     def _again(self, window: OpenWindow) -> Attempt:
-        """A stored window; or a hole, in which a row is expected as it is behind another row."""
+        """A stored window; or a hole, in which a row is expected since it follows another row."""
         expected = not window.fetched_at or bool(window.tries)
         if not expected and delivery(self.endpoint) is Delivery.DAILY:
             expected = self._has_row_before(window.begin)

@@ -163,7 +163,8 @@ class _Reopened:
                 same = stored == known if exact else stored.records == known.records
                 if not same:
                     raise SinkError(
-                        "{}: {} {} is not as it was fetched ({} are stored, {:,} were fetched);"
+                        "{}: {} {} differs from what was fetched ({} are stored, {:,} were "
+                        "fetched);"
                         " refresh the whole year, or make a new ledger with rebuild",
                         where,
                         " ".join(self._key),

@@ -96,8 +96,8 @@ class Scheduler:
 
     more: accounts can be added (`add`) until `close`; `wanted` is set when a worker finds no item,
     and when an account is finished.
-    paced: a reader takes the windows one by one: only so many items are given out at once as it
-    keeps up with (`read`).
+    paced: a reader takes the windows one by one: only as many items are handed out as it keeps up
+    with (`read`).
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class Scheduler:
             if not turn.open:  # it has finished since its last turn
                 ready.popleft()
                 continue
-            if turn.owed >= 1.0 and passed < len(ready) - 1:  # another account may want the turn
+            if turn.owed >= 1.0 and passed < len(ready) - 1:  # another account may need the turn
                 turn.owed -= 1.0
                 passed += 1
                 ready.rotate(-1)

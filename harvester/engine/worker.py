@@ -514,7 +514,7 @@ class Worker:
             self._emit(events.Paused(account.appid, seconds, reason.reason))
 
     async def stop_account(self, account: AccountQueue, reason: StopReason) -> None:
-        """Request nothing more of an account: somebody must act first."""
+        """Request nothing more of an account: a person must act first."""
         if not account.stopped:  # several answers in flight can have the same error
             account.stopped = True
             self._emit(events.AccountStopped(account.appid, reason.reason, reason.code, reason.rid))

@@ -112,7 +112,7 @@ class Writer:
         self.sent = asyncio.Event()
         """Set when a call leaves."""
         self._unsure: list[Spent] = []
-        self._turn = asyncio.Lock()  # the sinks are written, or opened anew
+        self._turn = asyncio.Lock()  # the sinks are written, or opened again
         self._unsettled = False  # a sink has a write that the ledger may lack
         self._full: list[tuple[str, Sink]] = []  # sinks that ask for `finish`
 
@@ -136,7 +136,7 @@ class Writer:
 
     @asynccontextmanager
     async def reached(self, stack: AsyncExitStack) -> AsyncIterator[None]:
-        """Connect to the sinks, anew to those that are open; nothing is written to them meanwhile.
+        """Connect to the sinks, again to those that are open; no write is in progress.
 
         What takes its time, and what never answers, does so before others have to wait for it.
         """

@@ -261,8 +261,8 @@ class SharedLedger(Ledger, Protocol):
 
         limit: seconds after which it is cancelled, raises `TimeoutError`, and others may be alone,
             also if this process is frozen.
-        If others could be alone meanwhile, since the connection was lost, nothing is changed any
-        more, and an error is raised: `Away` if there is a limit, else `LedgerError`.
+        If others may hold the lock, since the connection was lost, nothing is changed any more, and
+        an error is raised: `Away` if there is a limit, else `LedgerError`.
         """
         ...
 
@@ -296,14 +296,14 @@ class SharedLedger(Ledger, Protocol):
         ...
 
     async def release(self, appids: Collection[str]) -> None:
-        """These accounts are finished, for all workers that want them for this job now."""
+        """These accounts are finished, for all workers that request them for this job now."""
         ...
 
     async def give_back(self, appids: Collection[str]) -> None:
         """Release accounts that fail on this machine.
 
-        This worker claims one again once no other running worker is left that wants it and has not
-        given it back.
+        This worker claims one again once no other running worker is left that requests it and has
+        not given it back.
         """
         ...
 

@@ -343,7 +343,7 @@ def _parts(begin: date, end: date) -> Iterator[tuple[int, int, int]]:
 
 
 def packed(row: bytes | bytearray) -> str:
-    """A year's letters as they are stored: one letter if all are the same."""
+    """A year's letters in the ledger: one letter if all are the same."""
     text = row.decode("ascii")
     return text[0] if text == text[0] * len(text) else text
 

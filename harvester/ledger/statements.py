@@ -151,8 +151,8 @@ def store_checkpoints(tables: Tables, checkpoints: Mapping[str, Mapping[str, str
         if marks and contradicted(each, dict(tables.rows(sql, sink, marks))):
             raise LedgerError(
                 "{} went back to an older copy while several processes wrote it, and what this one"
-                " has written is not in it; run the same command again: it goes on, or says which"
-                " command makes a new ledger",
+                " has written is not in it; run the same command again: it continues, or says "
+                "which command makes a new ledger",
                 sink,
             )
 

@@ -64,7 +64,7 @@ _TEXTS: Mapping[str, tuple[Text, Text]] = {
         ("用这个账号文件运行一次。", "Run with this accounts file."),
     ),
     NOT_DUE: (
-        ("微信 {time} 起才有（中国时间）", "WeChat has it from {time} (China time) on"),
+        ("微信 {time} 起才有（北京时间）", "WeChat has it from {time} (China time) on"),
         ("不用处理：到时再运行。", "Nothing to do: run again after that time."),
     ),
     NO_FIGURES: (

@@ -322,7 +322,7 @@ class _Sum:
         }
 
     def add(self, reach: Reach, times: int) -> None:
-        """So many accounts have these days."""
+        """Add the days of a number of accounts."""
         first = reach.first.toordinal()
         for letter, begin, end in reach.spans:
             if (steps := self._steps.get(letter)) is not None:
@@ -378,7 +378,7 @@ class _Maker:
         self._not_asked: Counter[str] = Counter()
 
     def add(self, found: list[tuple[Stream, Calendar]]) -> None:
-        """Take in the interfaces of an account."""
+        """Add the interfaces of an account."""
         made, appid = self._made, found[0][0].key[0]
         made.totals.accounts += 1
         for stream, _ in found:
@@ -428,7 +428,7 @@ class _Maker:
     def _interface(
         self, account: AccountView, stream: Stream, calendar: Calendar, *, resting: bool
     ) -> _Shape:
-        """Take in an interface of an account, which is asked for no more if it rests."""
+        """Add an interface of an account; it is no longer requested if it rests."""
         shape = self._shapes.add(stream)
         self._note_last(stream)
         row = Row(stream.key[1], shape.reach)
@@ -439,7 +439,7 @@ class _Maker:
         return shape
 
     def _note_last(self, stream: Stream) -> None:
-        """Note the newest stored day, and how far it lies behind the newest that there can be."""
+        """Note the newest stored day, and how many days it is behind the newest possible one."""
         if (last := stream.reach.newest) is not None:
             self._made.last = max(self._made.last or last, last)
             behind = max((self._expected_day(stream.key[1]) - last).days, 0)

@@ -72,7 +72,7 @@ TEXTS: dict[str, Text] = {
     "most_read": ("阅读最多的文章", "Most read articles"),
     "quota": ("今日限额", "Quota today"),
     "quota_of": (
-        "中国时间今天的调用次数，全部账号相加",
+        "北京时间今天的调用次数，全部账号相加",
         "calls of today in China, of all accounts together",
     ),
     "quota_used": ("已用", "Used"),
@@ -149,7 +149,7 @@ TEXTS: dict[str, Text] = {
 }
 
 _NOTE_ZH = (
-    "日期都是中国时间（UTC+8）。最终：微信不再改动。暂定：已存，下次运行会再取。"
+    "日期都是北京时间（UTC+8）。最终：微信不再改动。暂定：已存，下次运行会再取。"
     "空：微信那天没有数据，不算缺失。接口日＝一个账号一个接口的一天。"
 )
 _NOTE_EN = (
@@ -279,7 +279,7 @@ def part_stored(percent: str) -> Text:
 
 
 def added_up(days: int) -> Text:
-    """That the readers of so many days were added up."""
+    """A note that the readers of a number of days were added up."""
     return f"{number(days)} 天相加", f"{plural(days, 'day')} added up"
 
 

@@ -30,8 +30,8 @@ MOST = 20
 MOST_ARTICLES = 2_000
 """Articles of single accounts, of all accounts: of many accounts fewer than `MOST` of each."""
 AT_ONCE = 500
-"""Accounts of which a scan is made: files of lines are read once for so many accounts, and the
-places of their windows are in memory.  Of articles, those of one account are."""
+"""Accounts of which a scan is made: JSON lines are read once for this number of accounts, and the
+positions of their windows are in memory.  Of articles, those of one account are."""
 
 
 class _Figures(NamedTuple):
@@ -145,7 +145,7 @@ class Yearly:
         return self.months.setdefault(appid, {}).setdefault(day.year * 12 + day.month - 1, Month())
 
     def add_people(self, appid: str, day: date, series: str, people: int) -> None:
-        """Take in a figure of a day: ``gained``, ``lost`` (added up) or ``followers``."""
+        """Add a figure of a day: ``gained``, ``lost`` (added up) or ``followers``."""
         month = self.month(appid, day)
         if series == "gained":
             month.gained = (month.gained or 0) + people
@@ -279,7 +279,7 @@ class _Articles:
                 yield article
 
     def add(self, stored: StoredWindow) -> None:
-        """Take in a window."""
+        """Add a window."""
         name = stored.window.endpoint
         where = ARTICLES[name]
         of_days: dict[tuple[str, date], _OfDay] = {}

@@ -166,7 +166,7 @@ class Sink(ABC):
         """
 
     async def forget(self, appid: str) -> None:  # noqa: B027  (most keep nothing else)
-        """Remove what is kept of an account beside its records, and give back their space.
+        """Remove what is kept of an account beside its records, and free their space.
 
         It is called on an open sink once all records of the account have been removed; no other
         process writes.  May be called again.  Raises `SinkError`.

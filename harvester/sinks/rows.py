@@ -166,7 +166,7 @@ class Table:
     def _column(self, field: Field, values: Sequence[Any]) -> Sequence[Any]:
         """The values of a field as the column takes them; raises `TypeMismatch` if one is not so.
 
-        The same object if all of them stay as they are.
+        The same object if none of them changes.
         """
         form = self._forms.get(field.type)
         if field.type in _SCALAR:
@@ -398,7 +398,7 @@ def kinds_of(field: Field, values: Sequence[Any]) -> set[type]:
 def distinct(values: Sequence[Any], made: Callable[[Any], Any]) -> Sequence[Any]:
     """What is made of each value, made once: they are few, each many times.
 
-    The same object if all of them stay as they are.
+    The same object if none of them changes.
     """
     try:
         forms = {value: made(value) for value in {*values}}

@@ -154,7 +154,7 @@ def _aside(line: bytes) -> bytes:
 
 
 def pieces(data: bytes) -> Iterator[memoryview]:
-    """The data in pieces that a pipe takes at once, cut between lines where that can be."""
+    """The data in pieces that a pipe takes at once, cut between lines where possible."""
     view, start = memoryview(data), 0
     while start < len(data):
         end = min(start + CHUNK, len(data))

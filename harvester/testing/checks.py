@@ -280,7 +280,7 @@ async def removed(bench: Bench) -> None:
         await bench.expect()
 
 
-# what ends in the midst
+# windows that end in the middle
 
 LIFE: tuple[Callable[[], Sequence[Batch]], ...] = (
     lambda: [batch(0, 1), batch(1, 2, 3), batch(0, 4, endpoint="checked_too")],

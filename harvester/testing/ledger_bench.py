@@ -29,7 +29,7 @@ INTERFACE = "checked"
 
 
 def day(number: int) -> date:
-    """A day, by its distance from the first; from the twelfth on they lie in another year."""
+    """A day, by its distance from the first; from the twelfth on they are in another year."""
     return FIRST + timedelta(days=number)
 
 

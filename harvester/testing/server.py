@@ -45,7 +45,7 @@ async def serve(
 ) -> AsyncIterator[SimulatorServer]:
     """Serve a simulator until the block ends; port 0 chooses a free port.
 
-    tls: the server's certificate and key, if it is to speak HTTPS.
+    tls: the server's certificate and key, for HTTPS.
     """
     running = SimulatorServer(simulator, host, port, tls)
     loop = asyncio.get_running_loop()

@@ -180,7 +180,7 @@ class Bench:
             raise self.broken(how)
 
     async def expect_between(self, sink: Sink, before: Held, after: Held) -> None:
-        """That each interface is as it was, or as it is after the write."""
+        """Check that each interface is in the state before or after the write."""
         if sink.scan is None:
             return
         found = self._scanned(sink)

@@ -313,7 +313,7 @@ def _is_true(value: object) -> bool:
 
 
 def _is_json(body: Mapping[str, Any]) -> bool:
-    """Whether a body arrives as it was written: a date would come as text, an infinity as null."""
+    """Whether a body arrives unchanged: a date would arrive as text, an infinity as null."""
     try:
         return bool(parse(encode(body)) == body)
     except (TypeError, MalformedError):

@@ -10,7 +10,7 @@ and
 - entries: an answer has all records of the answers before it, and their lists grow by one entry per
 day until a last one: to day 7 (getarticletotal) or 30 (getarticletotaldetail); the entries of
   publisher_settlement change until day 62, and none is known to go.
-- nothing certain: a day without a record may be one on which nothing happened.  Days that had
+- no guaranteed rows: on a day without a record perhaps nothing happened.  Days that had
   figures later have been empty in silence, without ``is_delay``, for more than 24 hours.
 
 WeChat documents none of this; it was observed, and the schedules below are the safe reading.
@@ -34,14 +34,14 @@ from harvester.wechat.endpoint import day_of, in_record
 AGAIN = (1, 2, 3, 5, 8, 13, 21, 30)
 """Days after a row or an entry was due on which it is asked for again."""
 EMPTY_AGAIN = (1, 2, 3, 5, 8)
-"""The same of an empty day of an interface that delivers nothing certain."""
+"""The same of an empty day of an interface that guarantees no rows."""
 AT_LEAST = 3
 """How often a row or an entry is asked for again, on as many days, if it was first missed later."""
 WAITS = 3
 """Days after it was due for which a run that lacks a row or an entry is not done."""
 YOUNG_DAYS = max(EMPTY_AGAIN)
 """The days before yesterday of which every answer is looked at; an older one of an interface that
-delivers nothing certain is final at once."""
+guarantees no rows is final at once."""
 LONGEST = DAY * max(after - before for before, after in pairwise(AGAIN))
 """The most seconds between two requests of a schedule."""
 

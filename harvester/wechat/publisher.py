@@ -36,7 +36,7 @@ PAGE_SIZE = 90
 """Rows of a page, the most that WeChat returns."""
 
 _OURS = {ACCESS_TOKEN, "page", "page_size", "start_date", "end_date"}
-"""Fields of the query that each request has by itself."""
+"""Fields of the query that every request has."""
 
 PUBLISHER_ERRORS: Mapping[int, Rule] = {
     **ERRORS,

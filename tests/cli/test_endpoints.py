@@ -111,9 +111,7 @@ def delivers(what: str) -> str:
         ),
         (
             "getusersummary",
-            delivers(
-                "nothing certain: a day without a record may be one on which nothing happened"
-            ),
+            delivers("no guaranteed rows: on a day without a record perhaps nothing happened"),
         ),
     ],
 )

@@ -201,7 +201,7 @@ class Directory:
         return (self.path / name).is_file()
 
     def append(self, name: str, size: int, pieces: Sequence[bytes]) -> int:
-        """Add pieces to the first bytes of a file, so many, durably; returns its new size."""
+        """Append pieces to a file that has this number of bytes, durably; returns its new size."""
         descriptor = os.open(self.path / name, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
         try:
             if os.fstat(descriptor).st_size != size:  # of a write that failed
@@ -242,7 +242,7 @@ class Directory:
         durable.sync_directory(path.parent)
 
     def cut(self, name: str, size: int) -> None:
-        """Remove what follows the first bytes of a file, so many."""
+        """Remove everything after this number of bytes of a file."""
         path = self.path / name
         if path.stat().st_size > size:
             descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)

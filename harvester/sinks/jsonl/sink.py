@@ -19,7 +19,7 @@ The invariant, with N for the number of a settling (`harvester.sinks.jsonl.direc
 T tells two ledgers with one number apart, since between two settlings files only grow.  Without a
 state, as in a copy without hidden files, each file must have the size that the ledger has.
 
-A ledger that is made anew from the directory gets what is there, and nothing is changed for it: the
+A ledger that is rebuilt from the directory gets what is stored, and nothing is changed for it: the
 former ledger stays valid until the first run with the new one, which makes itself the owner.
 """
 
@@ -231,7 +231,7 @@ class JsonLines(Sink):
         return {**entries, _REBUILT: _USED} if known.rebuilt else entries
 
     def _take_all(self) -> Checkpoint:
-        """Accept whatever whole lines are here; nothing is changed before the first write."""
+        """Accept all whole lines; nothing is changed before the first write."""
         self._state = self._home.state(lenient=True) or State()
         self._extents = self._all_extents()
         self._stored = dict(self._extents)
@@ -308,7 +308,7 @@ class JsonLines(Sink):
         )
 
     def _holds_records(self) -> bool:
-        """Whether records are stored here, whoever wrote them."""
+        """Whether any records are stored here."""
         return any(map(self._home.is_ours, self._home.names()))
 
     def _all_extents(self) -> Extents:

@@ -127,7 +127,7 @@ class Driver(Protocol):
         ...
 
     def shrink(self) -> None:
-        """Give the space of removed rows back, if the database does not do so by itself."""
+        """Free the space of removed rows, if the database does not do so by itself."""
         ...
 
     def delete(self, table: str, days: Sequence[AccountDays], longest: int) -> None:
@@ -170,7 +170,7 @@ def _overlaps(mark: str) -> str:
 
 
 def before(day: date, days: int) -> date:
-    """So many days before a day, or the first day that there is."""
+    """The day that is a number of days earlier, or the first possible day."""
     return date.fromordinal(max(day.toordinal() - days, 1))
 
 
@@ -256,7 +256,7 @@ class SqlSink(Sink):
         return await self._persist(self._write, batches, fence, repeats=Undone if shared else Away)
 
     async def forget(self, appid: str) -> None:
-        """Remove the fence of an account, and give back the space of its rows.
+        """Remove the fence of an account, and free the space of its rows.
 
         The fence stays if several workers have written: one that is frozen may still write.
         """
@@ -332,7 +332,7 @@ class SqlSink(Sink):
                         driver.where,
                         self._identity,
                     )
-                if checkpoint is not None:  # another ledger that wrote here must not go on
+                if checkpoint is not None:  # another ledger that wrote here must not continue
                     mark = driver.dialect.mark
                     driver.query(f"UPDATE _harvester_state SET owner = {mark}", [_new_owner()])
                 [(owner,)] = driver.query("SELECT owner FROM _harvester_state")
@@ -352,7 +352,7 @@ class SqlSink(Sink):
         return {_FORMER: ""}
 
     def renewed(self, checkpoint: Checkpoint) -> Checkpoint:
-        """A new owner: as soon as the sink is opened, the ledger as it was before is refused.
+        """A new owner: as soon as the sink is opened, older states of the ledger are refused.
 
         One that was noted before stands as long as no opening has settled it.
         """

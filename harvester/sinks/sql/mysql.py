@@ -7,7 +7,7 @@ numbers of more than 64 bits, and that of MariaDB, which is text with a check, r
 nested more than 31 times; the JSON functions of both take text.
 
 Creating or changing a table commits what came before.  So each such statement leaves a state from
-which the next opening goes on, and what makes tables holds a lock of the session, not of the
+which the next opening continues, and what makes tables holds a lock of the session, not of the
 transaction.
 """
 

@@ -310,7 +310,7 @@ _quoted = DIALECT.quoted
 
 
 def _parts(url: Secret) -> tuple[Secret, str | None]:
-    """A sink's URL as libpq takes it, and the schema that it names besides."""
+    """A sink's URL as libpq takes it, and the schema that it names."""
     place, _, query = url.value.partition("?")
     options = query.split("&") if query else []
     schemas = [unquote(each[len(_OPTION) :]) for each in options if each.startswith(_OPTION)]

@@ -165,7 +165,7 @@ class Dialect(NamedTuple):
         return ", ".join([self.mark] * number)
 
     def day(self, value: date) -> Any:
-        """A day as it is written."""
+        """A day in the form in which it is written."""
         form = self.forms.get("date")
         return form(value) if form else value
 
