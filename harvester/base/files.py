@@ -145,7 +145,7 @@ def is_full(exc: OSError) -> bool:
 def has_room(path: Path) -> bool:
     """Whether the disk of a file or directory has space left, for errors without a number.
 
-    True if that cannot be found out.
+    True if that is unknown.
     """
     try:
         return os.statvfs(path).f_bavail > 0

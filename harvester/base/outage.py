@@ -29,7 +29,7 @@ SLOW = 5.0
 """Seconds after which a call that has not returned is announced."""
 
 AGAIN = say("nothing that was committed is lost: fix the cause and run the same command again")
-"""What to do about a destination that could not be written."""
+"""What to do about a sink that could not be written."""
 
 _log = logging.getLogger("harvester")
 _log.addHandler(logging.NullHandler())  # a library must not print

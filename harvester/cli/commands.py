@@ -386,9 +386,9 @@ def _selected(
 def report(**values: Any) -> int:
     """Write a page that shows what is harvested, what needs attention, and why.
 
-    It reads the ledger, and the figures from the first destination that has everything.  It sends
-    nothing to WeChat, and may run while a harvest is running.  With --accounts FILE the accounts
-    have the names of that file.
+    It reads the ledger, and the figures from the first sink that has everything.  It sends nothing
+    to WeChat, and may run while a harvest is running.  With --accounts FILE the accounts have the
+    names of that file.
     """
     from harvester.cli.report import write_report
 
@@ -469,7 +469,7 @@ def export(**values: Any) -> int:
 
     \b
     parquet:DIR            one file per table and month; parquet:s3://BUCKET/PREFIX
-    csv:DIR                a file a table, for Excel
+    csv:DIR one file per table, for Excel
     xlsx:FILE              one sheet per table
     duckdb:FILE            a file with all tables
 

@@ -139,7 +139,7 @@ def _time(takes: Estimate, rate: Rate, options: Options) -> str:
 
 
 def _quota(loads: Collection[tuple[str, Load]], options: Options, now: float) -> str:
-    """The calls as days of the daily quota, and when they are over."""
+    """The calls as days of the daily quota, and the day on which they are done."""
     daily, today = options.daily_quota, china(now).date()
     if daily is None:
         return say("WeChat publishes no daily quota; --daily-quota N shows how many days it takes")

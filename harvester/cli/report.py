@@ -95,7 +95,7 @@ async def _figures(
             reasons.append(str(exc))
         else:
             return found, ""
-    return None, joined("; ", reasons) or say("no destination can be read back")
+    return None, joined("; ", reasons) or say("no sink can be read back")
 
 
 async def _read(ledger: Ledger, name: str, read: Callable[..., Figures], *what: object) -> Figures:

@@ -130,7 +130,7 @@ class _Messages(logging.Handler):
         text = record.getMessage()
         if record.levelno < logging.ERROR:
             notify(text)
-        elif _manner.as_json:  # as text, the display and the summary show it
+        elif _manner.as_json:  # as text, it is shown by the display and the summary
             log(text, level="error")
 
 

@@ -1,4 +1,4 @@
-"""Tells a request that fails from a network that is lost.
+"""Distinguishes a failed request from a lost network.
 
 Rule: the first failure that no answer has followed asks the server itself; starts no task.
 

@@ -22,7 +22,7 @@ from harvester.engine.account_queue import AccountQueue, Share, WorkItem
 from harvester.engine.quota import NEVER
 
 LONG = 2.0
-"""An item that took this many times as long as usual costs turns."""
+"""An item that took longer than usual by this factor costs turns."""
 
 MOST_TURNS = 1000.0
 FEW = 4

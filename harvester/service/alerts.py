@@ -393,7 +393,7 @@ def _titled(title: Text, ip: str, whom: tuple[str, ...]) -> Text:
 
 
 def _accounts(causes: Causes) -> list[str]:
-    """The accounts that any of these is about."""
+    """The accounts that any of these concern."""
     found = {
         each.partition(" ")[0]
         for cause, whom in causes.items()

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 MORE = "  "
-"""How a line begins that explains the one before."""
+"""The beginning of a line that explains the one before."""
 SPACING = 5.0
 """Seconds between two messages to one target: robots take 20 a minute."""
 LEASE = 120.0

@@ -323,7 +323,7 @@ class Simulator:
         return self._rows(interface, appid, begin, end, last)
 
     def _admit(self, name: str, query: Mapping[str, str], now: float) -> tuple[str, Faults]:
-        """Whose call it is, and what goes wrong there; raises `Refused`."""
+        """The account of a call, and its fault, if any; raises `Refused`."""
         self.counts["data"] += 1
         appid = self._callers.account_of(query, now)
         self._asked[appid] += 1

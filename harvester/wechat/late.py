@@ -153,7 +153,7 @@ def _had(endpoint: Endpoint, records: Iterable[Mapping[str, Any]]) -> dict[str, 
 
 @lru_cache(4096)
 def _bit(value: str) -> int:
-    """The bit of a day: of 63 days that follow one another each has another one."""
+    """The bit of a day: any 63 consecutive days have different bits."""
     day = day_of(value)
     return 0 if day is None else 1 << day.toordinal() % 63
 

@@ -47,7 +47,7 @@ Extents = dict[str, Extent]
 
 
 class Days:
-    """Days by account, a bit each: two windows overlap if they have a day in common."""
+    """Days by account, one bit each: two windows overlap if they have a day in common."""
 
     def __init__(self, windows: Iterable[Window] = ()) -> None:
         self._bits: dict[str, int] = {}

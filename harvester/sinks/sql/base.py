@@ -608,8 +608,8 @@ class SqlSink(Sink):
         )
         if self._owner not in ("", owner):
             raise SinkError(
-                "{} belongs to another ledger now, which began to write it; use that ledger, or"
-                " another destination",
+                "{} belongs to another ledger now, which began to write it; use that ledger, or "
+                "another sink",
                 driver.where,
             )
         history = _History.of(*found)

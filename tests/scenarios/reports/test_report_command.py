@@ -227,11 +227,11 @@ def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     done = harvest("report", "--out", tmp_path, "--html", page)
     assert done.returncode == 0
-    assert done.stderr == "harvester: the page has no curves: no destination can be read back\n"
+    assert done.stderr == "harvester: the page has no curves: no sink can be read back\n"
     written_page = page.read_text(encoding="utf-8")
     assert 'id="curves"' not in written_page
     assert "No figures are shown:" in written_page
-    assert "<bdi>no destination can be read back</bdi>" in written_page
+    assert "<bdi>no sink can be read back</bdi>" in written_page
     assert re.search("knows nothing of jsonl:.*other", refused("--sink", f"jsonl:{tmp_path}/other"))
     page = tmp_path / "nowhere" / "page.html"
     said = f"harvester: {page} cannot be written (No such file or directory)\n"
