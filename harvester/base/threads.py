@@ -44,8 +44,7 @@ _here = threading.local()  # .thread: the `Thread` that this thread belongs to
 
 
 class _Line(NamedTuple):
-    """A connection; socket: a duplicate of its socket. where: the name of the server in
-    messages."""
+    """A connection; socket: a duplicate of its socket. where: the server in messages."""
 
     socket: socket.socket
     where: str

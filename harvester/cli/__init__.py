@@ -74,7 +74,7 @@ def _unraisable(problem: sys.UnraisableHookArgs) -> None:
 
 
 def _status(arguments: Sequence[str] | None) -> int:
-    """Run the command; gives its status."""
+    """Run the command and return its status."""
     _on_interrupt()  # an exception would be lost or printed in an import
     try:
         sys.unraisablehook = _unraisable

@@ -63,7 +63,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 @dataclass
 class _Called:
-    """What is known of the command that was called, also where it ends early.
+    """What is known of the called command, also if it ends early.
 
     as_json: whether it is to end with a report as JSON.  aside: whether standard output holds
     records, so that the report goes to standard error.
@@ -469,7 +469,7 @@ def export(**values: Any) -> int:
 
     \b
     parquet:DIR            one file per table and month; parquet:s3://BUCKET/PREFIX
-    csv:DIR one file per table, for Excel
+    csv:DIR                one file per table, for Excel
     xlsx:FILE              one sheet per table
     duckdb:FILE            a file with all tables
 

@@ -15,9 +15,9 @@ from typing import TypeVar
 from harvester.errors import UsageError, needs
 
 THRESHOLD = 20_000
-"""New objects before the collector examines the youngest generation.  Python's 700 come and go
-within a few requests; with many in flight the collector then looks at the same living ones over and
-over."""
+"""The number of new objects before the collector examines the youngest generation.  Python's 700
+come and go within a few requests; with many in flight the collector then looks at the same living
+ones over and over."""
 
 Factory = Callable[[], asyncio.AbstractEventLoop]
 T = TypeVar("T")

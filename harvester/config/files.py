@@ -193,7 +193,7 @@ def _value(
 
 
 def over(file: dict[str, Any], environment: dict[str, Any]) -> dict[str, Any]:
-    """The options of both; the environment wins, also with one of appid and accounts."""
+    """The options of both; the environment overrides, also with one of appid and accounts."""
     chosen = ("appid", "accounts")
     if any(name in environment for name in chosen):
         file = {name: given for name, given in file.items() if name not in chosen}

@@ -313,7 +313,7 @@ class Arguments(TypedDict):
     out: Annotated[Path, Option(PATH, Path("harvest"),
         "Directory of the JSON lines and the ledger.", WITH_OUT, "DIR")]
     sink: Annotated[list[Secret], Option(SPEC, (),
-        "Another destination, repeatable, in place of the JSON lines; the ledger stays in --out."
+        "Another sink, repeatable, instead of the JSON lines; the ledger stays in --out."
         "  With - standard output holds the records alone, all else goes to standard error.",
         secret=True, several=True)]
     uvloop: Annotated[bool, Option(FLAG, False,

@@ -310,8 +310,7 @@ async def late_in(scope: Scope, ledger: Ledger, wall: float) -> list[Committed]:
 
 
 def _not_got_again(need: Need, joined: float) -> set[date]:
-    """The stored windows that a worker which joined then had to request again and did not
-    receive."""
+    """The stored windows that a worker which joined then had to request again, but did not."""
     second = rfc3339(joined)
     return {
         window.begin

@@ -301,7 +301,7 @@ def _scaled(value: int, units: tuple[tuple[int, str], ...]) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """A percentage that is 100 or 0 only where that is exact; – of nothing."""
+    """A percentage that is 100 or 0 only if that is exact; – if the whole is 0."""
     if not whole:
         return "–"
     if part in (0, whole):

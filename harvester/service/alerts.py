@@ -185,7 +185,7 @@ def _overdue(
 
 
 def _ends(day: date, cut: WindowKind) -> date:
-    """The last day of the week or month of a day; of others the day."""
+    """The last day of the week or month of a day; the day itself for other interfaces."""
     return period_of(day, cut)[1] if cut in (WindowKind.WEEK, WindowKind.MONTH) else day
 
 
@@ -253,7 +253,7 @@ def _host_of(cause: str) -> str:
 
 
 def is_run(cause: str) -> bool:
-    """Whether a cause is about runs that stop, on some machine, and so about no account."""
+    """Whether a cause is about stopped runs on some machine, and not about an account."""
     return cause.partition(" ")[0] == RUN
 
 

@@ -161,7 +161,7 @@ class Sink(ABC):
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         """Store each window and replace all that overlap it; durable on return.
 
-        Of two batches that overlap the later one stays.  Afterwards no lower epoch of these
+        Of two overlapping batches the later one is kept.  Afterwards no lower epoch of these
         accounts is written any more.  Raises `SinkError`.
         """
 

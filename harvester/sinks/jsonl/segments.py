@@ -164,7 +164,7 @@ def _lines_of(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class _ForeignLineError(Exception):
-    """A line, the argument, is not a record of ours."""
+    """A line, the argument, is not a harvester record."""
 
 
 def _tail_at(line: bytes) -> int:

@@ -242,7 +242,7 @@ class SqlSink(Sink):
         await self._persist(self._reach)
 
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
-        """Connect, and see that this is the database which the checkpoint refers to."""
+        """Connect, and check that this is the database to which the checkpoint refers."""
         self._thread = self._thread or Thread(f"harvester-{self._identity.partition(':')[0]}")
         return await self._persist(self._open, checkpoint)
 
@@ -655,8 +655,8 @@ class SqlSink(Sink):
     def stamps(self, endpoint: str, checkpoint: Checkpoint | None = None) -> dict[str, Stamp]:
         """The stamp of each month with records.
 
-        Its sums are of the checksums of rows, which cover the account, the window, the place in it
-        and the time, and of their squares, which notice figures that are swapped between rows.
+        Its sums add the checksums of rows, which cover the account, the window, the position in it
+        and the time, and their squares, which detect figures that are swapped between rows.
         """
         found: dict[str, Stamp] = {}
         with self._reading(checkpoint) as reader:
