@@ -7,7 +7,6 @@ printed.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -206,8 +205,8 @@ def wrapped(text: str, width: int, most: int | None = None) -> list[str]:
 
 
 def width() -> int | None:
-    """The columns of standard output; None if it is no terminal, and COLUMNS is not set."""
-    return out.width if out.is_terminal or "COLUMNS" in os.environ else None
+    """The columns of the terminal; None if standard output is none: then no line is wrapped."""
+    return out.width if out.is_terminal else None
 
 
 def show_text(template: str, *values: object) -> None:
