@@ -248,6 +248,12 @@ def plan(**values: Any) -> int:
 @cli.command(
     context_settings=CONTEXT, short_help="Try each account: token, IP list, permissions, quota."
 )
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="A row for each account, not only for those with something to do.",
+)
 @json_option
 @options_of("check")
 def check(**values: Any) -> int:
@@ -275,7 +281,9 @@ def check(**values: Any) -> int:
         given.pop("daily_quota"),
     )
     del given["ledger"]
-    return show_check(place, wanted, given, as_json=values["as_json"])
+    return show_check(
+        place, wanted, given, as_json=values["as_json"], everything=values["everything"]
+    )
 
 
 @cli.command(
@@ -309,6 +317,12 @@ def check(**values: Any) -> int:
     metavar="DAY",
     help="Only what lacks this day (as of --start), the reason, since when, and what to do.",
 )
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="With --missing: a row also for accounts for which nothing is to do.",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="With --missing: CSV for Excel.")
 @json_option
 @options_of("status")
@@ -328,7 +342,10 @@ def status(**values: Any) -> int:
     wanted = StatusFilter(appids, place.names_of(values["names"]), values["states"], place.enabled)
     check = values["check"]
     if (day := values["missing"]) is not None:
-        return asyncio.run(show_missing(place, day, wanted, form=form, check=check))
+        everything = values["everything"]
+        return asyncio.run(
+            show_missing(place, day, wanted, form=form, check=check, everything=everything)
+        )
     quota = values["daily_quota"]
     return asyncio.run(
         show_status(place, wanted, as_json=values["as_json"], check=check, daily_quota=quota)
@@ -339,6 +356,8 @@ def _form(values: dict[str, Any]) -> str:
     """The output format of --missing; raises `UsageError` for options that exclude each other."""
     if values["as_csv"] and values["missing"] is None:
         raise UsageError("--csv is for --missing DAY; --json is the whole status for programs")
+    if values["everything"] and values["missing"] is None:
+        raise UsageError("--all is for --missing DAY")
     if values["as_csv"] and values["as_json"]:
         raise UsageError("give either --csv or --json")
     if values["missing"] is not None and values["states"]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from harvester.base.dates import Days, WindowKind, either, recent_days
 from harvester.errors import UsageError
-from harvester.model import Endpoint, TokenProvider
+from harvester.model import NAMES, Endpoint, TokenProvider, listed
 from harvester.texts import joined, say
 from harvester.wechat.endpoint import grid
 
@@ -97,7 +97,7 @@ class Scope:
             if self.end >= endpoint.first_day > self.begin and not from_first:
                 later[endpoint.first_day].append(endpoint.name)
         begins = [
-            say("{}: from {} on, there is nothing before", ", ".join(names), first)
+            say("{}: from {} on, there is nothing before", listed(names, "interface"), first)
             for first, names in sorted(later.items())
         ]
         return replace(self, last=last)._checked(last, begins)
@@ -108,7 +108,9 @@ class Scope:
         if len(without) == len(self.endpoints):
             early = any(self.range_of(each) is None for each in self.endpoints)
             hint = say("; --start first begins at the first day of each")
-            raise UsageError(joined("; ", without) + (hint if early else ""))
+            more = len(without) - NAMES
+            shown = [*without[:NAMES], *([say("and {:,} more", more)] if more > 0 else [])]
+            raise UsageError(joined("; ", shown) + (hint if early else ""))
         return replace(self, notes=tuple(dict.fromkeys([*self.notes, *notes, *without])))
 
     def _why_none(self, endpoint: Endpoint, last: date) -> str:
