@@ -133,7 +133,7 @@ def unpack(kept: str) -> str:
         return kept
     try:
         return _unpacked(json.loads(kept))
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         return kept
 
 

@@ -420,8 +420,11 @@ def quota_days(load: Load, daily: int, today: date) -> int | None:
     return None
 
 
-def nearest(name: str, known: Iterable[str], least: float = 0.5) -> str:
-    """A hint for an unknown name, or an empty string; least: how alike they must be."""
+def nearest(name: str, known: Iterable[str], least: float = 0.5, most: int = 1) -> str:
+    """A hint for an unknown name, or an empty string.
+
+    least: how alike the names must be; most: how many of them are given.
+    """
     names = {each.lower(): each for each in known}
-    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=least)
-    return say(" (did you mean {}?)", names[close[0]]) if close else ""
+    close = difflib.get_close_matches(name.lower(), names, n=most, cutoff=least)
+    return say(" (did you mean {}?)", either([names[each] for each in close])) if close else ""

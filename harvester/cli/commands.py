@@ -543,7 +543,7 @@ def mcp(**values: Any) -> int:
     nothing to WeChat; a harvest may be running.  With --accounts FILE the accounts have the names
     of that file.
     """
-    import harvester.service.mcp as _server  # first, since its extra brings what the others need
+    import harvester.mcp.server as _server  # first, since its extra brings what the others need
     from harvester.cli.mcp import serve_answers
 
     del _server
