@@ -400,6 +400,12 @@ def _selected(
     type=click.Choice(("zh", "en")),
     help="The language in which it opens; the page has both.  [default: that of the command]",
 )
+@click.option(
+    "--week",
+    is_flag=True,
+    help="In place of the page: the figures of the last week, on standard output.",
+)
+@json_option
 @known_sink_option
 @options_of("report")
 def report(**values: Any) -> int:
@@ -409,8 +415,13 @@ def report(**values: Any) -> int:
     to WeChat, and may run while a harvest is running.  With --accounts FILE the accounts have the
     names of that file.
     """
-    from harvester.cli.report import write_report
+    from harvester.cli.report import show_week, write_report
 
+    if values["week"]:
+        week = show_week(asked.place(values), time.time(), as_json=values["as_json"])
+        return asyncio.run(week)
+    if values["as_json"]:
+        raise UsageError("--json is for --week")
     return asyncio.run(
         write_report(
             asked.place(values),

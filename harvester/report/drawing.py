@@ -130,7 +130,7 @@ def _week_card(
     A week without figures is hatched.
     """
     begin = next(at for at, value in enumerate(above) if value is not None)
-    above, below = above[begin:], below and below[begin:]
+    above, below = above[begin:], below[begin:] if below else below
     top = max([value or 0 for value in above]) or 1
     deep = max([value or 0 for value in below or [0]])
     full = 60 * top / (top + deep)
