@@ -22,22 +22,20 @@ from harvester.config import plugins
 from harvester.config.place import ledger_beside
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, checkpoint_in, named_sinks, open_ledger
-from harvester.model import Account, Endpoint, Find, metadata
+from harvester.model import Account, Endpoint, Find
 from harvester.sinks.base import (
     Checkpoint,
     Sink,
     name_in,
     spec_of,
 )
-from harvester.sinks.rows import Table
 from harvester.tables import TABLES, JoinedTable
-from harvester.wechat.endpoint import in_record
 
 if TYPE_CHECKING:
     from harvester.exports.base import Exported
     from harvester.exports.coverage import Coverage
-    from harvester.exports.joined import Records
     from harvester.exports.shapes import Shape
+    from harvester.exports.source import Records
 
 _SIGNS = {"jsonl": (".jsonl.lock", "*/[0-9]*.jsonl*")}
 _NOT_READ_BACK = ("-", "memory")
@@ -218,14 +216,12 @@ class StoredRecords:
         checkpoint: Callable[[], Checkpoint | None],
     ) -> None:
         from harvester.exports import arrow
-        from harvester.exports.source import Source, rows_of
+        from harvester.exports.source import Limits, Source, day_field, rows_of
 
         self._arrow, self._rows_of = arrow, rows_of
-        self._source = Source(sink, checkpoint)
+        self._source = Source(sink, checkpoint, limits=Limits(days, appids))
         self._table = arrow.table_of(endpoint.name, endpoint.fields)
-        self._appids = appids
-        self._days = days
-        self._day = _day_field(self._table, endpoint)
+        self._day = day_field(self._table, endpoint)
         self.endpoint = endpoint
         self._part: tuple[Shape, str] | None = None  # of a flat shape
         self.schema = arrow.schema_of(self._table)
@@ -288,27 +284,7 @@ class StoredRecords:
 
     def windows(self) -> Iterator[Records]:
         """The records of each window, with their metadata and the place of each."""
-        from harvester.exports.joined import Records
-
-        for stored in self._source.windows(self._table.name, self._days, self._appids):
-            beside = metadata(stored.window, stored.fetched_at)
-            wanted = [
-                (number, record)
-                for number, record in enumerate(self._source.records(stored))
-                if self._is_wanted(record)
-            ]
-            documents = [{**record, **beside} for _, record in wanted]
-            yield Records(stored.window, documents, [number for number, _ in wanted])
-
-    def _is_wanted(self, record: dict[str, Any]) -> bool:
-        """Whether a record belongs to a day of the range; its window has days of it."""
-        if self._days is None or not self._day:
-            return True
-        day = in_record(record, self._day)
-        try:
-            return self._days[0] <= date.fromisoformat(day) <= self._days[1]
-        except (TypeError, ValueError):  # it names none
-            return True
+        return self._source.read(self._table.name, self._day)
 
 
 class _Joined(StoredRecords):
@@ -395,14 +371,6 @@ def _interfaces(
             raise UsageError(f"endpoint: {given!r} is no interface, and no name of one")
         return given.name, {given.name: given}
     return None, {each.name: each for each in plugins.interfaces_of(given)}
-
-
-def _day_field(table: Table, endpoint: Endpoint) -> str:
-    """The field with a record's own day; empty if there is none, or it is not a day."""
-    name = getattr(endpoint, "day_field", "")
-    column, _, within = name.partition(".")
-    kind = "object" if within else "date"
-    return name if any(field[:2] == (column, kind) for field in table.fields) else ""
 
 
 def _source(

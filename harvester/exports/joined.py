@@ -7,19 +7,17 @@ a time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import date
 from heapq import merge
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
-from harvester.base.dates import Days
 from harvester.exports import arrow
 from harvester.exports.arrow import pa, pc
 from harvester.exports.base import Chunk, TableShape
 from harvester.exports.shapes import Shape, commented, with_label
-from harvester.exports.source import Source, days_of
-from harvester.model import Window, metadata
+from harvester.exports.source import Records, Source
 from harvester.sinks.base import Stamp
 from harvester.sinks.rows import METADATA
 from harvester.tables import JoinedTable, Part
@@ -32,14 +30,6 @@ PARSED = Title(
     "图文消息 ID 的一部分，与文章链接中相同", "a part of the msgid, as in the article's link"
 )
 _MSGID = r"(?s)^(?P<mid>[^_]*)_(?P<idx>.*)$"
-
-
-class Records(NamedTuple):
-    """Records of a window, with their metadata, and the place of each."""
-
-    window: Window
-    documents: Sequence[dict[str, Any]]
-    numbers: Sequence[int]
 
 
 class JoinedShape:
@@ -81,9 +71,11 @@ class JoinedShape:
         return found
 
     def chunks(self, source: Source, month: str) -> Iterator[Chunk]:
-        """The rows of a month."""
-        days = days_of(month)
-        return self.joined({name: self._windows(source, name, days) for name in self.shapes})
+        """The rows of a month; empty: of all."""
+        windows = {
+            name: source.read(name, shape.day_field, month) for name, shape in self.shapes.items()
+        }
+        return self.joined(windows)
 
     def joined(self, windows: Mapping[str, Iterator[Records]]) -> Iterator[Chunk]:
         """The rows of the windows of each interface, which come by account and first day."""
@@ -98,15 +90,6 @@ class JoinedShape:
             if sum(map(len, documents.values())) >= most:
                 yield from self._rows(documents, numbers)
         yield from self._rows(documents, numbers)
-
-    @staticmethod
-    def _windows(source: Source, name: str, days: Days) -> Iterator[Records]:
-        for stored in source.windows(name, days):
-            if days[0] <= stored.window.begin <= days[1]:
-                records = source.records(stored)
-                beside = metadata(stored.window, stored.fetched_at)
-                documents = [{**record, **beside} for record in records]
-                yield Records(stored.window, documents, range(len(records)))
 
     def _rows(
         self, documents: dict[str, list[dict[str, Any]]], numbers: dict[str, list[int]]

@@ -17,8 +17,8 @@ from harvester.base.dates import WindowKind
 from harvester.exports import arrow
 from harvester.exports.arrow import pa, pc
 from harvester.exports.base import Chunk, TableShape
-from harvester.exports.source import Source, days_of, rows_of
-from harvester.model import Endpoint, Field, metadata
+from harvester.exports.source import Source, day_field, rows_of
+from harvester.model import Endpoint, Field
 from harvester.sinks.base import Stamp
 from harvester.sinks.rows import EXTRA, METADATA
 from harvester.sinks.rows import ROW as PLACE
@@ -50,6 +50,7 @@ class Shape:
         self._language = language
         fields = endpoint.fields if endpoint is not None else ()
         self.table = arrow.table_of(name, [each for each in fields if each.name.lower() != ROW])
+        self.day_field = day_field(self.table, endpoint)
         self.is_flat = shape == FLAT
         self._schema = arrow.schema_of(self.table).append(pa.field(ROW, pa.int32()))
         key, cut = getattr(endpoint, "key", ()), getattr(endpoint, "cut", WindowKind.DAYS)
@@ -92,17 +93,12 @@ class Shape:
         return {month: str(stamp) for month, stamp in stored[self.name].items()}
 
     def chunks(self, source: Source, month: str) -> Iterator[Chunk]:
-        """The rows of a month, in the order of account, first day and position."""
+        """The rows of a month (empty: of all), in the order of account, first day and position."""
         documents: list[dict[str, Any]] = []
         numbers: list[int] = []
-        days = days_of(month)
-        for stored in source.windows(self.name, days):
-            if not days[0] <= stored.window.begin <= days[1]:
-                continue  # it begins in another month
-            beside = metadata(stored.window, stored.fetched_at)
-            records = source.records(stored)
-            documents += [{**record, **beside} for record in records]
-            numbers += range(len(records))
+        for found in source.read(self.name, self.day_field, month):
+            documents += found.documents
+            numbers += found.numbers
             if len(documents) >= self.most:
                 yield self.split(documents, numbers)
                 documents, numbers = [], []
