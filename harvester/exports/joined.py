@@ -7,7 +7,7 @@ a time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from heapq import merge
 from itertools import groupby
@@ -62,6 +62,17 @@ class JoinedShape:
         """The interfaces that its rows are from."""
         return [*self.shapes]
 
+    @property
+    def day_fields(self) -> dict[str, str]:
+        """The field with a record's own day, by interface."""
+        return {name: shape.day_field for name, shape in self.shapes.items()}
+
+    @property
+    def is_a_row_a_record(self) -> bool:
+        """Whether it has as many rows as its one interface has records."""
+        [first, *others] = self._parts
+        return not others and not first.lists and not first.without[0]
+
     def stamps(self, stored: Mapping[str, Mapping[str, Stamp]]) -> dict[str, str]:
         """The stamp of each month that one of the interfaces has; stored: those of the sink."""
         found: dict[str, str] = {}
@@ -72,12 +83,10 @@ class JoinedShape:
 
     def chunks(self, source: Source, month: str) -> Iterator[Chunk]:
         """The rows of a month; empty: of all."""
-        windows = {
-            name: source.read(name, shape.day_field, month) for name, shape in self.shapes.items()
-        }
-        return self.joined(windows)
+        fields = self.day_fields
+        return self.of({name: source.read(name, fields[name], month) for name in self.shapes})
 
-    def joined(self, windows: Mapping[str, Iterator[Records]]) -> Iterator[Chunk]:
+    def of(self, windows: Mapping[str, Iterable[Records]]) -> Iterator[Chunk]:
         """The rows of the windows of each interface, which come by account and first day."""
         documents: dict[str, list[dict[str, Any]]] = {name: [] for name in self.shapes}
         numbers: dict[str, list[int]] = {name: [] for name in self.shapes}
@@ -165,7 +174,7 @@ class JoinedShape:
         return pa.table([column for _, column in named], names=[name for name, _ in named])
 
 
-def _named(name: str, windows: Iterator[Records]) -> Iterator[tuple[str, Records]]:
+def _named(name: str, windows: Iterable[Records]) -> Iterator[tuple[str, Records]]:
     for found in windows:
         yield name, found
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from harvester.base.codec import MalformedError, encode, parse
 from harvester.errors import ExportError, HarvestError, UsageError
-from harvester.exports.base import Content, Held, Part, TableShape, Unit
+from harvester.exports.base import Content, Held, Part, Size, TableShape, Unit
 from harvester.exports.drafts import Drafts
 from harvester.exports.folder import Folder, checksum_of
 from harvester.sinks.spec import Spec
@@ -66,6 +66,7 @@ class Noted:
     scheme: ClassVar[str] = ""
     whole = False
     language = "en"
+    tables: frozenset[str] = frozenset()
 
     def __init__(self, spec: Spec, shape: str) -> None:
         self.identity = f"{self.scheme}:{spec.place}"
@@ -76,6 +77,7 @@ class Noted:
         self._files: dict[str, Entry] = {}
         self._noted = b""
         self.contents: Mapping[str, Content] = {}
+        self.sizes: Mapping[str, Size] = {}
         self.stopped: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:

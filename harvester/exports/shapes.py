@@ -17,7 +17,7 @@ from harvester.base.dates import WindowKind
 from harvester.exports import arrow
 from harvester.exports.arrow import pa, pc
 from harvester.exports.base import Chunk, TableShape
-from harvester.exports.source import Source, day_field, rows_of
+from harvester.exports.source import Records, Source, day_field, rows_of
 from harvester.model import Endpoint, Field
 from harvester.sinks.base import Stamp
 from harvester.sinks.rows import EXTRA, METADATA
@@ -84,6 +84,16 @@ class Shape:
         return [self.name]
 
     @property
+    def day_fields(self) -> dict[str, str]:
+        """The field with a record's own day, by interface."""
+        return {self.name: self.day_field}
+
+    @property
+    def is_a_row_a_record(self) -> bool:
+        """Whether it has as many rows as the interface has records."""
+        return all(table.name == self.name for table in self.tables)
+
+    @property
     def most(self) -> int:
         """The records that are in memory together: fewer, the deeper their lists are."""
         return rows_of(self.table)
@@ -94,9 +104,13 @@ class Shape:
 
     def chunks(self, source: Source, month: str) -> Iterator[Chunk]:
         """The rows of a month (empty: of all), in the order of account, first day and position."""
+        return self.of({self.name: source.read(self.name, self.day_field, month)})
+
+    def of(self, windows: Mapping[str, Iterable[Records]]) -> Iterator[Chunk]:
+        """The rows of the windows of its interface."""
         documents: list[dict[str, Any]] = []
         numbers: list[int] = []
-        for found in source.read(self.name, self.day_field, month):
+        for found in windows[self.name]:
             documents += found.documents
             numbers += found.numbers
             if len(documents) >= self.most:

@@ -6,7 +6,7 @@ Rule: reads only.
 from __future__ import annotations
 
 import calendar
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from datetime import date
 from functools import partial
 from typing import Any, NamedTuple
@@ -117,7 +117,7 @@ class Source:
         found: dict[str, Stamp] = self._again_if_changed(partial(self.sink.stamps, name))
         return found
 
-    def read(self, name: str, day_field: str, month: str = "") -> Iterator[Records]:
+    def read(self, name: str, day_field: str, month: str = "") -> Generator[Records]:
         """The records of an interface within the limits, in the order of account and first day.
 
         month: only of windows that begin in it.
