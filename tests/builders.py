@@ -37,7 +37,7 @@ def harvested(
 ) -> harvester.Report:
     """A run of the library, by default of account A; without a socket unless it has a URL."""
     if "base_url" not in options:
-        options = {"transport": FakeTransport(simulator or Simulator()), "burst": 1000, **options}
+        options = {"transport": FakeTransport(simulator or Simulator()), **options}
     accounts = [account(appid) for appid in appids or (A,)]
     options = {"rate": "100000/s", **options}
     return harvester.run_sync(accounts, endpoints, *days, sink=sink, **options)

@@ -27,6 +27,7 @@ from harvester.ledger import (
 )
 from harvester.model import Endpoint, Find
 from harvester.sinks.base import Sink
+from harvester.texts import joined
 from harvester.wechat.endpoint import JsonEndpoint
 
 
@@ -100,11 +101,12 @@ class Place:
         for word in given:
             named = [each.appid for each in self.listed or () if word in each[:2]]
             if len(named) > 1:
-                raise UsageError(f"{word!r} is the name of {' and '.join(named)}; give the appid")
-            if not named and self.names and not word.startswith("wx"):
                 raise UsageError(
-                    f"no account is called {word!r}{nearest(word, self.names.values())}"
+                    "{!r} is the name of {}; give the appid", word, joined(" · ", named)
                 )
+            if not named and self.names and not word.startswith("wx"):
+                hint = nearest(word, self.names.values())
+                raise UsageError("no account is called {!r}{}", word, hint)
             found += named or [word]
         return found
 

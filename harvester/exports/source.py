@@ -89,7 +89,7 @@ class Source:
         limits: Limits = NO_LIMITS,
     ) -> None:
         if sink.scan is None or sink.endpoints is None:
-            raise UsageError(f"{sink.identity} cannot be read back")
+            raise UsageError("{} cannot be read back", sink.identity)
         self.sink = sink
         self.coverage = coverage
         self.accounts = [each for each in accounts if limits.have(each.appid)]

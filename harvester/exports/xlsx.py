@@ -28,6 +28,7 @@ from harvester.exports.noted import failing
 from harvester.exports.single import SingleFile
 from harvester.sinks.spec import Spec
 from harvester.tables import ACCOUNTS, TABLES
+from harvester.texts import joined, say
 from harvester.wechat.titles import INTERFACES
 
 try:
@@ -159,18 +160,22 @@ class Xlsx(SingleFile):
         if cells <= _CELLS and all(each.rows < _ROWS for each in sizes.values()):
             return
         largest = sorted(sizes.items(), key=lambda each: -each[1].cells)
-        about = {True: "", False: "about "}
-        listed = ", ".join(
-            f"{name} {about[each.is_exact]}{each.rows:,} rows of {each.columns} columns"
+        listed = [
+            say("{} {:,} rows of {} columns", name, each.rows, each.columns)
+            if each.is_exact
+            else say("{} about {:,} rows of {} columns", name, each.rows, each.columns)
             for name, each in largest
             if each.rows
-        )
-        is_exact = all(each.is_exact for each in sizes.values())
+        ]
         raise ExportError(
-            f"{self.identity}: too much for a workbook, {about[is_exact]}{cells:,} cells"
-            f" ({listed}; at most {_ROWS - 1:,} rows a sheet and {_CELLS:,} cells); choose tables"
-            " (xlsx:FILE?tables=A,B), days (--start, --end) or accounts (--appid), or export"
-            " csv:DIR or duckdb:FILE"
+            "{}: too much for a workbook, {:,} cells ({}; at most {:,} rows a sheet and {:,}"
+            " cells); choose tables (xlsx:FILE?tables=A,B), days (--start, --end) or accounts"
+            " (--appid), or export csv:DIR or duckdb:FILE",
+            self.identity,
+            cells,
+            joined(", ", listed),
+            _ROWS - 1,
+            _CELLS,
         )
 
     def finish(self) -> None:
@@ -417,4 +422,4 @@ def _noted(path: Path) -> str:
                 return "".join(each.itertext())
     except (KeyError, zipfile.BadZipFile, ET.ParseError):
         pass
-    raise UsageError(f"{path} is no workbook of harvester; choose another file, or remove it")
+    raise UsageError("{} is no workbook of harvester; choose another file, or remove it", path)

@@ -23,11 +23,12 @@ def test_nothing_need_be_given() -> None:
 def test_all_of_it() -> None:
     table = {
         "at": "9:30", "listen": "[::1]:80", "stale_after": "30h", "alerts": ["env:A", "file:b"],
-        "ping": "env:P", "token": "file:/t", "lang": "zh",
+        "ping": "env:P", "token": "file:/t", "lang": "zh", "url": "https://h.example",
     }  # fmt: skip
     assert read_service(table, "f") == ServiceOptions(
-        time(9, 30), Address("::1", 80), 108_000.0, ("env:A", "file:b"), "env:P", "file:/t", "zh"
-    )
+        time(9, 30), Address("::1", 80), 108_000.0, ("env:A", "file:b"), "env:P", "file:/t", "zh",
+        "https://h.example",
+    )  # fmt: skip
     assert read_service({"stale-after": "2d", "alerts": "env:A"}, "f").alerts == ("env:A",)
 
 
@@ -48,6 +49,7 @@ def test_all_of_it() -> None:
         ({"stale_after": "soon"}, "expected a duration"),
         ({"alerts": ["env:A", "env:A"]}, "a reference is given twice"),
         ({"lang": "fr"}, "expected zh or en"),
+        ({"url": "https://me:p4ss@host"}, "expected a URL without a password"),
         ({"listen": "0.0.0.0:8605"}, "can be reached from other machines, so a token is needed"),
         ({"listen": "harvester.local:1"}, "so a token is needed"),
     ],

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import math
 
-from harvester.service.mail import AHEAD, LEASE, SPACING, Mail, Message, Turn, settled, turn
+from harvester.service.mail import (
+    AHEAD,
+    LEASE,
+    SPACING,
+    Mail,
+    Message,
+    Turn,
+    forgotten,
+    settled,
+    turn,
+)
 
 HOOK, OTHER = "env:HOOK", "env:OTHER"
 NOW = 1_772_323_500.0
@@ -53,6 +63,20 @@ def test_a_claim_whose_text_was_changed_meanwhile_is_settled_too() -> None:
     changed = (found.mail[0]._replace(body="less"),)
     assert settled(changed, found.message, NOW + 60)[0].due == NOW + 60
     assert settled(changed, found.message, None) == ()
+
+
+def test_what_explains_a_line_goes_with_it_and_the_address_alone_is_not_sent() -> None:
+    lines = [
+        "● stale: wx00000000000000aa", "  Lacking since 2026-03-01: x", "  $ harvester status",
+        "● secret: name (wx00000000000000aa), wx00000000000000bb", "  Lacking since 2026-03-02: y",
+        "  $ harvester check --only wx00000000000000aa", "http://pages",
+    ]  # fmt: skip
+    first = message("a")._replace(body="\n".join(lines))
+    second = message("b")._replace(body="\n".join([*lines[:3], lines[-1]]))
+    [left] = forgotten((first, second), "wx00000000000000aa", [])
+    assert left.body.splitlines() == [
+        "● secret:…, wx00000000000000bb", "  Lacking since 2026-03-02: y", "http://pages",
+    ]  # fmt: skip
 
 
 def test_a_clock_that_was_ahead_holds_up_nothing() -> None:

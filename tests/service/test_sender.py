@@ -41,12 +41,13 @@ NOW, HOUR = 1_772_323_500.0, 3600.0
 
 
 def test_a_message_goes_through_apprise_and_a_ping_is_a_get(hook: Webhook) -> None:
-    message = Message("alert 1", "env:A", "the title", "one\ntwo")
+    message = Message("alert 1", "env:A", "the title", "one\ntwo", level="failure")
     asyncio.run(deliver(message, Secret(f"json://{hook.url}")))
     asyncio.run(deliver(Message("ping 2026-03-01", "env:P", "", ""), Secret(f"http://{hook.url}")))
     (posted, path, body), ping = hook.got
     assert (posted, path.rstrip("/")) == ("POST", f"/{TOKEN}")
     assert (body["title"], body["message"]) == ("the title", "one\ntwo")
+    assert body["type"] == "failure"
     assert ping == ("GET", f"/{TOKEN}", None)
 
 

@@ -139,12 +139,6 @@ FAULTS = (
         "        if True:\n",
     ),
     Planted(
-        "an overlap that is not the same window is not replaced",
-        "sinks/jsonl/segments.py",
-        "self._bits.get(window.appid, 0) & _bits_of(window.begin, window.end))",
-        "self._bits.get(window.appid, 0) & _bits_of(window.begin, window.begin))",
-    ),
-    Planted(
         "a sum counts an open window",
         "ledger/coverage.py",
         "            self._fill(begin, end, OPEN)\n            self.windows[begin]",
