@@ -149,7 +149,8 @@ def _export(source: Source, target: Target, choice: _Choice, *, replace: bool) -
     with closing(target):
         held = target.open(create=True, thorough=replace)
         held = _of_same_harvest(source, target, held, replace=replace)
-        found = _compare(source, target, held, choice, source.accounts)
+        accounts = _accounts(source, target)
+        found = _compare(source, target, held, choice, accounts)
         if found.is_equal:
             return found.done
         removed = _by_interface(found.gone, found.shapes)
@@ -196,19 +197,39 @@ def is_equal(
     with closing(target):
         held = target.open(create=False, thorough=True)
         choice, named = _Choice(names, find), (ACCOUNTS.name, WHOLE) in held.stamps
-        either = [source.accounts] if named else [source.accounts, ()]
+        known = _accounts(source, target)
+        either = [known] if named else [known, known._replace(listed=()), _NOBODY]
         return any(_compare(source, target, held, choice, each).is_equal for each in either)
 
 
+class _Accounts(NamedTuple):
+    """What is known of accounts: those of the table ``accounts``, and names by appid."""
+
+    listed: Collection[Account]
+    names: Mapping[str, str]
+
+
+_NOBODY = _Accounts((), {})
+
+
+def _accounts(source: Source, target: Target) -> _Accounts:
+    """Those that the source has; else those names that the open target has already."""
+    if source.accounts:
+        return _Accounts(
+            source.accounts, {each.appid: each.name for each in source.accounts if each.name}
+        )
+    return _Accounts((), {**target.names(), **source.names})
+
+
 def _compare(
-    source: Source, target: Target, held: Held, choice: _Choice, accounts: Collection[Account]
+    source: Source, target: Target, held: Held, choice: _Choice, accounts: _Accounts
 ) -> Difference:
     names = choice.names
     stored = source.interfaces()
     chosen = [name for name in stored if not names or name in names]
-    shapes = _shapes(target, stored, choice)
-    if accounts and target.shape == FLAT:
-        shapes[ACCOUNTS.name] = AccountsShape(accounts)
+    shapes = _shapes(target, stored, choice, accounts.names)
+    if accounts.listed and target.shape == FLAT:
+        shapes[ACCOUNTS.name] = AccountsShape(accounts.listed)
     _check_tables(target, shapes, choice)
     shapes = _choose(target, shapes, choice)
     _check_names(target, shapes.values())
@@ -235,7 +256,7 @@ def _compare(
         for part in held.stamps
         if part not in parts
         and (not names or _owner(part[0], known) in wanted_names)
-        and (part[0] != ACCOUNTS.name or accounts)
+        and (part[0] != ACCOUNTS.name or accounts.listed)
         and _owner(part[0], known) not in choice.left_out
     ]
     if target.whole:
@@ -325,7 +346,9 @@ def _sample(source: Source, name: str, day_field: str, month: str) -> list[Recor
     return found
 
 
-def _shapes(target: Target, stored: Sequence[str], choice: _Choice) -> dict[str, AnyShape]:
+def _shapes(
+    target: Target, stored: Sequence[str], choice: _Choice, accounts: Mapping[str, str]
+) -> dict[str, AnyShape]:
     """Those of the named interfaces, and of the tables that one of them is a part of."""
     names = choice.names
 
@@ -346,7 +369,7 @@ def _shapes(target: Target, stored: Sequence[str], choice: _Choice) -> dict[str,
     flat = own if is_flat or not wanted else made(FLAT)
     for table in wanted:
         if table.name not in choice.left_out and any(name in flat for name in table.interfaces):
-            found[table.name] = JoinedShape(table, flat, target.language)
+            found[table.name] = JoinedShape(table, flat, target.language, accounts)
     return found
 
 

@@ -130,6 +130,10 @@ class Target(Protocol):
         """
         ...
 
+    def names(self) -> Mapping[str, str]:
+        """The names of accounts that it holds, by appid; after `open`."""
+        ...
+
     def write(
         self, tables: Sequence[TableShape], units: Iterable[Unit], removed: Sequence[Part]
     ) -> None:

@@ -12,15 +12,16 @@ from datetime import date
 from heapq import merge
 from itertools import groupby
 from typing import Any
+from zlib import crc32
 
 from harvester.exports import arrow
 from harvester.exports.arrow import pa, pc
 from harvester.exports.base import Chunk, TableShape
 from harvester.exports.shapes import Shape, commented, with_label
-from harvester.exports.source import Records, Source
+from harvester.exports.source import NO_NAMES, Records, Source
 from harvester.sinks.base import Stamp
 from harvester.sinks.rows import METADATA
-from harvester.tables import JoinedTable, Part
+from harvester.tables import ACCOUNT, JoinedTable, Part
 from harvester.wechat.titles import Title
 
 _BEGIN = tuple(field for field in METADATA if field.name in ("_appid", "_begin_date"))
@@ -35,11 +36,20 @@ _MSGID = r"(?s)^(?P<mid>[^_]*)_(?P<idx>.*)$"
 class JoinedShape:
     """A table that joins interfaces.
 
-    shapes: those of the interfaces that have records; at least one of the table's.
+    shapes: those of the interfaces that have records; at least one of the table's.  names: of
+    accounts, by appid, where they are known.
     """
 
-    def __init__(self, table: JoinedTable, shapes: Mapping[str, Shape], language: str) -> None:
+    def __init__(
+        self,
+        table: JoinedTable,
+        shapes: Mapping[str, Shape],
+        language: str,
+        names: Mapping[str, str] = NO_NAMES,
+    ) -> None:
         self.name = table.name
+        self._names = names
+        self._mark = f"{crc32(repr(sorted(names.items())).encode()):08x} " if names else ""
         self.title = table.title
         self.shapes = {name: shapes[name] for name in table.interfaces if name in shapes}
         self._table = table
@@ -78,7 +88,7 @@ class JoinedShape:
         found: dict[str, str] = {}
         for name in self.shapes:
             for month, stamp in stored[name].items():
-                found[month] = f"{found.get(month, '')} {name} {stamp}"
+                found[month] = f"{found.get(month, self._mark)} {name} {stamp}"
         return found
 
     def chunks(self, source: Source, month: str) -> Iterator[Chunk]:
@@ -164,9 +174,13 @@ class JoinedShape:
         return found.sort_by([(name, "ascending") for name in key]).select(self._schema.names)
 
     def _finished(self, table: Any) -> Any:
-        """The rows with labels beside codes, and with the parts of the msgid."""
-        named: list[tuple[str, Any]] = []
-        for name in table.column_names:
+        """The rows with names beside appids, labels beside codes, and the parts of the msgid."""
+        appids = table["_appid"]
+        known = pa.array([*self._names], pa.string())
+        names = pa.array([*self._names.values()], pa.string())
+        account = names.take(pc.index_in(appids, value_set=known))
+        named: list[tuple[str, Any]] = [("_appid", appids), (ACCOUNT.name, account)]
+        for name in [*[each for each in table.column_names if each not in _KEY], "_begin_date"]:
             named += with_label(name, table[name], self._fields[name], self._language)
             if name == "msgid" and self._table.parsed:
                 parsed = pc.extract_regex(table[name], _MSGID)

@@ -22,7 +22,7 @@ from harvester.model import Endpoint, Field
 from harvester.sinks.base import Stamp
 from harvester.sinks.rows import EXTRA, METADATA
 from harvester.sinks.rows import ROW as PLACE
-from harvester.tables import KEY, Column, Path, Table, comments_of, of_label, tables_of
+from harvester.tables import ACCOUNT, KEY, Column, Path, Table, comments_of, of_label, tables_of
 from harvester.wechat.titles import Title
 
 ROW = PLACE.name
@@ -31,6 +31,7 @@ SHAPES = (NESTED, FLAT)
 LABEL = "_label"
 _BEHIND = ("_begin_date", "_end_date", ROW, "_fetched_at", "_extra")
 _ALWAYS = {field.name: Column(field.name, field) for field in (*METADATA, PLACE, EXTRA)}
+_ALWAYS[ACCOUNT.name] = ACCOUNT
 
 Values = tuple[str, Any]
 """A column: its name and its values."""

@@ -54,6 +54,9 @@ class SingleFile:
         self._claim = Claim(self.path.with_name(f".{self.path.name}.lock"), self.identity)
         self._drafts = Drafts(self.path.with_name(f".{self.path.name}.new"))
 
+    def names(self) -> Mapping[str, str]:
+        return {}
+
     @property
     def draft(self) -> Path:
         assert self._drafts is not None, "not open"

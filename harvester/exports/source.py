@@ -93,7 +93,7 @@ class Source:
         self.sink = sink
         self.coverage = coverage
         self.accounts = [each for each in accounts if limits.have(each.appid)]
-        self.names = {**names, **{each.appid: each.name for each in accounts if each.name}}
+        self.names = names
         self.limits = limits
         self._scan, self._endpoints = sink.scan, sink.endpoints
         self._checkpoint = checkpoint
