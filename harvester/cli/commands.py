@@ -290,7 +290,11 @@ def check(**values: Any) -> int:
     context_settings=CONTEXT, short_help="Show totals, what needs attention, coverage and gaps."
 )
 @click.option(
-    "--appid", "appids", metavar="ID", multiple=True, help="Only this account, repeatable."
+    "--appid",
+    "appids",
+    metavar="ID",
+    multiple=True,
+    help="Only this account, repeatable; or its name in --accounts.",
 )
 @click.option(
     "--endpoint",
@@ -338,7 +342,10 @@ def status(**values: Any) -> int:
     if values["accounts"] is None:
         asked.refuse_only(values)
     place = asked.place(values)
-    appids = {*values["appids"], *_selected(place.listed or (), values["only"], values["accounts"])}
+    appids = {
+        *place.appids_of(values["appids"]),
+        *_selected(place.listed or (), values["only"], values["accounts"]),
+    }
     wanted = StatusFilter(appids, place.names_of(values["names"]), values["states"], place.enabled)
     check = values["check"]
     if (day := values["missing"]) is not None:
@@ -489,6 +496,15 @@ def rebuild(**values: Any) -> int:
     shell_complete=completion.sinks,
     help="The sink to export, its spec or path, if the ledger has several; without a ledger any.",
 )
+@click.option("--start", metavar="DATE", help="Only days from this one on, as of run.")
+@click.option("--end", metavar="DATE", help="Only days to this one.")
+@click.option(
+    "--appid",
+    "appids",
+    metavar="ID",
+    multiple=True,
+    help="Only this account, repeatable; or its name in --accounts.",
+)
 @click.option("--replace", is_flag=True, help="Also a target that was made from another harvest.")
 @click.option(
     "--check", is_flag=True, help="Change nothing; exit with 1 if a target differs from the sink."
@@ -507,23 +523,33 @@ def export(**values: Any) -> int:
     ?shape=nested|flat     lists within a row, or in their own tables
     ?header=zh|en          csv, xlsx: titles instead of the names of fields
     ?lang=zh|en            labels of codes
+    ?tables=A,B            only these tables
     ?raw=1                 csv, xlsx: texts that look like a formula are not escaped
 
-    With --accounts FILE a flat target has a table of the accounts: appid, name and group.
+    With --accounts FILE a flat target has a table of the accounts: appid, name and group.  A target
+    that was made with other limits (--start, --end, --appid) or tables is written anew.
 
     Exit status: 0 equal to the sink; 1 with --check, if one differs; 2 wrong use; 4 a target
     cannot be written.
     """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
     from harvester.cli.export import show_exporting
     from harvester.exports.targets import open_target
-    from harvester.reading import sink_at
+    from harvester.reading import limits_of, sink_at
 
     source = values["source"]
     place = asked.place(values, sinks=[sink_at(source)] if source else ())
+    limits = limits_of(values["start"], values["end"], place.appids_of(values["appids"]) or None)
     names = [each.name for each in place.interfaces(values["endpoints"])]
     targets = [open_target(spec) for spec in values["targets"]]
     return asyncio.run(
-        show_exporting(place, targets, names, replace=values["replace"], check=values["check"])
+        show_exporting(
+            place,
+            targets,
+            names,
+            limits=limits,
+            replace=values["replace"],
+            check=values["check"],
+        )
     )
 
 

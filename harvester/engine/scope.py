@@ -45,6 +45,7 @@ class Scope:
     interfaces of recent days end on that day as of the planning of the run.
     store: where the accounts' tokens are shared, None if they are not.
     caps: the most requests in flight of accounts that have a limit of their own.
+    names: of accounts that have one, by appid.
     """
 
     accounts: dict[str, TokenProvider]
@@ -56,6 +57,7 @@ class Scope:
     caps: Mapping[str, int] = field(default_factory=dict)
     last: date | None = None
     follows: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def only(self, appids: Collection[str]) -> Scope:
         """The same for some of its accounts."""
