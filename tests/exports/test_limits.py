@@ -160,7 +160,7 @@ def test_joined_tables_have_the_names_of_accounts(tmp_path: Path) -> None:
 
 def test_a_run_knows_the_names_of_its_accounts(tmp_path: Path) -> None:
     spec = f"csv:{tmp_path}/c"
-    accounts = [Account(A, secret="secret", name="北方"), Account(B, secret="secret")]
+    accounts = [Account(A, secret="practice", name="北方"), Account(B, secret="practice")]
     transport = FakeTransport(Simulator())
     days, sink = ("2024-01-01", "2024-01-05"), f"sqlite:{tmp_path}/u.db"
     harvester.run_sync(accounts, "users", *days, sink=sink, export=spec, transport=transport)
