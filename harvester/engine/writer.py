@@ -138,7 +138,7 @@ class Writer:
     async def reached(self, stack: AsyncExitStack) -> AsyncIterator[None]:
         """Connect to the sinks, again to those that are open; no write is in progress.
 
-        What takes its time, and what never answers, does so before others have to wait for it.
+        Slow connections, and servers that never answer, come before others have to wait.
         """
         async with self._turn:
             self.opening = ""

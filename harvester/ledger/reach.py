@@ -111,8 +111,8 @@ def sum_of(counts: Iterable[Counts]) -> Counts:
 class Reach(NamedTuple):
     """The days of one interface of one account, from the first one on.
 
-    letters: one a day, of `LETTERS`, `GONE` and `UNASKED`; none if no whole week or month was asked
-    for.
+    letters: one per day, of `LETTERS`, `GONE` and `UNASKED`; none if no whole week or month was
+    asked for.
     """
 
     first: date

@@ -92,7 +92,7 @@ async def update(ledger: SqliteLedger | PostgresLedger, change: Change) -> State
     """Replace the state in an entered ledger; returns what is stored then.
 
     If another process replaces it first, it is read and changed again.  Raises `LedgerError`, and
-    `RunError` if that happens all the time.
+    `RunError` if that happens repeatedly.
     """
     for _ in range(TURNS):
         text = await ledger.service_state()

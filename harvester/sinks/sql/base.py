@@ -135,7 +135,7 @@ class Driver(Protocol):
         ...
 
     def reading(self) -> AbstractContextManager[Driver]:
-        """Another connection, which only reads, and whose queries all see one moment."""
+        """Another connection, which only reads; all of its queries see one snapshot."""
         ...
 
     def columns(self, table: str) -> dict[str, str]:
