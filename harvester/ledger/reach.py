@@ -42,7 +42,7 @@ from harvester.wechat.endpoint import grid
 from harvester.wechat.late import Delivery, delivery
 
 LATE, GONE, UNASKED = b"l-_"
-"""Letters of a day that a calendar does not have: it lacks what it must have, which is asked for
+"""Letters of a day that a calendar does not have: it lacks what it must have, which is requested
 again; it was not asked for when it could be, of an interface of recent days alone; it lies between
 what was asked for and what is known."""
 LETTERS = bytes([FINAL, OPEN, EMPTY, WAITING, FAILED, MISSING, LATE, NEVER])
@@ -62,8 +62,8 @@ _GAP = re.compile(b"[" + re.escape(_LACKING) + b"]")
 class Counts(NamedTuple):
     """Days by state; an empty day is not counted as final.
 
-    late: it lacks what it must have, which is asked for again; never: until the end of the
-    schedule it did not come.
+    late: it lacks what it must have, which is requested again; never: until the end of the schedule
+    it did not come.
     """
 
     final: int = 0

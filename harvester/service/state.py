@@ -1,4 +1,4 @@
-"""The state of the daily service: a row of the ledger that is compared and replaced.
+"""The state of the daily service: a row of the ledger, replaced by compare and swap.
 
 Rule: a change is decided from the state that it replaces.  Services that share a ledger need no
 other agreement: of two that decide at the same time one has replaced the state, and the other one
@@ -134,7 +134,7 @@ async def forget(
 class StateRow:
     """The state as this process has read or stored it last.
 
-    opened: gives the ledger, not entered.
+    opened: returns the ledger, not entered.
     state: the last one.  renewed: set when it is another one.
     """
 
