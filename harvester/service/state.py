@@ -135,7 +135,7 @@ class StateRow:
     """The state as this process has read or stored it last.
 
     opened: returns the ledger, not entered.
-    state: the last one.  renewed: set when it is another one.
+    state: the last one.  renewed: set when it has changed.
     """
 
     def __init__(self, opened: Callable[[], SqliteLedger | PostgresLedger]) -> None:

@@ -11,7 +11,7 @@ and
 day until a last one: to day 7 (getarticletotal) or 30 (getarticletotaldetail); the entries of
   publisher_settlement change until day 62, and none is known to go.
 - no guaranteed rows: on a day without a record perhaps nothing happened.  Days that had
-  figures later have been empty in silence, without ``is_delay``, for more than 24 hours.
+  figures later have been silently empty, without ``is_delay``, for more than 24 hours.
 
 WeChat documents none of this; it was observed, and the schedules below are the safe reading.
 """

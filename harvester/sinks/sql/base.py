@@ -101,8 +101,8 @@ class Driver(Protocol):
     def transaction(self, what: str, *, alone: bool = False) -> AbstractContextManager[None]:
         """All or nothing; its commit is a durable step.
 
-        Each statement sees what was committed before it.  alone: no other such transaction at the
-        same time, as tables are made.
+        Each statement sees what was committed before it.  alone: no other such transaction runs at
+        the same time, for the creation of tables.
         """
         ...
 
