@@ -110,7 +110,7 @@ class Writer:
         self._emit = emit
         self._spent = spent
         self.sent = asyncio.Event()
-        """Set when a call leaves."""
+        """Set when a call is sent."""
         self._unsure: list[Spent] = []
         self._turn = asyncio.Lock()  # the sinks are written, or opened again
         self._unsettled = False  # a sink has a write that the ledger may lack

@@ -285,8 +285,7 @@ def reach_of(
 def _read(
     letters: bytearray, begin: date, calendar: Calendar, endpoint: Endpoint, last: date
 ) -> None:
-    """What follows for a day from what its interface delivers; last: the last day that can be
-    requested."""
+    """What follows for a day from its interface; last: the last day that can be requested."""
     cut, end = grid(endpoint, last), begin + (len(letters) - 1) * ONE_DAY
     if cut.cut is WindowKind.RECENT:
         left = list(cut.windows(begin, end, list(calendar.runs(begin, end, STORED))))

@@ -757,7 +757,7 @@ class _History(NamedTuple):
 
 
 def _check(driver: Driver, checkpoint: Checkpoint, identity: str) -> _History:
-    """That the database is what the checkpoint refers to; gives its history."""
+    """Check that the database is the one of the checkpoint; returns its history."""
     where = driver.where
     found = _is_made(driver) and driver.query("SELECT * FROM _harvester_state")
     if not found:
