@@ -356,8 +356,10 @@ def resolve(
     begin = min(each.first_day for each in found) if from_first else parse_day(start, now, "start")
     last = parse_day(end, now, "end")
     check_range(begin, last, now)
-    providers, caps = _accounts(accounts)
-    scope = Scope(providers, found, begin, last, notes, caps=caps, follows=end == YESTERDAY)
+    providers, caps, names = _accounts(accounts)
+    scope = Scope(
+        providers, found, begin, last, notes, caps=caps, follows=end == YESTERDAY, names=names
+    )
     return scope.checked(last_legal_day(now), from_first=from_first), options_of(options)
 
 
@@ -381,12 +383,12 @@ def _listed(what: str, given: Any) -> list[Any]:
     return list(given)
 
 
-def _accounts(given: Accounts) -> tuple[dict[str, Any], dict[str, int]]:
-    """The accounts' token providers, and the limits of those that have one."""
+def _accounts(given: Accounts) -> tuple[dict[str, Any], dict[str, int], dict[str, str]]:
+    """The accounts' token providers, and the limits and names of those that have one."""
     listed = [given] if isinstance(given, Account) else _listed("accounts", given)
     if not listed:
         raise UsageError("no account was given")
-    providers, caps = {}, {}
+    providers, caps, names = {}, {}, {}
     for account in listed:
         if not isinstance(account, Account):
             raise _wrong("accounts", account)
@@ -396,7 +398,9 @@ def _accounts(given: Accounts) -> tuple[dict[str, Any], dict[str, int]]:
         if account.concurrency is not None:
             what = f"account {account.appid}: concurrency"
             caps[account.appid] = check_count(what, account.concurrency)
-    return providers, caps
+        if account.name:
+            names[account.appid] = account.name
+    return providers, caps, names
 
 
 def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:
@@ -540,7 +544,7 @@ async def _export(
     from harvester.exports.source import Source
 
     sink = next(sink for sink in sinks if sink.scan)
-    source = Source(sink, lambda: known.get(sink.identity), coverage)
+    source = Source(sink, lambda: known.get(sink.identity), coverage, names=scope.names)
     try:
         names = [endpoint.name for endpoint in scope.endpoints]
         find = plugins.finder(scope.endpoints)

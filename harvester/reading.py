@@ -22,22 +22,20 @@ from harvester.config import plugins
 from harvester.config.place import ledger_beside
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, checkpoint_in, named_sinks, open_ledger
-from harvester.model import Account, Endpoint, Find, metadata
+from harvester.model import Account, Endpoint, Find
 from harvester.sinks.base import (
     Checkpoint,
     Sink,
     name_in,
     spec_of,
 )
-from harvester.sinks.rows import Table
 from harvester.tables import TABLES, JoinedTable
-from harvester.wechat.endpoint import in_record
 
 if TYPE_CHECKING:
     from harvester.exports.base import Exported
     from harvester.exports.coverage import Coverage
-    from harvester.exports.joined import Records
     from harvester.exports.shapes import Shape
+    from harvester.exports.source import Limits, Records
 
 _SIGNS = {"jsonl": (".jsonl.lock", "*/[0-9]*.jsonl*")}
 _NOT_READ_BACK = ("-", "memory")
@@ -126,14 +124,13 @@ def read(
     sink, checkpoint, _ = _source(where, ledger)
     names, rest = _joined_names(endpoint)
     one, interfaces = (None, {}) if rest == [] else _interfaces(rest)
-    days = None if start is None and end is None else _days(start, end)
-    accounts = _appids(appids)
+    limits = limits_of(start, end, appids)
     checkpoint()  # an error is raised at once
     if shape not in ("nested", "flat"):
         raise UsageError("shape: {!r} is neither 'nested' nor 'flat'", shape)
 
     def stored(made: Endpoint) -> StoredRecords:
-        return StoredRecords(sink, made, accounts, days, checkpoint)
+        return StoredRecords(sink, made, limits, checkpoint)
 
     def joined(name: str) -> StoredRecords:
         table = TABLES[name]
@@ -157,15 +154,21 @@ def export(
     target: str,
     endpoints: str | Endpoint | Iterable[str | Endpoint] = (),
     *,
+    start: date | str | None = None,
+    end: date | str | None = None,
+    appids: str | Account | Iterable[str | Account] | None = None,
     ledger: str | os.PathLike[str] | None = None,
     replace: bool = False,
     accounts: Account | Iterable[Account] = (),
 ) -> Exported:
     """Make a target, a table for readers, equal to what is stored.
 
-    source, ledger: as of `read`.  target: ``parquet:DIR``, ``parquet:s3://BUCKET/PREFIX``,
-    ``csv:DIR``, ``xlsx:FILE`` or ``duckdb:FILE``, with ``?shape=nested`` or ``flat`` (a table for
-    each list, and tables that join interfaces) and ``lang=zh`` or ``en`` (of the labels of codes),
+    source, ledger, start, end, appids: as of `read`; a target that was made with other limits is
+    written anew, and has nothing beyond these.  target: ``parquet:DIR``,
+    ``parquet:s3://BUCKET/PREFIX``, ``csv:DIR``, ``xlsx:FILE`` or ``duckdb:FILE``, with
+    ``?shape=nested`` or ``flat`` (a table for each list, and tables that join interfaces),
+    ``tables=A,B`` (these alone; without it a workbook leaves out interfaces whose lists are in
+    tables that join interfaces) and ``lang=zh`` or ``en`` (of the labels of codes),
     for CSV and XLSX ``header=zh`` or ``en`` (titles in place of names) and ``raw=1`` (in a CSV file
     texts that a spreadsheet takes for a formula are not escaped).
     endpoints: names, groups or interfaces; none means all.  replace: also a target that was made
@@ -186,20 +189,32 @@ def export(
     sink, checkpoint, place = _source(source, ledger)
     find = plugins.finder(made.values())
     is_known = checkpoint() is not None  # an error is raised at once
-    coverage = NO_COVERAGE
+    coverage, limits = NO_COVERAGE, limits_of(start, end, appids)
     if is_known and place is not None and opened.whole:
-        coverage = wait_for(lambda: _coverage_in(place, find))
+        coverage = wait_for(lambda: _coverage_in(place, find, limits))
     known = [accounts] if isinstance(accounts, Account) else [*accounts]
-    harvested = Source(sink, checkpoint, coverage, known)
+    harvested = Source(sink, checkpoint, coverage, known, limits=limits)
     return exported(harvested, opened, [*made], find, replace=replace)
 
 
-async def _coverage_in(place: Secret | Path, find: Find) -> Mapping[str, Coverage]:
+def limits_of(
+    start: date | str | None,
+    end: date | str | None,
+    appids: str | Account | Iterable[str | Account] | None,
+) -> Limits:
+    """What is read of a sink, as it was asked for; raises `UsageError`."""
+    from harvester.exports.source import Limits
+
+    days = None if start is None and end is None else _days(start, end)
+    return Limits(days, _appids(appids))
+
+
+async def _coverage_in(place: Secret | Path, find: Find, limits: Limits) -> Mapping[str, Coverage]:
     """What the ledger of a place knows of each interface."""
     from harvester.exports.coverage import coverage_in
 
     async with open_ledger(place, readonly=True) as ledger:
-        return await coverage_in(ledger, find)
+        return await coverage_in(ledger, find, *limits)
 
 
 class StoredRecords:
@@ -213,19 +228,16 @@ class StoredRecords:
         self,
         sink: Sink,
         endpoint: Endpoint,
-        appids: frozenset[str] | None,
-        days: Days | None,
+        limits: Limits,
         checkpoint: Callable[[], Checkpoint | None],
     ) -> None:
         from harvester.exports import arrow
-        from harvester.exports.source import Source, rows_of
+        from harvester.exports.source import Source, day_field, rows_of
 
         self._arrow, self._rows_of = arrow, rows_of
-        self._source = Source(sink, checkpoint)
+        self._source = Source(sink, checkpoint, limits=limits)
         self._table = arrow.table_of(endpoint.name, endpoint.fields)
-        self._appids = appids
-        self._days = days
-        self._day = _day_field(self._table, endpoint)
+        self._day = day_field(self._table, endpoint)
         self.endpoint = endpoint
         self._part: tuple[Shape, str] | None = None  # of a flat shape
         self.schema = arrow.schema_of(self._table)
@@ -288,27 +300,7 @@ class StoredRecords:
 
     def windows(self) -> Iterator[Records]:
         """The records of each window, with their metadata and the place of each."""
-        from harvester.exports.joined import Records
-
-        for stored in self._source.windows(self._table.name, self._days, self._appids):
-            beside = metadata(stored.window, stored.fetched_at)
-            wanted = [
-                (number, record)
-                for number, record in enumerate(self._source.records(stored))
-                if self._is_wanted(record)
-            ]
-            documents = [{**record, **beside} for _, record in wanted]
-            yield Records(stored.window, documents, [number for number, _ in wanted])
-
-    def _is_wanted(self, record: dict[str, Any]) -> bool:
-        """Whether a record belongs to a day of the range; its window has days of it."""
-        if self._days is None or not self._day:
-            return True
-        day = in_record(record, self._day)
-        try:
-            return self._days[0] <= date.fromisoformat(day) <= self._days[1]
-        except (TypeError, ValueError):  # it names none
-            return True
+        return self._source.read(self._table.name, self._day)
 
 
 class _Joined(StoredRecords):
@@ -330,8 +322,22 @@ class _Joined(StoredRecords):
 
     def _batches(self) -> Iterator[Any]:
         windows = {name: part.windows() for name, part in self._parts.items()}
-        for chunk in self._shape.joined(windows):
+        for chunk in self._shape.of(windows):
             yield chunk[self._shape.name]
+
+
+def table_in(
+    sink: Sink, checkpoint: Callable[[], Checkpoint | None], name: str, days: Days
+) -> StoredRecords:
+    """The table of an interface, or one that joins some, as `read` gives it; days: only of these.
+
+    checkpoint: gives what the ledger has stored for the sink.
+    """
+    names = TABLES[name].interfaces if name in TABLES else [name]
+    parts = {
+        each: StoredRecords(sink, plugins.endpoint(each), None, days, checkpoint) for each in names
+    }
+    return _Joined(TABLES[name], parts) if name in TABLES else parts[name]
 
 
 class StoredTables(Mapping[str, StoredRecords]):
@@ -395,14 +401,6 @@ def _interfaces(
             raise UsageError("endpoint: {!r} is no interface, and no name of one", given)
         return given.name, {given.name: given}
     return None, {each.name: each for each in plugins.interfaces_of(given)}
-
-
-def _day_field(table: Table, endpoint: Endpoint) -> str:
-    """The field with a record's own day; empty if there is none, or it is not a day."""
-    name = getattr(endpoint, "day_field", "")
-    column, _, within = name.partition(".")
-    kind = "object" if within else "date"
-    return name if any(field[:2] == (column, kind) for field in table.fields) else ""
 
 
 def _source(

@@ -592,6 +592,9 @@ TABLES = {
 }
 """The tables by name."""
 
+ACCOUNT = _column("account", "str", "the account's name; empty where it is not known")
+"""The column of the tables that join interfaces that is beside ``_appid``."""
+
 ACCOUNTS = JoinedTable(
     "accounts",
     Title("公众号", "Accounts"),

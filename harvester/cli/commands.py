@@ -248,6 +248,12 @@ def plan(**values: Any) -> int:
 @cli.command(
     context_settings=CONTEXT, short_help="Try each account: token, IP list, permissions, quota."
 )
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="A row for each account, not only for those with something to do.",
+)
 @json_option
 @options_of("check")
 def check(**values: Any) -> int:
@@ -275,14 +281,20 @@ def check(**values: Any) -> int:
         given.pop("daily_quota"),
     )
     del given["ledger"]
-    return show_check(place, wanted, given, as_json=values["as_json"])
+    return show_check(
+        place, wanted, given, as_json=values["as_json"], everything=values["everything"]
+    )
 
 
 @cli.command(
     context_settings=CONTEXT, short_help="Show totals, what needs attention, coverage and gaps."
 )
 @click.option(
-    "--appid", "appids", metavar="ID", multiple=True, help="Only this account, repeatable."
+    "--appid",
+    "appids",
+    metavar="ID",
+    multiple=True,
+    help="Only this account, repeatable; or its name in --accounts.",
 )
 @click.option(
     "--endpoint",
@@ -309,6 +321,12 @@ def check(**values: Any) -> int:
     metavar="DAY",
     help="Only what lacks this day (as of --start), the reason, since when, and what to do.",
 )
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="With --missing: a row also for accounts for which nothing is to do.",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="With --missing: CSV for Excel.")
 @json_option
 @options_of("status")
@@ -324,11 +342,17 @@ def status(**values: Any) -> int:
     if values["accounts"] is None:
         asked.refuse_only(values)
     place = asked.place(values)
-    appids = {*values["appids"], *_selected(place.listed or (), values["only"], values["accounts"])}
+    appids = {
+        *place.appids_of(values["appids"]),
+        *_selected(place.listed or (), values["only"], values["accounts"]),
+    }
     wanted = StatusFilter(appids, place.names_of(values["names"]), values["states"], place.enabled)
     check = values["check"]
     if (day := values["missing"]) is not None:
-        return asyncio.run(show_missing(place, day, wanted, form=form, check=check))
+        everything = values["everything"]
+        return asyncio.run(
+            show_missing(place, day, wanted, form=form, check=check, everything=everything)
+        )
     quota = values["daily_quota"]
     return asyncio.run(
         show_status(place, wanted, as_json=values["as_json"], check=check, daily_quota=quota)
@@ -339,6 +363,8 @@ def _form(values: dict[str, Any]) -> str:
     """The output format of --missing; raises `UsageError` for options that exclude each other."""
     if values["as_csv"] and values["missing"] is None:
         raise UsageError("--csv is for --missing DAY; --json is the whole status for programs")
+    if values["everything"] and values["missing"] is None:
+        raise UsageError("--all is for --missing DAY")
     if values["as_csv"] and values["as_json"]:
         raise UsageError("give either --csv or --json")
     if values["missing"] is not None and values["states"]:
@@ -381,6 +407,12 @@ def _selected(
     type=click.Choice(("zh", "en")),
     help="The language in which it opens; the page has both.  [default: that of the command]",
 )
+@click.option(
+    "--week",
+    is_flag=True,
+    help="In place of the page: the figures of the last week, on standard output.",
+)
+@json_option
 @known_sink_option
 @options_of("report")
 def report(**values: Any) -> int:
@@ -390,8 +422,13 @@ def report(**values: Any) -> int:
     to WeChat, and may run while a harvest is running.  With --accounts FILE the accounts have the
     names of that file.
     """
-    from harvester.cli.report import write_report
+    from harvester.cli.report import show_week, write_report
 
+    if values["week"]:
+        week = show_week(asked.place(values), time.time(), as_json=values["as_json"])
+        return asyncio.run(week)
+    if values["as_json"]:
+        raise UsageError("--json is for --week")
     return asyncio.run(
         write_report(
             asked.place(values),
@@ -459,6 +496,15 @@ def rebuild(**values: Any) -> int:
     shell_complete=completion.sinks,
     help="The sink to export, its spec or path, if the ledger has several; without a ledger any.",
 )
+@click.option("--start", metavar="DATE", help="Only days from this one on, as of run.")
+@click.option("--end", metavar="DATE", help="Only days to this one.")
+@click.option(
+    "--appid",
+    "appids",
+    metavar="ID",
+    multiple=True,
+    help="Only this account, repeatable; or its name in --accounts.",
+)
 @click.option("--replace", is_flag=True, help="Also a target that was made from another harvest.")
 @click.option(
     "--check", is_flag=True, help="Change nothing; exit with 1 if a target differs from the sink."
@@ -477,23 +523,33 @@ def export(**values: Any) -> int:
     ?shape=nested|flat     lists within a row, or in their own tables
     ?header=zh|en          csv, xlsx: titles instead of the names of fields
     ?lang=zh|en            labels of codes
+    ?tables=A,B            only these tables
     ?raw=1                 csv, xlsx: texts that look like a formula are not escaped
 
-    With --accounts FILE a flat target has a table of the accounts: appid, name and group.
+    With --accounts FILE a flat target has a table of the accounts: appid, name and group.  A target
+    that was made with other limits (--start, --end, --appid) or tables is written anew.
 
     Exit status: 0 equal to the sink; 1 with --check, if one differs; 2 wrong use; 4 a target
     cannot be written.
     """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
     from harvester.cli.export import show_exporting
     from harvester.exports.targets import open_target
-    from harvester.reading import sink_at
+    from harvester.reading import limits_of, sink_at
 
     source = values["source"]
     place = asked.place(values, sinks=[sink_at(source)] if source else ())
+    limits = limits_of(values["start"], values["end"], place.appids_of(values["appids"]) or None)
     names = [each.name for each in place.interfaces(values["endpoints"])]
     targets = [open_target(spec) for spec in values["targets"]]
     return asyncio.run(
-        show_exporting(place, targets, names, replace=values["replace"], check=values["check"])
+        show_exporting(
+            place,
+            targets,
+            names,
+            limits=limits,
+            replace=values["replace"],
+            check=values["check"],
+        )
     )
 
 

@@ -31,7 +31,7 @@ def serve_answers(place: Place) -> int:
     logging.getLogger("mcp").addHandler(LibraryLog(logging.WARNING))
 
     async def source() -> Source:
-        return await source_of(place.ledger(), place.sinks)
+        return await source_of(place.ledger(), place.sinks, names=place.names)
 
     async def main() -> None:
         end = closable_stdin()

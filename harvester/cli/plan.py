@@ -20,7 +20,7 @@ from harvester.base.dates import (
     quota_days,
 )
 from harvester.cli.exit_status import COMPLETE
-from harvester.cli.terminal import duration, many, show_json, show_line
+from harvester.cli.terminal import duration, many, show_json, show_line, show_text
 from harvester.config.place import Place
 from harvester.engine.limiter import Rate
 from harvester.engine.options import Options
@@ -51,7 +51,7 @@ async def show_plan(
         show_json(_plan_object(scope, options, now, takes, loads, total))
         return COMPLETE
     names = ", ".join(endpoint.name for endpoint in scope.endpoints)
-    show_line(
+    show_text(
         "{}: {} to {}, {}", names, scope.begin, scope.end, many(len(scope.accounts), "account")
     )
     done = total - takes.calls
@@ -60,7 +60,7 @@ async def show_plan(
     show_line("time    {}", _time(takes, rate, options))
     show_line("quota   {}", _quota(loads, options, now))
     for note in scope.notes:
-        show_line("note    {}", note)
+        show_text("note    {}", note)
     hours = {endpoint.settled_hour for endpoint in scope.endpoints}
     for hour in sorted(hours):
         if scope.end > last_settled_day(now, hour):

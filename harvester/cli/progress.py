@@ -198,6 +198,10 @@ class _News:
 
     def _lines(self, event: Event) -> list[str]:
         match event:
+            case events.RunStarted(notes=notes):
+                more = len(notes) - LOUD
+                hidden = [say("and {}", many(more, "more note"))] if more > 0 else []
+                return [message(event) or "", *notes[:LOUD], *hidden]
             case events.AccountStopped() if logs_json():
                 shown = False  # it is logged as an error
             case events.Committed():
@@ -271,10 +275,9 @@ def message(event: Event) -> str | None:
                 if event.skipped
                 else ""
             )
-            text = say(
+            return say(
                 "{} to harvest of {}{}", many(left, "window"), many(event.accounts, "account"), done
             )
-            return joined("; ", [text, *event.notes])
         case events.Paused():
             return say("{} pauses for {}: {}", _who(event), duration(event.seconds), event.reason)
         case events.Deferred():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -202,6 +202,47 @@ def wrapped(text: str, width: int, most: int | None = None) -> list[str]:
             last = last[:-1]
         lines = [*lines[: most - 1], f"{last.rstrip()} …"]
     return lines
+
+
+def width() -> int | None:
+    """The columns of the terminal; None if standard output is none: then no line is wrapped."""
+    return out.width if out.is_terminal else None
+
+
+def show_text(template: str, *values: object) -> None:
+    """A line of the result, on as many lines of the terminal as it needs, broken between words."""
+    text = harmless(translated(say(template, *values)))
+    if (columns := width()) is None or cell_len(text) <= columns:
+        print(text, flush=True)
+        return
+    bare = text.lstrip(" ")
+    indent = " " * (len(text) - len(bare))
+    first, *rest = wrapped(bare, columns - len(indent) - 2)
+    print("\n".join([indent + first, *(f"{indent}  {line}" for line in rest)]), flush=True)
+
+
+NARROWEST = 32, 12
+"""The fewest columns of a row's last cell and of its second one, where they are wrapped."""
+
+
+def show_rows(rows: Sequence[Sequence[str]], indent: str = "") -> None:
+    """Rows of cells, each column as wide as its widest cell; an empty column is left out.
+
+    On a terminal that is too narrow the last column and the second one, of names, are wrapped;
+    elsewhere a row is a line.
+    """
+    kept = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    widths = [max(map(cell_len, column)) for column in kept]
+    if (columns := width()) is not None:
+        for at, least in zip((-1, min(1, len(kept) - 1)), NARROWEST, strict=True):
+            over = sum(widths) + 2 * (len(widths) - 1) + len(indent) - columns
+            widths[at] = max(widths[at] - max(over, 0), min(widths[at], least))
+    for row in zip(*kept, strict=True):
+        cells = [wrapped(cell, widths[at]) or [""] for at, cell in enumerate(row)]
+        for line in range(max(map(len, cells))):
+            parts = [cell[line] if line < len(cell) else "" for cell in cells]
+            shown = "  ".join(map(padded, parts, widths))
+            print(f"{indent}{shown}".rstrip(), flush=True)
 
 
 def china_time(moment: float) -> str:

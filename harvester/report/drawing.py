@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from harvester.ledger.reach import Counts
 from harvester.report.causes import Text
-from harvester.report.charts import DAYS, Curve, Figures
+from harvester.report.charts import Curve, Figures
 from harvester.report.overview import AccountView
 from harvester.report.texts import compact, month
 
@@ -108,7 +108,7 @@ def week_cards(figures: Figures) -> list[WeekCard]:
     cards = []
     if any(value is not None for value in readers):
         total = compact(_sum(readers[-4:]))
-        cards.append(_week_card("readers", "added_up", total, "provisional", readers, figures.last))
+        cards.append(_week_card("readers", "added_up", total, "readers", readers, figures.last))
     if any(value is not None for value in gained):
         net = _sum(gained[-4:]) - _sum(lost[-4:])
         zh, en = compact(net)
@@ -125,7 +125,12 @@ def _week_card(
     key: str, note: str, total: Text, state: str, above: Curve, last: date,
     below: Curve | None = None,
 ) -> WeekCard:  # fmt: skip
-    """Those below are drawn upside down; a week without figures is hatched."""
+    """From the first week with figures on; those below are drawn upside down.
+
+    A week without figures is hatched.
+    """
+    begin = next(at for at, value in enumerate(above) if value is not None)
+    above, below = above[begin:], below[begin:] if below else below
     top = max([value or 0 for value in above]) or 1
     deep = max([value or 0 for value in below or [0]])
     full = 60 * top / (top + deep)
@@ -138,7 +143,7 @@ def _week_card(
         up += f"M{at * 10} {full - high:.1f}h8v{high:.1f}h-8z"
         if below is not None:
             down += f"M{at * 10} {full:.1f}h8v{full * (below[at] or 0) / top:.1f}h-8z"
-    first = last - timedelta(days=DAYS - 1)
+    first = last - timedelta(days=7 * len(above) - 1)
     return WeekCard(key, note, total, state, len(above), up, down, hatched, top, first, last)
 
 

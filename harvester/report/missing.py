@@ -89,6 +89,8 @@ _TEXTS: Mapping[str, tuple[Text, Text]] = {
         ("每天运行一次，以后就不会缺。", "Run once a day, so that no other day is lost."),
     ),
 }
+_TO_DO = (NOT_ASKED, NEVER_HARVESTED, MISSING)
+"""States for which somebody must do something, whatever the reason."""
 _QUOTA_IS_BACK: Text = ("限额已恢复，运行即可", "The quota is back: run again")
 _PERIODS = {"week": ("周", "week"), "month": ("月", "month")}
 
@@ -113,6 +115,12 @@ class Lack(NamedTuple):
     rid: str = ""
     since: date | None = None
     until: float = 0.0
+    mine: bool = False
+
+    @property
+    def to_do(self) -> bool:
+        """Whether somebody must do something, so that the day is there."""
+        return self.mine or self.state in _TO_DO
 
     def to_dict(self, language: int = 1) -> dict[str, Any]:
         """As JSON and CSV have it; language: 0 for Chinese, 1 for English."""
@@ -237,7 +245,8 @@ class _OfDay:
         reason = zh, en
         if kind == "quota" and more["until"] <= self._now:
             reason = _QUOTA_IS_BACK
-        return Lack(appid, name, state, reason, KINDS[kind].advice, since=self._since(), **more)
+        advice, mine = KINDS[kind].advice, KINDS[kind].mine
+        return Lack(appid, name, state, reason, advice, since=self._since(), mine=mine, **more)
 
     def _made(self, state: str, texts: tuple[Text, Text], **values: object) -> Lack:
         (zh, en), advice = texts

@@ -32,7 +32,6 @@ TEXTS: dict[str, Text] = {
     "person": ("需人工处理", "For a person"),
     "for_you": ("需要你处理", "For you to do"),
     "a_cause": ("同一原因合为一件", "one line a cause"),
-    "nothing_to_do": ("没有。", "Nothing."),
     "by_itself": ("无需处理，会自动恢复", "Resolves by itself"),
     "run_on": ("继续运行即可", "just run on"),
     "coverage": ("覆盖", "Coverage"),

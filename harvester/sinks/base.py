@@ -20,7 +20,7 @@ sink can be filled from it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -196,19 +196,22 @@ class Sink(ABC):
 
     def stamps(self, endpoint: str, checkpoint: Checkpoint | None = None) -> dict[str, Stamp]:
         """The stamp of each month (``2026-01``, of the first day of windows) with records."""
-        found: dict[str, Stamp] = {}
-        if self.scan is None:
-            return found
-        for each in self.scan(endpoint, None, checkpoint):
-            month, checksum = f"{each.window.begin:%Y-%m}", each.tally.checksum
-            rows, (plain, weighted), latest = found.get(month, Stamp())
-            weight = each.window.begin.toordinal()
-            found[month] = Stamp(
-                rows + each.tally.records,
-                (plain + checksum, weighted + checksum * weight),
-                max(latest, each.fetched_at),
-            )
-        return found
+        return {} if self.scan is None else stamps_of(self.scan(endpoint, None, checkpoint))
+
+
+def stamps_of(windows: Iterable[StoredWindow]) -> dict[str, Stamp]:
+    """The stamp of each month of these windows, from their tallies."""
+    found: dict[str, Stamp] = {}
+    for each in windows:
+        month, checksum = f"{each.window.begin:%Y-%m}", each.tally.checksum
+        rows, (plain, weighted), latest = found.get(month, Stamp())
+        weight = each.window.begin.toordinal()
+        found[month] = Stamp(
+            rows + each.tally.records,
+            (plain + checksum, weighted + checksum * weight),
+            max(latest, each.fetched_at),
+        )
+    return found
 
 
 def within(window: Window, days: Days | None) -> bool:

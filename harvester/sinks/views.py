@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import NamedTuple, Protocol
 
 from harvester.model import Field
-from harvester.tables import ITEM, KEY, Column, JoinedTable, Part, Path, Table
+from harvester.tables import ACCOUNT, ITEM, KEY, Column, JoinedTable, Part, Path, Table
 
 _PLAIN = re.compile(r"[\w-]+")  # what needs no escape in a path
 _BEGIN = (Field("_appid", "str"), Field("_begin_date", "date"))
@@ -120,11 +120,14 @@ def joined_query(
     else:
         found = f"({_grouped(table, rows, quoted)}) AS parts"
     known = meanings(table.columns)
+    known[ACCOUNT.name] = ACCOUNT.meaning
+    nobody = f"CAST(NULL AS {dialect.casts['str']}) AS {quoted(ACCOUNT.name)}"
     shown = [
         shown
-        for field in columns
+        for field in (columns[0], *columns[2:], columns[1])
         for shown in _shown(field, table, dialect, dialect.note(*known.get(field.name, ())))
     ]
+    shown.insert(1, f"{nobody}{dialect.note(*ACCOUNT.meaning)}")  # names are in no database
     return f"SELECT {', '.join(shown)} FROM {found}"
 
 
