@@ -127,7 +127,8 @@ def test_the_size_of_a_table_is_known_before_it_is_read(days: int) -> None:
     found = _sizes(source, {**own, **joined})
     lists = f"{ARTICLES}_detail_list"
     rows = {ARTICLES: 2, lists: 4, f"{lists}_read_user_source": 8, USERS: 4, "articles": 2,
-            "article_totals": 4, "followers_by_source": 4, f"{lists}_read_jump_position": 0}  # fmt: skip
+            "article_totals": 4, "followers_by_source": 4,
+            f"{lists}_read_jump_position": 0}  # fmt: skip
     assert {name: each.rows for name, each in found.items()} == {
         name: number * days for name, number in rows.items()
     }
