@@ -401,7 +401,7 @@ def _interfaces(
         return one, {each.name: each for each in found}
     if not isinstance(given, Iterable):
         if not isinstance(getattr(given, "name", None), str):
-            raise UsageError("endpoint: {!r} is no interface, and no name of one", given)
+            raise UsageError("endpoint: {!r} is neither an interface nor the name of one", given)
         return given.name, {given.name: given}
     return None, {each.name: each for each in plugins.interfaces_of(given)}
 
@@ -459,7 +459,7 @@ def _in_file(path: Path) -> Sink:
     with path.open("rb") as file:
         if file.read(len(_SQLITE)) != _SQLITE:
             raise UsageError(
-                "{} is no database of SQLite; name the directory of a run, or its sink, as"
+                "{} is not an SQLite database; name the directory of a run, or its sink, as"
                 " jsonl:DIR or sqlite:FILE",
                 path,
             )

@@ -158,7 +158,7 @@ def test_what_cannot_be_read_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds nothing that was harvested and can be read back"):
         harvester.read(tmp_path, "getarticlesummary")
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(UsageError, match="is no database of SQLite; name the directory"):
+    with pytest.raises(UsageError, match="is not an SQLite database; name the directory"):
         harvester.read(tmp_path / "notes.txt", "getarticlesummary")
     with pytest.raises(UsageError, match="is a file, not a directory; of SQLite it is sqlite:"):
         harvester.read(f"jsonl:{tmp_path}/notes.txt", "getarticlesummary")

@@ -89,7 +89,7 @@ def export(
     if left_out:
         listed = [say("{} ({})", name, _first_line(exc)) for name, exc in left_out.items()]
         raise ExportError(
-            "{}: what cannot be exported is left as it was there: {}; all others are up to date",
+            "{}: what cannot be exported is unchanged there: {}; all others are up to date",
             target.identity,
             joined("; ", listed),
         ) from next(iter(left_out.values()))

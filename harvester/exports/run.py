@@ -69,7 +69,7 @@ async def _aside(work: Callable[..., T]) -> T:
 
     def stopped() -> None:
         if stop.is_set():
-            raise ExportError("interrupted; the same command again goes on")
+            raise ExportError("interrupted; run the same command again to resume")
 
     thread = Thread("harvester-export", READING)
     task = asyncio.ensure_future(thread.call(partial(work, stopped=stopped)))

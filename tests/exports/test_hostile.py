@@ -244,7 +244,7 @@ def test_an_interface_that_cannot_be_exported_is_named_and_the_others_are_export
     sink = harvest(*batches)
     source = Source(sink, lambda: None)
     for _ in range(2):
-        with pytest.raises(ExportError, match=r"left as it was there: .*getworse.* all others are"):
+        with pytest.raises(ExportError, match=r"is unchanged there: .*getworse.* all others are"):
             export(source, open_target(spec), (), catalogue.get)
         assert {"getgood", "getlater"} <= {*tables(spec)}
     for name in ("getbad", "getworse"):
@@ -424,7 +424,7 @@ def test_a_file_of_somebody_else_in_the_place_of_ours_is_refused(
     path.parent.mkdir(parents=True)
     pq.write_table(pa.table({"mine": [1]}), path)
     before = path.read_bytes()
-    with pytest.raises(UsageError, match="is no export of harvester"):
+    with pytest.raises(UsageError, match="is not an export of harvester"):
         do(few(), spec)
     assert path.read_bytes() == before
 
