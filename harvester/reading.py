@@ -1,4 +1,4 @@
-"""What was harvested, as tables: `read`.
+"""What was harvested: `read` gives tables, `rows` dicts.
 
 Rule: reads only; offers columns through the Arrow C stream interface.
 """
@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from datetime import date
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from harvester.base.dates import FIRST, Days, parse_day
 from harvester.base.secrets import Secret
@@ -29,14 +29,14 @@ from harvester.sinks.base import (
     name_in,
     spec_of,
 )
+from harvester.sinks.reader import Reader, Records
 from harvester.sinks.rows import Table
-from harvester.tables import TABLES, JoinedTable
+from harvester.tables import TABLES
 from harvester.wechat.endpoint import in_record
 
 if TYPE_CHECKING:
     from harvester.exports.base import Exported
     from harvester.exports.coverage import Coverage
-    from harvester.exports.joined import Records
     from harvester.exports.shapes import Shape
 
 _SIGNS = {"jsonl": (".jsonl.lock", "*/[0-9]*.jsonl*")}
@@ -123,33 +123,49 @@ def read(
     wrong arguments, and `SinkError` if stored records are gone or cannot be read, also during
     reading.
     """
-    sink, checkpoint, _ = _source(where, ledger)
-    names, rest = _joined_names(endpoint)
-    one, interfaces = (None, {}) if rest == [] else _interfaces(rest)
-    days = None if start is None and end is None else _days(start, end)
-    accounts = _appids(appids)
-    checkpoint()  # an error is raised at once
     if shape not in ("nested", "flat"):
         raise UsageError(f"shape: {shape!r} is neither 'nested' nor 'flat'")
-
-    def stored(made: Endpoint) -> StoredRecords:
-        return StoredRecords(sink, made, accounts, days, checkpoint)
-
-    def joined(name: str) -> StoredRecords:
-        table = TABLES[name]
-        known = [interfaces.get(each) or plugins.endpoint(each) for each in table.interfaces]
-        return _Joined(table, {each.name: stored(each) for each in known})
-
-    tables = {name: stored(made) for name, made in interfaces.items()}
+    asked = _asked(where, endpoint, start, end, appids, ledger)
+    names = asked.joined
+    tables = {name: StoredRecords(asked.chosen(made)) for name, made in asked.interfaces.items()}
     if shape == "flat":
         tables = {name: each for table in tables.values() for name, each in table.flat()}
-        names += [
-            table.name for table in TABLES.values() if {*table.interfaces} & interfaces.keys()
+        names = [
+            *names,
+            *(each.name for each in TABLES.values() if {*each.interfaces} & {*asked.interfaces}),
         ]
-    tables.update({name: joined(name) for name in names})
-    if isinstance(endpoint, str) and endpoint in names and shape == "nested":
-        one = endpoint
-    return tables[one] if one is not None and shape == "nested" else StoredTables(tables)
+    tables.update({name: _Joined(asked, name) for name in names})
+    if asked.one is not None and shape == "nested":
+        return tables[asked.one]
+    return StoredTables(tables)
+
+
+def rows(
+    where: Where,
+    endpoint: str | Endpoint | Iterable[str | Endpoint],
+    *,
+    start: date | str | None = None,
+    end: date | str | None = None,
+    appids: str | Account | Iterable[str | Account] | None = None,
+    ledger: str | os.PathLike[str] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """What was harvested, record by record, as `stream` gives them: dicts.
+
+    The arguments and the order are those of `read`; of a group or an iterable the interfaces come
+    one after the other, and ``_endpoint`` says which it is.  Only a small part is in memory at a
+    time.  It needs the extra of the sink alone; but a table that joins interfaces
+    (``"article_days"``, then also in ``_endpoint``) needs the extra ``export``.
+
+    Raises `UsageError` for wrong arguments at the call, and `SinkError` if stored records are gone
+    or cannot be read, also during reading.
+    """
+    asked = _asked(where, endpoint, start, end, appids, ledger)
+    chosen = [asked.chosen(made) for made in asked.interfaces.values()]
+    joined = [_Joined(asked, name) for name in asked.joined]
+    return chain(
+        (row for each in chosen for window in each.windows() for row in window.documents),
+        (row for each in joined for row in each.rows()),
+    )
 
 
 def export(
@@ -209,31 +225,22 @@ class StoredRecords:
     ``duckdb.sql("SELECT … FROM stored")`` accept it directly.
     """
 
-    def __init__(
-        self,
-        sink: Sink,
-        endpoint: Endpoint,
-        appids: frozenset[str] | None,
-        days: Days | None,
-        checkpoint: Callable[[], Checkpoint | None],
-    ) -> None:
+    def __init__(self, chosen: _Chosen) -> None:
         from harvester.exports import arrow
-        from harvester.exports.source import Source, rows_of
+        from harvester.exports.source import rows_of
 
-        self._arrow, self._rows_of = arrow, rows_of
-        self._source = Source(sink, checkpoint)
-        self._table = arrow.table_of(endpoint.name, endpoint.fields)
-        self._appids = appids
-        self._days = days
-        self._day = _day_field(self._table, endpoint)
-        self.endpoint = endpoint
+        self._arrow = arrow
+        self._chosen = chosen
+        self.endpoint = chosen.endpoint
+        self._table = arrow.table_of(self.endpoint.name, self.endpoint.fields)
+        self._size = rows_of(self._table)
         self._part: tuple[Shape, str] | None = None  # of a flat shape
         self.schema = arrow.schema_of(self._table)
         """The columns: a `pyarrow.Schema`."""
 
     def __repr__(self) -> str:
         name = self._part[1] if self._part else self._table.name
-        return f"<StoredRecords {name} in {self._source.sink.identity}>"
+        return f"<StoredRecords {name} in {self._chosen.reader.sink.identity}>"
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self.reader().__arrow_c_stream__(requested_schema)
@@ -272,13 +279,12 @@ class StoredRecords:
             yield table.name, made
 
     def _batches(self) -> Iterator[Any]:
-        size = self._rows_of(self._table)
         found = (
             each
-            for window in self.windows()
+            for window in self._chosen.windows()
             for each in zip(window.documents, window.numbers, strict=True)
         )
-        while some := list(islice(found, size)):
+        while some := list(islice(found, self._size)):
             documents, numbers = zip(*some, strict=True)
             if self._part is None:
                 yield self._arrow.batch_of(self._table, self.schema, documents)
@@ -286,43 +292,22 @@ class StoredRecords:
                 shape, name = self._part
                 yield shape.split(documents, numbers)[name]
 
-    def windows(self) -> Iterator[Records]:
-        """The records of each window, with their metadata and the place of each."""
-        from harvester.exports.joined import Records
-
-        for stored in self._source.windows(self._table.name, self._days, self._appids):
-            beside = metadata(stored.window, stored.fetched_at)
-            wanted = [
-                (number, record)
-                for number, record in enumerate(self._source.records(stored))
-                if self._is_wanted(record)
-            ]
-            documents = [{**record, **beside} for _, record in wanted]
-            yield Records(stored.window, documents, [number for number, _ in wanted])
-
-    def _is_wanted(self, record: dict[str, Any]) -> bool:
-        """Whether a record belongs to a day of the range; its window has days of it."""
-        if self._days is None or not self._day:
-            return True
-        day = in_record(record, self._day)
-        try:
-            return self._days[0] <= date.fromisoformat(day) <= self._days[1]
-        except (TypeError, ValueError):  # it names none
-            return True
-
 
 class _Joined(StoredRecords):
     """A table that joins interfaces."""
 
-    def __init__(self, table: JoinedTable, parts: Mapping[str, StoredRecords]) -> None:
+    def __init__(self, asked: _Asked, name: str) -> None:
         from harvester.exports import arrow
         from harvester.exports.joined import JoinedShape
         from harvester.exports.shapes import FLAT, Shape
 
         self._arrow = arrow
-        self._parts = parts
-        shapes = {name: Shape(name, part.endpoint, FLAT) for name, part in parts.items()}
-        self._shape = JoinedShape(table, shapes, "en")
+        known = [
+            asked.interfaces.get(each) or plugins.endpoint(each) for each in TABLES[name].interfaces
+        ]
+        self._parts = {each.name: asked.chosen(each) for each in known}
+        shapes = {each.name: Shape(each.name, each, FLAT) for each in known}
+        self._shape = JoinedShape(TABLES[name], shapes, "en")
         self.schema = self._shape.tables[0].schema
 
     def __repr__(self) -> str:
@@ -332,6 +317,13 @@ class _Joined(StoredRecords):
         windows = {name: part.windows() for name, part in self._parts.items()}
         for chunk in self._shape.joined(windows):
             yield chunk[self._shape.name]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows, with days as texts and the table's name, as records have them."""
+        for batch in self._batches():
+            for row in batch.to_pylist():
+                texts = {k: v.isoformat() if isinstance(v, date) else v for k, v in row.items()}
+                yield {**texts, "_endpoint": self._shape.name}
 
 
 class StoredTables(Mapping[str, StoredRecords]):
@@ -370,6 +362,82 @@ class StoredTables(Mapping[str, StoredRecords]):
         return loaded(self._tables)
 
 
+class _Chosen:
+    """The records of an interface that are asked for."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        endpoint: Endpoint,
+        appids: frozenset[str] | None,
+        days: Days | None,
+    ) -> None:
+        self.reader = reader
+        self.endpoint = endpoint
+        self._appids = appids
+        self._days = days
+        self._day = _day_field(endpoint)
+
+    def windows(self) -> Iterator[Records]:
+        """The records of each window, with their metadata and the place of each."""
+        for stored in self.reader.windows(self.endpoint.name, self._days, self._appids):
+            beside = metadata(stored.window, stored.fetched_at)
+            wanted = [
+                (number, record)
+                for number, record in enumerate(self.reader.records(stored))
+                if self._is_wanted(record)
+            ]
+            documents = [{**record, **beside} for _, record in wanted]
+            yield Records(stored.window, documents, [number for number, _ in wanted])
+
+    def _is_wanted(self, record: dict[str, Any]) -> bool:
+        """Whether a record belongs to a day of the range; its window has days of it."""
+        if self._days is None or not self._day:
+            return True
+        day = in_record(record, self._day)
+        try:
+            return self._days[0] <= date.fromisoformat(day) <= self._days[1]
+        except (TypeError, ValueError):  # it names none
+            return True
+
+
+class _Asked(NamedTuple):
+    """What `read` and `rows` are asked for.
+
+    interfaces: by name.  joined: names of tables that join interfaces.  one: the single name that
+    was given, if it is that of one interface or table.
+    """
+
+    reader: Reader
+    interfaces: Mapping[str, Endpoint]
+    joined: Sequence[str]
+    one: str | None
+    appids: frozenset[str] | None
+    days: Days | None
+
+    def chosen(self, endpoint: Endpoint) -> _Chosen:
+        return _Chosen(self.reader, endpoint, self.appids, self.days)
+
+
+def _asked(
+    where: Where,
+    endpoint: str | Endpoint | Iterable[str | Endpoint],
+    start: date | str | None,
+    end: date | str | None,
+    appids: str | Account | Iterable[str | Account] | None,
+    ledger: str | os.PathLike[str] | None,
+) -> _Asked:
+    sink, checkpoint, _ = _source(where, ledger)
+    joined, rest = _joined_names(endpoint)
+    one, interfaces = (None, {}) if rest == [] else _interfaces(rest)
+    if isinstance(endpoint, str) and endpoint in joined:
+        one = endpoint
+    days = None if start is None and end is None else _days(start, end)
+    accounts = _appids(appids)
+    checkpoint()  # an error is raised at once
+    return _Asked(Reader(sink, checkpoint), interfaces, joined, one, accounts, days)
+
+
 def _joined_names(given: Any) -> tuple[list[str], Any]:
     """The names of tables that join interfaces, and what else is asked for; a group comes first."""
     is_one = isinstance(given, str) or not isinstance(given, Iterable)
@@ -397,12 +465,13 @@ def _interfaces(
     return None, {each.name: each for each in plugins.interfaces_of(given)}
 
 
-def _day_field(table: Table, endpoint: Endpoint) -> str:
+def _day_field(endpoint: Endpoint) -> str:
     """The field with a record's own day; empty if there is none, or it is not a day."""
     name = getattr(endpoint, "day_field", "")
     column, _, within = name.partition(".")
     kind = "object" if within else "date"
-    return name if any(field[:2] == (column, kind) for field in table.fields) else ""
+    fields = Table(endpoint.name, endpoint.fields).fields
+    return name if any(field[:2] == (column, kind) for field in fields) else ""
 
 
 def _source(

@@ -40,6 +40,7 @@ ELSEWHERE = {
     "ledger.base": "what both ledgers share, tested by the tests of each",
     "ledger.sqlite_tables": "SQL, tested by tests/ledger/test_sqlite.py",
     "service.flat_copy": "what a query runs on, tested by tests/service/test_query.py",
+    "sinks.reader": "what reads a sink for others, tested by tests/test_reading.py",
     "sinks.sql.schema": "SQL, tested on each database by tests/sinks/sql/test_base.py",
     "testing.answers": "a part of the simulator",
     "testing.callers": "a part of the simulator",

@@ -7,11 +7,11 @@ a time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import date
 from heapq import merge
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 from harvester.base.dates import Days
 from harvester.exports import arrow
@@ -19,8 +19,9 @@ from harvester.exports.arrow import pa, pc
 from harvester.exports.base import Chunk, TableShape
 from harvester.exports.shapes import Shape, commented, with_label
 from harvester.exports.source import Source, days_of
-from harvester.model import Window, metadata
+from harvester.model import metadata
 from harvester.sinks.base import Stamp
+from harvester.sinks.reader import Records
 from harvester.sinks.rows import METADATA
 from harvester.tables import JoinedTable, Part
 from harvester.wechat.titles import Title
@@ -32,14 +33,6 @@ PARSED = Title(
     "图文消息 ID 的一部分，与文章链接中相同", "a part of the msgid, as in the article's link"
 )
 _MSGID = r"(?s)^(?P<mid>[^_]*)_(?P<idx>.*)$"
-
-
-class Records(NamedTuple):
-    """Records of a window, with their metadata, and the place of each."""
-
-    window: Window
-    documents: Sequence[dict[str, Any]]
-    numbers: Sequence[int]
 
 
 class JoinedShape:
