@@ -35,7 +35,7 @@ def _chinese(text: str) -> str:
     """A text of the command in Chinese, from its catalogue."""
     language.choose("zh")
     try:
-        return language.translated(text)
+        return language.label(text)
     finally:
         language.choose("en")
 
@@ -183,6 +183,10 @@ _SERVICE: Mapping[str, _Words] = {
     "token": _Words(
         "reference to the token of the pages; needed beyond this machine",
         "页面 token 的引用；监听本机以外的地址时必填",
+    ),
+    "url": _Words(
+        "the address of the page as people reach it, for messages",
+        "页面的访问地址，写在消息中",
     ),
     "lang": _Words(
         "the language of page and messages, `zh` or `en`; else that of the command",

@@ -51,6 +51,7 @@ from harvester.sinks.base import (
     Written,
     name_in,
 )
+from harvester.texts import say
 from harvester.tokens.official import provider_for
 from harvester.tokens.stores import TokenStore, open_store
 from harvester.transport import BASE_URL, HttpTransport, Transport
@@ -361,16 +362,16 @@ def resolve(
 
 
 _EXPECTED = {
-    "accounts": "an Account, or an iterable of them",
-    "endpoints": "the name of an interface or a group, an Endpoint, or an iterable of these",
-    "sink": "a spec such as 'jsonl:DIR', an object derived from Sink, or a list of these",
+    "accounts": say("an Account, or an iterable of them"),
+    "endpoints": say("the name of an interface or a group, an Endpoint, or an iterable of these"),
+    "sink": say("a spec such as 'jsonl:DIR', an object derived from Sink, or a list of these"),
 }
 
 
 def _wrong(what: str, value: object) -> UsageError:
     """The error for a value of a wrong type; it does not show the value, which may be a secret."""
     kind = type if isinstance(value, type) else type(value)  # whatever its metaclass is
-    return UsageError(f"{what}: expected {_EXPECTED[what]}, not {kind.__name__}")
+    return UsageError("{}: expected {}, not {}", what, _EXPECTED[what], kind.__name__)
 
 
 def _listed(what: str, given: Any) -> list[Any]:
@@ -390,7 +391,7 @@ def _accounts(given: Accounts) -> tuple[dict[str, Any], dict[str, int]]:
         if not isinstance(account, Account):
             raise _wrong("accounts", account)
         if account.appid in providers:
-            raise UsageError(f"the account {account.appid} was given twice")
+            raise UsageError("the account {} was given twice", account.appid)
         providers[account.appid] = provider_for(account)
         if account.concurrency is not None:
             what = f"account {account.appid}: concurrency"
@@ -414,8 +415,8 @@ def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]
         if endpoint.retired:
             instead = ", ".join(endpoint.successors)
             notes.append(
-                f"WeChat has taken {endpoint.name} offline"
-                + (f"; its successors are {instead}" if instead else "")
+                say("WeChat has taken {} offline", endpoint.name)
+                + (say("; its successors are {}", instead) if instead else "")
             )
     return tuple(found.values()), tuple(notes)
 
@@ -426,8 +427,11 @@ def _left_out(names: list[str], found: Container[str]) -> list[str]:
     for name in dict.fromkeys(names):
         retired = [each for each in plugins.retired_of(name) if each not in found]
         if retired:
-            are = "is" if len(retired) == 1 else "are"
-            notes.append(f"of {name}, {', '.join(retired)} {are} retired and left out")
+            one = len(retired) == 1
+            left_out = (
+                "of {}, {} is retired and left out" if one else "of {}, {} are retired and left out"
+            )
+            notes.append(say(left_out, name, ", ".join(retired)))
     return notes
 
 
@@ -456,9 +460,9 @@ def _check_sink(item: object) -> None:
     if not isinstance(item, Sink):
         raise _wrong("sink", item)
     if not hasattr(item, "identity"):
-        raise UsageError(f"sink: {type(item).__name__} lacks identity of Sink")
+        raise UsageError("sink: {} lacks identity of Sink", type(item).__name__)
     if not isinstance(item.path, pathlib.Path | None):
-        raise UsageError(f"sink: the path of {type(item).__name__} is no pathlib.Path")
+        raise UsageError("sink: the path of {} is no pathlib.Path", type(item).__name__)
 
 
 def _given_ledger(given: str | Secret | os.PathLike[str] | Ledger | None) -> Ledger | None:
@@ -481,8 +485,8 @@ def _ledger(options: Keywords, sinks: Sequence[Sink]) -> tuple[Ledger | None, tu
     if urls and all(sink.fenced for sink in sinks):
         return PostgresLedger(urls[0]), ()
     names = ", ".join(sink.identity for sink in sinks)
-    note = f"no ledger was kept for {names}: the same run asks for everything again"
-    return None, (f'{note}; with ledger="sqlite:FILE" it resumes',)
+    note = say("no ledger was kept for {}: the same run asks for everything again", names)
+    return None, (say('{}; with ledger="sqlite:FILE" it resumes', note),)
 
 
 def open_targets(options: Keywords, sinks: Sequence[Sink]) -> list[Target]:
@@ -556,8 +560,9 @@ def _check_fenced(ledger: Ledger | None, sinks: Sequence[Sink]) -> None:
     others = [sink.identity for sink in sinks if not sink.fenced]
     if shared(ledger) is not None and others:
         raise UsageError(
-            f"{others[0]} cannot be written by several processes; with a shared ledger the sink is"
-            " postgresql://… or mysql://…"
+            "{} cannot be written by several processes; with a shared ledger the sink is"
+            " postgresql://… or mysql://…",
+            others[0],
         )
 
 
@@ -579,7 +584,7 @@ def _transport(options: Keywords) -> AbstractAsyncContextManager[Transport]:
         )
     for name in ("base_url", "session", "ca_file"):
         if options.get(name) is not None:
-            raise UsageError(f"transport: it takes the place of the network; leave out {name}")
+            raise UsageError("transport: it takes the place of the network; leave out {}", name)
     return nullcontext(_Given(given))
 
 
@@ -597,4 +602,4 @@ class _Given(Transport):
 
 
 def _transport_failed(why: str) -> AttemptError:
-    return AttemptError(f"the transport failed: {why}")
+    return AttemptError("the transport failed: {}", why)

@@ -82,7 +82,7 @@ def _check(client: Any, job: Job) -> None:
     except ImportError:
         raise UsageError(needs("a job on Dask needs its library", "dask")) from None
     if not isinstance(job, Job):
-        raise UsageError(f"job: expected a harvester.Job, not a {type(job).__name__}")
+        raise UsageError("job: expected a harvester.Job, not a {}", type(job).__name__)
     if not str(job.options.get("ledger")).startswith("postgresql://"):
         raise UsageError(
             "several workers need a ledger that they share; make the job with"

@@ -29,6 +29,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from harvester.texts import changed, say
+
 _USER = re.compile(
     r"(?is)\b(?!(?:postgresql|mysql)://[\w.%-]+@[^@\s]*(?:\s|$))"  # with a user alone
     r"(?P<scheme>[a-z][a-z0-9+.-]+:/(?:/+|(?=[^\s/@]*[:@])))"  # Path("a://b") has one slash
@@ -43,15 +45,19 @@ _PASSWORD = re.compile(
 
 def without_passwords(text: str) -> str:
     """A text whose URLs have no password, and no user that may be one."""
-    if ":/" not in text:
-        return text
+    return changed(text, _without_passwords) if ":/" in text else text
+
+
+def _without_passwords(text: str) -> str:
     return _PASSWORD.sub(r"\g<name>…", _USER.sub(r"\g<scheme>…@", text))
 
 
 def needs(what: str, extra: str) -> str:
     """The sentence about a library that is missing: what needs it, and what to type."""
     package = f"'wechat-harvester[{extra}]'"
-    return f"{what}: pip install {package}, or pipx inject wechat-harvester {package}"
+    return say(
+        "{}: pip install {}, or pipx inject wechat-harvester {}", say(what), package, package
+    )
 
 
 class Summary(Protocol):
@@ -69,11 +75,16 @@ class Summary(Protocol):
 
 
 class HarvestError(Exception):
-    """The root of all exceptions of harvester; no message has the password of a URL."""
+    """The root of all exceptions of harvester; no message has the password of a URL.
+
+    It is raised with a sentence, or with a template and its values, as `harvester.texts.say` takes
+    them.
+    """
 
     def __init__(self, *parts: object) -> None:
-        shown = [without_passwords(each) if isinstance(each, str) else each for each in parts]
-        super().__init__(*shown)
+        if parts and isinstance(parts[0], str):
+            parts = (without_passwords(say(parts[0], *parts[1:])),)
+        super().__init__(*parts)
 
 
 class UsageError(HarvestError, ValueError):

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 from harvester.base.dates import ONE_DAY, days_in, rfc3339
 from harvester.errors import IncompleteError
-from harvester.model import Action, Window, listed, many, without_rid
+from harvester.model import Action, Window, listed, many, span, without_rid
+from harvester.texts import changed, english, joined, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +310,7 @@ class Failure:
             "endpoint": self.endpoint,
             "begin_date": self.begin.isoformat(),
             "end_date": self.end.isoformat(),
-            "error": self.error,
+            "error": english(self.error),
             "code": self.code,
             "rid": self.rid,
             "windows": self.windows,
@@ -340,7 +341,7 @@ class Wait:
         return {
             "appid": self.appid,
             "endpoint": self.endpoint,
-            "reason": self.reason,
+            "reason": english(self.reason),
             "seconds": round(self.seconds, 3),
             "windows": self.windows,
             "until": None if self.until is None else rfc3339(self.until),
@@ -368,22 +369,29 @@ class Cause:
 
     def __str__(self) -> str:
         one = len(self.appids) == len(self.endpoints) == 1
-        days = f"{self.begin}" if self.begin == self.end else f"{self.begin} to {self.end}"
-        return (
-            f"{listed(self.appids, 'account')}{' ' if one else ', '}"
-            f"{listed(self.endpoints, 'interface')}: {many(self.windows, 'window')} {days}"
+        return say(
+            "{} {}: {} {}" if one else "{}, {}: {} {}",
+            listed(self.appids, "account"),
+            listed(self.endpoints, "interface"),
+            many(self.windows, "window"),
+            span(self.begin, self.end),
         )
 
     @property
     def failed(self) -> str:
         """What failed, and why."""
-        before = ", in the run before too" if self.new is False else ""
-        return f"{self} failed{before}: {self.error}"
+        before = say(", in the run before too") if self.new is False else ""
+        return say("{} failed{}: {}", self, before, self.error)
 
 
 def reason_of(appid: str, error: str) -> str:
     """An error without the parts that differ between accounts and answers."""
-    return without_rid(error).removeprefix(f"{appid}: ")
+    return without_appid(appid, without_rid(error))
+
+
+def without_appid(appid: str, error: str) -> str:
+    """An error of a whole account, without the account."""
+    return changed(error, lambda text: text.removeprefix(f"{appid}: "))
 
 
 def causes(found: Sequence[Failure | Wait]) -> list[Cause]:
@@ -406,7 +414,7 @@ def causes(found: Sequence[Failure | Wait]) -> list[Cause]:
         key = reason, new, frozenset(concerned[each.appid, reason, new])
         cause = gathered.get(key)
         if cause is None:
-            error = error.removeprefix(f"{each.appid}: ")
+            error = without_appid(each.appid, error)
             cause = gathered[key] = Cause(error, each.begin, each.end, until=until, new=new)
         cause.appids[each.appid] = cause.endpoints[each.endpoint] = None
         cause.windows += each.windows
@@ -512,9 +520,9 @@ class Report:
             for name, value in rows
         )
         texts = [cause.failed for cause in causes(self.failures)]
-        texts += [f"must wait: {cause}: {cause.error}" for cause in causes(self.waits)]
+        texts += [say("must wait: {}: {}", cause, cause.error) for cause in causes(self.waits)]
         texts += self.notes
-        more = [f"and {len(texts) - SHOWN:,} more"] if len(texts) > SHOWN else []
+        more = [say("and {:,} more", len(texts) - SHOWN)] if len(texts) > SHOWN else []
         items = "".join(f"<li>{escape(text)}</li>" for text in [*texts[:SHOWN], *more])
         return (
             f"<div><b>harvester: {escape(self.state)}</b><table>{table}</table>"
@@ -540,8 +548,8 @@ class Report:
             "kept": self.kept,
             "foreign": self.foreign,
             "waits": [wait.to_dict() for wait in self.waits],
-            "stopped": dict(self.stopped),
-            "notes": list(self.notes),
+            "stopped": {appid: english(error) for appid, error in self.stopped.items()},
+            "notes": [*map(english, self.notes)],
         }
 
 
@@ -555,20 +563,23 @@ CAUSES = 3
 def _incomplete(report: Report) -> str:
     """What is missing, and the first causes."""
     windows = report.windows
-    parts = [f"{many(windows.failed, 'window')} failed"] if windows.failed else []
+    parts = [say("{} failed", many(windows.failed, "window"))] if windows.failed else []
     if windows.waiting and report.until is not None:
-        parts.append(f"{many(windows.waiting, 'window')} must wait until {rfc3339(report.until)}")
+        parts.append(
+            say("{} must wait until {}", many(windows.waiting, "window"), rfc3339(report.until))
+        )
     if report.state == State.INTERRUPTED:
         left = max(windows.planned - windows.settled, 0)
-        parts.append(f"the run was interrupted, {many(left, 'window')} left")
+        parts.append(say("the run was interrupted, {} left", many(left, "window")))
     if not parts:
-        parts.append("the run stopped")
+        parts.append(say("the run stopped"))
     found = [*causes(report.failures), *causes(report.waits)]
-    text = f"not all was harvested: {', '.join(parts)}"
+    text = say("not all was harvested: {}", joined(", ", parts))
     if found:
-        text += "; the first: " + "; ".join(f"{cause}: {cause.error}" for cause in found[:CAUSES])
+        first = [say("{}: {}", cause, cause.error) for cause in found[:CAUSES]]
+        text += say("; the first: {}", joined("; ", first))
     if len(found) > CAUSES:
-        text += f"; and {many(len(found) - CAUSES, 'other cause')}"
+        text += say("; and {}", many(len(found) - CAUSES, "other cause"))
     return text
 
 
@@ -583,12 +594,12 @@ class _Gaps:
 
     def __str__(self) -> str:
         who = many(len(self.appids), "account")
-        days = f"{self.first.endpoint}: {many(self.days, 'day')} of {who}"
-        return f"{days} {self.what} (the first: {self.first})"
+        days = say("{}: {} of {}", self.first.endpoint, many(self.days, "day"), who)
+        return say("{} {} (the first: {})", days, self.what, self.first)
 
 
-LATE = "late: their figures must be there, and are requested again"
-NEVER = "never delivered: their figures were requested again for 30 days"
+LATE = say("late: their figures must be there, and are requested again")
+NEVER = say("never delivered: their figures were requested again for 30 days")
 
 
 class Bookkeeper:
@@ -686,10 +697,10 @@ class Bookkeeper:
         if after is not None:
             end = after.end
             windows += after.windows
-        for joined in (before, after):
-            if joined is not None:
-                self._failures.pop((*key, "from", joined.begin), None)
-                self._failures.pop((*key, "to", joined.end), None)
+        for each in (before, after):
+            if each is not None:
+                self._failures.pop((*key, "from", each.begin), None)
+                self._failures.pop((*key, "to", each.end), None)
         failure = Failure(
             event.appid, event.endpoint, begin, end, error, event.code, rid, windows, event.new
         )

@@ -34,6 +34,7 @@ from harvester.events import Observer, Report
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.model import Account
 from harvester.sinks.base import Sink
+from harvester.texts import say
 from harvester.tokens.stores import open_store
 
 Value = str | int | float | Rate | None
@@ -43,7 +44,7 @@ _OBJECTS = ("session", "transport", "on_event", "stop")
 _OWN = ("start", "end", "appid", "accounts", "only", "out", "sink")
 _PASSWORDS = {
     "mysql": "MYSQL_PWD",
-    "postgresql": "PGPASSWORD or ~/.pgpass",
+    "postgresql": say("PGPASSWORD or ~/.pgpass"),
     "redis": "HARVESTER_REDIS_PASSWORD",
     "rediss": "HARVESTER_REDIS_PASSWORD",
 }
@@ -140,9 +141,9 @@ class Job:
         try:
             return cls(**values)
         except InvalidOptionError as exc:
-            raise exc.after(f"{path}: invalid {exc.name}") from None
+            raise exc.named(exc.name, path) from None
         except UsageError as exc:
-            raise UsageError(f"{path}: {exc}") from None
+            raise UsageError("{}: {}", path, exc) from None
 
     async def run(
         self,
@@ -233,15 +234,15 @@ def _refuse_password(name: str, value: object) -> None:
         scheme = value.value.partition(":")[0][:20]
         place = _PASSWORDS.get(scheme)
         raise UsageError(
-            f"{name}: a job holds no password; leave it out of the URL"
-            + (f" and put it into {place} of the process that runs the job" if place else "")
+            say("{}: a job holds no password; leave it out of the URL", name)
+            + (say(" and put it into {} of the process that runs the job", place) if place else "")
         )
 
 
 def _plain(name: str, value: object) -> Value:
     """The value as text or a number; raises `UsageError`."""
     if name in _OBJECTS:
-        raise UsageError(f"{name}: it belongs to one process, and a job holds text and numbers")
+        raise UsageError("{}: it belongs to one process, and a job holds text and numbers", name)
     if isinstance(value, Secret):
         return value.value  # without a password
     if isinstance(value, date):
@@ -250,7 +251,7 @@ def _plain(name: str, value: object) -> Value:
         value = os.fspath(value)
     if value is None or isinstance(value, str | int | float | Rate):
         return value
-    raise UsageError(f"{name}: a job holds text and numbers, not a {type(value).__name__}")
+    raise UsageError("{}: a job holds text and numbers, not a {}", name, type(value).__name__)
 
 
 def _plain_parts(name: str, value: object) -> Any:
@@ -271,7 +272,7 @@ def _values(path: Path) -> dict[str, Any]:
     given = located(read_config(path), folder)
     for name in ("endpoint", "start", "end"):
         if name not in given:
-            raise UsageError(f"{path}: there is no {name}; a job needs endpoint, start and end")
+            raise UsageError("{}: there is no {}; a job needs endpoint, start and end", path, name)
     values = {"endpoints": given.pop("endpoint"), "out": folder / "harvest"}
     if "interface" in given:
         values["interfaces"] = given.pop("interface")

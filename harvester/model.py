@@ -27,6 +27,7 @@ from harvester.base.codec import (
 )
 from harvester.base.dates import WindowKind
 from harvester.base.secrets import Secret
+from harvester.texts import Text, changed, say
 
 TokenSource = Callable[[], "Awaitable[Token | str] | Token | str"]
 """A user's callable that returns a token, for instance from a central token server."""
@@ -119,8 +120,7 @@ class Window(NamedTuple):
     end: date
 
     def __str__(self) -> str:
-        days = f"{self.begin}" if self.begin == self.end else f"{self.begin} to {self.end}"
-        return f"{self.appid} {self.endpoint} {days}"
+        return say("{} {} {}", self.appid, self.endpoint, span(self.begin, self.end))
 
 
 class Request(NamedTuple):
@@ -293,26 +293,36 @@ Find = Callable[[str], Endpoint | None]
 """Finds an interface by its name; None if there is none."""
 
 
+def with_rid(message: str, rid: str) -> str:
+    """A message with WeChat's request id at its end, if there is one."""
+    return say("{} [rid: {}]", message, rid) if rid else message
+
+
 def without_rid(message: str) -> str:
     """An error without WeChat's request id, which differs each time."""
-    return message.partition(" [rid:")[0]
+    return changed(message, lambda text: text.partition(" [rid:")[0])
+
+
+def span(begin: date, end: date) -> str:
+    """The days of a range, one or two of them."""
+    return f"{begin}" if begin == end else say("{} to {}", begin, end)
 
 
 def many(number: int, noun: str) -> str:
     """A number with its noun: 1 day, 1,234 days."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return Text(f"{{}} {noun}{'' if number == 1 else 's'}", (f"{number:,}",))
 
 
 def duration(seconds: float) -> str:
     """Seconds with a unit that suits them: 9.5 s, 42 s, 20 min, 2 h 05 min."""
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return say("{:.1f} s", seconds)
     if seconds < 120:
-        return f"{seconds:.0f} s"
+        return say("{:.0f} s", seconds)
     minutes = round(seconds / 60)
     if minutes < 120:
-        return f"{minutes} min"
-    return f"{minutes // 60:,} h {minutes % 60:02} min"
+        return say("{} min", minutes)
+    return say("{:,} h {:02} min", minutes // 60, minutes % 60)
 
 
 NAMES = 3
@@ -322,7 +332,7 @@ NAMES = 3
 def listed(names: Collection[str], noun: str) -> str:
     """The first names of a list, and how many more there are."""
     first, left = ", ".join(islice(names, NAMES)), len(names) - NAMES
-    return f"{first} and {many(left, f'more {noun}')}" if left > 0 else first
+    return say("{} and {}", first, many(left, f"more {noun}")) if left > 0 else first
 
 
 RECHECK_INTERVAL = 6 * 3600.0

@@ -124,7 +124,7 @@ def read(
     reading.
     """
     if shape not in ("nested", "flat"):
-        raise UsageError(f"shape: {shape!r} is neither 'nested' nor 'flat'")
+        raise UsageError("shape: {!r} is neither 'nested' nor 'flat'", shape)
     asked = _asked(where, endpoint, start, end, appids, ledger)
     names = asked.joined
     tables = {name: StoredRecords(asked.chosen(made)) for name, made in asked.interfaces.items()}
@@ -460,7 +460,7 @@ def _interfaces(
         return one, {each.name: each for each in found}
     if not isinstance(given, Iterable):
         if not isinstance(getattr(given, "name", None), str):
-            raise UsageError(f"endpoint: {given!r} is no interface, and no name of one")
+            raise UsageError("endpoint: {!r} is no interface, and no name of one", given)
         return given.name, {given.name: given}
     return None, {each.name: each for each in plugins.interfaces_of(given)}
 
@@ -514,7 +514,7 @@ def _sink(where: Where, ledger: str | os.PathLike[str] | None) -> tuple[Sink, Pa
             given = given or path / FILE_NAME
             sink = _written_from(path, given)
         else:
-            raise UsageError(f"there is no directory or file {path}")
+            raise UsageError("there is no directory or file {}", path)
     elif where is not None:
         sink = where
     else:
@@ -527,8 +527,9 @@ def _in_file(path: Path) -> Sink:
     with path.open("rb") as file:
         if file.read(len(_SQLITE)) != _SQLITE:
             raise UsageError(
-                f"{path} is no database of SQLite; name the directory of a run, or its sink, as"
-                " jsonl:DIR or sqlite:FILE"
+                "{} is no database of SQLite; name the directory of a run, or its sink, as"
+                " jsonl:DIR or sqlite:FILE",
+                path,
             )
     if path.name == FILE_NAME or path.name.endswith(f".{FILE_NAME}"):
         return _written_from(path, path)
@@ -547,20 +548,22 @@ def _export_at(path: Path) -> str:
 def _named(spec: str) -> Sink:
     """The sink of a spec; raises `UsageError` if its file or directory does not exist."""
     if spec.partition(":")[0] == "memory":
-        raise UsageError(f"a new {spec} is empty; pass the sink that was filled")
+        raise UsageError("a new {} is empty; pass the sink that was filled", spec)
     sink = plugins.sink(spec)
     place = sink.path
     if place is not None and not place.exists():
-        raise UsageError(f"there is no {'file' if sink.is_file else 'directory'} {place}")
+        raise UsageError(
+            "there is no file {}" if sink.is_file else "there is no directory {}", place
+        )
     if place is not None and not sink.is_file and not place.is_dir():
-        raise UsageError(f"{place} is a file, not a directory; of SQLite it is sqlite:{place}")
+        raise UsageError("{} is a file, not a directory; of SQLite it is sqlite:{}", place, place)
     return sink
 
 
 def _ledger_file(path: Path) -> Path:
     file = path / FILE_NAME if path.is_dir() else path
     if not file.is_file():
-        raise UsageError(f"there is no ledger {file}")
+        raise UsageError("there is no ledger {}", file)
     return file
 
 
@@ -571,11 +574,13 @@ def _written_from(directory: Path, ledger: Path) -> Sink:
             return plugins.sink(f"{scheme}:{directory}")
     known = [spec_of(name, ledger) for name in named_sinks(ledger) if _can_be_read(name)]
     if not known:
-        raise UsageError(f"{directory} holds nothing that was harvested and can be read back")
+        raise UsageError("{} holds nothing that was harvested and can be read back", directory)
     if len(known) > 1:
         raise UsageError(
-            f"the records of {directory} are in several places ({', '.join(known)}); read"
-            f" one of them, with ledger={str(directory)!r}"
+            "the records of {} are in several places ({}); read one of them, with ledger={!r}",
+            directory,
+            ", ".join(known),
+            str(directory),
         )
     return _named(known[0])
 
@@ -593,7 +598,9 @@ def _checkpoint(sink: Sink, ledger: Path | None, *, asked: bool) -> Checkpoint |
     found = checkpoint_in(ledger, name_in(sink, ledger))
     if asked and found is None:
         known = ", ".join(named_sinks(ledger))
-        raise UsageError(f"the ledger {ledger} does not know {sink.identity}; it knows {known}")
+        raise UsageError(
+            "the ledger {} does not know {}; it knows {}", ledger, sink.identity, known
+        )
     return found
 
 
@@ -602,7 +609,7 @@ def _appids(given: str | Account | Iterable[str | Account] | None) -> frozenset[
         return None
     listed = [given] if isinstance(given, str | Account) else given
     if not isinstance(listed, Iterable):
-        raise UsageError(f"appids: {given!r} is neither an appid nor a list of them")
+        raise UsageError("appids: {!r} is neither an appid nor a list of them", given)
     return frozenset(each.appid if isinstance(each, Account) else each for each in listed)
 
 
@@ -611,5 +618,5 @@ def _days(start: date | str | None, end: date | str | None) -> Days:
     begin = date.min if start in (None, FIRST) else parse_day(start, now, "start")
     last = date.max if end is None else parse_day(end, now, "end")
     if begin > last:
-        raise UsageError(f"the start {begin} is after the end {last}; swap them")
+        raise UsageError("the start {} is after the end {}; swap them", begin, last)
     return begin, last

@@ -21,6 +21,8 @@ from zlib import crc32
 
 import orjson
 
+from harvester.texts import say
+
 METADATA = ("_appid", "_endpoint", "_begin_date", "_end_date", "_fetched_at")
 """The metadata fields of every record, beside the interface's own."""
 
@@ -108,17 +110,17 @@ def parse_leniently(
     try:
         return _sound(loads(_BAD_ESCAPE.sub(_mend_escape, text)))
     except (ValueError, RecursionError):
-        raise MalformedError("the body is not JSON") from None
+        raise MalformedError(say("the body is not JSON")) from None
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
+    raise ValueError(say("{} is not JSON", constant))
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if number in (float("inf"), float("-inf")):
-        raise ValueError("a number beyond what a float holds")
+        raise ValueError(say("a number beyond what a float holds"))
     return number
 
 
@@ -159,7 +161,9 @@ def encode(value: Any) -> bytes:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         return text.encode()
     except (ValueError, TypeError, RecursionError) as exc:
-        raise MalformedError(f"a record cannot be written as JSON ({type(exc).__name__})") from None
+        raise MalformedError(
+            say("a record cannot be written as JSON ({})", type(exc).__name__)
+        ) from None
 
 
 def own_fields(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

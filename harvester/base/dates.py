@@ -19,6 +19,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from harvester.errors import UsageError
+from harvester.texts import say
 
 CHINA = timezone(timedelta(hours=8), "China")
 ONE_DAY = timedelta(days=1)
@@ -104,7 +105,7 @@ def parse_day(given: date | str, now: float, what: str = "date") -> date:
     """
     if isinstance(given, datetime):
         raise UsageError(
-            f"{what}: {given!r} is a time, not a day; give a date, as {given:%Y-%m-%d}"
+            "{}: {!r} is a time, not a day; give a date, as {:%Y-%m-%d}", what, given, given
         )
     if isinstance(given, date):
         return given
@@ -115,20 +116,21 @@ def parse_day(given: date | str, now: float, what: str = "date") -> date:
     except (TypeError, ValueError):
         day = None
     if day is None or given != day.isoformat():
-        words = "yesterday, yesterday-30d or first" if what == "start" else "yesterday"
-        raise UsageError(f"{what}: {given!r} is not a day; write YYYY-MM-DD, or {words}")
+        words = say("yesterday, yesterday-30d or first") if what == "start" else "yesterday"
+        raise UsageError("{}: {!r} is not a day; write YYYY-MM-DD, or {}", what, given, words)
     return day
 
 
 def check_range(begin: date, end: date, now: float) -> None:
     """Raise `UsageError` unless the range is one and ends by yesterday."""
     if begin > end:
-        raise UsageError(f"the start {begin} is after the end {end}; swap them")
+        raise UsageError("the start {} is after the end {}; swap them", begin, end)
     last = last_legal_day(now)
     if end > last:
         raise UsageError(
-            f"the end {end} cannot be requested yet; the last day with data is yesterday"
-            f" in China, {last}"
+            "the end {} cannot be requested yet; the last day with data is yesterday in China, {}",
+            end,
+            last,
         )
 
 
@@ -166,7 +168,7 @@ def recent_days(span: int) -> list[int]:
 def either(names: Sequence[str]) -> str:
     """Names as a choice: ``a``, ``a or b``, ``a, b or c``."""
     *others, last = names
-    return f"{', '.join(others)} or {last}" if others else last
+    return say("{} or {}", ", ".join(others), last) if others else last
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,11 +231,11 @@ class Grid:
         if self.cut is WindowKind.RECENT:
             numbers = recent_days(self.span)
             firsts = [f"{self.last - timedelta(days=number - 1)}" for number in numbers]
-            return f"{either(firsts)} to {self.last}"
+            return say("{} to {}", either(firsts), self.last)
         before = min(begin, self.last) - timedelta(days=70)
         ended = list(_periods((before, self.last), self.cut))
         first, last = min(ended, key=lambda days: abs((days[0] - begin).days))
-        return f"{first} to {last}"
+        return say("{} to {}", first, last)
 
     def _recent(self, stretch: Days) -> Iterator[Days]:
         if stretch[1] == self.last:
@@ -418,8 +420,11 @@ def quota_days(load: Load, daily: int, today: date) -> int | None:
     return None
 
 
-def nearest(name: str, known: Iterable[str], least: float = 0.5) -> str:
-    """A hint for an unknown name, or an empty string; least: how alike they must be."""
+def nearest(name: str, known: Iterable[str], least: float = 0.5, most: int = 1) -> str:
+    """A hint for an unknown name, or an empty string.
+
+    least: how alike the names must be; most: how many of them are given.
+    """
     names = {each.lower(): each for each in known}
-    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=least)
-    return f" (did you mean {names[close[0]]}?)" if close else ""
+    close = difflib.get_close_matches(name.lower(), names, n=most, cutoff=least)
+    return say(" (did you mean {}?)", either([names[each] for each in close])) if close else ""

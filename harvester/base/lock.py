@@ -34,7 +34,7 @@ class FileLock:
         """Take it, or raise `UsageError` with one sentence about ``what`` is in use."""
         if not self._take(path, 0o666):
             raise UsageError(
-                f"{what} is in use by another harvester; let it end, or choose another directory"
+                "{} is in use by another harvester; let it end, or choose another directory", what
             )
 
     @classmethod
@@ -84,7 +84,7 @@ def _locked(path: Path, mode: int) -> int | None:
         if exc.errno != errno.ELOOP:
             raise
         raise UsageError(
-            f"{path} is a symbolic link in the place of a lock file; remove it"
+            "{} is a symbolic link in the place of a lock file; remove it", path
         ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -15,6 +15,7 @@ import anyio
 
 from harvester.base.retry import AWAY
 from harvester.errors import RunError, SinkError
+from harvester.texts import say
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ SILENT = 1.0
 SLOW = 5.0
 """Seconds after which a call that has not returned is announced."""
 
-AGAIN = "nothing that was committed is lost: mend it and run the same command again"
+AGAIN = say("nothing that was committed is lost: mend it and run the same command again")
 """What to do about a destination that could not be written."""
 
 _log = logging.getLogger("harvester")
@@ -47,8 +48,8 @@ class Undone(Away):
 
 def announce(where: str, holder: str = "") -> None:
     """Say that a call has not returned; holder: who holds what it waits for, if that is known."""
-    for_what = f"it waits for {holder}" if holder else "no answer yet"
-    _log.warning("%s: a call takes more than %.0f s; %s", where, SLOW, for_what)
+    for_what = say("it waits for {}", holder) if holder else say("no answer yet")
+    _log.warning(say("{}: a call takes more than {:.0f} s; {}", where, SLOW, for_what))
 
 
 async def until_it_answers(
@@ -70,18 +71,18 @@ async def until_it_answers(
             found = await call()
         except repeats as exc:
             why = str(exc)
-            did = "took nothing" if isinstance(exc, Undone) else "was away"
+            did = say("took nothing") if isinstance(exc, Undone) else say("was away")
         else:
             if reported:
-                _log.warning("%s answers again", where)
+                _log.warning(say("{} answers again", where))
             return found
         now = anyio.current_time()
         failures += 1
         ends = ends or now + patience
         if now >= ends:
-            raise error(f"{where} {did} for {patience:g} s ({why}); {AGAIN}")
+            raise error("{} {} for {:g} s ({}); {}", where, did, patience, why, AGAIN)
         if not reported and now >= begun + SILENT:
             reported = True
-            text = "%s does not answer (%s); it is called again for up to %.0f s"
-            _log.warning(text, where, why, ends - now)
+            text = "{} does not answer ({}); it is called again for up to {:.0f} s"
+            _log.warning(say(text, where, why, ends - now))
         await anyio.sleep(min(AWAY.delay(failures), ends - now))

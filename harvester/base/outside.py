@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from harvester.base.outage import Away
 from harvester.errors import HarvestError
+from harvester.texts import say
 
 T = TypeVar("T")
 
@@ -71,7 +72,7 @@ def guard_call(
 def _checked(value: T, error: ErrorOf, function: Callable[..., object], returns: Any) -> T:
     if not isinstance(value, returns):
         name = getattr(function, "__name__", "call")
-        raise error(f"its {name} returned {type(value).__name__}")
+        raise error(say("its {} returned {}", name, type(value).__name__))
     return value
 
 
@@ -87,7 +88,8 @@ def _failure(
         return None
     else:
         text = "" if secret else str(exc)
-        failure = error(": ".join(filter(None, [type(exc).__name__, text])))
+        name = type(exc).__name__
+        failure = error(say("{}: {}", name, text) if text else name)
     if not secret:
         failure.__cause__ = exc
     return failure

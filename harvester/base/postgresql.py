@@ -25,9 +25,10 @@ from harvester.base.outage import Away, Undone
 from harvester.base.secrets import Secret, advice
 from harvester.base.threads import can_be_cut
 from harvester.errors import UsageError, needs
+from harvester.texts import say
 
 FORM = "postgresql://[USER@]HOST[:PORT]/DATABASE"
-DISK_FULL = "the disk is full"
+DISK_FULL = say("the disk is full")
 
 _SECRETS = ("password", "sslpassword")
 _OURS: dict[str, Any] = {
@@ -116,7 +117,7 @@ class Server(NamedTuple):
         if problem and (again or any(sign in problem.lower() for sign in _NOT_NOW)):
             raise Away(problem)
         if problem:
-            raise UsageError(f"{self.where} cannot be used: {problem}")
+            raise UsageError("{} cannot be used: {}", self.where, problem)
         can_be_cut(connection, connection.fileno(), self.where)
         if connection.info.server_version >= _KNOWS_IDLE_SESSIONS:
             connection.execute("SET idle_session_timeout = 0")  # behind a pooler it has no effect
@@ -124,8 +125,9 @@ class Server(NamedTuple):
         if encoding != "UTF8":
             connection.close()
             raise UsageError(
-                f"{self.where} has the encoding {encoding}, which cannot hold every title; make one"
-                " with UTF8"
+                "{} has the encoding {}, which cannot hold every title; make one with UTF8",
+                self.where,
+                encoding,
             )
         return connection
 
@@ -152,7 +154,7 @@ class Server(NamedTuple):
         if getattr(exc, "sqlstate", None) == "53100":
             return DISK_FULL
         if "no password supplied" in line:
-            return "no password was given; set it in PGPASSWORD or ~/.pgpass"
+            return say("no password was given; set it in PGPASSWORD or ~/.pgpass")
         for secret in self.secrets.values():
             line = secret.cut_from(line)
         return line
@@ -200,8 +202,9 @@ def holder(connection: Any, pids: str) -> str:
     if found is None:
         return ""
     name, address, pid = found
-    whose = f"{name or 'another program'} ({address or 'local'}, process {pid} of the server)"
-    return f"a lock that {whose} holds"
+    whose = name or say("another program")
+    whose = say("{} ({}, process {} of the server)", whose, address or "local", pid)
+    return say("a lock that {} holds", whose)
 
 
 def server_of(url: Secret, what: str) -> Server:
@@ -221,24 +224,28 @@ def _parsed(url: Secret, what: str) -> tuple[Server | None, str]:
         import psycopg
         from psycopg.conninfo import conninfo_to_dict
     except ImportError:
-        return None, needs(f"the {what} in PostgreSQL needs its library", "postgres")
+        return None, needs(say("the {} in PostgreSQL needs its library", what), "postgres")
     if not url.value.startswith("postgresql://"):
-        return None, f"{what}: write PostgreSQL as {FORM}"
+        return None, say("{}: write PostgreSQL as {}", what, FORM)
     if not _is_plain(url):
-        problem = "the URL of PostgreSQL cannot be read"
-        return None, f"{what}: {problem}; write it as {FORM}{advice(url)}"
+        problem = say("the URL of PostgreSQL cannot be read")
+        return None, say("{}: {}; write it as {}{}", what, problem, FORM, advice(url))
     try:
         given = {name: str(value) for name, value in conninfo_to_dict(url.value).items()}
     except psycopg.Error as exc:
         text = str(exc).strip()
         option = text.split('"')[1] if "query parameter" in text and text.count('"') > 1 else ""
-        known = f"it has no option {option!r}" if option else "it cannot be read"
-        return None, f"{what}: the URL of PostgreSQL is not one ({known}); write it as {FORM}"
+        known = say("it has no option {!r}", option) if option else say("it cannot be read")
+        return None, say(
+            "{}: the URL of PostgreSQL is not one ({}); write it as {}", what, known, FORM
+        )
     if not given.get("dbname"):
-        return None, f"{what}: the URL of PostgreSQL names no database; write it as {FORM}"
+        return None, say("{}: the URL of PostgreSQL names no database; write it as {}", what, FORM)
     identity = _url(given)
     port = f":{given['port']}" if "port" in given else ""
-    where = f"the database {given['dbname']} on {given.get('host', 'this machine')}{port}"
+    where = say(
+        "the database {} on {}{}", given["dbname"], given.get("host", say("this machine")), port
+    )
     secrets = {name: Secret(given.pop(name)) for name in _SECRETS if name in given}
     return Server(psycopg, given, secrets, where, identity), ""
 

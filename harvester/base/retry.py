@@ -50,5 +50,5 @@ def delay(failures: int, *, answered: bool) -> float:
 def check_count(what: str, given: object) -> int:
     """A whole number of at least 1, or `UsageError`."""
     if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-        raise UsageError(f"{what}: {given!r} is not a whole number of at least 1")
+        raise UsageError("{}: {!r} is not a whole number of at least 1", what, given)
     return given

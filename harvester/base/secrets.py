@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, quote_plus, urlsplit
 
 from harvester.base import files as durable
 from harvester.errors import UsageError
+from harvester.texts import of_system, say
 
 
 class Secret:
@@ -107,7 +108,7 @@ def _forms(char: str) -> bytes:
 
 # URLs that may hold a password
 
-_ESCAPES = "in a user or a password / is written %2F, @ %40, # %23, ? %3F"
+_ESCAPES = say("in a user or a password / is written %2F, @ %40, # %23, ? %3F")
 
 _URL = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+]*)://"
@@ -151,7 +152,7 @@ def holds_password(url: Secret) -> bool:
 
 def advice(url: Secret) -> str:
     """A hint for a URL that cannot be read, if its user or password may be the reason."""
-    return f"; {_ESCAPES}" if "@" in url.value else ""
+    return say("; {}", _ESCAPES) if "@" in url.value else ""
 
 
 # the files that hold secrets
@@ -163,7 +164,9 @@ FILE, DIRECTORY = "600", "700"
 def check_private(status: os.stat_result, path: Path, what: str, mode: str = FILE) -> None:
     """Raise `UsageError` if group or others may read or write the file with this status."""
     if status.st_mode & 0o077:
-        raise UsageError(f"{what} is open to others; run: chmod {mode} {shlex.quote(str(path))}")
+        raise UsageError(
+            "{} is open to others; run: chmod {} {}", what, mode, shlex.quote(str(path))
+        )
 
 
 def read_private(path: Path, what: str) -> Secret:
@@ -177,13 +180,13 @@ def read_private(path: Path, what: str) -> Secret:
             check_private(os.fstat(file.fileno()), path, what)
             text = file.read().strip()
     except OSError as exc:
-        problem = f"cannot be read ({exc.strerror})"
+        problem = say("cannot be read ({})", of_system(exc))
     except UnicodeDecodeError:
-        problem = "is not text"
+        problem = say("is not text")
     else:
-        problem = "is empty"
+        problem = say("is empty")
     if not text:
-        raise UsageError(f"{what} {problem}")
+        raise UsageError("{} {}", what, problem)
     return Secret(text)
 
 
@@ -195,12 +198,12 @@ def read_reference(reference: str, folder: Path, noun: str = "secret") -> Secret
     kind, _, name = reference.partition(":")
     if kind == "file" and name:
         path = folder / Path(name).expanduser()
-        return read_private(path, f"the {noun} file {path}")
+        return read_private(path, say("the {} file {}", noun, path))
     if kind != "env" or not name:
-        raise UsageError(f"a {noun} is a reference: env:NAME or file:PATH")
+        raise UsageError("a {} is a reference: env:NAME or file:PATH", noun)
     value = Secret(os.environ.get(name, "").strip())
     if not value.value:
-        raise UsageError(f"the environment variable {name} is not set")
+        raise UsageError("the environment variable {} is not set", name)
     return value
 
 

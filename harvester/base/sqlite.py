@@ -18,15 +18,16 @@ def check_version(found: tuple[int, ...]) -> None:
     """Raise `UsageError` if the SQLite library is too old."""
     if found < OLDEST:
         least, loaded = (".".join(map(str, version)) for version in (OLDEST, found))
-        raise UsageError(f"SQLite {least} or newer is needed, and Python has loaded {loaded}")
+        raise UsageError("SQLite {} or newer is needed, and Python has loaded {}", least, loaded)
 
 
 def check_place(path: Path, where: str) -> None:
     """Raise `UsageError` if the directory of a file that is to be made does not exist."""
     if not path.parent.is_dir():
         raise UsageError(
-            f"{where} cannot be made: there is no directory {path.parent}; make it, or correct"
-            " the path"
+            "{} cannot be made: there is no directory {}; make it, or correct the path",
+            where,
+            path.parent,
         )
 
 
@@ -55,7 +56,10 @@ def as_it_lies(path: Path) -> str:
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and log.stat().st_size:
         raise UsageError(
-            f"{log} holds changes that are not yet in {path.name}, and {path.parent} cannot be"
-            " written; copy all of it to a directory that can be written"
+            "{} holds changes that are not yet in {}, and {} cannot be written; copy all of it"
+            " to a directory that can be written",
+            log,
+            path.name,
+            path.parent,
         )
     return f"{uri(path, 'ro')}&immutable=1"

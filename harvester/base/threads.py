@@ -26,6 +26,7 @@ import anyio
 import anyio.lowlevel
 
 from harvester.base.outage import SLOW, Away, announce
+from harvester.texts import say
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -157,7 +158,7 @@ class _Call(Generic[T]):
         """What the function returned or raised; an outage has what is known of it here."""
         exc = None if future.cancelled() else future.exception()
         if isinstance(exc, Away) and self.cut:
-            raise Away(f"it has not answered for {LIMIT:g} s") from None
+            raise Away(say("it has not answered for {:g} s", LIMIT)) from None
         return future.result()
 
 

@@ -10,6 +10,7 @@ import os
 import sys
 
 from harvester.cli.exit_status import FAILED_WINDOWS, INTERRUPTED, STOPPED, UNUSABLE
+from harvester.texts import of_system, say
 
 TYPE_CHECKING = False  # an interrupt in an import out here would be a traceback
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if not status:
                 from harvester.cli.language import translated
 
-                problem = translated(f"the output cannot be written ({exc.strerror})")
+                problem = translated(say("the output cannot be written ({})", of_system(exc)))
                 print(f"harvester: {problem}", file=sys.stderr)
             status = STOPPED
         status = status or FAILED_WINDOWS
@@ -103,7 +104,9 @@ def _missing() -> str:
 
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= allowed < FILES:
-        return f"this process may open {allowed} files; raise the limit: ulimit -n {FILES} or more"
+        return say(
+            "this process may open {} files; raise the limit: ulimit -n {} or more", allowed, FILES
+        )
     try:
         import click
         import rich

@@ -28,10 +28,13 @@ from harvester.config.settings import KEYWORDS
 from harvester.errors import UsageError
 from harvester.model import Account, listed
 from harvester.sinks.base import Sink
+from harvester.texts import joined, say
 from harvester.tokens.official import is_usual
 from harvester.wechat.endpoint import JsonEndpoint
 
-ACCOUNT = "--appid ID (its secret in the environment variable HARVESTER_SECRET), or --accounts FILE"
+ACCOUNT = say(
+    "--appid ID (its secret in the environment variable HARVESTER_SECRET), or --accounts FILE"
+)
 EXAMPLE = "users --appid wx0123456789abcdef --start 2024-01-01 --end yesterday"
 LISTED = 20
 """So many accounts that cannot be used are listed one by one."""
@@ -73,19 +76,21 @@ def library(values: dict[str, Any]) -> Any:
 
 def require(values: dict[str, Any], *, account: bool = True) -> None:
     """Raise `UsageError` that names all that is missing, with an example."""
-    missing = ["ENDPOINT (an interface or a group, as users)"] if not values[ENDPOINT] else []
+    missing = [say("ENDPOINT (an interface or a group, as users)")] if not values[ENDPOINT] else []
     missing += [f"{flag(name)} DATE" for name in ("start", "end") if values[name] is None]
     without = account and not (values["appid"] or values["accounts"])
     if without:
-        missing.append("an account (--appid ID or --accounts FILE)")
+        missing.append(say("an account (--appid ID or --accounts FILE)"))
     if missing:
         *others, last = missing
-        text = f"{', '.join(others)} and {last}" if others else last
-        text = f"{text} {'are' if others else 'is'} missing"
+        if others:
+            text = say("{} and {} are missing", joined(", ", others), last)
+        else:
+            text = say("{} is missing", last)
         if without and not others:
-            text = f"no account was given; give {ACCOUNT}"
+            text = say("no account was given; give {}", ACCOUNT)
         command = click.get_current_context().command.name
-        raise UsageError(f"{text}; for example: harvester {command} {EXAMPLE}")
+        raise UsageError("{}; for example: harvester {} {}", text, command, EXAMPLE)
 
 
 def scope(values: dict[str, Any], accounts: list[Account]) -> tuple[Any, Any]:
@@ -120,14 +125,16 @@ def accounts_in(
         screen.name_accounts({each.appid: each.name for each in accounts if each.name})
         resting = 0 if only else len(place.disabled)
         if resting and not values.get("quiet"):
-            notify(f"{many(resting, 'account')} of {file} left out: enabled is false", "info")
+            notify(
+                "{} of {} left out: enabled is false", many(resting, "account"), file, level="info"
+            )
         return accounts
     except NoAccountError as exc:
         for problem in exc.problems[:LISTED]:
             notify(problem)
         more = len(exc.problems) - LISTED
-        others = f"and {more:,} more; " if more > 0 else ""
-        raise UsageError(f"{others}no account of {exc.path} can be used") from None
+        others = say("and {:,} more; ", more) if more > 0 else ""
+        raise UsageError("{}no account of {} can be used", others, exc.path) from None
 
 
 def accounts(values: dict[str, Any], place: Place) -> list[Account]:
@@ -138,8 +145,9 @@ def accounts(values: dict[str, Any], place: Place) -> list[Account]:
     found = accounts_in(values, file, place) if file else [single_account(appid or "")]
     if unusual := [each.appid for each in found if not is_usual(each.appid)]:
         notify(
-            f"{listed(unusual, 'appid')}: an AppID is wx and 16 hexadecimal characters; if it is"
-            " mistyped, correct it, and `harvester forget --appid ID` removes what was noted for it"
+            "{}: an AppID is wx and 16 hexadecimal characters; if it is mistyped, correct it,"
+            " and `harvester forget --appid ID` removes what was noted for it",
+            listed(unusual, "appid"),
         )
     return found
 

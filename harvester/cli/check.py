@@ -22,13 +22,13 @@ from harvester.base.dates import next_quota_day, quota_day
 from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
 from harvester.cli.language import LANGUAGES, language
 from harvester.cli.session import conduct
-from harvester.cli.terminal import many, named, notify, out, plain, show_json, show_line
+from harvester.cli.terminal import many, notify, out, plain, readable, show_json, show_line
 from harvester.config.place import Place
 from harvester.config.settings import Keywords
 from harvester.errors import NoLedgerError, UsageError
 from harvester.events import Code, Event, Observer, Report, State
 from harvester.ledger.base import Key
-from harvester.model import Account, Batch, listed
+from harvester.model import Account, Batch, listed, with_rid
 from harvester.report.causes import KINDS, Cause, Text
 from harvester.report.check import (
     UNKNOWN,
@@ -41,6 +41,7 @@ from harvester.report.check import (
     words,
 )
 from harvester.sinks.base import Checkpoint, Fence, Sink, Written
+from harvester.texts import say
 
 START = "yesterday-62d"
 """From here on to yesterday there is a whole month, whatever the day."""
@@ -113,7 +114,7 @@ def show_check(place: Place, asked: Asked, options: Mapping[str, Any], *, as_jso
 
     ending = conduct(begin, quiet=True)
     if ending.problem:
-        notify(ending.problem, "error")
+        notify(ending.problem, level="error")
     accounts = access.accounts(wanted, {each.appid: each.name for each in asked.accounts})
     if as_json:
         state = gravest([each.state for each in accounts])
@@ -151,7 +152,7 @@ async def _plan(place: Place, asked: Asked) -> tuple[dict[str, list[str]], list[
         for each in asked.accounts
     }
     today = quota_day(now)
-    why = "the ledger shows that today's quota is used up; no call was sent"
+    why = say("the ledger shows that today's quota is used up; no call was sent")
     waits = [
         events.Deferred(appid, name, today, today, 1, used_up[appid, name], why)
         for appid, names in wanted.items()
@@ -166,8 +167,10 @@ def _names(appid: str, asked: Asked, known: Mapping[str, Sequence[str]]) -> Sequ
     names = asked.typed or known.get(appid) or asked.usual
     if not names:
         raise UsageError(
-            f"no interface was named, and the ledger knows none of {appid}; name interfaces or"
-            f" groups, for example: harvester check users --appid {appid}"
+            "no interface was named, and the ledger knows none of {}; name interfaces or groups,"
+            " for example: harvester check users --appid {}",
+            appid,
+            appid,
         )
     return names
 
@@ -232,7 +235,12 @@ class _Progress:
         now = time.monotonic()
         if now - self._said >= SAID_EVERY:
             self._said = now
-            notify(f"{self._access.answered:,} of {many(self._total, 'call')} answered", "info")
+            notify(
+                "{:,} of {} answered",
+                self._access.answered,
+                many(self._total, "call"),
+                level="info",
+            )
 
 
 # what is shown
@@ -268,9 +276,11 @@ def _show(accounts: Sequence[AccountAccess]) -> None:
     for cause in by_kind([cause for each in accounts for cause in each.causes()]):
         _show_cause(cause)
     numbers = Counter([each.state for each in accounts])
-    text = f"{numbers[USABLE]:,} of {many(len(accounts), 'account')} usable"
-    text += f", {numbers[WAITING]:,} must wait" if numbers[WAITING] else ""
-    show_line(text + (f", {numbers[UNKNOWN]:,} not known: check again" if numbers[UNKNOWN] else ""))
+    text = say("{:,} of {} usable", numbers[USABLE], many(len(accounts), "account"))
+    text += say(", {:,} must wait", numbers[WAITING]) if numbers[WAITING] else ""
+    show_line(
+        text + (say(", {:,} not known: check again", numbers[UNKNOWN]) if numbers[UNKNOWN] else "")
+    )
 
 
 def _short(kind: str) -> str:
@@ -284,8 +294,8 @@ def _said(text: Text) -> str:
 
 def _show_cause(cause: Cause) -> None:
     text, advice = words(cause)
-    show_line(f"{_short(cause.kind)}{_said(COLON)}{_said(text)}")
-    show_line(f"  {_said(advice)}")
-    show_line(f"  {named(listed(sorted(cause.appids), 'account'))}")
+    show_line("{}{}{}", _short(cause.kind), _said(COLON), _said(text))
+    show_line("  {}", _said(advice))
+    show_line("  {}", readable(listed(sorted(cause.appids), "account")))
     for message, rid in cause.messages.items():
-        show_line(f"  {message}" + (f" [rid: {rid}]" if rid else ""))
+        show_line("  {}", with_rid(message, rid))

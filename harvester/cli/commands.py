@@ -25,7 +25,7 @@ from harvester.cli import completion
 from harvester.cli import language as lang
 from harvester.cli import terminal as screen
 from harvester.cli.exit_status import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE
-from harvester.cli.help import Command, Group
+from harvester.cli.help import Command, Group, message_of
 from harvester.cli.options import (
     FILE,
     PLACES,
@@ -56,6 +56,7 @@ from harvester.errors import (
 from harvester.events import Observer, Report, State
 from harvester.model import Account
 from harvester.report.days import STATES, StatusFilter
+from harvester.texts import of_system, say
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -87,9 +88,9 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
         show_line(exc.format_message())
         return UNUSABLE
     except click.NoSuchOption as exc:
-        return _refused(exc.format_message() + _hint(exc.option_name), UNUSABLE, called)
+        return _refused(message_of(exc) + _hint(exc.option_name), UNUSABLE, called)
     except click.ClickException as exc:
-        return _refused(" ".join(exc.format_message().split()), UNUSABLE, called)
+        return _refused(message_of(exc), UNUSABLE, called)
     except click.Abort:
         return 130
     except UsageError as exc:
@@ -101,21 +102,29 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     except OSError as exc:
         if exc.filename is None:  # no path, but what is open: the disk of the output is full
             called.aside = True
-            return _refused(f"the output cannot be written ({exc.strerror})", STOPPED, called)
-        return _refused(f"{exc.filename} cannot be used ({exc.strerror})", UNUSABLE, called)
+            return _refused(
+                say("the output cannot be written ({})", of_system(exc)), STOPPED, called
+            )
+        return _refused(
+            say("{} cannot be used ({})", exc.filename, of_system(exc)), UNUSABLE, called
+        )
 
 
 def _hint(option: str) -> str:
     """What to do in place of an option that people expect."""
     if option.replace("-", "").lower() in _SECRETS:
-        return f" A secret is read from the environment variable {SECRET_VARIABLE}."
-    return " It comes before the command: harvester --lang zh|en …" if option == lang.OPTION else ""
+        return say(" A secret is read from the environment variable {}.", SECRET_VARIABLE)
+    return (
+        say(" It comes before the command: harvester --lang zh|en …")
+        if option == lang.OPTION
+        else ""
+    )
 
 
 def _refused(text: str, status: int, called: _Called) -> int:
     """Say why nothing was done; gives the status."""
     text = without_passwords(text)
-    notify(text, "error")
+    notify(text, level="error")
     if called.as_json:
         screen.show_json(Report(state=State.FAILED, notes=[text]).to_dict(), aside=called.aside)
     return status
@@ -207,7 +216,7 @@ def run(**values: Any) -> int:
         target = _text(spec).partition("?")[0]
         for note in ending.report.notes:
             if note.startswith(f"{target}: ") and note != ending.problem:
-                notify(note, "info")
+                notify(note, level="info")
     return COMPLETE if status == MUST_WAIT and values["waiting_ok"] else status
 
 
@@ -254,7 +263,7 @@ def check(**values: Any) -> int:
 
     appid, file = asked.chosen(values)
     if not (appid or file):
-        raise UsageError(f"no account was given; give {asked.ACCOUNT}")
+        raise UsageError("no account was given; give {}", asked.ACCOUNT)
     typed = asked.typed("endpoint")
     given = asked.library(values)
     place = asked.place(values)
@@ -348,7 +357,7 @@ def _selected(
         if each.enabled or not {each.appid, each.name}.isdisjoint(only)
     }
     if not found:
-        raise UsageError(f"{file} disables each of {', '.join(only)}; name one to see it")
+        raise UsageError("{} disables each of {}; name one to see it", file, ", ".join(only))
     return found
 
 
@@ -504,7 +513,7 @@ def mcp(**values: Any) -> int:
     nothing to WeChat; a harvest may be running.  With --accounts FILE the accounts have the names
     of that file.
     """
-    import harvester.service.mcp as _server  # first, since its extra brings what the others need
+    import harvester.mcp.server as _server  # first, since its extra brings what the others need
     from harvester.cli.mcp import serve_answers
 
     del _server

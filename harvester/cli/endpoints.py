@@ -18,6 +18,7 @@ from harvester.cli.language import label, language, translated
 from harvester.cli.terminal import out, padded, plain, show_json, show_line, show_table
 from harvester.config import plugins
 from harvester.model import Endpoint, Field
+from harvester.texts import say
 from harvester.wechat.endpoint import JsonEndpoint
 from harvester.wechat.late import Delivery, delivery
 from harvester.wechat.titles import INTERFACES, field_title
@@ -119,7 +120,7 @@ def _state(endpoint: Endpoint) -> str:
     if not endpoint.retired:
         return "active"
     successors = ", ".join(map(plain, endpoint.successors))
-    return f"retired: {successors}" if successors else "retired, without a successor"
+    return say("retired: {}", successors) if successors else say("retired, without a successor")
 
 
 def show_endpoint(endpoint: Endpoint) -> None:
@@ -130,7 +131,7 @@ def show_endpoint(endpoint: Endpoint) -> None:
     show_line(f"{endpoint.name}: {title}" if title else endpoint.name)
     for what, text in _about(endpoint):
         if text:
-            show_line(f"  {padded(label(what), 15)}{plain(translated(text))}")
+            show_line("  {}{}", padded(label(what), 15), plain(translated(text)))
     if endpoint.fields:
         table = _table("field", "type", "meaning")
         table.columns[0].no_wrap = table.columns[1].no_wrap = True
@@ -159,14 +160,15 @@ def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     if isinstance(endpoint, JsonEndpoint) and endpoint.method == "POST":
         body = f", {encode(endpoint.body).decode()}" if endpoint.body else ""
         begin, end = endpoint.begin_key, endpoint.end_key
-        days = f"one day as {begin}" if begin == end else f"the days as {begin} and {end}"
-        yield "body", f"{days}{body}"
+        one = begin == end
+        days = say("one day as {}", begin) if one else say("the days as {} and {}", begin, end)
+        yield "body", days + body
     yield "group", endpoint.group
     yield "state", label(_state(endpoint))
     yield "days a call", days_a_call(endpoint)
     yield "first day", str(endpoint.first_day)
-    yield "settled", f"yesterday can be asked for from {endpoint.settled_hour:02}:00 in China"
-    change = f"its figures change for {late} days, the last day of a window counted"
+    yield "settled", say("yesterday can be asked for from {:02}:00 in China", endpoint.settled_hour)
+    change = say("its figures change for {} days, the last day of a window counted", late)
     yield "late days", change if late else ""
     yield "delivers", _delivers(endpoint)
     yield "key", ", ".join(getattr(endpoint, "key", ()))
@@ -179,12 +181,14 @@ def _delivers(endpoint: Endpoint) -> str:
     """What must be there, and is asked for again if it is not."""
     match delivery(endpoint):
         case Delivery.DAILY:
-            return "a row a day: a day without one is late"
+            return say("a row a day: a day without one is late")
         case Delivery.ENTRIES:
             last = endpoint.late_days
-            return f"entries to day {last}: an answer has all that an earlier one had"
+            return say("entries to day {}: an answer has all that an earlier one had", last)
         case Delivery.UNCERTAIN:
-            return "nothing certain: a day without a record may be one on which nothing happened"
+            return say(
+                "nothing certain: a day without a record may be one on which nothing happened"
+            )
 
 
 def _flat(fields: Sequence[Field], depth: int = 0) -> Iterator[tuple[int, Field]]:
@@ -194,7 +198,7 @@ def _flat(fields: Sequence[Field], depth: int = 0) -> Iterator[tuple[int, Field]
 
 
 def _type(field: Field) -> str:
-    return f"list of {field.item}" if field.type == "list" else field.type
+    return say("list of {}", say(field.item)) if field.type == "list" else field.type
 
 
 def _table(*titles: str) -> Table:

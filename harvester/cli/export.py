@@ -20,6 +20,7 @@ from harvester.exports.source import NO_COVERAGE, Source
 from harvester.ledger import PostgresLedger, SqliteLedger, checkpoint_in, named_sinks
 from harvester.model import Account, Find
 from harvester.sinks.base import Sink, name_in, spec_of
+from harvester.texts import say
 
 
 async def show_exporting(
@@ -42,7 +43,11 @@ async def show_exporting(
         for target in targets:
             name, sink = target.identity, source.sink.identity
             differs = name in differ
-            show_line(f"{name} differs from {sink}" if differs else f"{name} is equal to {sink}")
+            show_line(
+                say("{} differs from {}", name, sink)
+                if differs
+                else say("{} is equal to {}", name, sink)
+            )
         return FAILED_WINDOWS if differ else COMPLETE
     await export_all(source, targets, names, find, replace=replace, done=_show)
     return COMPLETE
@@ -76,6 +81,7 @@ async def source_of(
                 return Source(sink, partial(dict, await ledger.checkpoint(name)), coverage)
         places = ", ".join(spec_of(name, ledger.path) for name in known)
     raise UsageError(
-        f"no sink of this ledger can be read back ({places or 'none is listed'}), so nothing can be"
-        " exported; harvester sink add SPEC copies what is stored only from one that can"
+        "no sink of this ledger can be read back ({}), so nothing can be exported; harvester"
+        " sink add SPEC copies what is stored only from one that can",
+        places or say("none is listed"),
     )

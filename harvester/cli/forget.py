@@ -13,13 +13,14 @@ from harvester.cli.exit_status import COMPLETE
 from harvester.cli.language import label
 from harvester.cli.ledger_sinks import as_known, sink_named
 from harvester.cli.sink import unused
-from harvester.cli.terminal import many, named, plain, show_line
+from harvester.cli.terminal import many, named, plain, readable, show_line
 from harvester.config.place import Place
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.report.texts import title_of
 from harvester.service import state
 from harvester.sinks.base import Sink, spec_of
+from harvester.texts import joined, say
 from harvester.upkeep.forget import Extent, forget, known_of, strange_of
 
 
@@ -30,7 +31,7 @@ async def show_what_would_go(place: Place, appid: str, endpoints: Collection[str
         for each in known:
             show_line(plain(named(_line(appid, each))))
         for name in await ledger.sinks():
-            show_line(f"  {label('in')} {plain(spec_of(name, ledger.path))}")
+            show_line("  {} {}", label("in"), plain(spec_of(name, ledger.path)))
     raise UsageError("nothing was removed; --yes removes these days and records for good")
 
 
@@ -52,9 +53,9 @@ async def show_forgetting(place: Place, appid: str, endpoints: Collection[str]) 
         titles = [title for each in endpoints for title in title_of(each)]
         await state.forget(ledger, appid, endpoints, titles)
     for each in known:
-        show_line(plain(named(_line(appid, each))))
-    places = ", ".join(["the ledger", *[sink.identity for sink in sinks.values()]])
-    show_line(plain(f"removed from {places}; a run that names them harvests them anew"))
+        show_line(readable(_line(appid, each)))
+    places = joined(", ", [say("the ledger"), *[sink.identity for sink in sinks.values()]])
+    show_line(plain(say("removed from {}; a run that names them harvests them anew", places)))
     return COMPLETE
 
 
@@ -76,10 +77,12 @@ async def _known(
 
 def _line(appid: str, known: Extent) -> str:
     """One interface of the account."""
-    days = f", {known.days[0]} to {known.days[1]}" if known.days else ""
-    number = many(days_in(known.days), "day") if known.days else "0 days"
-    records = "records not counted" if known.records is None else many(known.records, "record")
-    return f"{appid} {known.endpoint}{days}: {known.stored:,} of {number} stored, {records}"
+    days = say(", {} to {}", *known.days) if known.days else ""
+    number = many(days_in(known.days), "day") if known.days else say("0 days")
+    records = say("records not counted") if known.records is None else many(known.records, "record")
+    return say(
+        "{} {}{}: {:,} of {} stored, {}", appid, known.endpoint, days, known.stored, number, records
+    )
 
 
 async def _sinks(
@@ -93,8 +96,9 @@ async def _sinks(
         sink = sink_named(ledger, name, reached)
         if sink is None:
             raise UsageError(
-                f"{spec_of(name, ledger.path)} holds records of this ledger, and no spec names it,"
-                " so the command can remove nothing there; nothing was removed"
+                "{} holds records of this ledger, and no spec names it, so the command can"
+                " remove nothing there; nothing was removed",
+                spec_of(name, ledger.path),
             )
         found[name] = sink
     return found

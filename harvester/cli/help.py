@@ -1,17 +1,64 @@
-"""The pages of ``--help`` in the language of the command.
+"""The pages of ``--help`` and the messages of click in the language of the command.
 
-Rule: knows no command; click makes the pages, and this module replaces its texts.
+Rule: knows no command; click makes the pages and messages, and this module replaces its texts.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from string import Formatter
 
 import click
 
 from harvester.cli.language import is_known, label, language
 from harvester.cli.terminal import padded, wrapped
+from harvester.texts import changed, joined, say
+
+
+class _Template(str):
+    """A template of click, which gives a text."""
+
+    __slots__ = ()
+
+    def format(self, *_: object, **values: object) -> str:
+        """A text with the values in the order of the template."""
+        fields = [name for _, name, _, _ in Formatter().parse(self) if name is not None]
+        if "number_type" in values:
+            values["number_type"] = say(str(values["number_type"]))
+        return say(_NAME.sub("{", self), *[values[name] for name in fields])
+
+
+_NAME = re.compile(r"\{\w+")
+
+
+def _plural(one: str, more: str, number: int) -> _Template:
+    return _Template(one if number == 1 else more)
+
+
+for _module in (click.core, click.exceptions, click.parser, click.types):
+    for _name, _ours in (("_", _Template), ("ngettext", _plural)):
+        if hasattr(_module, _name):  # click takes its texts from gettext by these names
+            setattr(_module, _name, _ours)
+
+
+def message_of(exc: click.ClickException) -> str:
+    """What click says of a wrong argument, on one line."""
+    said: list[str] = [exc.message]
+    near = getattr(exc, "possibilities", None)
+    whole = exc.format_message()
+    if near:
+        shown = ", ".join(map(repr, sorted(near)))
+        said.append(
+            say("Did you mean {}?" if len(near) == 1 else "(Did you mean one of: {}?)", shown)
+        )
+    elif isinstance(exc, click.MissingParameter) and exc.param is not None:
+        missing = exc.param.param_type_name == "argument"
+        hint = exc.param.get_error_hint(exc.ctx)
+        said = [say("Missing argument {}." if missing else "Missing option {}.", hint)]
+    text = joined(" ", said)
+    return changed(text if text == whole else whole, lambda text: " ".join(text.split()))
+
 
 _EXTRA = re.compile(r"(?P<help>.*?) *\[(?P<extra>[^\[\]]*)\]", re.DOTALL)
 """The help of an option, and what click adds: its default, its range."""
@@ -69,8 +116,14 @@ def _described(text: str) -> str:
     found = _EXTRA.fullmatch(text)
     if found is None or is_known(text):
         return label(text)
-    extra = "；".join(label(each) for each in found["extra"].split("; "))
+    extra = "；".join(map(_extra, found["extra"].split("; ")))
     return f"{label(found['help'])}  [{extra}]".lstrip()
+
+
+def _extra(text: str) -> str:
+    """``default: 5``, ``required`` or a range."""
+    name, colon, value = text.partition(": ")
+    return f"{label(name)}：{value}" if colon else label(name)
 
 
 class _Context(click.Context):

@@ -19,7 +19,7 @@ def as_known(
     """The given sinks by their names in the ledger; raises `UsageError` for another one."""
     named = {name_in(sink, ledger.path): sink for sink in given}
     if strange := sorted(named.keys() - known):
-        raise UsageError(f"{ledger.where} knows nothing of {strange[0]}")
+        raise UsageError("{} knows nothing of {}", ledger.where, strange[0])
     return named
 
 

@@ -21,9 +21,9 @@ from harvester.config.place import Place
 from harvester.errors import NoLedgerError
 from harvester.exports.source import Source
 from harvester.ledger import PostgresLedger, SqliteLedger
-from harvester.service.answers import Answers
-from harvester.service.flat_copy import Copy
-from harvester.service.mcp import make_server, serve
+from harvester.mcp.flat_copy import Copy
+from harvester.mcp.server import closable_stdin, make_server, serve
+from harvester.mcp.tools import Answers
 
 
 def serve_answers(place: Place) -> int:
@@ -34,27 +34,21 @@ def serve_answers(place: Place) -> int:
         return await source_of(place.ledger(), place.sinks)
 
     async def main() -> None:
-        end = asyncio.current_task().cancel  # type: ignore[union-attr]
+        end = closable_stdin()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, end)
-        with suppress(asyncio.CancelledError), TemporaryDirectory(prefix="harvester-mcp-") as made:
+        with TemporaryDirectory(prefix="harvester-mcp-") as made:
             if not place.sinks:
                 await _say_if_nothing(place.ledger())
             async with Copy(Path(made), source, place.find) as copy:
-                answers = Answers(
-                    place.ledger,
-                    copy,
-                    place.find,
-                    own=place.own,
-                    names=place.names,
-                    disabled=place.disabled,
-                    may_lack_ledger=bool(place.sinks),
-                )
-                await serve(make_server(answers, harvester.__version__))
+                await serve(make_server(Answers(place, copy), harvester.__version__))
 
+    if sys.stdin is None:  # it is closed: there is no client
+        return COMPLETE
     if sys.stdin.isatty():
         notify(
-            "waiting for an MCP client on standard input, which starts this command itself", "info"
+            "waiting for an MCP client on standard input, which starts this command itself",
+            level="info",
         )
     asyncio.run(main())
     return COMPLETE
@@ -66,4 +60,4 @@ async def _say_if_nothing(ledger: SqliteLedger | PostgresLedger) -> None:
         with suppress(NoLedgerError):
             async with ledger:
                 return
-        notify(f"nothing is stored at {ledger.path} yet; harvest first (harvester run)")
+        notify("nothing is stored at {} yet; harvest first (harvester run)", ledger.path)

@@ -18,6 +18,7 @@ from harvester.errors import HarvestError, UsageError, needs
 from harvester.events import Event, Observer, Report
 from harvester.report.days import Reader, StatusFilter
 from harvester.report.overview import overview_of
+from harvester.texts import of_system, say
 
 if TYPE_CHECKING:
     from harvester.service.metrics import Metrics
@@ -34,11 +35,11 @@ def metrics_file(values: dict[str, Any], place: Place) -> MetricsFile | None:
             raise UsageError("--metrics-appid labels the metrics of --metrics FILE; give that, too")
         return None
     if path.suffix != SUFFIX:
-        raise UsageError(f"--metrics {path}: node_exporter reads files named *{SUFFIX} only")
+        raise UsageError("--metrics {}: node_exporter reads files named *{} only", path, SUFFIX)
     folder = path.absolute().parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        what = "is a directory" if path.is_dir() else f"cannot be made in {folder}"
-        raise UsageError(f"--metrics: {path} {what}")
+        what = say("is a directory") if path.is_dir() else say("cannot be made in {}", folder)
+        raise UsageError("--metrics: {} {}", path, what)
     metrics = _continued(path, by_account=values["metrics_appid"])
     return MetricsFile(path, metrics, place, values["daily_quota"])
 
@@ -54,7 +55,7 @@ def _continued(path: Path, *, by_account: bool) -> Metrics:
     except FileNotFoundError:
         pass
     except (OSError, ValueError):
-        notify(f"{path} cannot be read as metrics; its counters begin again")
+        notify("{} cannot be read as metrics; its counters begin again", path)
     return Metrics(by_account=by_account)
 
 
@@ -84,12 +85,12 @@ class MetricsFile:
         try:
             asyncio.run(self._read())
         except HarvestError as exc:  # the gauges stay as they were
-            self._note(report, f"the metrics lack what the ledger has: {exc}")
+            self._note(report, say("the metrics lack what the ledger has: {}", exc))
         try:
             content = self._metrics.render()
             replace_file(self._path, content, "metrics", READABLE, masked=False)
         except OSError as exc:
-            self._note(report, f"{self._path} cannot be written ({exc.strerror})")
+            self._note(report, say("{} cannot be written ({})", self._path, of_system(exc)))
 
     async def _read(self) -> None:
         wanted = StatusFilter(listed=self._place.enabled or None)

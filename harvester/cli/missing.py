@@ -21,14 +21,23 @@ from harvester.base import codec
 from harvester.base.dates import last_legal_day, parse_day
 from harvester.base.spreadsheet import BOM, FORMULA
 from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS
-from harvester.cli.language import LANGUAGES, label, language, translated
+from harvester.cli.language import LANGUAGES, label, language
 from harvester.cli.terminal import china_time, escaped, many, padded, plain, readable, show_line
 from harvester.config.place import Place
 from harvester.errors import UsageError
 from harvester.ledger.base import Key
 from harvester.report.days import Reader, StatusFilter
 from harvester.report.missing import LACKING, OTHERS, STATES, UNDELIVERED, Lack, lacks_of
+from harvester.texts import joined, say
 
+COUNTED = {
+    "failed": "{:,} failed", "late": "{:,} late", "missing": "{:,} missing",
+    "not_asked": "{:,} not asked", "never_harvested": "{:,} never harvested",
+    "waiting": "{:,} waiting", "not_due": "{:,} not due",
+    "never_delivered": "{:,} never delivered", "cannot_be_asked": "{:,} cannot be asked",
+    "no_figures": "{:,} no figures",
+}  # fmt: skip
+"""How many interfaces of accounts are in a state."""
 COLUMNS = (
     "day", "appid", "name", "endpoint", "state", "reason", "code", "detail", "since", "until",
     "what_to_do", "rid",
@@ -75,7 +84,9 @@ def _day_of(given: str, now: float) -> date:
     day = parse_day(given, now, "--missing")
     if day > (last := last_legal_day(now)):
         raise UsageError(
-            f"--missing: nobody has {day} yet; the last day with data is yesterday in China, {last}"
+            "--missing: nobody has {} yet; the last day with data is yesterday in China, {}",
+            day,
+            last,
         )
     return day
 
@@ -121,11 +132,11 @@ class _Text:
         self._advice.setdefault(reason, advice)
         until = ""
         if lack.state in _WAITS and lack.until:
-            until = f" {label(f'until {china_time(lack.until)}')}"
-        detail = f": {lack.detail}" if lack.detail else ""
+            until = f" {label(say('until {}', china_time(lack.until)))}"
+        detail = say(": {}", lack.detail) if lack.detail else ""
         since = str(lack.since or "")
         account = self._account(lack.appid)
-        self._line(account, lack.endpoint, _words(lack.state), since, f"{reason}{until}{detail}")
+        self._line(account, lack.endpoint, _words(lack.state), since, reason + until + detail)
 
     def _account(self, appid: str) -> str:
         name = self._names.get(appid)
@@ -134,7 +145,12 @@ class _Text:
     def _line(self, account: str, interface: str, state: str, since: str, reason: str) -> None:
         account, interface = map(padded, (account, interface), self._widths)
         show_line(
-            f"{account}  {interface}  {padded(state, 15)}  {padded(since, 10)}  {readable(reason)}"
+            "{}  {}  {}  {}  {}",
+            account,
+            interface,
+            padded(state, 15),
+            padded(since, 10),
+            readable(reason),
         )
 
     def end(self, states: Counter[str]) -> None:
@@ -143,26 +159,32 @@ class _Text:
             show_line("nothing that was asked for is like that")
             return
         if have == total:
-            show_line(f"{self._day}: nothing lacks it, of {many(total, 'interface')} of accounts")
+            show_line(
+                "{}: nothing lacks it, of {} of accounts", self._day, many(total, "interface")
+            )
             return
         lacking = sum(states[each] for each in UNDELIVERED)
         show_line("what to do:")
         colon = ": " if language() == "en" else "："
         for reason, advice in [*self._advice.items()][:MOST_REASONS]:
-            show_line(f"  {plain(f'{reason}{colon}{advice}')}")
+            show_line("  {}", plain(f"{reason}{colon}{advice}"))
         more = len(self._advice) - MOST_REASONS
         if more > 0:
-            show_line(f"  and {many(more, 'other reason')}; --json and --csv have it in each row")
+            show_line("  and {}; --json and --csv have it in each row", many(more, "other reason"))
         parts, others = (_numbers(states, some) for some in (UNDELIVERED, OTHERS))
         asked, day = have + lacking, self._day
         if others:
-            show_line(f"not counted: {others}")
+            show_line("not counted: {}", others)
         if lacking:
             show_line(
-                f"{day}: {lacking:,} of {many(asked, 'interface')} of accounts lack it: {parts}"
+                "{}: {:,} of {} of accounts lack it: {}",
+                day,
+                lacking,
+                many(asked, "interface"),
+                parts,
             )
         else:
-            show_line(f"{day}: nothing lacks it, of {many(asked, 'interface')} of accounts")
+            show_line("{}: nothing lacks it, of {} of accounts", day, many(asked, "interface"))
 
 
 class _Json:
@@ -210,8 +232,8 @@ class _Csv:
 
 def _numbers(states: Counter[str], names: Iterable[str]) -> str:
     """How many interfaces of accounts there are of some states."""
-    found = {each.replace("_", " "): states[each] for each in names if states[each]}
-    return ", ".join([translated(f"{number:,} {state}") for state, number in found.items()])
+    found = {each: states[each] for each in names if states[each]}
+    return joined(", ", [say(COUNTED[state], number) for state, number in found.items()])
 
 
 def _cell(value: object) -> str:

@@ -40,6 +40,7 @@ from harvester.config.settings import (
     Kind,
     read,
 )
+from harvester.texts import say
 
 
 class _File(click.Path):
@@ -47,18 +48,18 @@ class _File(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if "://" in str(value):
-            self.fail(f"{value!r} is a URL, not a path", param, ctx)
+            self.fail(say("{!r} is a URL, not a path", value), param, ctx)
         return super().convert(value, param, ctx)
 
 
 FILE = _File(path_type=Path)
 F = TypeVar("F", bound=Callable[..., Any])
 
-PLACES = (
+PLACES = say(
     "An option can also be set in the environment, as HARVESTER_ and its name"
-    " (HARVESTER_DAILY_QUOTA=1000, HARVESTER_WAIT=yes; values of --sink, --only and ENDPOINT are"
-    " separated by spaces), or in the file of --config.  The command line wins over the"
-    " environment, and the environment over the file."
+    " (HARVESTER_DAILY_QUOTA=1000, HARVESTER_WAIT=yes; values of --sink, --only and"
+    " ENDPOINT are separated by spaces), or in the file of --config.  The command"
+    " line wins over the environment, and the environment over the file."
 )
 UNASKED = "harvester.unasked"
 ENDPOINT = "endpoint"
@@ -94,7 +95,7 @@ def _read_one(name: str, given: Any) -> Any:
     try:
         return read(name, given)
     except InvalidOptionError as exc:
-        raise exc.after(f"invalid {flag(name)}") from None
+        raise exc.named(flag(name)) from None
 
 
 def _option(name: str) -> Callable[[F], F]:
@@ -190,4 +191,4 @@ json_option = click.option("--json", "as_json", is_flag=True, help="The same as 
 def notify_file(*, quiet: bool = False) -> None:
     """Say which file is used, if nobody has named one."""
     if click.get_current_context().meta.get(UNASKED) and not quiet:
-        notify(f"./{DEFAULT_FILE} is used, since it is there", "info")
+        notify("./{} is used, since it is there", DEFAULT_FILE, level="info")

@@ -28,6 +28,7 @@ from harvester.engine.planner import UsedQuota, demands, used_quota
 from harvester.engine.scope import Scope
 from harvester.errors import NoLedgerError
 from harvester.ledger import Ledger
+from harvester.texts import say
 from harvester.wechat.endpoint import load_of
 
 
@@ -50,17 +51,20 @@ async def show_plan(
         show_json(_plan_object(scope, options, now, takes, loads, total))
         return COMPLETE
     names = ", ".join(endpoint.name for endpoint in scope.endpoints)
-    show_line(f"{names}: {scope.begin} to {scope.end}, {many(len(scope.accounts), 'account')}")
-    show_line(f"calls   {takes.calls:,}" + (f" ({total - takes.calls:,} are done already)"
-                                        if total > takes.calls else ""))  # fmt: skip
-    show_line(f"time    {_time(takes, rate, options)}")
-    show_line(f"quota   {_quota(loads, options, now)}")
+    show_line(
+        "{}: {} to {}, {}", names, scope.begin, scope.end, many(len(scope.accounts), "account")
+    )
+    done = total - takes.calls
+    more = say(" ({:,} are done already)", done) if done > 0 else ""
+    show_line("calls   {:,}{}", takes.calls, more)
+    show_line("time    {}", _time(takes, rate, options))
+    show_line("quota   {}", _quota(loads, options, now))
     for note in scope.notes:
-        show_line(f"note    {note}")
+        show_line("note    {}", note)
     hours = {endpoint.settled_hour for endpoint in scope.endpoints}
     for hour in sorted(hours):
         if scope.end > last_settled_day(now, hour):
-            show_line(f"wait    {scope.end} is not settled before {hour:02}:00 in China")
+            show_line("wait    {} is not settled before {:02}:00 in China", scope.end, hour)
     show_line("nothing was sent")
     return COMPLETE
 
@@ -113,18 +117,24 @@ async def _counts(
 def _time(takes: Estimate, rate: Rate, options: Options) -> str:
     """How long it takes, and what decides that."""
     if takes.seconds <= takes.by_rate:
-        return (
-            f"{duration(takes.seconds)} at {rate} an account, all accounts at once"
-            f" (assumed: {LATENCY} s an answer)"
+        return say(
+            "{} at {} an account, all accounts at once (assumed: {} s an answer)",
+            duration(takes.seconds),
+            rate,
+            LATENCY,
         )
     flight = many(options.concurrency, "request")
     if options.account_concurrency:
-        flight += f" in flight, {options.account_concurrency:,} an account"
+        flight += say(" in flight, {:,} an account", options.account_concurrency)
     else:
-        flight += " in flight"
-    return (
-        f"{duration(takes.seconds)} with {flight} (assumed: {LATENCY} s an answer); the rate of"
-        f" {rate} an account alone would allow {duration(takes.by_rate)}"
+        flight += say(" in flight")
+    return say(
+        "{} with {} (assumed: {} s an answer); the rate of {} an account alone would allow {}",
+        duration(takes.seconds),
+        flight,
+        LATENCY,
+        rate,
+        duration(takes.by_rate),
     )
 
 
@@ -132,12 +142,14 @@ def _quota(loads: Collection[tuple[str, Load]], options: Options, now: float) ->
     """The calls as days of the daily quota, and when they are over."""
     daily, today = options.daily_quota, china(now).date()
     if daily is None:
-        return "WeChat publishes no daily quota; --daily-quota N shows how many days it takes"
+        return say("WeChat publishes no daily quota; --daily-quota N shows how many days it takes")
     needed = {(name, load): quota_days(load, daily, today) for name, load in loads}
-    each = f"at {daily:,} calls a day for one interface of one account"
+    each = say("at {:,} calls a day for one interface of one account", daily)
     never = sorted({name for (name, _), days in needed.items() if days is None})
     if never:
-        return f"{', '.join(never)}: never through {each}; what can still change takes as many"
+        return say(
+            "{}: never through {}; what can still change takes as many", ", ".join(never), each
+        )
     most = max((days or 0 for days in needed.values()), default=0)
     finished = today + timedelta(days=max(most - 1, 0))
-    return f"{many(most, 'day')} {each}; run each day, it is finished on {finished}"
+    return say("{} {}; run each day, it is finished on {}", many(most, "day"), each, finished)

@@ -35,8 +35,18 @@ from harvester.cli.terminal import (
     readable,
     wrapped,
 )
-from harvester.events import LATE, NEVER, Bookkeeper, Code, Event, Observer, reason_of
-from harvester.model import without_rid
+from harvester.events import (
+    LATE,
+    NEVER,
+    Bookkeeper,
+    Code,
+    Event,
+    Observer,
+    reason_of,
+    without_appid,
+)
+from harvester.model import span, without_rid
+from harvester.texts import joined, say
 
 EVERY = 10.0
 """Seconds between two plain lines of progress."""
@@ -80,7 +90,7 @@ class _Cause:
         if waits := self.waits():
             return waits
         since = self._stalled
-        return f"{duration(time.monotonic() - since)}: {self._why}" if since else self._why
+        return say("{}: {}", duration(time.monotonic() - since), self._why) if since else self._why
 
     def waits(self) -> str:
         """Who waits for what, and for how long already; those that wait longest first."""
@@ -89,8 +99,15 @@ class _Cause:
         if not left:
             return ""
         who, (since, until, reason) = max(left.items(), key=lambda item: item[1][1])
-        more = f" (and {len(left) - 1:,} more)" if len(left) > 1 else ""
-        return f"{who} waits, {duration(now - since)} of {duration(until - since)}{more}: {reason}"
+        more = say(" (and {:,} more)", len(left) - 1) if len(left) > 1 else ""
+        return say(
+            "{} waits, {} of {}{}: {}",
+            who,
+            duration(now - since),
+            duration(until - since),
+            more,
+            reason,
+        )
 
     def add(self, event: Event) -> None:
         match event:
@@ -134,10 +151,10 @@ class _Counts:
     def numbers(self) -> str:
         """What was counted so far."""
         report, windows = self.report, self.report.windows
-        parts = [many(report.records, "record"), f"{report.retries:,} tried again"]
-        parts += [f"{windows.failed:,} failed"] if windows.failed else []
-        parts += [f"{windows.waiting:,} waiting"] if windows.waiting else []
-        return ", ".join(parts)
+        parts = [many(report.records, "record"), say("{:,} tried again", report.retries)]
+        parts += [say("{:,} failed", windows.failed)] if windows.failed else []
+        parts += [say("{:,} waiting", windows.waiting)] if windows.waiting else []
+        return joined(", ", parts)
 
     def add(self, event: Event) -> None:
         self.cause.add(event)
@@ -200,11 +217,11 @@ class _News:
         self._foreign += len(foreign)
         return [
             *(
-                f"{window}: {many(rows, 'row')} of days that were not asked for, left out"
+                say("{}: {} of days that were not asked for, left out", window, many(rows, "row"))
                 for window, rows in foreign
             ),
             *(
-                f"{window}: {many(days, 'day')} {what}"
+                say("{}: {} {}", window, many(days, "day"), what)
                 for found, what in ((event.gaps, LATE), (event.never, NEVER))
                 for window, days in found
                 if self._is_new((what, window.endpoint))
@@ -249,30 +266,47 @@ def message(event: Event) -> str | None:
     match event:
         case events.RunStarted():
             left = event.planned - event.skipped
-            done = f", {event.skipped:,} of {event.planned:,} are done" if event.skipped else ""
-            text = f"{many(left, 'window')} to harvest of {many(event.accounts, 'account')}{done}"
-            return "; ".join([text, *event.notes])
+            done = (
+                say(", {:,} of {:,} are done", event.skipped, event.planned)
+                if event.skipped
+                else ""
+            )
+            text = say(
+                "{} to harvest of {}{}", many(left, "window"), many(event.accounts, "account"), done
+            )
+            return joined("; ", [text, *event.notes])
         case events.Paused():
-            return f"{_who(event)} pauses for {duration(event.seconds)}: {event.reason}"
+            return say("{} pauses for {}: {}", _who(event), duration(event.seconds), event.reason)
         case events.Deferred():
-            return (
-                f"{event.appid} {event.endpoint}: {many(event.windows, 'window')}"
-                f" {_days(event)} must wait until {china_time(event.until)}: {event.reason}"
+            return say(
+                "{} {}: {} {} must wait until {}: {}",
+                event.appid,
+                event.endpoint,
+                many(event.windows, "window"),
+                span(event.begin, event.end),
+                china_time(event.until),
+                event.reason,
             )
         case events.Failed():
-            return (
-                f"{event.appid} {event.endpoint}: {many(event.windows, 'window')} {_days(event)}"
-                f" failed: {event.error.removeprefix(f'{event.appid}: ')}"
+            return say(
+                "{} {}: {} {} failed: {}",
+                event.appid,
+                event.endpoint,
+                many(event.windows, "window"),
+                span(event.begin, event.end),
+                without_appid(event.appid, event.error),
             )
         case events.AccountStopped():
-            return f"account stopped: {event.error}"
+            return say("account stopped: {}", event.error)
         case events.Stalled():
-            reasons = "; ".join(map(without_rid, event.reasons))
-            return f"nothing new for {duration(event.seconds)}: {reasons}"
+            reasons = joined("; ", map(without_rid, event.reasons))
+            return say("nothing new for {}: {}", duration(event.seconds), reasons)
         case events.Split():
-            return (
-                f"{event.appid} {event.endpoint}: WeChat refused a window of several days; this run"
-                " requests single days of it"
+            return say(
+                "{} {}: WeChat refused a window of several days; this run requests"
+                " single days of it",
+                event.appid,
+                event.endpoint,
             )
         case events.Notice():
             return event.text
@@ -282,10 +316,6 @@ def message(event: Event) -> str | None:
 
 def _who(event: events.Paused) -> str:
     return f"{event.appid} {event.endpoint}" if event.endpoint else event.appid
-
-
-def _days(event: events.Deferred | events.Failed) -> str:
-    return f"{event.begin}" if event.begin == event.end else f"{event.begin} to {event.end}"
 
 
 class Lines:
@@ -300,18 +330,25 @@ class Lines:
         counts = self._counts
         counts.add(event)
         for line in self._news.of(event):
-            log(*line)
+            log(line.text, level=line.level, event=line.event)
         now = time.monotonic()
         if now - self._shown_at >= EVERY and not isinstance(event, events.Stalled | events.Ended):
             self._shown_at = now
             report, windows = counts.report, counts.report.windows
             per_second = windows.done / max(now - counts.began, 1e-9)
-            waiting = f", {windows.waiting:,} waiting" if windows.waiting else ""
+            waiting = say(", {:,} waiting", windows.waiting) if windows.waiting else ""
             log(
-                f"{windows.settled:,} of {windows.planned:,} windows,"
-                f" {many(report.records, 'record')}, {report.retries:,} tried again,"
-                f" {windows.failed:,} failed{waiting}, {per_second:,.1f}/s"
-                + (f"; {why}" if (why := counts.cause.text()) else ""),
+                say(
+                    "{:,} of {:,} windows, {}, {:,} tried again, {:,} failed{}, {:,.1f}/s",
+                    windows.settled,
+                    windows.planned,
+                    many(report.records, "record"),
+                    report.retries,
+                    windows.failed,
+                    waiting,
+                    per_second,
+                )
+                + (say("; {}", why) if (why := counts.cause.text()) else ""),
                 event="Progress",
             )
 
@@ -345,7 +382,7 @@ class _Done(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         total = "?" if task.total is None else f"{int(task.total):,}"
-        return Text(readable(f"{int(task.completed):,}/{total} windows"))
+        return Text(readable("{:,}/{} windows", int(task.completed), total))
 
 
 class _Progress(Progress):

@@ -18,6 +18,7 @@ from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, PostgresLedger, named_sinks
 from harvester.model import NAMES, listed
 from harvester.sinks.base import Sink, spec_of
+from harvester.texts import of_system, say
 from harvester.upkeep.rebuild import Rebuilt, rebuild, rebuild_shared
 
 
@@ -31,13 +32,15 @@ async def show_rebuilding(place: Place, now: float) -> int:
     else:
         folder = ledger.path.parent
         if not sinks and not folder.is_dir():
-            raise UsageError(f"there is no directory {folder}")
+            raise UsageError("there is no directory {}", folder)
         _check_place(ledger.path)
         sinks = sinks or _sinks(ledger.path)
         try:
             make_directory(folder, "directory of the ledger")
         except OSError as exc:
-            raise UsageError(f"the directory {folder} cannot be made ({exc.strerror})") from None
+            raise UsageError(
+                "the directory {} cannot be made ({})", folder, of_system(exc)
+            ) from None
         found = await rebuild(ledger.path, sinks, place.find, now)
     for line in _lines(found):
         show_line(plain(line))
@@ -46,57 +49,67 @@ async def show_rebuilding(place: Place, now: float) -> int:
 
 def _lines(found: Rebuilt) -> Iterator[str]:
     """What was found, and what the next run does."""
-    text = (
-        f"{found.sink.identity}: {many(found.records, 'record')} of"
-        f" {many(found.windows, 'window')} of {many(found.accounts, 'account')}"
+    text = say(
+        "{}: {} of {} of {}",
+        found.sink.identity,
+        many(found.records, "record"),
+        many(found.windows, "window"),
+        many(found.accounts, "account"),
     )
     if found.again:
-        text += f"; {found.again:,} of these may not be whole or final, and are asked for again"
+        text += say(
+            "; {:,} of these may not be whole or final, and are asked for again", found.again
+        )
     yield text
     if found.differing:
-        yield (
-            f"{many(found.differing, 'window')} of years that differ from the former ledger: the"
-            " next run asks for them again"
+        yield say(
+            "{} of years that differ from the former ledger: the next run asks for them again",
+            many(found.differing, "window"),
         )
     if found.apart:
-        yield (
-            f"{many(found.apart, 'window')} not the same in every sink: the next run asks for them"
-            " again"
+        yield say(
+            "{} not the same in every sink: the next run asks for them again",
+            many(found.apart, "window"),
         )
     yield from _no_more(found)
     for sink in found.unlisted:
-        yield f"{sink.identity} cannot be read back, and is not listed: harvester sink add"
+        yield say("{} cannot be read back, and is not listed: harvester sink add", sink.identity)
     for appid in found.strange[:NAMES]:
-        yield (
-            f"the former ledger does not know the account {appid}; if it was never harvested,"
-            f" `harvester forget --appid {shlex.quote(appid)} --yes` removes it"
+        yield say(
+            "the former ledger does not know the account {}; if it was never"
+            " harvested, `harvester forget --appid {} --yes` removes it",
+            appid,
+            shlex.quote(appid),
         )
     if not found.compared:
-        yield (
-            "the former ledger could not be read: records that are missing within a window are not"
-            " noticed; a run with --refresh asks for everything again"
+        yield say(
+            "the former ledger could not be read: records that are missing within a"
+            " window are not noticed; a run with --refresh asks for everything again"
         )
-    yield "days without a record are not known any more: the next run asks for them again"
+    yield say("days without a record are not known any more: the next run asks for them again")
     if found.former:
-        yield f"the former ledger is now {found.former}"
+        yield say("the former ledger is now {}", found.former)
 
 
 def _no_more(found: Rebuilt) -> Iterator[str]:
     """What became of windows that WeChat does not answer any more."""
     if found.kept:
-        yield (
-            "not the same in every sink, and cannot be asked for any more; kept in all of them, as"
-            f" in the sink that is named: {listed(found.kept, 'window')}"
+        yield say(
+            "not the same in every sink, and cannot be asked for any more; kept in"
+            " all of them, as in the sink that is named: {}",
+            listed(found.kept, "window"),
         )
     if found.doubtful:
-        yield (
-            "of a year that differs from the former ledger, and cannot be asked for any more; kept"
-            f" as stored: {listed(found.doubtful, 'window')}"
+        yield say(
+            "of a year that differs from the former ledger, and cannot be asked for"
+            " any more; kept as stored: {}",
+            listed(found.doubtful, "window"),
         )
     if found.lost:
-        yield (
-            "lost: the former ledger knows records of these days, no sink has them, and they cannot"
-            f" be asked for any more: {listed(found.lost, 'window')}"
+        yield say(
+            "lost: the former ledger knows records of these days, no sink has them,"
+            " and they cannot be asked for any more: {}",
+            listed(found.lost, "window"),
         )
 
 
@@ -112,8 +125,11 @@ def _check_place(path: Path) -> None:
         places = {spec_of(name, other).partition(":")[2] for name in named_sinks(other)}
         if folder in {Path(each.partition("?")[0]).resolve() for each in places}:
             raise UsageError(
-                f"the ledger of the lines in {path.parent} is {other}; to make that one anew:"
-                f" `harvester rebuild --out {shlex.quote(str(above))}`"
+                "the ledger of the lines in {} is {}; to make that one anew: `harvester rebuild"
+                " --out {}`",
+                path.parent,
+                other,
+                shlex.quote(str(above)),
             )
 
 
@@ -136,5 +152,5 @@ def _sink(spec: str) -> Sink | None:
     try:
         return plugins.sink(spec)
     except UsageError:
-        show_line(plain(f"{spec} is left out; if it was harvested into, name it with --sink"))
+        show_line(plain(say("{} is left out; if it was harvested into, name it with --sink", spec)))
         return None

@@ -23,6 +23,7 @@ from harvester.report import summary as verdict
 from harvester.report.charts import Figures, days_for, figures
 from harvester.report.page import template
 from harvester.sinks.base import Sink, spec_of
+from harvester.texts import joined, of_system, say
 from harvester.upkeep.verify import TURNS
 
 
@@ -58,7 +59,7 @@ async def write_report(
         if curves and seen.accounts:
             drawn, why = await _figures(ledger, seen, wanted, named)
     if why:
-        notify(f"the page has no curves: {why}")
+        notify("the page has no curves: {}", why)
     _write(html, page(seen, lang, figures=drawn, no_figures=why, version=harvester.__version__))
     show_line(plain(verdict.headline(seen)[language() == "en"]))
     show_line(plain(str(html)))
@@ -89,12 +90,12 @@ async def _figures(
             read = partial(figures, sink)
             found = await _read(ledger, name, read, seen.day, endpoints, appids, days)
         except OSError as exc:
-            reasons.append(f"{exc.filename or where} cannot be read ({exc.strerror or exc})")
+            reasons.append(say("{} cannot be read ({})", exc.filename or where, of_system(exc)))
         except (SinkError, UsageError) as exc:
             reasons.append(str(exc))
         else:
             return found, ""
-    return None, "; ".join(reasons) or "no destination can be read back"
+    return None, joined("; ", reasons) or say("no destination can be read back")
 
 
 async def _read(ledger: Ledger, name: str, read: Callable[..., Figures], *what: object) -> Figures:
@@ -121,7 +122,7 @@ def _check_target(html: Path) -> None:
     if html.is_file() and html.stat().st_size:
         with html.open("rb") as file:
             if file.read(len(_BEGINNING)).lower() != _BEGINNING:
-                raise UsageError(f"{html} is there and is no page; choose another file")
+                raise UsageError("{} is there and is no page; choose another file", html)
 
 
 def _write(path: Path, text: str) -> None:
@@ -129,4 +130,4 @@ def _write(path: Path, text: str) -> None:
     try:
         replace_file(path, text.encode(), "page")
     except OSError as exc:
-        raise UsageError(f"{path} cannot be written ({exc.strerror})") from None
+        raise UsageError("{} cannot be written ({})", path, of_system(exc)) from None

@@ -23,6 +23,7 @@ from harvester.errors import UsageError, needs
 from harvester.events import Code, Event, Notice, RunStarted
 from harvester.report.page import template
 from harvester.service.serve import Service, Setup
+from harvester.texts import say
 
 
 def serve(path: Path, lang: str) -> int:
@@ -58,9 +59,9 @@ async def _serve(load: Callable[[], Setup]) -> int:
     metrics = Metrics()
     lines = Lines()
 
-    def say(text: str, level: str = "info") -> None:
+    def tell(text: str, level: str = "info") -> None:
         with suppress(OSError):  # the disk of the log may be full
-            log(text, level)
+            log(text, level=level)
 
     def observe(event: Event) -> None:
         nonlocal lines
@@ -71,7 +72,7 @@ async def _serve(load: Callable[[], Setup]) -> int:
             with suppress(OSError):
                 lines(event)
 
-    service = Service(load, log=say, warn=partial(say, level="warning"), observe=observe)
+    service = Service(load, log=tell, warn=partial(tell, level="warning"), observe=observe)
     task = asyncio.current_task()
     assert task is not None
     stopping = False
@@ -79,7 +80,7 @@ async def _serve(load: Callable[[], Setup]) -> int:
     def stop() -> bool:
         nonlocal stopping
         stopping = True
-        say("ending once what is under way is stored; once more to end at once")
+        tell(say("ending once what is under way is stored; once more to end at once"))
         service.stop()
         return True
 
@@ -89,12 +90,12 @@ async def _serve(load: Callable[[], Setup]) -> int:
     try:
         with service.alone():
             async with Pages(service, metrics).served(address) as port:
-                say(f"serving http://{address._replace(port=port)}/")
+                tell(say("serving http://{}/", address._replace(port=port)))
                 await service.run()
     except asyncio.CancelledError:
         if not stopping:
             raise
     finally:
         heed_no_more()
-    say("the service has ended")
+    tell(say("the service has ended"))
     return COMPLETE

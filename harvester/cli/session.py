@@ -30,6 +30,7 @@ from harvester.cli.terminal import (
 from harvester.errors import ExportError, ReaderGoneError, RunError
 from harvester.events import Event, Observer, Report, State, causes
 from harvester.model import listed
+from harvester.texts import joined, say
 
 STATUS = {
     State.COMPLETE: COMPLETE,
@@ -132,7 +133,7 @@ def conclude(
             show_json(report.to_dict(), aside=True)
         return STOPPED
     if problem and report.state == State.FAILED:
-        notify(problem, "error")
+        notify(problem, level="error")
     if not manner.quiet:
         _show_summary(report, where, manner, days)
     _show_causes(report)
@@ -143,19 +144,20 @@ def conclude(
     if manner.as_json:
         show_json(report.to_dict(), aside=manner.aside)
     if problem and report.state != State.FAILED:
-        notify(problem, "error")
+        notify(problem, level="error")
     return STOPPED if problem else status
 
 
 def _show_next(report: Report) -> None:
     """What to do next."""
     if report.state in (State.WAITING, State.PARTIAL) and report.until is not None:
-        notify(f"run the same command again from {china_time(report.until)}, or with --wait")
+        notify("run the same command again from {}, or with --wait", china_time(report.until))
     retired = sorted({each.endpoint for each in report.failures if each.code == RETIRED})
     if retired:
         notify(
-            f"leave out {', '.join(retired)}: a retired interface does not come back; harvester"
-            " endpoints NAME lists its successors"
+            "leave out {}: a retired interface does not come back; harvester endpoints NAME"
+            " lists its successors",
+            ", ".join(retired),
         )
     if any(each.code != RETIRED for each in report.failures):
         notify(
@@ -172,14 +174,14 @@ def _allowing(report: Report, allowed: int, status: int, *, quiet: bool) -> int:
         return status
     failed = {each.appid for each in report.failures}
     new = sorted({each.appid for each in report.failures if each.new})
-    said = f"{many(len(failed), 'account')} failed; --allow-failed allows {allowed:,}"
+    said = say("{} failed; --allow-failed allows {:,}", many(len(failed), "account"), allowed)
     if new:
-        said += f"; not in the run before: {listed(new, 'account')}"
+        said += say("; not in the run before: {}", listed(new, "account"))
     if len(failed) > allowed:
         notify(said)
         return status
     if not quiet:
-        notify(said, "info")
+        notify(said, level="info")
     return MUST_WAIT if report.windows.waiting else COMPLETE
 
 
@@ -189,13 +191,13 @@ def _show_summary(
     """The last line: what was harvested, of which days, and when that was."""
     parts = summarize(report)
     if report.records and where:
-        parts.append(f"stored in {where}")
-    text = ", ".join(parts)
+        parts.append(say("stored in {}", where))
+    text = joined(", ", parts)
     if days is not None:
-        text += f"; {days[0]} to {days[1]}, ended {datetime.now():%Y-%m-%d %H:%M:%S}"
+        text += say("; {} to {}, ended {:%Y-%m-%d %H:%M:%S}", days[0], days[1], datetime.now())
     if logs_json():
         is_fine = report.state in ("complete", "waiting")
-        log(text, "info" if is_fine else "warning", "Summary")
+        log(text, level="info" if is_fine else "warning", event="Summary")
     else:
         aside = manner.as_json or manner.aside
         print(readable(text), file=sys.stderr if aside else sys.stdout, flush=True)
@@ -205,34 +207,38 @@ def _show_causes(report: Report) -> None:
     """What failed and what must wait, a line for each reason."""
     failed = [cause.failed for cause in causes(report.failures)]
     waiting = [
-        f"{cause} must wait until {china_time(cause.until or 0.0)}: {cause.error}"
+        say("{} must wait until {}: {}", cause, china_time(cause.until or 0.0), cause.error)
         for cause in causes(report.waits)
     ]
     for lines in (failed, waiting):
         for line in lines[:LOUD]:
             notify(line)
         if len(lines) > LOUD:
-            notify(f"and {len(lines) - LOUD:,} more; harvester status lists them")
+            notify("and {:,} more; harvester status lists them", len(lines) - LOUD)
 
 
 def summarize(report: Report) -> list[str]:
     """A report in words."""
     windows = report.windows
-    parts = [f"{report.state}: {many(windows.done, 'window')} harvested"]
+    parts = [say("{}: {} harvested", say(report.state), many(windows.done, "window"))]
     if windows.empty:
-        parts.append(f"{windows.empty:,} of them empty")
-    for number, word in (
-        (report.changed, "changed"),
-        (report.provisional, "still provisional"),
-        (windows.skipped, "done before"),
-        (windows.waiting, "waiting"),
-        (windows.failed, "failed"),
+        parts.append(say("{:,} of them empty", windows.empty))
+    for number, counted in (
+        (report.changed, "{:,} changed"),
+        (report.provisional, "{:,} still provisional"),
+        (windows.skipped, "{:,} done before"),
+        (windows.waiting, "{:,} waiting"),
+        (windows.failed, "{:,} failed"),
     ):
         if number:
-            parts.append(f"{number:,} {word}")
+            parts.append(say(counted, number))
     parts.append(many(report.records, "record"))
     if report.foreign:
-        parts.append(f"{many(report.foreign, 'row')} of days that were not asked for left out")
-    retries = f" ({report.retries:,} retries)" if report.retries else ""
-    parts.append(f"{many(report.requests, 'request')}{retries} in {duration(report.seconds)}")
+        parts.append(
+            say("{} of days that were not asked for left out", many(report.foreign, "row"))
+        )
+    retries = say(" ({:,} retries)", report.retries) if report.retries else ""
+    parts.append(
+        say("{}{} in {}", many(report.requests, "request"), retries, duration(report.seconds))
+    )
     return parts

@@ -56,7 +56,7 @@ def heed(task: asyncio.Future[Any], in_order: Callable[[], bool]) -> Callable[[]
 
 def _give_up() -> None:
     """End as if killed."""
-    notify(f"something has not answered for {LONGEST_END:g} s; ended without it", "error")
+    notify("something has not answered for {:g} s; ended without it", LONGEST_END, level="error")
     os._exit(INTERRUPTED)
 
 

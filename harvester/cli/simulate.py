@@ -32,6 +32,7 @@ from harvester.events import State
 from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import Faults, Simulator, serve
 from harvester.testing.faults import FAULTS
+from harvester.texts import joined, say
 
 DEMO_ACCOUNTS = ("wx00000000000000a1", "wx00000000000000b2")
 DEMO_START, DEMO_END = "2024-01-01", "2024-12-31"
@@ -80,13 +81,13 @@ def _simulator(**settings: Any) -> Simulator:
     try:
         return Simulator(**settings)
     except ValueError as exc:
-        raise UsageError(f"--span: {exc}") from None
+        raise UsageError("--span: {}", exc) from None
 
 
 def _span(given: str) -> tuple[str, int]:
     name, _, days = given.partition("=")
     if not (days.isascii() and days.isdecimal()):
-        raise UsageError(f"--span takes NAME=DAYS, as getusersummary=3, not {given!r}")
+        raise UsageError("--span takes NAME=DAYS, as getusersummary=3, not {!r}", given)
     return name, int(days)
 
 
@@ -99,18 +100,21 @@ async def _serve(simulator: Simulator, port: int, component: str | None) -> int:
         try:
             server = await stack.enter_async_context(serve(simulator, HOST, port))
         except OSError as exc:
-            why = os.strerror(exc.errno or 0)
+            why = say(os.strerror(exc.errno or 0))
             raise UsageError(
-                f"port {port} of {HOST} cannot be used ({why}); --port 0 takes a free one"
+                "port {} of {} cannot be used ({}); --port 0 takes a free one", port, HOST, why
             ) from None
         show_line(server.url)
         show_line(
-            f"every appid that begins with wx has the secret {plain(simulator.secret)!r}; try:"
+            "every appid that begins with wx has the secret {!r}; try:", plain(simulator.secret)
         )
         show_line(
-            f"HARVESTER_SECRET={shlex.quote(simulator.secret)} {_command()} run users"
-            f" --appid {DEMO_ACCOUNTS[0]} --start 2024-01-01 --end 2024-03-31"
-            f" --base-url {server.url} --out practice"
+            "HARVESTER_SECRET={} {} run users --appid {} --start 2024-01-01 --end 2024-03-31"
+            " --base-url {} --out practice",
+            shlex.quote(simulator.secret),
+            _command(),
+            DEMO_ACCOUNTS[0],
+            server.url,
         )
         if component:
             _show_platform(simulator, component)
@@ -119,25 +123,28 @@ async def _serve(simulator: Simulator, port: int, component: str | None) -> int:
 
 
 def _show_platform(simulator: Simulator, component: str) -> None:
-    show_line(f"platform {plain(component)}: the same secret, ticket {simulator.ticket()}")
+    show_line("platform {}: the same secret, ticket {}", plain(component), simulator.ticket())
     for appid in DEMO_ACCOUNTS:
-        show_line(f"refresh token of {appid}: {simulator.refresh_token(appid)}")
+        show_line("refresh token of {}: {}", appid, simulator.refresh_token(appid))
 
 
 def demo(directory: Path) -> int:
     """Harvest a year of two accounts and show what came."""
     _check_free(directory)
     show_line(
-        f"A simulated WeChat answers on {HOST}: the followers of two accounts and their messages,"
-        f" {DEMO_START} to {DEMO_END},"
+        "A simulated WeChat answers on {}: the followers of two accounts and their messages, {}"
+        " to {},",
+        HOST,
+        DEMO_START,
+        DEMO_END,
     )
     show_line(
-        f"one call per week or day, {DEMO_RATE} per account; sometimes it answers -1, system busy."
+        "one call per week or day, {} per account; sometimes it answers -1, system busy.", DEMO_RATE
     )
     report, problem, _ = conduct(lambda observe, stop: _demo(directory, observe, stop))
     if problem:
-        notify(problem, "error")
-    show_line(", ".join(summarize(report)))
+        notify(problem, level="error")
+    show_line(joined(", ", summarize(report)))
     if report.state != State.COMPLETE:
         return STATUS[report.state]
     _show_harvest(directory)
@@ -149,23 +156,23 @@ def demo(directory: Path) -> int:
     show_line(label("Next:"))
     me = _command()
     steps = {
-        f"{me} status --out {directory}": "what is harvested, month by month",
-        f"{me} report --out {directory}": "the same as a page, report.html",
-        f"{me} verify --out {directory}": "the records compared with the ledger",
-        f"{me} plan users --start 2014-12-01 --end yesterday": "what a run takes",
-        f"{me} simulate": "a WeChat to practise on",
-        f"{me} run --help": "with an account of your own",
+        f"{me} status --out {directory}": say("what is harvested, month by month"),
+        f"{me} report --out {directory}": say("the same as a page, report.html"),
+        f"{me} verify --out {directory}": say("the records compared with the ledger"),
+        f"{me} plan users --start 2014-12-01 --end yesterday": say("what a run takes"),
+        f"{me} simulate": say("a WeChat to practise on"),
+        f"{me} run --help": say("with an account of your own"),
     }
     width = max(map(len, steps))
     for command, purpose in steps.items():
-        show_line(f"  {command:{width}}  {label(purpose)}")
+        show_line("  {}  {}", command.ljust(width), purpose)
     return 0
 
 
 def _check_free(directory: Path) -> None:
     """Raise `UsageError` if something else was harvested here."""
     if others := asyncio.run(_accounts(Place(directory))) - {*DEMO_ACCOUNTS}:
-        raise UsageError(f"{directory} holds a harvest of {min(others)}; give another --out")
+        raise UsageError("{} holds a harvest of {}; give another --out", directory, min(others))
 
 
 async def _accounts(place: Place) -> set[str]:
@@ -219,7 +226,7 @@ def _show_harvest(directory: Path) -> None:
     messages: Counter[int] = Counter()
     for record in _records(directory, DEMO_ENDPOINTS[2]):
         messages[record["ref_hour"] // 100] += record["msg_count"]
-    show_line(f"The records are in {directory}/<interface>/*.jsonl, one JSON object a line.")
+    show_line("The records are in {}/<interface>/*.jsonl, one JSON object a line.", directory)
     show_line()
     show_line("Followers by month (getusersummary; at its end: getusercumulate)")
     rows = [

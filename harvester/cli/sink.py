@@ -16,6 +16,7 @@ from harvester.config.place import Place
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.sinks.base import Sink, name_in, spec_of
+from harvester.texts import say
 from harvester.upkeep.copy import add_sink, exclusively, remove_sink
 
 
@@ -37,7 +38,7 @@ async def show_adding(place: Place, sink: Sink) -> int:
             place.find,
             time.time(),
         )
-    show_line(plain(f"{sink.identity}: {many(windows, 'window')} copied; it is listed now"))
+    show_line(plain(say("{}: {} copied; it is listed now", sink.identity, many(windows, "window"))))
     return COMPLETE
 
 
@@ -45,7 +46,7 @@ async def show_removal(place: Place, sink: Sink) -> int:
     """Remove a sink from the list."""
     async with unused(place) as ledger:
         await remove_sink(ledger, name_in(sink, ledger.path))
-    show_line(plain(f"{sink.identity} is not listed any more; what is stored in it stays"))
+    show_line(plain(say("{} is not listed any more; what is stored in it stays", sink.identity)))
     return COMPLETE
 
 
@@ -55,7 +56,7 @@ async def unused(place: Place) -> AsyncIterator[SqliteLedger | PostgresLedger]:
     ledger = place.ledger(readonly=False)
     if ledger.path is not None and not ledger.path.exists():
         raise UsageError(
-            f"there is no ledger at {ledger.path.parent}; name its --out, or run first"
+            "there is no ledger at {}; name its --out, or run first", ledger.path.parent
         )
     async with ledger, exclusively(ledger):
         yield ledger

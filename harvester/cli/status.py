@@ -24,7 +24,7 @@ from harvester.base.dates import (
     runs,
 )
 from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS
-from harvester.cli.language import label, translated
+from harvester.cli.language import label
 from harvester.cli.terminal import (
     china_time,
     escaped,
@@ -40,11 +40,13 @@ from harvester.ledger.base import WorkerState, shared
 from harvester.ledger.coverage import MISSING, NEVER, Calendar, OpenWindow
 from harvester.ledger.reach import GONE, UNASKED, Counts, Reach
 from harvester.model import listed as listing
+from harvester.model import span
 from harvester.report.causes import Cause
 from harvester.report.days import STATES, Reader, StatusFilter, Stream
 from harvester.report.overview import Overview, overview_of
 from harvester.report.quotas import InterfaceQuota
 from harvester.report.texts import share
+from harvester.texts import changed, joined, say
 
 DETAILED, ASKED = 6, 50
 """The most streams that are shown by month and day, without a filter and with one."""
@@ -126,7 +128,7 @@ async def _print(reader: Reader, overview: Overview, listed: Sequence[ListedAcco
         _show_quotas(overview)
     resting = sum(not each.enabled for each in listed)
     if resting and not reader.wanted.narrowed:
-        show_line(f"{many(resting, 'account')} left out: enabled is false")
+        show_line("{} left out: enabled is false", many(resting, "account"))
     if not alone:
         _show_causes(overview)
     await _show_streams(reader, overview)
@@ -141,7 +143,11 @@ async def _show_streams(reader: Reader, overview: Overview) -> None:
     streams = overview.totals.streams
     if not streams:
         found = wanted.narrowed or wanted.listed is not None
-        text = "nothing that was asked for is like that" if found else "nothing was harvested yet"
+        text = (
+            say("nothing that was asked for is like that")
+            if found
+            else say("nothing was harvested yet")
+        )
         if not overview.never:
             show_line(text)
         return
@@ -159,9 +165,13 @@ async def _show_streams(reader: Reader, overview: Overview) -> None:
 def _line_of(stream: Stream) -> str:
     """One interface of one account in a line."""
     return plain_row(
-        f"{stream.key[0]} {stream.key[1]}: {stream.counts.stored:,} of"
-        f" {many(sum(stream.counts), 'day')} harvested{_counted(stream)}"
-        f"{', stale' if stream.overdue else ''}"
+        "{} {}: {:,} of {} harvested{}, stale"
+        if stream.overdue
+        else "{} {}: {:,} of {} harvested{}",
+        *stream.key,
+        stream.counts.stored,
+        many(sum(stream.counts), "day"),
+        _counted(stream),
     )
 
 
@@ -170,15 +180,19 @@ def _show_workers(workers: Sequence[WorkerState]) -> None:
     if not workers:
         show_line("no worker is running")
     for each in workers[:LINES]:
-        state = "" if each.alive else f"silent since {china_time(each.until)}, "
+        state = "" if each.alive else say("silent since {}, ", china_time(each.until))
         seconds = max(min(time.time(), each.until) - each.started, 1.0)
         show_line(
-            f"worker {each.name}: {state}since {china_time(each.started)},"
-            f" {many(each.accounts, 'account')}, {many(each.windows, 'window')}"
-            f" ({each.windows / seconds:,.1f} a second)"
+            "worker {}: {}since {}, {}, {} ({:,.1f} a second)",
+            each.name,
+            state,
+            china_time(each.started),
+            many(each.accounts, "account"),
+            many(each.windows, "window"),
+            each.windows / seconds,
         )
     if len(workers) > LINES:
-        show_line(f"and {many(len(workers) - LINES, 'more worker')}")
+        show_line("and {}", many(len(workers) - LINES, "more worker"))
 
 
 def _show_totals(overview: Overview) -> None:
@@ -186,49 +200,57 @@ def _show_totals(overview: Overview) -> None:
     days = totals.days or (date.min, date.min)
     total = sum(counts)
     show_line(
-        f"{many(totals.accounts, 'account')}, {many(len(totals.endpoints), 'interface')},"
-        f" {days[0]} to {days[1]}"
+        "{}, {}, {} to {}",
+        many(totals.accounts, "account"),
+        many(len(totals.endpoints), "interface"),
+        days[0],
+        days[1],
     )
     show_line(
-        f"  harvested    {counts.stored:,} of {many(total, 'day')}"
-        f" ({share(counts.stored, total)}): {_harvested(counts)}"
+        "  harvested    {:,} of {} ({}): {}",
+        counts.stored,
+        many(total, "day"),
+        share(counts.stored, total),
+        _harvested(counts),
     )
     for name in ("failed", "missing", "late", "waiting"):
         if number := getattr(counts, name):
-            show_line(f"  {padded(label(name), 11)}  {many(number, 'day')}")
+            show_line("  {}  {}", padded(label(name), 11), many(number, "day"))
     if counts.never:
-        show_line(f"  never delivered: {many(counts.never, 'day')}, requested again in vain")
+        show_line("  never delivered: {}, requested again in vain", many(counts.never, "day"))
     if totals.gone:
-        show_line(f"  cannot be asked for any more: {many(totals.gone, 'day')}")
+        show_line("  cannot be asked for any more: {}", many(totals.gone, "day"))
     if totals.not_asked:
-        show_line(f"  not asked for: {many(totals.not_asked, 'day')}")
+        show_line("  not asked for: {}", many(totals.not_asked, "day"))
     if totals.stale:
-        show_line(f"  stale        {totals.stale:,} of {totals.streams:,} interfaces of accounts")
-    known = "" if not totals.uncounted else f", and those of {totals.uncounted:,} not counted"
-    show_line(f"  records      {totals.records:,}{known}")
+        show_line(
+            "  stale        {:,} of {:,} interfaces of accounts", totals.stale, totals.streams
+        )
+    known = "" if not totals.uncounted else say(", and those of {:,} not counted", totals.uncounted)
+    show_line("  records      {:,}{}", totals.records, known)
     _show_completion(overview)
 
 
 def _show_completion(overview: Overview) -> None:
     """How many calls are left, and the day on which they are made."""
     calls, days, blocked = overview.calls, overview.days_left, overview.blocked
-    after = f"; {many(blocked, 'more call')} once the causes are removed" if blocked else ""
+    after = say("; {} once the causes are removed", many(blocked, "more call")) if blocked else ""
     if not calls:
         if blocked:
             left = many(blocked, "call")
-            show_line(f"  complete     not known: {left} left, once the causes are removed")
+            show_line("  complete     not known: {} left, once the causes are removed", left)
         return
     if days is None:
-        when = "not known, as the daily quota is not (--daily-quota N)"
+        when = say("not known, as the daily quota is not (--daily-quota N)")
     elif not days:
-        when = "with the next run"
+        when = say("with the next run")
     else:
-        when = f"on {overview.finished}, in {many(days, 'day')} with a run each day"
+        when = say("on {}, in {} with a run each day", overview.finished, many(days, "day"))
         if overview.assumed:
-            when += (
-                f", at {overview.assumed:,} calls a day for one interface of one account (assumed)"
+            when += say(
+                ", at {:,} calls a day for one interface of one account (assumed)", overview.assumed
             )
-    show_line(f"  complete     {when}: {many(calls, 'call')} left{after}")
+    show_line("  complete     {}: {} left{}", when, many(calls, "call"), after)
 
 
 def _show_quotas(overview: Overview) -> None:
@@ -238,34 +260,39 @@ def _show_quotas(overview: Overview) -> None:
         return
     show_line("calls today (in China):")
     for each in shown[:LINES]:
-        show_line(plain_row(f"{each.endpoint}: {each.used:,} used, {_left(each)}"))
+        show_line(plain_row("{}: {:,} used, {}", each.endpoint, each.used, _left(each)))
     if len(shown) > LINES:
-        show_line(f"  and {many(len(shown) - LINES, 'more interface')}; --json lists them")
+        show_line("  and {}; --json lists them", many(len(shown) - LINES, "more interface"))
 
 
 def _left(quota: InterfaceQuota) -> str:
     """How many calls of an interface are left, as far as it is known."""
     used_up = ""
     if quota.used_up:
-        whose = "" if quota.used_up == quota.accounts == 1 else f" for {_share(quota)}"
-        used_up = f"used up{whose} until {china_time(quota.until)}"
+        whose = "" if quota.used_up == quota.accounts == 1 else say(" for {}", _share(quota))
+        used_up = say("used up{} until {}", whose, china_time(quota.until))
     if quota.left is None:
-        return "; ".join(filter(None, (used_up, "what is left is not known")))
-    daily = f" ({quota.daily:,} a day" if quota.daily else ""
-    if daily:
-        daily += ")" if quota.accounts == 1 else f" for each of {quota.accounts:,} accounts)"
-    return f"{quota.left:,} left{daily}" + (f"; {used_up}" if used_up else "")
+        return joined("; ", filter(None, (used_up, say("what is left is not known"))))
+    left = say("{:,} left", quota.left)
+    if quota.daily and quota.accounts == 1:
+        left += say(" ({:,} a day)", quota.daily)
+    elif quota.daily:
+        left += say(" ({:,} a day for each of {:,} accounts)", quota.daily, quota.accounts)
+    return joined("; ", filter(None, (left, used_up)))
 
 
 def _share(quota: InterfaceQuota) -> str:
-    return f"{quota.used_up:,} of {many(quota.accounts, 'account')}"
+    return say("{:,} of {}", quota.used_up, many(quota.accounts, "account"))
 
 
 def _harvested(counts: Counts) -> str:
-    never = f"; {counts.never:,} never delivered" if counts.never else ""
-    return (
-        f"{counts.final + counts.empty:,} final, {counts.provisional:,} provisional;"
-        f" {counts.empty:,} of them empty{never}"
+    never = say("; {:,} never delivered", counts.never) if counts.never else ""
+    return say(
+        "{:,} final, {:,} provisional; {:,} of them empty{}",
+        counts.final + counts.empty,
+        counts.provisional,
+        counts.empty,
+        never,
     )
 
 
@@ -274,8 +301,8 @@ def _show_causes(overview: Overview) -> None:
     if overview.never:
         first = ", ".join(overview.never[:3])
         left = len(overview.never) - 3
-        more = f" and {many(left, 'more account')}" if left > 0 else ""
-        causes.insert(0, f"never harvested: {first}{more}")
+        more = say(" and {}", many(left, "more account")) if left > 0 else ""
+        causes.insert(0, say("never harvested: {}{}", first, more))
     if not causes:
         show_line("nothing needs attention")
         return
@@ -283,25 +310,33 @@ def _show_causes(overview: Overview) -> None:
     for cause in causes[:CAUSES]:
         show_line(plain_row(cause))
     if len(causes) > CAUSES:
-        show_line(f"  and {many(len(causes) - CAUSES, 'other cause')}; --json lists them")
+        show_line("  and {}; --json lists them", many(len(causes) - CAUSES, "other cause"))
 
 
 def _cause(cause: Cause) -> str:
-    what = f"{listing(cause.appids, 'account')}, {listing(sorted(cause.days), 'interface')}"
-    span = f"{cause.begin}" if cause.begin == cause.end else f"{cause.begin} to {cause.end}"
-    until = f" until {china_time(cause.earliest)}" if cause.state == "waiting" else ""
-    reason = f": {cause.reason}" if cause.reason else ""
-    state, days = _state(cause.state, until), many(sum(cause.days.values()), "day")
-    return f"{state}: {what}: {days}, {span}{reason}"
+    accounts, interfaces = (
+        listing(cause.appids, "account"),
+        listing(sorted(cause.days), "interface"),
+    )
+    until = cause.earliest if cause.state == "waiting" else None
+    text = say(
+        "{}: {}, {}: {}, {}",
+        _state(cause.state, until),
+        accounts,
+        interfaces,
+        many(sum(cause.days.values()), "day"),
+        span(cause.begin, cause.end),
+    )
+    return say("{}: {}", text, cause.reason) if cause.reason else text
 
 
-def _state(word: str, until: str) -> str:
-    return translated(word + until) if until else label(word)
+def _state(word: str, until: float | None) -> str:
+    return say(word) if until is None else say("waiting until {}", china_time(until))
 
 
-def plain_row(text: str) -> str:
+def plain_row(template: str, *values: object) -> str:
     """A line of the second level."""
-    return f"  {readable(text)}"
+    return f"  {readable(template, *values)}"
 
 
 def _show_attention(overview: Overview) -> None:
@@ -314,18 +349,27 @@ def _show_attention(overview: Overview) -> None:
         show_line(_line_of(each))
     more = overview.to_attend - len(overview.attention)
     if more > 0:
-        show_line(f"  and {more:,} more")
+        show_line("  and {:,} more", more)
     show_line(
-        f"--appid, --endpoint or --state ({', '.join(STATES[:4])}, …) shows some of it by day"
+        "--appid, --endpoint or --state ({}, …) shows some of it by day", ", ".join(STATES[:4])
     )
 
 
 def _counted(stream: Stream) -> str:
     """How many days wait, failed, are missing."""
-    return "".join(
-        f", {getattr(stream.counts, word):,} {word}"
-        for word in ("waiting", "failed", "late", "missing")
-        if getattr(stream.counts, word)
+    counts = stream.counts
+    return joined(
+        "",
+        [
+            say(counted, number)
+            for counted, number in (
+                (", {:,} waiting", counts.waiting),
+                (", {:,} failed", counts.failed),
+                (", {:,} late", counts.late),
+                (", {:,} missing", counts.missing),
+            )
+            if number
+        ],
     )
 
 
@@ -334,25 +378,38 @@ def _show_stream(
 ) -> None:
     """One interface of one account by month, and its ranges; states: only ranges of these."""
     days, (appid, name) = stream.days, stream.key
-    records = "records not counted" if stream.records is None else many(stream.records, "record")
-    none = f", {stream.not_asked:,} not asked for" if stream.not_asked else ""
-    gone = f", {stream.reach.gone:,} cannot be asked for any more" if stream.reach.gone else ""
+    records = (
+        say("records not counted") if stream.records is None else many(stream.records, "record")
+    )
+    none = say(", {:,} not asked for", stream.not_asked) if stream.not_asked else ""
+    gone = (
+        say(", {:,} cannot be asked for any more", stream.reach.gone) if stream.reach.gone else ""
+    )
     show_line(
         readable(
-            f"{appid} {name}, {days[0]} to {days[1]}: {stream.counts.stored:,} of"
-            f" {many(sum(stream.counts), 'day')} harvested ({_harvested(stream.counts)})"
-            f"{_counted(stream)}{gone}{none}; {records}"
+            "{} {}, {} to {}: {:,} of {} harvested ({}){}{}{}; {}",
+            appid,
+            name,
+            days[0],
+            days[1],
+            stream.counts.stored,
+            many(sum(stream.counts), "day"),
+            _harvested(stream.counts),
+            _counted(stream),
+            gone,
+            none,
+            records,
         )
     )
     show_table(_months(days, stream.reach))
     if stream.overdue:
-        show_line(f"  stale since {china_time(stream.overdue)}; the next run brings it up to date")
+        show_line("  stale since {}; the next run brings it up to date", china_time(stream.overdue))
     rows = sorted(_rows(stream, calendar, cut, states))
     for first, last, text in rows[:LINES]:
-        span = f"{first}" if first == last else f"{first} to {last}"
-        show_line(f"  {span} ({many(days_in((first, last)), 'day')}) {readable(text)}")
+        number = many(days_in((first, last)), "day")
+        show_line("  {} ({}) {}", span(first, last), number, readable(text))
     if len(rows) > LINES:
-        show_line(f"  and {many(len(rows) - LINES, 'more range')}; --json lists them")
+        show_line("  and {}; --json lists them", many(len(rows) - LINES, "more range"))
 
 
 def _rows(
@@ -361,29 +418,29 @@ def _rows(
     """What is not done, or not for good."""
     if not states or "missing" in states:
         for first, last in stream.reach.runs(MISSING):
-            yield first, last, label("missing")
+            yield first, last, say("missing")
         yield from _not_asked(stream, cut)
     if not states or "late" in states:
         yield from _late(stream, calendar)
     for window, found in stream.windows(calendar, ("waiting", "failed")):
         if states and window.state not in states:
             continue
-        until = f" until {china_time(window.due)}" if window.state == "waiting" else ""
+        state = _state(window.state, window.due if window.state == "waiting" else None)
         for first, last in found:
-            yield first, last, f"{_state(window.state, until)}: {window.detail}"
+            yield first, last, say("{}: {}", state, window.detail)
     if not states or "provisional" in states:
         yield from _provisional(each for each in calendar.windows.values() if each.state == "open")
 
 
 def _not_asked(stream: Stream, cut: WindowKind) -> Iterator[tuple[date, date, str]]:
     """The days that no window can have, or none any more, and why."""
-    gone = (
-        "cannot be asked for any more: this interface gives no other days than those that end"
-        " yesterday"
+    gone = say(
+        "cannot be asked for any more: this interface gives no other days than those"
+        " that end yesterday"
     )
     for first, last in stream.reach.runs(GONE):
         yield first, last, gone
-    partly = f"not asked for: no whole {label(cut.value)} lies in them"
+    partly = say("not asked for: no whole {} lies in them", label(cut.value))
     (begin, end), reach = stream.days, stream.reach
     if not reach.letters:
         yield begin, end, partly
@@ -393,7 +450,7 @@ def _not_asked(stream: Stream, cut: WindowKind) -> Iterator[tuple[date, date, st
     if reach.last < end:
         yield reach.last + ONE_DAY, end, partly
     for first, last in reach.runs(UNASKED):
-        yield first, last, "not asked for"
+        yield first, last, say("not asked for")
 
 
 def _late(stream: Stream, calendar: Calendar) -> Iterator[tuple[date, date, str]]:
@@ -401,9 +458,9 @@ def _late(stream: Stream, calendar: Calendar) -> Iterator[tuple[date, date, str]
     late = [window for window in calendar.windows.values() if window.state == "late"]
     yield from _again(late, "late")
     for first, last in stream.holes(calendar):
-        yield first, last, "late: a day of it has no row yet, and every day has one"
+        yield first, last, say("late: a day of it has no row yet, and every day has one")
     for first, last in stream.reach.runs(NEVER):
-        yield first, last, "never delivered: its figures were requested again for 30 days"
+        yield first, last, say("never delivered: its figures were requested again for 30 days")
 
 
 def _provisional(again: Iterable[OpenWindow]) -> Iterator[tuple[date, date, str]]:
@@ -419,13 +476,13 @@ def _again(again: Iterable[OpenWindow], what: str) -> Iterator[tuple[date, date,
     for reason, windows in by_reason.items():
         for first, last, _ in runs(window.days for window in windows):
             due = max(window.due for window in windows if first <= window.begin <= last)
-            when = f" from {china_time(due)} on" if due else ""
-            yield first, last, f"{what}: {reason}; the next run{when} asks again"
+            when = say(" from {} on", china_time(due)) if due else ""
+            yield first, last, say("{}: {}; the next run{} asks again", say(what), reason, when)
 
 
 def _without_day(reason: str) -> str:
     """Why, without until when: that is another day for each window."""
-    return reason.partition(" until ")[0]
+    return changed(reason, lambda text: text.partition(" until ")[0])
 
 
 def _months(days: Days, reach: Reach) -> Table:
@@ -439,7 +496,7 @@ def _months(days: Days, reach: Reach) -> Table:
         signs = [_sign(period_of(date(year, month, 1), WindowKind.MONTH), days, reach)
                  for month in range(1, 13)]  # fmt: skip
         table.add_row(f"  {year}", *signs)
-    table.caption = "  ██ harvested  ▒▒ in part  ·· none of it  ×× with failures"
+    table.caption = say("  ██ harvested  ▒▒ in part  ·· none of it  ×× with failures")
     table.caption_justify = "left"
     table.caption_style = ""
     return table

@@ -24,6 +24,7 @@ from harvester.cli.language import label, translated
 from harvester.errors import without_passwords
 from harvester.model import duration as duration
 from harvester.model import many as many
+from harvester.texts import changed, say
 
 out = Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, markup=False)
@@ -69,9 +70,10 @@ def named(text: str) -> str:
     return _WORD.sub(beside, prose) + mark + command
 
 
-def log(text: str, level: str = "info", event: str = "") -> None:
+def log(template: str, *values: object, level: str = "info", event: str = "") -> None:
     """A line of the log on standard error: with its date and time, or as JSON."""
     moment = datetime.now().astimezone()
+    text: str = say(template, *values)
     text = plain(named(text)) if _manner.as_json else readable(text)
     if _manner.as_json:
         entry = {"time": moment.isoformat(timespec="milliseconds"), "level": level}
@@ -106,26 +108,30 @@ def _escape(char: str) -> str:
 
 def plain(text: str) -> str:
     """Text on one line and without control characters: a title must not steer the terminal."""
-    text = without_passwords(text)
+    return changed(without_passwords(text), _on_one_line)
+
+
+def _on_one_line(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text).strip()
 
 
-def notify(text: str, level: str = "warning") -> None:
+def notify(template: str, *values: object, level: str = "warning") -> None:
     """One sentence on standard error."""
     if _manner.as_json:
-        log(text, level)
+        log(template, *values, level=level)
         return
-    print(f"harvester: {readable(text)}", file=sys.stderr, flush=True)
+    print(f"harvester: {readable(template, *values)}", file=sys.stderr, flush=True)
 
 
 class _Messages(logging.Handler):
     """Messages of the library's logger, as sentences on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
         if record.levelno < logging.ERROR:
-            notify(record.getMessage())
+            notify(text)
         elif _manner.as_json:  # as text, the display and the summary show it
-            log(record.getMessage(), "error")
+            log(text, level="error")
 
 
 class LibraryLog(logging.Handler):
@@ -133,7 +139,7 @@ class LibraryLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(OSError):  # the disk of the log may be full
-            log(record.getMessage(), record.levelname.lower())
+            log(record.getMessage(), level=record.levelname.lower())
 
 
 _messages = _Messages()
@@ -150,14 +156,14 @@ def show_json(content: object, *, aside: bool = False) -> None:
     print(text, file=sys.stderr if aside else sys.stdout, flush=True)
 
 
-def show_line(text: str = "") -> None:
+def show_line(template: str = "", *values: object) -> None:
     """A line of the result on standard output."""
-    print(harmless(translated(text)), flush=True)
+    print(harmless(translated(say(template, *values))), flush=True)
 
 
-def readable(text: str) -> str:
+def readable(template: str, *values: object) -> str:
     """A text on one line, as a person reads it: in his language, accounts with their names."""
-    return plain(named(translated(text)))
+    return plain(named(translated(say(template, *values))))
 
 
 def show_table(table: Table) -> None:
@@ -200,4 +206,4 @@ def wrapped(text: str, width: int, most: int | None = None) -> list[str]:
 
 def china_time(moment: float) -> str:
     """A Unix time as China's clocks show it."""
-    return f"{datetime.fromtimestamp(moment, CHINA):%Y-%m-%d %H:%M} China time"
+    return say("{:%Y-%m-%d %H:%M} China time", datetime.fromtimestamp(moment, CHINA))

@@ -12,12 +12,13 @@ from typing import Any
 
 from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS, STOPPED
 from harvester.cli.ledger_sinks import as_known, sink_named
-from harvester.cli.terminal import many, notify, plain, show_json, show_line
+from harvester.cli.terminal import many, notify, plain, readable, show_json, show_line
 from harvester.config.place import Place
 from harvester.engine.sink_list import at_ledger
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.sinks.base import Sink, spec_of
+from harvester.texts import say
 from harvester.upkeep.verify import Verified, verify
 
 
@@ -27,7 +28,7 @@ async def show_verification(place: Place, *, as_json: bool = False) -> int:
     async with place.ledger() as ledger:
         known = await ledger.sinks()
         if not known:
-            raise UsageError(f"{ledger.where} knows of no sink; nothing was harvested yet")
+            raise UsageError("{} knows of no sink; nothing was harvested yet", ledger.where)
         given = as_known(ledger, known, place.sinks)
         each_of = [
             await _verified(ledger, name, copied, given, show) for name, copied in known.items()
@@ -38,9 +39,9 @@ async def show_verification(place: Place, *, as_json: bool = False) -> int:
     for each in differences:
         shown = each.differences[: -1 if each.broken else None]  # why it is broken is shown below
         for difference in shown:
-            show(f"{difference.where}: {difference.what}")
+            show("{}: {}", difference.where, difference.what)
     for each in unread:
-        notify(plain(f"{each.where} was not verified: {each.unread}"))
+        notify(plain(say("{} was not verified: {}", each.where, each.unread)))
     if len(unread) < len(found):
         show("different from what was fetched" if differences else "exactly what was fetched")
     specs = [spec_of(name, ledger.path) for name in known]
@@ -48,7 +49,7 @@ async def show_verification(place: Place, *, as_json: bool = False) -> int:
     if commands:
         show("what to type, in this order; then the same run again:")
     for command in commands:
-        show(f"  {command}")
+        show("  {}", command)
     if as_json:
         objects = [*map(_verified_object, specs, each_of)]
         show_json({"sinks": objects, "commands": commands})
@@ -90,12 +91,12 @@ def _commands(
     return [*dict.fromkeys(map(shlex.join, commands))]
 
 
-def _show(text: str) -> None:
-    indent = "  " if text.startswith("  ") else ""
-    show_line(indent + plain(text))
+def _show(template: str, *values: object) -> None:
+    indent = "  " if template.startswith("  ") else ""
+    show_line(indent + readable(template, *values))
 
 
-def _hide(_: str) -> None:
+def _hide(*_: object) -> None:
     """Nothing: it is in the JSON."""
 
 
@@ -121,7 +122,7 @@ async def _verified(
     name: str,
     copied: str,
     given: Mapping[str, Sink],
-    show: Callable[[str], None],
+    show: Callable[..., None],
 ) -> Verified | None:
     """What was found in a sink, as far as that can be shown at once; None if there is no way."""
     where = spec_of(name, ledger.path)
@@ -130,20 +131,20 @@ async def _verified(
     except UsageError as exc:
         return Verified(where, unread=str(exc))
     if sink is None or sink.scan is None:
-        show(f"{where} cannot be read back; it was not verified")
+        show("{} cannot be read back; it was not verified", where)
         return None
     found = await verify(ledger, name, sink, copied)
     if not found.unread:
         read = (
-            f"it was not read to its end: {found.differences[-1].what}"
+            say("it was not read to its end: {}", found.differences[-1].what)
             if found.broken
-            else f"{many(found.records, 'record')} read"
+            else say("{} read", many(found.records, "record"))
         )
-        show(f"{where}: {read}")
+        show("{}: {}", where, read)
     if found.unknown:
-        text = f"{many(found.unknown, 'window')} of which the ledger knows nothing yet"
-        show(f"  {text}; the next run replaces them")
+        text = say("{} of which the ledger knows nothing yet", many(found.unknown, "window"))
+        show("  {}; the next run replaces them", text)
     if found.counted:
-        text = f"{many(found.counted, 'window')} were copied from another sink"
-        show(f"  {text}; the records of these were counted, not compared")
+        text = say("{} were copied from another sink", many(found.counted, "window"))
+        show("  {}; the records of these were counted, not compared", text)
     return found

@@ -22,6 +22,7 @@ from harvester.base.secrets import Secret, read_reference
 from harvester.config.files import read_toml
 from harvester.errors import UsageError
 from harvester.model import Account, Action, Send, Token, Verdict
+from harvester.texts import joined, of_system, say
 from harvester.tokens.external import HttpToken
 from harvester.tokens.official import SECRET_KINDS, TOKEN_KINDS, check_appid, provider_for
 from harvester.tokens.platform import Platform
@@ -46,13 +47,14 @@ class NoAccountError(UsageError):
     """No account of a file can be used.  problems: the reasons, each once."""
 
     def __init__(self, path: Path, problems: list[str]) -> None:
-        super().__init__(path, problems)
+        more = len(problems) - FIRST
+        reasons = [*problems[:FIRST], *([say("and {:,} more", more)] if more > 0 else [])]
+        super().__init__("no account of {} can be used: {}", path, joined("; ", reasons))
         self.path, self.problems = path, problems
 
-    def __str__(self) -> str:
-        more = len(self.problems) - FIRST
-        reasons = [*self.problems[:FIRST], *([f"and {more:,} more"] if more > 0 else [])]
-        return f"no account of {self.path} can be used: {'; '.join(reasons)}"
+    def __reduce__(self) -> tuple[type[NoAccountError], tuple[Path, list[str]]]:
+        """Pickle what it was made of."""
+        return type(self), (self.path, self.problems)
 
 
 class _BrokenError(UsageError):
@@ -86,7 +88,7 @@ class Entry(NamedTuple):
         """Whether the account is harvested; raises `UsageError` for any other value."""
         given = self.values.get("enabled", "true").lower()
         if given not in _WORDS:
-            raise UsageError(f"{self.where}: enabled takes true or false, not {given!r}")
+            raise UsageError("{}: enabled takes true or false, not {!r}", self.where, given)
         return _WORDS[given]
 
 
@@ -115,25 +117,25 @@ class _Reading(NamedTuple):
         """The value of a reference; a placeholder if references are not read."""
         kind, _, name = reference.partition(":")
         if kind not in ("env", "file") or not name:
-            raise UsageError(f"{where}: a {noun} is a reference: env:NAME or file:PATH")
+            raise UsageError("{}: a {} is a reference: env:NAME or file:PATH", where, noun)
         if not self.secrets:
             return Secret("-")
         try:
             secret = read_reference(reference, self.folder, noun)
         except UsageError as exc:
-            raise _BrokenError(f"{where}: {exc}") from None
+            raise _BrokenError("{}: {}", where, exc) from None
         if not secret.is_text:
-            raise _BrokenError(f"{where}: the {noun} {reference} is not UTF-8 text")
+            raise _BrokenError("{}: the {} {} is not UTF-8 text", where, noun, reference)
         return secret
 
     def path(self, where: str, key: str, reference: str) -> Path:
         """The path in ``file:PATH``."""
         kind, _, name = reference.partition(":")
         if kind != "file" or not name:
-            raise UsageError(f"{where}: {key} is a reference: file:PATH")
+            raise UsageError("{}: {} is a reference: file:PATH", where, key)
         path = self.folder / Path(name).expanduser()
         if self.secrets and not path.is_file():
-            raise _BrokenError(f"{where}: {key}: there is no file {path}")
+            raise _BrokenError("{}: {}: there is no file {}", where, key, path)
         return path
 
 
@@ -177,7 +179,7 @@ def choose(
     for word in only:
         if word not in known:
             raise UsageError(
-                f"{where} has no account, name or group {word!r}{nearest(word, known)}"
+                "{} has no account, name or group {!r}{}", where, word, nearest(word, known)
             )
     return [each for each in listed if not {*each[:3]}.isdisjoint(only)]
 
@@ -190,8 +192,9 @@ def _enabled(
     found = [each for each in chosen if each.enabled]
     if not found:
         raise UsageError(
-            f"{path} disables {'every account' if not only else 'each of ' + ', '.join(only)};"
-            " write enabled = true to harvest one"
+            "{} disables {}; write enabled = true to harvest one",
+            path,
+            say("each of {}", ", ".join(only)) if only else say("every account"),
         )
     return found
 
@@ -204,7 +207,9 @@ def _content(path: Path) -> tuple[list[Entry], list[Entry]]:
     else:
         tables, entries = _tables(path)
     if not entries:
-        raise UsageError(f"{path} names no account; add [[account]] tables, or lines to a CSV file")
+        raise UsageError(
+            "{} names no account; add [[account]] tables, or lines to a CSV file", path
+        )
     _check_once(entries)
     return tables, entries
 
@@ -222,8 +227,9 @@ def single_account(appid: str) -> Account:
     check_appid(appid)
     if not secret:
         raise UsageError(
-            f"the account {appid} has no secret; put it into the environment variable"
-            f" {SECRET_VARIABLE}"
+            "the account {} has no secret; put it into the environment variable {}",
+            appid,
+            SECRET_VARIABLE,
         )
     return Account(appid, secret=secret)
 
@@ -234,11 +240,13 @@ def _tables(path: Path) -> tuple[list[Entry], list[Entry]]:
     for key in content:
         if key not in ("account", "platform", "csv"):
             hint = nearest(key, ("account", "platform", "csv"))
-            raise UsageError(f"{path}: unknown key {key!r}{hint}; accounts are [[account]] tables")
+            raise UsageError(
+                "{}: unknown key {!r}{}; accounts are [[account]] tables", path, key, hint
+            )
     entries = _entries(path, content, "account", ACCOUNT_KEYS)
     if "csv" in content:
         if not isinstance(content["csv"], str):
-            raise UsageError(f"{path}: csv is not a string")
+            raise UsageError("{}: csv is not a string", path)
         entries += _rows(path.parent / Path(content["csv"]).expanduser())
     return _entries(path, content, "platform", PLATFORM_KEYS), entries
 
@@ -246,7 +254,7 @@ def _tables(path: Path) -> tuple[list[Entry], list[Entry]]:
 def _entries(path: Path, content: dict[str, Any], kind: str, keys: Collection[str]) -> list[Entry]:
     tables = content.get(kind, [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise UsageError(f"{path}: {kind} is not a list of tables; write [[{kind}]]")
+        raise UsageError("{}: {} is not a list of tables; write [[{}]]", path, kind, kind)
     entries = [Entry(f"{path}, {kind} {n}", table) for n, table in enumerate(tables, 1)]
     for where, table in entries:
         _check_keys(where, table, keys)
@@ -254,7 +262,7 @@ def _entries(path: Path, content: dict[str, Any], kind: str, keys: Collection[st
             if key == "concurrency" or (key == "enabled" and isinstance(value, bool)):
                 table[key] = str(value)  # as a CSV file has it
             elif not isinstance(value, str) or not value:
-                raise UsageError(f"{where}: {key} is not a string, or empty")
+                raise UsageError("{}: {} is not a string, or empty", where, key)
     return entries
 
 
@@ -262,7 +270,9 @@ def _check_keys(where: str, given: Collection[str], known: Collection[str]) -> N
     for key in given:
         if key not in known:
             hint = nearest(str(key), known)
-            raise UsageError(f"{where}: unknown key {key!r}{hint}; known are {', '.join(known)}")
+            raise UsageError(
+                "{}: unknown key {!r}{}; known are {}", where, key, hint, ", ".join(known)
+            )
 
 
 def _rows(path: Path) -> Iterator[Entry]:
@@ -270,32 +280,34 @@ def _rows(path: Path) -> Iterator[Entry]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as exc:
-        raise UsageError(f"{path} cannot be read ({exc.strerror})") from None
+        raise UsageError("{} cannot be read ({})", path, of_system(exc)) from None
     except UnicodeDecodeError:
         raise UsageError(
-            f"{path} is not UTF-8 text (Excel: save it as CSV UTF-8, not as CSV)"
+            "{} is not UTF-8 text (Excel: save it as CSV UTF-8, not as CSV)", path
         ) from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
-        _check_header(f"{path}, line 1", header)
+        _check_header(say("{}, line 1", path), header)
         for row in reader:
-            if entry := _row(f"{path}, line {reader.line_num}", header, row):
+            if entry := _row(say("{}, line {}", path, reader.line_num), header, row):
                 yield entry
     except csv.Error as exc:
-        raise UsageError(f"{path}, line {reader.line_num} is not CSV: {exc}") from None
+        raise UsageError("{}, line {} is not CSV: {}", path, reader.line_num, exc) from None
 
 
 def _check_header(where: str, header: list[str]) -> None:
     for sign, what in _OTHER_SIGNS.items():
         if len(header) == 1 and sign in header[0]:
             raise UsageError(
-                f"{where}: the fields are separated by {what}; separate them by commas (in a"
-                " spreadsheet: save as CSV UTF-8, comma delimited)"
+                "{}: the fields are separated by {}; separate them by commas (in a spreadsheet:"
+                " save as CSV UTF-8, comma delimited)",
+                where,
+                say(what),
             )
     _check_keys(where, header, ACCOUNT_KEYS)
     if "appid" not in header or len(set(header)) < len(header):
-        raise UsageError(f"{where}: the header names appid, and each key once")
+        raise UsageError("{}: the header names appid, and each key once", where)
 
 
 def _row(where: str, header: list[str], row: list[str]) -> Entry | None:
@@ -303,7 +315,7 @@ def _row(where: str, header: list[str], row: list[str]) -> Entry | None:
     if not any(fields):
         return None
     if len(fields) != len(header):
-        raise UsageError(f"{where} has {len(fields)} fields, the header has {len(header)}")
+        raise UsageError("{} has {} fields, the header has {}", where, len(fields), len(header))
     return Entry(where, {key: text for key, text in zip(header, fields, strict=True) if text})
 
 
@@ -311,12 +323,12 @@ def _check_once(entries: list[Entry]) -> None:
     seen: dict[str, str] = {}
     for where, values in entries:
         if not values.get("appid"):
-            raise UsageError(f"{where} has no appid")
+            raise UsageError("{} has no appid", where)
         appid = values["appid"]
         _placed(where, partial(check_appid, appid))
         if appid in seen:
             raise UsageError(
-                f"{where}: the account {appid} was given twice, first in {seen[appid]}"
+                "{}: the account {} was given twice, first in {}", where, appid, seen[appid]
             )
         seen[appid] = where
 
@@ -325,10 +337,10 @@ def _add_platform(entry: Entry, reading: _Reading) -> None:
     where, table = entry
     for key in ("appid", "secret", "ticket"):
         if key not in table:
-            raise UsageError(f"{where} has no {key}")
+            raise UsageError("{} has no {}", where, key)
     name = table.get("name", table["appid"])
     if name in reading.platforms:
-        raise UsageError(f"{where}: the platform {name} was given before")
+        raise UsageError("{}: the platform {} was given before", where, name)
     try:
         ticket = reading.path(where, "ticket", table["ticket"])
         secret = reading.secret(where, table["secret"])
@@ -348,7 +360,7 @@ def _completed(entry: Entry, account: Account) -> Account:
         return account
     if not (given.isascii() and given.isdecimal() and int(given)):
         raise UsageError(
-            f"{entry.where}: concurrency takes a whole number of at least 1, not {given!r}"
+            "{}: concurrency takes a whole number of at least 1, not {!r}", entry.where, given
         )
     return replace(account, concurrency=int(given))
 
@@ -368,14 +380,16 @@ def _usable(entry: Entry, reading: _Reading) -> Account:
     token = table.get("token", "stable")
     _check_kind(where, token)
     if "token_header" in table and not token.startswith(("http://", "https://")):
-        raise UsageError(f"{where}: token_header goes with a token from https://…")
+        raise UsageError("{}: token_header goes with a token from https://…", where)
     if token in SECRET_KINDS:
         if "secret" not in table:
-            raise UsageError(f"{where} ({table['appid']}) has no secret; write secret = 'env:NAME'")
+            raise UsageError(
+                "{} ({}) has no secret; write secret = 'env:NAME'", where, table["appid"]
+            )
         secret = reading.secret(where, table["secret"])
         return Account(table["appid"], secret=secret, token=token)
     if "secret" in table:
-        raise UsageError(f"{where}: a secret goes with {' or '.join(SECRET_KINDS)} tokens")
+        raise UsageError("{}: a secret goes with {} tokens", where, " or ".join(SECRET_KINDS))
     kind, _, reference = token.partition(":")
     if kind == "static":
         reading.secret(where, reference, "token")
@@ -398,16 +412,19 @@ def _authorised(entry: Entry, reading: _Reading) -> Account:
     where, table = entry
     for key in ("platform", "refresh_token"):
         if key not in table:
-            raise UsageError(f"{where} ({table['appid']}) has no {key}")
+            raise UsageError("{} ({}) has no {}", where, table["appid"], key)
     for key in ("secret", "token", "token_header"):
         if key in table:
-            raise UsageError(f"{where}: {key} does not go with a platform")
+            raise UsageError("{}: {} does not go with a platform", where, key)
     platform = reading.platforms.get(table["platform"])
     if platform is None:
         hint = nearest(table["platform"], reading.platforms)
         raise UsageError(
-            f"{where}: there is no platform {table['platform']!r}{hint}; write a [[platform]]"
-            " table (for a CSV file: in a TOML file that names it, csv = 'FILE')"
+            "{}: there is no platform {!r}{}; write a [[platform]] table (for a CSV file: in a"
+            " TOML file that names it, csv = 'FILE')",
+            where,
+            table["platform"],
+            hint,
         )
     refresh = reading.path(where, "refresh_token", table["refresh_token"])
     if table["platform"] in reading.broken:
@@ -418,8 +435,8 @@ def _authorised(entry: Entry, reading: _Reading) -> Account:
 def _check_kind(where: str, token: str) -> None:
     kind, colon, _ = token.partition(":")
     if token not in (*SECRET_KINDS, "cloud", "cloudbase") and not (colon and kind in WITH_MORE):
-        shown = "as given" if Secret(token).is_long else repr(token)  # may be one itself
-        raise UsageError(f"{where}: token {shown} is not one of {', '.join(TOKEN_KINDS)}")
+        shown = say("as given") if Secret(token).is_long else repr(token)  # may be one itself
+        raise UsageError("{}: token {} is not one of {}", where, shown, ", ".join(TOKEN_KINDS))
 
 
 def _placed(where: str, make: Callable[[], T]) -> T:
@@ -427,4 +444,4 @@ def _placed(where: str, make: Callable[[], T]) -> T:
     try:
         return make()
     except UsageError as exc:
-        raise UsageError(f"{where}: {exc}") from None
+        raise UsageError("{}: {}", where, exc) from None

@@ -24,6 +24,7 @@ from harvester.config.settings import (
     read,
 )
 from harvester.errors import UsageError, without_passwords
+from harvester.texts import of_system, say
 
 DEFAULT_FILE = "harvester.toml"
 SERVICE = "serve"
@@ -39,20 +40,20 @@ def read_toml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8-sig")  # editors of Windows write a mark first
         return tomllib.loads(text)
     except OSError as exc:
-        raise UsageError(f"{path} cannot be read ({exc.strerror})") from None
+        raise UsageError("{} cannot be read ({})", path, of_system(exc)) from None
     except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+        raise UsageError("{} is not UTF-8 text; save it as UTF-8", path) from None
     except tomllib.TOMLDecodeError as exc:
-        raise UsageError(f"{path} is not TOML: {exc}{_hint(text, str(exc))}") from None
+        raise UsageError("{} is not TOML: {}{}", path, exc, _hint(text, str(exc))) from None
     except RecursionError:
-        raise UsageError(f"{path} cannot be read: its values are nested too deeply") from None
+        raise UsageError("{} cannot be read: its values are nested too deeply", path) from None
 
 
 _LINE = re.compile(r"at line (\d+)")
 _HINTS = (
-    ("[“”‘’]", "; write straight quotes, as in 'text'"),
-    (r'"[^"]*\\', r"; write a text with backslashes in single quotes, as in 'C:\data'"),
-    (r"=\s*[^'\"\[{\s]", "; write a text in quotes, as in rate = '10/s'"),
+    ("[“”‘’]", say("; write straight quotes, as in 'text'")),
+    (r'"[^"]*\\', say("; write a text with backslashes in single quotes, as in 'C:\\data'")),
+    (r"=\s*[^'\"\[{\s]", say("; write a text in quotes, as in rate = '10/s'")),
 )
 """Of a line that is no TOML: a sign of what is wrong, and what to write."""
 
@@ -78,21 +79,23 @@ def read_config(path: Path) -> dict[str, Any]:
     for key, value in read_toml(path).items():
         name = _SYNONYMS.get(key, key.replace("-", "_"))
         if name in values:
-            raise UsageError(f"{path}: {dashed(name)} is given twice, the second time as {key!r}")
+            raise UsageError(
+                "{}: {} is given twice, the second time as {!r}", path, dashed(name), key
+            )
         if name == "interface":
             if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-                raise UsageError(f"{path}: interface is not a list of tables; write [[interface]]")
+                raise UsageError("{}: interface is not a list of tables; write [[interface]]", path)
         elif name == SERVICE:
             if not isinstance(value, dict):
-                raise UsageError(f"{path}: serve is not a table; write [serve]")
+                raise UsageError("{}: serve is not a table; write [serve]", path)
         elif name not in COMMAND_OPTIONS:
             known = sorted(dashed(each) for each in (*COMMAND_OPTIONS, "interface", SERVICE))
-            raise UsageError(f"{path}: unknown key {key!r}{nearest(key, known)}")
+            raise UsageError("{}: unknown key {!r}{}", path, key, nearest(key, known))
         elif isinstance(value, dict):
-            raise UsageError(f"{path}: {key!r} is a table; give a value")
+            raise UsageError("{}: {!r} is a table; give a value", path, key)
         else:
             taken = read if OPTIONS[name].kind is DURATION else check  # 600 has no unit here either
-            value = _value(name, value, f"{path}: invalid {dashed(name)}", taken)
+            value = _value(name, value, taken, dashed(name), path)
         values[name] = value
     return values
 
@@ -143,7 +146,7 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """A sentence for each variable ``HARVESTER_…`` that nothing reads: it may be mistyped."""
     known = [*(f"HARVESTER_{name.upper()}" for name in COMMAND_OPTIONS), *_VARIABLES]
     return [
-        f"the environment variable {name} sets no option{nearest(name, known, 0.85)}"
+        say("the environment variable {} sets no option{}", name, nearest(name, known, 0.85))
         for name in sorted(environ)
         if name.startswith("HARVESTER_") and name not in known
     ]
@@ -152,8 +155,11 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 def unread_variables(environ: Mapping[str, str]) -> list[str]:
     """A sentence for each option in the environment, for a command that reads the file alone."""
     return [
-        f"the environment variable {variable} is not read by serve; write {dashed(name)} into its"
-        " file"
+        say(
+            "the environment variable {} is not read by serve; write {} into its file",
+            variable,
+            dashed(name),
+        )
         for name in COMMAND_OPTIONS
         if (variable := f"HARVESTER_{name.upper()}") in environ and variable not in _VARIABLES
     ]
@@ -170,18 +176,20 @@ def read_environment(environ: Mapping[str, str], names: Collection[str]) -> dict
                 given: Any = (text if OPTIONS[name].secret else without_passwords(text)).split()
             else:
                 given = text
-            values[name] = _value(name, given, f"invalid {variable}", read)
+            values[name] = _value(name, given, read, variable)
     return values
 
 
-def _value(name: str, given: Any, opening: str, taken: Callable[[str, Any], Any]) -> Any:
+def _value(
+    name: str, given: Any, taken: Callable[[str, Any], Any], shown: str, where: Path | None = None
+) -> Any:
     """The value, checked or parsed; a list if the option takes several."""
     try:
         if not OPTIONS[name].several:
             return taken(name, given)
         return [taken(name, each) for each in (given if isinstance(given, list) else [given])]
     except InvalidOptionError as exc:
-        raise exc.after(opening) from None
+        raise exc.named(shown, where) from None
 
 
 def over(file: dict[str, Any], environment: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from harvester.base.dates import WindowKind, nearest
 from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.model import Field
+from harvester.texts import say
 from harvester.wechat.codes import ERRORS
 from harvester.wechat.endpoint import UNIX, JsonEndpoint
 from harvester.wechat.publisher import PUBLISHER_ERRORS, PublisherEndpoint
@@ -31,8 +32,8 @@ _FIELD: Mapping[str, type | tuple[type, ...]] = {
     "name": str, "type": str, "meaning": str, "fields": list, "item": str,
 }  # fmt: skip
 _SAID: Mapping[Any, str] = {
-    str: "a string", int: "a whole number", list: "a list", (date, str): "a date",
-    bool: "true or false", dict: "a table",
+    str: say("a string"), int: say("a whole number"), list: say("a list"),
+    (date, str): say("a date"), bool: say("true or false"), dict: say("a table"),
 }  # fmt: skip
 _OF_A_BODY = ("begin_key", "end_key")
 _PATH = re.compile(r"/[^\s?#]*")
@@ -48,20 +49,27 @@ def read_interfaces(tables: list[dict[str, Any]], where: str) -> list[JsonEndpoi
                                             if isinstance(each, dict))}  # fmt: skip
     found: list[JsonEndpoint] = []
     for number, table in enumerate(tables, 1):
-        made = _interface(table, f"{where}, interface {number}")
+        made = _interface(table, say("{}, interface {}", where, number))
         if made.name in taken:
             raise UsageError(
-                f"{where}, interface {number}: there is an interface {made.name} already; take"
-                " another name"
+                "{}, interface {}: there is an interface {} already; take another name",
+                where,
+                number,
+                made.name,
             )
         if made.name in groups:
             raise UsageError(
-                f"{where}, interface {number}: {made.name} is the name of a group; take another"
+                "{}, interface {}: {} is the name of a group; take another",
+                where,
+                number,
+                made.name,
             )
         if made.group in plugins.endpoint_names():
             raise UsageError(
-                f"{where}, interface {number}: group {made.group!r} is the name of an interface;"
-                " take another"
+                "{}, interface {}: group {!r} is the name of an interface; take another",
+                where,
+                number,
+                made.group,
             )
         taken.add(made.name)
         found.append(made)
@@ -95,26 +103,26 @@ def _interface(table: object, where: str) -> JsonEndpoint:
     given = _checked(table, _ENDPOINT, ("name", "path", "first_day"), where)
     if not _PATH.fullmatch(given["path"]):
         raise UsageError(
-            f"{where}: path {given['path']!r} is not one; it begins with / and has no query"
+            "{}: path {!r} is not one; it begins with / and has no query", where, given["path"]
         )
     given["first_day"] = _day(given["first_day"], where)
     for name, choices in (("cut", _CUTS), ("dates", _DATES)):
         if name in given:
-            given[name] = _one_of(given[name], choices, f"{where}: {name}")
+            given[name] = _one_of(given[name], choices, say("{}: {}", where, name))
     for name in ("lifts", "key", "successors"):
         if name in given:
-            given[name] = _strings(given[name], f"{where}: {name}")
+            given[name] = _strings(given[name], say("{}: {}", where, name))
     given["fields"] = _fields(given.get("fields", []), where)
     try:
         if given.pop("publisher", False):
             if not given.keys().isdisjoint(_OF_A_BODY):
-                raise UsageError(f"{', '.join(_OF_A_BODY)} do not go with publisher = true")
+                raise UsageError("{} do not go with publisher = true", ", ".join(_OF_A_BODY))
             return PublisherEndpoint(**given, errors=PUBLISHER_ERRORS)
         if "dated" in given:
             raise UsageError("dated goes with publisher = true")
         return JsonEndpoint(**given, errors=ERRORS)
     except UsageError as exc:
-        raise UsageError(f"{where}: {exc}") from None
+        raise UsageError("{}: {}", where, exc) from None
 
 
 def _checked(
@@ -125,17 +133,17 @@ def _checked(
 ) -> dict[str, Any]:
     """A table whose keys are known and whose values have their types."""
     if not isinstance(table, dict):
-        raise UsageError(f"{where} is not a table")
+        raise UsageError("{} is not a table", where)
     for key, value in table.items():
         if key not in kinds:
-            raise UsageError(f"{where}: unknown key {key!r}{nearest(key, kinds)}")
+            raise UsageError("{}: unknown key {!r}{}", where, key, nearest(key, kinds))
         kind = kinds[key]
         odd = isinstance(value, datetime) or (isinstance(value, bool) and kind is not bool)
         if odd or not isinstance(value, kind):
-            raise UsageError(f"{where}: {key} takes {_SAID[kind]}, not {value!r}")
+            raise UsageError("{}: {} takes {}, not {!r}", where, key, _SAID[kind], value)
     for key in needed:
         if not table.get(key):
-            raise UsageError(f"{where} has no {key}")
+            raise UsageError("{} has no {}", where, key)
     return dict(table)
 
 
@@ -147,25 +155,27 @@ def _day(given: date | str, where: str) -> date:
     except ValueError:
         day = None
     if day is None or given != day.isoformat():
-        raise UsageError(f"{where}: first_day {given!r} is not a day; write YYYY-MM-DD")
+        raise UsageError("{}: first_day {!r} is not a day; write YYYY-MM-DD", where, given)
     return day
 
 
 def _one_of(given: str, choices: Mapping[str, Any], what: str) -> Any:
     if given not in choices:
-        raise UsageError(f"{what} {given!r} is not one of {', '.join(choices)}")
+        raise UsageError("{} {!r} is not one of {}", what, given, ", ".join(choices))
     return choices[given]
 
 
 def _strings(given: list[Any], what: str) -> tuple[str, ...]:
     for each in given:
         if not isinstance(each, str):
-            raise UsageError(f"{what} takes a list of strings, not {each!r} in it")
+            raise UsageError("{} takes a list of strings, not {!r} in it", what, each)
     return tuple(given)
 
 
 def _fields(given: list[Any], where: str) -> tuple[Field, ...]:
-    return tuple(_field(each, f"{where}, field {number}") for number, each in enumerate(given, 1))
+    return tuple(
+        _field(each, say("{}, field {}", where, number)) for number, each in enumerate(given, 1)
+    )
 
 
 def _field(table: object, where: str) -> Field:

@@ -20,6 +20,7 @@ from harvester.base.secrets import Secret
 from harvester.errors import UsageError
 from harvester.model import Endpoint, Find
 from harvester.sinks.base import Sink
+from harvester.texts import say
 from harvester.wechat.interfaces import INTERFACES
 
 EXPORTS = {
@@ -55,8 +56,9 @@ def endpoint(name: str) -> Endpoint:
     point = _points("harvester.endpoints").get(name)
     if point is None:
         raise UsageError(
-            f"there is no interface {name!r}{nearest(name, endpoint_names())};"
-            " harvester endpoints lists them"
+            "there is no interface {!r}{}; harvester endpoints lists them",
+            name,
+            nearest(name, endpoint_names()),
         )
     return cast("Endpoint", point.load())
 
@@ -98,11 +100,12 @@ def endpoints_of(name: str) -> list[Endpoint]:
         parts = [part for part in re.split(r"[,;、，\s]+", name) if part]
         if parts and parts != [name]:
             raise UsageError(
-                f"there is no interface {name!r}; separate names by spaces: {' '.join(parts)}"
+                "there is no interface {!r}; separate names by spaces: {}", name, " ".join(parts)
             )
         raise UsageError(
-            f"there is no interface {name!r}, and no group"
-            f"{nearest(name, [*groups, *endpoint_names()])}; harvester endpoints lists them"
+            "there is no interface {!r}, and no group{}; harvester endpoints lists them",
+            name,
+            nearest(name, [*groups, *endpoint_names()]),
         )
     return [endpoint(each) for each in groups[name]]
 
@@ -136,7 +139,7 @@ def sink(spec: str | Secret) -> Sink:
     spec = Secret(spec)  # a URL may hold a password
     made = _maker(spec).from_spec(spec.value.partition(":")[2])
     if not isinstance(made, Sink):
-        raise UsageError(f"{_shown(spec)}: {type(made).__name__} is not derived from Sink")
+        raise UsageError("{}: {} is not derived from Sink", _shown(spec), type(made).__name__)
     return made
 
 
@@ -147,14 +150,17 @@ def _maker(spec: Secret) -> Any:
     if point is None and scheme in EXPORTS:
         place = spec.value.partition(":")[2].partition("?")[0]
         raise UsageError(
-            f"{scheme}: is an export, not a sink: it is made from a sink, as jsonl:DIR, by"
-            f" --export {scheme}:… or `harvester export {scheme}:…`; it is read by"
-            f" {EXPORTS[scheme].format(place or '…')}"
+            "{}: is an export, not a sink: it is made from a sink, as jsonl:DIR, by --export"
+            " {}:… or `harvester export {}:…`; it is read by {}",
+            scheme,
+            scheme,
+            scheme,
+            EXPORTS[scheme].format(place or "…"),
         )
     if point is None or bool(colon) != _takes_a_place(scheme):
         known = ", ".join(f"{name}:…" if _takes_a_place(name) else name for name in sink_schemes())
         raise UsageError(
-            f"no sink for {_shown(spec)!r}{_instead_of(spec)}: these are known: {known}"
+            "no sink for {!r}{}: these are known: {}", _shown(spec), _instead_of(spec), known
         )
     return point.load()
 
@@ -179,14 +185,14 @@ def _instead_of(spec: Secret) -> str:
     scheme, colon, _ = spec.value.partition(":")
     name = scheme.lower()
     if name in _MEANT:
-        return f" (did you mean {_MEANT[name]}?)"
+        return say(" (did you mean {}?)", _MEANT[name])
     if name in sink_schemes():
         right = f"{name}:…" if _takes_a_place(name) else name
-        return f" (did you mean {right}?)"
+        return say(" (did you mean {}?)", right)
     if not colon and name.endswith(_DATABASES):
-        return f" (did you mean sqlite:{_shown(spec)}?)"
+        return say(" (did you mean sqlite:{}?)", _shown(spec))
     if not colon and (not name or set(name) & {"/", "."}):
-        return " (did you mean jsonl: and that path?)" if name else ""
+        return say(" (did you mean jsonl: and that path?)") if name else ""
     return nearest(name, [f"{each}:" for each in sink_schemes() if _takes_a_place(each)])
 
 

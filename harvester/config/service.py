@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from harvester.base.dates import SETTLED_HOUR, nearest
 from harvester.config.settings import DURATION
-from harvester.errors import UsageError
+from harvester.errors import HarvestError, UsageError
+from harvester.texts import say
 
 LANGUAGES = ("zh", "en")
 
@@ -65,23 +66,25 @@ def read_service(table: Mapping[str, Any], where: str) -> ServiceOptions:
     for key, value in table.items():
         name = key.replace("-", "_")
         if name not in _READ:
-            raise UsageError(f"{where}: [serve] has no key {key!r}{nearest(name, _READ)}")
+            raise UsageError("{}: [serve] has no key {!r}{}", where, key, nearest(name, _READ))
         if name in values:
-            raise UsageError(f"{where}: [serve] {name} is given twice")
+            raise UsageError("{}: [serve] {} is given twice", where, name)
         try:
             values[name] = _READ[name](value)
         except _InvalidError as exc:
-            raise UsageError(f"{where}: invalid [serve] {name}: {exc}") from None
+            raise UsageError("{}: invalid [serve] {}: {}", where, name, exc) from None
     options = ServiceOptions(**values)
     if not options.listen.is_loopback and not options.token:
         raise UsageError(
-            f"{where}: [serve] listen = {str(options.listen)!r} can be reached from other machines,"
-            ' so a token is needed; write token = "env:NAME", or listen on 127.0.0.1'
+            "{}: [serve] listen = {!r} can be reached from other machines, so a token is needed;"
+            ' write token = "env:NAME", or listen on 127.0.0.1',
+            where,
+            str(options.listen),
         )
     return options
 
 
-class _InvalidError(Exception):
+class _InvalidError(HarvestError):
     """What is expected."""
 
 
@@ -92,14 +95,15 @@ def _time(value: Any) -> time:
     read = time(int(found[1]), int(found[2]))
     if read.hour < SETTLED_HOUR:
         raise _InvalidError(
-            f"WeChat has the figures of a day from {SETTLED_HOUR:02}:00 on the next day on;"
-            f' expected that or later, as "08:05"'
+            "WeChat has the figures of a day from {:02}:00 on the next day on; expected that or"
+            ' later, as "08:05"',
+            SETTLED_HOUR,
         )
     return read
 
 
 def _address(value: Any) -> Address:
-    expected = 'expected HOST:PORT, as "127.0.0.1:8605"'
+    expected = say('expected HOST:PORT, as "127.0.0.1:8605"')
     if not isinstance(value, str):
         raise _InvalidError(expected)
     host, mark, port = value.rpartition(":")
@@ -146,7 +150,9 @@ def _language(value: Any) -> str:
 
 def _url(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s@]+", value):
-        raise _InvalidError('expected a URL without a password, as "https://harvester.example"')
+        raise _InvalidError(
+            say('expected a URL without a password, as "https://harvester.example"')
+        )
     return value
 
 

@@ -36,6 +36,7 @@ from harvester.engine.options import Options, StopSignal
 from harvester.errors import UsageError
 from harvester.events import Observer
 from harvester.ledger import Ledger
+from harvester.texts import say
 from harvester.tokens.stores import TokenStore
 from harvester.transport import BASE_URL, Session, Transport, check_base_url
 
@@ -367,15 +368,19 @@ class InvalidOptionError(UsageError):
     """An option has a value that it does not take."""
 
     def __init__(self, name: str, shown: str, expected: str) -> None:
-        super().__init__(name, shown, expected)
-        self.name, self.shown, self.expected = self.args
+        super().__init__("{}={}: expected {}", name, shown, say(expected))
+        self.name, self.shown, self.expected = name, shown, expected
 
-    def __str__(self) -> str:
-        return f"{self.name}={self.shown}: expected {self.expected}"
+    def __reduce__(self) -> tuple[type[InvalidOptionError], tuple[str, str, str]]:
+        """Pickle what it was made of."""
+        return type(self), (self.name, self.shown, self.expected)
 
-    def after(self, opening: str) -> UsageError:
-        """The same with another opening, e.g. ``invalid --rate``."""
-        return UsageError(f"{opening} {self.shown}: expected {self.expected}")
+    def named(self, name: str, where: object = None) -> UsageError:
+        """The same with the name as it was given, e.g. ``--rate``, and the file that has it."""
+        values = name, self.shown, say(self.expected)
+        if where is None:
+            return UsageError("invalid {} {}: expected {}", *values)
+        return UsageError("{}: invalid {} {}: expected {}", where, *values)
 
 
 def _shown(name: str, value: object) -> str:
@@ -419,7 +424,7 @@ def converted(given: Keywords) -> Keywords:
     values: dict[str, Any] = cast("Any", given)
     for name in sorted(values, key=lambda name: name not in _SPECS):
         if name not in KEYWORDS:
-            raise TypeError(f"unknown option {name!r}")
+            raise TypeError(say("unknown option {!r}", name))
         values[name] = check(name, values[name])
     return given
 

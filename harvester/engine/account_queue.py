@@ -11,6 +11,7 @@ from harvester.base.dates import china
 from harvester.engine.limiter import Limiter
 from harvester.engine.quota import NEVER
 from harvester.engine.window_queue import Attempt, InterfaceQueue
+from harvester.texts import say
 from harvester.tokens.shared import SharedToken
 
 
@@ -216,13 +217,14 @@ class AccountQueue:
     def reason(self, now: float, wall: float) -> str:
         """What this account waits for, in a few words."""
         if self._renewing:
-            return f"{self.appid} waits for its access token"
+            return say("{} waits for its access token", self.appid)
         if self.in_flight:
-            return f"{self.appid} waits for {self.in_flight} answers"
+            return say("{} waits for {} answers", self.appid, self.in_flight)
         parked = [queue.parked_until for queue in self.queues if queue.windows]
         at = max(self.next_at(now, wall), now)
         if parked and min(parked) > wall:
-            when = f" until {china(min(parked)):%Y-%m-%d %H:%M} in China"
+            when = say(" until {:%Y-%m-%d %H:%M} in China", china(min(parked)))
         else:
-            when = f", next try in {at - now:.0f} s" if at < NEVER else ""
-        return f"{self.appid} waits{when}{': ' if self.why else ''}{self.why}"
+            when = say(", next try in {:.0f} s", at - now) if at < NEVER else ""
+        waits = say("{} waits{}", self.appid, when)
+        return say("{}: {}", waits, self.why) if self.why else waits

@@ -44,7 +44,9 @@ from harvester.model import (
     Token,
     Verdict,
     Window,
+    with_rid,
 )
+from harvester.texts import changed, say
 from harvester.transport import Transport
 from harvester.wechat.late import YOUNG_DAYS, Delivery, completed, delivery, lacks
 from harvester.wechat.response import Quota, code_of, quota_in, read
@@ -59,7 +61,7 @@ requests no more of them."""
 PAGES = 1000
 """The most pages of one window: an answer that always announces another one must end, too."""
 
-CANNOT_KEEP = (
+CANNOT_KEEP = say(
     "the answer lacks records that an earlier one had, and no sink gives them back to be kept"
 )
 
@@ -85,7 +87,7 @@ def _quota_in(endpoint: Endpoint, response: Response) -> Quota | Verdict:
     if code_of(answer) != 0:  # what it means is the same on any request
         day = endpoint.first_day
         return _judged(endpoint, response, Window("", endpoint.name, day, day))
-    return quota_in(answer) or Verdict(Action.RETRY, "the answer held no quota")
+    return quota_in(answer) or Verdict(Action.RETRY, say("the answer held no quota"))
 
 
 def _stopped_by(exc: WindowError | EndpointError | AccountError) -> Action:
@@ -100,14 +102,13 @@ def _token_refused(queue: InterfaceQueue, reason: str, dropped: bool) -> tuple[A
     if queue.token_refused(dropped) < REFUSALS:
         return Action.RENEW_TOKEN, reason
     return Action.STOP_ENDPOINT, (
-        f"{reason}; this interface refused {REFUSALS} tokens in a row that others accepted"
+        say("{}; this interface refused {} tokens in a row that others accepted", reason, REFUSALS)
     )
 
 
 def explain(verdict: Verdict) -> str:
     """A verdict as the sentence that a report shows, WeChat's request id at its end."""
-    message = without_passwords(verdict.message) or verdict.action.value
-    return f"{message} [rid: {verdict.rid}]" if verdict.rid else message
+    return with_rid(without_passwords(verdict.message) or verdict.action.value, verdict.rid)
 
 
 def _lacks(endpoint: Endpoint, attempt: Attempt, records: Sequence[dict[str, Any]]) -> bool:
@@ -154,7 +155,7 @@ def _judged(endpoint: Endpoint, response: Response, window: Window) -> Verdict:
 
 
 def _error_of(endpoint: Endpoint) -> Callable[[str], EndpointError]:
-    return lambda why: EndpointError(f"the code of {endpoint.name} failed: {why}")
+    return lambda why: EndpointError("the code of {} failed: {}", endpoint.name, why)
 
 
 Stored = Callable[[Window], Awaitable[Sequence[dict[str, Any]] | None]]
@@ -240,7 +241,7 @@ class Pipeline:
                 verdict = Verdict(Action.RETRY, str(exc))
         message, rid = verdict.message, verdict.rid
         for one in (token, *account.token.secrets):
-            message, rid = one.cut_from(message), one.cut_from(rid)
+            message, rid = changed(message, one.cut_from), one.cut_from(rid)
         verdict = verdict._replace(message=message, rid=rid)
         return self._otherwise(account, queue, attempt, verdict, (token, fetched))
 
@@ -297,7 +298,7 @@ class Pipeline:
         )
         if verdict.more:
             if page.number > PAGES:
-                reason = f"it has more than {PAGES} pages"
+                reason = say("it has more than {} pages", PAGES)
                 return Decision(Action.FAIL_WINDOW, attempt, reason=reason)
             return Decision(Action.RETRY, attempt._replace(page=page, failures=0))
         whole = verdict._replace(
@@ -411,7 +412,7 @@ class Pipeline:
             case Action.FAIL_WINDOW:
                 action, reason = self._failed(queue, verdict, reason, failures)
             case Action.STOP_ACCOUNT:
-                reason = f"{account.appid}: {reason}"
+                reason = say("{}: {}", account.appid, reason)
         return Decision(action, attempt, None, delay, reason, verdict.code, verdict.rid, first)
 
     def _failed(
@@ -421,18 +422,20 @@ class Pipeline:
         if verdict.action is Action.RETRY and not self.network.answered:
             raise self.lost(verdict.message)
         if verdict.action in (Action.RETRY, Action.SLOW_DOWN):
-            return Action.FAIL_WINDOW, f"{reason}, after {failures} attempts"
+            return Action.FAIL_WINDOW, say("{}, after {} attempts", reason, failures)
         what = verdict.message if verdict.code is None else verdict.code
         if queue.window_refused(what) < EQUAL_REFUSALS:
             return Action.FAIL_WINDOW, reason
-        return Action.STOP_ENDPOINT, (
-            f"{reason}; {EQUAL_REFUSALS} windows were refused in a row for this, so this run asks"
-            " for no more of this interface"
+        return Action.STOP_ENDPOINT, say(
+            "{}; {} windows were refused in a row for this, so this run asks for no more of this"
+            " interface",
+            reason,
+            EQUAL_REFUSALS,
         )
 
     def lost(self, why: str) -> NetworkError:
         """The error of a run in which no server has answered at all."""
-        tried = f"no answer came to any of {self._attempts} attempts"
+        tried = say("no answer came to any of {} attempts", self._attempts)
         return NetworkError(unreachable(tried, why))
 
     async def quota(self, account: AccountQueue, queue: InterfaceQueue) -> Quota | Verdict:
@@ -443,7 +446,7 @@ class Pipeline:
         except EndpointError as exc:  # the code of a user's Endpoint failed
             return Verdict(Action.FAIL_WINDOW, str(exc))
         if token is None or request is None:
-            return Verdict(Action.FAIL_WINDOW, "its quota cannot be asked for")
+            return Verdict(Action.FAIL_WINDOW, say("its quota cannot be asked for"))
         try:
             response = await self._transport.send(request, account.limiter.taken())
         except AttemptError as exc:

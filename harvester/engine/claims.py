@@ -27,6 +27,7 @@ from harvester.engine.window_queue import StopReason
 from harvester.errors import SinkError
 from harvester.events import Claimed, Lost, Observer
 from harvester.ledger.base import Lease, SharedLedger
+from harvester.texts import say
 
 CLAIM_EVERY = 0.25
 """Seconds between two claims: enough for the accounts of the first one to fill slots."""
@@ -34,9 +35,11 @@ ASK_EVERY = 1.0
 """Seconds between two claims while nothing is free."""
 FIRST_PART = 8
 """While slots are idle, the first claim is for this part of them; each further one doubles."""
-_PLANS = "accounts are being claimed, and their windows planned"
-_STORES = "the last windows of finished accounts are being stored"
-_OTHERS = "the accounts that are left are held by other workers, or by ended ones for their lease"
+_PLANS = say("accounts are being claimed, and their windows planned")
+_STORES = say("the last windows of finished accounts are being stored")
+_OTHERS = say(
+    "the accounts that are left are held by other workers, or by ended ones for their lease"
+)
 RENEWALS = 3
 """How often a lease is renewed before it ends."""
 
@@ -163,7 +166,7 @@ class Sharing:
     @property
     def reason(self) -> str:
         """Why no account is served."""
-        return f"it joins the ledger anew: {self._cut_off}" if self._cut_off else self._doing
+        return say("it joins the ledger anew: {}", self._cut_off) if self._cut_off else self._doing
 
     async def renewal(self) -> None:
         """Return after the next renewal."""
@@ -182,7 +185,7 @@ class Sharing:
         if lost:
             self._lost.update(lost)
             self._scheduler.wanted.set()
-            self._emit(Lost(tuple(lost), "another worker has claimed them"))
+            self._emit(Lost(tuple(lost), say("another worker has claimed them")))
 
     def give_back(self, account: AccountQueue, reason: StopReason) -> bool:
         """Leave an account that fails on this machine to others.
@@ -196,7 +199,7 @@ class Sharing:
         self._drop(account.appid)
         self._giving.add(account.appid)
         self._scheduler.wanted.set()
-        self._emit(Lost((account.appid,), f"{reason.reason}; it is left to other workers"))
+        self._emit(Lost((account.appid,), say("{}; it is left to other workers", reason.reason)))
         return True
 
     def cut_off(self, reason: str) -> None:
@@ -219,7 +222,7 @@ class Sharing:
                 except Away:  # the accounts are held until the lease ends
                     continue
             if renewed is None:
-                self.cut_off("its lease has ended")
+                self.cut_off(say("its lease has ended"))
                 continue
             self.lose(renewed.lost)
             self._lease.prolong(asked)

@@ -31,11 +31,12 @@ from aiolimiter import AsyncLimiter
 
 from harvester.base.retry import check_count
 from harvester.errors import UsageError
+from harvester.texts import say
 
 _PERIODS = {"s": 1.0, "sec": 1.0, "second": 1.0, "min": 60.0, "m": 60.0, "minute": 60.0,
             "h": 3600.0, "hour": 3600.0}  # fmt: skip
 _SPEC = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*([a-z]+)")
-EXPECTED = "a number above 0 with its unit, e.g. 10/s, 300/min or 2/h"
+EXPECTED = say("a number above 0 with its unit, e.g. 10/s, 300/min or 2/h")
 
 _ABSURD = 1e12
 
@@ -77,7 +78,7 @@ class Rate(NamedTuple):
         return self.requests / self.period
 
     def __str__(self) -> str:
-        unit = {1.0: "s", 60.0: "min", 3600.0: "h"}.get(self.period, f"{self.period:g} s")
+        unit = {1.0: "s", 60.0: "min", 3600.0: "h"}.get(self.period, say("{:g} s", self.period))
         return f"{self.requests}/{unit}"
 
     @classmethod
@@ -89,7 +90,7 @@ class Rate(NamedTuple):
         """
         number, period = (given[0], given[1]) if isinstance(given, Rate) else _read_rate(given)
         if not (0 < number < math.inf and 0 < period < math.inf):
-            raise UsageError(f"invalid rate {given!r}: expected {EXPECTED}")
+            raise UsageError("invalid rate {!r}: expected {}", given, say(EXPECTED))
         if number < 1:
             return cls(1, min(period / number, _ABSURD))
         whole = Fraction(number).limit_denominator(1000)

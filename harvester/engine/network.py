@@ -18,6 +18,7 @@ import anyio
 
 from harvester.errors import AttemptError, NetworkError
 from harvester.model import Request, Response
+from harvester.texts import say
 
 PROBE_EVERY = 3.0
 """Seconds between two probes while no server answers."""
@@ -105,7 +106,9 @@ class Network:
         while self.lost_since is not None and not self._stopped.is_set():
             seconds = anyio.current_time() - begun
             if seconds >= self.patience:
-                raise NetworkError(unreachable(f"no server answered for {seconds:.0f} s", why))
+                raise NetworkError(
+                    unreachable(say("no server answered for {:.0f} s", seconds), why)
+                )
             self._on_lost(seconds, self.patience, why)
             with anyio.move_on_after(PROBE_EVERY):
                 await self._stopped.wait()
@@ -115,7 +118,9 @@ class Network:
 
 def unreachable(tried: str, why: str) -> str:
     """The message of a run in which no server answers."""
-    return (
-        f"{tried}: {why}; check the network, the proxy and the base URL; nothing that was"
-        " committed is lost: run the same command again"
+    return say(
+        "{}: {}; check the network, the proxy and the base URL; nothing that was"
+        " committed is lost: run the same command again",
+        tried,
+        why,
     )

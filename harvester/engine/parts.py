@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from harvester.base.dates import DAY, ONE_DAY, Days, WindowKind, china, days_in
 from harvester.ledger.coverage import OpenWindow
 from harvester.model import RECHECK_INTERVAL, Endpoint, Window, all_days
+from harvester.texts import say
 from harvester.wechat.endpoint import day_of, in_record
 from harvester.wechat.late import (
     AGAIN,
@@ -31,10 +32,10 @@ from harvester.wechat.late import (
     waits_until,
 )
 
-DELAYED = "WeChat reports that its figures are late"
-NO_ROW = "a day of it has no row yet, and every day has one"
-NO_RECORD = "a day of it has no record yet, and may be late"
-NO_ENTRY = "the entry of its last day is not there yet, and may be late"
+DELAYED = say("WeChat reports that its figures are late")
+NO_ROW = say("a day of it has no row yet, and every day has one")
+NO_RECORD = say("a day of it has no record yet, and may be late")
+NO_ENTRY = say("the entry of its last day is not there yet, and may be late")
 
 Records = list[dict[str, Any]]
 
@@ -157,7 +158,7 @@ class _Answer:
             return part._replace(
                 state="open",
                 due=0.0 if at_once else self._wall + RECHECK_INTERVAL,
-                why=f"its figures can change until {china(until).date()}",
+                why=say("{} until {}", say("its figures can change"), china(until).date()),
                 had=had(endpoint, records),
             )
         if not records and self._delivery is Delivery.DAILY:

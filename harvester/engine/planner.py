@@ -40,6 +40,7 @@ from harvester.events import Committed, Deferred, Failed, late
 from harvester.ledger.base import Exhausted, Key, Lease, Ledger, account_groups
 from harvester.ledger.coverage import KNOWN, STORED, Calendar, OpenWindow
 from harvester.model import RECHECK_INTERVAL, Endpoint, Request, Response, Window, many
+from harvester.texts import say
 from harvester.tokens.shared import shared_token
 from harvester.wechat.endpoint import grid
 from harvester.wechat.late import LONGEST, Delivery, delivery, waits_until
@@ -339,8 +340,14 @@ async def gone(scope: Scope, ledger: Ledger, wall: float) -> list[str]:
             first, last = min(spans)[0], max(end for _, end in spans)
             most = max(sum(map(days_in, each)) for each in lost.values())
             notes.append(
-                f"{endpoint.name}: {many(most, 'day')} from {first} to {last} cannot be asked for"
-                " any more: it gives only days that end yesterday"
+                say(
+                    "{}: {} from {} to {} cannot be asked for any more: it gives only"
+                    " days that end yesterday",
+                    endpoint.name,
+                    many(most, "day"),
+                    first,
+                    last,
+                )
             )
     return notes
 

@@ -163,9 +163,13 @@ class _Reopened:
                 same = stored == known if exact else stored.records == known.records
                 if not same:
                     raise SinkError(
-                        f"{where}: {' '.join(self._key)} {year} is not as it was fetched"
-                        f" ({many(stored.records, 'record')} are stored, {known.records:,} were"
-                        " fetched); refresh the whole year, or make a new ledger with rebuild"
+                        "{}: {} {} is not as it was fetched ({} are stored, {:,} were fetched);"
+                        " refresh the whole year, or make a new ledger with rebuild",
+                        where,
+                        " ".join(self._key),
+                        year,
+                        many(stored.records, "record"),
+                        known.records,
                     )
             found[year] = kept if exact or not kept.records else None
         return found

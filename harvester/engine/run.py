@@ -71,6 +71,7 @@ from harvester.ledger.base import (
 from harvester.ledger.coverage import Calendar
 from harvester.model import duration, many
 from harvester.sinks.base import Sink
+from harvester.texts import say
 from harvester.transport import Transport
 
 STALLED_AFTER = 10.0
@@ -84,9 +85,10 @@ MOST_PENDING = 1000
 LAST_EVENTS = 1.0
 """Seconds for which a run that is cancelled waits until they are delivered."""
 
-SET_BACK = (
-    "this machine's clock was set back by a day or more since the last run: its calls count as"
-    " today's, and windows that it stored as final may not be final; --refresh requests them again"
+SET_BACK = say(
+    "this machine's clock was set back by a day or more since the last run: its"
+    " calls count as today's, and windows that it stored as final may not be final;"
+    " --refresh requests them again"
 )
 
 
@@ -160,7 +162,7 @@ class Reporter:
 
 
 def _observer_error(why: str) -> RunError:
-    return RunError(f"on_event failed: {why}")
+    return RunError("on_event failed: {}", why)
 
 
 class Engine:
@@ -287,12 +289,14 @@ class Engine:
             except TimeoutError:
                 if sink := self._writer.opening:
                     raise SinkError(
-                        f"{sink} has not answered for {OPENING:.0f} s while it was opened; nothing"
-                        " that was committed is lost: mend it and run the same command again"
+                        "{} has not answered for {:.0f} s while it was opened; nothing that was"
+                        " committed is lost: mend it and run the same command again",
+                        sink,
+                        OPENING,
                     ) from None
-                raise Away(f"it has not answered for {OPENING:.0f} s") from None
+                raise Away(say("it has not answered for {:.0f} s", OPENING)) from None
 
-        await until_it_answers(enter, "the shared ledger", PATIENCE, LedgerError)
+        await until_it_answers(enter, say("the shared ledger"), PATIENCE, LedgerError)
 
     def _job(self) -> WorkerJob:
         options = self._options
@@ -505,13 +509,13 @@ class Engine:
     # beside the workers
 
     def _unreachable(self, seconds: float, patience: float, reason: str) -> None:
-        since = f" for {duration(seconds)}" if seconds else ""
-        limit = f" for up to {duration(patience)}" if patience < math.inf else ""
-        text = f"nobody answers{since} ({reason}); trying every few seconds{limit}"
+        since = say(" for {}", duration(seconds)) if seconds else ""
+        limit = say(" for up to {}", duration(patience)) if patience < math.inf else ""
+        text = say("nobody answers{} ({}); trying every few seconds{}", since, reason, limit)
         self._emit(Notice(Level.INFO, Code.UNREACHABLE, "", "", text))
 
     def _reachable(self, seconds: float) -> None:
-        text = f"somebody answers again, after {duration(seconds)}"
+        text = say("somebody answers again, after {}", duration(seconds))
         self._emit(Notice(Level.INFO, Code.REACHABLE, "", "", text))
 
     async def _commit(self, scope: anyio.CancelScope) -> None:
@@ -537,12 +541,12 @@ class Engine:
         return self._worker.spent()
 
     async def _await_stop(self, stop: StopSignal) -> None:
-        await guard_cancellation(lambda why: RunError(f"stop failed: {why}"), stop.wait)
+        await guard_cancellation(lambda why: RunError("stop failed: {}", why), stop.wait)
         self._stopping = True
         in_flight = sum(account.in_flight for account in self._plan.accounts)
-        text = (
-            f"stopping once {many(in_flight, 'request')} in flight are answered and stored; once"
-            " more to stop at once"
+        text = say(
+            "stopping once {} in flight are answered and stored; once more to stop at once",
+            many(in_flight, "request"),
         )
         self._emit(Notice(Level.INFO, Code.STOPPING, "", "", text))
         self._worker.stop()
@@ -564,13 +568,13 @@ class Engine:
             if not waiting and self._writer.sharing is not None:
                 reasons = [self._writer.sharing.reason]
             if sink := self._writer.writing:
-                reasons.insert(0, f"{sink} has not stored what it was given")
+                reasons.insert(0, say("{} has not stored what it was given", sink))
             self._emit(events.Stalled(now - since, tuple(reasons)))
 
 
 async def _guarded(part: Coroutine[None, None, None]) -> None:
     """Run one task of the run; it ends without an error only if it is done or cancelled."""
-    error = lambda why: RunError(f"code that the run called failed: {why}")  # noqa: E731
+    error = lambda why: RunError("code that the run called failed: {}", why)  # noqa: E731
     await guard_cancellation(error, _same, part, others=False)
 
 

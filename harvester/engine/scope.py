@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING
 from harvester.base.dates import Days, WindowKind, either, recent_days
 from harvester.errors import UsageError
 from harvester.model import Endpoint, TokenProvider
+from harvester.texts import joined, say
 from harvester.wechat.endpoint import grid
 
 if TYPE_CHECKING:
     from harvester.tokens.stores.base import TokenStore
 
 KINDS = {
-    WindowKind.DAYS: "any days",
-    WindowKind.WEEK: "whole weeks, Monday to Sunday,",
-    WindowKind.MONTH: "whole calendar months",
+    WindowKind.DAYS: say("any days"),
+    WindowKind.WEEK: say("whole weeks, Monday to Sunday,"),
+    WindowKind.MONTH: say("whole calendar months"),
 }
 
 
@@ -32,7 +33,7 @@ def _kind(endpoint: Endpoint) -> str:
     if endpoint.cut is not WindowKind.RECENT:
         return KINDS[endpoint.cut]
     numbers = [str(number) for number in sorted(recent_days(endpoint.span))]
-    return f"{either(numbers)} days that end yesterday" if len(numbers) > 1 else "yesterday"
+    return say("{} days that end yesterday", either(numbers)) if len(numbers) > 1 else "yesterday"
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Scope:
             if self.end >= endpoint.first_day > self.begin and not from_first:
                 later[endpoint.first_day].append(endpoint.name)
         begins = [
-            f"{', '.join(names)}: from {first} on, there is nothing before"
+            say("{}: from {} on, there is nothing before", ", ".join(names), first)
             for first, names in sorted(later.items())
         ]
         return replace(self, last=last)._checked(last, begins)
@@ -106,19 +107,23 @@ class Scope:
         without = [note for each in self.endpoints if (note := self._why_none(each, last))]
         if len(without) == len(self.endpoints):
             early = any(self.range_of(each) is None for each in self.endpoints)
-            hint = "; --start first begins at the first day of each"
-            raise UsageError("; ".join(without) + (hint if early else ""))
+            hint = say("; --start first begins at the first day of each")
+            raise UsageError(joined("; ", without) + (hint if early else ""))
         return replace(self, notes=tuple(dict.fromkeys([*self.notes, *notes, *without])))
 
     def _why_none(self, endpoint: Endpoint, last: date) -> str:
         """Why an interface has nothing in the range; empty if it has."""
         days = self.range_of(endpoint)
         if days is None:
-            return f"{endpoint.name} has no data before {endpoint.first_day}"
+            return say("{} has no data before {}", endpoint.name, endpoint.first_day)
         cut = grid(endpoint, last)
         if not cut.count(*days):
-            return (
-                f"{endpoint.name} takes {_kind(endpoint)} only, and there is none in"
-                f" {days[0]} to {days[1]}; {cut.nearest(days[0])} would do"
+            return say(
+                "{} takes {} only, and there is none in {} to {}; {} would do",
+                endpoint.name,
+                _kind(endpoint),
+                days[0],
+                days[1],
+                cut.nearest(days[0]),
             )
         return ""

@@ -14,6 +14,7 @@ from harvester.ledger import FILE_NAME
 from harvester.ledger.base import Ledger, account_groups, place_of
 from harvester.sinks.base import Sink, spec_of
 from harvester.sinks.scan import call
+from harvester.texts import joined, say
 
 
 def check_list(ledger: Ledger, known: Collection[str], mine: Collection[str]) -> None:
@@ -26,11 +27,19 @@ def check_list(ledger: Ledger, known: Collection[str], mine: Collection[str]) ->
         return [shlex.quote(spec_of(name, ledger.path)) for name in sorted(names)]
 
     at = at_ledger(ledger)
-    ways = [f"`harvester sink add {spec}{at}` copies what is stored into it" for spec in specs(new)]
-    ways += [f"`harvester sink remove {spec}{at}` removes it from the list" for spec in specs(gone)]
+    ways = [
+        say("`harvester sink add {}{}` copies what is stored into it", spec, at)
+        for spec in specs(new)
+    ]
+    ways += [
+        say("`harvester sink remove {}{}` removes it from the list", spec, at)
+        for spec in specs(gone)
+    ]
     raise UsageError(
-        f"the sinks of this ledger are {' and '.join(specs(known)) or 'none'}, and those of this"
-        f" run {' and '.join(specs(mine)) or 'none'}; {'; '.join(ways)}"
+        "the sinks of this ledger are {}, and those of this run {}; {}",
+        " and ".join(specs(known)) or say("none"),
+        " and ".join(specs(mine)) or say("none"),
+        joined("; ", ways),
     )
 
 

@@ -25,6 +25,7 @@ from harvester.base.fencing import EPOCH
 from harvester.engine.quota import NEVER, Budget
 from harvester.ledger.coverage import OpenWindow, Outcome
 from harvester.model import Batch, Endpoint, Tally, Window
+from harvester.texts import say
 from harvester.wechat.late import Delivery, delivery
 from harvester.wechat.response import Quota
 
@@ -166,7 +167,7 @@ class StopReason(NamedTuple):
     rid: str = ""
 
 
-LOST = StopReason(None, "another worker has the account")
+LOST = StopReason(None, say("another worker has the account"))
 """The reason of a queue whose windows must no longer be stored."""
 
 

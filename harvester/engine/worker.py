@@ -44,6 +44,7 @@ from harvester.events import Code, Level
 from harvester.ledger.base import Exhausted, Spent
 from harvester.ledger.coverage import OpenWindow, Outcome, stored_as
 from harvester.model import Action, Verdict, Window, duration, without_rid
+from harvester.texts import say
 from harvester.tokens.shared import TokenRefusedError
 from harvester.wechat.codes import BLOCKED
 from harvester.wechat.late import waits_until
@@ -52,7 +53,7 @@ RENEWED = 1.0
 """Seconds after which a worker whose lease has ended checks again."""
 
 
-_AS_TEXT = "numbers that no float holds (NaN, Infinity, 1e400) came, and are kept as text"
+_AS_TEXT = say("numbers that no float holds (NaN, Infinity, 1e400) came, and are kept as text")
 
 
 class Worker:
@@ -145,7 +146,7 @@ class Worker:
         if self._options.wait:
             queue.again(attempt, _now() + until - wall)
         else:
-            reason = StopReason(until, "its figures are not settled yet")
+            reason = StopReason(until, say("its figures are not settled yet"))
             await self._leave(queue, [attempt.days], reason)
 
     async def _exhausted_before(self, queue: InterfaceQueue, quota: Exhausted) -> None:
@@ -153,7 +154,9 @@ class Worker:
         queue.refused(_now())
         if not queue.windows or not 0 <= self._wall() - quota.asked < QUOTA_AGAIN:
             return
-        reason = f"WeChat reported at {china(quota.asked):%H:%M} in China that its quota is used up"
+        reason = say(
+            "WeChat reported at {:%H:%M} in China that its quota is used up", china(quota.asked)
+        )
         if self._options.wait:
             self._pause(queue, quota.asked + QUOTA_AGAIN, reason)
         else:
@@ -187,7 +190,9 @@ class Worker:
         """Report something about an account, or about one interface of it."""
         name = queue.endpoint.name if queue is not None else ""
         who = f"{account.appid} {name}" if name else account.appid
-        self._emit(events.Notice(Level.INFO, code, account.appid, name, f"{who}: {text}", calls))
+        self._emit(
+            events.Notice(Level.INFO, code, account.appid, name, say("{}: {}", who, text), calls)
+        )
 
     # windows
 
@@ -199,7 +204,7 @@ class Worker:
         if not self._handed_over(decision):
             await self._carry_out(account, queue, decision)
         if queue.as_text:
-            self._writer.report_drift([f"{queue.endpoint.name}: {_AS_TEXT}"])
+            self._writer.report_drift([say("{}: {}", queue.endpoint.name, _AS_TEXT)])
         queue.settled()
         if queue.trying:
             await self._tried(account, queue)
@@ -242,7 +247,7 @@ class Worker:
         """Stop an interface; and the account, if it may use none of its interfaces."""
         await self._leave(queue, queue.stop(reason, forbidden=forbidden), reason)
         if all(each.forbidden for each in account.queues):
-            whole = reason._replace(reason=f"{account.appid}: {reason.reason}")
+            whole = reason._replace(reason=say("{}: {}", account.appid, reason.reason))
             await self.stop_account(account, whole)
 
     def _handed_over(self, decision: Decision) -> bool:
@@ -313,11 +318,13 @@ class Worker:
             return
         account.why = reason
         if decision.first and decision.action is Action.RENEW_TOKEN:
-            self._notice(Code.TOKEN_REFUSED, account, f"the access token was refused: {reason}")
+            self._notice(
+                Code.TOKEN_REFUSED, account, say("the access token was refused: {}", reason)
+            )
         elif decision.first:
             self._emit(events.Paused(account.appid, delay, reason, action=decision.action))
-            speed = f"{account.limiter.speed:.0%} of its rate"
-            self._notice(Code.SLOWED, account, f"from now on at {speed}, recovering slowly")
+            speed = say("{:.0%} of its rate", account.limiter.speed)
+            self._notice(Code.SLOWED, account, say("from now on at {}, recovering slowly", speed))
         self._try_again(queue, attempt, delay, reason, attempt.failures, decision.action)
 
     async def _not_ready(
@@ -355,9 +362,9 @@ class Worker:
             return
         wall = self._wall()
         await self._note_quota(queue, next_quota_day(wall))
-        why = f"its quota was used up, and it is unknown whether it is: {account.why}"
+        why = say("its quota was used up, and it is unknown whether it is: {}", account.why)
         if queue.blocked:
-            why = f"it was blocked, and it is unknown whether it is: {account.why}"
+            why = say("it was blocked, and it is unknown whether it is: {}", account.why)
         if self._options.wait:
             self._pause(queue, wall + QUOTA_AGAIN, why)
         else:
@@ -409,8 +416,8 @@ class Worker:
             return
         if not isinstance(found, Verdict):
             queue.asked(found, self._wall())
-            rate = f"; WeChat allows {found.calls:,} calls in {found.seconds} s"
-            left = f"{found.left:,} of {found.daily:,} calls are left today"
+            rate = say("; WeChat allows {:,} calls in {} s", found.calls, found.seconds)
+            left = say("{:,} of {:,} calls are left today", found.left, found.daily)
             said = left + (rate if found.calls else "")
             self._notice(Code.QUOTA, account, said, queue, (found.left, found.daily))
             await self._check_budget(account, queue)
@@ -419,7 +426,7 @@ class Worker:
         else:
             queue.asked(None, self._wall())
             name, why = queue.endpoint.name, without_rid(explain(found))
-            text = f"WeChat did not report how many calls of {name} are left: {why}"
+            text = say("WeChat did not report how many calls of {} are left: {}", name, why)
             self._emit(events.Notice(Level.WARNING, Code.QUOTA_UNKNOWN, account.appid, name, text))
 
     async def _check_budget(self, account: AccountQueue, queue: InterfaceQueue) -> None:
@@ -428,7 +435,7 @@ class Worker:
         if queue.stopped is not None or not queue.windows or not queue.budget.is_used_up(wall):
             return
         begins = next_quota_day(wall)
-        account.why = "the calls of this interface that today's quota allows are used up"
+        account.why = say("the calls of this interface that today's quota allows are used up")
         if self._options.wait or begins - wall <= QUOTA_MARGIN:
             self._pause(queue, begins, account.why)
         else:
@@ -459,13 +466,15 @@ class Worker:
             account.token_fetched()
             if news:
                 lifetime = duration(account.token.lifetime)
-                self._notice(Code.TOKEN_FETCHED, account, f"access token, good for {lifetime}")
+                self._notice(
+                    Code.TOKEN_FETCHED, account, say("access token, good for {}", lifetime)
+                )
         finally:
             account.renewed()
 
     async def _token_refused(self, account: AccountQueue, verdict: Verdict) -> None:
         wall, attempts = self._wall(), self._options.attempts
-        reason = account.why = f"no access token: {explain(verdict)}"
+        reason = account.why = say("no access token: {}", explain(verdict))
         failures = account.token_failed()
         action, delay = decide(TOKEN, verdict, failures=failures, attempts=attempts, wall=wall)
         match action:
@@ -485,8 +494,9 @@ class Worker:
         if not verdict.answered and not self._network.answered:
             raise self._pipeline.lost(verdict.message)
         tried = verdict.action in (Action.RETRY, Action.SLOW_DOWN)
-        after = f" after {failures} attempts" if tried else ""
-        why = f"{account.appid}: no access token{after}: {explain(verdict)}"
+        after = say(" after {} attempts", failures) if tried else ""
+        why = say("no access token{}: {}", after, explain(verdict))
+        why = say("{}: {}", account.appid, why)
         reason = StopReason(None, why, verdict.code, verdict.rid)
         sharing = self._writer.sharing
         if sharing is None or not sharing.give_back(account, reason):

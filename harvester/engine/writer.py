@@ -36,6 +36,7 @@ from harvester.ledger.guard import guarded
 from harvester.model import Batch, Window, listed
 from harvester.sinks.base import Checkpoint, Fence, Sink, name_in
 from harvester.sinks.scan import accepted, call, persistently, records_of, write
+from harvester.texts import say
 
 T = TypeVar("T")
 
@@ -224,7 +225,7 @@ class Writer:
             self._unsure += spent
             if self.sharing is None:
                 raise
-            self.sharing.cut_off(f"the ledger does not answer: {exc}")
+            self.sharing.cut_off(say("the ledger does not answer: {}", exc))
 
     def _calls(self) -> list[Spent]:
         """The calls to be stored: those since the last commit, and those whose commit is unsure.
@@ -284,14 +285,15 @@ class Writer:
             self._unsettled = False
         except Away as exc:
             self._unsure += spent
-            sharing.cut_off(f"{self.writing or 'the ledger'} does not answer: {exc}")
+            sharing.cut_off(say("{} does not answer: {}", self.writing or say("the ledger"), exc))
             return
         finally:
             self.writing = ""
         if strange := sorted(refused - lost):
             raise SinkError(
-                f"the sink knows a later epoch of {listed(strange, 'account')} than the ledger,"
-                " which was put back to an older state; `harvester rebuild --ledger` makes it anew"
+                "the sink knows a later epoch of {} than the ledger, which was put back to an"
+                " older state; `harvester rebuild --ledger` makes it anew",
+                listed(strange, "account"),
             )
         sharing.lose({appid: epochs[appid] for appid in lost if appid in epochs})
         if stored := [each for each in windows if each.batch.window.appid not in lost]:

@@ -21,6 +21,7 @@ from harvester.exports.shapes import FLAT, Shape
 from harvester.exports.source import Source
 from harvester.model import Account, Find
 from harvester.tables import ACCOUNTS, TABLES, JoinedTable
+from harvester.texts import changed, joined, say
 
 FORM = 3
 """The form of what is written; another one makes every target be written anew."""
@@ -81,10 +82,11 @@ def export(
         else:
             break
     if left_out:
-        listed = "; ".join(f"{name} ({_first_line(exc)})" for name, exc in left_out.items())
+        listed = [say("{} ({})", name, _first_line(exc)) for name, exc in left_out.items()]
         raise ExportError(
-            f"{target.identity}: what cannot be exported is left as it was there: {listed}; all"
-            " others are up to date"
+            "{}: what cannot be exported is left as it was there: {}; all others are up to date",
+            target.identity,
+            joined("; ", listed),
         ) from next(iter(left_out.values()))
     return done
 
@@ -117,7 +119,8 @@ def _naming(name: str) -> Iterator[None]:
 
 
 def _first_line(exc: Exception) -> str:
-    return f"{exc}".strip().partition("\n")[0] or type(exc).__name__
+    first = changed(str(exc), lambda text: text.strip().partition("\n")[0])
+    return first or type(exc).__name__
 
 
 def _export(source: Source, target: Target, choice: _Choice, *, replace: bool) -> Exported:
@@ -128,8 +131,10 @@ def _export(source: Source, target: Target, choice: _Choice, *, replace: bool) -
         if held.harvest and harvest and held.harvest != harvest:
             if not replace:
                 raise UsageError(
-                    f"{target.identity} was made from another harvest than {source.sink.identity};"
-                    " choose another target, or replace what it holds (--replace)"
+                    "{} was made from another harvest than {}; choose another target, or replace"
+                    " what it holds (--replace)",
+                    target.identity,
+                    source.sink.identity,
                 )
             held = Held("", dict.fromkeys(held.stamps, ""))
         target.harvest = harvest or held.harvest
@@ -273,8 +278,12 @@ def _check_names(target: Target, shapes: Iterable[AnyShape]) -> None:
             other = taken.setdefault(table.name.lower(), shape.name)
             if other != shape.name:
                 raise UsageError(
-                    f"{target.identity}: the interfaces {other} and {shape.name} both need a table"
-                    f" {table.name}; export one of them (--endpoint), each to a target of its own"
+                    "{}: the interfaces {} and {} both need a table {}; export one of them"
+                    " (--endpoint), each to a target of its own",
+                    target.identity,
+                    other,
+                    shape.name,
+                    table.name,
                 )
 
 

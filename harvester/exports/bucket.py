@@ -27,6 +27,7 @@ from harvester.base.secrets import read_reference
 from harvester.errors import UsageError
 from harvester.exports import store
 from harvester.exports.drafts import Drafts
+from harvester.texts import say
 
 OPTIONS = ("endpoint", "region", "access_key", "secret_key")
 LIMIT = 180.0
@@ -108,7 +109,7 @@ class Bucket:
         data: bytes | None = self._call("get", self._path(name))
         bucket = self._root.partition("/")[0]
         if data is None and not self._call("has_bucket", bucket):
-            raise FileNotFoundError(errno.ENOENT, f"there is no bucket {bucket}")
+            raise FileNotFoundError(errno.ENOENT, say("there is no bucket {}", bucket))
         return data or b""
 
     def save(self, name: str, data: bytes) -> None:
@@ -162,10 +163,12 @@ class Bucket:
             while not select.select([process.stdout], [], [], _LOOK)[0]:
                 self._stopped()
                 if time.monotonic() > ends:
-                    raise TimeoutError(errno.ETIMEDOUT, f"it has not answered for {LIMIT:g} s")
+                    raise TimeoutError(
+                        errno.ETIMEDOUT, say("it has not answered for {:g} s", LIMIT)
+                    )
             value, error = pickle.load(process.stdout)
         except (BrokenPipeError, EOFError):
-            raise OSError(errno.EIO, "the process that sends the requests has ended") from None
+            raise OSError(errno.EIO, say("the process that sends the requests has ended")) from None
         if error:
             raise OSError(errno.EIO, error)
         return value

@@ -43,7 +43,7 @@ class DuckDB(SingleFile):
                 yield
             except duckdb.Error as exc:
                 text = " ".join(str(exc).split())
-                raise ExportError(f"{self.identity} could not be written: {text}") from exc
+                raise ExportError("{} could not be written: {}", self.identity, text) from exc
 
     def open(self, *, create: bool, thorough: bool = False) -> Held:
         with self._failing():
@@ -82,7 +82,7 @@ class DuckDB(SingleFile):
             rows = self._database.sql(f"SELECT * FROM {_STAMPS}").fetchall()
         except duckdb.Error:
             raise UsageError(
-                f"{self.path} is no export of harvester; choose another file, or remove it"
+                "{} is no export of harvester; choose another file, or remove it", self.path
             ) from None
         harvest = next((str(harvest) for *_, harvest in rows), "")
         return Held(harvest, {(table, month): stamp for table, month, stamp, _ in rows})
@@ -138,8 +138,10 @@ class DuckDB(SingleFile):
         ).fetchall()
         if found != wanted and left:
             raise UsageError(
-                f"{self.path}: somebody has changed the columns of {table.name}; remove the file,"
-                " and the same command makes it anew"
+                "{}: somebody has changed the columns of {}; remove the file, and the same"
+                " command makes it anew",
+                self.path,
+                table.name,
             )
         if found != wanted:
             database.execute(f'DROP TABLE IF EXISTS "{table.name}"')

@@ -36,7 +36,7 @@ class Folder:
         if (self.path / ".jsonl.lock").exists():
             scheme = self._identity.partition(":")[0]
             raise UsageError(
-                f"{self.path} holds the records of a run; choose another directory for {scheme}:"
+                "{} holds the records of a run; choose another directory for {}:", self.path, scheme
             )
         if create:
             durable.make_directory(self.path, "directory of an export")

@@ -30,7 +30,7 @@ _BEGIN = tuple(field for field in METADATA if field.name in ("_appid", "_begin_d
 _KEY = tuple(field.name for field in _BEGIN)
 _OWN, _NTH = "_own", "_nth"
 PARSED = Title(
-    "图文消息 ID 的一部分，与文章链接中相同", "a part of the msgid, as in the article's link"
+    "文章 ID 的一部分，与文章链接中相同", "a part of the msgid, as in the article's link"
 )
 _MSGID = r"(?s)^(?P<mid>[^_]*)_(?P<idx>.*)$"
 

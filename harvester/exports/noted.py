@@ -20,6 +20,7 @@ from harvester.exports.base import Content, Held, Part, TableShape, Unit
 from harvester.exports.drafts import Drafts
 from harvester.exports.folder import Folder, checksum_of
 from harvester.sinks.spec import Spec
+from harvester.texts import changed, of_system
 
 NOTE = ".harvester.json"
 _UNFINISHED = -1
@@ -125,8 +126,10 @@ class Noted:
             return str(note["harvest"]), files
         except (MalformedError, AttributeError, LookupError, TypeError, ValueError):
             raise UsageError(
-                f"{self.identity}: the file {NOTE} is damaged, so it is not known which files are"
-                " the export's; remove them all, and the same command makes them anew"
+                "{}: the file {} is damaged, so it is not known which files are the export's;"
+                " remove them all, and the same command makes them anew",
+                self.identity,
+                NOTE,
             ) from None
 
     def _stamps(self, *, thorough: bool) -> dict[Part, str]:
@@ -159,8 +162,9 @@ class Noted:
             self._check_alone([])
             for name in self._place.existing([name for name in made if name not in self._files]):
                 raise UsageError(
-                    f"{self.identity}: {name} is no export of harvester; choose another place, or"
-                    " remove the file"
+                    "{}: {} is no export of harvester; choose another place, or remove the file",
+                    self.identity,
+                    name,
                 )
             self._files.update(
                 {name: Entry(_UNFINISHED, "", months) for name, months in made.items()}
@@ -203,8 +207,8 @@ class Noted:
             self._files[name] = mine[name]._replace(size=_UNFINISHED)
         self._note()
         raise ExportError(
-            f"{self.identity}: another export has written there at the same time; the same command"
-            " goes on"
+            "{}: another export has written there at the same time; the same command goes on",
+            self.identity,
         )
 
     def _note(self) -> None:
@@ -229,8 +233,9 @@ def failing(identity: str) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        why = exc.strerror or str(exc)
+        why = changed(of_system(exc), lambda text: " ".join(text.split()))
         raise ExportError(
-            f"{identity} could not be written: {' '.join(why.split())}; once that is mended, the"
-            " same command goes on"
+            "{} could not be written: {}; once that is mended, the same command goes on",
+            identity,
+            why,
         ) from exc

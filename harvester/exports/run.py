@@ -17,6 +17,7 @@ from harvester.exports import export, is_equal
 from harvester.exports.base import Exported, Target
 from harvester.exports.source import Source
 from harvester.model import Find, many
+from harvester.texts import say
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ async def export_all(
         except HarvestError as exc:
             failed = failed or exc
         except Exception as exc:  # noqa: BLE001  (a disk or a library may raise anything)
-            failed = failed or ExportError(f"{target.identity}: {type(exc).__name__}: {exc}")
+            failed = failed or ExportError("{}: {}: {}", target.identity, type(exc).__name__, exc)
     if failed is not None:
         raise failed
     return found
@@ -84,10 +85,14 @@ async def _aside(work: Callable[..., T]) -> T:
 def described(target: Target, done: Exported) -> str:
     """A sentence about what was done."""
     if not done.written and not done.removed:
-        return f"{target.identity}: nothing has changed ({many(done.kept, 'month')})"
-    removed = f", {done.removed:,} removed" if done.removed else ""
+        return say("{}: nothing has changed ({})", target.identity, many(done.kept, "month"))
+    removed = say(", {:,} removed", done.removed) if done.removed else ""
     months = many(done.written, "month")
-    return (
-        f"{target.identity}: {months} of interfaces written ({many(done.rows, 'record')}){removed},"
-        f" {done.kept:,} unchanged"
+    return say(
+        "{}: {} of interfaces written ({}){}, {:,} unchanged",
+        target.identity,
+        months,
+        many(done.rows, "record"),
+        removed,
+        done.kept,
     )

@@ -42,13 +42,13 @@ class SingleFile:
         """Take it if it is to be written; else drafts are elsewhere, as an export may go on."""
         if self.path.is_dir():
             form = f"{self.scheme}:FILE.{self.scheme}"
-            raise UsageError(f"{self.path} is a directory; name a file: {form}")
+            raise UsageError("{} is a directory; name a file: {}", self.path, form)
         if not create:
             self._elsewhere = TemporaryDirectory()
             self._drafts = Drafts(Path(self._elsewhere.name, "drafts"))
             return
         if not self.path.parent.is_dir():
-            raise UsageError(f"there is no directory {self.path.parent}")
+            raise UsageError("there is no directory {}", self.path.parent)
         self._claim = Claim(self.path.with_name(f".{self.path.name}.lock"), self.identity)
         self._drafts = Drafts(self.path.with_name(f".{self.path.name}.new"))
 

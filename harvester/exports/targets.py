@@ -49,7 +49,7 @@ KINDS = {
 def open_target(given: str | Secret) -> Target:
     """The target that a spec names, not open yet; raises `UsageError`."""
     if not isinstance(given, str | Secret):
-        raise UsageError(f"export: a target is text, as csv:DIR, not a {type(given).__name__}")
+        raise UsageError("export: a target is text, as csv:DIR, not a {}", type(given).__name__)
     spec = Secret(given).value
     scheme, colon, rest = spec.partition(":")
     kind = KINDS.get(scheme)
@@ -57,16 +57,19 @@ def open_target(given: str | Secret) -> Target:
         shown = scheme if colon else "that"
         hint = nearest(scheme, list(KINDS)) if colon else ""
         known = ", ".join(each.form for each in KINDS.values())
-        raise UsageError(f"export: {shown[:20]!r} is no kind of export{hint}; write {known}")
+        raise UsageError("export: {!r} is no kind of export{}; write {}", shown[:20], hint, known)
     parsed = read_spec(scheme, rest, kind.options, kind.form, what="export")
     if "://" in parsed.place and not parsed.place.startswith("s3://"):
         raise UsageError(
-            f"export: {scheme}:{parsed.place} is a URL of another kind; write it as {kind.form}"
+            "export: {}:{} is a URL of another kind; write it as {}",
+            scheme,
+            parsed.place,
+            kind.form,
         )
     options = dict(parsed.options)
     local = [name for name in _OF_A_BUCKET if name in options and "://" not in parsed.place]
     if local:
-        raise UsageError(f"export: parquet:DIR has no option {local[0]!r}; it is one of a bucket")
+        raise UsageError("export: parquet:DIR has no option {!r}; it is one of a bucket", local[0])
     language = options.pop("lang", options.get("header", "en"))
     module: Any = import_module(f"harvester.exports.{kind.module}")
     target: Target = getattr(module, kind.name)(parsed._replace(options=options), kind.shape)

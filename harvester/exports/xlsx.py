@@ -158,9 +158,15 @@ class Xlsx(SingleFile):
     def _check_size(self, table: str, rows: int, cells: int) -> None:
         if rows >= _ROWS or cells > _CELLS:
             raise ExportError(
-                f"{self.identity}: too much for a workbook ({table}: {rows:,} rows, {cells:,} cells"
-                f" altogether; at most {_ROWS - 1:,} rows a sheet and {_CELLS:,} cells); export"
-                " csv:DIR or duckdb:FILE, or name fewer interfaces (--endpoint)"
+                "{}: too much for a workbook ({}: {:,} rows, {:,} cells altogether; at most {:,}"
+                " rows a sheet and {:,} cells); export csv:DIR or duckdb:FILE, or name fewer"
+                " interfaces (--endpoint)",
+                self.identity,
+                table,
+                rows,
+                cells,
+                _ROWS - 1,
+                _CELLS,
             )
 
     def finish(self) -> None:
@@ -409,4 +415,4 @@ def _noted(path: Path) -> str:
                 return "".join(each.itertext())
     except (KeyError, zipfile.BadZipFile, ET.ParseError):
         pass
-    raise UsageError(f"{path} is no workbook of harvester; choose another file, or remove it")
+    raise UsageError("{} is no workbook of harvester; choose another file, or remove it", path)

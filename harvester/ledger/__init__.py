@@ -25,6 +25,7 @@ from harvester.ledger.sqlite import (
     named_sinks,
 )
 from harvester.ledger.sqlite_tables import VERSION
+from harvester.texts import say
 
 __all__ = [
     "FILE_NAME",
@@ -43,7 +44,7 @@ __all__ = [
     "open_ledger",
 ]
 
-FORMS = "give a path, sqlite:FILE or postgresql://…"
+FORMS = say("give a path, sqlite:FILE or postgresql://…")
 
 
 def open_ledger(
@@ -61,12 +62,12 @@ def open_ledger(
         return PostgresLedger(spec, readonly=readonly)
     if mark:
         hint = nearest(scheme, ["postgresql"])
-        raise UsageError(f"ledger: {scheme}://… is not a ledger{hint}; {FORMS}")
+        raise UsageError("ledger: {}://… is not a ledger{}; {}", scheme, hint, FORMS)
     path = spec.value.removeprefix("sqlite:")
     if path != spec.value and ("?" in path or not path):
         raise UsageError("ledger: SQLite has a path and no options; write it as sqlite:FILE")
     if not path:
-        raise UsageError(f"ledger: its path is empty; {FORMS}")
+        raise UsageError("ledger: its path is empty; {}", FORMS)
     return _in_file(path, readonly=readonly)
 
 

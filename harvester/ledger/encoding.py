@@ -14,6 +14,7 @@ from harvester.base.codec import TALLY_BITS, encode, parse_small
 from harvester.ledger.base import Key, Spent
 from harvester.ledger.coverage import Calendar, OpenWindow, Outcome, packed, unpacked
 from harvester.model import Tally, Window
+from harvester.texts import pack, unpack
 
 Row = tuple[Any, ...]
 Calls = Counter[tuple[str, str, str]]
@@ -64,11 +65,22 @@ def as_rows(outcomes: Sequence[Outcome]) -> list[Row]:
     if len(finals) == len(outcomes):
         return joined(finals)
     others = [
-        (*_days(each.window), each.state, *each.tally, f"{each.empty:x}", *each[4:])
+        (*_days(each.window), each.state, *each.tally, f"{each.empty:x}", *_kept(each[4:]))
         for each in outcomes
         if each.state != "final"
     ]
     return [*others, *joined(finals)]
+
+
+def _kept(why: Sequence[Any]) -> Row:
+    """What an `Outcome` has from ``due`` on, its ``detail`` as a ledger keeps it."""
+    due, detail, *rest = why
+    return due, pack(detail), *rest
+
+
+def _read(why: Sequence[Any]) -> Row:
+    due, detail, *rest = why or (0.0, "")
+    return due, unpack(detail), *rest
 
 
 def _days(window: Window) -> tuple[str, str, int, int]:
@@ -79,7 +91,7 @@ def as_outcome(row: Sequence[Any]) -> Outcome:
     """The outcome of a row."""
     appid, name, first, last, state, records, checksum, empty, *why = row
     window = Window(appid, name, date.fromordinal(first), date.fromordinal(last))
-    return Outcome(window, state, Tally(records, checksum), int(empty, 16), *why)
+    return Outcome(window, state, Tally(records, checksum), int(empty, 16), *_read(why))
 
 
 def joined(finals: Iterable[Row]) -> list[Row]:
@@ -174,7 +186,7 @@ def calendars_of(years: Iterable[Row], windows: Iterable[Row]) -> dict[Key, Cale
         calendar.sums[year] = None if records is None else Tally(records, checksum)
     for appid, name, first, last, state, records, checksum, *why in windows:
         begin, end = date.fromisoformat(first), date.fromisoformat(last)
-        window = OpenWindow(begin, end, state, Tally(records, checksum), *why)
+        window = OpenWindow(begin, end, state, Tally(records, checksum), *_read(why))
         found[appid, name].windows[begin] = window
     return dict(found)
 
@@ -208,7 +220,7 @@ class Before(NamedTuple):
     def windows_of(self, calendar: Calendar) -> list[Row]:
         """The windows that are new or changed."""
         return [
-            (str(w.begin), str(w.end), w.state, *w.tally, *w[4:])
+            (str(w.begin), str(w.end), w.state, *w.tally, *_kept(w[4:]))
             for first, w in calendar.windows.items()
             if self.windows.get(first) != w
         ]

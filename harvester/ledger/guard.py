@@ -25,7 +25,7 @@ def guarded(ledger: Ledger | None) -> Ledger | None:
 
 
 def _failed(why: str) -> LedgerError:
-    return LedgerError(f"the ledger: {why}")
+    return LedgerError("the ledger: {}", why)
 
 
 class _Context:

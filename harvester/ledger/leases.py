@@ -174,8 +174,9 @@ def check_version(tables: Tables) -> None:
     [(number,)] = tables.rows("SELECT number FROM version")
     if number != VERSION:
         raise UsageError(
-            f"its ledger has version {number}, this harvester knows {VERSION}; use the harvester"
-            " that made it"
+            "its ledger has version {}, this harvester knows {}; use the harvester that made it",
+            number,
+            VERSION,
         )
 
 
@@ -188,8 +189,12 @@ def join(tables: Tables, name: str, job: WorkerJob) -> tuple[int, float]:
     ahead = job.wall - float(now)
     if abs(ahead) > CLOCKS:
         raise UsageError(
-            f"this machine's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'}"
-            " the ledger's; set it: days and quotas begin by it"
+            "this machine's clock is {:.0f} s ahead of the ledger's; set it: days and quotas begin"
+            " by it"
+            if ahead > 0
+            else "this machine's clock is {:.0f} s behind the ledger's; set it: days and quotas"
+            " begin by it",
+            abs(ahead),
         )
     statements.forget_calls(tables, quota_day(float(now)))
     tables.run(f"DELETE FROM worker WHERE until < clock_timestamp() - interval '{FORGOTTEN}'")

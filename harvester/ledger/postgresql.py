@@ -48,6 +48,7 @@ from harvester.ledger.coverage import OpenWindow, Outcome
 from harvester.ledger.leases import Account, Tables
 from harvester.ledger.statements import LATEST, Statements, reads, writes
 from harvester.model import Tally
+from harvester.texts import say
 
 SCHEMA = "harvester"
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -65,9 +66,9 @@ _HOLDERS = (
     f" AND classid = {_LOCK} AND objid = ({_KEY}::bigint & 4294967295)::oid)"
 )
 """The server's processes that are alone with the ledger."""
-_LOST = (
-    "the connection that kept others from opening it was lost; nothing that it holds is lost: run"
-    " the same command again"
+_LOST = say(
+    "the connection that kept others from opening it was lost; nothing that it holds"
+    " is lost: run the same command again"
 )
 _READ_ONLY = "25006"  # a standby, until it is promoted
 _REMOVED = "23503"  # a foreign key: the worker's own row is gone
@@ -100,7 +101,7 @@ class PostgresLedger(Statements):
         option = "" if schema == SCHEMA else f"schema={schema}"
         mark = "&" if "?" in server.identity else "?"
         self.identity = f"{server.identity}{mark}{option}" if option else server.identity
-        self.where = f"the ledger in {server.where}"
+        self.where = say("the ledger in {}", server.where)
         self.url = plain
         self._server = server
         self._readonly = readonly
@@ -115,7 +116,7 @@ class PostgresLedger(Statements):
 
     async def __aenter__(self) -> Self:
         if self._work.is_open:
-            raise UsageError(f"{self.where} is already open; pass one that is not entered")
+            raise UsageError("{} is already open; pass one that is not entered", self.where)
         self._work.open()
         self._leases.open()
         try:
@@ -132,14 +133,14 @@ class PostgresLedger(Statements):
             else:
                 await until_it_answers(self._made, self.where, PATIENCE, LedgerError)
         except UsageError as exc:
-            raise type(exc)(f"{self.where} cannot be used: {exc}") from None
+            raise type(exc)(say("{} cannot be used: {}", self.where, exc)) from None
 
     async def _made(self) -> None:
         try:
             async with self.alone(OPENING):
                 await self._call(shared.make, self._work.schema)
         except TimeoutError:
-            raise Away(f"it has not answered for {OPENING:.0f} s") from None
+            raise Away(say("it has not answered for {:.0f} s", OPENING)) from None
 
     async def __aexit__(self, *exc_info: object) -> None:
         with anyio.CancelScope(shield=True):
@@ -170,7 +171,7 @@ class PostgresLedger(Statements):
             if still:
                 raise
             error = LedgerError if limit == math.inf else Away
-            raise error(f"{self.where}: {_LOST}") from None
+            raise error("{}: {}", self.where, _LOST) from None
 
     async def _until_alone(self, limit: float) -> int:
         """Wait while others are alone, one after the other, but not for long for one of them.
@@ -186,9 +187,12 @@ class PostgresLedger(Statements):
                 whose, since = line.holder, now
             if now >= since + PATIENCE:
                 raise LedgerError(
-                    f"{self.where} has been opened or rebuilt for more than {PATIENCE:.0f} s by"
-                    f" another process ({whose or 'a lock'}); let it end, or end it if it does not"
-                    " move, and run the same command again"
+                    "{} has been opened or rebuilt for more than {:.0f} s by another process"
+                    " ({}); let it end, or end it if it does not move, and run the same command"
+                    " again",
+                    self.where,
+                    PATIENCE,
+                    whose or say("a lock"),
                 )
             if not announced and now >= begun + SLOW:
                 announced = True
@@ -210,7 +214,7 @@ class PostgresLedger(Statements):
         try:
             self._worker, now = await self._again(self._work, join)
         except UsageError as exc:
-            raise UsageError(f"{self.where}: {exc}") from None
+            raise UsageError("{}: {}", self.where, exc) from None
         return now
 
     async def want(self, appids: Sequence[str], refused: Collection[str] = ()) -> None:
@@ -298,7 +302,7 @@ class PostgresLedger(Statements):
             try:
                 return await self._once(shared.commit, *arguments, None)
             except Away as exc:
-                raise LedgerError(f"{self.where} does not answer: {exc}") from None
+                raise LedgerError("{} does not answer: {}", self.where, exc) from None
         appids = {each.window.appid for each in outcomes} | {each.appid for each in spent_}
         named = {**self._held.epochs_of(appids), **(epochs or {})}
         held = self._held.known(named)
@@ -487,10 +491,12 @@ class _Line:
                 self._let_go()
             return outage(problem)
         if state == _REMOVED:
-            problem = "this worker is not in it any more, as its lease had ended"
+            problem = say("this worker is not in it any more, as its lease had ended")
         return LedgerError(
-            f"the ledger in {self._server.where} failed ({problem}); nothing that it holds is lost:"
-            " see to it, and run the same command again"
+            "the ledger in {} failed ({}); nothing that it holds is lost: see to it, and run the"
+            " same command again",
+            self._server.where,
+            problem,
         )
 
 

@@ -24,6 +24,7 @@ from harvester.ledger import sqlite_tables as tables
 from harvester.ledger import statements
 from harvester.ledger.sqlite_tables import VERSION, Tables
 from harvester.ledger.statements import SERVICE, Statements, reads, writes
+from harvester.texts import of_system, say
 
 FILE_NAME = "ledger.sqlite"
 
@@ -60,7 +61,7 @@ class SqliteLedger(Statements):
 
     def __init__(self, path: str | os.PathLike[str], *, readonly: bool = False) -> None:
         self.path: Path = Path(path).expanduser()
-        self.where = f"the ledger {self.path}"
+        self.where = say("the ledger {}", self.path)
         self._readonly = readonly
         self._thread: Thread | None = None
         self._claim: FileLock | None = None
@@ -74,7 +75,7 @@ class SqliteLedger(Statements):
     async def __aenter__(self) -> Self:
         if self._thread is not None:
             raise UsageError(
-                f"the ledger {self.path} is already open; pass one that is not entered"
+                "the ledger {} is already open; pass one that is not entered", self.path
             )
         self._thread = Thread("harvester-ledger")
         try:
@@ -138,7 +139,7 @@ class SqliteLedger(Statements):
             sqlite3.connect(uri, uri=True, isolation_level=None, timeout=SWAP_SECONDS)
         ) as database:
             if self._is_void(database):  # the first run is making it
-                raise LedgerError(f"there is no ledger at {self.path}")
+                raise LedgerError("there is no ledger at {}", self.path)
             with _transaction(database, "BEGIN IMMEDIATE"):
                 swapped = statements.swap_state(Tables(database), before, after)
                 with step("swap_state ledger"):
@@ -175,12 +176,14 @@ class SqliteLedger(Statements):
         if any(sign in text for sign in _DAMAGE):
             return self._damaged(text)
         if self._readonly_by_itself(text):
-            return self._damaged("its head marks it as read-only")
+            return self._damaged(say("its head marks it as read-only"))
         if any(sign in text for sign in _UNUSABLE):
-            return f"the ledger {self.path} cannot be written ({text})"
-        return (
-            f"the ledger {self.path} failed ({text}); nothing that it holds is lost: see to its"
-            " disk, and run the same command again"
+            return say("the ledger {} cannot be written ({})", self.path, text)
+        return say(
+            "the ledger {} failed ({}); nothing that it holds is lost: see to its"
+            " disk, and run the same command again",
+            self.path,
+            text,
         )
 
     def _readonly_by_itself(self, text: str) -> bool:
@@ -193,15 +196,18 @@ class SqliteLedger(Statements):
         )
 
     def _no_room(self) -> str:
-        return (
-            f"the disk is full: the ledger {self.path} could not be written; nothing that it"
-            " holds is lost: make room and run the same command again"
+        return say(
+            "the disk is full: the ledger {} could not be written; nothing that it"
+            " holds is lost: make room and run the same command again",
+            self.path,
         )
 
     def _damaged(self, how: str) -> str:
-        return (
-            f"the ledger {self.path} is damaged ({how}); what was harvested is not lost:"
-            f" {self._way_out()}"
+        return say(
+            "the ledger {} is damaged ({}); what was harvested is not lost: {}",
+            self.path,
+            how,
+            self._way_out(),
         )
 
     def _way_out(self) -> str:
@@ -209,19 +215,22 @@ class SqliteLedger(Statements):
         if self.path.name != FILE_NAME:
             place /= self.path.name.removesuffix(f".{FILE_NAME}")
             if ledger_of(place) != self.path:
-                return "harvester rebuild --out DIR --sink SPEC makes a new one, DIR/ledger.sqlite"
+                return say(
+                    "harvester rebuild --out DIR --sink SPEC makes a new one, DIR/ledger.sqlite"
+                )
         out = shlex.quote(str(place))
-        return f"harvester rebuild --out {out} makes a new ledger from what is stored"
+        return say("harvester rebuild --out {} makes a new ledger from what is stored", out)
 
     def _open(self) -> None:
         sqlitefile.check_version(sqlite3.sqlite_version_info)
         if self.path.is_dir():
-            raise UsageError(f"the ledger {self.path} is a directory; name a file")
+            raise UsageError("the ledger {} is a directory; name a file", self.path)
         if self._readonly:
             if not self.path.exists():
                 raise NoLedgerError(
-                    f"there is no ledger at {self.path}; harvest first (harvester run), or name"
-                    " the place of the harvest (--out DIR, or --ledger)"
+                    "there is no ledger at {}; harvest first (harvester run), or name the place"
+                    " of the harvest (--out DIR, or --ledger)",
+                    self.path,
                 )
             self._database = self._for_reading()
             if self._is_void(self._database):
@@ -255,13 +264,14 @@ class SqliteLedger(Statements):
         try:
             make_directory(self.path.parent, "directory of the ledger")
             self._claim = FileLock(
-                self.path.with_name(self.path.name + ".lock"), f"the directory {self.path.parent}"
+                self.path.with_name(self.path.name + ".lock"),
+                say("the directory {}", self.path.parent),
             )
         except OSError as exc:
             if is_full(exc):
                 raise LedgerError(self._no_room()) from exc
             raise UsageError(
-                f"the directory {self.path.parent} cannot be written ({exc.strerror})"
+                "the directory {} cannot be written ({})", self.path.parent, of_system(exc)
             ) from exc
         self._is_new = not self.path.exists()
         sqlitefile.make(self.path)
@@ -281,9 +291,12 @@ class SqliteLedger(Statements):
         found = self._version(self._database)
         if found != VERSION:
             raise LedgerError(
-                f"the ledger {self.path} has format version {found}, this harvester needs"
-                f" {VERSION}; use the harvester that wrote it, or a newer one; if there is none,"
-                f" {self._way_out()}"
+                "the ledger {} has format version {}, this harvester needs {}; use the harvester"
+                " that wrote it, or a newer one; if there is none, {}",
+                self.path,
+                found,
+                VERSION,
+                self._way_out(),
             )
 
     def _check_integrity(self) -> None:

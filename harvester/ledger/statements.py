@@ -149,9 +149,10 @@ def store_checkpoints(tables: Tables, checkpoints: Mapping[str, Mapping[str, str
         sql = "SELECT key, value FROM checkpoint WHERE sink = %s AND key = ANY(%s)"
         if marks and contradicted(each, dict(tables.rows(sql, sink, marks))):
             raise LedgerError(
-                f"{sink} went back to an older copy while several processes wrote it, and what this"
-                " one has written is not in it; run the same command again: it goes on, or says"
-                " which command makes a new ledger"
+                "{} went back to an older copy while several processes wrote it, and what this one"
+                " has written is not in it; run the same command again: it goes on, or says which"
+                " command makes a new ledger",
+                sink,
             )
 
 

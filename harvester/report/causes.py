@@ -19,6 +19,7 @@ from harvester.events import reason_of
 from harvester.ledger.coverage import MISSING, Calendar, OpenWindow
 from harvester.model import Action
 from harvester.report.days import Stream
+from harvester.texts import english, say
 from harvester.wechat.codes import BLOCKED, ERRORS
 
 Text = tuple[str, str]
@@ -190,8 +191,8 @@ KINDS = {
         Kind(
             "missing",
             False,
-            ("未采", "not harvested"),
-            ("还没有采", "Not harvested yet"),
+            ("未请求", "not harvested"),
+            ("还没有采集", "Not harvested yet"),
             ("继续运行同样的命令。", "Run the same command again."),
         ),
     )
@@ -244,7 +245,7 @@ def ip_in(detail: str) -> str:
 
 MOST_MESSAGES = 5
 """Different messages that are kept of a cause."""
-OVERDUE = "due for more than a day, and no run has asked for it"
+OVERDUE = say("due for more than a day, and no run has asked for it")
 
 
 @dataclass(slots=True)
@@ -285,7 +286,7 @@ class Cause:
         """As JSON has it; most: how many of its accounts at most."""
         return {
             "state": self.state,
-            "reason": self.reason,
+            "reason": english(self.reason),
             "accounts": len(self.appids),
             "appids": [*self.appids][:most],
             "endpoints": sorted(self.days),
@@ -332,7 +333,7 @@ def causes_of(stream: Stream, calendar: Calendar, *, resting: bool = False) -> I
     if nobody := stream.unasked:
         since = str(nobody[0])
         yield cause("not_asked", "stale", days_in(nobody), nobody, since=since,
-                    messages={f"not asked for since {since}": ""})  # fmt: skip
+                    messages={say("not asked for since {}", since): ""})  # fmt: skip
     elif stream.overdue:
         yield cause("", "stale", days_in(stream.days), stream.days, messages={OVERDUE: ""})
 

@@ -18,6 +18,7 @@ from harvester.ledger.base import Key
 from harvester.ledger.coverage import OpenWindow
 from harvester.model import Action, listed
 from harvester.report.causes import KINDS, Cause, Text, grouped, ip_in, kind_of
+from harvester.texts import english, say
 from harvester.wechat.codes import BLOCKED, ERRORS
 
 USABLE, WAITING, UNKNOWN, UNUSABLE = "usable", "waiting", "unknown", "unusable"
@@ -26,7 +27,7 @@ whether it is usable."""
 
 PROVING = frozenset({Action.DONE, Action.NOT_READY})
 """What follows from codes that only an account which may use the interface gets."""
-AGAIN = "WeChat did not accept the access token; a new one is fetched at the next call"
+AGAIN = say("WeChat did not accept the access token; a new one is fetched at the next call")
 NOT_KNOWN: tuple[Text, Text] = (
     ("没有回答能说明是否可用", "No answer has shown whether it is usable"),
     ("请再检查一次。", "Check again."),
@@ -62,7 +63,7 @@ class InterfaceAccess:
             "kind": self.kind or None,
             "code": self.code,
             "rid": self.rid or None,
-            "error": self.error or None,
+            "error": english(self.error) or None,
             "until": rfc3339(self.until) if self.until else None,
             "calls_left": left,
             "daily_quota": daily,

@@ -175,7 +175,7 @@ class Reader:
         names = {*known, *(wanted.listed or ())}
         for appid in wanted.appids:
             if appid not in names:
-                raise UsageError(f"the ledger knows no account {appid}{nearest(appid, known)}")
+                raise UsageError("the ledger knows no account {}{}", appid, nearest(appid, known))
         asked = {name for _, name in self.asked}
         for name in sorted({*wanted.endpoints} - asked - self._own):
             plugins.endpoint(name)  # raises an error that names the nearest

@@ -27,6 +27,7 @@ from harvester.ledger.reach import LATE as IS_LATE
 from harvester.model import Endpoint
 from harvester.report.causes import KINDS, Text, ip_in, kind_of
 from harvester.report.days import Reader, Stream, covering
+from harvester.texts import english
 
 FAILED, WAITING, LATE, MISSING = "failed", "waiting", "late", "missing"
 NOT_ASKED, NEVER_HARVESTED = "not_asked", "never_harvested"
@@ -121,7 +122,7 @@ class Lack(NamedTuple):
             "state": self.state,
             "reason": self.reason[language],
             "code": self.code,
-            "detail": self.detail,
+            "detail": english(self.detail),
             "since": str(self.since) if self.since else None,
             "until": rfc3339(self.until) if self.until else None,
             "what_to_do": self.advice[language],

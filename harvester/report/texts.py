@@ -12,6 +12,7 @@ from harvester.base.dates import CHINA
 from harvester.model import Endpoint
 from harvester.report.causes import Text
 from harvester.report.quotas import InterfaceQuota
+from harvester.wechat.titles import INTERFACES
 
 TEXTS: dict[str, Text] = {
     "title": ("公众号数据采集", "WeChat harvest"),
@@ -173,46 +174,49 @@ _BY_YEAR_EN = (
 )
 BY_YEAR_NOTE: Text = _BY_YEAR_ZH, _BY_YEAR_EN
 
-INTERFACE_TITLES: dict[str, Text] = {
-    "getusersummary": ("用户增减", "Followers gained, lost"),
-    "getusercumulate": ("累计用户", "Followers"),
-    "getarticlesummary": ("图文群发每日", "Articles by day (old)"),
-    "getarticletotal": ("图文群发总数", "Article totals (old)"),
-    "getuserread": ("图文统计", "Readers (old)"),
-    "getuserreadhour": ("图文统计分时", "Readers by hour (old)"),
-    "getusershare": ("图文分享", "Sharers (old)"),
-    "getusersharehour": ("图文分享分时", "Sharers by hour (old)"),
-    "getarticleread": ("图文阅读", "Article reads"),
-    "getarticleshare": ("图文转发", "Article shares"),
-    "getbizsummary": ("账号概览", "Account summary"),
-    "getarticletotaldetail": ("图文累计详情", "Article totals"),
-    "getupstreammsg": ("消息发送", "Messages"),
-    "getupstreammsghour": ("消息发送分时", "Messages by hour"),
-    "getupstreammsgweek": ("消息发送周", "Messages by week"),
-    "getupstreammsgmonth": ("消息发送月", "Messages by month"),
-    "getupstreammsgdist": ("消息分布", "Message counts"),
-    "getupstreammsgdistweek": ("消息分布周", "Message counts by week"),
-    "getupstreammsgdistmonth": ("消息分布月", "Message counts by month"),
-    "getinterfacesummary": ("接口调用", "Server calls"),
-    "getinterfacesummaryhour": ("接口调用分时", "Server calls by hour"),
-    "getweanalysisappiddailysummarytrend": ("小程序概况", "Mini-program summary"),
-    "getweanalysisappiddailyvisittrend": ("访问日趋势", "Visits by day"),
-    "getweanalysisappidweeklyvisittrend": ("访问周趋势", "Visits by week"),
-    "getweanalysisappidmonthlyvisittrend": ("访问月趋势", "Visits by month"),
-    "getweanalysisappiddailyretaininfo": ("访问日留存", "Retention by day"),
-    "getweanalysisappidweeklyretaininfo": ("访问周留存", "Retention by week"),
-    "getweanalysisappidmonthlyretaininfo": ("访问月留存", "Retention by month"),
-    "getweanalysisappidvisitpage": ("访问页面", "Pages visited"),
-    "getweanalysisappidvisitdistribution": ("访问分布", "Visits by source"),
-    "getweanalysisappiduserportrait": ("用户画像", "Who visits"),
-    "getgameanalysisdata": ("小游戏活跃", "Mini-game players"),
-    "publisher_adpos_general": ("广告汇总", "Ads"),
-    "publisher_adunit_general": ("广告细分", "Ads by unit"),
-    "publisher_cps_general": ("返佣商品", "Goods sold"),
-    "publisher_settlement": ("结算收入", "Settlements"),
-    "get_adunit_list": ("广告单元", "Ad units"),
+_ENGLISH_TITLES = {
+    "getusersummary": "Followers gained, lost",
+    "getusercumulate": "Followers",
+    "getarticlesummary": "Articles by day (old)",
+    "getarticletotal": "Article totals (old)",
+    "getuserread": "Readers (old)",
+    "getuserreadhour": "Readers by hour (old)",
+    "getusershare": "Sharers (old)",
+    "getusersharehour": "Sharers by hour (old)",
+    "getarticleread": "Article reads",
+    "getarticleshare": "Article shares",
+    "getbizsummary": "Account summary",
+    "getarticletotaldetail": "Article totals",
+    "getupstreammsg": "Messages",
+    "getupstreammsghour": "Messages by hour",
+    "getupstreammsgweek": "Messages by week",
+    "getupstreammsgmonth": "Messages by month",
+    "getupstreammsgdist": "Message counts",
+    "getupstreammsgdistweek": "Message counts by week",
+    "getupstreammsgdistmonth": "Message counts by month",
+    "getinterfacesummary": "Server calls",
+    "getinterfacesummaryhour": "Server calls by hour",
+    "getweanalysisappiddailysummarytrend": "Mini-program summary",
+    "getweanalysisappiddailyvisittrend": "Visits by day",
+    "getweanalysisappidweeklyvisittrend": "Visits by week",
+    "getweanalysisappidmonthlyvisittrend": "Visits by month",
+    "getweanalysisappiddailyretaininfo": "Retention by day",
+    "getweanalysisappidweeklyretaininfo": "Retention by week",
+    "getweanalysisappidmonthlyretaininfo": "Retention by month",
+    "getweanalysisappidvisitpage": "Pages visited",
+    "getweanalysisappidvisitdistribution": "Visits by source",
+    "getweanalysisappiduserportrait": "Who visits",
+    "getgameanalysisdata": "Mini-game players",
+    "publisher_adpos_general": "Ads",
+    "publisher_adunit_general": "Ads by unit",
+    "publisher_cps_general": "Goods sold",
+    "publisher_settlement": "Settlements",
+    "get_adunit_list": "Ad units",
 }
-"""Short names of the built-in interfaces."""
+INTERFACE_TITLES: dict[str, Text] = {
+    name: (INTERFACES[name], title) for name, title in _ENGLISH_TITLES.items()
+}
+"""Names of the built-in interfaces."""
 
 
 SOURCES: dict[str, Text] = {

@@ -1,1 +1,1 @@
-"""Long-running services over a ledger: the daily harvest and its pages, and the MCP server."""
+"""Long-running services over a ledger: the daily harvest and its pages."""

@@ -65,7 +65,8 @@ _ALERTS = {
         ),
     ),
 }
-_OF_INTERFACES = ("not_asked", "permission", "retired", "refused")
+NOT_ASKED = "not_asked"
+_OF_INTERFACES = (NOT_ASKED, "permission", "retired", "refused")
 _SAID = ("refused", "token")
 """Kinds of which the message is what a person needs."""
 
@@ -310,7 +311,7 @@ def _explained(cause: str, whom: tuple[str, ...], seen: Overview, where: Where) 
     kind = cause.partition(" ")[0]
     if kind != RUN:
         yield _lacking(whom, seen)
-        if kind not in _SAID and (said := _said_by_wechat(kind, whom, seen)):
+        if kind not in (*_SAID, NOT_ASKED) and (said := _said_by_wechat(kind, whom, seen)):
             yield f"{MORE}{said}", f"{MORE}{said}"
     command = f"{MORE}$ {_command(kind, whom, where)}"
     yield command, command
@@ -350,7 +351,7 @@ def _command(kind: str, whom: tuple[str, ...], where: Where) -> str:
     appid, _, name = whom[0].partition(" ")
     if kind == RUN:
         return f"harvester run {config}"
-    if kind in (STALE, NEVER):
+    if kind in (STALE, NEVER, NOT_ASKED):
         return f"harvester status {config} --missing yesterday"
     if kind == "retired":
         return f"harvester endpoints {name}"

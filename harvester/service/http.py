@@ -35,6 +35,7 @@ from harvester.service.sender import describe
 from harvester.service.serve import Service, Setup
 from harvester.sinks.base import name_in
 from harvester.sinks.scan import error_of
+from harvester.texts import of_system, say
 
 KEPT = 5.0
 """Seconds for which what was made is given out again."""
@@ -195,7 +196,7 @@ class Pages:
                 await site.start()
             except OSError as exc:
                 raise UsageError(
-                    f"listen = {str(address)!r} cannot be used ({exc.strerror or exc})"
+                    "listen = {!r} cannot be used ({})", str(address), of_system(exc)
                 ) from None
             yield int(runner.addresses[0][1])
         finally:
@@ -214,8 +215,8 @@ class Pages:
         except HarvestError as exc:  # the ledger cannot be read
             response = _text(without_passwords(str(exc)), 503)
         except Exception as exc:  # noqa: BLE001  (a disk may raise anything)
-            self._service.warn(f"{request.path} cannot be shown: {describe(exc)}")
-            response = _text("it cannot be shown now; the log says why", 503)
+            self._service.warn(say("{} cannot be shown: {}", request.path, describe(exc)))
+            response = _text(say("it cannot be shown now; the log says why"), 503)
         response.headers.update(_HEADERS)
         return response
 
@@ -226,12 +227,14 @@ class Pages:
             return None
         if token is not None and not _allows(token, request.headers.get("Authorization", "")):
             return _text(
-                "a token is needed: Bearer, or a Basic password",
+                say("a token is needed: Bearer, or a Basic password"),
                 401,
                 {"WWW-Authenticate": 'Basic realm="harvester"'},
             )
         if token is None and not _LOCAL.fullmatch(request.headers.get("Host", "")):
-            return _text("without a token only this machine is answered", 403)  # a name leads to us
+            return _text(
+                say("without a token only this machine is answered"), 403
+            )  # a name leads to us
         return None
 
     # the pages
@@ -333,7 +336,7 @@ class Pages:
             async with asyncio.timeout(ANSWER):
                 return await aside(lambda: asyncio.run(_unreached(setup)))
         except TimeoutError:
-            return [f"the ledger or a sink has not answered for {ANSWER:g} s"]
+            return [say("the ledger or a sink has not answered for {:g} s", ANSWER)]
 
 
 def _text(text: str, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

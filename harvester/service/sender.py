@@ -29,6 +29,7 @@ from harvester.errors import HarvestError, UsageError, needs
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.service.mail import SPACING, Message, Turn, settled, turn
 from harvester.service.state import State, StateRow
+from harvester.texts import say
 
 LATEST = 20.0
 """Seconds from the claim within which sending must begin: a process may have been frozen."""
@@ -89,7 +90,7 @@ class Sender:
                 seconds = min(max(due - self._clock(), 0.0), TICK)
                 self._away = ""
             except Exception as exc:  # noqa: BLE001  (whatever it is, the ledger has the messages)
-                if (text := f"no messages are sent: {describe(exc)}") != self._away:
+                if (text := say("no messages are sent: {}", describe(exc))) != self._away:
                     self._warn(text)
                 self._away = text
                 seconds = LEDGER_AGAIN
@@ -159,9 +160,11 @@ class Sender:
             now = self._clock()
             if now >= message.posted + GIVEN_UP:
                 self.given_up += 1
-                self._warn(f"the message {message.key!r} to {message.target} is given up: {exc}")
+                self._warn(
+                    say("the message {!r} to {} is given up: {}", message.key, message.target, exc)
+                )
                 return None
-            text = f"{message.target} did not take the message {message.key!r}: {exc}"
+            text = say("{} did not take the message {!r}: {}", message.target, message.key, exc)
             if self.undelivered.get(message.target) != text:
                 self._warn(text)
             self.undelivered[message.target] = text
@@ -175,10 +178,10 @@ def describe(exc: Exception) -> str:
     if isinstance(exc, HarvestError):
         return str(exc)
     if isinstance(exc, OSError) and exc.strerror:
-        return f"{exc.filename or type(exc).__name__} cannot be used ({exc.strerror})"
+        return say("{} cannot be used ({})", exc.filename or type(exc).__name__, say(exc.strerror))
     place = traceback.extract_tb(exc.__traceback__)[-1]
     where = f"{Path(place.filename).name}:{place.lineno}"
-    return f"a fault of the program ({type(exc).__name__} in {where})"
+    return say("a fault of the program ({} in {})", type(exc).__name__, where)
 
 
 _under_way = set[str]()
@@ -211,13 +214,13 @@ def _work(message: Message, url: Secret) -> None:
 def check_url(reference: str, url: Secret) -> None:
     """Raise `UsageError` unless Apprise knows this kind of URL, or if it is not installed."""
     if not _made(url):
-        raise UsageError(f"alerts: what {reference} holds is no URL that Apprise knows")
+        raise UsageError("alerts: what {} holds is no URL that Apprise knows", reference)
 
 
 def check_ping(reference: str, url: Secret) -> None:
     """Raise `UsageError` unless this is an HTTP URL."""
     if not re.fullmatch(r"https?://[!-~]+", url.value):
-        raise UsageError(f"ping: what {reference} holds is no http or https URL")
+        raise UsageError("ping: what {} holds is no http or https URL", reference)
 
 
 def _made(url: Secret) -> object:
@@ -247,4 +250,4 @@ def _ping(message: Message, url: Secret) -> None:
             pass
     except urllib.error.HTTPError as exc:
         exc.close()
-        raise DeliveryError(f"it answered {exc.code}") from None
+        raise DeliveryError("it answered {}", exc.code) from None

@@ -49,6 +49,7 @@ from harvester.service.sender import (
     describe,
 )
 from harvester.service.state import State, StateRow
+from harvester.texts import joined, of_system, say
 
 TICK = 60.0
 """The most seconds until a clock that was set is noticed."""
@@ -145,23 +146,23 @@ def _read(name: str, reference: str, folder: Path, path: Path) -> Secret:
     try:
         return read_reference(reference, folder, name)
     except UsageError as exc:
-        raise UsageError(f"{path}: [serve] {name}: {exc}") from None
+        raise UsageError("{}: [serve] {}: {}", path, name, exc) from None
 
 
 def _check_job(job: Job, path: Path) -> None:
     """Raise `UsageError` for a run that a daily service cannot repeat."""
     if not job.end.startswith("yesterday"):
         raise UsageError(
-            f'{path}: end = {job.end!r}: the service harvests a day each day; write "yesterday"'
+            '{}: end = {!r}: the service harvests a day each day; write "yesterday"', path, job.end
         )
     for name, why in (
-        ("wait", "the service comes back by itself"),
-        ("refresh", "each run would harvest everything again"),
+        ("wait", say("the service comes back by itself")),
+        ("refresh", say("each run would harvest everything again")),
     ):
         if job.options.get(name):
-            raise UsageError(f"{path}: {name} is not for the service: {why}")
+            raise UsageError("{}: {} is not for the service: {}", path, name, why)
     if any(spec == "-" for spec in job.sink):
-        raise UsageError(f'{path}: sink = "-" is not for the service: nobody reads its output')
+        raise UsageError('{}: sink = "-" is not for the service: nobody reads its output', path)
 
 
 class Service:
@@ -221,7 +222,7 @@ class Service:
         """All that is wrong with this process; accounts that need a person are alerted."""
         found = [self.trouble] if self.trouble else []
         if problem := self.stopped:
-            found.append(f"the last run ended with an error: {problem}")
+            found.append(say("the last run ended with an error: {}", problem))
         return [*found, *self.sender.undelivered.values()]
 
     @contextmanager
@@ -257,12 +258,12 @@ class Service:
                 self._release()
                 self._claim = claim
         except Exception as exc:  # noqa: BLE001  (a signal's handler; a disk may raise anything)
-            self.warn(f"not reloaded, the former configuration stays in use: {describe(exc)}")
+            self.warn(say("not reloaded, the former configuration stays in use: {}", describe(exc)))
             return
         if setup.options.listen != self.setup.options.listen:
-            self.log("reloaded; listen takes effect at the next start")
+            self.log(say("reloaded; listen takes effect at the next start"))
         self.setup = setup
-        self.log(f"reloaded: {many(setup.number, 'account')}")
+        self.log(say("reloaded: {}", many(setup.number, "account")))
         self._failures, self._retry_at, self._reloaded = 0, 0.0, self._clock()
         self.sender.undelivered.clear()  # the targets may be others
         self._looked = math.nan  # it may be another ledger
@@ -344,7 +345,7 @@ class Service:
         if not accounts:  # a person must act before anything can be harvested
             await self._conclude(due)
             return
-        self.log(f"harvest of {due} begins: {many(len(accounts), 'account')}")
+        self.log(say("harvest of {} begins: {}", due, many(len(accounts), "account")))
         stop, self._reloaded = asyncio.Event(), 0.0
         seconds = schedule.latest_end(now, setup.options.at) - now
         timer = asyncio.get_running_loop().call_later(seconds, stop.set)
@@ -436,10 +437,11 @@ def _claimed(path: Path | None) -> FileLock | None:
             return claim
         process = note.read_text(errors="replace")
     except OSError as exc:
-        raise UsageError(f"{note} cannot be used ({exc.strerror})") from None
+        raise UsageError("{} cannot be used ({})", note, of_system(exc)) from None
     raise UsageError(
-        f"the ledger {path} is served already, by process {process}; let that end, or serve another"
-        " ledger"
+        "the ledger {} is served already, by process {}; let that end, or serve another ledger",
+        path,
+        process,
     )
 
 
@@ -501,17 +503,17 @@ def _until(report: Report, ended: float) -> float:
 def _summary(due: date, report: Report | None, problem: alerts.Problem) -> list[str]:
     """What a run did, and why windows failed."""
     if report is None:
-        return [f"harvest of {due} stopped: {problem.text}"]
+        return [say("harvest of {} stopped: {}", due, problem.text)]
     windows = report.windows
     state = "paused" if report.state == events.State.INTERRUPTED else report.state
-    parts = [f"harvest of {due} {state}: {many(windows.done, 'window')}"]
-    for count, word in ((windows.waiting, "waiting"), (windows.failed, "failed")):
+    parts = [say("harvest of {} {}: {}", due, say(state), many(windows.done, "window"))]
+    for count, counted in ((windows.waiting, "{:,} waiting"), (windows.failed, "{:,} failed")):
         if count:
-            parts.append(f"{count:,} {word}")
+            parts.append(say(counted, count))
     parts += [many(report.records, "record"), many(report.requests, "request")]
-    lines = [", ".join(parts)]
+    lines = [joined(", ", parts)]
     found = causes(report.failures)
-    lines += [f"{cause} failed: {cause.error}" for cause in found[:NAMED]]
+    lines += [say("{} failed: {}", cause, cause.error) for cause in found[:NAMED]]
     if len(found) > NAMED:
-        lines.append(f"and {len(found) - NAMED:,} more; harvester status lists them")
+        lines.append(say("and {:,} more; harvester status lists them", len(found) - NAMED))
     return [*lines, *([problem.text] if problem else [])]

@@ -69,8 +69,9 @@ class MemorySink(Sink):
         self.opened += 1
         if checkpoint and checkpoint.get(_HOLDER, self._holder) != self._holder:
             raise SinkError(
-                f"what was harvested into {self._identity} is gone with the process that held it,"
-                " though the ledger records it as stored; use a new ledger, or none"
+                "what was harvested into {} is gone with the process that held it, though the"
+                " ledger records it as stored; use a new ledger, or none",
+                self._identity,
             )
         return {}
 

@@ -36,7 +36,7 @@ class Reader:
 
     def __init__(self, sink: Sink, checkpoint: Callable[[], Checkpoint | None]) -> None:
         if sink.scan is None or sink.endpoints is None:
-            raise UsageError(f"{sink.identity} cannot be read back")
+            raise UsageError("{} cannot be read back", sink.identity)
         self.sink = sink
         self._scan, self._endpoints = sink.scan, sink.endpoints
         self._checkpoint = checkpoint

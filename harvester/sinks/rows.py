@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from harvester.base.codec import encode
 from harvester.model import Batch, Field, listed
+from harvester.texts import say
 
 Row = tuple[Any, ...]
 Form = Callable[[Any], Any]
@@ -209,17 +210,19 @@ class Table:
     def _note_unknown(self, name: str) -> None:
         if name in self._beyond:
             few = listed(self._beyond, "field")
-            self._drift[f"{self.name}: the table has no column for {few}; see _extra"] = None
+            text = say("{}: the table has no column for {}; see _extra", self.name, few)
+            self._drift[text] = None
         elif self.fields:  # of an interface without any, nothing can drift
-            self._drift[f"{self.name}: the field {name!r} is not known; it is in _extra"] = None
+            text = say("{}: the field {!r} is not known; it is in _extra", self.name, name)
+            self._drift[text] = None
 
     def _note_type(self, field: Field, value: object) -> None:
         kind = _JSON_TYPES.get(type(value), "null")
         if kind == field.type:
-            what = "holds more than the catalogue knows; all of it is kept"
+            what = say("holds more than the catalogue knows; all of it is kept")
         else:
-            what = f"came as {kind}, not as {field.type}; it is in _extra"
-        self._drift[f"{self.name}: {field.name} {what}"] = None
+            what = say("came as {}, not as {}; it is in _extra", kind, field.type)
+        self._drift[say("{}: {} {}", self.name, field.name, what)] = None
 
 
 _JSON_TYPES: dict[type, str] = {

@@ -138,8 +138,10 @@ def accepted(name: str, written: Written) -> Written:
     """The result of a write; raises `SinkError` if it has refused accounts."""
     if written.refused:
         raise SinkError(
-            f"{name} has refused {listed(sorted(written.refused), 'account')}: another harvest has"
-            " taken over what is written there; end one of the two"
+            "{} has refused {}: another harvest has taken over what is written there; end one of"
+            " the two",
+            name,
+            listed(sorted(written.refused), "account"),
         )
     return written
 
@@ -154,4 +156,4 @@ def version_of(fetched_at: str) -> int:
 
 def error_of(sink: Sink) -> Callable[[str], SinkError]:
     """Makes the error of a sink from its cause."""
-    return lambda why: SinkError(f"{sink.identity} failed: {why}")
+    return lambda why: SinkError("{} failed: {}", sink.identity, why)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from harvester.base.dates import nearest
 from harvester.errors import UsageError
+from harvester.texts import say
 
 
 class Spec(NamedTuple):
@@ -35,15 +36,17 @@ def read_spec(
     """
     place, mark, query = rest.partition("?")
     if not place or (mark and not query):
-        raise UsageError(f"{what}: {scheme}:{rest} is not one; write it as {form}")
+        raise UsageError("{}: {}:{} is not one; write it as {}", what, scheme, rest, form)
     if "://" in place and "://" not in form:
-        raise UsageError(f"{what}: {scheme}:{place} is a URL, not a path; write it as {form}")
+        raise UsageError(
+            "{}: {}:{} is a URL, not a path; write it as {}", what, scheme, place, form
+        )
     given: dict[str, str] = {}
     for pair in query.split("&") if query else ():
         name, _, value = pair.partition("=")
         _check(f"{what}: {scheme}", name, value, options)
         if name in given:
-            raise UsageError(f"{what}: {scheme}:…?{name}= is given twice")
+            raise UsageError("{}: {}:…?{}= is given twice", what, scheme, name)
         given[name] = value
     return Spec(_at_home(place), given)
 
@@ -55,11 +58,18 @@ def _at_home(place: str) -> str:
 
 def _check(scheme: str, name: str, value: str, options: Mapping[str, Sequence[str]]) -> None:
     if name not in options:
-        known = f"; it knows {', '.join(sorted(options))}" if options else "; it has none"
-        raise UsageError(f"{scheme} has no option {name!r}{nearest(name, sorted(options))}{known}")
+        known = (
+            say("; it knows {}", ", ".join(sorted(options))) if options else say("; it has none")
+        )
+        raise UsageError(
+            "{} has no option {!r}{}{}", scheme, name, nearest(name, sorted(options)), known
+        )
     taken = options[name]
     if not value or (taken and value not in taken):
         raise UsageError(
-            f"{scheme}:…?{name}: invalid value {value!r}: expected"
-            f" {' or '.join(taken) if taken else 'a value'}"
+            "{}:…?{}: invalid value {!r}: expected {}",
+            scheme,
+            name,
+            value,
+            " or ".join(taken) if taken else say("a value"),
         )

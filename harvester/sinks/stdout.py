@@ -32,6 +32,7 @@ from harvester.base.files import is_full, step
 from harvester.errors import ReaderGoneError, SinkError, UsageError
 from harvester.model import Batch
 from harvester.sinks.base import Checkpoint, Fence, Sink, Written
+from harvester.texts import of_system, say
 
 ADDED = ("_id", "_version", "_extra")
 """Fields of a line that are not the answer's own."""
@@ -56,7 +57,7 @@ class StandardOutput(Sink):
     def from_spec(cls, rest: str) -> StandardOutput:
         """The sink that ``-`` names."""
         if rest:
-            raise UsageError(f"sink: -:{rest} is not one; write it as -")
+            raise UsageError("sink: -:{} is not one; write it as -", rest)
         return cls()
 
     def __repr__(self) -> str:
@@ -77,7 +78,7 @@ class StandardOutput(Sink):
             descriptor = self._given if self._given is not None else _standard()
             mode = os.fstat(descriptor).st_mode
         except (OSError, ValueError) as exc:
-            raise UsageError(f"sink: standard output cannot be written ({exc})") from exc
+            raise UsageError("sink: standard output cannot be written ({})", exc) from exc
         self._descriptor = descriptor
         if not stat.S_ISREG(mode):
             self._room = select.poll()
@@ -94,10 +95,10 @@ class StandardOutput(Sink):
             raise ReaderGoneError("whoever read standard output has gone") from None
         except OSError as exc:
             full = is_full(exc)
-            what = "the disk is full" if full else f"{exc.strerror or exc}"
+            what = say("the disk is full") if full else of_system(exc)
             raise SinkError(
-                f"standard output could not be written: {what}; mend it and run the same command"
-                " again"
+                "standard output could not be written: {}; mend it and run the same command again",
+                what,
             ) from exc
         return Written()
 

@@ -22,6 +22,7 @@ from harvester.base.codec import MalformedError, parse
 from harvester.base.secrets import Secret, advice, place_of, read_reference
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Action, Request, Send, Token, TokenProvider, Verdict
+from harvester.texts import of_system, say
 from harvester.tokens.shared import CallableProvider, TokenRefusedError
 
 LONGEST_TOKEN = 4096
@@ -69,7 +70,9 @@ def _given(text: Secret | str, source: str) -> Token:
         raise TokenRefusedError(Verdict(Action.RETRY, text))
     token = token_from(text.value)
     if token is None:
-        raise TokenRefusedError(Verdict(Action.RETRY, f"{source} gave no usable access token"))
+        raise TokenRefusedError(
+            Verdict(Action.RETRY, say("{} gave no usable access token", source))
+        )
     return token
 
 
@@ -113,11 +116,11 @@ class CloudbaseToken:
             left = math.inf
         else:
             text, left = self._read(Path(self._source))
-        token = _given(text, "the source of the cloudbase token")
+        token = _given(text, say("the source of the cloudbase token"))
         lifetime = min(token.lifetime, CLOUDBASE_LIFETIME, left)
         if lifetime <= 0:
             raise TokenRefusedError(
-                Verdict(Action.RETRY, f"{self._source} is older than half an hour")
+                Verdict(Action.RETRY, say("{} is older than half an hour", self._source))
             )
         return Token(token.value, lifetime, CLOUDBASE_PARAMETER)
 
@@ -128,7 +131,7 @@ class CloudbaseToken:
                 age = self._wall() - os.fstat(file.fileno()).st_mtime
                 return Secret(file.read(LONGEST_OUTPUT)), CLOUDBASE_LIFETIME - max(age, 0.0)
         except OSError as exc:
-            return f"{path} cannot be read ({exc.strerror})", 0.0
+            return say("{} cannot be read ({})", path, of_system(exc)), 0.0
 
 
 async def called(source: Callable[[], Any], what: str) -> Secret | str:
@@ -141,10 +144,10 @@ async def called(source: Callable[[], Any], what: str) -> Secret | str:
         if inspect.isawaitable(given):
             given = await given
     except Exception as exc:  # noqa: BLE001  (user code may raise anything)
-        return f"{what} raised {type(exc).__name__}"
+        return say("{} raised {}", what, type(exc).__name__)
     if isinstance(given, str) and given:
         return Secret(given)
-    return f"{what} returned {type(given).__name__}, not a string"
+    return say("{} returned {}, not a string", what, type(given).__name__)
 
 
 class CommandToken:
@@ -165,7 +168,7 @@ class CommandToken:
 
     async def fetch(self, send: Send) -> Token:
         """Run it; raises `TokenRefusedError`."""
-        return _given(await self._output(), "the token command")
+        return _given(await self._output(), say("the token command"))
 
     async def _output(self) -> Secret | str:
         try:
@@ -177,20 +180,19 @@ class CommandToken:
                 limit=LONGEST_OUTPUT,
             )
         except (OSError, ValueError) as exc:
-            return (
-                f"the token command cannot be run ({getattr(exc, 'strerror', None) or 'argument'})"
-            )
+            why = getattr(exc, "strerror", None)
+            return say("the token command cannot be run ({})", say(why or "argument"))
         try:
             with anyio.fail_after(self._timeout):
                 output = await _read(process)
                 status = await process.wait()
         except TimeoutError:
-            return f"the token command took longer than {self._timeout:g} s"
+            return say("the token command took longer than {:g} s", self._timeout)
         finally:
             await _end(process)
         if output is None:
-            return f"the token command printed more than {LONGEST_OUTPUT} bytes"
-        return output if not status else f"the token command ended with status {status}"
+            return say("the token command printed more than {} bytes", LONGEST_OUTPUT)
+        return output if not status else say("the token command ended with status {}", status)
 
 
 async def _read(process: asyncio.subprocess.Process) -> Secret | None:
@@ -233,14 +235,14 @@ class HttpToken:
         try:
             response = await send(request)
         except AttemptError as exc:
-            verdict = Verdict(Action.RETRY, f"the token server: {exc}")
+            verdict = Verdict(Action.RETRY, say("the token server: {}", exc))
         else:
             if response.status == 200:
                 text = Secret(response.body[:LONGEST_OUTPUT].decode(errors="replace"))
-                return _given(text, "the token server")
+                return _given(text, say("the token server"))
             verdict = Verdict(
                 Action.RETRY if response.status >= 429 else Action.STOP_ACCOUNT,
-                f"the token server answered HTTP {response.status}",
+                say("the token server answered HTTP {}", response.status),
             )
         raise TokenRefusedError(verdict)
 
@@ -268,7 +270,7 @@ class StaticToken:
             text: Secret | str = read_reference(self._reference, self._folder, "token")
         except UsageError as exc:
             text = str(exc)
-        return _given(text, f"the static token {self._reference}")
+        return _given(text, say("the static token {}", self._reference))
 
 
 EXTERNAL_KINDS = ("cloud", "cloudbase", "command:…", "https://…", "static:…")
@@ -281,7 +283,7 @@ def external(spec: Secret, folder: Path) -> TokenProvider | None:
     """
     if spec.value.startswith(("http://", "https://")):
         if "@" in spec.value and place_of(spec) is None:
-            raise UsageError(f"token: the URL of the token server cannot be read{advice(spec)}")
+            raise UsageError("token: the URL of the token server cannot be read{}", advice(spec))
         return HttpToken(spec)
     if spec.value == "cloud":
         return NoToken()

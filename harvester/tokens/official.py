@@ -23,6 +23,7 @@ from harvester.model import (
     TokenSource,
     Verdict,
 )
+from harvester.texts import say
 from harvester.tokens.external import EXTERNAL_KINDS, external, token_of
 from harvester.tokens.shared import (
     CallableProvider,
@@ -121,14 +122,14 @@ def token_in(
         return answer
     code = code_of(answer)
     if code is None:
-        return Verdict(Action.RETRY, "the answer's errcode is not a number")
+        return Verdict(Action.RETRY, say("the answer's errcode is not a number"))
     if code:
         verdict = refusal(answer, errors)
         if verdict.action is Action.FAIL_WINDOW:
             return verdict._replace(action=Action.STOP_ACCOUNT)
         return verdict
     token = token_of(answer, field)
-    return token or Verdict(Action.RETRY, "the answer held no usable access token")
+    return token or Verdict(Action.RETRY, say("the answer held no usable access token"))
 
 
 _APPID = re.compile(r"[0-9A-Za-z]{1,64}")
@@ -147,14 +148,14 @@ def check_appid(appid: str) -> str:
     """An appid, or `UsageError`."""
     if isinstance(appid, str) and _ORIGINAL_ID.fullmatch(appid):
         raise UsageError(
-            f"appid: {appid} is the original id of an account (gh_…); give its AppID, wx and"
-            " sixteen letters and digits, which is beside it in the account's settings at"
-            " mp.weixin.qq.com"
+            "appid: {} is the original id of an account (gh_…); give its AppID, wx and sixteen"
+            " letters and digits, which is beside it in the account's settings at mp.weixin.qq.com",
+            appid,
         )
     if not isinstance(appid, str) or not _APPID.fullmatch(appid):
         raise UsageError(
-            f"appid: {str(appid)[:80]!r} is not one; it is letters and digits, as"
-            " wx0123456789abcdef"
+            "appid: {!r} is not one; it is letters and digits, as wx0123456789abcdef",
+            str(appid)[:80],
         )
     return appid
 
@@ -179,9 +180,9 @@ def provider_for(account: Account, folder: Path | None = None) -> TokenProvider:
     if kind is not None:
         secret = Secret(account.secret or "")
         if not secret.value:
-            raise UsageError(f"account {account.appid} has no secret")
+            raise UsageError("account {} has no secret", account.appid)
         if not secret.is_text:
-            raise UsageError(f"account {account.appid}: its secret is not UTF-8 text")
+            raise UsageError("account {}: its secret is not UTF-8 text", account.appid)
         return _KINDS[kind.value](account.appid, secret)
     if provides(account.token):
         return account.token

@@ -21,6 +21,7 @@ from harvester.base.codec import encode
 from harvester.base.secrets import Secret, read_private, write_private
 from harvester.errors import AccountError, UsageError
 from harvester.model import Account, Action, Request, Send, Stored, Token, TokenProvider, Verdict
+from harvester.texts import say
 from harvester.tokens.external import called
 from harvester.tokens.official import asked, check_appid, token_in, token_or_error
 from harvester.tokens.shared import SharedToken, shared_token
@@ -65,7 +66,7 @@ class Platform:
         self._secret = secret
         self.secrets = (secret,)
         if not secret.is_text:
-            raise UsageError(f"platform {appid}: its secret is not UTF-8 text")
+            raise UsageError("platform {}: its secret is not UTF-8 text", appid)
         self._ticket = Path(ticket) if isinstance(ticket, str | os.PathLike) else ticket
         self._shared: WeakValueDictionary[Any, SharedToken] = WeakValueDictionary()
 
@@ -124,11 +125,11 @@ class _ComponentToken:
         return token_or_error(await self._fetch(send))
 
     async def _fetch(self, send: Send) -> Token | Verdict:
-        ticket = await _read(self._ticket, "the ticket")
+        ticket = await _read(self._ticket, say("the ticket"))
         if isinstance(ticket, str):
             return self._unready(ticket)
         if ticket == self._refused:
-            return self._unready("WeChat refused the ticket, and there is no other one yet")
+            return self._unready(say("WeChat refused the ticket, and there is no other one yet"))
         body = {
             "component_appid": self._appid,
             "component_appsecret": self._secret.value,
@@ -144,18 +145,22 @@ class _ComponentToken:
         if found.action is Action.NOT_READY:
             self._refused = ticket
             return self._unready(found.message)
-        return found._replace(message=f"platform {self._appid}: {found.message}")
+        return found._replace(message=say("platform {}: {}", self._appid, found.message))
 
     def _unready(self, why: str) -> Verdict:
         now = self._clock()
         self._since = now if self._since is None else self._since
-        why = f"platform {self._appid}: {why}"
+        why = say("platform {}: {}", self._appid, why)
         if now - self._since < TICKET_PATIENCE:
             return Verdict(Action.NOT_READY, why)
         return Verdict(
             Action.STOP_ACCOUNT,
-            f"{why}; none came for {TICKET_PATIENCE / 60:.0f} minutes: see whether WeChat's pushes"
-            " arrive and are written down",
+            say(
+                "{}; none came for {:.0f} minutes: see whether WeChat's pushes arrive"
+                " and are written down",
+                why,
+                TICKET_PATIENCE / 60,
+            ),
         )
 
 
@@ -169,8 +174,9 @@ class AuthorizerToken:
         self._appid = appid
         if save is None and not isinstance(refresh_token, os.PathLike):
             raise UsageError(
-                f"account {appid}: a refresh token changes; give the path of the file that it is"
-                " in, or save= to keep the next one"
+                "account {}: a refresh token changes; give the path of the file that it is in,"
+                " or save= to keep the next one",
+                appid,
             )
         self._save = save
         self.secrets = platform.secrets
@@ -263,7 +269,7 @@ class AuthorizerToken:
             return found
         if isinstance(self._source, Secret):
             return self._source
-        return await _read(self._source, f"the refresh token of {self._appid}")
+        return await _read(self._source, say("the refresh token of {}", self._appid))
 
     async def _kept(
         self, former: Secret, given: Secret, shared: _SharedRefresh | None
@@ -279,7 +285,7 @@ class AuthorizerToken:
         if shared is not None and not problem:
             await shared.replace(given)
         if problem:
-            why = f"the new refresh token of {self._appid} cannot be stored: {problem}"
+            why = say("the new refresh token of {} cannot be stored: {}", self._appid, problem)
             return Verdict(Action.RETRY, why)
         if isinstance(self._source, Secret):
             self._source = given
@@ -293,14 +299,14 @@ class AuthorizerToken:
             try:
                 write_private(Path(self._source), given.value.encode() + b"\n")
             except OSError as exc:
-                return exc.strerror or type(exc).__name__
+                return say(exc.strerror or type(exc).__name__)
             return ""
         try:
             done = self._save(given.value)
             if inspect.isawaitable(done):
                 await done
         except Exception as exc:  # noqa: BLE001  (user code may raise anything)
-            return f"save raised {type(exc).__name__}"
+            return say("save raised {}", type(exc).__name__)
         return ""
 
 
@@ -352,8 +358,8 @@ class _SharedRefresh:
 async def _read(source: os.PathLike[str] | Callable[[], Any], what: str) -> Secret | str:
     """A text from a private file or a callable; a plain string is why there is none."""
     if callable(source):
-        return await called(source, f"{what}: its callable")
+        return await called(source, say("{}: its callable", what))
     try:
-        return read_private(Path(source), f"{what}: the file {source}")
+        return read_private(Path(source), say("{}: the file {}", what, source))
     except UsageError as exc:
         return str(exc)

@@ -31,7 +31,9 @@ from harvester.model import (
     TokenProvider,
     TokenSource,
     Verdict,
+    without_rid,
 )
+from harvester.texts import say
 
 if TYPE_CHECKING:
     from harvester.tokens.stores.base import TokenStore
@@ -205,7 +207,7 @@ class SharedToken:
                     await self._renew()
         token = self.peek()
         if token is None:
-            raise TokenRefusedError(Verdict(Action.RETRY, "the new token had already ended"))
+            raise TokenRefusedError(Verdict(Action.RETRY, say("the new token had already ended")))
         return token
 
     async def refresh(self) -> bool:
@@ -239,10 +241,10 @@ class SharedToken:
             del token
             raise _no_token(kind)
         if token.value and not token.is_text:
-            raise TokenRefusedError(Verdict(Action.RETRY, "the new token is not UTF-8 text"))
+            raise TokenRefusedError(Verdict(Action.RETRY, say("the new token is not UTF-8 text")))
         if token.value == self._refusals.last and getattr(self._provider, "fixed", False):
             raise TokenRefusedError(
-                Verdict(Action.STOP_ACCOUNT, "WeChat refused the static token; give a new one")
+                Verdict(Action.STOP_ACCOUNT, say("WeChat refused the static token; give a new one"))
             )
         return token
 
@@ -286,13 +288,15 @@ class SharedToken:
         if late:
             return False
         if not self._refusals.add(self._value):
-            said, mark, rid = reason.partition(" [rid:")
-            problem = (
-                f"{self.appid}: WeChat refused a token that was just fetched ({said}); another"
-                " program may be fetching tokens for this account and ending ours: let all of"
-                " them use stable_token or one token server, then run the same command again"
+            problem = say(
+                "{}: WeChat refused a token that was just fetched ({}); another"
+                " program may be fetching tokens for this account and ending ours:"
+                " let all of them use stable_token or one token server, then run the"
+                " same command again",
+                self.appid,
+                without_rid(reason),
             )
-            raise AccountError(problem + mark + rid)
+            raise AccountError(problem + reason[len(without_rid(reason)) :])
         self.current = None
         return True
 
@@ -391,16 +395,18 @@ class StoredToken(SharedToken):
 
 def _no_token(kind: str) -> TokenRefusedError:
     """The error of a token source that returned something else: it would do so again."""
-    why = f"the account's token source returned {kind}, not a token"
+    why = say("the account's token source returned {}, not a token", kind)
     return TokenRefusedError(Verdict(Action.STOP_ACCOUNT, why))
 
 
 def _source_failed(why: str) -> TokenRefusedError:
-    return TokenRefusedError(Verdict(Action.RETRY, f"the account's token source failed: {why}"))
+    return TokenRefusedError(
+        Verdict(Action.RETRY, say("the account's token source failed: {}", why))
+    )
 
 
 def _store_failed(why: str) -> AttemptError:
-    return AttemptError(f"the token store failed: {why}")
+    return AttemptError("the token store failed: {}", why)
 
 
 def shared_token(
@@ -425,7 +431,7 @@ def check_token_source(given: object, kinds: tuple[str, ...]) -> None:
         given = Secret(given)
         if given.value in kinds:
             return
-        shown = "what was given" if given.is_long else repr(given.value)  # a token?
-        raise UsageError(f"token: {shown} is not one of {', '.join(kinds)}")
+        shown = say("what was given") if given.is_long else repr(given.value)  # a token?
+        raise UsageError("token: {} is not one of {}", shown, ", ".join(kinds))
     if not (callable(given) or hasattr(given, "fetch")):
-        raise UsageError(f"token: {type(given).__name__} is neither a kind nor a callable")
+        raise UsageError("token: {} is neither a kind nor a callable", type(given).__name__)

@@ -13,6 +13,7 @@ from yarl import URL
 
 from harvester.base.secrets import Secret, advice, place_of
 from harvester.errors import UsageError
+from harvester.texts import say
 
 BASE_URL = "https://api.weixin.qq.com"
 TARGETS = 20_000
@@ -26,7 +27,7 @@ def check_base_url(given: object) -> str:
     """A base URL without its last slash, or `UsageError`."""
     shown = given
     if isinstance(given, str) and "@" in given:
-        shown = "one with a user in it"  # and with his password
+        shown = say("one with a user in it")  # and with his password
     elif isinstance(given, str):
         with contextlib.suppress(ValueError):
             parts = urlsplit(given)
@@ -39,7 +40,7 @@ def check_base_url(given: object) -> str:
                 and given == f"{parts.scheme}://{parts.netloc}{parts.path}"
             ):
                 return given.rstrip("/")
-    raise UsageError(f"base URL: {shown!r} is not one; write it as https://api.weixin.qq.com")
+    raise UsageError("base URL: {!r} is not one; write it as https://api.weixin.qq.com", shown)
 
 
 def url_of(base_url: str, path: str, query: tuple[tuple[str, str], ...]) -> URL:
@@ -63,12 +64,12 @@ def tls_context(ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext | None
         context.set_alpn_protocols(("http/1.1",))
         context.load_verify_locations(cafile=ca_file)
     except ssl.SSLError:
-        problem = "holds no certificate in PEM form"
+        problem = say("holds no certificate in PEM form")
     except (OSError, ValueError) as exc:
-        problem = f"cannot be read ({getattr(exc, 'strerror', None) or exc})"
+        problem = say("cannot be read ({})", say(getattr(exc, "strerror", None) or str(exc)))
     else:
         return context
-    raise UsageError(f"CA file: {os.fspath(ca_file)!r} {problem}")
+    raise UsageError("CA file: {!r} {}", os.fspath(ca_file), problem)
 
 
 def proxy_for(base_url: str) -> str | None:
@@ -86,9 +87,11 @@ def proxy_for(base_url: str) -> str | None:
     scheme = proxy.value.partition("://")[0].lower()
     if scheme not in ("", "http", "https"):
         raise UsageError(
-            f"{parts.scheme.upper()}_PROXY names a proxy of the scheme {scheme}, which is not"
-            " supported; give an HTTP proxy: http://HOST:PORT"
+            "{}_PROXY names a proxy of the scheme {}, which is not supported; give an HTTP"
+            " proxy: http://HOST:PORT",
+            parts.scheme.upper(),
+            scheme,
         )
     if "@" in proxy.value and place_of(proxy) is None:
-        raise UsageError(f"the proxy that the environment names cannot be read{advice(proxy)}")
+        raise UsageError("the proxy that the environment names cannot be read{}", advice(proxy))
     return proxy.value or None

@@ -23,6 +23,7 @@ from multidict import CIMultiDict
 
 from harvester.errors import AttemptError, HarvestError, NetworkError, UsageError
 from harvester.model import Request, Response
+from harvester.texts import say
 from harvester.transport.address import (
     BASE_URL,
     TARGETS,
@@ -248,16 +249,16 @@ class HttpTransport:
             self.answers += 1
             if response is not None:
                 return response
-            problem = f"the answer was longer than {self._max_body} bytes"
+            problem = say("the answer was longer than {} bytes", self._max_body)
         except asyncio.CancelledError:
             if self._watchdog.leave(task):
                 if task.uncancel() > cancelling:
                     raise
-                problem = f"no answer within {self._timeout_seconds:g} s"
+                problem = say("no answer within {:g} s", self._timeout_seconds)
             elif task.cancelling() > cancelling:
                 raise
             else:  # the session's owner cancelled it, not the caller
-                problem = "the request was cancelled by the session"
+                problem = say("the request was cancelled by the session")
         except (TimeoutError, aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as exc:
             problem = _describe(exc)
         except Exception as exc:
@@ -345,9 +346,9 @@ class HttpTransport:
 def _of_the_session(exc: Exception, session: Session, *, ours: bool) -> str:
     """A message for an exception of a session, empty if it is one of ours."""
     if session.closed and isinstance(exc, RuntimeError):
-        return "the session was closed"
+        return say("the session was closed")
     ours = ours or isinstance(exc, HarvestError)
-    return "" if ours else f"the session failed ({type(exc).__name__})"
+    return "" if ours else say("the session failed ({})", type(exc).__name__)
 
 
 def _describe(exc: BaseException) -> str:
@@ -355,28 +356,30 @@ def _describe(exc: BaseException) -> str:
     if isinstance(exc, aiohttp.ClientConnectorError):
         return _no_connection(exc)
     if isinstance(exc, asyncio.TimeoutError):
-        return "no connection in time"
+        return say("no connection in time")
     if isinstance(exc, aiohttp.ClientPayloadError):
-        return "the answer was cut off"
+        return say("the answer was cut off")
     if isinstance(exc, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionError):
-        return "the connection was closed before an answer came"
+        return say("the connection was closed before an answer came")
     if isinstance(exc, aiohttp.ClientHttpProxyError):
-        advice = PROXY_LOGIN if exc.status == 407 else "have the host allowed there"
-        return f"the proxy refused (HTTP {exc.status}): {advice}"
+        advice = PROXY_LOGIN if exc.status == 407 else say("have the host allowed there")
+        return say("the proxy refused (HTTP {}): {}", exc.status, advice)
     if isinstance(exc, aiohttp.ClientResponseError | HttpProcessingError):
-        return "the answer was not HTTP"
-    return f"the request failed ({type(exc).__name__})"
+        return say("the answer was not HTTP")
+    return say("the request failed ({})", type(exc).__name__)
 
 
 def _no_connection(exc: aiohttp.ClientConnectorError) -> str:
     refused = isinstance(exc, aiohttp.ClientConnectorCertificateError)
     cause: Any = exc.certificate_error if refused else exc.os_error  # type: ignore[attr-defined]
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"the server's TLS certificate was refused ({cause.verify_message.rstrip('.')})"
+        return say(
+            "the server's TLS certificate was refused ({})", cause.verify_message.rstrip(".")
+        )
     if isinstance(cause, ssl.SSLError):
-        return f"the server's TLS handshake failed ({cause.reason or type(cause).__name__})"
+        return say("the server's TLS handshake failed ({})", cause.reason or type(cause).__name__)
     if isinstance(exc, aiohttp.ClientConnectorDNSError):
-        return f"the host name {exc.host} was not found (behind a proxy: set HTTPS_PROXY)"
-    reason = os.strerror(cause.errno) if cause.errno else type(cause).__name__
-    whose = "the proxy " if isinstance(exc, aiohttp.ClientProxyConnectionError) else ""
-    return f"no connection to {whose}{exc.host}:{exc.port} ({reason})"
+        return say("the host name {} was not found (behind a proxy: set HTTPS_PROXY)", exc.host)
+    reason = say(os.strerror(cause.errno)) if cause.errno else type(cause).__name__
+    whose = say("the proxy ") if isinstance(exc, aiohttp.ClientProxyConnectionError) else ""
+    return say("no connection to {}{}:{} ({})", whose, exc.host, exc.port, reason)

@@ -24,6 +24,7 @@ from harvester.model import Batch, Endpoint, Tally, Window
 from harvester.sinks.base import Sink, StoredWindow, name_in
 from harvester.sinks.rows import Table
 from harvester.sinks.scan import endpoints_in, scanned
+from harvester.texts import say
 
 Held = tuple[StoredWindow, list[dict[str, object]]]
 """A stored window and its records."""
@@ -221,7 +222,7 @@ class Former:
         known = calendar.windows.get(window.begin) if calendar is not None else None
         if known is None or not known.stored or known.end != window.end:
             return None
-        return known.detail or "the former ledger would ask for it again"
+        return known.detail or say("the former ledger would ask for it again")
 
     async def gone(
         self, endpoint: str, stored: Mapping[str, Calendar]

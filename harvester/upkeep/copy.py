@@ -75,11 +75,11 @@ async def add_sink(
     """
     name, known = name_in(sink, ledger.path), await ledger.sinks()
     if name in known:
-        raise UsageError(f"{sink.identity} is listed already")
+        raise UsageError("{} is listed already", sink.identity)
     if not sink.listed:
-        raise UsageError(f"{sink.identity} is not listed; any run may have it")
+        raise UsageError("{} is not listed; any run may have it", sink.identity)
     if shared(ledger) is not None and not sink.fenced:
-        raise UsageError(f"{sink.identity} cannot be written by several processes")
+        raise UsageError("{} cannot be written by several processes", sink.identity)
     sources = [await _source(ledger, each, copied, make) for each, copied in known.items()]
     try:
         entries = await call(sink, sink.open, await ledger.checkpoint(name))
@@ -97,10 +97,10 @@ async def remove_sink(ledger: Ledger, name: str) -> None:
     known = await ledger.sinks()
     if name not in known:
         listed = ", ".join(spec_of(each, ledger.path) for each in known) or "none"
-        raise UsageError(f"{spec_of(name, ledger.path)} is not listed; the sinks are: {listed}")
+        raise UsageError("{} is not listed; the sinks are: {}", spec_of(name, ledger.path), listed)
     if len(known) == 1:
         raise UsageError(
-            f"{spec_of(name, ledger.path)} is the only sink of this ledger; add another one first"
+            "{} is the only sink of this ledger; add another one first", spec_of(name, ledger.path)
         )
     await ledger.unlist_sink(name)
 
@@ -142,8 +142,9 @@ async def copy(
     source = readable[0] if readable else None
     if source is None and await holds_records(ledger):
         raise UsageError(
-            f"{sink.identity} does not have what was harvested before, and no sink that has it can"
-            " be read back; use the sinks of the former runs, or another ledger"
+            "{} does not have what was harvested before, and no sink that has it can be read"
+            " back; use the sinks of the former runs, or another ledger",
+            sink.identity,
         )
     stamp = rfc3339(time.time() if now is None else now)
     filling = _Filling(ledger, name, sink, source, find, stamp)

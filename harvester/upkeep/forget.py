@@ -38,6 +38,7 @@ from harvester.sinks.scan import (
     stored_in,
     write,
 )
+from harvester.texts import say
 from harvester.upkeep.copy import emptied
 
 
@@ -61,14 +62,14 @@ async def known_of(ledger: Ledger, appid: str, endpoints: Collection[str] = ()) 
     """
     accounts = await ledger.accounts()
     if appid not in accounts:
-        raise UsageError(f"the ledger knows no account {appid}{nearest(appid, accounts)}")
+        raise UsageError("the ledger knows no account {}{}", appid, nearest(appid, accounts))
     asked = {name: days for (of, name), days in (await ledger.asked()).items() if of == appid}
     calendars = {name: each for (_, name), each in (await ledger.calendars([appid])).items()}
     names = sorted(asked.keys() | calendars.keys())
     if endpoints and not {*endpoints} & {*names}:
         wanted = listed(sorted(endpoints), "interface")
         raise UsageError(
-            f"the ledger knows nothing of {wanted} of {appid}; it knows {', '.join(names)}"
+            "the ledger knows nothing of {} of {}; it knows {}", wanted, appid, ", ".join(names)
         )
     return [
         _known(name, asked.get(name), calendars.get(name) or Calendar())
@@ -158,7 +159,7 @@ async def _make_missing(ledger: Ledger, key: Key, days: Days | None) -> None:
     if days is not None:
         await ledger.register([(*key, *days)])  # so that the account stays known
         attempt = partial(ledger.forget, key, days)
-        await until_it_answers(attempt, "the ledger", PATIENCE, LedgerError)
+        await until_it_answers(attempt, say("the ledger"), PATIENCE, LedgerError)
 
 
 class _Removal:

@@ -45,6 +45,7 @@ from harvester.sinks.scan import (
     scanned,
     write,
 )
+from harvester.texts import say
 from harvester.upkeep.agreement import Comparison, Former, Seen, overlapping, together
 from harvester.upkeep.copy import batch_of
 from harvester.wechat.late import (
@@ -103,7 +104,7 @@ async def rebuild(path: Path, sinks: Sequence[Sink], find: Find, now: float) -> 
     """
     _check(sinks)
     await _close(path)
-    claim = FileLock(path.with_name(f"{path.name}.lock"), f"the directory {path.parent}")
+    claim = FileLock(path.with_name(f"{path.name}.lock"), say("the directory {}", path.parent))
     try:
         new = path.with_name(f"{path.name}.new")
         _remove(new)
@@ -138,7 +139,7 @@ async def rebuild_shared(
     stamp = f"{datetime.fromtimestamp(now, UTC):%Y%m%d_%H%M%S_%f}"
     async with ledger, ledger.alone():
         if any(worker.alive for worker in await ledger.workers()):
-            raise UsageError(f"workers of {ledger.where} are running; wait until they have ended")
+            raise UsageError("workers of {} are running; wait until they have ended", ledger.where)
         holds = bool(await ledger.accounts())
         known = await Former.of(ledger) if holds else Former()
         draft = await ledger.draft()
@@ -154,7 +155,7 @@ async def rebuild_shared(
 def _check(sinks: Sequence[Sink]) -> None:
     if all(sink.scan is None for sink in sinks):
         names = ", ".join(sink.identity for sink in sinks)
-        raise UsageError(f"{names} cannot be read back; its days are asked for anew")
+        raise UsageError("{} cannot be read back; its days are asked for anew", names)
 
 
 async def _fill(
@@ -302,7 +303,7 @@ class _TakingIn:
         if all((window.appid, window.begin.year) in places for places in differing):
             if await self._askable(window):
                 self._found.differing += 1
-                return [reading.open(each, "its year differs from the former ledger")]
+                return [reading.open(each, say("its year differs from the former ledger"))]
             self._found.doubtful.append(str(window))
         if (why := await self._former.why_open(window)) is not None:
             return [reading.open(each, why)]
@@ -421,7 +422,7 @@ class _Reading:
         for each in self._undecided:
             moment = _moment(each)
             if moment > self._newest[each.window.appid] - A_DAY:
-                why = "it was fetched within three days of its last figures, which may be late"
+                why = say("it was fetched within three days of its last figures, which may be late")
                 found.append(self._open(each, why))
             else:  # it was requested again since, if it could still change
                 found.append(Outcome(each.window, "final", each.tally))
@@ -433,16 +434,22 @@ class _Reading:
 
     def _clear(self, each: StoredWindow) -> list[Outcome]:
         if not each.whole:
-            return [self._open(each, "it is not whole, or may not have been written to its end")]
+            return [
+                self._open(each, say("it is not whole, or may not have been written to its end"))
+            ]
         endpoint, window, moment = self._endpoint, each.window, _moment(each)
         if endpoint is not None and moment:
             until, entries = final_at(endpoint, window.end), delivery(endpoint) is Delivery.ENTRIES
             records = each.records() if entries else []
             self._had |= {window: had(endpoint, records)} if records else {}
             if endpoint.late_days and moment < until:
-                return [self._open(each, f"its figures can change until {china(until).date()}")]
+                return [
+                    self._open(
+                        each, say("{} until {}", say("its figures can change"), china(until).date())
+                    )
+                ]
             if not has_last_entry(endpoint, records, window.end):
-                late = self._open(each, "the entry of its last day is not there")
+                late = self._open(each, say("the entry of its last day is not there"))
                 return [late._replace(state="late", due=until)]
             if window.begin < window.end and moment < waits_until(endpoint, window.end):
                 self._undecided.append(each._replace(records=no_records))

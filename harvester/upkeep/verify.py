@@ -17,6 +17,7 @@ from harvester.ledger.coverage import DONE, Calendar
 from harvester.model import Tally, Window, many
 from harvester.sinks.base import Checkpoint, Sink, StoredWindow
 from harvester.sinks.scan import endpoints_in, scanned
+from harvester.texts import say
 
 TURNS = 5
 """How often a sink is read at most while a run writes it."""
@@ -116,7 +117,7 @@ class _Compared:
             found.unknown += 1  # the first write of a run that was killed
             return
         if calendar is None:
-            text = f"{many(stored.tally.records, 'record')} of which the ledger knows nothing"
+            text = say("{} of which the ledger knows nothing", many(stored.tally.records, "record"))
             stranger = "" if appid in self._accounts else appid
             found.differences.append(Difference(str(stored.window), text, stranger))
             return
@@ -125,7 +126,7 @@ class _Compared:
         known = calendar.windows.get(begin)
         if known is not None and known.stored and known.end == end:
             if (appid, endpoint, begin) in self._open:
-                found.differences.append(Difference(str(stored.window), "it is stored twice"))
+                found.differences.append(Difference(str(stored.window), say("it is stored twice")))
                 return
             self._open.add((appid, endpoint, begin))
             if stored.fetched_at > known.fetched_at > "":
@@ -155,10 +156,14 @@ class _Compared:
 
     def _compare(self, where: str, here: Tally, known: Tally, is_counted: bool = False) -> None:
         if here.records != known.records:
-            stored = f"{many(here.records, 'record')} {'is' if here.records == 1 else 'are'} stored"
-            text = f"{stored}, {known.records:,} were fetched"
+            one = here.records == 1
+            text = say(
+                "{} is stored, {:,} were fetched" if one else "{} are stored, {:,} were fetched",
+                many(here.records, "record"),
+                known.records,
+            )
         elif here != known and not is_counted:
-            text = "as many records as were fetched, but not the same ones"
+            text = say("as many records as were fetched, but not the same ones")
         else:
             return
         self._found.differences.append(Difference(where, text))

@@ -17,6 +17,7 @@ from harvester.base.codec import AsText, MalformedError, encode, parse
 from harvester.base.dates import ONE_DAY, Grid, Load, WindowKind, last_settled_day, settles_at
 from harvester.errors import UsageError
 from harvester.model import Action, Endpoint, Field, Request, Response, Token, Verdict, Window
+from harvester.texts import say
 from harvester.wechat.response import Rule, code_of, read, refusal
 
 _OBJECTS = {dict}
@@ -43,8 +44,9 @@ def check_name(name: object) -> str:
         return name
     shown = f"{name!r}"[:80]
     raise UsageError(
-        f"interface: {shown} cannot be the name of its folder or table; take up to 100 letters,"
-        " digits, _ and -, a letter first"
+        "interface: {} cannot be the name of its folder or table; take up to 100 letters,"
+        " digits, _ and -, a letter first",
+        shown,
     )
 
 
@@ -59,8 +61,11 @@ def check_endpoint(name: object, first_day: Any, fields: Iterable[Field] = ()) -
     is_day = isinstance(first_day, date) and not isinstance(first_day, datetime)
     if not is_day or first_day < EARLIEST:
         raise UsageError(
-            f"interface {name}: first_day {first_day} is not a day from {EARLIEST} on; no interface"
-            " of WeChat has older figures"
+            "interface {}: first_day {} is not a day from {} on; no interface of WeChat has"
+            " older figures",
+            name,
+            first_day,
+            EARLIEST,
         )
 
 
@@ -70,19 +75,27 @@ def _check_fields(interface: object, fields: Iterable[Field]) -> None:
         if not (isinstance(each.name, str) and _NAME.fullmatch(each.name)):
             shown = f"{each.name!r}"[:80]
             raise UsageError(
-                f"interface {interface}: field {shown} cannot be the name of a column; take up to"
-                " 100 letters, digits, _ and -, a letter first, or leave it out: _extra has it then"
+                "interface {}: field {} cannot be the name of a column; take up to 100 letters,"
+                " digits, _ and -, a letter first, or leave it out: _extra has it then",
+                interface,
+                shown,
             )
         for what, given in (("type", each.type), ("item", each.item)):
             if given not in TYPES:
                 raise UsageError(
-                    f"interface {interface}: field {each.name}: {what} {given!r} is not one of"
-                    f" {', '.join(TYPES)}"
+                    "interface {}: field {}: {} {!r} is not one of {}",
+                    interface,
+                    each.name,
+                    what,
+                    given,
+                    ", ".join(TYPES),
                 )
         if each.item == "list":
             raise UsageError(
-                f"interface {interface}: field {each.name}: no item is a list; leave the field out:"
-                " _extra has it then"
+                "interface {}: field {}: no item is a list; leave the field out: _extra has it"
+                " then",
+                interface,
+                each.name,
             )
         _check_fields(interface, each.fields)
 
@@ -169,25 +182,26 @@ class JsonEndpoint:
         check_endpoint(self.name, self.first_day, self.fields)
         if self.span < 1 or not 0 <= self.settled_hour <= 23 or self.late_days < 0:
             raise UsageError(
-                f"interface {self.name}: span is at least 1, settled_hour 0 to 23, late_days"
-                " at least 0"
+                "interface {}: span is at least 1, settled_hour 0 to 23, late_days at least 0",
+                self.name,
             )
         if self.dates not in _DATE_FORMATS:
-            raise UsageError(f"interface {self.name}: dates is {' or '.join(_DATE_FORMATS)}")
+            raise UsageError("interface {}: dates is {}", self.name, " or ".join(_DATE_FORMATS))
         days = {self.begin_key, self.end_key}
         if "" in days | self.body.keys() or days & self.body.keys():
             raise UsageError(
-                f"interface {self.name}: begin_key, end_key and the keys of body are names that"
-                " differ"
+                "interface {}: begin_key, end_key and the keys of body are names that differ",
+                self.name,
             )
         one_day = self.asks_first_day or (self.cut is WindowKind.DAYS and self.span == 1)
         if len(days) == 1 and not one_day:
             raise UsageError(
-                f"interface {self.name}: begin_key and end_key are one key, so a request names one"
-                ' day; that goes with span = 1 and cut = "days", or with asks_first_day'
+                "interface {}: begin_key and end_key are one key, so a request names one day;"
+                ' that goes with span = 1 and cut = "days", or with asks_first_day',
+                self.name,
             )
         if not _is_json(self.body):
-            raise UsageError(f"interface {self.name}: body holds what JSON cannot hold")
+            raise UsageError("interface {}: body holds what JSON cannot hold", self.name)
 
     def request(self, window: Window, token: Token, page: int = 1) -> Request:
         """A POST with the window's two days in its body and the token in the query."""
@@ -221,7 +235,7 @@ class JsonEndpoint:
             return answer
         code = code_of(answer)
         if code is None:
-            return Verdict(Action.RETRY, "the answer's errcode is not a number")
+            return Verdict(Action.RETRY, say("the answer's errcode is not a number"))
         if code:
             return self._refused(answer, window)
         return self._done(answer, window)
@@ -230,10 +244,10 @@ class JsonEndpoint:
         if not self.rows:
             return self._whole(answer, window)
         if self.rows not in answer:
-            return Verdict(Action.RETRY, f"the answer has no {self.rows}")
+            return Verdict(Action.RETRY, say("the answer has no {}", self.rows))
         records = answer[self.rows]
         if not isinstance(records, list) or not {*map(type, records)} <= _OBJECTS:
-            return Verdict(Action.RETRY, f"the answer's {self.rows} is not a list of objects")
+            return Verdict(Action.RETRY, say("the answer's {} is not a list of objects", self.rows))
         if self.lifts:
             beside = {name: answer[name] for name in self.lifts if name in answer}
             records = [{**beside, **record} for record in records]
@@ -245,8 +259,10 @@ class JsonEndpoint:
         known = [each.name for each in self.fields]
         known += [self.day_field.partition(".")[0]] if self.day_field else []
         if not (any(name in record for name in known) if known else record):
-            figures = f"none of {', '.join(dict.fromkeys(known))}" if known else "no figures"
-            return Verdict(Action.RETRY, f"the answer has {figures}")
+            figures = (
+                say("none of {}", ", ".join(dict.fromkeys(known))) if known else say("no figures")
+            )
+            return Verdict(Action.RETRY, say("the answer has {}", figures))
         return self._asked([record], answer, window)
 
     def _asked(
@@ -265,14 +281,18 @@ class JsonEndpoint:
         if not foreign:
             return done
         if not asked:
-            return Verdict(Action.RETRY, "the answer has only rows of days that were not asked for")
+            return Verdict(
+                Action.RETRY, say("the answer has only rows of days that were not asked for")
+            )
         return done._replace(records=asked, foreign=foreign)
 
     def _refused(self, answer: dict[str, Any], window: Window) -> Verdict:
         verdict = refusal(answer, self.errors)
         if verdict.action is Action.STOP_ENDPOINT and self.successors:
             names = ", ".join(self.successors)
-            return verdict._replace(message=f"{verdict.message}; its successors are {names}")
+            return verdict._replace(
+                message=say("{}; its successors are {}", verdict.message, names)
+            )
         return too_long(verdict, answer, window) if self.cut is WindowKind.DAYS else verdict
 
 

@@ -16,7 +16,7 @@ CHANNELS: Codes = (
     Code(1, "搜索公众号", "search"),
     Code(17, "名片分享", "name card"),
     Code(30, "扫描二维码", "QR code"),
-    Code(43, "图文页右上角菜单", "menu of an article"),
+    Code(43, "文章页右上角菜单", "menu of an article"),
     Code(51, "支付后关注", "after a payment"),
     Code(57, "文章内账号名称", "name in an article"),
     Code(75, "公众号文章广告", "ads in articles"),

@@ -27,6 +27,7 @@ from typing import Any, ClassVar
 from harvester.base.dates import WindowKind
 from harvester.errors import UsageError
 from harvester.model import ACCESS_TOKEN, Action, Request, Response, Token, Verdict, Window
+from harvester.texts import say
 from harvester.wechat.codes import ERRORS
 from harvester.wechat.endpoint import JsonEndpoint, too_long
 from harvester.wechat.response import Rule, code_of, read, refusal
@@ -76,8 +77,10 @@ class PublisherEndpoint(JsonEndpoint):
         super().__post_init__()
         if not {*map(type, self.body.values())} <= {str, int} or not _OURS.isdisjoint(self.body):
             raise UsageError(
-                f"interface {self.name}: body joins the query of a publisher interface; it takes"
-                f" texts and whole numbers, and none of {', '.join(sorted(_OURS))}"
+                "interface {}: body joins the query of a publisher interface; it takes texts and"
+                " whole numbers, and none of {}",
+                self.name,
+                ", ".join(sorted(_OURS)),
             )
 
     def request(self, window: Window, token: Token, page: int = 1) -> Request:
@@ -104,13 +107,13 @@ class PublisherEndpoint(JsonEndpoint):
         usual = _in_usual_words(answer)
         code = code_of(usual)
         if code is None:
-            return Verdict(Action.RETRY, "the answer's ret or errcode is not a number")
+            return Verdict(Action.RETRY, say("the answer's ret or errcode is not a number"))
         if code:
             rules = ERRORS if usual is answer and code in ERRORS else self.errors
             verdict = refusal(usual, rules)
             return too_long(verdict, usual, window) if self.cut is WindowKind.DAYS else verdict
         if self.rows not in answer and "base_resp" not in answer:
-            return Verdict(Action.RETRY, f"the answer has neither base_resp nor {self.rows}")
+            return Verdict(Action.RETRY, say("the answer has neither base_resp nor {}", self.rows))
         return self._page(answer, window)
 
     def _page(self, answer: dict[str, Any], window: Window) -> Verdict:

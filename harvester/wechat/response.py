@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from harvester.base.codec import MalformedError, parse_answer
 from harvester.model import Action, Response, Verdict
+from harvester.texts import say
 
 _BEYOND_CODES = 10**18
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
@@ -23,20 +24,26 @@ MAX_VALUES = 500_000
 """The most values of an answer; a real one has some thousand.  A value takes up to 300 bytes of
 memory however short it is in JSON, so an answer of 8 MiB could take a gigabyte otherwise."""
 _SMALL = 64 * 1024
-PROXY_LOGIN = "the proxy wants a login; write user and password before the host in its URL"
-_ON_THE_WAY = (
-    "WeChat reports errors with HTTP 200, so another server sent this; check the base URL and the"
-    " proxy"
+PROXY_LOGIN = say("the proxy wants a login; write user and password before the host in its URL")
+_ON_THE_WAY = say(
+    "WeChat reports errors with HTTP 200, so another server sent this; check the"
+    " base URL and the proxy"
 )
 _HTTP_ADVICE: Mapping[int, str] = {
-    400: "a server on the way did not understand the request; check the base URL and the proxy",
-    401: "a server on the way wants a login, and WeChat never does; check the base URL",
-    403: "a server on the way forbids the request, as a firewall does; have WeChat's host allowed,"
-    " or check the base URL",
-    404: "there is no such path there; check the base URL",
+    400: say(
+        "a server on the way did not understand the request; check the base URL and the proxy"
+    ),
+    401: say("a server on the way wants a login, and WeChat never does; check the base URL"),
+    403: say(
+        "a server on the way forbids the request, as a firewall does; have WeChat's host"
+        " allowed, or check the base URL"
+    ),
+    404: say("there is no such path there; check the base URL"),
     407: PROXY_LOGIN,
-    451: "a server on the way blocks the request, by law or by its rules; have WeChat's host"
-    " allowed, or use another network",
+    451: say(
+        "a server on the way blocks the request, by law or by its rules; have WeChat's"
+        " host allowed, or use another network"
+    ),
 }
 """What to do after an HTTP status; WeChat itself reports its errors with 200."""
 
@@ -93,16 +100,16 @@ def read(response: Response) -> dict[str, Any] | Verdict:
     if status != 200:
         return _http_verdict(status)
     if not body.strip():
-        return Verdict(Action.RETRY, "the answer was empty")
+        return Verdict(Action.RETRY, say("the answer was empty"))
     if len(body) > _SMALL and _most_values(body) > MAX_VALUES:
-        return Verdict(Action.RETRY, f"the answer held more than {MAX_VALUES:,} values")
+        return Verdict(Action.RETRY, say("the answer held more than {:,} values", MAX_VALUES))
     try:
         answer = parse_answer(body)
     except MalformedError:
-        kind = "HTML" if body.lstrip()[:1] == b"<" else "not JSON, or cut off"
-        return Verdict(Action.RETRY, f"the answer was {kind}")
+        kind = "HTML" if body.lstrip()[:1] == b"<" else say("not JSON, or cut off")
+        return Verdict(Action.RETRY, say("the answer was {}", kind))
     if not isinstance(answer, dict):
-        return Verdict(Action.RETRY, "the answer was JSON, but not an object")
+        return Verdict(Action.RETRY, say("the answer was JSON, but not an object"))
     return answer
 
 
@@ -119,12 +126,15 @@ def _http_verdict(status: int) -> Verdict:
     if 300 <= status < 400:
         return Verdict(
             Action.STOP_ENDPOINT,
-            f"HTTP {status}: redirects are not followed, since the token would go along;"
-            " check the base URL",
+            say(
+                "HTTP {}: redirects are not followed, since the token would go along;"
+                " check the base URL",
+                status,
+            ),
         )
     advice = _HTTP_ADVICE.get(status, _ON_THE_WAY)
     action = Action.STOP_ENDPOINT if status == 404 else Action.FAIL_WINDOW
-    return Verdict(action, f"HTTP {status}: {advice}")
+    return Verdict(action, say("HTTP {}: {}", status, advice))
 
 
 def code_of(answer: Mapping[str, Any]) -> int | None:
@@ -150,10 +160,10 @@ def refusal(answer: Mapping[str, Any], rules: Mapping[int, Rule]) -> Verdict:
     found = _RID.search(text)
     rid = next(filter(None, found.groups()), "")[:_LONGEST_RID] if found else ""
     rule = rules.get(code, Rule(Action.FAIL_WINDOW, ""))
-    errmsg = _RID.sub("", text)[:_LONGEST_TEXT].strip(" ,;") or "no errmsg"
-    message = f"errcode {code} ({errmsg})"
+    errmsg = _RID.sub("", text)[:_LONGEST_TEXT].strip(" ,;") or say("no errmsg")
+    message = say("errcode {} ({})", code, errmsg)
     if rule.advice:
-        message += f": {rule.advice}"
+        message = say("{}: {}", message, say(rule.advice))
     return Verdict(rule.action, message, code, rid, then=rule.then)
 
 

@@ -79,7 +79,7 @@ def _plainly() -> None:
 @pytest.mark.usefixtures("_plainly")
 def test_messages_as_json_have_a_time_a_level_and_a_text(capsys: Output) -> None:
     log_as("json")
-    notify("something\x1b[31m\nelse", "error")
+    notify("something\x1b[31m\nelse", level="error")
     screen.log("done", event="Committed")
     log_as("text")
     one, other = map(json.loads, capsys.readouterr().err.splitlines())

@@ -156,7 +156,7 @@ def test_a_text_that_cannot_be_read_is_refused_by_name(name: str, text: str, sai
 def test_a_message_can_begin_with_the_place_where_the_value_was_given() -> None:
     with pytest.raises(InvalidOptionError) as caught:
         check("accounts", date(2024, 1, 1))
-    assert str(caught.value.after("a.toml: invalid accounts")) == (
+    assert str(caught.value.named("accounts", "a.toml")) == (
         "a.toml: invalid accounts 2024-01-01: expected a path"
     )
 

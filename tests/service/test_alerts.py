@@ -159,7 +159,7 @@ def test_the_digest_names_interfaces_that_have_no_record_so_far() -> None:
     ]
     assert lines == [
         "No record yet, asked for again (accounts): Article shares (2)",
-        "暂无记录，以后会再取（账号数）：图文转发（2）",
+        "暂无记录，以后会再取（账号数）：文章每日分享（2）",
     ]
 
 
@@ -275,8 +275,8 @@ def test_figures_that_came_once_are_stale_beside_those_that_never_did() -> None:
     said = alert(change({}, found, now), now, "zh")
     assert said is not None
     assert said.body == (
-        "● 从未取到数据：图文转发：wx1。超过规定时间仍没有任何数据，请查看状态页。\n"
-        "  从未有过：图文转发\n"
+        "● 从未取到数据：文章每日分享：wx1。超过规定时间仍没有任何数据，请查看状态页。\n"
+        "  从未有过：文章每日分享\n"
         "  $ harvester status --config harvester.toml --missing yesterday\n"
         "● 数据过期：wx1。超过规定时间没有新数据，请查看状态页。\n"
         "  自 2026-11-25 起缺：用户增减\n"

@@ -108,8 +108,10 @@ class Packed(Plain):
     @staticmethod
     def _damaged(file: FileIO, place: int) -> SinkError:
         return SinkError(
-            f"{file.name} is damaged near byte {place:,} and cannot be unpacked; put it back from a"
-            " copy, or move it and the ledger away to harvest everything again"
+            "{} is damaged near byte {:,} and cannot be unpacked; put it back from a copy, or"
+            " move it and the ledger away to harvest everything again",
+            file.name,
+            place,
         )
 
 

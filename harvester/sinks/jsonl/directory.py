@@ -25,6 +25,7 @@ from harvester.base.codec import METADATA_BEGINS, encode, parse
 from harvester.base.lock import FileLock
 from harvester.errors import SinkError, UsageError
 from harvester.sinks.jsonl.compression import CHUNK, compression_of
+from harvester.texts import of_system, say
 
 LOCK, STATE, DRAFT = ".jsonl.lock", ".jsonl.state", ".jsonl.draft"
 NAME = re.compile(r"[^/]+/\d{4}(-\d\d)?\.jsonl(\.gz|\.zst)?")
@@ -79,18 +80,18 @@ class Directory:
     @property
     def command(self) -> str:
         """The command that makes a ledger from what is stored here."""
-        return f"harvester rebuild --out {shlex.quote(str(self.path))}"
+        return say("harvester rebuild --out {}", shlex.quote(str(self.path)))
 
     def lock(self) -> None:
         """Make it and lock it; raises `UsageError` if it cannot be used."""
         try:
             durable.make_directory(self.path, "directory of lines")
-            self._lock = FileLock(self.path / LOCK, f"the directory {self.path}")
+            self._lock = FileLock(self.path / LOCK, say("the directory {}", self.path))
         except OSError as exc:
             if durable.is_full(exc):
                 raise  # nothing is wrong with the directory
             raise UsageError(
-                f"the directory {self.path} cannot be written ({exc.strerror})"
+                "the directory {} cannot be written ({})", self.path, of_system(exc)
             ) from exc
 
     def unlock(self) -> None:
@@ -120,16 +121,19 @@ class Directory:
             state = State(str(found["owner"]), int(found["number"]), whole and int(whole))
         if form != _FORMAT:
             raise UsageError(
-                f"the directory {self.path} holds JSON lines of another version of harvester,"
-                " which are not continued; choose another directory"
+                "the directory {} holds JSON lines of another version of harvester, which are"
+                " not continued; choose another directory",
+                self.path,
             )
         if state is not None:
             return state
         if lenient or not (self.path / STATE).exists():
             return None
         raise SinkError(
-            f"{self.path / STATE} is damaged; {self.command} (with --ledger if the run has it)"
-            " makes a new ledger from what is stored, and the next run a new state"
+            "{} is damaged; {} (with --ledger if the run has it) makes a new ledger from what is"
+            " stored, and the next run a new state",
+            self.path / STATE,
+            self.command,
         )
 
     def store(self, state: State) -> None:
@@ -188,8 +192,9 @@ class Directory:
         for other in self.names(endpoint_of(name)):
             if other not in known and not self.is_ours(other):
                 raise SinkError(
-                    f"{self.path / other} is there, and this harvest did not write it; move it"
-                    " away, or choose another directory"
+                    "{} is there, and this harvest did not write it; move it away, or choose"
+                    " another directory",
+                    self.path / other,
                 )
 
     def _is_file(self, name: str) -> bool:

@@ -23,6 +23,7 @@ from harvester.base.codec import METADATA_BEGINS, parse_lines, parse_small, reco
 from harvester.errors import SinkError
 from harvester.model import Tally, Window
 from harvester.sinks.jsonl.compression import compression_of
+from harvester.texts import of_system
 
 ANY_DAY = date.max.toordinal()
 
@@ -142,12 +143,13 @@ def windows_in(pieces: Iterable[bytes], path: object) -> Iterator[WindowLines]:
         if held:
             yield _window_lines(tail, start, held)
     except OSError as exc:
-        raise SinkError(f"{path} cannot be read ({exc.strerror})") from exc
+        raise SinkError("{} cannot be read ({})", path, of_system(exc)) from exc
     except _ForeignLineError as exc:
         raise SinkError(
-            f"{path}: a line that ends with {exc.args[0][-60:].decode(errors='replace')!r} is not a"
-            " record of harvester; put the file back from a copy, or move it and the ledger away to"
-            " harvest everything again"
+            "{}: a line that ends with {!r} is not a record of harvester; put the file back from"
+            " a copy, or move it and the ledger away to harvest everything again",
+            path,
+            exc.args[0][-60:].decode(errors="replace"),
         ) from None
 
 

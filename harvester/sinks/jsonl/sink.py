@@ -75,6 +75,7 @@ from harvester.sinks.jsonl.segments import (
     windows_in,
 )
 from harvester.sinks.spec import read_spec
+from harvester.texts import of_system, say
 
 JOURNAL_BYTES = 32 * 1024 * 1024
 """Journals of this size are to be merged: the places of their windows are in memory meanwhile."""
@@ -128,7 +129,7 @@ class JsonLines(Sink):
         self.path = Path(directory)
         self._extents: Extents = {}  # what counts
         if compress not in COMPRESSIONS:
-            raise UsageError(f"invalid compress={compress!r}: expected gzip or zstd")
+            raise UsageError("invalid compress={!r}: expected gzip or zstd", compress)
         self._suffix = COMPRESSIONS[compress]().suffix
         self._journal_bytes = journal_bytes
         self._thread: Thread | None = None
@@ -165,8 +166,9 @@ class JsonLines(Sink):
         """Store each window in the place of all that overlap it; durable on return."""
         if self._unsure:
             raise SinkError(
-                f"{self.path} is not written any more, since a step before was interrupted or has"
-                " failed; run the same command again"
+                "{} is not written any more, since a step before was interrupted or has failed;"
+                " run the same command again",
+                self.path,
             )
         if not batches:
             return Written()
@@ -254,14 +256,17 @@ class JsonLines(Sink):
             return True
         if state is not None and known.number < state.number:
             raise SinkError(
-                f"the ledger is older than the directory {self.path}, and would remove what was"
-                " stored since; put the newest ledger back, or make a new one from what is stored"
-                f" ({self._home.command})"
+                "the ledger is older than the directory {}, and would remove what was stored"
+                " since; put the newest ledger back, or make a new one from what is stored ({})",
+                self.path,
+                self._home.command,
             )
         if state is not None and known.number > state.number:
             raise SinkError(
-                f"the directory {self.path} is older than the ledger; put the newest one back, or"
-                f" make a new ledger from what is stored ({self._home.command})"
+                "the directory {} is older than the ledger; put the newest one back, or make a"
+                " new ledger from what is stored ({})",
+                self.path,
+                self._home.command,
             )
         exactly = state is None and known.number > 0  # one that was rebuilt may have had none
         for name, extent in known.extents.items():
@@ -277,20 +282,28 @@ class JsonLines(Sink):
             size = -1
         if size == extent.size or (size > extent.size and not exactly):
             return
-        how = "differs from the ledger: one of the two is older, or it was changed"
+        how = say("differs from the ledger: one of the two is older, or it was changed")
         if size < extent.size:
-            how = "is gone" if size < 0 else f"is cut to {size} of its {extent.size} bytes"
-            how += ", though the ledger records it as stored"
+            how = (
+                say("is gone")
+                if size < 0
+                else say("is cut to {} of its {} bytes", size, extent.size)
+            )
+            how += say(", though the ledger records it as stored")
         raise SinkError(
-            f"{path} {how}; put the right one back, or make a new ledger from what is stored"
-            f" ({self._home.command})"
+            "{} {}; put the right one back, or make a new ledger from what is stored ({})",
+            path,
+            how,
+            self._home.command,
         )
 
     def _unknown_harvest(self) -> UsageError:
         return UsageError(
-            f"the directory {self.path} holds a harvest that this ledger does not know; use the"
-            " ledger that filled it (--ledger), or choose another directory; if that ledger is"
-            f" lost, {self._home.command} makes one from what is stored"
+            "the directory {} holds a harvest that this ledger does not know; use the ledger"
+            " that filled it (--ledger), or choose another directory; if that ledger is lost, {}"
+            " makes one from what is stored",
+            self.path,
+            self._home.command,
         )
 
     def _holds_records(self) -> bool:
@@ -537,8 +550,8 @@ class JsonLines(Sink):
                 if self._home.note() == note:
                     raise
             except OSError as exc:
-                raise SinkError(f"{self.path} cannot be read ({exc.strerror})") from exc
-        raise SinkError(f"{self.path} was changed each time that it was opened; try again")
+                raise SinkError("{} cannot be read ({})", self.path, of_system(exc)) from exc
+        raise SinkError("{} was changed each time that it was opened; try again", self.path)
 
     def _counting(
         self, endpoint: str, checkpoint: Checkpoint | None
@@ -608,8 +621,11 @@ def _journal_lines(batches: Iterable[Batch]) -> list[bytes]:
 def not_written(directory: Path, exc: OSError) -> SinkError:
     """One sentence with what to do."""
     full = durable.is_full(exc)
-    what = "the disk is full" if full else f"{exc.strerror or exc}"
+    what = say("the disk is full") if full else of_system(exc)
     return SinkError(
-        f"{directory} could not be written: {what}; nothing that was committed is lost:"
-        f" {'make room' if full else 'mend it'} and run the same command again"
+        "{} could not be written: {}; nothing that was committed is lost: {} and run the same"
+        " command again",
+        directory,
+        what,
+        say("make room") if full else say("mend it"),
     )

@@ -48,13 +48,14 @@ from harvester.sinks.sql.schema import (
 )
 from harvester.sinks.views import joined_query, meanings
 from harvester.tables import KEY, TABLES, JoinedTable
+from harvester.texts import say
 
-DISK_FULL = "the disk is full"
+DISK_FULL = say("the disk is full")
 """What `Driver.describe` returns for such an error."""
-DAMAGED = "it is damaged"
+DAMAGED = say("it is damaged")
 """How it begins for what is stored and cannot be read any more."""
-_VERIFY = "`harvester verify` with the same --out or --ledger shows what to type"
-_GONE = f"put it back, or {_VERIFY}"
+_VERIFY = say("`harvester verify` with the same --out or --ledger shows what to type")
+_GONE = say("put it back, or {}", _VERIFY)
 """What to do about stored records that are gone."""
 VERSION = 5
 _LATEST, _TAKEN, _FORMER = "epoch", "taken", "former"
@@ -181,9 +182,9 @@ def make_ready(path: Path, where: str, *, create: bool) -> None:
     if create:
         sqlitefile.check_place(path, where)
     elif not path.exists():
-        raise SinkError(f"{where} is gone; {_GONE}")
+        raise SinkError("{} is gone; {}", where, _GONE)
     if path.is_dir():
-        raise UsageError(f"{path} is a directory; name a file for the database")
+        raise UsageError("{} is a directory; name a file for the database", path)
 
 
 # what is replaced
@@ -292,10 +293,15 @@ class SqlSink(Sink):
                 raise outage(problem) from None
             if problem == DISK_FULL:  # no fault of what was asked for
                 kind = SinkError
-            after = f"; {AGAIN}" if what == "written" or problem == DISK_FULL else ""
+            after = say("; {}", AGAIN) if what == "written" or problem == DISK_FULL else ""
             if problem.startswith(DAMAGED):
-                kind, after = SinkError, f"; {_VERIFY}"
-            raise kind(f"{driver.where} could not be {what}: {problem}{after}") from None
+                kind, after = SinkError, say("; {}", _VERIFY)
+            failed = (
+                "{} could not be opened: {}{}"
+                if what == "opened"
+                else "{} could not be written: {}{}"
+            )
+            raise kind(failed, driver.where, problem, after) from None
 
     # on the sink's thread: opening
 
@@ -320,9 +326,11 @@ class SqlSink(Sink):
                     return self._own(checkpoint)
                 if holding and checkpoint is not None and not checkpoint:
                     raise UsageError(
-                        f"{driver.where} holds a harvest that this ledger does not know; use the"
-                        " ledger that filled it (--ledger); if that is lost, `harvester rebuild"
-                        f" --out DIR --sink {self._identity}` makes one from what is stored"
+                        "{} holds a harvest that this ledger does not know; use the ledger that"
+                        " filled it (--ledger); if that is lost, `harvester rebuild --out DIR"
+                        " --sink {}` makes one from what is stored",
+                        driver.where,
+                        self._identity,
                     )
                 if checkpoint is not None:  # another ledger that wrote here must not go on
                     mark = driver.dialect.mark
@@ -387,8 +395,11 @@ class SqlSink(Sink):
                 there.append(name)
             elif gone_is_error:
                 raise SinkError(
-                    f"the table {name} of {driver.where} is gone or empty, though the ledger refers"
-                    f" to its records; {_GONE}"
+                    "the table {} of {} is gone or empty, though the ledger refers to its"
+                    " records; {}",
+                    name,
+                    driver.where,
+                    _GONE,
                 )
             elif owned:
                 self._note(name, holding=0)
@@ -410,7 +421,7 @@ class SqlSink(Sink):
             for (other,) in driver.query("SELECT name FROM _harvester_interface"):
                 if dialect.same(other) == dialect.same(name) and other != name:
                     raise UsageError(
-                        f"{driver.where} cannot distinguish the tables {other} and {name}"
+                        "{} cannot distinguish the tables {} and {}", driver.where, other, name
                     )
             existing = driver.columns(name)
             former = self._former(name)
@@ -441,9 +452,9 @@ class SqlSink(Sink):
         """Make the views that are missing, or all of them; first lists, then what joins them."""
         joined = [table for table in TABLES.values() if layout.name in table.interfaces]
         lists = partial(self._lists, layout, joined, anew=anew)
-        self._try_views(f"{layout.name}: the views of its lists", lists)
+        self._try_views(say("{}: the views of its lists", layout.name), lists)
         for table in joined:
-            self._try_views(f"{table.name}: the view", partial(self._joined, table))
+            self._try_views(say("{}: the view", table.name), partial(self._joined, table))
 
     def _try_views(self, what: str, statements: Callable[[], Iterable[str]]) -> None:
         """Make views; where that fails, the records are stored all the same.
@@ -459,8 +470,11 @@ class SqlSink(Sink):
             if driver.outage(exc) not in (None, Undone):
                 raise
             self._notes.append(
-                f"{what} could not be made: {driver.describe(exc)}; a view that is missing is made"
-                " by the next run"
+                say(
+                    "{} could not be made: {}; a view that is missing is made by the next run",
+                    what,
+                    driver.describe(exc),
+                )
             )
 
     def _lists(self, layout: Layout, joined: Sequence[JoinedTable], *, anew: bool) -> list[str]:
@@ -594,8 +608,9 @@ class SqlSink(Sink):
         )
         if self._owner not in ("", owner):
             raise SinkError(
-                f"{driver.where} belongs to another ledger now, which began to write it;"
-                " use that ledger, or another destination"
+                "{} belongs to another ledger now, which began to write it; use that ledger, or"
+                " another destination",
+                driver.where,
             )
         history = _History.of(*found)
         history.compare(*self._history.latest, driver.where, self._identity)
@@ -669,7 +684,7 @@ class SqlSink(Sink):
         known = reader.query(sql, [endpoint])
         existing = reader.columns(endpoint) if known else {}
         if known and known[0][0] and not existing:
-            raise SinkError(f"the table {endpoint} of {reader.where} is gone; put it back")
+            raise SinkError("the table {} of {} is gone; put it back", endpoint, reader.where)
         return existing
 
     @contextmanager
@@ -678,14 +693,14 @@ class SqlSink(Sink):
         try:
             with driver.reading() as reader:
                 if not _is_made(reader):
-                    raise SinkError(f"{driver.where} holds no harvest")
+                    raise SinkError("{} holds no harvest", driver.where)
                 _check(reader, checkpoint or {}, self._identity)
                 yield reader
             return
         except Away as exc:
-            raise SinkAwayError(f"{driver.where} could not be read: {exc}") from None
+            raise SinkAwayError("{} could not be read: {}", driver.where, exc) from None
         except driver.errors as exc:
-            problem = f"{driver.where} could not be read: {driver.describe(exc)}"
+            problem = say("{} could not be read: {}", driver.where, driver.describe(exc))
             stays = UsageError if driver.is_barred(exc) else SinkError
             kind = SinkAwayError if driver.outage(exc) else stays
         raise kind(problem)  # here, where no frame holds a password
@@ -732,9 +747,12 @@ class _History(NamedTuple):
             raise SinkError(_is_older(where, number - self.commits, identity))
         if not is_in_history(number, mark, *self):
             raise SinkError(
-                f"{where} has another history than the ledger: its commit {number:,} is not the one"
-                " that the ledger knows, as after a failover to an older copy; make a ledger from"
-                f" it with {_rebuild(identity)}"
+                "{} has another history than the ledger: its commit {:,} is not the one that the"
+                " ledger knows, as after a failover to an older copy; make a ledger from it with"
+                " {}",
+                where,
+                number,
+                _rebuild(identity),
             )
 
 
@@ -743,12 +761,15 @@ def _check(driver: Driver, checkpoint: Checkpoint, identity: str) -> _History:
     where = driver.where
     found = _is_made(driver) and driver.query("SELECT * FROM _harvester_state")
     if not found:
-        raise SinkError(f"{where} holds nothing of what the ledger refers to; {_GONE}")
+        raise SinkError("{} holds nothing of what the ledger refers to; {}", where, _GONE)
     [(version, owner, *found)] = found
     if version != VERSION:
         raise UsageError(
-            f"{where} was written by another version of harvester (its tables have version"
-            f" {version}, this one knows {VERSION}); use that one, or choose another database"
+            "{} was written by another version of harvester (its tables have version {}, this"
+            " one knows {}); use that one, or choose another database",
+            where,
+            version,
+            VERSION,
         )
     history = _History.of(*found)
     if not checkpoint:
@@ -756,22 +777,28 @@ def _check(driver: Driver, checkpoint: Checkpoint, identity: str) -> _History:
     owners = checkpoint.get(OWNER), checkpoint.get(_FORMER)
     if owner not in owners and not checkpoint.get(_TAKEN):
         raise SinkError(
-            f"{where} is not the one that the ledger refers to, which was deleted or replaced, or"
-            " belongs to another ledger now; put it back, or use a new ledger"
+            "{} is not the one that the ledger refers to, which was deleted or replaced, or"
+            " belongs to another ledger now; put it back, or use a new ledger",
+            where,
         )
     history.compare(*latest_commit(checkpoint), where, identity)
     return history
 
 
 def _rebuild(identity: str) -> str:
-    return f"`harvester rebuild --sink {identity}` and the same --out or --ledger"
+    return say("`harvester rebuild --sink {}` and the same --out or --ledger", identity)
 
 
 def _is_older(where: str, missing: int, identity: str) -> str:
-    return (
-        f"{where} is older than the ledger: its last {many(missing, 'commit')}"
-        f" {'is' if missing == 1 else 'are'} missing; put the newer one back, or make a ledger"
-        f" from this one with {_rebuild(identity)}"
+    return say(
+        "{} is older than the ledger: its last {} is missing; put the newer one back, or make a"
+        " ledger from this one with {}"
+        if missing == 1
+        else "{} is older than the ledger: its last {} are missing; put the newer one back, or make"
+        " a ledger from this one with {}",
+        where,
+        many(missing, "commit"),
+        _rebuild(identity),
     )
 
 
@@ -808,8 +835,12 @@ def _windows(
                 window = Window(appid, endpoint, day_of(begin), day_of(end))
             except ValueError:
                 raise SinkError(
-                    f"the table {endpoint} of {driver.where} has a row that no harvest wrote, from"
-                    f" {begin!r} to {end!r}; remove it"
+                    "the table {} of {} has a row that no harvest wrote, from {!r} to {!r};"
+                    " remove it",
+                    endpoint,
+                    driver.where,
+                    begin,
+                    end,
                 ) from None
             yield _stored(table, window, [*group])
 

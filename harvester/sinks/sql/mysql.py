@@ -29,6 +29,7 @@ from harvester.sinks.sql.mysql_server import LOCK, Server, server_of
 from harvester.sinks.sql.schema import Dialect, as_text, is_negative_zero
 from harvester.sinks.views import DAY, EXACT, ListView
 from harvester.tables import Column
+from harvester.texts import say
 
 _TYPES = {
     "int": "bigint", "float": "double", "str": "longtext", "bool": "tinyint(1)", "date": "date",
@@ -185,8 +186,10 @@ class MySQLDriver:
         collations = [name for name in _COLLATIONS if (name,) in known]
         if not collations:
             raise UsageError(
-                f"{self.where} is of a server without the collation {' or '.join(_COLLATIONS)};"
-                " MariaDB 10.2 and MySQL 8.0.17 have one"
+                "{} is of a server without the collation {}; MariaDB 10.2 and MySQL 8.0.17 have"
+                " one",
+                self.where,
+                " or ".join(_COLLATIONS),
             )
         self.dialect = DIALECT._replace(
             ends=f" ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE={collations[0]}"
@@ -201,7 +204,7 @@ class MySQLDriver:
     @contextmanager
     def transaction(self, what: str, *, alone: bool = False) -> Iterator[None]:
         if alone and self.query(f"SELECT GET_LOCK({LOCK}, 30)") != [(1,)]:
-            raise Undone("another program is making tables there")
+            raise Undone(say("another program is making tables there"))
         self.query("START TRANSACTION")
         try:
             yield
@@ -272,9 +275,12 @@ class MySQLDriver:
                 longest = max(len(cursor.mogrify(into + values, row).encode()) for row in made)
                 if longest >= self._packet:
                     raise SinkError(
-                        f"a record of {table} takes {longest:,} bytes, and {self.where} takes"
-                        f" {self._packet:,} at once (max_allowed_packet); raise that, and run the"
-                        " same command again"
+                        "a record of {} takes {:,} bytes, and {} takes {:,} at once"
+                        " (max_allowed_packet); raise that, and run the same command again",
+                        table,
+                        longest,
+                        self.where,
+                        self._packet,
                     ) from None
                 raise
 
@@ -306,8 +312,12 @@ class MySQLDriver:
         )
         if found and str(found[0][2]).lower() != "innodb":
             raise UsageError(
-                f"the table {table} of {self.where} is kept by {found[0][2]}, which has no"
-                f" transactions; run: ALTER TABLE {table} ENGINE=InnoDB"
+                "the table {} of {} is kept by {}, which has no transactions; run: ALTER TABLE"
+                " {} ENGINE=InnoDB",
+                table,
+                self.where,
+                found[0][2],
+                table,
             )
         return {  # MariaDB, and MySQL before 8.0.19, report the width of a number
             str(name): "bigint" if kind.startswith("bigint(") else str(kind)

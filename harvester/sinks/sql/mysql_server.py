@@ -15,10 +15,11 @@ from harvester.base.outage import Away, Undone
 from harvester.base.secrets import Secret, advice, place_of
 from harvester.base.threads import can_be_cut
 from harvester.errors import UsageError, needs
+from harvester.texts import say
 
 FORM = "mysql://[USER@]HOST[:PORT]/DATABASE"
 PASSWORD_VARIABLE = "MYSQL_PWD"  # the name, not the password
-DISK_FULL = "the disk is full"
+DISK_FULL = say("the disk is full")
 
 LOCK = "CONCAT('harvester ', MD5(DATABASE()))"
 """The name of the lock of one that makes tables."""
@@ -85,7 +86,7 @@ class Server(NamedTuple):
         if problem and (again or not_now):
             raise Away(problem)
         if problem:
-            raise UsageError(f"{self.where} cannot be used: {problem}")
+            raise UsageError("{} cannot be used: {}", self.where, problem)
         return connection
 
     def _connected(self) -> tuple[Any, str, bool]:
@@ -139,7 +140,7 @@ class Server(NamedTuple):
         if number(exc) in _FULL or "Errcode: 28" in text:
             return DISK_FULL
         if number(exc) == _WRONG_PASSWORD and "using password: NO" in text:
-            return f"no password was given; set it in {PASSWORD_VARIABLE}"
+            return say("no password was given; set it in {}", PASSWORD_VARIABLE)
         line = " ".join(text.split()) or type(exc).__name__
         return self._password().cut_from(line)
 
@@ -179,16 +180,20 @@ def _parsed(url: Secret, what: str) -> tuple[Server | None, str]:
     try:
         import pymysql
     except ImportError:
-        return None, needs(f"the {what} in MySQL needs its library", "mysql")
+        return None, needs(say("the {} in MySQL needs its library", what), "mysql")
     place = place_of(url)
     if place is None or place.scheme != "mysql":
-        return None, f"{what}: the URL of MySQL cannot be read; write it as {FORM}{advice(url)}"
+        return None, say(
+            "{}: the URL of MySQL cannot be read; write it as {}{}", what, FORM, advice(url)
+        )
     database = unquote(place.name)
     if not database or "/" in place.name:
-        return None, f"{what}: the URL of MySQL names no database; write it as {FORM}"
+        return None, say("{}: the URL of MySQL names no database; write it as {}", what, FORM)
     options = parse_qs(url.value.partition("?")[2], keep_blank_values=True)
     if unknown := [name for name in options if name != "ssl_ca"]:
-        return None, f"{what}: the URL of MySQL has no option {unknown[0]!r}; it knows ssl_ca"
+        return None, say(
+            "{}: the URL of MySQL has no option {!r}; it knows ssl_ca", what, unknown[0]
+        )
     user, _, password = _user_of(url).value.partition(":")
     given: dict[str, Any] = {
         "host": place.host.strip("[]"), "port": int(place.port or 3306), "database": database
@@ -205,7 +210,7 @@ def _parsed(url: Secret, what: str) -> tuple[Server | None, str]:
         pymysql,
         given,
         Secret(unquote(password)),
-        f"the database {database} on {place.host}{port}",
+        say("the database {} on {}{}", database, place.host, port),
         f"mysql://{shown}{place.host}{port}/{quote(database, safe='')}{query}",
     ), ""
 

@@ -32,6 +32,7 @@ from harvester.model import Field
 from harvester.sinks.sql.base import AccountDays, MakeRows, Rows, SqlSink
 from harvester.sinks.sql.schema import Dialect, as_text
 from harvester.sinks.views import DAY, EXACT, ListView
+from harvester.texts import say
 
 _LOCK = 0x68617276  # "harv"
 _SETTINGS = (  # the days to delete are few beside a table: they are looked up in its index
@@ -160,8 +161,9 @@ class PostgreSQL(SqlSink):
         """Where a ledger is kept by default: in the same database."""
         if schema is not None and not (_SCHEMA.fullmatch(schema) and DIALECT.takes(schema)):
             raise UsageError(
-                f"sink: {schema!r} cannot be the name of a schema; take up to {DIALECT.longest}"
-                " letters, digits, _ and -"
+                "sink: {!r} cannot be the name of a schema; take up to {} letters, digits, _ and -",
+                schema,
+                DIALECT.longest,
             )
         driver = PostgresDriver(server_of(self.ledger_url, "sink"), schema or "")
         super().__init__(driver.identity, driver, patience=patience)
@@ -187,7 +189,7 @@ class PostgresDriver:
         if schema:
             mark = "&" if "?" in self.identity else "?"
             self.identity += f"{mark}{_OPTION}{quote(schema)}"
-            self.where = f"the schema {schema} of {self.where}"
+            self.where = say("the schema {} of {}", schema, self.where)
         self.describe = server.describe
         self.outage = server.outage
         self.is_barred = server.is_barred
@@ -204,7 +206,7 @@ class PostgresDriver:
             name = f"'{_quoted(self._schema)}'" if self._schema else "quote_ident(current_schema())"
             [(is_ledger,)] = self.query(_IS_LEDGER.format(name))
             if is_ledger and self._schema:
-                raise UsageError(f"{self.where} belongs to a ledger; choose another schema")
+                raise UsageError("{} belongs to a ledger; choose another schema", self.where)
             if is_ledger:  # the user has its name, and it comes first in the search path
                 name = "'public'"
             if is_ledger or self._schema:

@@ -37,6 +37,7 @@ from harvester.sinks.rows import (
 )
 from harvester.sinks.views import ListView, list_view, meanings
 from harvester.tables import KEY, comments_of, tables_of
+from harvester.texts import say
 
 _WINDOW = ("_appid", "_begin_date", "_end_date")
 _FETCHED_AT = "_fetched_at"
@@ -207,8 +208,10 @@ class Layout:
     ) -> None:
         if not dialect.takes(name):
             raise UsageError(
-                f"interface: {name} cannot be a table of {dialect.name}, whose names have at most"
-                f" {dialect.longest} bytes"
+                "interface: {} cannot be a table of {}, whose names have at most {} bytes",
+                name,
+                dialect.name,
+                dialect.longest,
             )
         self.name = name
         self.given = fields = endpoint.fields if endpoint is not None else ()
@@ -334,12 +337,15 @@ class Layout:
             for field in self.columns
             if field not in missing and has[same(field.name)].lower() != self._type(field).lower()
         ]
-        wrong += [f"{field.name} is missing" for field in missing if field.name in _ALWAYS]
+        wrong += [say("{} is missing", field.name) for field in missing if field.name in _ALWAYS]
         if wrong:
             raise UsageError(
-                f"the table {self.name} of {where} has other columns than a harvest"
-                f" ({', '.join(wrong[:3])}{', …' if wrong[3:] else ''}); rename it, or choose"
-                " another database"
+                "the table {} of {} has other columns than a harvest ({}{}); rename it, or"
+                " choose another database",
+                self.name,
+                where,
+                ", ".join(wrong[:3]),
+                ", …" if wrong[3:] else "",
             )
         table = self._dialect.quoted(self.name)
         added = [f"ALTER TABLE {table} ADD COLUMN {self._defined(field)}" for field in missing]

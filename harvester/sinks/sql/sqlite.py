@@ -33,6 +33,7 @@ from harvester.sinks.sql.base import (
 from harvester.sinks.sql.schema import Dialect, as_text, is_negative_zero
 from harvester.sinks.views import EXACT, ListView
 from harvester.tables import Column
+from harvester.texts import say
 
 BUSY = 30.0
 """Seconds for which another program's transaction is waited for."""
@@ -40,8 +41,8 @@ BUSY = 30.0
 _BARRED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 """Codes of errors about files that may be whole."""
 
-_OTHER = "it is a file of another kind"
-_MALFORMED = "database disk image is malformed"  # as SQLite itself says
+_OTHER = say("it is a file of another kind")
+_MALFORMED = say("database disk image is malformed")  # as SQLite itself says
 _DAMAGE = ("malformed", "corrupt", "decode", "unsupported file format")
 
 _TYPES = {
@@ -153,7 +154,7 @@ class SQLiteDriver:
     errors: tuple[type[Exception], ...] = (sqlite3.Error,)
 
     def __init__(self, path: Path) -> None:
-        self.where = f"the database {path}"
+        self.where = say("the database {}", path)
         self._path = path
         self._connection: sqlite3.Connection | None = None
 
@@ -175,8 +176,9 @@ class SQLiteDriver:
             raise
         if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
             raise UsageError(
-                f"{self.where} lies on a disk that SQLite cannot share (no WAL); choose a disk of"
-                " this machine"
+                "{} lies on a disk that SQLite cannot share (no WAL); choose a disk of this"
+                " machine",
+                self.where,
             )
         connection.execute("PRAGMA synchronous = FULL")
 
@@ -184,11 +186,15 @@ class SQLiteDriver:
         """What a ledger says that is to take what is stored."""
         place = shlex.quote(str(self._path))
         if self.describe(exc) == _OTHER and not self._was_ours():
-            return UsageError(f"{self.where} could not be opened: {_OTHER}")
+            return UsageError("{} could not be opened: {}", self.where, _OTHER)
         return SinkError(
-            f"{self.where} could not be opened: it is damaged ({exc}); put a sound copy back, or"
-            f" `mv {place} {place}.damaged`, and the same command again: the next run asks for what"
-            " was stored there alone"
+            "{} could not be opened: it is damaged ({}); put a sound copy back, or `mv {}"
+            " {}.damaged`, and the same command again: the next run asks for what was stored"
+            " there alone",
+            self.where,
+            say(str(exc)),
+            place,
+            place,
         )
 
     def _was_ours(self) -> bool:
@@ -204,7 +210,7 @@ class SQLiteDriver:
             "SELECT count(*) FROM sqlite_master WHERE name IN ('calendar', 'open_window')"
         ).fetchone()
         if found == (2,):
-            raise UsageError(f"{self._path} is a ledger of harvester; choose another file")
+            raise UsageError("{} is a ledger of harvester; choose another file", self._path)
         return connection
 
     @property
@@ -300,11 +306,11 @@ class SQLiteDriver:
         if "not a database" in text:
             return _OTHER
         if any(sign in text for sign in _DAMAGE):
-            return f"{DAMAGED} ({text})"
+            return say("{} ({})", DAMAGED, say(text))
         if "locked" in text:
-            return f"another program has kept it locked for {BUSY:.0f} s"
+            return say("another program has kept it locked for {:.0f} s", BUSY)
         if "unable to open" in text or "readonly" in text:
-            return "it cannot be written"
+            return say("it cannot be written")
         return text
 
     def outage(self, exc: Exception) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from harvester.base.secrets import Secret
 from harvester.errors import UsageError
+from harvester.texts import say
 from harvester.tokens.stores.base import TokenStore
 from harvester.tokens.stores.files import FileStore
 from harvester.tokens.stores.memory import MemoryStore
@@ -42,8 +43,9 @@ def open_store(spec: str | Secret) -> TokenStore | None:
     kind, colon = spec.value.partition(":")[:2]
     if kind in _KINDS and colon and spec.value != f"{kind}:":
         return _KINDS[kind](spec)
-    shown = "what was given" if "@" in spec.value else repr(spec.value)
+    shown = say("what was given") if "@" in spec.value else repr(spec.value)
     raise UsageError(
-        f"token store: {shown} is not one; these are known: memory, file:PATH,"
-        " redis://HOST:PORT/DB, rediss://…"
+        "token store: {} is not one; these are known: memory, file:PATH, redis://HOST:PORT/DB,"
+        " rediss://…",
+        shown,
     )

@@ -26,6 +26,7 @@ from harvester.base.secrets import DIRECTORY, check_private, write_private
 from harvester.base.threads import Thread
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Stored
+from harvester.texts import of_system, say
 from harvester.tokens.stores.base import LEASE, POLL, from_object, same, to_object
 
 P = ParamSpec("P")
@@ -51,7 +52,7 @@ class FileStore:
         try:
             self._get_ready()
         except OSError as exc:
-            problem = f"the token store {self._path} cannot be used ({exc.strerror})"
+            problem = say("the token store {} cannot be used ({})", self._path, of_system(exc))
         else:
             return
         raise UsageError(problem)
@@ -62,12 +63,12 @@ class FileStore:
     def _get_ready(self) -> None:
         if self._a_file_each:
             durable.make_directory(self._path, "token store", 0o700)
-            what = f"the directory of the token store {self._path}"
+            what = say("the directory of the token store {}", self._path)
             check_private(self._path.stat(), self._path, what, DIRECTORY)
         elif self._path.exists():
             self._read(self._path)
         elif not self._path.parent.is_dir():
-            raise UsageError(f"token store: there is no directory {self._path.parent}")
+            raise UsageError("token store: there is no directory {}", self._path.parent)
 
     def _file_of(self, key: str) -> Path:
         return self._path / f"{key}.json" if self._a_file_each else self._path
@@ -84,7 +85,7 @@ class FileStore:
         ends = time.monotonic() + PATIENCE
         while (done := await self._guarded(self._replace, key, former, new)) is None:
             if time.monotonic() > ends:
-                raise AttemptError(f"the token store {self._path} is held by a stopped process")
+                raise AttemptError("the token store {} is held by a stopped process", self._path)
             await anyio.sleep(POLL / 5)
         return done
 
@@ -92,18 +93,18 @@ class FileStore:
         try:
             return await self._thread.call(function, *args, **kwargs)
         except OSError as exc:
-            problem = f"the token store {self._path} cannot be used ({exc.strerror})"
+            problem = say("the token store {} cannot be used ({})", self._path, of_system(exc))
         raise AttemptError(problem)
 
     def _read(self, path: Path) -> dict[str, Stored]:
         try:
             with path.open("rb") as file:
-                check_private(os.fstat(file.fileno()), path, f"the token store {path}")
+                check_private(os.fstat(file.fileno()), path, say("the token store {}", path))
                 found = _entries(file.read())
         except FileNotFoundError:
             return {}
         if found is None:
-            raise UsageError(f"{path} is no token store; name another file, or remove it")
+            raise UsageError("{} is no token store; name another file, or remove it", path)
         return found
 
     def _replace(self, key: str, former: Stored | None, new: Stored) -> bool | None:

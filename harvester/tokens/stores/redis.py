@@ -20,6 +20,7 @@ from harvester.base.secrets import Secret, advice, place_of
 from harvester.base.threads import ended
 from harvester.errors import AttemptError, UsageError, needs
 from harvester.model import Stored
+from harvester.texts import say
 from harvester.tokens.stores.base import POLL, from_bytes, same, to_bytes
 
 T = TypeVar("T")
@@ -82,7 +83,7 @@ class RedisStore:
         try:
             return redis.asyncio.Redis.from_url(url.value, **more), ""
         except Exception:  # noqa: BLE001  (whatever it is, its text may hold the URL)
-            return None, f"token store: the URL of {self._where} cannot be used"
+            return None, say("token store: the URL of {} cannot be used", self._where)
 
     async def load(self, key: str) -> Stored | None:
         found = _found(await self._asked(self._client.get(f"harvester:token:{key}")))
@@ -91,8 +92,11 @@ class RedisStore:
     def _checked(self, key: str, found: Stored | str | None) -> Stored | None:
         if isinstance(found, str):
             raise UsageError(
-                f"the token store {self._where} holds {found} under harvester:token:{key};"
-                " remove it, or take another database"
+                "the token store {} holds {} under harvester:token:{}; remove it, or take"
+                " another database",
+                self._where,
+                found,
+                key,
             )
         return found
 
@@ -155,7 +159,9 @@ class RedisStore:
         try:
             return await answer
         except self._errors as exc:
-            problem = f"the token store {self._where} does not answer ({type(exc).__name__})"
+            problem = say(
+                "the token store {} does not answer ({})", self._where, type(exc).__name__
+            )
         raise AttemptError(problem)
 
     async def close(self) -> None:
@@ -169,20 +175,22 @@ def _found(raw: bytes | None) -> Stored | str | None:
     """The token in an answer; a string describes anything else."""
     if raw is None:
         return None
-    return from_bytes(raw) or "something else"
+    return from_bytes(raw) or say("something else")
 
 
 def _place(url: Secret) -> tuple[str, str]:
     """A URL without secrets, and what is wrong with it."""
     place = place_of(url)
     if place is None:
-        return "redis", f"token store: a URL of Redis is written {_FORM}{advice(url)}"
+        return "redis", say("token store: a URL of Redis is written {}{}", _FORM, advice(url))
     shown = f"{place.scheme}://{place.host}:{place.port or 6379}"
     if not (place.name or "0").isdecimal():
-        return shown, f"token store: {shown} has no such database; write it as {_FORM}"
+        return shown, say("token store: {} has no such database; write it as {}", shown, _FORM)
     known = _OPTIONS.get(place.scheme, ())
     query = urlsplit(url.value).query
     if any(name not in known for name, _ in parse_qsl(query, keep_blank_values=True)):
-        these = f"it knows {', '.join(known)}" if known else "it has none"
-        return shown, f"token store: the URL of {shown} has an option that is not one; {these}"
+        these = say("it knows {}", ", ".join(known)) if known else say("it has none")
+        return shown, say(
+            "token store: the URL of {} has an option that is not one; {}", shown, these
+        )
     return shown, ""

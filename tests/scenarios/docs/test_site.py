@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import html
 import http.server
@@ -30,7 +31,7 @@ from harvester.wechat import codes
 from harvester.wechat.publisher import PUBLISHER_ERRORS
 from tests.support import environment, harvest
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(400)]  # the first one builds the site
 ROOT = Path(__file__).parents[3]
 SOURCE = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"][
     "Source"
@@ -40,20 +41,32 @@ LANGUAGES = ("en", "zh")
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site in both languages; no warning was printed."""
+    """The site in both languages, built once for all processes of the tests."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    place = shared / "documentation"
+    with (shared / "documentation.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not place.exists():
+            draft = shared / "documentation.draft"
+            _build(draft)
+            draft.rename(place)
+    return place
+
+
+def _build(place: Path) -> None:
     contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     found = re.search(r"^sphinx-build -W .* docs site && sphinx-build -W .* site/zh$",
                       contributing, re.MULTILINE)  # fmt: skip
     assert found
-    place = tmp_path_factory.mktemp("documentation") / "site"
     line = re.sub(r"(?<= )site(?=[ /]|$)", str(place), found[0])
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-euc", line], cwd=ROOT, env=environment(PATH=path), capture_output=True,
-        text=True, timeout=110, check=False,
+        text=True, timeout=350, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    return place
 
 
 def folder(site: Path, lang: str) -> Path:

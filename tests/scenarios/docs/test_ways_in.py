@@ -26,7 +26,7 @@ import pytest
 from tests.cli.test_simulate import simulating
 from tests.support import environment
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
 BASE_URL = """

@@ -11,11 +11,11 @@ from typing import Any, Self
 
 import harvester
 from harvester.cli.export import source_of
-from harvester.config import plugins
+from harvester.config.accounts import ListedAccount
+from harvester.config.place import Place
 from harvester.exports.source import Source
-from harvester.ledger import SqliteLedger
-from harvester.service.answers import Answers
-from harvester.service.flat_copy import Copy
+from harvester.mcp.flat_copy import Copy
+from harvester.mcp.tools import Answers
 from harvester.sinks.base import Sink
 from harvester.testing import FakeTransport, Simulator
 from tests.support import A, B
@@ -50,18 +50,17 @@ class Desk:
         given: Sequence[Sink] = (),
         names: Mapping[str, str] | None = None,
     ) -> None:
-        def ledger() -> SqliteLedger:
-            return SqliteLedger(directory / "ledger.sqlite", readonly=True)
+        listed = [ListedAccount(appid, name, "", True) for appid, name in (names or {}).items()]
+        place = Place(directory, sinks=given, listed=listed)
 
         async def source() -> Source:
-            return await source_of(ledger(), given)
+            return await source_of(place.ledger(), given)
 
         self._stack = ExitStack()
         private = Path(self._stack.enter_context(TemporaryDirectory()))
         self._runner = self._stack.enter_context(asyncio.Runner())
-        find = plugins.known_endpoint
-        self.copy = Copy(private, source, find)
-        self.answers = Answers(ledger, self.copy, find, names=names, may_lack_ledger=bool(given))
+        self.copy = Copy(private, source, place.find)
+        self.answers = Answers(place, self.copy)
 
     def __enter__(self) -> Self:
         return self

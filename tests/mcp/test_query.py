@@ -12,9 +12,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from harvester.service import flat_copy as copying
-from harvester.service.flat_copy import Copy, QueryError
-from harvester.service.query import answer_to
+from harvester.mcp import flat_copy as copying
+from harvester.mcp.flat_copy import Copy, QueryError
+from harvester.mcp.query import answer_to
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from mcp import Client, ClientSession, StdioServerParameters, stdio_client
 
 from harvester.cli.commands import cli, invoke
 from harvester.errors import SinkError
-from harvester.service import answers, flat_copy
-from harvester.service import mcp as server
-from harvester.service.answers import Answers
-from harvester.service.mcp import DATA, INSTRUCTIONS, make_server
+from harvester.ledger.reach import NOTHING
+from harvester.mcp import flat_copy, server, tools
+from harvester.mcp.server import DATA, INSTRUCTIONS, make_server
+from harvester.mcp.tools import Answers
+from harvester.report.days import counts_to_dict
+from tests.mcp.support import harvested
 from tests.postgres_server import PASSWORD, PostgresServer
-from tests.service.support import harvested
 from tests.support import A, command, environment, harvest
 
 
@@ -44,7 +46,7 @@ class Failing:
     def __init__(self, exc: Exception) -> None:
         self._exc = exc
 
-    async def rows(self, **_: Any) -> dict[str, Any]:
+    async def rows(self, *_: Any) -> dict[str, Any]:
         raise self._exc
 
 
@@ -59,9 +61,9 @@ def beside(given: Any, use: Callable[[Client], Awaitable[Any]]) -> Any:
 
 
 def test_the_tools_only_read_and_say_that_texts_are_data() -> None:
-    tools = beside(None, lambda client: client.list_tools()).tools
-    assert [tool.name for tool in tools] == ["coverage", "tables", "rows", "sql"]
-    for tool in tools:
+    listed = beside(None, lambda client: client.list_tools()).tools
+    assert [tool.name for tool in listed] == ["coverage", "tables", "rows", "sql"]
+    for tool in listed:
         assert DATA in tool.description
         assert tool.annotations.read_only_hint
         assert not tool.annotations.open_world_hint
@@ -75,7 +77,13 @@ def test_the_tools_only_read_and_say_that_texts_are_data() -> None:
 @pytest.mark.parametrize(
     ("tool", "given", "why"),
     [
-        ("rows", {"tabel": "x"}, "table: Field required; tabel: Extra inputs are not permitted"),
+        ("rows", {"tabel": "x"}, "there is no argument 'tabel'; there are table, appids, start, "),
+        (
+            "coverage",
+            {"appid": A},
+            "there is no argument 'appid'; there are appids, endpoints, day",
+        ),
+        ("rows", {"appids": [], "limit": "all"}, "table: Field required; limit: Input should be"),
         ("rows", {"table": "x", "limit": 1001}, "limit: Input should be less than or equal"),
         ("rows", {"table": "x", "appids": "wx1"}, "appids: Input should be a valid list"),
         ("rows", {"table": None}, "table: Input should be a valid string"),
@@ -105,9 +113,24 @@ def test_an_error_is_one_sentence_without_a_password(exc: Exception, text: str) 
     assert result.content[0].text == text
 
 
+def test_a_list_may_come_as_text_as_some_clients_send_it() -> None:
+    class Given:
+        async def tables(self, names: list[str]) -> dict[str, Any]:
+            return {"names": names}
+
+    result = beside(Given(), lambda client: client.call_tool("tables", {"names": '["a", "b"]'}))
+    assert json.loads(result.content[0].text) == {"names": ["a", "b"]}
+
+
+def test_the_tool_says_what_each_state_of_a_day_means() -> None:
+    [coverage, *_] = beside(None, lambda client: client.list_tools()).tools
+    for state in {*counts_to_dict(NOTHING, 0, 0), *tools.STATE_NAMES.values()}:
+        assert re.search(rf"\b{state} \(", coverage.description), state
+
+
 def test_a_call_ends_before_the_client_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
     class Waiting:
-        async def coverage(self, **_: Any) -> dict[str, Any]:
+        async def coverage(self, *_: Any) -> dict[str, Any]:
             await asyncio.sleep(60)
             return {}
 
@@ -244,30 +267,29 @@ def test_it_ends_quietly_and_leaves_nothing_behind(
 def _wait_for_query(private: Path) -> None:
     """Wait until a query reads the copy."""
     while True:
-        for opened in Path("/proc").glob("[0-9]*/fd/*"):
-            try:
-                if os.readlink(opened).startswith(f"{private}/copy.duckdb"):
-                    return
-            except OSError:
-                continue
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended, or is another user's
+                for opened in (process / "fd").iterdir():
+                    if os.readlink(opened).startswith(f"{private}/copy.duckdb"):
+                        return
         time.sleep(0.05)
 
 
 def test_the_page_has_the_bounds_and_a_configuration_that_the_command_takes() -> None:
     page = (Path(__file__).parents[2] / "docs" / "mcp.md").read_text(encoding="utf-8")
     for bound in (
-        f"{flat_copy.ROWS:,} (`rows` without `limit`: {answers.FEW})",
+        f"{flat_copy.ROWS:,} (`rows` without `limit`: {tools.FEW})",
         f"{flat_copy.BYTES:,} bytes",
-        f"| {answers.ACCOUNTS}; ",
+        f"| {tools.ACCOUNTS}; ",
         f"| {flat_copy.SECONDS:g} s; one at a time",
         f"{flat_copy.MEMORY >> 20} MiB in DuckDB, {flat_copy.SPACE >> 30} GiB",
         f"| {flat_copy.PATIENCE:g} s; then the call ends",
         f"| {server.LIMIT:g} s: ",
     ):
         assert bound in page, bound
-    for tool in server.TOOLS.values():
-        [arguments] = [", ".join(f"`{name}`" for name in tool.arguments.model_fields)]
-        assert f"| {arguments} |" in page
+    for tool in beside(None, lambda client: client.list_tools()).tools:
+        arguments = ", ".join(f"`{name}`" for name in tool.input_schema["properties"])
+        assert f"| `{tool.name}` | {arguments} |" in page
     [snippet] = re.findall(r"^```json\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     started = json.loads(snippet)["mcpServers"]["harvester"]
     assert (started["command"], started["args"][0]) == ("harvester", "mcp")
@@ -302,6 +324,15 @@ def test_unusable_arguments_are_refused_at_once(
     assert out == ""
     assert why in err
     assert "pw" not in err
+
+
+@pytest.mark.thorough
+def test_without_standard_input_there_is_no_client_and_it_ends(tmp_path: Path) -> None:
+    closed = ["sh", "-c", 'exec "$@" <&-', "sh", *command("mcp", "--out", tmp_path)]
+    done = subprocess.run(
+        closed, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.thorough

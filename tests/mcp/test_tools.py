@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -12,17 +14,18 @@ from typing import Any
 import pytest
 
 import harvester
+from harvester.base.dates import parse_day
 from harvester.config import plugins
 from harvester.errors import HarvestError
 from harvester.ledger import SqliteLedger
+from harvester.mcp import flat_copy as copying
+from harvester.mcp import tools as answering
+from harvester.mcp.flat_copy import QueryError
 from harvester.model import Batch, Window
-from harvester.service import answers as answering
-from harvester.service import flat_copy as copying
-from harvester.service.flat_copy import QueryError
 from harvester.testing import Simulator
 from harvester.wechat.interfaces import INTERFACES
 from tests.exports.support import tables as tables_of
-from tests.service.support import Desk, harvested
+from tests.mcp.support import Desk, harvested
 from tests.support import A, B, Script, stored
 
 ARTICLES = "getarticletotaldetail"
@@ -58,6 +61,8 @@ def test_coverage_is_asked_for_some_by_appid_or_name_and_by_interface(ask: Desk,
     found = ask("coverage", appids=[who], endpoints=["getusersummary"])
     assert [(account["appid"], account["name"]) for account in found["accounts"]] == [(B, "b")]
     assert [*found["interfaces"]] == ["getusersummary"]
+    group = ask("coverage", endpoints=["users"])
+    assert {*group["interfaces"]} == {"getusersummary", "getusercumulate"}
 
 
 @pytest.mark.parametrize("tool", ["coverage", "rows"])
@@ -172,15 +177,20 @@ def test_a_select_reads_the_tables_and_says_until_when_those_it_names_are_comple
 @pytest.mark.parametrize(
     ("tool", "given", "why"),
     [
-        ("rows", {"table": "getusersumary"}, "did you mean getusersummary?"),
+        ("rows", {"table": "getusersumary"}, "(did you mean getusersummary or getusercumulate?)"),
+        ("tables", {"names": ["users"]}, "(did you mean getusersummary?); the tool tables lists"),
         ("rows", {"table": "getusersummary; DROP"}, "there is no table"),
         ("rows", {"table": "getusersummary", "start": "soon"}, "start"),
         ("rows", {"table": "getusersummary", "start": "2025-12-02", "end": "2025-12-01"}, "swap"),
         ("rows", {"table": "getusersummary", "appids": ["wx1"]}, "knows no account wx1"),
+        ("rows", {"table": "getusersummary", "appids": ["aa"]}, "no account aa (did you mean a?)"),
         ("tables", {"names": ["nothing"]}, "there is no table 'nothing'"),
         ("coverage", {"appids": ["wx1"]}, "knows no account wx1"),
         ("coverage", {"endpoints": ["getuser"]}, "there is no interface 'getuser'"),
-        ("sql", {"query": "SELECT * FROM getuser"}, "Table with name getuser does not exist"),
+        ("coverage", {"day": "soon"}, "day: 'soon' is not a day"),
+        ("sql", {"query": "FROM getusersumary"}, "did you mean getusersummary or getusercumulate?"),
+        ("sql", {"query": "FROM getusersummary JOIN article USING (_appid)"}, "you mean articles"),
+        ("sql", {"query": "FROM zzz"}, "there is no table 'zzz'; the tool tables lists them"),
         ("sql", {"query": "DROP TABLE getusersummary"}, "only one SELECT is run"),
     ],
 )
@@ -206,6 +216,39 @@ def test_what_is_missing_provisional_or_late_is_not_complete_or_final(tmp_path: 
         assert later["complete_until"] is None  # account B has none of these days
         assert later["interfaces"]["getusersummary"]["some_of_them"] == [B]
         assert ask("rows", **some, appids=[A])["complete_until"] == "2025-12-20"
+
+
+def test_coverage_of_a_day_is_its_state_by_interface_and_account(tmp_path: Path) -> None:
+    harvested(tmp_path, "users", "2025-12-10", "2025-12-20", appids=[A])
+    harvested(tmp_path, "getusersummary", "2025-12-01", "2025-12-15", appids=[B])
+    refused = Script(lambda _: {"errcode": 61501, "errmsg": "date range error"})
+    harvested(tmp_path, "getusersummary", "2025-12-17", "2025-12-17", appids=[B], transport=refused)
+    harvested(tmp_path, ARTICLES, "yesterday-3d", "yesterday", appids=[A])
+
+    def states(day: str) -> dict[str, dict[str, str]]:
+        found = ask("coverage", day=day)
+        assert found["day"] == day
+        accounts = {each["name"]: each["interfaces"] for each in found["accounts"]}
+        for name, interface in found["interfaces"].items():
+            given = [each[name] for each in accounts.values() if name in each]
+            assert interface["accounts_by_state"] == Counter(given)
+        return accounts
+
+    with Desk(tmp_path, names={A: "a", B: "b"}) as ask:
+        assert states("2025-12-17")["b"] == {"getusersummary": "failed"}
+        assert [*states("2025-12-17")] == ["b", "a"]  # trouble first
+        assert states("2025-12-15")["b"] == {"getusersummary": "final"}
+        assert states("2025-12-16")["b"] == {"getusersummary": "missing"}
+        assert states("2025-12-09")["a"]["getusersummary"] == "not_asked"
+        yesterday = str(parse_day("yesterday", time.time()))
+        assert states(yesterday)["a"][ARTICLES] == "provisional"
+        assert states("2025-12-15")["a"][ARTICLES] == "not_asked"
+        known = ask("coverage", day="2025-12-15", endpoints=["getusersummary"])
+        assert (known["complete_until"], known["final_until"]) == ("2025-12-15", "2025-12-15")
+        assert known["interfaces"]["getusersummary"]["title_zh"] == "用户增减"
+        assert ask("coverage", day="2025-12-16")["complete_until"] is None
+        [one] = ask("coverage", day="2025-12-16", appids=["a"])["accounts"]
+        assert one["appid"] == A
 
 
 def test_the_copy_follows_what_is_stored(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -19,15 +19,24 @@ from hashlib import blake2b
 from typing import Any
 
 from harvester.base.dates import FIRST, Days, nearest, parse_day
+from harvester.config.place import Place
 from harvester.errors import NoLedgerError, UsageError
 from harvester.exports.base import TableShape
-from harvester.ledger import Ledger
-from harvester.ledger.coverage import Calendar
-from harvester.ledger.reach import Together
-from harvester.model import Endpoint, Find
+from harvester.ledger.coverage import (
+    EMPTY,
+    FAILED,
+    FINAL,
+    MISSING,
+    NEVER,
+    OPEN,
+    WAITING,
+    Calendar,
+)
+from harvester.ledger.reach import GONE, LATE, UNASKED, Together
+from harvester.mcp.flat_copy import BYTES, ROWS, Copy, QueryError, Tables
+from harvester.model import Endpoint
 from harvester.report.days import Reader, StatusFilter, Stream
 from harvester.report.overview import overview_of
-from harvester.service.flat_copy import BYTES, ROWS, Copy, Tables
 from harvester.tables import TABLES as JOINED
 from harvester.wechat.titles import INTERFACES
 
@@ -39,6 +48,8 @@ TABLES = 12
 """The most tables of which the columns are described unasked."""
 CAUSES = 20
 """The most causes of what is missing that an answer lists."""
+NEAR = 5
+"""The most names that are given in the place of one that does not exist."""
 HELD_BACK = 3
 """Accounts that are named as those which lack days."""
 FEW = 100
@@ -53,7 +64,22 @@ _TYPES = {
     "date32[day]": "DATE",
     "timestamp[us, tz=UTC]": "TIMESTAMP WITH TIME ZONE",
 }
+STATE_NAMES = {
+    FINAL: "final",
+    EMPTY: "empty",
+    OPEN: "provisional",
+    WAITING: "waiting",
+    FAILED: "failed",
+    MISSING: "missing",
+    LATE: "late",
+    NEVER: "never_delivered",
+    GONE: "cannot_be_asked",
+    UNASKED: "not_asked",
+}
+"""The states of a day, by their letter."""
+_LACKING = {"waiting", "failed", "missing", "late"}
 _ORDER = ("_appid", "_begin_date", "_row")
+_UNKNOWN = re.compile("Table with name (.+?) does not exist")
 _NOTHING = "nothing was harvested yet; harvest first (harvester run)"
 _NO_LEDGER = "there is no ledger, so it is not known what is missing"
 
@@ -120,41 +146,37 @@ def _text(day: date | None) -> str | None:
 class Answers:
     """What can be asked.
 
-    ledger: makes one that is not entered; own: interfaces of the configuration; names: of accounts,
-    by appid; disabled: accounts that are not harvested now; may_lack_ledger: whether a sink was
-    named that is read without one, too.
+    place: where the harvest is; a sink that it names is read without a ledger, too.  copy: of the
+    tables.
     """
 
-    def __init__(
-        self,
-        ledger: Callable[[], Ledger],
-        copy: Copy,
-        find: Find,
-        *,
-        own: Sequence[Endpoint] = (),
-        names: Mapping[str, str] | None = None,
-        disabled: Collection[str] = (),
-        may_lack_ledger: bool = False,
-    ) -> None:
-        self._ledger, self._copy, self._find = ledger, copy, find
-        self._own, self._names = own, names or {}
+    def __init__(self, place: Place, copy: Copy) -> None:
+        self._place, self._copy = place, copy
         self._appids: defaultdict[str, list[str]] = defaultdict(list)
-        for appid, name in self._names.items():
+        for appid, name in place.names.items():
             self._appids[name].append(appid)
-        self._disabled = disabled
-        self._may_lack_ledger = may_lack_ledger
 
     # what was harvested
 
     async def coverage(
-        self, appids: Collection[str] = (), endpoints: Collection[str] = ()
+        self,
+        appids: Collection[str] = (),
+        endpoints: Collection[str] = (),
+        day: str | None = None,
     ) -> dict[str, Any]:
-        """Totals, each interface, and each account, trouble first; of few also its interfaces."""
+        """Totals, each interface, and each account, trouble first; of few also its interfaces.
+
+        day: only the state of this day, of each interface and account.
+        """
+        now, place = time.time(), self._place
         known, streams = _Known(), dict[str, list[dict[str, Any]]]()
-        async with self._ledger() as ledger:
-            wanted = StatusFilter(self._accounts(appids), endpoints)
-            reader = Reader(ledger, time.time(), self._own, wanted)
-            seen = await overview_of(reader, names=self._names, disabled=self._disabled)
+        async with self._place.ledger() as ledger:
+            chosen = self._accounts(appids, await ledger.accounts())
+            wanted = StatusFilter(chosen, place.names_of(endpoints))
+            reader = Reader(ledger, now, place.own, wanted)
+            if day is not None:
+                return await self._on_day(reader, parse_day(day, now, "day"))
+            seen = await overview_of(reader, names=place.names, disabled=place.disabled)
             in_full = seen.totals.streams <= STREAMS
             async for found in reader.accounts():
                 for stream, calendar in found:
@@ -186,18 +208,46 @@ class Answers:
             answer["note"] = "appids or endpoints select a few; then each interface is listed"
         return _with_list(answer, "accounts", accounts, len(seen.accounts))
 
-    def _accounts(self, given: Collection[str]) -> list[str]:
-        """The appids of appids and names; raises `UsageError` for a name that several have."""
-        return [each if each in self._names else self._named(each) for each in given]
+    async def _on_day(self, reader: Reader, day: date) -> dict[str, Any]:
+        """How many accounts have a day in which state, by interface; and each account of them."""
+        await reader.prepare()
+        known, counted = _Known(), defaultdict[str, Counter[str]](Counter)
+        accounts: list[dict[str, Any]] = []
+        async for found in reader.accounts():
+            states = {stream.key[1]: _state_on(stream, day) for stream, _ in found}
+            for stream, calendar in found:
+                _note(known, stream, calendar, (day, day))
+                counted[stream.key[1]][states[stream.key[1]]] += 1
+            appid = found[0][0].key[0]
+            name = self._place.names.get(appid, "")
+            accounts.append({"appid": appid, "name": name, "interfaces": states})
+        accounts.sort(key=lambda each: _LACKING.isdisjoint(each["interfaces"].values()))
+        answer = {"day": str(day), **known.until()}
+        answer["interfaces"] = {
+            name: {**_titles(name, reader.endpoint(name)), "accounts_by_state": dict(states)}
+            for name, states in sorted(counted.items())
+        }
+        return _with_list(answer, "accounts", accounts[:ACCOUNTS], len(accounts))
 
-    def _named(self, name: str) -> str:
-        """The appid of a name; of one that nobody has, the name."""
-        found = self._appids.get(name, [name])
-        if len(found) > 1:
-            raise UsageError(
-                f"{len(found)} accounts are named {name!r}; ask by appid: {', '.join(found[:FEW])}"
-            )
-        return found[0]
+    def _accounts(self, given: Collection[str], known: Collection[str]) -> list[str]:
+        """The appids of appids and names.
+
+        Raises `UsageError` for a name that several have, and for what nobody has.
+        """
+        found = []
+        for each in given:
+            named = [each] if each in known else self._appids.get(each, [])
+            if len(named) > 1:
+                appids = ", ".join(named[:FEW])
+                raise UsageError(
+                    f"{len(named)} accounts are named {each!r}; ask by appid: {appids}"
+                )
+            if not named or named[0] not in known:
+                names = [self._place.names.get(appid, "") for appid in known]
+                hint = nearest(each, [*known, *names], most=NEAR)
+                raise UsageError(f"the ledger knows no account {each}{hint}")
+            found += named
+        return found
 
     # the tables
 
@@ -207,7 +257,7 @@ class Answers:
         def concerned(owners: Tables) -> set[str]:
             return {each for name in names or owners for each in _in(owners, name)[0]}
 
-        known, owners = await self._known(concerned)
+        known, owners, _ = await self._known(concerned)
         chosen = {name: owners[name] for name in names or owners}
         in_full = len(chosen) <= TABLES or bool(names)
         found = [self._table(name, *chosen[name], in_full=in_full) for name in chosen]
@@ -225,7 +275,7 @@ class Answers:
         titles = (
             {"title": joined.title.en, "title_zh": joined.title.zh}
             if joined
-            else _titles(of[0], self._find(of[0]))
+            else _titles(of[0], self._place.find(of[0]))
         )
         about = {"name": name, "interfaces": of, **titles}
         if not in_full:
@@ -251,8 +301,8 @@ class Answers:
         limit: int = FEW,
     ) -> dict[str, Any]:
         """Rows of a table in the order of account, day and position, at most `ROWS`."""
-        days, appids = _days(start, end), self._accounts(appids)
-        known, owners = await self._known(lambda each: _in(each, table)[0], appids, days)
+        days = _days(start, end)
+        known, owners, appids = await self._known(lambda each: _in(each, table)[0], appids, days)
         of, shape = owners[table]
         names = shape.schema.names
         await self._copy.update(known.states)
@@ -273,7 +323,7 @@ class Answers:
 
     def _condition(self, owner: str, shape: TableShape, days: Days | None) -> tuple[str, str]:
         """The column that the days are of, and the condition on it."""
-        own = getattr(self._find(owner), "day_field", "").replace(".", "_")
+        own = getattr(self._place.find(owner), "day_field", "").replace(".", "_")
         types = {column.name: str(column.type) for column in shape.schema}
         if days and types.get(own) == "date32[day]":
             return own, f'"{own}" BETWEEN ?::DATE AND ?::DATE'
@@ -292,11 +342,16 @@ class Answers:
             found = {each for name, (of, _) in owners.items() if is_named(name) for each in of}
             return found or {each for of, _ in owners.values() for each in of}
 
-        known, owners = await self._known(concerned)
+        known, owners, _ = await self._known(concerned)
         if not owners:
             raise UsageError(_NOTHING)
         await self._copy.update(known.states)
-        answer = await self._copy.query(query, rows=limit)
+        try:
+            answer = await self._copy.query(query, rows=limit)
+        except QueryError as exc:
+            if unknown := _UNKNOWN.search(str(exc)):  # DuckDB knows the interfaces concerned alone
+                _in(owners, unknown[1])
+            raise
         return {**known.until(), **_rows(answer)}
 
     # what is known
@@ -306,30 +361,32 @@ class Answers:
         concerned: Callable[[Tables], Collection[str]],
         appids: Collection[str] = (),
         days: Days | None = None,
-    ) -> tuple[_Known, Tables]:
-        """What the ledger knows of the interfaces concerned, and all tables.
+    ) -> tuple[_Known, Tables, Collection[str]]:
+        """What the ledger knows of the interfaces concerned, all tables, and appids without names.
 
         appids, days: whose reach is of interest; the states are those of all accounts and days.
         """
         known = _Known()
         try:
-            async with self._ledger() as ledger:
+            async with self._place.ledger() as ledger:
                 owners = self._copy.tables({name for _, name in await ledger.asked()})
-                _check_accounts(appids, await ledger.accounts())
+                appids = self._accounts(appids, await ledger.accounts())
                 wanted = StatusFilter(endpoints=concerned(owners))
-                reader = Reader(ledger, time.time(), self._own, wanted)
+                reader = Reader(ledger, time.time(), self._place.own, wanted)
                 await reader.prepare()
                 async for stream, calendar in reader.streams():
                     is_wanted = not appids or stream.key[0] in appids
                     _note(known, stream, calendar, days, is_wanted=is_wanted)
         except NoLedgerError:
-            if not self._may_lack_ledger:
+            if not self._place.sinks:
                 raise
             owners = self._copy.tables(await self._copy.stored())
             states = {name: object() for name in concerned(owners)}
-            return _Known(states=states, has_ledger=False), owners
+            strange = [each for each in appids if each not in self._appids]
+            appids = self._accounts(appids, [*self._place.names, *strange])
+            return _Known(states=states, has_ledger=False), owners, appids
         known.states = {name: state.hexdigest() for name, state in known.states.items()}
-        return known, owners
+        return known, owners, appids
 
 
 def _in(owners: Tables, name: str) -> tuple[tuple[str, ...], TableShape]:
@@ -337,16 +394,14 @@ def _in(owners: Tables, name: str) -> tuple[tuple[str, ...], TableShape]:
     if not owners:
         raise UsageError(_NOTHING)
     if name not in owners:
-        raise UsageError(
-            f"there is no table {name!r}{nearest(name, owners)}; the tool tables lists them"
-        )
+        hint = nearest(name, owners, most=NEAR)
+        raise UsageError(f"there is no table {name!r}{hint}; the tool tables lists them")
     return owners[name]
 
 
-def _check_accounts(appids: Collection[str], known: Collection[str]) -> None:
-    for appid in appids:
-        if appid not in known:
-            raise UsageError(f"the ledger knows no account {appid}{nearest(appid, known)}")
+def _state_on(stream: Stream, day: date) -> str:
+    """The state of a day of an interface of an account."""
+    return STATE_NAMES[stream.reach.at(day) or UNASKED]
 
 
 def _note(

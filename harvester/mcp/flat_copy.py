@@ -1,7 +1,7 @@
 """The copy of the flat tables that questions are put to: a DuckDB file of this process alone.
 
 Rule: what is stored is read as an export reads it, and no ledger is locked; a query runs in a
-process of its own (`harvester.service.query`), which has the copy and nothing else.
+process of its own (`harvester.mcp.query`), which has the copy and nothing else.
 
 An interface of which the ledger has changed is exported again before a query, in the background:
 a first export may take longer than a client waits, and goes on when the call has ended.
@@ -29,8 +29,8 @@ from harvester.exports.run import export_all
 from harvester.exports.shapes import FLAT, Shape
 from harvester.exports.source import Source
 from harvester.exports.targets import open_target
+from harvester.mcp import query
 from harvester.model import Find
-from harvester.service import query
 from harvester.tables import TABLES
 
 ROWS, BYTES = 1000, 100_000

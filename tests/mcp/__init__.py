@@ -1,0 +1,1 @@
+"""The MCP server: its tools, its tables, and one SELECT."""
