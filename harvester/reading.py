@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from datetime import date
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from harvester.base.dates import FIRST, Days, parse_day
 from harvester.base.secrets import Secret
@@ -22,22 +22,21 @@ from harvester.config import plugins
 from harvester.config.place import ledger_beside
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, checkpoint_in, named_sinks, open_ledger
-from harvester.model import Account, Endpoint, Find, metadata
+from harvester.model import Account, Endpoint, Find
 from harvester.sinks.base import (
     Checkpoint,
     Sink,
     name_in,
     spec_of,
 )
-from harvester.sinks.reader import Reader, Records
 from harvester.sinks.rows import Table
-from harvester.tables import TABLES
-from harvester.wechat.endpoint import in_record
+from harvester.tables import TABLES, JoinedTable
 
 if TYPE_CHECKING:
     from harvester.exports.base import Exported
     from harvester.exports.coverage import Coverage
     from harvester.exports.shapes import Shape
+    from harvester.exports.source import Limits, Records
 
 _SIGNS = {"jsonl": (".jsonl.lock", "*/[0-9]*.jsonl*")}
 _NOT_READ_BACK = ("-", "memory")
@@ -123,21 +122,32 @@ def read(
     wrong arguments, and `SinkError` if stored records are gone or cannot be read, also during
     reading.
     """
+    sink, checkpoint, _ = _source(where, ledger)
+    names, rest = _joined_names(endpoint)
+    one, interfaces = (None, {}) if rest == [] else _interfaces(rest)
+    limits = limits_of(start, end, appids)
+    checkpoint()  # an error is raised at once
     if shape not in ("nested", "flat"):
         raise UsageError("shape: {!r} is neither 'nested' nor 'flat'", shape)
-    asked = _asked(where, endpoint, start, end, appids, ledger)
-    names = asked.joined
-    tables = {name: StoredRecords(asked.chosen(made)) for name, made in asked.interfaces.items()}
+
+    def stored(made: Endpoint) -> StoredRecords:
+        return StoredRecords(sink, made, limits, checkpoint)
+
+    def joined(name: str) -> StoredRecords:
+        table = TABLES[name]
+        known = [interfaces.get(each) or plugins.endpoint(each) for each in table.interfaces]
+        return _Joined(table, {each.name: stored(each) for each in known})
+
+    tables = {name: stored(made) for name, made in interfaces.items()}
     if shape == "flat":
         tables = {name: each for table in tables.values() for name, each in table.flat()}
-        names = [
-            *names,
-            *(each.name for each in TABLES.values() if {*each.interfaces} & {*asked.interfaces}),
+        names += [
+            table.name for table in TABLES.values() if {*table.interfaces} & interfaces.keys()
         ]
-    tables.update({name: _Joined(asked, name) for name in names})
-    if asked.one is not None and shape == "nested":
-        return tables[asked.one]
-    return StoredTables(tables)
+    tables.update({name: joined(name) for name in names})
+    if isinstance(endpoint, str) and endpoint in names and shape == "nested":
+        one = endpoint
+    return tables[one] if one is not None and shape == "nested" else StoredTables(tables)
 
 
 def rows(
@@ -159,13 +169,34 @@ def rows(
     Raises `UsageError` for wrong arguments at the call, and `SinkError` if stored records are gone
     or cannot be read, also during reading.
     """
-    asked = _asked(where, endpoint, start, end, appids, ledger)
-    chosen = [asked.chosen(made) for made in asked.interfaces.values()]
-    joined = [_Joined(asked, name) for name in asked.joined]
-    return chain(
-        (row for each in chosen for window in each.windows() for row in window.documents),
-        (row for each in joined for row in each.rows()),
+    from harvester.exports.source import Source, day_field
+
+    sink, checkpoint, _ = _source(where, ledger)
+    names, rest = _joined_names(endpoint)
+    interfaces = {} if rest == [] else _interfaces(rest)[1]
+    limits = limits_of(start, end, appids)
+    checkpoint()  # an error is raised at once
+    source = Source(sink, checkpoint, limits=limits)
+    found = (
+        row
+        for name, made in interfaces.items()
+        for window in source.read(name, day_field(Table(name, made.fields), made))
+        for row in window.documents
     )
+    if not names:
+        return found
+    tables = read(where, names, start=start, end=end, appids=appids, ledger=ledger)
+    joined = ((name, batch) for name in names for batch in tables[name])
+    return chain(
+        found,
+        (_as_record(row, name) for name, batch in joined for row in batch.to_pylist()),
+    )
+
+
+def _as_record(row: dict[str, Any], name: str) -> dict[str, Any]:
+    """A row of a table as records are: days as texts, and where it is from."""
+    texts = {key: str(each) if isinstance(each, date) else each for key, each in row.items()}
+    return {**texts, "_endpoint": name}
 
 
 def export(
@@ -173,15 +204,21 @@ def export(
     target: str,
     endpoints: str | Endpoint | Iterable[str | Endpoint] = (),
     *,
+    start: date | str | None = None,
+    end: date | str | None = None,
+    appids: str | Account | Iterable[str | Account] | None = None,
     ledger: str | os.PathLike[str] | None = None,
     replace: bool = False,
     accounts: Account | Iterable[Account] = (),
 ) -> Exported:
     """Make a target, a table for readers, equal to what is stored.
 
-    source, ledger: as of `read`.  target: ``parquet:DIR``, ``parquet:s3://BUCKET/PREFIX``,
-    ``csv:DIR``, ``xlsx:FILE`` or ``duckdb:FILE``, with ``?shape=nested`` or ``flat`` (a table for
-    each list, and tables that join interfaces) and ``lang=zh`` or ``en`` (of the labels of codes),
+    source, ledger, start, end, appids: as of `read`; a target that was made with other limits is
+    written anew, and has nothing beyond these.  target: ``parquet:DIR``,
+    ``parquet:s3://BUCKET/PREFIX``, ``csv:DIR``, ``xlsx:FILE`` or ``duckdb:FILE``, with
+    ``?shape=nested`` or ``flat`` (a table for each list, and tables that join interfaces),
+    ``tables=A,B`` (these alone; without it a workbook leaves out interfaces whose lists are in
+    tables that join interfaces) and ``lang=zh`` or ``en`` (of the labels of codes),
     for CSV and XLSX ``header=zh`` or ``en`` (titles in place of names) and ``raw=1`` (in a CSV file
     texts that a spreadsheet takes for a formula are not escaped).
     endpoints: names, groups or interfaces; none means all.  replace: also a target that was made
@@ -193,7 +230,7 @@ def export(
     for wrong arguments, `SinkError` if stored records cannot be read, and `ExportError` if the
     target cannot be written.
     """
-    from harvester.exports import export as exported
+    from harvester.exports.equal import export as exported
     from harvester.exports.source import NO_COVERAGE, Source
     from harvester.exports.targets import open_target
 
@@ -202,20 +239,32 @@ def export(
     sink, checkpoint, place = _source(source, ledger)
     find = plugins.finder(made.values())
     is_known = checkpoint() is not None  # an error is raised at once
-    coverage = NO_COVERAGE
+    coverage, limits = NO_COVERAGE, limits_of(start, end, appids)
     if is_known and place is not None and opened.whole:
-        coverage = wait_for(lambda: _coverage_in(place, find))
+        coverage = wait_for(lambda: _coverage_in(place, find, limits))
     known = [accounts] if isinstance(accounts, Account) else [*accounts]
-    harvested = Source(sink, checkpoint, coverage, known)
+    harvested = Source(sink, checkpoint, coverage, known, limits=limits)
     return exported(harvested, opened, [*made], find, replace=replace)
 
 
-async def _coverage_in(place: Secret | Path, find: Find) -> Mapping[str, Coverage]:
+def limits_of(
+    start: date | str | None,
+    end: date | str | None,
+    appids: str | Account | Iterable[str | Account] | None,
+) -> Limits:
+    """What is read of a sink, as it was asked for; raises `UsageError`."""
+    from harvester.exports.source import Limits
+
+    days = None if start is None and end is None else _days(start, end)
+    return Limits(days, _appids(appids))
+
+
+async def _coverage_in(place: Secret | Path, find: Find, limits: Limits) -> Mapping[str, Coverage]:
     """What the ledger of a place knows of each interface."""
     from harvester.exports.coverage import coverage_in
 
     async with open_ledger(place, readonly=True) as ledger:
-        return await coverage_in(ledger, find)
+        return await coverage_in(ledger, find, *limits)
 
 
 class StoredRecords:
@@ -225,22 +274,28 @@ class StoredRecords:
     ``duckdb.sql("SELECT … FROM stored")`` accept it directly.
     """
 
-    def __init__(self, chosen: _Chosen) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        endpoint: Endpoint,
+        limits: Limits,
+        checkpoint: Callable[[], Checkpoint | None],
+    ) -> None:
         from harvester.exports import arrow
-        from harvester.exports.source import rows_of
+        from harvester.exports.source import Source, day_field, rows_of
 
-        self._arrow = arrow
-        self._chosen = chosen
-        self.endpoint = chosen.endpoint
-        self._table = arrow.table_of(self.endpoint.name, self.endpoint.fields)
-        self._size = rows_of(self._table)
+        self._arrow, self._rows_of = arrow, rows_of
+        self._source = Source(sink, checkpoint, limits=limits)
+        self._table = arrow.table_of(endpoint.name, endpoint.fields)
+        self._day = day_field(self._table, endpoint)
+        self.endpoint = endpoint
         self._part: tuple[Shape, str] | None = None  # of a flat shape
         self.schema = arrow.schema_of(self._table)
         """The columns: a `pyarrow.Schema`."""
 
     def __repr__(self) -> str:
         name = self._part[1] if self._part else self._table.name
-        return f"<StoredRecords {name} in {self._chosen.reader.sink.identity}>"
+        return f"<StoredRecords {name} in {self._source.sink.identity}>"
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self.reader().__arrow_c_stream__(requested_schema)
@@ -279,12 +334,13 @@ class StoredRecords:
             yield table.name, made
 
     def _batches(self) -> Iterator[Any]:
+        size = self._rows_of(self._table)
         found = (
             each
-            for window in self._chosen.windows()
+            for window in self.windows()
             for each in zip(window.documents, window.numbers, strict=True)
         )
-        while some := list(islice(found, self._size)):
+        while some := list(islice(found, size)):
             documents, numbers = zip(*some, strict=True)
             if self._part is None:
                 yield self._arrow.batch_of(self._table, self.schema, documents)
@@ -292,22 +348,23 @@ class StoredRecords:
                 shape, name = self._part
                 yield shape.split(documents, numbers)[name]
 
+    def windows(self) -> Iterator[Records]:
+        """The records of each window, with their metadata and the place of each."""
+        return self._source.read(self._table.name, self._day)
+
 
 class _Joined(StoredRecords):
     """A table that joins interfaces."""
 
-    def __init__(self, asked: _Asked, name: str) -> None:
+    def __init__(self, table: JoinedTable, parts: Mapping[str, StoredRecords]) -> None:
         from harvester.exports import arrow
         from harvester.exports.joined import JoinedShape
         from harvester.exports.shapes import FLAT, Shape
 
         self._arrow = arrow
-        known = [
-            asked.interfaces.get(each) or plugins.endpoint(each) for each in TABLES[name].interfaces
-        ]
-        self._parts = {each.name: asked.chosen(each) for each in known}
-        shapes = {each.name: Shape(each.name, each, FLAT) for each in known}
-        self._shape = JoinedShape(TABLES[name], shapes, "en")
+        self._parts = parts
+        shapes = {name: Shape(name, part.endpoint, FLAT) for name, part in parts.items()}
+        self._shape = JoinedShape(table, shapes, "en")
         self.schema = self._shape.tables[0].schema
 
     def __repr__(self) -> str:
@@ -315,15 +372,25 @@ class _Joined(StoredRecords):
 
     def _batches(self) -> Iterator[Any]:
         windows = {name: part.windows() for name, part in self._parts.items()}
-        for chunk in self._shape.joined(windows):
+        for chunk in self._shape.of(windows):
             yield chunk[self._shape.name]
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """The rows, with days as texts and the table's name, as records have them."""
-        for batch in self._batches():
-            for row in batch.to_pylist():
-                texts = {k: v.isoformat() if isinstance(v, date) else v for k, v in row.items()}
-                yield {**texts, "_endpoint": self._shape.name}
+
+def table_in(
+    sink: Sink, checkpoint: Callable[[], Checkpoint | None], name: str, days: Days
+) -> StoredRecords:
+    """The table of an interface, or one that joins some, as `read` gives it; days: only of these.
+
+    checkpoint: gives what the ledger has stored for the sink.
+    """
+    from harvester.exports.source import Limits
+
+    names = TABLES[name].interfaces if name in TABLES else [name]
+    limits = Limits(days)
+    parts = {
+        each: StoredRecords(sink, plugins.endpoint(each), limits, checkpoint) for each in names
+    }
+    return _Joined(TABLES[name], parts) if name in TABLES else parts[name]
 
 
 class StoredTables(Mapping[str, StoredRecords]):
@@ -362,82 +429,6 @@ class StoredTables(Mapping[str, StoredRecords]):
         return loaded(self._tables)
 
 
-class _Chosen:
-    """The records of an interface that are asked for."""
-
-    def __init__(
-        self,
-        reader: Reader,
-        endpoint: Endpoint,
-        appids: frozenset[str] | None,
-        days: Days | None,
-    ) -> None:
-        self.reader = reader
-        self.endpoint = endpoint
-        self._appids = appids
-        self._days = days
-        self._day = _day_field(endpoint)
-
-    def windows(self) -> Iterator[Records]:
-        """The records of each window, with their metadata and the place of each."""
-        for stored in self.reader.windows(self.endpoint.name, self._days, self._appids):
-            beside = metadata(stored.window, stored.fetched_at)
-            wanted = [
-                (number, record)
-                for number, record in enumerate(self.reader.records(stored))
-                if self._is_wanted(record)
-            ]
-            documents = [{**record, **beside} for _, record in wanted]
-            yield Records(stored.window, documents, [number for number, _ in wanted])
-
-    def _is_wanted(self, record: dict[str, Any]) -> bool:
-        """Whether a record belongs to a day of the range; its window has days of it."""
-        if self._days is None or not self._day:
-            return True
-        day = in_record(record, self._day)
-        try:
-            return self._days[0] <= date.fromisoformat(day) <= self._days[1]
-        except (TypeError, ValueError):  # it names none
-            return True
-
-
-class _Asked(NamedTuple):
-    """What `read` and `rows` are asked for.
-
-    interfaces: by name.  joined: names of tables that join interfaces.  one: the single name that
-    was given, if it is that of one interface or table.
-    """
-
-    reader: Reader
-    interfaces: Mapping[str, Endpoint]
-    joined: Sequence[str]
-    one: str | None
-    appids: frozenset[str] | None
-    days: Days | None
-
-    def chosen(self, endpoint: Endpoint) -> _Chosen:
-        return _Chosen(self.reader, endpoint, self.appids, self.days)
-
-
-def _asked(
-    where: Where,
-    endpoint: str | Endpoint | Iterable[str | Endpoint],
-    start: date | str | None,
-    end: date | str | None,
-    appids: str | Account | Iterable[str | Account] | None,
-    ledger: str | os.PathLike[str] | None,
-) -> _Asked:
-    sink, checkpoint, _ = _source(where, ledger)
-    joined, rest = _joined_names(endpoint)
-    one, interfaces = (None, {}) if rest == [] else _interfaces(rest)
-    if isinstance(endpoint, str) and endpoint in joined:
-        one = endpoint
-    days = None if start is None and end is None else _days(start, end)
-    accounts = _appids(appids)
-    checkpoint()  # an error is raised at once
-    return _Asked(Reader(sink, checkpoint), interfaces, joined, one, accounts, days)
-
-
 def _joined_names(given: Any) -> tuple[list[str], Any]:
     """The names of tables that join interfaces, and what else is asked for; a group comes first."""
     is_one = isinstance(given, str) or not isinstance(given, Iterable)
@@ -463,15 +454,6 @@ def _interfaces(
             raise UsageError("endpoint: {!r} is no interface, and no name of one", given)
         return given.name, {given.name: given}
     return None, {each.name: each for each in plugins.interfaces_of(given)}
-
-
-def _day_field(endpoint: Endpoint) -> str:
-    """The field with a record's own day; empty if there is none, or it is not a day."""
-    name = getattr(endpoint, "day_field", "")
-    column, _, within = name.partition(".")
-    kind = "object" if within else "date"
-    fields = Table(endpoint.name, endpoint.fields).fields
-    return name if any(field[:2] == (column, kind) for field in fields) else ""
 
 
 def _source(

@@ -11,6 +11,7 @@ from harvester.exports.shapes import FLAT, LABEL, Shape
 from harvester.model import Field
 from harvester.sinks.rows import EXTRA, METADATA, ROW
 from harvester.tables import (
+    ACCOUNT,
     ACCOUNTS,
     DAY,
     NO_TITLE,
@@ -33,7 +34,9 @@ TYPES = {
     "string": "text",
     "timestamp[us, tz=UTC]": "time (UTC)",
 }
-ALWAYS = {field.name: Column(field.name, field) for field in (*METADATA, ROW, EXTRA)}
+ALWAYS = {ACCOUNT.name: ACCOUNT} | {
+    field.name: Column(field.name, field) for field in (*METADATA, ROW, EXTRA)
+}
 KINDS = {DAY: NO_TITLE, TOTAL: Title("累计：", "total: "), SNAPSHOT: Title("期末：", "level: ")}
 HEAD = """# 数据字典 · Tables
 

@@ -5,8 +5,9 @@ Rule: `harvester.exports` does the work; nothing is sent.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS
 from harvester.cli.ledger_sinks import as_known, sink_named
@@ -14,11 +15,11 @@ from harvester.cli.terminal import plain, show_line
 from harvester.config.place import Place, ledger_beside
 from harvester.errors import UsageError
 from harvester.exports.base import Exported, Target
-from harvester.exports.coverage import coverage_in
+from harvester.exports.coverage import Coverage, coverage_in
 from harvester.exports.run import described, differing, export_all
-from harvester.exports.source import NO_COVERAGE, Source
-from harvester.ledger import PostgresLedger, SqliteLedger, checkpoint_in, named_sinks
-from harvester.model import Account, Find
+from harvester.exports.source import NO_COVERAGE, Limits, Source
+from harvester.ledger import Ledger, PostgresLedger, SqliteLedger, checkpoint_in, named_sinks
+from harvester.model import Account
 from harvester.sinks.base import Sink, name_in, spec_of
 from harvester.texts import say
 
@@ -28,16 +29,24 @@ async def show_exporting(
     targets: Sequence[Target],
     names: Collection[str],
     *,
+    limits: Limits,
     replace: bool,
     check: bool,
 ) -> int:
     """Export what a ledger knows, or a sink without one; returns the exit status."""
     find = place.find
     whole = any(each.whole for each in targets)
-    source = await source_of(place.ledger(), place.sinks, find if whole else None)
-    source.accounts = [
+    coverage = partial(coverage_in, find=find, days=limits.days, only=limits.appids)
+    accounts = [
         Account(each.appid, name=each.name, group=each.group) for each in place.listed or ()
     ]
+    source = await source_of(
+        place.ledger(),
+        place.sinks,
+        coverage if whole else None,
+        accounts=accounts,
+        limits=limits,
+    )
     if check:
         differ = await differing(source, targets, names, find)
         for target in targets:
@@ -58,16 +67,21 @@ def _show(target: Target, done: Exported) -> None:
 
 
 async def source_of(
-    ledger: SqliteLedger | PostgresLedger, given: Sequence[Sink], find: Find | None = None
+    ledger: SqliteLedger | PostgresLedger,
+    given: Sequence[Sink],
+    coverage: Callable[[Ledger], Awaitable[Mapping[str, Coverage]]] | None = None,
+    **known: Any,
 ) -> Source:
     """The sink to export, with the checkpoint that the ledger has for it.
 
-    find: finds an interface, if what the ledger knows of them is to be read, too.
+    coverage: gives what the ledger knows of interfaces, if that is to be read, too.  known: as of
+    `Source`.
     """
+    made: Callable[..., Source] = partial(Source, **known)
     if given and ledger.path is not None and not ledger.path.exists():
         place = ledger_beside(given[0])  # as `harvester.export` finds it
         if place is None or name_in(given[0], place) not in named_sinks(place):
-            return Source(given[0], lambda: None)
+            return made(given[0], lambda: None)
         ledger = SqliteLedger(place, readonly=True)
     async with ledger:
         known = await ledger.sinks()
@@ -75,10 +89,10 @@ async def source_of(
         for name in named or known:
             sink = sink_named(ledger, name, named)
             if sink is not None and sink.scan is not None:
-                coverage = await coverage_in(ledger, find) if find is not None else NO_COVERAGE
-                if ledger.path is not None:  # read anew: a run may replace files meanwhile
-                    return Source(sink, partial(checkpoint_in, ledger.path, name), coverage)
-                return Source(sink, partial(dict, await ledger.checkpoint(name)), coverage)
+                covered = await coverage(ledger) if coverage is not None else NO_COVERAGE
+                if ledger.path is not None:  # read again: a run may have replaced files
+                    return made(sink, partial(checkpoint_in, ledger.path, name), covered)
+                return made(sink, partial(dict, await ledger.checkpoint(name)), covered)
         places = ", ".join(spec_of(name, ledger.path) for name in known)
     raise UsageError(
         "no sink of this ledger can be read back ({}), so nothing can be exported; harvester"

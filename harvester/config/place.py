@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from harvester.base.dates import nearest
 from harvester.base.secrets import Secret
 from harvester.config import plugins
 from harvester.config.accounts import ListedAccount
 from harvester.config.interfaces import choose_interfaces
+from harvester.errors import UsageError
 from harvester.ledger import (
     FILE_NAME,
     PostgresLedger,
@@ -25,6 +27,7 @@ from harvester.ledger import (
 )
 from harvester.model import Endpoint, Find
 from harvester.sinks.base import Sink
+from harvester.texts import joined
 from harvester.wechat.endpoint import JsonEndpoint
 
 
@@ -33,9 +36,9 @@ class Place:
     """Where a harvest is, and what its configuration says of it.
 
     out: the directory of a run, the file of a sink that the library wrote, or the spec of either.
-    given: the ledger, if it is another one than that of ``out``.  own: interfaces that the
-    configuration describes.  sinks: those that were named, as they are reached from here.  listed:
-    the accounts of the file of accounts, None if there is no file.
+    given: the ledger, if it is not that of ``out``.  own: interfaces that the configuration
+    describes.  sinks: those that were named, by the specs that reach them from here.  listed: the
+    accounts of the file of accounts, None if there is no file.
     """
 
     out: Path
@@ -88,6 +91,24 @@ class Place:
     def names(self) -> Mapping[str, str]:
         """The names of accounts that have one, by appid."""
         return {each.appid: each.name for each in self.listed or () if each.name}
+
+    def appids_of(self, given: Iterable[str]) -> list[str]:
+        """Accounts of appids and names; raises `UsageError` for a name that none or several have.
+
+        An appid that the file does not have stays, as the ledger may know it.
+        """
+        found = []
+        for word in given:
+            named = [each.appid for each in self.listed or () if word in each[:2]]
+            if len(named) > 1:
+                raise UsageError(
+                    "{!r} is the name of {}; give the appid", word, joined(" · ", named)
+                )
+            if not named and self.names and not word.startswith("wx"):
+                hint = nearest(word, self.names.values())
+                raise UsageError("no account is called {!r}{}", word, hint)
+            found += named or [word]
+        return found
 
     @cached_property
     def enabled(self) -> Mapping[str, bool] | None:

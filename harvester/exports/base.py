@@ -16,6 +16,9 @@ from typing import Any, NamedTuple, Protocol
 
 from harvester.exports.coverage import Coverage
 
+EVERY_MONTH = ""
+"""In the place of a month: all of them together, of a target that is written as a whole."""
+
 WHOLE = "all"
 """In the place of a month, of a table that is one part."""
 
@@ -61,12 +64,23 @@ class Held(NamedTuple):
 class Content(NamedTuple):
     """What a target is to hold of an interface.
 
-    rows: its records; columns: of its own table.  coverage: None if no ledger knows it.
+    rows: its records.  coverage: None if no ledger knows it.
     """
 
     rows: int
-    columns: int
     coverage: Coverage | None
+
+
+class Size(NamedTuple):
+    """How large a table will be; is_exact: its rows are counted, not estimated."""
+
+    rows: int
+    columns: int
+    is_exact: bool = True
+
+    @property
+    def cells(self) -> int:
+        return self.rows * self.columns
 
 
 class Exported(NamedTuple):
@@ -85,22 +99,25 @@ class Target(Protocol):
     """A destination of exports; used from one thread.
 
     identity: its spec, without a secret.  shape: ``nested`` or ``flat``.  language: of the labels
-    of codes, ``zh`` or ``en``; set before `open`.  form: what else decides how rows are written.
+    of codes, ``zh`` or ``en``; tables: those that it has, none: all; both set before `open`.
+    form: what else decides how rows are written.
     whole: whether it can only be written anew as a whole; then it is given all units.  harvest,
     digest: the id, and the digest of all stamps, to be stored with what is written; set between
     `open` and `write`.  contents: by interface, what it is to hold; set at the same time, of a
-    target that is written as a whole.  stopped: is called while it waits, and raises to end that;
-    set before `open`.
+    target that is written as a whole; sizes: by table, set before it is written.  stopped: is
+    called while it waits, and raises to end that; set before `open`.
     """
 
     identity: str
     shape: str
     language: str
+    tables: frozenset[str]
     form: str
     whole: bool
     harvest: str
     digest: str
     contents: Mapping[str, Content]
+    sizes: Mapping[str, Size]
     stopped: Callable[[], None]
 
     def open(self, *, create: bool, thorough: bool = False) -> Held:
@@ -111,6 +128,10 @@ class Target(Protocol):
 
         Raises `UsageError` if it cannot be used, or another export uses it.
         """
+        ...
+
+    def names(self) -> Mapping[str, str]:
+        """The names of accounts that it holds, by appid; after `open`."""
         ...
 
     def write(

@@ -6,6 +6,7 @@ Rule: reads the ledger alone.
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
@@ -77,12 +78,20 @@ class Covered:
         )  # fmt: skip
 
 
-async def coverage_in(ledger: Ledger, find: Find) -> dict[str, Coverage]:
-    """What a ledger, which is entered, knows, by interface; raises `LedgerError`."""
+async def coverage_in(
+    ledger: Ledger, find: Find, days: Days | None = None, only: Collection[str] | None = None
+) -> dict[str, Coverage]:
+    """What a ledger, which is entered, knows, by interface; raises `LedgerError`.
+
+    days, only: of these days and accounts; None: of all.
+    """
     asked, appids = await ledger.asked(), await ledger.accounts()
+    if only is not None:
+        appids = [appid for appid in appids if appid in only]
     found: dict[str, Covered] = {}
     async for account in reaches(ledger, asked, appids, find, time.time()):
         for each in account:
             appid, name = each.key
-            found.setdefault(name, Covered()).add(appid, each.reach)
+            reach = each.reach if days is None else each.reach.within(days)
+            found.setdefault(name, Covered()).add(appid, reach)
     return {name: each.all() for name, each in found.items()}

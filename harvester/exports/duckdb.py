@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from harvester.exports.base import WHOLE, Held, Part, TableShape, Unit
 from harvester.exports.noted import failing
 from harvester.exports.single import SingleFile
 from harvester.sinks.spec import Spec
+from harvester.tables import ACCOUNTS
 
 try:
     import duckdb
@@ -113,6 +114,13 @@ class DuckDB(SingleFile):
                 )
             database.execute("COMMIT")  # DuckDB 1.4 drops no table that the transaction has changed
             self._drop_empty([name for name, _ in removed])
+
+    def names(self) -> Mapping[str, str]:
+        with suppress(duckdb.Error):  # it has no such table, or another one
+            if self._database is not None:
+                rows = self._database.sql(f"SELECT _appid, name FROM {ACCOUNTS.name}").fetchall()
+                return {appid: name for appid, name in rows if name}
+        return {}
 
     def _opened(self) -> Any:
         if self._database is None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -52,6 +52,13 @@ class Parquet(Noted):
     def table_of(self, name: str) -> str:
         found = _PARQUET.fullmatch(name)
         return found[1] if found else ""
+
+    def names_in(self, data: bytes) -> Iterable[tuple[str, str]]:
+        try:
+            rows = pq.read_table(pa.BufferReader(data), columns=["_appid", "name"])
+        except (pa.ArrowException, OSError):  # it was damaged
+            return []
+        return zip(*[column.to_pylist() for column in rows.columns], strict=True)
 
     def write_drafts(
         self, tables: Sequence[TableShape], units: Sequence[Unit], removed: Sequence[Part]
@@ -133,6 +140,12 @@ class Csv(Noted):
     def table_of(self, name: str) -> str:
         found = _CSV.fullmatch(name)
         return found[1] if found else ""
+
+    def names_in(self, data: bytes) -> Iterable[tuple[str, str]]:
+        for row in [*csv.reader(io.StringIO(data.decode(errors="replace"), newline=""))][1:]:
+            appid, name = [*row, "", ""][:2]
+            is_escaped = name[:1] == "'" and re.match(FORMULA, name[1:])
+            yield appid, name[1:] if is_escaped else name
 
     def write_drafts(
         self, tables: Sequence[TableShape], units: Sequence[Unit], removed: Sequence[Part]

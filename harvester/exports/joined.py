@@ -7,23 +7,21 @@ a time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from heapq import merge
 from itertools import groupby
 from typing import Any
+from zlib import crc32
 
-from harvester.base.dates import Days
 from harvester.exports import arrow
 from harvester.exports.arrow import pa, pc
 from harvester.exports.base import Chunk, TableShape
 from harvester.exports.shapes import Shape, commented, with_label
-from harvester.exports.source import Source, days_of
-from harvester.model import metadata
+from harvester.exports.source import NO_NAMES, Records, Source
 from harvester.sinks.base import Stamp
-from harvester.sinks.reader import Records
 from harvester.sinks.rows import METADATA
-from harvester.tables import JoinedTable, Part
+from harvester.tables import ACCOUNT, JoinedTable, Part
 from harvester.wechat.titles import Title
 
 _BEGIN = tuple(field for field in METADATA if field.name in ("_appid", "_begin_date"))
@@ -38,11 +36,20 @@ _MSGID = r"(?s)^(?P<mid>[^_]*)_(?P<idx>.*)$"
 class JoinedShape:
     """A table that joins interfaces.
 
-    shapes: those of the interfaces that have records; at least one of the table's.
+    shapes: those of the interfaces that have records; at least one of the table's.  names: of
+    accounts, by appid, where they are known.
     """
 
-    def __init__(self, table: JoinedTable, shapes: Mapping[str, Shape], language: str) -> None:
+    def __init__(
+        self,
+        table: JoinedTable,
+        shapes: Mapping[str, Shape],
+        language: str,
+        names: Mapping[str, str] = NO_NAMES,
+    ) -> None:
         self.name = table.name
+        self._names = names
+        self._mark = f"{crc32(repr(sorted(names.items())).encode()):08x} " if names else ""
         self.title = table.title
         self.shapes = {name: shapes[name] for name in table.interfaces if name in shapes}
         self._table = table
@@ -65,20 +72,31 @@ class JoinedShape:
         """The interfaces that its rows are from."""
         return [*self.shapes]
 
+    @property
+    def day_fields(self) -> dict[str, str]:
+        """The field with a record's own day, by interface."""
+        return {name: shape.day_field for name, shape in self.shapes.items()}
+
+    @property
+    def is_a_row_a_record(self) -> bool:
+        """Whether it has as many rows as its one interface has records."""
+        [first, *others] = self._parts
+        return not others and not first.lists and not first.without[0]
+
     def stamps(self, stored: Mapping[str, Mapping[str, Stamp]]) -> dict[str, str]:
         """The stamp of each month that one of the interfaces has; stored: those of the sink."""
         found: dict[str, str] = {}
         for name in self.shapes:
             for month, stamp in stored[name].items():
-                found[month] = f"{found.get(month, '')} {name} {stamp}"
+                found[month] = f"{found.get(month, self._mark)} {name} {stamp}"
         return found
 
     def chunks(self, source: Source, month: str) -> Iterator[Chunk]:
-        """The rows of a month."""
-        days = days_of(month)
-        return self.joined({name: self._windows(source, name, days) for name in self.shapes})
+        """The rows of a month; empty: of all."""
+        fields = self.day_fields
+        return self.of({name: source.read(name, fields[name], month) for name in self.shapes})
 
-    def joined(self, windows: Mapping[str, Iterator[Records]]) -> Iterator[Chunk]:
+    def of(self, windows: Mapping[str, Iterable[Records]]) -> Iterator[Chunk]:
         """The rows of the windows of each interface, which come by account and first day."""
         documents: dict[str, list[dict[str, Any]]] = {name: [] for name in self.shapes}
         numbers: dict[str, list[int]] = {name: [] for name in self.shapes}
@@ -91,15 +109,6 @@ class JoinedShape:
             if sum(map(len, documents.values())) >= most:
                 yield from self._rows(documents, numbers)
         yield from self._rows(documents, numbers)
-
-    @staticmethod
-    def _windows(source: Source, name: str, days: Days) -> Iterator[Records]:
-        for stored in source.windows(name, days):
-            if days[0] <= stored.window.begin <= days[1]:
-                records = source.records(stored)
-                beside = metadata(stored.window, stored.fetched_at)
-                documents = [{**record, **beside} for record in records]
-                yield Records(stored.window, documents, range(len(records)))
 
     def _rows(
         self, documents: dict[str, list[dict[str, Any]]], numbers: dict[str, list[int]]
@@ -165,9 +174,13 @@ class JoinedShape:
         return found.sort_by([(name, "ascending") for name in key]).select(self._schema.names)
 
     def _finished(self, table: Any) -> Any:
-        """The rows with labels beside codes, and with the parts of the msgid."""
-        named: list[tuple[str, Any]] = []
-        for name in table.column_names:
+        """The rows with names beside appids, labels beside codes, and the parts of the msgid."""
+        appids = table["_appid"]
+        known = pa.array([*self._names], pa.string())
+        names = pa.array([*self._names.values()], pa.string())
+        account = names.take(pc.index_in(appids, value_set=known))
+        named: list[tuple[str, Any]] = [("_appid", appids), (ACCOUNT.name, account)]
+        for name in [*[each for each in table.column_names if each not in _KEY], "_begin_date"]:
             named += with_label(name, table[name], self._fields[name], self._language)
             if name == "msgid" and self._table.parsed:
                 parsed = pc.extract_regex(table[name], _MSGID)
@@ -175,7 +188,7 @@ class JoinedShape:
         return pa.table([column for _, column in named], names=[name for name, _ in named])
 
 
-def _named(name: str, windows: Iterator[Records]) -> Iterator[tuple[str, Records]]:
+def _named(name: str, windows: Iterable[Records]) -> Iterator[tuple[str, Records]]:
     for found in windows:
         yield name, found
 

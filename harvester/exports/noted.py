@@ -16,10 +16,11 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from harvester.base.codec import MalformedError, encode, parse
 from harvester.errors import ExportError, HarvestError, UsageError
-from harvester.exports.base import Content, Held, Part, TableShape, Unit
+from harvester.exports.base import Content, Held, Part, Size, TableShape, Unit
 from harvester.exports.drafts import Drafts
 from harvester.exports.folder import Folder, checksum_of
 from harvester.sinks.spec import Spec
+from harvester.tables import ACCOUNTS
 from harvester.texts import changed, of_system
 
 NOTE = ".harvester.json"
@@ -67,6 +68,7 @@ class Noted:
     scheme: ClassVar[str] = ""
     whole = False
     language = "en"
+    tables: frozenset[str] = frozenset()
 
     def __init__(self, spec: Spec, shape: str) -> None:
         self.identity = f"{self.scheme}:{spec.place}"
@@ -77,6 +79,7 @@ class Noted:
         self._files: dict[str, Entry] = {}
         self._noted = b""
         self.contents: Mapping[str, Content] = {}
+        self.sizes: Mapping[str, Size] = {}
         self.stopped: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
@@ -89,6 +92,15 @@ class Noted:
     def table_of(self, name: str) -> str:
         """The table of a file; empty if no file of this target has such a name."""
         raise NotImplementedError
+
+    def names_in(self, data: bytes) -> Iterable[tuple[str, str]]:
+        """The appids and names of a file of accounts."""
+        raise NotImplementedError
+
+    def names(self) -> Mapping[str, str]:
+        files = [name for name in self._files if self.table_of(name) == ACCOUNTS.name]
+        found = [each for name in files for each in self.names_in(self._place.read(name))]
+        return {appid: name for appid, name in found if name}
 
     def write_drafts(
         self, tables: Sequence[TableShape], units: Sequence[Unit], removed: Sequence[Part]

@@ -17,12 +17,12 @@ from harvester.base.dates import WindowKind
 from harvester.exports import arrow
 from harvester.exports.arrow import pa, pc
 from harvester.exports.base import Chunk, TableShape
-from harvester.exports.source import Source, days_of, rows_of
-from harvester.model import Endpoint, Field, metadata
+from harvester.exports.source import Records, Source, day_field, rows_of
+from harvester.model import Endpoint, Field
 from harvester.sinks.base import Stamp
 from harvester.sinks.rows import EXTRA, METADATA
 from harvester.sinks.rows import ROW as PLACE
-from harvester.tables import KEY, Column, Path, Table, comments_of, of_label, tables_of
+from harvester.tables import ACCOUNT, KEY, Column, Path, Table, comments_of, of_label, tables_of
 from harvester.wechat.titles import Title
 
 ROW = PLACE.name
@@ -31,6 +31,7 @@ SHAPES = (NESTED, FLAT)
 LABEL = "_label"
 _BEHIND = ("_begin_date", "_end_date", ROW, "_fetched_at", "_extra")
 _ALWAYS = {field.name: Column(field.name, field) for field in (*METADATA, PLACE, EXTRA)}
+_ALWAYS[ACCOUNT.name] = ACCOUNT
 
 Values = tuple[str, Any]
 """A column: its name and its values."""
@@ -50,6 +51,7 @@ class Shape:
         self._language = language
         fields = endpoint.fields if endpoint is not None else ()
         self.table = arrow.table_of(name, [each for each in fields if each.name.lower() != ROW])
+        self.day_field = day_field(self.table, endpoint)
         self.is_flat = shape == FLAT
         self._schema = arrow.schema_of(self.table).append(pa.field(ROW, pa.int32()))
         key, cut = getattr(endpoint, "key", ()), getattr(endpoint, "cut", WindowKind.DAYS)
@@ -83,6 +85,16 @@ class Shape:
         return [self.name]
 
     @property
+    def day_fields(self) -> dict[str, str]:
+        """The field with a record's own day, by interface."""
+        return {self.name: self.day_field}
+
+    @property
+    def is_a_row_a_record(self) -> bool:
+        """Whether it has as many rows as the interface has records."""
+        return all(table.name == self.name for table in self.tables)
+
+    @property
     def most(self) -> int:
         """The records that are in memory together: fewer, the deeper their lists are."""
         return rows_of(self.table)
@@ -92,17 +104,16 @@ class Shape:
         return {month: str(stamp) for month, stamp in stored[self.name].items()}
 
     def chunks(self, source: Source, month: str) -> Iterator[Chunk]:
-        """The rows of a month, in the order of account, first day and position."""
+        """The rows of a month (empty: of all), in the order of account, first day and position."""
+        return self.of({self.name: source.read(self.name, self.day_field, month)})
+
+    def of(self, windows: Mapping[str, Iterable[Records]]) -> Iterator[Chunk]:
+        """The rows of the windows of its interface."""
         documents: list[dict[str, Any]] = []
         numbers: list[int] = []
-        days = days_of(month)
-        for stored in source.windows(self.name, days):
-            if not days[0] <= stored.window.begin <= days[1]:
-                continue  # it begins in another month
-            beside = metadata(stored.window, stored.fetched_at)
-            records = source.records(stored)
-            documents += [{**record, **beside} for record in records]
-            numbers += range(len(records))
+        for found in windows[self.name]:
+            documents += found.documents
+            numbers += found.numbers
             if len(documents) >= self.most:
                 yield self.split(documents, numbers)
                 documents, numbers = [], []

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 from harvester.errors import UsageError
-from harvester.exports.base import Content
+from harvester.exports.base import Content, Size
 from harvester.exports.drafts import Claim, Drafts
 from harvester.sinks.spec import Spec
 
@@ -21,6 +21,7 @@ class SingleFile:
 
     scheme: ClassVar[str] = ""
     language = "en"
+    tables: frozenset[str] = frozenset()
 
     def __init__(self, spec: Spec, shape: str) -> None:
         path = Path(spec.place)
@@ -30,6 +31,7 @@ class SingleFile:
         self.form = ""
         self.harvest = self.digest = ""
         self.contents: Mapping[str, Content] = {}
+        self.sizes: Mapping[str, Size] = {}
         self.stopped: Callable[[], None] = lambda: None
         self._drafts: Drafts | None = None
         self._claim: Claim | None = None
@@ -51,6 +53,9 @@ class SingleFile:
             raise UsageError("there is no directory {}", self.path.parent)
         self._claim = Claim(self.path.with_name(f".{self.path.name}.lock"), self.identity)
         self._drafts = Drafts(self.path.with_name(f".{self.path.name}.new"))
+
+    def names(self) -> Mapping[str, str]:
+        return {}
 
     @property
     def draft(self) -> Path:

@@ -6,26 +6,76 @@ Rule: reads only.
 from __future__ import annotations
 
 import calendar
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from datetime import date
+from functools import partial
+from typing import Any, NamedTuple
 
 from harvester.base.dates import Days
+from harvester.base.outside import guard_call
+from harvester.errors import SinkError, UsageError
 from harvester.exports.coverage import Coverage
-from harvester.model import Account, Field
-from harvester.sinks.base import Checkpoint, Sink
-from harvester.sinks.reader import Reader
+from harvester.model import Account, Endpoint, Field, Window, metadata
+from harvester.sinks.base import OWNER, Checkpoint, Sink, Stamp, StoredWindow, stamps_of
 from harvester.sinks.rows import Table
+from harvester.sinks.scan import error_of
+from harvester.wechat.endpoint import in_record
 
 ROWS = 1 << 14
 """Records of a chunk that have no lists."""
+_TURNS = 20
 NO_COVERAGE: Mapping[str, Coverage] = {}
+NO_NAMES: Mapping[str, str] = {}
 
 
-class Source(Reader):
-    """A sink, as its ledger knows it, and what is known beside its records.
+class Limits(NamedTuple):
+    """What is read of a sink: records of these days, and of these accounts; None: of all.
 
-    checkpoint: as of `Reader`.  coverage: what the ledger knew, by interface, before the sink is
-    read.  accounts: those whose names are known from elsewhere.
+    A record belongs to its own day where its interface names one (``ref_date``), else to all days
+    of its window.
+    """
+
+    days: Days | None = None
+    appids: frozenset[str] | None = None
+
+    def __str__(self) -> str:
+        """The same text for the same limits; empty for none."""
+        days = "..".join(map(str, self.days)) if self.days is not None else ""
+        appids = f" of {' '.join(sorted(self.appids))}" if self.appids is not None else ""
+        return f"{days}{appids}"
+
+    def have(self, appid: str) -> bool:
+        """Whether records of an account are read."""
+        return self.appids is None or appid in self.appids
+
+    def take(self, record: Mapping[str, Any], day_field: str) -> bool:
+        """Whether a record is read, of a window that has such days."""
+        if self.days is None or not day_field:
+            return True
+        try:
+            return self.days[0] <= date.fromisoformat(in_record(record, day_field)) <= self.days[1]
+        except (TypeError, ValueError):  # it names none
+            return True
+
+
+class Records(NamedTuple):
+    """Records of a window, with their metadata, and the place of each in it."""
+
+    window: Window
+    documents: Sequence[dict[str, Any]]
+    numbers: Sequence[int]
+
+
+NO_LIMITS = Limits()
+
+
+class Source:
+    """A sink, as its ledger knows it.
+
+    checkpoint: gives the newest one that the ledger has stored, None without a ledger.  coverage:
+    what the ledger knew, by interface, before the sink is read.  accounts: those whose names are
+    known from elsewhere, all of them; names: by appid, of some accounts, if all are not known.
+    limits: what is read of it.
     """
 
     def __init__(
@@ -34,10 +84,93 @@ class Source(Reader):
         checkpoint: Callable[[], Checkpoint | None],
         coverage: Mapping[str, Coverage] = NO_COVERAGE,
         accounts: Collection[Account] = (),
+        *,
+        names: Mapping[str, str] = NO_NAMES,
+        limits: Limits = NO_LIMITS,
     ) -> None:
-        super().__init__(sink, checkpoint)
+        if sink.scan is None or sink.endpoints is None:
+            raise UsageError("{} cannot be read back", sink.identity)
+        self.sink = sink
         self.coverage = coverage
-        self.accounts = accounts
+        self.accounts = [each for each in accounts if limits.have(each.appid)]
+        self.names = names
+        self.limits = limits
+        self._scan, self._endpoints = sink.scan, sink.endpoints
+        self.checkpoint = checkpoint
+        self._guarded: Callable[..., Any] = partial(guard_call, error_of(sink))
+
+    def __repr__(self) -> str:
+        return f"<Source {self.sink.identity}>"
+
+    def harvest(self) -> str:
+        """The id of the harvest in its ledger; empty without one."""
+        return (self.checkpoint() or {}).get(OWNER, "")
+
+    def interfaces(self) -> list[str]:
+        """The interfaces that have records."""
+        return sorted(self._again_if_changed(self._endpoints))
+
+    def stamps(self, name: str) -> dict[str, Stamp]:
+        """The stamp of each month of an interface."""
+        if str(self.limits):
+            return stamps_of(self.windows(name))
+        found: dict[str, Stamp] = self._again_if_changed(partial(self.sink.stamps, name))
+        return found
+
+    def read(self, name: str, day_field: str, month: str = "") -> Generator[Records]:
+        """The records of an interface within the limits, in the order of account and first day.
+
+        month: only of windows that begin in it.
+        """
+        begins = days_of(month) if month else None
+        for stored in self.windows(name, begins):
+            if begins is None or begins[0] <= stored.window.begin <= begins[1]:
+                beside = metadata(stored.window, stored.fetched_at)
+                taken = [
+                    (number, {**record, **beside})
+                    for number, record in enumerate(self.records(stored))
+                    if self.limits.take(record, day_field)
+                ]
+                documents = [document for _, document in taken]
+                yield Records(stored.window, documents, [number for number, _ in taken])
+
+    def windows(self, name: str, days: Days | None = None) -> Iterator[StoredWindow]:
+        """The stored windows of an interface that have such days, within the limits, in order."""
+        appids, limit = self.limits.appids, self.limits.days
+        if days is None or limit is None:
+            days = days or limit
+        else:  # a window that begins before the limit's first day has that one
+            first = max(days[0], limit[0])
+            days = first, max(first, min(days[1], limit[1]))
+
+        def begun(checkpoint: Checkpoint | None) -> tuple[StoredWindow | None, Any]:
+            found = iter(self._scan(name, appids, checkpoint, days))
+            return next(found, None), found
+
+        stored, found = self._again_if_changed(begun)
+        while stored is not None:
+            yield stored
+            stored = self._guarded(next, found, None)
+
+    def records(self, stored: StoredWindow) -> list[dict[str, Any]]:
+        """The records of a window, as long as the next one has not been asked for."""
+        found: list[dict[str, Any]] = self._guarded(stored.records)
+        return found
+
+    def _again_if_changed(self, call: Callable[[Checkpoint | None], Any]) -> Any:
+        """What a call returns, given the newest checkpoint.
+
+        A run may replace files after that was read, and before they are opened: then it has a newer
+        one.
+        """
+        for _ in range(_TURNS):
+            checkpoint = self.checkpoint()
+            try:
+                return self._guarded(call, checkpoint)
+            except SinkError:
+                if self.checkpoint() == checkpoint:
+                    raise
+        return self._guarded(call, self.checkpoint())
 
 
 def rows_of(table: Table) -> int:
@@ -48,6 +181,14 @@ def rows_of(table: Table) -> int:
 def _depth(fields: Sequence[Field]) -> int:
     """How many lists are within each other."""
     return max([(each.type == "list") + _depth(each.fields) for each in fields], default=0)
+
+
+def day_field(table: Table, endpoint: Endpoint | None) -> str:
+    """The field with a record's own day; empty if there is none, or it is not a day."""
+    name = getattr(endpoint, "day_field", "")
+    column, _, within = name.partition(".")
+    kind = "object" if within else "date"
+    return name if any(field[:2] == (column, kind) for field in table.fields) else ""
 
 
 def days_of(month: str) -> Days:

@@ -16,7 +16,9 @@ from harvester.exports.base import Target
 from harvester.sinks.spec import read_spec
 
 _LANGUAGES = ("zh", "en")
-_SHAPE: Mapping[str, Sequence[str]] = {"shape": ("nested", "flat"), "lang": _LANGUAGES}
+_SHAPE: Mapping[str, Sequence[str]] = {
+    "shape": ("nested", "flat"), "lang": _LANGUAGES, "tables": ()
+}  # fmt: skip
 _OF_A_BUCKET = ("endpoint", "region", "access_key", "secret_key")
 _SHEET: Mapping[str, Sequence[str]] = {**_SHAPE, "header": _LANGUAGES, "raw": ("0", "1")}
 
@@ -70,8 +72,10 @@ def open_target(given: str | Secret) -> Target:
     local = [name for name in _OF_A_BUCKET if name in options and "://" not in parsed.place]
     if local:
         raise UsageError("export: parquet:DIR has no option {!r}; it is one of a bucket", local[0])
+    tables = frozenset(filter(None, options.pop("tables", "").split(",")))
     language = options.pop("lang", options.get("header", "en"))
     module: Any = import_module(f"harvester.exports.{kind.module}")
     target: Target = getattr(module, kind.name)(parsed._replace(options=options), kind.shape)
     target.language = language
+    target.tables = tables
     return target

@@ -14,7 +14,7 @@ import sys
 import traceback
 import warnings
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,13 @@ from xml.etree import ElementTree as ET
 
 from harvester.errors import ExportError, UsageError, needs
 from harvester.exports.arrow import pa, pc
-from harvester.exports.base import Content, Held, Part, TableShape, Unit
+from harvester.exports.base import Content, Held, Part, Size, TableShape, Unit
 from harvester.exports.files import as_json, titles_of
 from harvester.exports.noted import failing
 from harvester.exports.single import SingleFile
 from harvester.sinks.spec import Spec
 from harvester.tables import ACCOUNTS, TABLES
+from harvester.texts import joined, say
 from harvester.wechat.titles import INTERFACES
 
 try:
@@ -118,13 +119,12 @@ class Xlsx(SingleFile):
             for chunk in unit.chunks():
                 for name, rows in chunk.items():
                     sheets[name].write(rows)
-                longest = max(self._sheets, key=lambda sheet: sheet.rows)
-                cells = sum(sheet.rows * sheet.width for sheet in self._sheets)
-                self._check_size(longest.table, longest.rows, cells)
+                self._check_size(
+                    {sheet.table: Size(sheet.rows, sheet.width) for sheet in self._sheets}
+                )
 
     def _begin(self) -> None:
-        rows, name = max((each.rows, name) for name, each in [*self.contents.items(), _NOTHING])
-        self._check_size(name, rows, sum(map(_cells, self.contents.values())))
+        self._check_size(self.sizes)
         options = {
             "constant_memory": True,
             "strings_to_urls": False,
@@ -155,19 +155,28 @@ class Xlsx(SingleFile):
         self._sheets.append(made)
         return made
 
-    def _check_size(self, table: str, rows: int, cells: int) -> None:
-        if rows >= _ROWS or cells > _CELLS:
-            raise ExportError(
-                "{}: too much for a workbook ({}: {:,} rows, {:,} cells altogether; at most {:,}"
-                " rows a sheet and {:,} cells); export csv:DIR or duckdb:FILE, or name fewer"
-                " interfaces (--endpoint)",
-                self.identity,
-                table,
-                rows,
-                cells,
-                _ROWS - 1,
-                _CELLS,
-            )
+    def _check_size(self, sizes: Mapping[str, Size]) -> None:
+        cells = sum(each.cells for each in sizes.values())
+        if cells <= _CELLS and all(each.rows < _ROWS for each in sizes.values()):
+            return
+        largest = sorted(sizes.items(), key=lambda each: -each[1].cells)
+        listed = [
+            say("{} {:,} rows of {} columns", name, each.rows, each.columns)
+            if each.is_exact
+            else say("{} about {:,} rows of {} columns", name, each.rows, each.columns)
+            for name, each in largest
+            if each.rows
+        ]
+        raise ExportError(
+            "{}: too much for a workbook, {:,} cells ({}; at most {:,} rows a sheet and {:,}"
+            " cells); choose tables (xlsx:FILE?tables=A,B), days (--start, --end) or accounts"
+            " (--appid), or export csv:DIR or duckdb:FILE",
+            self.identity,
+            cells,
+            joined(", ", listed),
+            _ROWS - 1,
+            _CELLS,
+        )
 
     def finish(self) -> None:
         with failing(self.identity):
@@ -192,14 +201,17 @@ class Xlsx(SingleFile):
         days = {each.table: each.days for each in self._sheets}
         for row, each in enumerate(self._sheets, 1):
             content = self.contents.get(each.table)  # of an interface, not of a list in it
-            own = [each.name, each.table, each.rows, len(each.appids), *days[each.interface]]
+            first_and_last = days.get(each.interface, (None, None))
+            own = [each.name, each.table, each.rows, len(each.appids), *first_and_last]
             self._put_row(row, [*own, *_covered(content), each.latest])
         without = [
-            name for name, each in sorted(self.contents.items())
-            if each.coverage is not None and not each.rows
-        ]  # fmt: skip
-        for row, name in enumerate(without, row + 1):  # noqa: B020  (it goes on behind the last)
-            self._put_row(row, [None, name, 0, 0, None, None, *_covered(self.contents[name])])
+            (name, content)
+            for name, content in sorted(self.contents.items())
+            if name not in days and (content.rows or content.coverage is not None)
+        ]
+        for row, (name, content) in enumerate(without, row + 1):  # noqa: B020  (behind the last)
+            accounts = None if content.rows else 0
+            self._put_row(row, [None, name, content.rows, accounts, None, None, *_covered(content)])
         sheet.set_landscape()
         sheet.fit_to_pages(1, 0)
         sheet.autofilter(0, 0, row, len(heads) - 1)
@@ -349,7 +361,6 @@ class _Sheet:
 
 _LEAST = {"timestamp": 20, "date": 12}
 """How wide a column of such values is at least; a number is wider than that only if it is large."""
-_NOTHING = ("", Content(0, 0, None))
 
 
 def _fitting(text: str) -> str:
@@ -360,10 +371,6 @@ def _fitting(text: str) -> str:
     return (
         units[: 2 * _LONGEST].decode("utf-16-le", "ignore") if len(units) > 2 * _LONGEST else text
     )
-
-
-def _cells(content: Content) -> int:
-    return content.rows * content.columns
 
 
 def _covered(content: Content | None) -> list[Any]:

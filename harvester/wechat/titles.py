@@ -21,6 +21,7 @@ FIELDS: dict[str, Title] = {
     for name, zh, en in (
         # beside the fields of an interface
         ("_appid", "公众号 AppID", "Account"),
+        ("account", "公众号名称", "Account name"),
         ("_endpoint", "接口", "Interface"),
         ("_begin_date", "起始日期", "First day"),
         ("_end_date", "结束日期", "Last day"),

@@ -95,7 +95,7 @@ def test_the_first_sheet_is_in_the_language_of_the_titles(tmp_path: Path) -> Non
 
 
 def test_without_a_ledger_it_says_that_nothing_is_known_of_what_is_missing(tmp_path: Path) -> None:
-    do(few(), f"xlsx:{tmp_path}/x.xlsx")
+    do(few(), f"xlsx:{tmp_path}/x.xlsx?tables={ARTICLES}")
     rows = first_sheet(tmp_path / "x.xlsx")
     sheet = rows[1]
     assert sheet[1:4] == [ARTICLES, 8, 2]
@@ -131,8 +131,10 @@ def test_too_many_rows_are_refused_before_any_is_written(
     with pytest.raises(ExportError) as raised:
         do(few(), f"xlsx:{tmp_path}/x.xlsx")
     said = str(raised.value)
-    assert "too much for a workbook (getusersummary: 16 rows, " in said
-    assert said.endswith("export csv:DIR or duckdb:FILE, or name fewer interfaces (--endpoint)")
+    assert "too much for a workbook, 712 cells (article_totals 16 rows of 20 columns, " in said
+    assert "followers_by_source 16 rows of 8 columns" in said
+    assert "choose tables (xlsx:FILE?tables=A,B), days (--start, --end) or accounts" in said
+    assert said.endswith("or export csv:DIR or duckdb:FILE")
 
 
 def _reach(name: str, *outcomes: tuple[str, str, str]) -> Reach:
@@ -303,7 +305,7 @@ def test_libreoffice_and_pandas_read_a_csv_file_and_no_title_becomes_a_formula(
 def test_a_workbook_has_dates_numbers_and_text(tmp_path: Path) -> None:
     batch = articles(FIRST, 0, "=1+1\x07")
     batch.records[0]["publish_type"] = 1234567890123456789
-    do(harvest(batch), f"xlsx:{tmp_path}/x.xlsx?header=en")
+    do(harvest(batch), f"xlsx:{tmp_path}/x.xlsx?header=en&tables={ARTICLES}")
     book = openpyxl.load_workbook(tmp_path / "x.xlsx")
     sheet = book.worksheets[1]
     assert sheet.freeze_panes == "A2"
@@ -317,8 +319,8 @@ def test_a_workbook_has_dates_numbers_and_text(tmp_path: Path) -> None:
 
 def test_a_text_like_a_formula_is_a_text_with_raw_and_without(tmp_path: Path) -> None:
     sink = harvest(articles(FIRST, 0, '=HYPERLINK("x")'))
-    for query in ("", "?raw=1"):
-        do(sink, f"xlsx:{tmp_path}/x.xlsx{query}")
+    for query in ("", "&raw=1"):
+        do(sink, f"xlsx:{tmp_path}/x.xlsx?tables={ARTICLES}{query}")
         [row] = tables(f"xlsx:{tmp_path}/x.xlsx")[ARTICLES]
         assert row["title"] == '=HYPERLINK("x")'
 
@@ -370,13 +372,13 @@ def test_a_text_that_is_too_long_for_a_cell_is_cut_and_counted_on_the_first_shee
         ("zh", "工作表 文章累计明细：1 个文本在 32,767 个字符处截断"),
     ):
         path = tmp_path / f"{header}.xlsx"
-        do(sink, f"xlsx:{path}?header={header}")
+        do(sink, f"xlsx:{path}?header={header}&tables={ARTICLES}")
         said = [f"{row[0]}" for row in first_sheet(path) if row and sentence in f"{row[0]}"]
         assert len(said) == cut
         book = openpyxl.load_workbook(path)
         cells = {cell for sheet in book.worksheets for row in sheet.values for cell in row}
         assert {shown, "早安"} < cells
-        assert do(sink, f"xlsx:{path}?header={header}").written == 0
+        assert do(sink, f"xlsx:{path}?header={header}&tables={ARTICLES}").written == 0
 
 
 FULL = """

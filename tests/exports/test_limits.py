@@ -1,0 +1,201 @@
+"""An export has the days, the accounts and the tables that it is asked for, and no others."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harvester
+from harvester.cli.commands import invoke
+from harvester.config.accounts import ListedAccount
+from harvester.config.place import Place
+from harvester.errors import UsageError
+from harvester.exports.equal import _sizes, export, is_equal
+from harvester.exports.joined import JoinedShape
+from harvester.exports.shapes import FLAT, Shape
+from harvester.exports.source import Limits, Source
+from harvester.exports.targets import open_target
+from harvester.model import Account, Batch, Window
+from harvester.tables import TABLES
+from harvester.testing import FakeTransport, Simulator
+from harvester.wechat.interfaces import INTERFACES
+from tests.builders import harvested
+from tests.exports.support import (
+    ARTICLES,
+    FIRST,
+    STAMP,
+    TARGETS,
+    USERS,
+    articles,
+    do,
+    equal,
+    few,
+    harvest,
+    tables,
+    users,
+)
+from tests.support import A, B
+
+ONE = "wx0000000000000001"
+each_target = pytest.mark.parametrize("target", TARGETS)
+
+
+def limited(sink: Any, spec: str, limits: Limits) -> None:
+    """Export with limits; the target is equal with them, and not without."""
+    source = Source(sink, lambda: None, limits=limits)
+    export(source, open_target(spec), (), INTERFACES.get)
+    assert is_equal(source, open_target(spec), (), INTERFACES.get)
+
+
+@each_target
+def test_limits_are_part_of_what_a_target_is(target: str, tmp_path: Path) -> None:
+    spec, sink = target.format(tmp_path), few()
+    do(sink, spec)
+    limited(sink, spec, Limits((FIRST, FIRST + timedelta(days=1)), frozenset([ONE])))
+    assert not equal(sink, spec)
+    found = tables(spec)[USERS]
+    assert {row["_appid"] for row in found} == {ONE}
+    assert {str(row["ref_date"])[:10] for row in found} == {"2026-01-30", "2026-01-31"}
+    limited(sink, spec, Limits((date(2026, 2, 1), date.max)))
+    assert {str(row["ref_date"])[:10] for row in tables(spec)[USERS]} == {
+        "2026-02-01", "2026-02-02",
+    }  # fmt: skip
+    do(sink, spec)
+    assert len(tables(spec)[USERS]) == 16
+
+
+@each_target
+def test_a_window_over_the_first_day_has_its_days_behind_it(target: str, tmp_path: Path) -> None:
+    week = [FIRST + timedelta(days=n) for n in range(7)]
+    records = [{"ref_date": str(day), "user_source": 0, "new_user": day.day} for day in week]
+    batch = Batch(Window(ONE, USERS, week[0], week[-1]), records, STAMP, endpoint=INTERFACES[USERS])
+    spec = target.format(tmp_path)
+    limited(harvest(batch), spec, Limits((date(2026, 2, 2), date(2026, 2, 3))))
+    assert [int(row["new_user"]) for row in tables(spec)[USERS]] == [2, 3]
+
+
+def test_another_account_does_not_change_what_is_limited_to_one(tmp_path: Path) -> None:
+    spec, sink, limits = f"csv:{tmp_path}/c", few(), Limits(None, frozenset([ONE]))
+    limited(sink, spec, limits)
+    harvest(users(FIRST, 0, figure=99), sink=sink)
+    source = Source(sink, lambda: None, limits=limits)
+    assert export(source, open_target(spec), (), INTERFACES.get).written == 0
+
+
+@each_target
+def test_a_target_has_the_tables_that_it_names(target: str, tmp_path: Path) -> None:
+    spec = f"{target.format(tmp_path)}?tables=article_totals,{USERS}"
+    do(few(), target.format(tmp_path))
+    done = do(few(), spec)
+    assert {*tables(spec)} == {"article_totals", USERS}
+    assert done.written or done.removed
+    assert equal(few(), spec)
+    assert len(tables(spec)["article_totals"]) == 16
+
+
+def test_a_table_that_does_not_exist_is_refused_with_a_near_name(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no table 'article_day' \(did you mean article_days\?\)"):
+        do(few(), f"csv:{tmp_path}/c?tables=article_day")
+    do(few(), f"csv:{tmp_path}/c?tables=getuserread")  # it exists, and nothing of it is stored
+    assert tables(f"csv:{tmp_path}/c") == {}
+
+
+def test_a_workbook_has_joined_tables_in_place_of_lists(tmp_path: Path) -> None:
+    spec = f"xlsx:{tmp_path}/x.xlsx"
+    do(few(), spec)
+    assert {*tables(spec)} == {"articles", "article_totals", "followers_by_source", USERS}
+    assert [
+        (row["_appid"][-1], row["stat_date"].day) for row in tables(spec)["article_totals"]
+    ] == [(account, day) for account in "01" for day in (30, 31, 31, 1, 1, 2, 2, 3)]
+
+
+@pytest.mark.parametrize("days", [3, 100])
+def test_the_size_of_a_table_is_known_before_it_is_read(days: int) -> None:
+    batches = [
+        made(FIRST + timedelta(days=n), account)
+        for account in range(2)
+        for n in range(days)
+        for made in (articles, users)
+    ]
+    source = Source(harvest(*batches), lambda: None)
+    own = {name: Shape(name, INTERFACES[name], FLAT) for name in (ARTICLES, USERS)}
+    names = ("articles", "article_totals", "followers_by_source")
+    joined = {name: JoinedShape(TABLES[name], own, "en") for name in names}
+    found = _sizes(source, {**own, **joined})
+    lists = f"{ARTICLES}_detail_list"
+    rows = {ARTICLES: 2, lists: 4, f"{lists}_read_user_source": 8, USERS: 4, "articles": 2,
+            "article_totals": 4, "followers_by_source": 4,
+            f"{lists}_read_jump_position": 0}  # fmt: skip
+    assert {name: each.rows for name, each in found.items()} == {
+        name: number * days for name, number in rows.items()
+    }
+
+
+# names
+
+
+def test_joined_tables_have_the_names_of_accounts(tmp_path: Path) -> None:
+    for target in TARGETS:
+        spec, sink = f"{target.format(tmp_path)}?shape=flat", few()
+        given = [Account(ONE, name="=北方")]
+        export(Source(sink, lambda: None, accounts=given), open_target(spec), (), INTERFACES.get)
+        known = {f"wx{0:016x}": "", ONE: "=北方"}
+
+        def named(spec: str = spec) -> dict[str, str]:
+            return {
+                row["_appid"]: (row["account"] or "").removeprefix("'")
+                for row in tables(spec)["followers_by_source"]
+            }
+
+        assert named() == known
+        assert [*tables(spec)["followers_by_source"][0]][1] == "account"
+        assert [*tables(spec)["followers_by_source"][0]][-1] == "_begin_date"
+        harvest(users(FIRST, 0, figure=9), users(FIRST, 1, figure=9), sink=sink)
+        do(sink, spec)  # it is given no names, and has those of its table
+        assert named() == ({ONE: "", f"wx{0:016x}": ""} if target.startswith("xlsx") else known)
+
+
+def test_a_run_knows_the_names_of_its_accounts(tmp_path: Path) -> None:
+    spec = f"csv:{tmp_path}/c"
+    accounts = [Account(A, secret="secret", name="北方"), Account(B, secret="secret")]
+    transport = FakeTransport(Simulator())
+    days, sink = ("2024-01-01", "2024-01-05"), f"sqlite:{tmp_path}/u.db"
+    harvester.run_sync(accounts, "users", *days, sink=sink, export=spec, transport=transport)
+    found = {(row["_appid"], row["account"]) for row in tables(spec)["followers_by_source"]}
+    assert found == {(A, "北方"), (B, "")}
+
+
+def test_an_account_is_asked_for_by_its_name() -> None:
+    listed = [ListedAccount(f"wx{n}", name, "", True) for n, name in enumerate(["a", "b", "b"])]
+    place = Place(Path(), listed=listed)
+    assert place.appids_of(["a", "wx1", "wx9"]) == ["wx0", "wx1", "wx9"]
+    with pytest.raises(UsageError, match="'b' is the name of wx1 · wx2; give the appid"):
+        place.appids_of(["b"])
+    with pytest.raises(UsageError, match=r"no account is called 'aa' \(did you mean a\?\)"):
+        place.appids_of(["aa"])
+
+
+def test_the_command_and_the_library_take_the_same_limits(tmp_path: Path) -> None:
+    where, spec = f"sqlite:{tmp_path}/u.db", f"csv:{tmp_path}/c"
+    harvested(where, A, B, endpoints="users", days=("2024-01-01", "2024-01-31"))
+    file = tmp_path / "accounts.toml"
+    file.write_text(f'[[account]]\nappid = "{A}"\nname = "北方"\nsecret = "env:X"\n')
+    limits = ["--start", "2024-01-05", "--end", "2024-01-06", "--appid", "北方"]
+    command = ["export", spec, "--out", where, "--accounts", str(file), *limits]
+    assert invoke(command) == 0
+    found = {(row["_appid"], row["ref_date"]) for row in tables(spec)["getusercumulate"]}
+    assert found == {(A, "2024-01-05"), (A, "2024-01-06")}
+    assert invoke([*command, "--check"]) == 0
+    assert invoke([*command[:6], "--check"]) == 1
+    done = harvester.export(
+        where,
+        spec,
+        start="2024-01-05",
+        end="2024-01-06",
+        appids=A,
+        accounts=Account(A, name="北方"),
+    )
+    assert done.written == 0
