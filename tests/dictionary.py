@@ -50,12 +50,12 @@ views in databases. Nested exports and databases have one table an interface, wi
 lists stay within the rows.
 
 - 先看这几张 / Begin with: {joined}.
-- 每张表都有 `_appid` 和 `_begin_date`（该请求的第一天）。文章用 `_appid` 加 `msgid` 关联，主表是
-  `articles`。文章链接里的 `mid` 和 `idx` 就是 `msgid` 的两部分。`getarticleread`、
+- 每张表都有 `_appid` 和 `_begin_date`（该请求的第一天）。`msgid` 只在一个公众号内唯一：文章用 `_appid`
+  加 `msgid` 关联，`USING (_appid, msgid)`，主表是 `articles`。文章链接里的 `mid` 和 `idx` 就是 `msgid` 的两部分。`getarticleread`、
   `getarticleshare` 只有 `msgid`，没有标题；2025-11 以前发布的文章，只有采集过已下线的
   `getarticletotal` 才在 `articles` 里。
-- Each table has `_appid` and `_begin_date` (the first day of the request). Articles are joined by
-  `_appid` and `msgid`; `articles` is the table to join on. `mid` and `idx` in an article's link
+- Each table has `_appid` and `_begin_date` (the first day of the request). A `msgid` is unique
+  within an account only: articles are joined by `USING (_appid, msgid)`; `articles` is the table to join on. `mid` and `idx` in an article's link
   are the parts of `msgid`. `getarticleread` and `getarticleshare` have a `msgid` and no title. An
   article that was published before November 2025 is in `articles` only if the retired
   `getarticletotal` was harvested. Drafts and freepublish lists share no key with these tables but
