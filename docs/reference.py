@@ -289,7 +289,7 @@ _INTERFACE: Mapping[str, _Words] = {
         "从北京时间几点起有前一天的数据；默认 8",
     ),
     "late_days": _Words("days for which figures can still change", "数据在多少天内仍可能变化"),
-    "daily": _Words("`true`: it delivers a row a day", "`true`：每天一行"),
+    "daily": _Words("`true`: it delivers one row per day", "`true`：每天一行"),
     "rows": _Words(
         "the field with the records; empty: the whole answer is one",
         "记录所在的字段；为空时整个返回就是一条记录",
@@ -420,7 +420,7 @@ STEPS: Mapping[Action, _Step] = {
     ),
     Action.QUOTA: _Step(
         _Words(
-            "this interface of this account waits until midnight in China; one call an hour tries"
+            "this interface of this account waits until midnight in China; one call per hour tries"
             " whether it is open again. Everything else continues, and the run ends with status 3",
             "该账号的这个接口等到北京时间零点，每小时用一次调用试探是否恢复；"
             "其余继续，运行以退出码 3 结束",

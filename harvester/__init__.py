@@ -58,7 +58,7 @@ _HOMES = {
 
 __version__ = "0.1.0"
 
-TYPE_CHECKING = False  # an interrupt in the import of typing would be a traceback
+TYPE_CHECKING = False  # an interrupt while typing is imported would print a traceback
 if not TYPE_CHECKING:
     __all__ = sorted(_HOMES)
 else:  # the same for type checkers, which cannot read the table; a test compares the two

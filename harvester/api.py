@@ -110,10 +110,10 @@ async def _run(
 
 
 class Harvest:
-    """A run that can begin: all that can be refused was checked, and each option was resolved.
+    """A run that is ready to start: its arguments are checked, and its options are resolved.
 
     scope, resolved: what `resolve` has made of ``options``; of these the rest is used here.  Raises
-    `UsageError`.  It is made outside of an event loop as well.
+    `UsageError`.  It can be created outside of an event loop.
     """
 
     def __init__(
@@ -156,12 +156,12 @@ def run_sync(
     """Call `run` from code that is not asynchronous, and wait for its end.
 
     Arguments, report and errors as of `run`, less ``session``, which belongs to an event loop.  For
-    scripts and schedulers; where an event loop runs already, as in a notebook, the run has a thread
-    of its own, in which ``on_event`` is called.  Ctrl-C ends the run as a cancellation does, and is
+    scripts and schedulers; where an event loop runs already, as in a notebook, the run has its own
+    thread, in which ``on_event`` is called.  Ctrl-C ends the run as a cancellation does, and is
     raised as KeyboardInterrupt once that is done; the same call again resumes.
     """
     if options.get("session") is not None:
-        raise UsageError("session: it belongs to an event loop, and run_sync has one of its own")
+        raise UsageError("session: it belongs to an event loop, and run_sync has its own")
     sink = _listed_sinks(sink)
     options = converted(options)
     return wait_for(lambda: _run(accounts, endpoints, start, end, sink, options))
@@ -179,10 +179,10 @@ async def stream(
 
     Arguments as of `run`, without a sink.  Returns an async iterator of dicts: the interface's own
     fields, and beside them ``_appid``, ``_endpoint``, ``_begin_date``, ``_end_date`` and
-    ``_fetched_at``.  Only a few windows are fetched ahead of a reader that is slow or stops, more
-    at once while it waits for them; leaving the block ends the requests.  A window whose figures
-    are late, so that they will change, comes with ``_late`` (true) in each record, once: with
-    ``wait`` at the end, unless its figures came in the meantime.
+    ``_fetched_at``.  Only a few windows are fetched ahead of a reader that is slow or stops, and
+    more while it waits for them; leaving the block ends the requests.  A window whose figures are
+    late, so that they will change, comes with ``_late`` (true) in each record, once: with ``wait``
+    at the end, unless its figures came in the meantime.
 
     Raises `UsageError` on entering; while iterating `RunError` if the run had to stop, and
     `IncompleteError` at the end if windows failed or must wait.
@@ -216,7 +216,7 @@ async def stream(
             yield records
         finally:
             await ended(task)
-            records._sink.end(None)  # for who still iterates
+            records._sink.end(None)  # for a reader that still iterates
 
 
 def _store(options: Keywords) -> TokenStore | None:
@@ -372,7 +372,7 @@ _EXPECTED = {
 
 def _wrong(what: str, value: object) -> UsageError:
     """The error for a value of a wrong type; it does not show the value, which may be a secret."""
-    kind = type if isinstance(value, type) else type(value)  # whatever its metaclass is
+    kind = type if isinstance(value, type) else type(value)  # regardless of its metaclass
     return UsageError("{}: expected {}, not {}", what, _EXPECTED[what], kind.__name__)
 
 
@@ -549,7 +549,7 @@ async def _export(
         names = [endpoint.name for endpoint in scope.endpoints]
         find = plugins.finder(scope.endpoints)
         done = await export_all(source, targets, names, find)
-    except UsageError as exc:  # the run is over: nothing of it was wrong
+    except UsageError as exc:  # the run is over, and nothing in it was wrong
         failure = ExportError(str(exc))
         failure.report = report
         raise failure from None
@@ -588,7 +588,7 @@ def _transport(options: Keywords) -> AbstractAsyncContextManager[Transport]:
         )
     for name in ("base_url", "session", "ca_file"):
         if options.get(name) is not None:
-            raise UsageError("transport: it takes the place of the network; leave out {}", name)
+            raise UsageError("transport: it replaces the network; leave out {}", name)
     return nullcontext(_Given(given))
 
 

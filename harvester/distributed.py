@@ -147,7 +147,7 @@ class _Tasks:
         )
 
     def release(self) -> None:
-        """Let the cluster forget the tasks; one that has begun runs on."""
+        """Let the cluster forget the tasks; one that has begun continues."""
         for future in self._futures:
             future.release()
         ends = time.monotonic() + FORGOTTEN

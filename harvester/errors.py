@@ -140,7 +140,7 @@ class SinkAwayError(SinkError):
 
 
 class ReaderGoneError(SinkError):
-    """The reader of a run's output has ended: no fault, but the run cannot go on."""
+    """The reader of a run's output has ended: no fault, but the run cannot continue."""
 
 
 class LedgerError(RunError):

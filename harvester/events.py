@@ -153,7 +153,7 @@ class Failed:
     error: the reason, with WeChat's request id at its end, if there is one: ``... [rid: ...]``.
     code, rid: WeChat's errcode and request id, None and empty if WeChat sent none.
     new: whether this interface of this account did not fail for the same errcode in the run before,
-    whatever the day; None if no ledger is kept.
+    on any day; None if no ledger is kept.
     """
 
     appid: str
@@ -398,8 +398,8 @@ def causes(found: Sequence[Failure | Wait]) -> list[Cause]:
     """Failures, or windows that must wait for a later run, as one entry for each reason.
 
     An entry is about each of its interfaces of each of its accounts: accounts of which other
-    interfaces failed have another entry.  What failed in the run before, too, has entries of its
-    own, at the end.
+    interfaces failed have another entry.  Failures that also occurred in the run before have
+    separate entries, at the end.
     """
     gathered: dict[tuple[str, bool | None, frozenset[str]], Cause] = {}
     concerned: defaultdict[tuple[str, str, bool | None], set[str]] = defaultdict(set)
@@ -507,7 +507,7 @@ class Report:
             raise IncompleteError(_incomplete(self), self)
 
     def _repr_html_(self) -> str:
-        """As a notebook shows it: numbers, causes, notes; whatever came from outside is escaped."""
+        """As a notebook shows it: numbers, causes, notes; all external text is escaped."""
         windows = self.windows
         rows = [(f"{name} windows", f"{getattr(windows, name):,}") for name in Windows.__slots__]
         rows += [(name, f"{getattr(self, name):,}") for name in ("records", "requests", "retries")]
@@ -554,7 +554,7 @@ class Report:
 
 
 SHOWN = 20
-"""So many causes and notes a notebook shows."""
+"""The most causes and notes that a notebook shows."""
 
 CAUSES = 3
 """Causes that the message of an `IncompleteError` names."""
@@ -660,7 +660,7 @@ class Bookkeeper:
         wait.end = event.end if wait.end is None else max(wait.end, event.end)
 
     def _note_gap(self, window: Window, days: int, what: str) -> None:
-        """Keep one note for each interface, whatever the number of accounts and days."""
+        """Keep one note for each interface, however many accounts and days it concerns."""
         notes = self.report.notes
         gaps = self._gaps.setdefault((window.endpoint, what), _Gaps(window, what))
         self.report.late += days if what == LATE else 0
@@ -681,7 +681,7 @@ class Bookkeeper:
         return found
 
     def waits(self) -> list[Wait]:
-        """What accounts wait for, the longest waits of this run first."""
+        """The reasons for which accounts wait, the longest waits of this run first."""
         return sorted(self._waits.values(), key=lambda wait: (-wait.seconds, wait.until or 0.0))
 
     def _note(self, event: Failed) -> None:
@@ -735,7 +735,7 @@ class Bookkeeper:
         windows.skipped = windows.planned - windows.done - left
 
     def state(self, accounts: int) -> State:
-        """How a run that ended by itself ended."""
+        """The state of a run that ended by itself."""
         if accounts and len(self.report.stopped) == accounts:
             return State.FAILED
         windows = self.report.windows

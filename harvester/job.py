@@ -56,8 +56,8 @@ class Job:
 
     endpoints: names of interfaces and groups.  start, end: the first and the last day, as `run`
         takes them; ``yesterday`` is that of the day on which the job runs.
-    appid: one account; its secret is in HARVESTER_SECRET where the job runs.  accounts: in its
-        place, a file of accounts (TOML or CSV), whose secrets are references: ``env:NAME``,
+    appid: one account; its secret is in HARVESTER_SECRET where the job runs.  accounts: instead of
+    appid, a file of accounts (TOML or CSV), whose secrets are references: ``env:NAME``,
         ``file:PATH``.  The file is read where the job runs.  only: appids, names and groups of
         accounts of that file; without it all that are enabled.
     sink: specs, as ``"postgresql://host/database"``; if there is none, JSON lines in ``out``, where
@@ -66,7 +66,7 @@ class Job:
     options: those of `Keywords` that are text or numbers: all but ``session``, ``transport``,
         ``on_event`` and ``stop``.
 
-    A relative path starts from the directory in which the job runs.  A password belongs in the
+    A relative path is relative to the directory in which the job runs.  A password belongs in the
     environment of the process that runs the job, or in a file there; a URL with a password is
     refused.  All values are checked when a job is made: raises `UsageError`, and `TypeError` for an
     unknown name.
@@ -132,9 +132,9 @@ class Job:
         """The job in a file that ``harvester run --config`` takes; raises `UsageError`.
 
         Its keys are the options of the command; ``endpoints`` may be written for ``endpoint``.
-        Options of the command alone (``json``, ``uvloop``, ``waiting-ok``) are ignored.
-        Relative paths start from the directory of the file.  Variables ``HARVESTER_…`` are not
-        read, except for secrets where the job runs.
+        Options of the command alone (``json``, ``uvloop``, ``waiting-ok``) are ignored. Relative
+        paths are relative to the directory of the file.  Variables ``HARVESTER_…`` are not read,
+        except for secrets where the job runs.
         """
         path = Path(path)
         values = _values(path)
@@ -234,7 +234,7 @@ def _refuse_password(name: str, value: object) -> None:
         scheme = value.value.partition(":")[0][:20]
         place = _PASSWORDS.get(scheme)
         raise UsageError(
-            say("{}: a job holds no password; leave it out of the URL", name)
+            say("{}: a job holds no password; remove it from the URL", name)
             + (say(" and put it into {} of the process that runs the job", place) if place else "")
         )
 

@@ -2,7 +2,7 @@
 
 Rule: values only; nothing here decides, waits or does I/O.
 
-The small ones that are created for each window are named tuples: they cost a third of a frozen
+Small values that are created for each window are named tuples: they cost a third of a frozen
 dataclass.  A secret or a token among them is a `Secret`.
 """
 
@@ -47,9 +47,9 @@ class Account:
         answers), ``"static:env:NAME"`` or ``"static:file:PATH"``; or a callable, plain or async,
         without arguments, that returns a `Token` or a string.  `Platform.account` makes accounts
         of a third-party platform.
-    concurrency: requests in flight for it at the most, whatever others may have; None: no cap of
+    concurrency: the most requests in flight for it, independent of other accounts; None: no cap of
         its own.
-    name, group: as people call it, and what it belongs to; for messages and for `--only`.
+    name, group: its display name, and the group that it belongs to; for messages and for `--only`.
     """
 
     appid: str
@@ -189,7 +189,7 @@ class Verdict(NamedTuple):
     foreign: rows of days that were not requested; they are not among the records.
     delayed: WeChat reports that the figures are late and will change (``is_delay``).
     more: the answer has another page.
-    as_text: a number of it that no float holds (as NaN or 1e400) is its text among the records.
+    as_text: a number that a float cannot hold (as NaN or 1e400) is a string in the records.
     then: the action that takes its place once no attempt is left; None: the window fails.
     """
 
@@ -336,7 +336,7 @@ def listed(names: Collection[str], noun: str) -> str:
 
 
 RECHECK_INTERVAL = 6 * 3600.0
-"""Seconds for which a window that is stored with all its days, and is not final, is not asked for
+"""Seconds for which a window that is stored with all its days, and is not final, is not requested
 again: WeChat's figures change once a day."""
 
 
@@ -431,7 +431,7 @@ class Batch:
         return self._beside
 
     def pack(self) -> None:
-        """Hold the lines in place of the records, which take several times their memory.
+        """Hold the lines instead of the records, which take several times their memory.
 
         For sinks that take lines; `records` parses them again.
         """

@@ -326,6 +326,20 @@ class _Joined(StoredRecords):
             yield chunk[self._shape.name]
 
 
+def table_in(
+    sink: Sink, checkpoint: Callable[[], Checkpoint | None], name: str, days: Days
+) -> StoredRecords:
+    """The table of an interface, or one that joins some, as `read` gives it; days: only of these.
+
+    checkpoint: gives what the ledger has stored for the sink.
+    """
+    names = TABLES[name].interfaces if name in TABLES else [name]
+    parts = {
+        each: StoredRecords(sink, plugins.endpoint(each), None, days, checkpoint) for each in names
+    }
+    return _Joined(TABLES[name], parts) if name in TABLES else parts[name]
+
+
 class StoredTables(Mapping[str, StoredRecords]):
     """Stored records of several interfaces: a mapping from a name to its `StoredRecords`.
 

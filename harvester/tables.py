@@ -2,12 +2,12 @@
 
 Rule: data, and how it is read; nothing of a database or of a file.
 
-An interface has a table of its own, in which an object within a record becomes columns
-(``detail_read_user``), and one for each list, ``<interface>_<list>``, with a row an item.  `TABLES`
-are those that join what several interfaces return.  The views of databases, flat exports,
+An interface has its own table, in which an object within a record becomes columns
+(``detail_read_user``), and one for each list, ``<interface>_<list>``, with one row per item.
+`TABLES` are those that join what several interfaces return.  The views of databases, flat exports,
 `harvester.read`, comments, the descriptions for assistants and docs/tables.md come from these.
 
-`articles` is the list to join on: one row an article.  WeChat's interfaces share no other key than
+`articles` is the list to join on: one row per article.  WeChat's interfaces share no other key than
 ``msgid``, the id of the message and the 1-based place of the article in it; both parts are also in
 the article's link, as ``mid`` and ``idx``.  getarticletotaldetail is the only interface that lists
 all articles that were sent (WeChat's staff, March 2026); the retired getarticletotal does so for
@@ -118,7 +118,7 @@ _PEOPLE = (
 
 
 class Figure(NamedTuple):
-    """What a number says.
+    """What a number means.
 
     kind: one of the above.  window: the time that it covers.  never: what must not be done with it;
     empty if it may be summed.  of: the denominator of a ratio or a mean.
@@ -258,7 +258,7 @@ def _lists_within(fields: Iterable[Field], within: Path) -> Iterator[tuple[Path,
 
 
 def _scalars(fields: Iterable[Field], within: Path, level: int) -> Iterator[Column]:
-    """What is no list, also within objects."""
+    """Fields that are not lists, also within objects."""
     for field in fields:
         path = (*within, field.name)
         if field.type == "object":
@@ -304,7 +304,7 @@ def _since(interface: str) -> Title:
 
 
 def _never(interface: str, name: str, kind: str) -> Title:
-    """What must not be done with a figure."""
+    """Operations that a figure does not allow."""
     if kind != DAY:
         return _OF_KIND[kind]
     return _NOT_SUMMED.get(name, _OF_ALL_CHANNELS if interface in _WITH_ALL else NO_TITLE)
@@ -350,10 +350,10 @@ class JoinedTable(NamedTuple):
     """A table.
 
     key: what identifies a row, beside the account and the first day of the window; a whole number
-    in the place of a text is read as its text, and a row that lacks a part of its key is joined
-    with no other.  columns: with those of the key.  once: of several rows of an interface with one
-    key the first alone is there; else the second is joined with the second of the others, so that
-    no figure is lost.  parsed: columns that are parts of the msgid: ``mid`` and ``idx``.
+    given for a text is read as its text, and a row that lacks a part of its key is not joined.
+    columns: with those of the key.  once: of several rows of an interface with one key the first
+    alone is there; else the second is joined with the second of the others, so that no figure is
+    lost.  parsed: columns that are parts of the msgid: ``mid`` and ``idx``.
     """
 
     name: str
@@ -605,7 +605,7 @@ ACCOUNTS = JoinedTable(
     ),
     (),
 )
-"""What people call the accounts: of exports that know it, with a row an account."""
+"""The names of the accounts, for exports that know them, with one row per account."""
 
 
 class Pair(NamedTuple):

@@ -4,8 +4,8 @@ Rule: knows no language but English, and imports nothing of the package.
 
 A text is made once, where it is known what it says: ``say("{:,} of {} left", 3, many(5, "day"))``
 is the `str` "3 of 5 days left", and what shows it to a person translates its template and those of
-its values that are texts themselves (`harvester.cli.language`).  Logs and JSON take it as it is.
-An error is raised with a template and its values, as a logger takes them.
+its values that are texts themselves (`harvester.cli.language`).  Logs and JSON use it unchanged. An
+error is raised with a template and its values, as a logger takes them.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Text(str):
 def say(template: str, /, *values: object) -> str:
     """A `Text`; each value is formatted as its field says: ``{}``, ``{:,}``, ``{!r}``.
 
-    Without values the template is the sentence, whatever it holds.  A value whose `str` is a text,
-    as an error of this package, is that text.  Raises `ValueError` unless there is a value for each
-    field.
+    Without values the template is the sentence, even if it has braces.  A value whose `str` is a
+    text, as an error of this package, is that text.  Raises `ValueError` unless there is a value
+    for each field.
     """
     if not values:
         return template if isinstance(template, Text) else Text(str(template))
@@ -88,7 +88,7 @@ def _shown(conversion: str | None, spec: str, value: object) -> str:
 
 
 def of_system(exc: OSError) -> str:
-    """What the system says of an error."""
+    """The system's message of an error."""
     return say(exc.strerror or str(exc))
 
 
@@ -117,7 +117,7 @@ def changed(text: str, change: Callable[[str], str]) -> str:
 
 
 def pack(text: str) -> str:
-    """A text as a ledger keeps it: ``["template", value, …]`` as JSON; a plain `str` as it is."""
+    """A text as a ledger keeps it: ``["template", value, …]`` as JSON; a plain `str` unchanged."""
     if not isinstance(text, Text):
         return text
     return json.dumps(_packed(text), ensure_ascii=False, separators=(",", ":"))
@@ -128,7 +128,7 @@ def _packed(text: str) -> Any:
 
 
 def unpack(kept: str) -> str:
-    """The text of `pack`; what is none of its results stays as it is."""
+    """The text of `pack`; any other text is unchanged."""
     if not kept.startswith('["'):
         return kept
     try:

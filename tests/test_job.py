@@ -74,11 +74,11 @@ def test_a_job_is_pickled_whole_and_equal() -> None:
         ({"end": "today"}, "end: 'today' is not a day"),
         ({"appid": None}, "a job needs an appid or a file of accounts, and not both"),
         ({"accounts": "a.toml"}, "a job needs an appid or a file of accounts, and not both"),
-        ({"appid": "wx!"}, "appid: 'wx!' is not one"),
+        ({"appid": "wx!"}, "appid: 'wx!' is not an AppID"),
         ({"rate": "fast"}, "rate='fast': expected a number above 0 with its unit"),
         ({"sink": "nothing:x"}, "no sink for 'nothing:x'"),
         ({"sink": ["jsonl:x", "jsonl:x"]}, "the same sink was given twice"),
-        ({"token_store": "somewhere"}, "token store: 'somewhere' is not one"),
+        ({"token_store": "somewhere"}, "token store: 'somewhere' is unknown"),
         ({"ledger": "mysql://host/db"}, "ledger: mysql://… is not a ledger"),
         ({"lease": "soon"}, "lease='soon': expected a duration with its unit"),
         ({"interfaces": [{"name": "mine"}]}, "job, interface 1 has no path"),
@@ -125,13 +125,13 @@ def test_a_password_in_a_url_is_found(url: str, *, holds: bool) -> None:
         ({"sink": Secret(f"mysql://:{PASSWORD}@host")}, "MYSQL_PWD"),
         ({"ledger": f"postgresql://u:{PASSWORD}@host/db"}, "PGPASSWORD or ~/.pgpass"),
         ({"token_store": f"rediss://:{PASSWORD}@host"}, "HARVESTER_REDIS_PASSWORD"),
-        ({"base_url": f"https://u:{PASSWORD}@host"}, "leave it out of the URL"),
+        ({"base_url": f"https://u:{PASSWORD}@host"}, "remove it from the URL"),
     ],
 )
 def test_a_url_with_a_password_is_refused(more: dict[str, Any], place: str) -> None:
     with pytest.raises(UsageError) as caught:
         job(**more)
-    assert str(caught.value).startswith(f"{next(iter(more))}: a job holds no password; leave it")
+    assert str(caught.value).startswith(f"{next(iter(more))}: a job holds no password; remove it")
     assert place in str(caught.value)
     assert PASSWORD not in str(caught.value)
     assert PASSWORD not in frames(caught.value)
@@ -226,7 +226,7 @@ def test_paths_start_from_where_the_file_is(
         (f"{FILE}rte = 1", "interface 1: unknown key 'rte'"),
         (FILE.replace("rate =", "rte ="), "unknown key 'rte' (did you mean rate?)"),
         (FILE.replace("10/s", "fast"), "invalid rate 'fast': expected a number above 0"),
-        (FILE.replace("/datacube/mine", "mine"), "interface 1: path 'mine' is not one"),
+        (FILE.replace("/datacube/mine", "mine"), "interface 1: 'mine' is not a path"),
         (FILE.replace("users", "usres"), "there is no interface 'usres'"),
         (FILE.replace("//host", f"//u:{PASSWORD}@host"), "sink: a job holds no password"),
         (FILE.replace("//user@", f"//user:{PASSWORD}@"), "ledger: a job holds no password"),

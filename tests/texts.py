@@ -38,7 +38,18 @@ ELSEWHERE = (
 OURS = ("testing/faults.py",)
 """Those among them that have texts of the command."""
 
-MAKERS = {"say", "show_line", "notify", "log", "readable", "plain_row", "show", "label", "error"}
+MAKERS = {
+    "say",
+    "show_line",
+    "show_text",
+    "notify",
+    "log",
+    "readable",
+    "plain_row",
+    "show",
+    "label",
+    "error",
+}
 """Functions whose first argument is a template, and the others its values; so are errors."""
 
 TABLES: dict[str, int | None] = {

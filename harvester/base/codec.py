@@ -3,10 +3,10 @@
 Rule: what WeChat answers and what is stored is read and written here, and only here by orjson; a
 value that is read and written stays the same.
 
-orjson reads first, because it is many times faster.  A body that it refuses is read a second
-time leniently, since titles with raw control characters, broken UTF-8 and bad escapes have been
-seen on WeChat's wire.  Only if that fails as well an answer is read a third time, with numbers
-that no float holds as their texts.  Integers beyond 64 bits, which orjson would silently turn into
+orjson reads first, because it is many times faster.  A body that it refuses is read a second time
+leniently, since titles with raw control characters, broken UTF-8 and bad escapes have been seen on
+WeChat's wire.  Only if that fails as well is an answer read a third time, with the text of each
+number that a float cannot hold.  Integers beyond 64 bits, which orjson would silently turn into
 floats, are read and written by the standard library.
 """
 
@@ -41,7 +41,7 @@ class MalformedError(ValueError):
 def parse(body: bytes) -> Any:
     """The value that a body holds.
 
-    Raises `MalformedError` for anything that is not one JSON value, whatever the bytes.
+    Raises `MalformedError` for any bytes that are not one JSON value.
     """
     if has_long_integer(body):
         return parse_leniently(body)
@@ -73,7 +73,7 @@ def parse_lines(whole: bytes) -> list[Any]:
 
 
 class AsText(dict[str, Any]):
-    """An object in which numbers that no JSON or no float holds are their texts."""
+    """An object in which numbers that JSON or a float cannot hold are strings."""
 
 
 def parse_answer(body: bytes) -> Any:
@@ -91,10 +91,10 @@ def parse_leniently(
     constant: Callable[[str], Any] | None = None,
     number: Callable[[str], Any] | None = None,
 ) -> Any:
-    """Like `parse`, by the standard library, forgiving what titles are known to hold.
+    """Like `parse`, by the standard library, which tolerates what titles are known to contain.
 
     constant: what ``NaN`` and the like become, number: what one with a point or an exponent
-    becomes; without these nothing is accepted that a float does not hold.
+    becomes; without these, numbers that a float cannot hold are refused.
     """
     loads = partial(
         json.loads,
@@ -120,7 +120,7 @@ def _refuse(constant: str) -> NoReturn:
 def _finite(digits: str) -> float:
     number = float(digits)
     if number in (float("inf"), float("-inf")):
-        raise ValueError(say("a number beyond what a float holds"))
+        raise ValueError(say("a number that a float cannot hold"))
     return number
 
 
@@ -213,7 +213,7 @@ def lines_of(pieces: Sequence[bytes], beside: bytes) -> bytes:
     """Records as lines, each with its metadata (`line_end`) at its end."""
     if not pieces:
         return b""
-    if b"{" in pieces:  # a record without a field of its own
+    if b"{" in pieces:  # a record without any field except the metadata
         return b"".join([piece + (b"" if piece == b"{" else b",") + beside for piece in pieces])
     suffix = b"," + beside
     return suffix.join(pieces) + suffix

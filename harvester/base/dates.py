@@ -382,7 +382,7 @@ class Load(NamedTuple):
     """What one interface of one account needs of its daily quota.
 
     calls: still to be sent; spent: already today.
-    end: the last day of the range; if that is ``yesterday`` it moves, one call a day.
+    end: the last day of the range; if that is ``yesterday`` it moves, one call per day.
     late_days: of the interface: days for which its windows are requested again each day; period:
     days of such a window.
     """
@@ -407,7 +407,7 @@ MOST_DAYS = 36_525
 def quota_days(load: Load, daily: int, today: date) -> int | None:
     """Days, including today, until the backfill is complete; None if it never is.
 
-    Assumes one run a day, which requests new days first and uses the rest of the quota for the
+    Assumes one run per day, which requests new days first and uses the rest of the quota for the
     past.
     """
     left, budget = load.calls, daily - load.spent

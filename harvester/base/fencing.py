@@ -72,8 +72,8 @@ KEPT_MARKS = 10_000
 def commit_entries(number: int, marks: Sequence[str]) -> dict[str, str]:
     """The entries of a checkpoint after a commit, and of the commit that it follows.
 
-    marks: of this commit and those before it, the latest first.  The mark of a commit long before
-    is removed.
+    marks: of this commit and those before it, the latest first.  The mark of a much older commit is
+    removed.
     """
     found = {f"{COMMIT}{number - back}": mark for back, mark in enumerate(marks[:2])}
     return {**found, f"{COMMIT}{number - KEPT_MARKS}": ""} if number > KEPT_MARKS else found
@@ -87,7 +87,7 @@ def latest_commit(checkpoint: Mapping[str, str]) -> tuple[int, str]:
 
 
 def is_in_history(number: int, mark: str, commits: int, marks: Sequence[str]) -> bool:
-    """Whether a database that has made so many commits has made this one.
+    """Whether a database with this number of commits has made this one.
 
     marks: of its last commits, the latest first; of an older commit it is not known, and assumed.
     """

@@ -19,7 +19,7 @@ Watcher = Callable[[str, bool], None]
 """Called with the name of a step before it (False) and after it (True)."""
 
 _PIECES = 1024
-"""So many pieces one call takes at the most: the limit of Linux and of macOS."""
+"""The most pieces of one call: the limit of Linux and macOS."""
 _sync_data = getattr(os, "fdatasync", os.fsync)
 _watcher: Watcher | None = None
 
@@ -145,7 +145,7 @@ def is_full(exc: OSError) -> bool:
 def has_room(path: Path) -> bool:
     """Whether the disk of a file or directory has space left, for errors without a number.
 
-    True if that cannot be found out.
+    True if that is unknown.
     """
     try:
         return os.statvfs(path).f_bavail > 0

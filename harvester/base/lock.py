@@ -1,4 +1,4 @@
-"""One process a directory.
+"""Only one process may use a directory.
 
 Rule: a lock ends with its process, however that ends; a stale file needs no removal.
 
@@ -72,7 +72,7 @@ class FileLock:
         """Release it."""
         with _guard:
             descriptor, self._descriptor = self._descriptor, _CLOSED
-            if descriptor != _CLOSED:  # as it is in a process that was forked
+            if descriptor != _CLOSED:  # as in a process that was forked
                 os.close(descriptor)
 
 
@@ -83,9 +83,7 @@ def _locked(path: Path, mode: int) -> int | None:
     except OSError as exc:
         if exc.errno != errno.ELOOP:
             raise
-        raise UsageError(
-            "{} is a symbolic link in the place of a lock file; remove it", path
-        ) from None
+        raise UsageError("{} is a symbolic link instead of a lock file; remove it", path) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as exc:

@@ -1,4 +1,4 @@
-"""Waits for a server of the user that does not answer now: a database.
+"""Waits for a server of the user, a database, that does not answer now.
 
 Rule: waits and calls again; the caller decides which errors mean that the server is away.
 
@@ -28,11 +28,11 @@ SILENT = 1.0
 SLOW = 5.0
 """Seconds after which a call that has not returned is announced."""
 
-AGAIN = say("nothing that was committed is lost: mend it and run the same command again")
-"""What to do about a destination that could not be written."""
+AGAIN = say("nothing that was committed is lost: fix the cause and run the same command again")
+"""What to do about a sink that could not be written."""
 
 _log = logging.getLogger("harvester")
-_log.addHandler(logging.NullHandler())  # a library prints nothing by itself
+_log.addHandler(logging.NullHandler())  # a library must not print
 
 
 class Away(Exception):  # noqa: N818  (no error yet: it is tried again)
@@ -42,7 +42,7 @@ class Away(Exception):  # noqa: N818  (no error yet: it is tried again)
 class Undone(Away):
     """The server refuses for now: another holds a lock, or a statement took too long.
 
-    The connection is whole, and what was begun is rolled back, so the call may simply be repeated.
+    The connection is intact and the transaction is rolled back, so the call may simply be repeated.
     """
 
 

@@ -6,9 +6,10 @@ message, and no frame that an error passes through, holds the password.
 A connection keeps no state in its session: it works behind a pooler that lends a server connection
 for one transaction.
 
-A client that is frozen while it sends COPY, or a statement's values in parts, keeps its locks for
-ever: the server waits for the rest.  So values are sent as literals, in messages of one piece, and
-no COPY begins while a transaction holds a lock that others need.  Then `limits` frees the locks.
+A client that is frozen while it sends COPY, or a statement's values in parts, keeps its locks
+forever: the server waits for the rest.  So values are sent as literals, in messages of one piece,
+and no COPY begins while a transaction holds a lock that others need.  Then `limits` frees the
+locks.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ class Server(NamedTuple):
         return connection
 
     def _connected(self) -> tuple[Any, str]:
-        """A connection, or what went wrong."""
+        """A connection, or the reason why there is none."""
         try:
             connection = self.library.connect(
                 **_OURS | {"application_name": _our_name()} | self.given,

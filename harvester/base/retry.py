@@ -1,4 +1,4 @@
-"""When a window is tried again: by the kind and the number of failures.
+"""When a window is retried, by the kind and the number of failures.
 
 Rule: decides, never sleeps.
 
@@ -33,7 +33,7 @@ BUSY = Backoff(base=1.0, cap=60.0)
 """The server answered that it is busy: WeChat asks to retry "in a few minutes"."""
 
 UNREACHED = Backoff(base=0.25, cap=10.0)
-"""No answer arrived, or half of one: mostly over in a moment."""
+"""No answer arrived, or half of one: this is usually over in a moment."""
 
 AWAY = Backoff(base=0.25, cap=5.0)
 """A server that stores records does not answer: it may be restarting."""

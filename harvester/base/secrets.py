@@ -99,7 +99,7 @@ def _without(text: bytes, value: bytes) -> bytes:
 
 
 def _forms(char: str) -> bytes:
-    """A pattern for a character as it is, percent-encoded or escaped in JSON, once or again."""
+    """A pattern for a character, plain, percent-encoded or escaped in JSON, once or twice."""
     plain = char.encode()
     url = b"".join([b"%%(?:25){0,3}%02X" % byte for byte in plain])
     json = rb"\\{1,15}u%04X" % ord(char)

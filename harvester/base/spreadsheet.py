@@ -1,9 +1,9 @@
-"""What a spreadsheet makes of a CSV file, for the two places that write one.
+"""How a spreadsheet reads a CSV file, for the two places that write one.
 
 Rule: constants only.
 """
 
 BOM = "\ufeff"
-"""Begins the file: without it Excel on Windows takes UTF-8 for the encoding of the machine."""
+"""At the beginning of the file: without it Excel on Windows does not detect UTF-8."""
 FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"
-"""How a text begins that is taken for a formula; such a text gets an apostrophe before it."""
+"""First characters of a formula; a text that begins so is preceded by an apostrophe."""

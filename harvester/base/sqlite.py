@@ -34,7 +34,7 @@ def check_place(path: Path, where: str) -> None:
 def make(path: Path) -> None:
     """Make an empty file if there is none; SQLite makes one without the group's right to write."""
     if not path.exists():
-        with suppress(OSError):  # SQLite reports what is the matter
+        with suppress(OSError):  # SQLite reports the reason
             path.touch()
 
 

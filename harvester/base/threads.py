@@ -44,7 +44,7 @@ _here = threading.local()  # .thread: the `Thread` that this thread belongs to
 
 
 class _Line(NamedTuple):
-    """A connection; socket: a duplicate of its own.  where: the server as messages name it."""
+    """A connection; socket: a duplicate of its socket. where: the server in messages."""
 
     socket: socket.socket
     where: str
@@ -163,15 +163,15 @@ class _Call(Generic[T]):
 
 
 async def aside(function: Callable[[], T]) -> T:
-    """Run a function in a thread of its own, which neither a cancellation nor the exit waits for.
+    """Run a function in its own thread, which neither a cancellation nor the exit waits for.
 
-    For work that may be abandoned, as what is shown, or a message that is sent again.
+    For work that may be abandoned, such as rendering a page, or a message that will be sent again.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
     def deliver(give: Callable[[Any], None], value: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+        with contextlib.suppress(RuntimeError):  # the loop has ended in the meantime
             loop.call_soon_threadsafe(lambda: None if future.done() else give(value))
 
     def work() -> None:
@@ -187,7 +187,7 @@ async def aside(function: Callable[[], T]) -> T:
 
 
 async def ended(task: asyncio.Future[None]) -> None:
-    """Cancel a task and wait for its end, even if the caller is cancelled meanwhile."""
+    """Cancel a task and wait for its end, even if the caller is cancelled in the meantime."""
     task.cancel()
     cancelled: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):
@@ -201,12 +201,12 @@ async def ended(task: asyncio.Future[None]) -> None:
 
 
 def wait_for(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine to its end in an event loop of its own, and return what it returns.
+    """Run a coroutine to its end in a new event loop, and return its result.
 
-    If the calling thread runs an event loop already, the new one has a thread of its own, which
-    ends with it.  A KeyboardInterrupt, and in that case a cancellation of the calling task, cancels
-    the coroutine, and is raised once that has ended.  The calling thread's current event loop stays
-    as it is.
+    If the calling thread runs an event loop already, the new one has its own thread, which ends
+    with it.  A KeyboardInterrupt, and in that case a cancellation of the calling task, cancels the
+    coroutine, and is raised once that has ended.  The calling thread's current event loop is
+    unchanged.
     """
     try:
         caller = asyncio.current_task()
@@ -221,7 +221,7 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def _run_aside(main: Callable[[], Coroutine[Any, Any, T]], caller: asyncio.Task[Any] | None) -> T:
-    """As `wait_for`, in a thread of its own; caller: the task that waits in this one."""
+    """As `wait_for`, in its own thread; caller: the task that waits in this one."""
     begun: Future[asyncio.Task[Any] | None] = Future()
     outcome: Future[T] = Future()
 
@@ -245,7 +245,7 @@ def _run_aside(main: Callable[[], Coroutine[Any, Any, T]], caller: asyncio.Task[
             wanted = len(interrupts) + (caller.cancelling() if caller is not None else 0)
             if wanted > passed_on and begun.done() and (task := begun.result()) is not None:
                 passed_on += 1
-                with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                with contextlib.suppress(RuntimeError):  # the loop has ended in the meantime
                     task.get_loop().call_soon_threadsafe(task.cancel)
         except KeyboardInterrupt as exc:
             interrupts.append(exc)

@@ -26,9 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         status = _status(arguments)
     except KeyboardInterrupt:
-        exec("")  # clears what Python keeps of an interrupt in one: it would end by the signal
+        exec("")  # clears an interrupt that Python still holds: it would end by the signal
         status = INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has gone; nothing more can be written
+    except BrokenPipeError:  # the reader of our output has closed it
         status = FAILED_WINDOWS
     out: TextIO | None = sys.stdout  # None if we were started with it closed
     try:
@@ -62,7 +62,7 @@ def _on_interrupt(name: str = "") -> None:
 
 
 def _leave(*_: object) -> None:
-    """End at once: nothing has begun yet, or nothing is left but to end."""
+    """End at once: nothing has begun yet, or nothing is left to do."""
     os._exit(INTERRUPTED)
 
 
@@ -74,13 +74,13 @@ def _unraisable(problem: sys.UnraisableHookArgs) -> None:
 
 
 def _status(arguments: Sequence[str] | None) -> int:
-    """Run the command; gives its status."""
+    """Run the command and return its status."""
     _on_interrupt()  # an exception would be lost or printed in an import
     try:
         sys.unraisablehook = _unraisable
         for stream in (sys.stdout, sys.stderr):
             if reconfigure := getattr(stream, "reconfigure", None):
-                reconfigure(errors="replace")  # a terminal without Chinese is no reason to end
+                reconfigure(errors="replace")  # a terminal without Chinese must not end it
         if problem := _missing():
             from harvester.cli.language import VARIABLE, choose, translated, typed
 

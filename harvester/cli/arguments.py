@@ -37,7 +37,7 @@ ACCOUNT = say(
 )
 EXAMPLE = "users --appid wx0123456789abcdef --start 2024-01-01 --end yesterday"
 LISTED = 20
-"""So many accounts that cannot be used are listed one by one."""
+"""The most unusable accounts that are listed one by one."""
 
 
 def interfaces(values: dict[str, Any]) -> list[str | JsonEndpoint]:
@@ -54,9 +54,9 @@ def own_interfaces() -> list[JsonEndpoint]:
 def place(
     values: dict[str, Any], sinks: Sequence[Sink] | None = None, *, quiet: bool = False
 ) -> Place:
-    """Where the harvest is; sinks: in place of those of the option.
+    """The place of the harvest; sinks: replace those of the option.
 
-    quiet: a configuration that nobody has named is not named yet.
+    quiet: do not report yet that a configuration was found.
     """
     _, file = chosen(values) if "appid" in values else (None, values.get("accounts"))
     if sinks is None:
@@ -99,7 +99,7 @@ def scope(values: dict[str, Any], accounts: list[Account]) -> tuple[Any, Any]:
 
 
 def chosen(values: dict[str, Any]) -> tuple[str | None, Path | None]:
-    """An appid or a file of accounts; what is typed wins over a file."""
+    """An appid or a file of accounts; the command line overrides a file."""
     appid, file = values["appid"], values["accounts"]
     if appid and file:
         named = [name for name in ("appid", "accounts") if typed(name)]
@@ -118,7 +118,7 @@ def typed(name: str) -> bool:
 def accounts_in(
     values: dict[str, Any], file: Path, place: Place, *, secrets: bool = True
 ) -> list[Account]:
-    """The accounts of a file; if none of them can be used, the reasons are printed, a line each."""
+    """The accounts of a file; if none can be used, prints the reasons, one per line."""
     only = values["only"]
     try:
         accounts = read_accounts(file, only=only, secrets=secrets)

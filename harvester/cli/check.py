@@ -14,21 +14,27 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from rich.table import Table
-
 from harvester import events
 from harvester.api import Harvest, resolve
 from harvester.base.dates import next_quota_day, quota_day
 from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
 from harvester.cli.language import LANGUAGES, language
 from harvester.cli.session import conduct
-from harvester.cli.terminal import many, notify, out, plain, readable, show_json, show_line
+from harvester.cli.terminal import (
+    many,
+    notify,
+    plain,
+    show_json,
+    show_line,
+    show_rows,
+    show_text,
+)
 from harvester.config.place import Place
 from harvester.config.settings import Keywords
 from harvester.errors import NoLedgerError, UsageError
 from harvester.events import Code, Event, Observer, Report, State
 from harvester.ledger.base import Key
-from harvester.model import Account, Batch, listed, with_rid
+from harvester.model import Account, Batch, with_rid
 from harvester.report.causes import KINDS, Cause, Text
 from harvester.report.check import (
     UNKNOWN,
@@ -49,12 +55,18 @@ SAID_EVERY = 10.0
 """Seconds between two lines of progress."""
 
 STATUS = {USABLE: COMPLETE, WAITING: MUST_WAIT}
-NAME = 11
-"""The most columns of a name: the table fits into 80."""
 _AGAIN = "请再检查", "check again"
-SHORT: dict[str, Text] = {"retry": _AGAIN, UNKNOWN: _AGAIN, USABLE: ("无", "nothing")}
+SHORT: dict[str, Text] = {"retry": _AGAIN, UNKNOWN: _AGAIN}
+COLUMNS: tuple[Text, ...] = (
+    ("公众号", "account"),
+    ("名称", "name"),
+    ("凭据", "token"),
+    ("白名单", "IP list"),
+    ("可用", "usable"),
+    ("剩余", "left"),
+)
 COLON = "：", ": "
-_OK, _NO, _OPEN = ("正常", "ok"), ("无", "no"), ("?", "?")
+_OK, _NO, _OPEN = ("正常", "ok"), ("无", "no"), ("", "")
 SIGNS: dict[str, Text] = {"ok": _OK, "none": _NO, "missing": _NO, "unknown": _OPEN}
 
 
@@ -89,11 +101,19 @@ class Asked(NamedTuple):
     daily_quota: int | None = None
 
 
-def show_check(place: Place, asked: Asked, options: Mapping[str, Any], *, as_json: bool) -> int:
-    """Check the accounts and show each; gives the exit status.
+def show_check(
+    place: Place,
+    asked: Asked,
+    options: Mapping[str, Any],
+    *,
+    as_json: bool,
+    everything: bool = False,
+) -> int:
+    """Check the accounts and show what is wrong with which; gives the exit status.
 
-    Of the place the ledger is read, for its interfaces and for quotas that are used up; it may not
-    exist.  options: of the library.  Raises `UsageError`.
+    everything: show each account; JSON has them always.  Of the place the ledger is read, for its
+    interfaces and for quotas that are used up; it may not exist.  options: of the library.  Raises
+    `UsageError`.
     """
     access = Access()
     wanted, spent = asyncio.run(_plan(place, asked))
@@ -121,7 +141,7 @@ def show_check(place: Place, asked: Asked, options: Mapping[str, Any], *, as_jso
         content = {"state": state, "accounts": [each.to_dict() for each in accounts]}
         show_json({**content, "notes": [ending.problem] if ending.problem else []})
     elif not ending.problem:
-        _show(accounts)
+        _show(accounts, everything=everything)
     if ending.problem or ending.report.state == State.INTERRUPTED:
         return STOPPED if ending.problem else INTERRUPTED
     return STATUS.get(gravest([each.state for each in accounts]), FAILED_WINDOWS)
@@ -246,41 +266,38 @@ class _Progress:
 # what is shown
 
 
-def _show(accounts: Sequence[AccountAccess]) -> None:
-    """A row an account, then what to do about each cause."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    with_names = any(each.name for each in accounts)
-    table.add_column(_said(("公众号", "account")), no_wrap=True)
-    if with_names:
-        table.add_column(_said(("名称", "name")), no_wrap=True, max_width=NAME)
-    for title in (("凭据", "token"), ("白名单", "IP list")):
-        table.add_column(_said(title), no_wrap=True)
-    for title in (("可用", "usable"), ("剩余", "left")):
-        table.add_column(_said(title), no_wrap=True, justify="right")
-    table.add_column(_said(("要做的", "what to do")))
-    for each in accounts:
-        left = "?" if each.left is None else f"{each.left:,}"
-        causes = each.causes()
-        more = f" +{len(causes) - 1}" if causes[1:] else ""
-        table.add_row(
-            each.appid,
-            *([plain(each.name)] if with_names else []),
-            _said(SIGNS[each.token]),
-            _said(SIGNS[each.allow_list]),
-            f"{each.usable}/{len(each.interfaces)}",
-            left,
-            _short(causes[0].kind) + more if causes else _short(each.state),
-        )
-    out.print(table)
-    show_line()
+def _show(accounts: Sequence[AccountAccess], *, everything: bool) -> None:
+    """What is wrong, with the accounts that somebody must see to; then how many are usable.
+
+    everything: all accounts have a row.
+    """
+    known = {each.appid: each for each in accounts}
     for cause in by_kind([cause for each in accounts for cause in each.causes()]):
         _show_cause(cause)
+        if cause.mine or everything:
+            _show_accounts([known[appid] for appid in sorted(cause.appids)])
+        show_line()
+    if everything and (usable := [each for each in accounts if not each.causes()]):
+        show_line("{}", _said(COLUMNS[-2]))
+        _show_accounts(usable)
+        show_line()
     numbers = Counter([each.state for each in accounts])
     text = say("{:,} of {} usable", numbers[USABLE], many(len(accounts), "account"))
     text += say(", {:,} must wait", numbers[WAITING]) if numbers[WAITING] else ""
-    show_line(
+    show_text(
         text + (say(", {:,} not known: check again", numbers[UNKNOWN]) if numbers[UNKNOWN] else "")
     )
+
+
+def _show_accounts(accounts: Sequence[AccountAccess]) -> None:
+    """A row each; what is not known is left out."""
+    rows = [[_said(title) for title in COLUMNS]]
+    for each in accounts:
+        left = "" if each.left is None else f"{each.left:,}"
+        usable = f"{each.usable}/{len(each.interfaces)}"
+        signs = (_said(SIGNS[sign]) for sign in (each.token, each.allow_list))
+        rows.append([each.appid, plain(each.name), *signs, usable, left])
+    show_rows(rows, "  ")
 
 
 def _short(kind: str) -> str:
@@ -293,9 +310,10 @@ def _said(text: Text) -> str:
 
 
 def _show_cause(cause: Cause) -> None:
+    """What is wrong with how many accounts, what to do, and WeChat's words."""
     text, advice = words(cause)
-    show_line("{}{}{}", _short(cause.kind), _said(COLON), _said(text))
-    show_line("  {}", _said(advice))
-    show_line("  {}", readable(listed(sorted(cause.appids), "account")))
+    count = many(len(cause.appids), "account")
+    show_text("{}{}{} ({})", _short(cause.kind), _said(COLON), _said(text), count)
+    show_text("  {}", _said(advice))
     for message, rid in cause.messages.items():
-        show_line("  {}", with_rid(message, rid))
+        show_text("  {}", with_rid(message, rid))

@@ -63,7 +63,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 @dataclass
 class _Called:
-    """What is known of the command that was called, also where it ends early.
+    """What is known of the called command, also if it ends early.
 
     as_json: whether it is to end with a report as JSON.  aside: whether standard output holds
     records, so that the report goes to standard error.
@@ -100,7 +100,7 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         raise
     except OSError as exc:
-        if exc.filename is None:  # no path, but what is open: the disk of the output is full
+        if exc.filename is None:  # not a path but an open file: the disk of the output is full
             called.aside = True
             return _refused(
                 say("the output cannot be written ({})", of_system(exc)), STOPPED, called
@@ -111,7 +111,7 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
 
 
 def _hint(option: str) -> str:
-    """What to do in place of an option that people expect."""
+    """What to use instead of an option that users expect."""
     if option.replace("-", "").lower() in _SECRETS:
         return say(" A secret is read from the environment variable {}.", SECRET_VARIABLE)
     return (
@@ -122,7 +122,7 @@ def _hint(option: str) -> str:
 
 
 def _refused(text: str, status: int, called: _Called) -> int:
-    """Say why nothing was done; gives the status."""
+    """Report why nothing was done; returns the status."""
     text = without_passwords(text)
     notify(text, level="error")
     if called.as_json:
@@ -142,7 +142,8 @@ def _json_in_environment() -> bool:
 
 
 _SECRETS = ("secret", "appsecret", "password", "key")
-"""Options that people expect; other users of the machine can see the arguments of a process."""
+"""Options that users expect and that do not exist: other users of the machine can see the arguments
+of a process."""
 
 STANDARD_OUTPUT = "-"
 """The sink that has standard output for itself."""
@@ -152,7 +153,7 @@ STANDARD_OUTPUT = "-"
 @click.option(
     lang.OPTION,
     type=click.Choice(lang.LANGUAGES),
-    expose_value=False,  # it was read before, as messages about the arguments are in it, too
+    expose_value=False,  # it was read before, since messages about the arguments need it, too
     help="The language of help and messages.  [default: HARVESTER_LANG, or the locale's]",
 )
 @click.version_option(harvester.__version__, message="harvester %(version)s")
@@ -247,12 +248,18 @@ def plan(**values: Any) -> int:
 @cli.command(
     context_settings=CONTEXT, short_help="Try each account: token, IP list, permissions, quota."
 )
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="A row for each account, not only for those with something to do.",
+)
 @json_option
 @options_of("check")
 def check(**values: Any) -> int:
     """Try what each account may do: its token, the IP allow list, its permissions, its quota.
 
-    Sends one call an interface, and one that asks for its quota; stores nothing, counts nothing in
+    Sends one call per interface, and one that asks for its quota; stores nothing, counts nothing in
     the ledger.  Without ENDPOINT it tries the interfaces that the ledger knows of an account, or
     those of the configuration.
 
@@ -274,7 +281,9 @@ def check(**values: Any) -> int:
         given.pop("daily_quota"),
     )
     del given["ledger"]
-    return show_check(place, wanted, given, as_json=values["as_json"])
+    return show_check(
+        place, wanted, given, as_json=values["as_json"], everything=values["everything"]
+    )
 
 
 @cli.command(
@@ -312,6 +321,12 @@ def check(**values: Any) -> int:
     metavar="DAY",
     help="Only what lacks this day (as of --start), the reason, since when, and what to do.",
 )
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="With --missing: a row also for accounts for which nothing is to do.",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="With --missing: CSV for Excel.")
 @json_option
 @options_of("status")
@@ -334,7 +349,10 @@ def status(**values: Any) -> int:
     wanted = StatusFilter(appids, place.names_of(values["names"]), values["states"], place.enabled)
     check = values["check"]
     if (day := values["missing"]) is not None:
-        return asyncio.run(show_missing(place, day, wanted, form=form, check=check))
+        everything = values["everything"]
+        return asyncio.run(
+            show_missing(place, day, wanted, form=form, check=check, everything=everything)
+        )
     quota = values["daily_quota"]
     return asyncio.run(
         show_status(place, wanted, as_json=values["as_json"], check=check, daily_quota=quota)
@@ -342,9 +360,11 @@ def status(**values: Any) -> int:
 
 
 def _form(values: dict[str, Any]) -> str:
-    """The form of the answer to --missing; raises `UsageError` for options that exclude another."""
+    """The output format of --missing; raises `UsageError` for options that exclude each other."""
     if values["as_csv"] and values["missing"] is None:
         raise UsageError("--csv is for --missing DAY; --json is the whole status for programs")
+    if values["everything"] and values["missing"] is None:
+        raise UsageError("--all is for --missing DAY")
     if values["as_csv"] and values["as_json"]:
         raise UsageError("give either --csv or --json")
     if values["missing"] is not None and values["states"]:
@@ -375,7 +395,7 @@ def _selected(
     type=FILE,
     default=Path("report.html"),
     show_default=True,
-    help="Where the page goes: one file that needs no network.",
+    help="Path of the page: one file that needs no network.",
 )
 @click.option(
     "--no-curves",
@@ -387,17 +407,28 @@ def _selected(
     type=click.Choice(("zh", "en")),
     help="The language in which it opens; the page has both.  [default: that of the command]",
 )
+@click.option(
+    "--week",
+    is_flag=True,
+    help="In place of the page: the figures of the last week, on standard output.",
+)
+@json_option
 @known_sink_option
 @options_of("report")
 def report(**values: Any) -> int:
     """Write a page that shows what is harvested, what needs attention, and why.
 
-    It reads the ledger, and the figures from the first destination that has everything.  It sends
-    nothing to WeChat, and may run while a harvest is running.  With --accounts FILE the accounts
-    have the names of that file.
+    It reads the ledger, and the figures from the first sink that has everything.  It sends nothing
+    to WeChat, and may run while a harvest is running.  With --accounts FILE the accounts have the
+    names of that file.
     """
-    from harvester.cli.report import write_report
+    from harvester.cli.report import show_week, write_report
 
+    if values["week"]:
+        week = show_week(asked.place(values), time.time(), as_json=values["as_json"])
+        return asyncio.run(week)
+    if values["as_json"]:
+        raise UsageError("--json is for --week")
     return asyncio.run(
         write_report(
             asked.place(values),
@@ -423,24 +454,24 @@ def verify(**values: Any) -> int:
 
 @cli.command(context_settings=CONTEXT, short_help="Make a new ledger from what is stored.")
 @sink_option(
-    "A destination that was harvested into, repeatable.  [default: those that the damaged"
+    "A sink that was harvested into, repeatable.  [default: those that the damaged"
     " ledger still names, or the JSON lines in --out]"
 )
 @options_of("rebuild")
 def rebuild(**values: Any) -> int:
-    """Make a new ledger from what is stored, in place of one that is damaged or lost.
+    """Make a new ledger from what is stored, to replace one that is damaged or lost.
 
-    Nothing is sent, and the former ledger stays beside the new one, as ledger.sqlite.damaged-….
-    What no record shows is lost: empty days, failures, today's calls.  The next run asks again for
-    such days, for what may not be whole or final, and for what the sinks do not have alike, or the
-    former ledger has otherwise.
+    Nothing is sent. The former ledger is kept beside the new one, as ledger.sqlite.damaged-…. What
+    the records do not show is lost: empty days, failures, today's calls. The next run requests such
+    days again, and windows that may not be whole or final, or that differ between the sinks or from
+    the former ledger.
     """
     from harvester.cli.rebuild import show_rebuilding
 
     return asyncio.run(show_rebuilding(asked.place(values), time.time()))
 
 
-@cli.command(context_settings=CONTEXT, short_help="Make tables for readers of what is stored.")
+@cli.command(context_settings=CONTEXT, short_help="Export what is stored as tables for readers.")
 @click.argument(
     "targets",
     nargs=-1,
@@ -483,14 +514,14 @@ def export(**values: Any) -> int:
     """Make each TARGET equal to what is stored; what has not changed is not written again.
 
     \b
-    parquet:DIR            a file a table and month; parquet:s3://BUCKET/PREFIX
-    csv:DIR                a file a table, for Excel
-    xlsx:FILE              a sheet a table
+    parquet:DIR            one file per table and month; parquet:s3://BUCKET/PREFIX
+    csv:DIR                one file per table, for Excel
+    xlsx:FILE              one sheet per table
     duckdb:FILE            a file with all tables
 
     \b
-    ?shape=nested|flat     lists within a row, or a table of their own
-    ?header=zh|en          csv, xlsx: titles in place of the names of fields
+    ?shape=nested|flat     lists within a row, or in their own tables
+    ?header=zh|en          csv, xlsx: titles instead of the names of fields
     ?lang=zh|en            labels of codes
     ?tables=A,B            only these tables
     ?raw=1                 csv, xlsx: texts that look like a formula are not escaped
@@ -545,7 +576,7 @@ def mcp(**values: Any) -> int:
     del _server
     source = values["source"]
     place = asked.place(values, sinks=open_sinks(source) if source else ())
-    place.ledger()  # what is wrong with it is said at once
+    place.ledger()  # a mistake in it is reported at once
     return serve_answers(place)
 
 
@@ -569,7 +600,7 @@ spec_argument = click.argument(
 @sink.command("list", context_settings=CONTEXT, short_help="List the sinks.")
 @options_of("sink")
 def list_sinks(**values: Any) -> int:
-    """List the sinks, one a line."""
+    """List the sinks, one per line."""
     from harvester.cli.sink import show_sinks
 
     return asyncio.run(show_sinks(asked.place(values)))
@@ -581,7 +612,7 @@ def list_sinks(**values: Any) -> int:
 def add_sink(spec: Secret, **values: Any) -> int:
     """Copy what is stored into the sink SPEC, and list it; nothing is sent.
 
-    Refused while a run uses the ledger.  If it is interrupted, the same command goes on.
+    Refused while a run uses the ledger.  If it is interrupted, run the same command again.
     """
     from harvester.cli.sink import show_adding
 
@@ -615,14 +646,16 @@ def remove_sink(spec: Secret, **values: Any) -> int:
     shell_complete=completion.names,
     help="Only this interface or group of interfaces of it, repeatable.",
 )
-@click.option("--yes", is_flag=True, help="Remove it; without this it is shown alone.")
+@click.option(
+    "--yes", is_flag=True, help="Remove it; without this option the command only shows it."
+)
 @known_sink_option
 @options_of("forget")
 def forget(whom: str, names: tuple[str, ...], *, yes: bool, **values: Any) -> int:
     """Remove an account, or an interface of it, from the ledger and all of its sinks.
 
     Without --yes it shows what would be removed, and exits with 2.  Refused while a run uses the
-    ledger.  If it is interrupted, the same command goes on.  Exports drop the rows when they are
+    ledger.  If it is interrupted, run the same command again.  Exports drop the rows when they are
     brought up to date; an accounts file is not changed.
     """
     from harvester.cli.forget import show_forgetting, show_what_would_go
@@ -633,11 +666,11 @@ def forget(whom: str, names: tuple[str, ...], *, yes: bool, **values: Any) -> in
 
 
 @cli.command(
-    "completion", context_settings=CONTEXT, short_help="Print what a shell loads to complete words."
+    "completion", context_settings=CONTEXT, short_help="Print the completion script of a shell."
 )
 @click.argument("shell", type=click.Choice(completion.SHELLS))
 def show_completion(shell: str) -> int:
-    """Print the script by which a shell completes commands, options, interfaces, sinks and exports.
+    """Print the completion script of a shell, for commands, options, interfaces, sinks and exports.
 
     \b
     bash, in ~/.bashrc:   eval "$(harvester completion bash)"
@@ -652,7 +685,7 @@ def show_completion(shell: str) -> int:
 @json_option
 @options_of("endpoints")
 def endpoints(name: str | None, *, as_json: bool) -> int:
-    """List the interfaces that can be harvested, those of a group, or all about one."""
+    """List all interfaces or those of a group, or describe one."""
     from harvester.cli.endpoints import show
 
     return show(name, asked.own_interfaces(), as_json=as_json)
@@ -671,7 +704,7 @@ def endpoints(name: str | None, *, as_json: bool) -> int:
 @click.option(
     "--log-format",
     type=click.Choice(("text", "json")),
-    help="Messages as text, or as json: an object a line.  [default: of the file, or text]",
+    help="Messages as text, or as json: one object per line.  [default: of the file, or text]",
 )
 def serve(config: Path, log_format: str | None) -> int:
     """Harvest each day at the stated time in China, until it is stopped.
@@ -709,30 +742,33 @@ class _Simulate(Command):
         return [*own, *fault_options(), help_]
 
 
-@cli.command(
-    cls=_Simulate, context_settings=CONTEXT, short_help="Serve a local WeChat to practise on."
-)
+@cli.command(cls=_Simulate, context_settings=CONTEXT, short_help="Serve a simulated WeChat.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8765,
     show_default=True,
-    help="0 takes a free one.",
+    help="0 chooses a free port.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Another seed, other data.")
-@click.option("--secret", default="practice", show_default=True, help="Of every appid that is wx….")
-@click.option("--latency", type=float, default=0.0, help="Seconds that each answer takes.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the generated data.")
+@click.option(
+    "--secret",
+    default="practice",
+    show_default=True,
+    help="Secret of every AppID that begins with wx.",
+)
+@click.option("--latency", type=float, default=0.0, help="Delay of each answer, in seconds.")
 @click.option(
     "--token-lifetime",
     type=float,
     default=7200.0,
     show_default=True,
-    help="Seconds that a token lives.",
+    help="Lifetime of a token, in seconds.",
 )
 @click.option(
-    "--daily-quota", type=int, help="Calls of one account and interface a day, then 45009."
+    "--daily-quota", type=int, help="Calls per day for each account and interface; then 45009."
 )
-@click.option("--minute-limit", type=int, help="Calls of one account in any minute, then 45011.")
+@click.option("--minute-limit", type=int, help="Calls per minute for each account; then 45011.")
 @click.option(
     "--retired", is_flag=True, help="The six old article interfaces answer 47009, as since 2026."
 )
@@ -747,32 +783,36 @@ class _Simulate(Command):
     help="Hours from a day's end until its rows are there; no answer reports that they are late.",
 )
 @click.option("--sparse", is_flag=True, help="Some fields are missing in every second row.")
-@click.option("--component", metavar="APPID", help="A third-party platform; --secret is its, too.")
+@click.option(
+    "--component",
+    metavar="APPID",
+    help="Simulate this third-party platform as well; it has the same --secret.",
+)
 @click.option(
     "--span",
     "spans",
     metavar="NAME=DAYS",
     multiple=True,
-    help="The most days of a call of an interface; may be repeated.",
+    help="The most days per call of an interface; may be repeated.",
 )
 def simulate(port: int, **values: Any) -> int:
-    """Serve a local WeChat to practise on, on loopback, until it is interrupted."""
+    """Serve a simulated WeChat on loopback, until it is interrupted."""
     from harvester.cli.simulate import simulate as serve
 
     return serve(port, values)
 
 
-@cli.command(context_settings=CONTEXT, short_help="Do the main job against a simulated WeChat.")
+@cli.command(context_settings=CONTEXT, short_help="Run a harvest against a simulated WeChat.")
 @click.option(
     "--out",
     metavar="DIR",
     type=FILE,
     default=Path("harvest-demo"),
     show_default=True,
-    help="Where the harvest goes.",
+    help="Directory of the harvest.",
 )
 def demo(out: Path) -> int:
-    """Do the main job, start to finish, against a simulated WeChat: a year of two accounts."""
+    """Run a harvest, start to finish, against a simulated WeChat: a year of two accounts."""
     from harvester.cli.simulate import demo as start
 
     return start(out)

@@ -1,4 +1,4 @@
-"""What a shell completes beside commands and options: interfaces, groups, sinks, exports, files.
+"""What a shell completes besides commands and options: interfaces, groups, sinks, exports, files.
 
 Rule: click does the work; this module knows the words.  It opens no ledger and sends nothing.
 """
@@ -16,7 +16,7 @@ from harvester.config import plugins
 SHELLS = ("bash", "zsh", "fish")
 PROGRAM, VARIABLE = "harvester", "_HARVESTER_COMPLETE"
 INTERFACES = "harvester.interfaces"
-"""Where a context has the interfaces that the configuration describes."""
+"""The place of a context that has the interfaces of the configuration."""
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -55,7 +55,7 @@ def words(*known: str) -> Completer:
 
 
 def show_script(command: click.Command, shell: str) -> int:
-    """Print what the shell loads, by which it asks the command for its words."""
+    """Print the script by which the shell asks the command for completions."""
     made = get_completion_class(shell)
     assert made is not None  # click has all three
     print(made(command, {}, PROGRAM, VARIABLE).source())

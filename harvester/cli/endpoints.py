@@ -94,7 +94,8 @@ def show_endpoints(endpoints: Iterable[Endpoint]) -> None:
         table.add_section()
     show_table(table)
     show_line(
-        "A group is asked for by its name as its interfaces are; a retired one by its own alone."
+        "The name of a group requests all of its interfaces; a retired one is requested by its "
+        "own name only."
     )
 
 
@@ -178,17 +179,15 @@ def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
 
 
 def _delivers(endpoint: Endpoint) -> str:
-    """What must be there, and is asked for again if it is not."""
+    """What must exist, and is requested again if it does not."""
     match delivery(endpoint):
         case Delivery.DAILY:
-            return say("a row a day: a day without one is late")
+            return say("one row per day: a day without one is late")
         case Delivery.ENTRIES:
             last = endpoint.late_days
             return say("entries to day {}: an answer has all that an earlier one had", last)
         case Delivery.UNCERTAIN:
-            return say(
-                "nothing certain: a day without a record may be one on which nothing happened"
-            )
+            return say("no guaranteed rows: on a day without a record perhaps nothing happened")
 
 
 def _flat(fields: Sequence[Field], depth: int = 0) -> Iterator[tuple[int, Field]]:
@@ -206,5 +205,5 @@ def _table(*titles: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), width=width)
     for title in titles:
         table.add_column(title, overflow="fold")
-    table.columns[-1].ratio = 1  # it takes what the others leave
+    table.columns[-1].ratio = 1  # it takes the space that the others leave
     return table

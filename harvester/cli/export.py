@@ -90,7 +90,7 @@ async def source_of(
             sink = sink_named(ledger, name, named)
             if sink is not None and sink.scan is not None:
                 covered = await coverage(ledger) if coverage is not None else NO_COVERAGE
-                if ledger.path is not None:  # read anew: a run may replace files meanwhile
+                if ledger.path is not None:  # read again: a run may have replaced files
                     return made(sink, partial(checkpoint_in, ledger.path, name), covered)
                 return made(sink, partial(dict, await ledger.checkpoint(name)), covered)
         places = ", ".join(spec_of(name, ledger.path) for name in known)

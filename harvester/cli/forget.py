@@ -55,7 +55,7 @@ async def show_forgetting(place: Place, appid: str, endpoints: Collection[str]) 
     for each in known:
         show_line(readable(_line(appid, each)))
     places = joined(", ", [say("the ledger"), *[sink.identity for sink in sinks.values()]])
-    show_line(plain(say("removed from {}; a run that names them harvests them anew", places)))
+    show_line(plain(say("removed from {}; a run that names them harvests them again", places)))
     return COMPLETE
 
 

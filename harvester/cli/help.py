@@ -43,7 +43,7 @@ for _module in (click.core, click.exceptions, click.parser, click.types):
 
 
 def message_of(exc: click.ClickException) -> str:
-    """What click says of a wrong argument, on one line."""
+    """Click's message about a wrong argument, on one line."""
     said: list[str] = [exc.message]
     near = getattr(exc, "possibilities", None)
     whole = exc.format_message()
@@ -112,7 +112,7 @@ class _Formatter(click.HelpFormatter):
 
 
 def _described(text: str) -> str:
-    """What is said of an option or a command."""
+    """The description of an option or a command."""
     found = _EXTRA.fullmatch(text)
     if found is None or is_known(text):
         return label(text)

@@ -1,7 +1,7 @@
 """The language of the command, and the catalogue of its texts in Chinese.
 
-Rule: only what is printed for a person is translated, and only as it is printed: exceptions, logs
-in JSON and results in JSON are English.  A text that the catalogue does not know is shown as it is.
+Rule: only what is printed for a person is translated, when it is printed: exceptions, logs in JSON
+and results in JSON are English.  A text that is not in the catalogue is shown unchanged.
 
 The catalogue, ``locale/zh.json``, is an object with a line for each template and its translation,
 read when the first text is shown in Chinese.  A translation has ``{}`` for each value in the order
@@ -34,7 +34,7 @@ _GAP = re.compile(rf"(?<={_HAN})(?:\0 \0?| \0)(?={_HAN})|(?<=[，；：（])\0 |
 _JOINT = re.compile(
     r"(?<=[\u4e00-\u9fff])\0(?=['\"]?[A-Za-z0-9])|(?<=[A-Za-z0-9])\0(?=[\u4e00-\u9fff])"
 )
-"""At the edge of a translated part, which has a mark: a space too many, and one that is missing."""
+"""At the edge of a translated part, which has a mark: a superfluous space, and a missing one."""
 
 
 class _Language:

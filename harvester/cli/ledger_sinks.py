@@ -1,4 +1,4 @@
-"""The sinks that a ledger knows, as they are reached from here.
+"""The sinks of a ledger, with the specs that reach them from here.
 
 Rule: opens nothing.
 """

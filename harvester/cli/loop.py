@@ -15,15 +15,16 @@ from typing import TypeVar
 from harvester.errors import UsageError, needs
 
 THRESHOLD = 20_000
-"""Objects that come before the youngest are looked through.  Python's 700 come and go within a few
-requests; with many in flight the collector then looks at the same living ones over and over."""
+"""The number of new objects before the collector examines the youngest generation.  Python's 700
+come and go within a few requests; with many in flight the collector then looks at the same living
+ones over and over."""
 
 Factory = Callable[[], asyncio.AbstractEventLoop]
 T = TypeVar("T")
 
 
 def uvloop_factory() -> Factory:
-    """What makes a loop of uvloop's; raises `UsageError` if that is not installed."""
+    """The factory of uvloop's event loop; raises `UsageError` if that is not installed."""
     try:
         import uvloop
     except ImportError:
@@ -32,7 +33,7 @@ def uvloop_factory() -> Factory:
 
 
 def run(main: Coroutine[object, object, T], factory: Factory | None = None) -> T:
-    """Run it to its end, on asyncio's own loop if no other is given."""
+    """Run a coroutine to its end, on asyncio's own loop if no other is given."""
     with _collecting_less(), asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(main)
 

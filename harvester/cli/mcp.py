@@ -56,7 +56,7 @@ def serve_answers(place: Place) -> int:
 
 async def _say_if_nothing(ledger: SqliteLedger | PostgresLedger) -> None:
     """Say if nothing is stored yet: the first run may come later."""
-    if ledger.path is not None:  # a server may be away, and the client waits
+    if ledger.path is not None:  # a server may be unreachable, and the client waits
         with suppress(NoLedgerError):
             async with ledger:
                 return

@@ -45,7 +45,7 @@ def metrics_file(values: dict[str, Any], place: Place) -> MetricsFile | None:
 
 
 def _continued(path: Path, *, by_account: bool) -> Metrics:
-    """Metrics that go on from those in a file; raises `UsageError` without their library."""
+    """Metrics that continue those in a file; raises `UsageError` without their library."""
     try:
         from harvester.service.metrics import Metrics
     except ImportError:
@@ -81,10 +81,10 @@ class MetricsFile:
         return both
 
     def write(self, report: Report) -> None:
-        """Write the file; what prevents it is said, and is a note of the report."""
+        """Write the file; a failure is reported, also as a note of the report."""
         try:
             asyncio.run(self._read())
-        except HarvestError as exc:  # the gauges stay as they were
+        except HarvestError as exc:  # the gauges are unchanged
             self._note(report, say("the metrics lack what the ledger has: {}", exc))
         try:
             content = self._metrics.render()

@@ -1,6 +1,7 @@
 """The command ``status --missing DAY``: each account and interface that lacks a day, and why.
 
-Rule: reads the ledger; a row is printed before the next one is made, so memory does not grow.
+Rule: reads the ledger.  As JSON and CSV a row is printed before the next one is made; as text, the
+rows of a reason come together, so the names of what lacks the day are in memory.
 """
 
 from __future__ import annotations
@@ -15,17 +16,23 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Protocol
 
-from rich.cells import cell_len
-
 from harvester.base import codec
 from harvester.base.dates import last_legal_day, parse_day
 from harvester.base.spreadsheet import BOM, FORMULA
 from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS
-from harvester.cli.language import LANGUAGES, label, language
-from harvester.cli.terminal import china_time, escaped, many, padded, plain, readable, show_line
+from harvester.cli.language import LANGUAGES, label, language, translated
+from harvester.cli.terminal import (
+    china_time,
+    escaped,
+    many,
+    plain,
+    show_line,
+    show_rows,
+    show_text,
+)
 from harvester.config.place import Place
 from harvester.errors import UsageError
-from harvester.ledger.base import Key
+from harvester.model import listed
 from harvester.report.days import Reader, StatusFilter
 from harvester.report.missing import LACKING, OTHERS, STATES, UNDELIVERED, Lack, lacks_of
 from harvester.texts import joined, say
@@ -45,8 +52,9 @@ COLUMNS = (
 _HAS = "has"
 _WAITS = ("waiting", "late", "missing")
 ENGLISH = 1
-MOST_REASONS = 20
-"""The most reasons for which it is shown what to do."""
+TITLES = ("公众号", "account"), ("名称", "name"), ("起始", "since"), ("接口", "interfaces")
+MOST_DETAILS = 3
+"""The most messages that are shown of a reason."""
 
 
 async def show_missing(
@@ -56,21 +64,23 @@ async def show_missing(
     *,
     form: str = "text",
     check: bool = False,
+    everything: bool = False,
 ) -> int:
     """Print what lacks a day; gives the exit status.
 
     day: as of ``--start``.  form: ``text``, ``json`` or ``csv``.  check: whether it is
-    a status of its own if something lacks a day that WeChat has.  Raises `UsageError` for a day
+    a status of its own if something lacks a day that WeChat has.  everything: as text, a row also
+    where nothing is to do.  Raises `UsageError` for a day
     that is not over.
     """
     now = time.time()
     wanted_day = _day_of(day, now)
-    printer = _PRINTERS[form](wanted_day, place.names)
+    printer = _PRINTERS[form](wanted_day, place.names, everything)
     states: Counter[str] = Counter()
     async with place.ledger() as ledger:
         reader = Reader(ledger, now, place.own, wanted)
         await reader.prepare()
-        printer.begin(reader.asked)
+        printer.begin()
         async for lack in lacks_of(reader, wanted_day):
             states[lack.state if lack else _HAS] += 1
             if lack is not None:
@@ -94,14 +104,14 @@ def _day_of(given: str, now: float) -> date:
 class _Printer(Protocol):
     """A form of the answer."""
 
-    def __init__(self, day: date, names: Mapping[str, str]) -> None: ...
+    def __init__(self, day: date, names: Mapping[str, str], everything: bool) -> None: ...
 
-    def begin(self, keys: Iterable[Key]) -> None:
-        """Print what comes first; keys: what was asked for."""
+    def begin(self) -> None:
+        """Print what comes first."""
         ...
 
     def show(self, lack: Lack) -> None:
-        """Print a row."""
+        """Take in a row."""
         ...
 
     def end(self, states: Counter[str]) -> None:
@@ -109,74 +119,77 @@ class _Printer(Protocol):
         ...
 
 
+class _Reason:
+    """The interfaces that lack the day for one reason: by account, each with since when."""
+
+    def __init__(self, first: Lack) -> None:
+        self.first = first
+        self.until = 0.0
+        self.accounts: dict[tuple[str, date | None], list[str]] = {}
+        self.details: dict[str, None] = {}
+
+    def add(self, lack: Lack) -> None:
+        """One more interface of an account."""
+        self.accounts.setdefault((lack.appid, lack.since), []).append(lack.endpoint)
+        self.until = max(self.until, lack.until if lack.state in _WAITS else 0.0)
+        if lack.detail and len(self.details) < MOST_DETAILS:
+            self.details.setdefault(lack.detail)
+
+
 class _Text:
-    """A line each; then what to do for each reason, and the totals."""
+    """The reasons, with a row an account where somebody must do something; then the totals."""
 
-    def __init__(self, day: date, names: Mapping[str, str]) -> None:
-        self._day, self._names = day, names
-        self._advice: dict[str, str] = {}
-        self._widths = (0, 0)
+    def __init__(self, day: date, names: Mapping[str, str], everything: bool) -> None:
+        self._day, self._names, self._everything = day, names, everything
+        self._reasons: dict[tuple[str, str], _Reason] = {}
 
-    def begin(self, keys: Iterable[Key]) -> None:
-        widths = [(cell_len(self._account(appid)), len(name)) for appid, name in keys]
-        widths += [(cell_len(self._account(appid)), 0) for appid in self._names]
-        columns = zip(*widths, strict=True) if widths else ((0,), (0,))
-        account, interface = map(max, columns)
-        self._widths = max(account, len("account")), max(interface, len("interface"))
+    def begin(self) -> None:
+        pass
 
     def show(self, lack: Lack) -> None:
-        if not self._advice:
-            self._line(*map(label, ("account", "interface", "state", "since", "reason")))
-        at = LANGUAGES.index(language())
-        reason, advice = lack.reason[at], lack.advice[at]
-        self._advice.setdefault(reason, advice)
-        until = ""
-        if lack.state in _WAITS and lack.until:
-            until = f" {label(say('until {}', china_time(lack.until)))}"
-        detail = say(": {}", lack.detail) if lack.detail else ""
-        since = str(lack.since or "")
-        account = self._account(lack.appid)
-        self._line(account, lack.endpoint, _words(lack.state), since, reason + until + detail)
+        key = lack.state, lack.reason[ENGLISH]
+        self._reasons.setdefault(key, _Reason(lack)).add(lack)
 
-    def _account(self, appid: str) -> str:
-        name = self._names.get(appid)
-        return plain(f"{appid} ({name})" if name else appid)
+    def _show(self, reason: _Reason) -> None:
+        first, at = reason.first, LANGUAGES.index(language())
+        interfaces = sum(map(len, reason.accounts.values()))
+        accounts = many(len({appid for appid, _ in reason.accounts}), "account")
+        until = say(" until {}", china_time(reason.until)) if reason.until else ""
+        state = label(first.state.replace("_", " "))
+        counts = [accounts, many(interfaces, "interface")] if first.endpoint else [accounts]
+        show_text("{} ({}{}): {}", first.reason[at], state, until, joined(", ", counts))
+        show_text("  {}", first.advice[at])
+        for detail in reason.details:
+            show_text("  {}", detail)
+        if self._everything or first.to_do:
+            rows = [[title[at] for title in TITLES]]
+            rows += [
+                [appid, plain(self._names.get(appid, "")), str(since or ""), self._listed(names)]
+                for (appid, since), names in reason.accounts.items()
+            ]
+            show_rows(rows, "  ")
+        show_line()
 
-    def _line(self, account: str, interface: str, state: str, since: str, reason: str) -> None:
-        account, interface = map(padded, (account, interface), self._widths)
-        show_line(
-            "{}  {}  {}  {}  {}",
-            account,
-            interface,
-            padded(state, 15),
-            padded(since, 10),
-            readable(reason),
-        )
+    def _listed(self, names: list[str]) -> str:
+        return ", ".join(names) if self._everything else translated(listed(names, "interface"))
 
     def end(self, states: Counter[str]) -> None:
         total, have = states.total(), states[_HAS]
         if not total:
             show_line("nothing that was asked for is like that")
             return
-        if have == total:
-            show_line(
-                "{}: nothing lacks it, of {} of accounts", self._day, many(total, "interface")
-            )
-            return
+        found = sorted(self._reasons.values(), key=lambda each: not each.first.to_do)
+        for reason in found:
+            self._show(reason)
+        if not self._everything and not all(reason.first.to_do for reason in found):
+            show_text("--all shows the accounts of each reason")
         lacking = sum(states[each] for each in UNDELIVERED)
-        show_line("what to do:")
-        colon = ": " if language() == "en" else "："
-        for reason, advice in [*self._advice.items()][:MOST_REASONS]:
-            show_line("  {}", plain(f"{reason}{colon}{advice}"))
-        more = len(self._advice) - MOST_REASONS
-        if more > 0:
-            show_line("  and {}; --json and --csv have it in each row", many(more, "other reason"))
         parts, others = (_numbers(states, some) for some in (UNDELIVERED, OTHERS))
         asked, day = have + lacking, self._day
         if others:
-            show_line("not counted: {}", others)
+            show_text("not counted: {}", others)
         if lacking:
-            show_line(
+            show_text(
                 "{}: {:,} of {} of accounts lack it: {}",
                 day,
                 lacking,
@@ -184,17 +197,17 @@ class _Text:
                 parts,
             )
         else:
-            show_line("{}: nothing lacks it, of {} of accounts", day, many(asked, "interface"))
+            show_text("{}: nothing lacks it, of {} of accounts", day, many(asked, "interface"))
 
 
 class _Json:
     """One line: the day, the rows, and the totals."""
 
-    def __init__(self, day: date, names: Mapping[str, str]) -> None:
+    def __init__(self, day: date, names: Mapping[str, str], everything: bool) -> None:
         self._day, self._names = day, names
         self._comma = ""
 
-    def begin(self, keys: Iterable[Key]) -> None:
+    def begin(self) -> None:
         print(f'{{"day":"{self._day}","missing":[', end="")
 
     def show(self, lack: Lack) -> None:
@@ -211,10 +224,10 @@ class _Json:
 class _Csv:
     """RFC 4180 for Excel, as the files of ``csv:`` exports: UTF-8 with a byte order mark."""
 
-    def __init__(self, day: date, names: Mapping[str, str]) -> None:
+    def __init__(self, day: date, names: Mapping[str, str], everything: bool) -> None:
         self._day, self._names = str(day), names
 
-    def begin(self, keys: Iterable[Key]) -> None:
+    def begin(self) -> None:
         self._write(COLUMNS, BOM)
 
     def show(self, lack: Lack) -> None:
@@ -248,10 +261,6 @@ def _write_bytes(line: bytes) -> None:
         raw.write(line)
     else:
         sys.stdout.write(line.decode())
-
-
-def _words(state: str) -> str:
-    return label(state.replace("_", " "))
 
 
 _PRINTERS: Mapping[str, type[_Printer]] = {"text": _Text, "json": _Json, "csv": _Csv}

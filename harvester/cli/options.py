@@ -44,7 +44,7 @@ from harvester.texts import say
 
 
 class _File(click.Path):
-    """A path, which is no URL: a path would keep what may be a password on the disk."""
+    """A path, not a URL: a URL used as a path would leave a password on the disk."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if "://" in str(value):
@@ -58,8 +58,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 PLACES = say(
     "An option can also be set in the environment, as HARVESTER_ and its name"
     " (HARVESTER_DAILY_QUOTA=1000, HARVESTER_WAIT=yes; values of --sink, --only and"
-    " ENDPOINT are separated by spaces), or in the file of --config.  The command"
-    " line wins over the environment, and the environment over the file."
+    " ENDPOINT are separated by spaces), or in the file of --config.  The command line overrides "
+    "the environment, and the environment overrides the file."
 )
 UNASKED = "harvester.unasked"
 ENDPOINT = "endpoint"
@@ -75,7 +75,7 @@ COMPLETERS: dict[Kind, completion.Completer] = {
 
 
 def flag(name: str) -> str:
-    """An option as it is typed."""
+    """An option as the user types it."""
     return f"--{dashed(name)}"
 
 
@@ -149,7 +149,7 @@ def sink_option(help_: str) -> Callable[[F], F]:
 
 
 known_sink_option = sink_option(
-    "A destination that the ledger names, as it is reached from here, repeatable."
+    "A sink of the ledger, by the spec that reaches it from here, repeatable."
 )
 
 
@@ -166,7 +166,7 @@ def _load_config(context: click.Context, _: click.Parameter, path: Path | None) 
     if interfaces:
         context.meta[INTERFACES] = read_interfaces(interfaces, str(path))
     file = {name: value for name, value in file.items() if name in own}
-    if path and path.parent != Path():  # here a path stays as short as it was written
+    if path and path.parent != Path():  # here a path is shown as it was written
         if "out" in own:  # what another command with this file finds, wherever it is started
             file.setdefault("out", OPTIONS["out"].default)
         file = located(file, path.parent)
@@ -181,14 +181,14 @@ config_option = click.option(
     is_eager=True,
     expose_value=False,
     callback=_load_config,
-    help="TOML holding any of these options; relative paths in it, and the default of --out, start"
-    " from its directory."
+    help="TOML with any of these options; relative paths in it, and the default of --out, are "
+    "relative to its directory."
     f"  [default: ./{DEFAULT_FILE} if it is there]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="The same as JSON, on a line.")
 
 
 def notify_file(*, quiet: bool = False) -> None:
-    """Say which file is used, if nobody has named one."""
+    """Report the file that is used, if none was named."""
     if click.get_current_context().meta.get(UNASKED) and not quiet:
         notify("./{} is used, since it is there", DEFAULT_FILE, level="info")

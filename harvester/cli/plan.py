@@ -20,7 +20,7 @@ from harvester.base.dates import (
     quota_days,
 )
 from harvester.cli.exit_status import COMPLETE
-from harvester.cli.terminal import duration, many, show_json, show_line
+from harvester.cli.terminal import duration, many, show_json, show_line, show_text
 from harvester.config.place import Place
 from harvester.engine.limiter import Rate
 from harvester.engine.options import Options
@@ -51,7 +51,7 @@ async def show_plan(
         show_json(_plan_object(scope, options, now, takes, loads, total))
         return COMPLETE
     names = ", ".join(endpoint.name for endpoint in scope.endpoints)
-    show_line(
+    show_text(
         "{}: {} to {}, {}", names, scope.begin, scope.end, many(len(scope.accounts), "account")
     )
     done = total - takes.calls
@@ -60,7 +60,7 @@ async def show_plan(
     show_line("time    {}", _time(takes, rate, options))
     show_line("quota   {}", _quota(loads, options, now))
     for note in scope.notes:
-        show_line("note    {}", note)
+        show_text("note    {}", note)
     hours = {endpoint.settled_hour for endpoint in scope.endpoints}
     for hour in sorted(hours):
         if scope.end > last_settled_day(now, hour):
@@ -115,21 +115,21 @@ async def _counts(
 
 
 def _time(takes: Estimate, rate: Rate, options: Options) -> str:
-    """How long it takes, and what decides that."""
+    """The duration, and what limits it."""
     if takes.seconds <= takes.by_rate:
         return say(
-            "{} at {} an account, all accounts at once (assumed: {} s an answer)",
+            "{} at {} per account, all accounts at once (assumed: {} s per answer)",
             duration(takes.seconds),
             rate,
             LATENCY,
         )
     flight = many(options.concurrency, "request")
     if options.account_concurrency:
-        flight += say(" in flight, {:,} an account", options.account_concurrency)
+        flight += say(" in flight, {:,} per account", options.account_concurrency)
     else:
         flight += say(" in flight")
     return say(
-        "{} with {} (assumed: {} s an answer); the rate of {} an account alone would allow {}",
+        "{} with {} (assumed: {} s per answer); the rate of {} per account alone would allow {}",
         duration(takes.seconds),
         flight,
         LATENCY,
@@ -139,12 +139,12 @@ def _time(takes: Estimate, rate: Rate, options: Options) -> str:
 
 
 def _quota(loads: Collection[tuple[str, Load]], options: Options, now: float) -> str:
-    """The calls as days of the daily quota, and when they are over."""
+    """The calls as days of the daily quota, and the day on which they are done."""
     daily, today = options.daily_quota, china(now).date()
     if daily is None:
         return say("WeChat publishes no daily quota; --daily-quota N shows how many days it takes")
     needed = {(name, load): quota_days(load, daily, today) for name, load in loads}
-    each = say("at {:,} calls a day for one interface of one account", daily)
+    each = say("at {:,} calls per day for each interface of each account", daily)
     never = sorted({name for (name, _), days in needed.items() if days is None})
     if never:
         return say(
@@ -152,4 +152,4 @@ def _quota(loads: Collection[tuple[str, Load]], options: Options, now: float) ->
         )
     most = max((days or 0 for days in needed.values()), default=0)
     finished = today + timedelta(days=max(most - 1, 0))
-    return say("{} {}; run each day, it is finished on {}", many(most, "day"), each, finished)
+    return say("{} {}; with a run each day it is finished on {}", many(most, "day"), each, finished)

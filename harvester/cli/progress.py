@@ -145,7 +145,7 @@ class _Counts:
 
     @property
     def still(self) -> bool:
-        """Whether nothing was done for a while; a second is one if somebody must wait."""
+        """Whether nothing was done for a while, or for a second if something must wait."""
         return time.monotonic() - self._moved > (1.0 if self.cause.waits() else EVERY)
 
     def numbers(self) -> str:
@@ -172,7 +172,7 @@ class Line(NamedTuple):
 
 
 class _News:
-    """What is worth a line; what comes in heaps is shown once, or a few times."""
+    """Show events that deserve a line; frequent ones once, or a few times."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -198,6 +198,10 @@ class _News:
 
     def _lines(self, event: Event) -> list[str]:
         match event:
+            case events.RunStarted(notes=notes):
+                more = len(notes) - LOUD
+                hidden = [say("and {}", many(more, "more note"))] if more > 0 else []
+                return [message(event) or "", *notes[:LOUD], *hidden]
             case events.AccountStopped() if logs_json():
                 shown = False  # it is logged as an error
             case events.Committed():
@@ -237,7 +241,7 @@ class _News:
 
 
 def _reason(event: Event) -> object:
-    """What makes a line like one that was shown before; None if each is shown."""
+    """What makes a line like one that was shown before; None if every one is shown."""
     match event:
         case events.AccountStopped() | events.Failed():
             return reason_of(event.appid, event.error)
@@ -262,7 +266,7 @@ def _level_and_name(event: Event) -> tuple[str, str]:
 
 
 def message(event: Event) -> str | None:
-    """What is worth a line of its own."""
+    """Show an event that deserves its own line."""
     match event:
         case events.RunStarted():
             left = event.planned - event.skipped
@@ -271,10 +275,9 @@ def message(event: Event) -> str | None:
                 if event.skipped
                 else ""
             )
-            text = say(
+            return say(
                 "{} to harvest of {}{}", many(left, "window"), many(event.accounts, "account"), done
             )
-            return joined("; ", [text, *event.notes])
         case events.Paused():
             return say("{} pauses for {}: {}", _who(event), duration(event.seconds), event.reason)
         case events.Deferred():
@@ -366,7 +369,7 @@ class _Rate(ProgressColumn):
 
 
 class _TimeLeft(TimeRemainingColumn):
-    """The time that is left at that rate; nothing while somebody waits, who takes longer."""
+    """The remaining time at that rate; empty while something waits, which takes longer."""
 
     def __init__(self, counts: _Counts) -> None:
         super().__init__(compact=True)

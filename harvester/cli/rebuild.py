@@ -23,7 +23,7 @@ from harvester.upkeep.rebuild import Rebuilt, rebuild, rebuild_shared
 
 
 async def show_rebuilding(place: Place, now: float) -> int:
-    """Make a ledger anew, and show from what."""
+    """Make a new ledger, and show its sources."""
     ledger, sinks = place.ledger(readonly=False), place.sinks
     if isinstance(ledger, PostgresLedger):
         if not sinks:
@@ -48,7 +48,7 @@ async def show_rebuilding(place: Place, now: float) -> int:
 
 
 def _lines(found: Rebuilt) -> Iterator[str]:
-    """What was found, and what the next run does."""
+    """The result of the rebuild, and what the next run does."""
     text = say(
         "{}: {} of {} of {}",
         found.sink.identity,
@@ -125,7 +125,8 @@ def _check_place(path: Path) -> None:
         places = {spec_of(name, other).partition(":")[2] for name in named_sinks(other)}
         if folder in {Path(each.partition("?")[0]).resolve() for each in places}:
             raise UsageError(
-                "the ledger of the lines in {} is {}; to make that one anew: `harvester rebuild"
+                "the JSON lines in {} belong to the ledger {}; to make a new one: `harvester "
+                "rebuild"
                 " --out {}`",
                 path.parent,
                 other,
@@ -134,7 +135,7 @@ def _check_place(path: Path) -> None:
 
 
 def _sinks(path: Path) -> list[Sink]:
-    """Those that the ledger still names, and the lines beside it."""
+    """The sinks that the ledger still names, and the JSON lines beside it."""
     named = [spec_of(name, path) for name in named_sinks(path)]
     sinks = {sink.identity: sink for spec in named if (sink := _sink(spec)) is not None}
     if path.name != FILE_NAME:  # of one file

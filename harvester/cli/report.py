@@ -1,27 +1,34 @@
-"""The command ``report``: the page, as a file.
+"""The command ``report``: the page, as a file; or the figures of a week.
 
-Rule: reads the ledger; a file that was there is replaced as a whole, or stays.
+Rule: reads the ledger; an existing file is replaced as a whole, or not at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import harvester
+from harvester.base.dates import last_settled_day
 from harvester.base.files import replace_file
 from harvester.cli.exit_status import COMPLETE
-from harvester.cli.language import language
+from harvester.cli.export import source_of
+from harvester.cli.language import LANGUAGES, language
 from harvester.cli.ledger_sinks import as_known, sink_named
-from harvester.cli.terminal import notify, plain, show_line
+from harvester.cli.terminal import notify, plain, show_json, show_line, show_rows, show_text
 from harvester.config.place import Place
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
+from harvester.reading import StoredRecords, table_in
 from harvester.report import Overview, overview, page
 from harvester.report import summary as verdict
+from harvester.report.causes import Text as Pair
 from harvester.report.charts import Figures, days_for, figures
 from harvester.report.page import template
+from harvester.report.week import FIGURES, TABLES, Week, WeekFigures, week_before, week_of
 from harvester.sinks.base import Sink, spec_of
 from harvester.texts import joined, of_system, say
 from harvester.upkeep.verify import TURNS
@@ -66,6 +73,77 @@ async def write_report(
     return COMPLETE
 
 
+_TITLES: tuple[Pair, ...] = (
+    ("周", "week"),
+    ("公众号", "account"),
+    ("新增", "new"),
+    ("取消", "cancelled"),
+    ("净增", "net"),
+    ("用户数", "followers"),
+    ("阅读人数", "reads"),
+    ("分享人数", "shares"),
+)
+_ALL: Pair = ("合计", "all")
+_GROUP: Pair = ("分组 ", "group ")
+
+
+async def show_week(place: Place, now: float, *, as_json: bool) -> int:
+    """Print the figures of the last whole week; gives the exit status.
+
+    Raises `UsageError` if nothing can be read back, and `SinkError`.
+    """
+    week = await week_at(place, now)
+    if as_json:
+        show_json(week.to_dict(place.names))
+        return COMPLETE
+    at, names = LANGUAGES.index(language()), place.names
+    rows = [[title[at] for title in _TITLES]]
+    for appid, each in week.accounts.items():
+        rows += _rows_of(names.get(appid, appid), each, week.days[0])
+    for group, each in week.groups.items():
+        rows += _rows_of(_GROUP[at] + group, each, week.days[0])
+    rows += _rows_of(_ALL[at], week.total, week.days[0])
+    show_text("{} to {}, and the week before", *week.days)
+    show_rows(rows)
+    for number, article in enumerate(week.articles, 1):
+        account = names.get(article.appid, article.appid)
+        show_text("{}. {} ({}): {:,}", number, plain(article.title), plain(account), article.reads)
+    if week.total.provisional:
+        show_text("*: not all days are final: figures can still change")
+    return COMPLETE
+
+
+def _rows_of(name: str, figures: WeekFigures, begin: date) -> Iterator[list[str]]:
+    """A row of the week, and one of the week before."""
+    for first, before in ((begin, False), (begin - timedelta(7), True)):
+        values = [figures.of(each, before=before) for each in FIGURES]
+        mark = "*" if figures.provisional and not before else ""
+        cells = ["" if value is None else f"{value:,}{mark}" for value in values]
+        yield [f"{first:%m-%d}", "" if before else plain(name), *cells]
+
+
+async def week_at(place: Place, now: float) -> Week:
+    """The figures of the last whole week; raises `UsageError` and `SinkError`."""
+    days = week_before(last_settled_day(now))
+    source = await source_of(place.ledger(), place.sinks)
+    async with place.ledger() as ledger:
+        seen = await overview(
+            ledger, now, own=place.own, names=place.names, disabled=place.disabled
+        )
+    both = days[0] - timedelta(7), days[1]
+    rows = {name: _rows(table_in(source.sink, source.checkpoint, name, both)) for name in TABLES}
+    published = days[0] - timedelta(60), days[1]
+    listed = _rows(table_in(source.sink, source.checkpoint, "articles", published))
+    titles = {(row["_appid"], row["msgid"]): row["title"] for row in listed}
+    groups = {each.appid: each.group for each in place.listed or ()}
+    return week_of(days, rows, titles, seen, groups)
+
+
+def _rows(table: StoredRecords) -> Iterator[Mapping[str, Any]]:
+    for batch in table:
+        yield from batch.to_pylist()
+
+
 async def _figures(
     ledger: SqliteLedger | PostgresLedger,
     seen: Overview,
@@ -95,11 +173,11 @@ async def _figures(
             reasons.append(str(exc))
         else:
             return found, ""
-    return None, joined("; ", reasons) or say("no destination can be read back")
+    return None, joined("; ", reasons) or say("no sink can be read back")
 
 
 async def _read(ledger: Ledger, name: str, read: Callable[..., Figures], *what: object) -> Figures:
-    """Read a sink; again if a run may have replaced meanwhile what was read."""
+    """Read a sink; repeat it if a run may have replaced what was read."""
     before: object = None
     for _ in range(TURNS):
         checkpoint = await ledger.checkpoint(name)
@@ -116,17 +194,17 @@ _BEGINNING = b"<!doctype html>"
 
 
 def _check_target(html: Path) -> None:
-    """Raise `UsageError` if a file would be lost that is no page of ours."""
+    """Raise `UsageError` if a file that is not a report page would be overwritten."""
     if str(html) == "-":
         raise UsageError("the page is a file; name one")
     if html.is_file() and html.stat().st_size:
         with html.open("rb") as file:
             if file.read(len(_BEGINNING)).lower() != _BEGINNING:
-                raise UsageError("{} is there and is no page; choose another file", html)
+                raise UsageError("{} exists and is not a page; choose another file", html)
 
 
 def _write(path: Path, text: str) -> None:
-    """The whole file, or the former one."""
+    """Write the whole file, or keep the former one."""
     try:
         replace_file(path, text.encode(), "page")
     except OSError as exc:

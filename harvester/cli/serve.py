@@ -42,7 +42,7 @@ def serve(path: Path, lang: str) -> int:
 
 def _open_as_many_files_as_may_be() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):  # a system may allow less than it says
+    with suppress(OSError, ValueError):  # a system may allow less than it reports
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
@@ -68,7 +68,9 @@ async def _serve(load: Callable[[], Setup]) -> int:
         if isinstance(event, RunStarted):
             lines = Lines()
         metrics.observe(event)
-        if not (isinstance(event, Notice) and event.code == Code.STOPPING):  # it is no signal's
+        if not (
+            isinstance(event, Notice) and event.code == Code.STOPPING
+        ):  # it does not come from a signal
             with suppress(OSError):
                 lines(event)
 
@@ -80,7 +82,7 @@ async def _serve(load: Callable[[], Setup]) -> int:
     def stop() -> bool:
         nonlocal stopping
         stopping = True
-        tell(say("ending once what is under way is stored; once more to end at once"))
+        tell(say("ending when the windows under way are stored; interrupt again to end at once"))
         service.stop()
         return True
 

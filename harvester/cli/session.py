@@ -49,8 +49,8 @@ Harvest = Callable[[Observer, asyncio.Event], Coroutine[Any, Any, Report]]
 class Ending(NamedTuple):
     """How a run ended.
 
-    problem: what stopped it, or failed after it; empty if nothing did.  unread: nobody reads what
-    it hands out on standard output.
+    problem: what stopped it, or failed after it; empty if nothing did.  unread: the reader of
+    standard output has gone.
     """
 
     report: Report
@@ -59,7 +59,7 @@ class Ending(NamedTuple):
 
 
 def conduct(harvest: Harvest, factory: Factory | None = None, *, quiet: bool = False) -> Ending:
-    """Run a harvest with signals and progress; whatever happens it gives a report.
+    """Run a harvest with signals and progress; always returns a report.
 
     factory: what makes its event loop, if that is not asyncio's own.  quiet: without progress.
     Raises `UsageError`.
@@ -103,11 +103,10 @@ async def _conduct(harvest: Harvest, *, quiet: bool) -> Ending:
 
 
 class OutputOptions(NamedTuple):
-    """How the end of a run is printed.
+    """How the result of a run is printed.
 
-    as_json: the report is the last line.  aside: standard output holds records, and so nothing
-        else: the rest goes to standard error.  quiet: nothing but what needs
-        attention.
+    as_json: the report is the last line.  aside: standard output holds records only; the rest goes
+    to standard error. quiet: only what needs attention.
     """
 
     as_json: bool = False
@@ -128,7 +127,7 @@ def conclude(
     window failed.
     """
     report, problem = ending.report, ending.problem
-    if ending.unread:  # nothing but what was asked for: the reader of the output is gone
+    if ending.unread:  # nothing but the request itself: the reader of the output is gone
         if manner.as_json:
             show_json(report.to_dict(), aside=True)
         return STOPPED
@@ -155,7 +154,7 @@ def _show_next(report: Report) -> None:
     retired = sorted({each.endpoint for each in report.failures if each.code == RETIRED})
     if retired:
         notify(
-            "leave out {}: a retired interface does not come back; harvester endpoints NAME"
+            "leave out {}: a retired interface is never enabled again; harvester endpoints NAME"
             " lists its successors",
             ", ".join(retired),
         )
@@ -165,7 +164,7 @@ def _show_next(report: Report) -> None:
             " what can still change"
         )
     if report.state == State.INTERRUPTED:
-        notify("interrupted; run the same command again to go on")
+        notify("interrupted; run the same command again to resume")
 
 
 def _allowing(report: Report, allowed: int, status: int, *, quiet: bool) -> int:
@@ -204,7 +203,7 @@ def _show_summary(
 
 
 def _show_causes(report: Report) -> None:
-    """What failed and what must wait, a line for each reason."""
+    """What failed and what must wait, one line per reason."""
     failed = [cause.failed for cause in causes(report.failures)]
     waiting = [
         say("{} must wait until {}: {}", cause, china_time(cause.until or 0.0), cause.error)

@@ -17,13 +17,13 @@ from harvester.cli.terminal import notify
 
 _SIGNALS = signal.SIGINT, signal.SIGTERM
 LONGEST_END = 30.0
-"""Seconds that a command which is to end at once may take for it."""
+"""Seconds within which a command must end that is told to end at once."""
 
 
 def heed(task: asyncio.Future[Any], in_order: Callable[[], bool]) -> Callable[[], None]:
-    """Heed signals from now on, in the running event loop; returns what ends that.
+    """Handle signals from now on, in the running event loop; returns the function that ends this.
 
-    in_order: ends the task in order; false if nothing is under way that could be finished.  Then,
+    in_order: ends the task in order; returns false if nothing in progress could be finished.  Then,
     and with the second signal, the task is cancelled.  Once a signal has come, further ones are
     ignored after the end: the summary is shown.
 

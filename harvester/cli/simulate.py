@@ -1,4 +1,4 @@
-"""A WeChat to practise on, and the demonstration that uses it.
+"""A simulated WeChat, and the demonstration that uses it.
 
 Rule: loopback only.
 """
@@ -102,7 +102,7 @@ async def _serve(simulator: Simulator, port: int, component: str | None) -> int:
         except OSError as exc:
             why = say(os.strerror(exc.errno or 0))
             raise UsageError(
-                "port {} of {} cannot be used ({}); --port 0 takes a free one", port, HOST, why
+                "port {} of {} cannot be used ({}); --port 0 chooses a free one", port, HOST, why
             ) from None
         show_line(server.url)
         show_line(
@@ -139,7 +139,7 @@ def demo(directory: Path) -> int:
         DEMO_END,
     )
     show_line(
-        "one call per week or day, {} per account; sometimes it answers -1, system busy.", DEMO_RATE
+        "one call per week or day, {} per account; it sometimes answers -1, system busy.", DEMO_RATE
     )
     report, problem, _ = conduct(lambda observe, stop: _demo(directory, observe, stop))
     if problem:
@@ -151,7 +151,7 @@ def demo(directory: Path) -> int:
     show_line()
     if not report.requests:
         show_line(
-            "It was all there already, so nothing was asked for: that is what resuming looks like."
+            "Everything was stored already, so nothing was requested: this is how a run resumes."
         )
     show_line(label("Next:"))
     me = _command()
@@ -160,7 +160,7 @@ def demo(directory: Path) -> int:
         f"{me} report --out {directory}": say("the same as a page, report.html"),
         f"{me} verify --out {directory}": say("the records compared with the ledger"),
         f"{me} plan users --start 2014-12-01 --end yesterday": say("what a run takes"),
-        f"{me} simulate": say("a WeChat to practise on"),
+        f"{me} simulate": say("a simulated WeChat"),
         f"{me} run --help": say("with an account of your own"),
     }
     width = max(map(len, steps))
@@ -213,7 +213,7 @@ def _records(directory: Path, endpoint: str) -> Iterator[dict[str, Any]]:
 
 
 def _show_harvest(directory: Path) -> None:
-    """Both accounts together: what two interfaces report of followers, and when these write."""
+    """Both accounts together: followers by month, and messages by hour."""
     came: Counter[str] = Counter()
     left: Counter[str] = Counter()
     for record in _records(directory, DEMO_ENDPOINTS[0]):
@@ -226,7 +226,7 @@ def _show_harvest(directory: Path) -> None:
     messages: Counter[int] = Counter()
     for record in _records(directory, DEMO_ENDPOINTS[2]):
         messages[record["ref_hour"] // 100] += record["msg_count"]
-    show_line("The records are in {}/<interface>/*.jsonl, one JSON object a line.", directory)
+    show_line("The records are in {}/<interface>/*.jsonl, one JSON object per line.", directory)
     show_line()
     show_line("Followers by month (getusersummary; at its end: getusercumulate)")
     rows = [

@@ -21,7 +21,7 @@ from harvester.upkeep.copy import add_sink, exclusively, remove_sink
 
 
 async def show_sinks(place: Place) -> int:
-    """Print the listed sinks, one a line."""
+    """Print the listed sinks, one per line."""
     async with place.ledger() as ledger:
         for name in await ledger.sinks():
             show_line(plain(spec_of(name, ledger.path)))

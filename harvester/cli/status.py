@@ -31,8 +31,8 @@ from harvester.cli.terminal import (
     many,
     padded,
     readable,
-    show_line,
     show_table,
+    show_text,
 )
 from harvester.config.accounts import ListedAccount
 from harvester.config.place import Place
@@ -128,7 +128,7 @@ async def _print(reader: Reader, overview: Overview, listed: Sequence[ListedAcco
         _show_quotas(overview)
     resting = sum(not each.enabled for each in listed)
     if resting and not reader.wanted.narrowed:
-        show_line("{} left out: enabled is false", many(resting, "account"))
+        show_text("{} left out: enabled is false", many(resting, "account"))
     if not alone:
         _show_causes(overview)
     await _show_streams(reader, overview)
@@ -149,7 +149,7 @@ async def _show_streams(reader: Reader, overview: Overview) -> None:
             else say("nothing was harvested yet")
         )
         if not overview.never:
-            show_line(text)
+            show_text(text)
         return
     in_full = streams <= (ASKED if wanted.narrowed else DETAILED)
     if not in_full and not wanted.narrowed:
@@ -159,7 +159,7 @@ async def _show_streams(reader: Reader, overview: Overview) -> None:
         if in_full:
             _show_stream(stream, calendar, reader.cut_of(stream.key[1]), wanted.states)
         else:
-            show_line(_line_of(stream))
+            show_text(_line_of(stream))
 
 
 def _line_of(stream: Stream) -> str:
@@ -178,11 +178,11 @@ def _line_of(stream: Stream) -> str:
 def _show_workers(workers: Sequence[WorkerState]) -> None:
     """Who is at work, since when, and how fast."""
     if not workers:
-        show_line("no worker is running")
+        show_text("no worker is running")
     for each in workers[:LINES]:
         state = "" if each.alive else say("silent since {}, ", china_time(each.until))
         seconds = max(min(time.time(), each.until) - each.started, 1.0)
-        show_line(
+        show_text(
             "worker {}: {}since {}, {}, {} ({:,.1f} a second)",
             each.name,
             state,
@@ -192,21 +192,21 @@ def _show_workers(workers: Sequence[WorkerState]) -> None:
             each.windows / seconds,
         )
     if len(workers) > LINES:
-        show_line("and {}", many(len(workers) - LINES, "more worker"))
+        show_text("and {}", many(len(workers) - LINES, "more worker"))
 
 
 def _show_totals(overview: Overview) -> None:
     totals, counts = overview.totals, overview.counts
     days = totals.days or (date.min, date.min)
     total = sum(counts)
-    show_line(
+    show_text(
         "{}, {}, {} to {}",
         many(totals.accounts, "account"),
         many(len(totals.endpoints), "interface"),
         days[0],
         days[1],
     )
-    show_line(
+    show_text(
         "  harvested    {:,} of {} ({}): {}",
         counts.stored,
         many(total, "day"),
@@ -215,19 +215,19 @@ def _show_totals(overview: Overview) -> None:
     )
     for name in ("failed", "missing", "late", "waiting"):
         if number := getattr(counts, name):
-            show_line("  {}  {}", padded(label(name), 11), many(number, "day"))
+            show_text("  {}  {}", padded(label(name), 11), many(number, "day"))
     if counts.never:
-        show_line("  never delivered: {}, requested again in vain", many(counts.never, "day"))
+        show_text("  never delivered: {}, requested again in vain", many(counts.never, "day"))
     if totals.gone:
-        show_line("  cannot be asked for any more: {}", many(totals.gone, "day"))
+        show_text("  cannot be asked for any more: {}", many(totals.gone, "day"))
     if totals.not_asked:
-        show_line("  not asked for: {}", many(totals.not_asked, "day"))
+        show_text("  not asked for: {}", many(totals.not_asked, "day"))
     if totals.stale:
-        show_line(
+        show_text(
             "  stale        {:,} of {:,} interfaces of accounts", totals.stale, totals.streams
         )
     known = "" if not totals.uncounted else say(", and those of {:,} not counted", totals.uncounted)
-    show_line("  records      {:,}{}", totals.records, known)
+    show_text("  records      {:,}{}", totals.records, known)
     _show_completion(overview)
 
 
@@ -238,7 +238,7 @@ def _show_completion(overview: Overview) -> None:
     if not calls:
         if blocked:
             left = many(blocked, "call")
-            show_line("  complete     not known: {} left, once the causes are removed", left)
+            show_text("  complete     not known: {} left, once the causes are removed", left)
         return
     if days is None:
         when = say("not known, as the daily quota is not (--daily-quota N)")
@@ -250,7 +250,7 @@ def _show_completion(overview: Overview) -> None:
             when += say(
                 ", at {:,} calls a day for one interface of one account (assumed)", overview.assumed
             )
-    show_line("  complete     {}: {} left{}", when, many(calls, "call"), after)
+    show_text("  complete     {}: {} left{}", when, many(calls, "call"), after)
 
 
 def _show_quotas(overview: Overview) -> None:
@@ -258,21 +258,23 @@ def _show_quotas(overview: Overview) -> None:
     shown = [each for each in overview.quotas if each.used or each.used_up or each.daily]
     if not shown:
         return
-    show_line("calls today (in China):")
+    show_text("calls today (in China):")
     for each in shown[:LINES]:
-        show_line(plain_row("{}: {:,} used, {}", each.endpoint, each.used, _left(each)))
+        left = _left(each)
+        known = "{}: {:,} used, {}" if left else "{}: {:,} used"
+        show_text(plain_row(known, each.endpoint, each.used, *([left] if left else [])))
     if len(shown) > LINES:
-        show_line("  and {}; --json lists them", many(len(shown) - LINES, "more interface"))
+        show_text("  and {}; --json lists them", many(len(shown) - LINES, "more interface"))
 
 
 def _left(quota: InterfaceQuota) -> str:
-    """How many calls of an interface are left, as far as it is known."""
+    """How many calls of an interface are left; empty if it is not known."""
     used_up = ""
     if quota.used_up:
         whose = "" if quota.used_up == quota.accounts == 1 else say(" for {}", _share(quota))
         used_up = say("used up{} until {}", whose, china_time(quota.until))
     if quota.left is None:
-        return joined("; ", filter(None, (used_up, say("what is left is not known"))))
+        return used_up
     left = say("{:,} left", quota.left)
     if quota.daily and quota.accounts == 1:
         left += say(" ({:,} a day)", quota.daily)
@@ -304,13 +306,13 @@ def _show_causes(overview: Overview) -> None:
         more = say(" and {}", many(left, "more account")) if left > 0 else ""
         causes.insert(0, say("never harvested: {}{}", first, more))
     if not causes:
-        show_line("nothing needs attention")
+        show_text("nothing needs attention")
         return
-    show_line("needs attention:")
+    show_text("needs attention:")
     for cause in causes[:CAUSES]:
-        show_line(plain_row(cause))
+        show_text(plain_row(cause))
     if len(causes) > CAUSES:
-        show_line("  and {}; --json lists them", many(len(causes) - CAUSES, "other cause"))
+        show_text("  and {}; --json lists them", many(len(causes) - CAUSES, "other cause"))
 
 
 def _cause(cause: Cause) -> str:
@@ -342,15 +344,15 @@ def plain_row(template: str, *values: object) -> str:
 def _show_attention(overview: Overview) -> None:
     """The first of the streams that lack something, a line each."""
     if not overview.attention:
-        show_line("--appid or --endpoint shows some of it by month and day")
+        show_text("--appid or --endpoint shows some of it by month and day")
         return
-    show_line("the first of them:")
+    show_text("the first of them:")
     for each in overview.attention:
-        show_line(_line_of(each))
+        show_text(_line_of(each))
     more = overview.to_attend - len(overview.attention)
     if more > 0:
-        show_line("  and {:,} more", more)
-    show_line(
+        show_text("  and {:,} more", more)
+    show_text(
         "--appid, --endpoint or --state ({}, …) shows some of it by day", ", ".join(STATES[:4])
     )
 
@@ -385,7 +387,7 @@ def _show_stream(
     gone = (
         say(", {:,} cannot be asked for any more", stream.reach.gone) if stream.reach.gone else ""
     )
-    show_line(
+    show_text(
         readable(
             "{} {}, {} to {}: {:,} of {} harvested ({}){}{}{}; {}",
             appid,
@@ -403,13 +405,13 @@ def _show_stream(
     )
     show_table(_months(days, stream.reach))
     if stream.overdue:
-        show_line("  stale since {}; the next run brings it up to date", china_time(stream.overdue))
+        show_text("  stale since {}; the next run brings it up to date", china_time(stream.overdue))
     rows = sorted(_rows(stream, calendar, cut, states))
     for first, last, text in rows[:LINES]:
         number = many(days_in((first, last)), "day")
-        show_line("  {} ({}) {}", span(first, last), number, readable(text))
+        show_text("  {} ({}) {}", span(first, last), number, readable(text))
     if len(rows) > LINES:
-        show_line("  and {}; --json lists them", many(len(rows) - LINES, "more range"))
+        show_text("  and {}; --json lists them", many(len(rows) - LINES, "more range"))
 
 
 def _rows(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,9 +32,9 @@ err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, markup=
 
 @dataclass
 class _Manner:
-    """How this process speaks: a command sets it once.
+    """The output settings of this process: a command sets them once.
 
-    names: of accounts, by appid; as_json: messages as JSON, a line each.
+    names: of accounts, by appid; as_json: messages as JSON, one per line.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class _Manner:
 
 _manner = _Manner()
 _WORD = re.compile(r"(?<![^\s(：，；（、])(?<!--appid )[0-9A-Za-z]{3,64}(?![^\s,:;)：，；。）、])")
-"""A word by itself: no part of a path or a command, which people paste."""
+"""A separate word, not part of a path or a command, which users paste."""
 
 
 def name_accounts(names: Mapping[str, str]) -> None:
@@ -52,7 +52,7 @@ def name_accounts(names: Mapping[str, str]) -> None:
 
 
 def log_as(log_format: str) -> None:
-    """Messages and progress as ``text``, or as ``json``: an object a line."""
+    """Messages and progress as ``text``, or as ``json``: one object per line."""
     _manner.as_json = log_format == "json"
 
 
@@ -89,13 +89,13 @@ def logs_json() -> bool:
 
 
 def harmless(text: str) -> str:
-    """Text that cannot steer the terminal; its lines, and the joiners of emoji, stay."""
+    """Text that cannot control the terminal; its lines, and the joiners of emoji, stay."""
     text = without_passwords(text)
     return "".join(char if char.isprintable() or char in "\n\u200d\u3000" else " " for char in text)
 
 
 def escaped(document: str) -> str:
-    """JSON that means the same and is harmless: what is not printable is escaped."""
+    """Equivalent JSON that is harmless: unprintable characters are escaped."""
     if document.isprintable():
         return document
     return "".join(char if char.isprintable() else _escape(char) for char in document)
@@ -107,7 +107,7 @@ def _escape(char: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Text on one line and without control characters: a title must not steer the terminal."""
+    """Text on one line and without control characters: a title must not control the terminal."""
     return changed(without_passwords(text), _on_one_line)
 
 
@@ -130,7 +130,7 @@ class _Messages(logging.Handler):
         text = record.getMessage()
         if record.levelno < logging.ERROR:
             notify(text)
-        elif _manner.as_json:  # as text, the display and the summary show it
+        elif _manner.as_json:  # as text, it is shown by the display and the summary
             log(text, level="error")
 
 
@@ -162,7 +162,7 @@ def show_line(template: str = "", *values: object) -> None:
 
 
 def readable(template: str, *values: object) -> str:
-    """A text on one line, as a person reads it: in his language, accounts with their names."""
+    """A text on one line, as a person reads it: in their language, with the names of accounts."""
     return plain(named(translated(say(template, *values))))
 
 
@@ -185,7 +185,7 @@ _WORDS = re.compile(r"(\s*)([（「《“]*(?:[^\s\u2e80-\uffef]+|\S)[，。；�
 
 
 def wrapped(text: str, width: int, most: int | None = None) -> list[str]:
-    """A text on lines of a width in columns, at the most so many of them."""
+    """A text on a limited number of lines of a width in columns."""
     lines, line, used = [], "", 0
     for space, word in _WORDS.findall(text):
         takes = cell_len(word)
@@ -204,6 +204,47 @@ def wrapped(text: str, width: int, most: int | None = None) -> list[str]:
     return lines
 
 
+def width() -> int | None:
+    """The columns of the terminal; None if standard output is none: then no line is wrapped."""
+    return out.width if out.is_terminal else None
+
+
+def show_text(template: str, *values: object) -> None:
+    """A line of the result, on as many lines of the terminal as it needs, broken between words."""
+    text = harmless(translated(say(template, *values)))
+    if (columns := width()) is None or cell_len(text) <= columns:
+        print(text, flush=True)
+        return
+    bare = text.lstrip(" ")
+    indent = " " * (len(text) - len(bare))
+    first, *rest = wrapped(bare, columns - len(indent) - 2)
+    print("\n".join([indent + first, *(f"{indent}  {line}" for line in rest)]), flush=True)
+
+
+NARROWEST = 32, 12
+"""The fewest columns of a row's last cell and of its second one, where they are wrapped."""
+
+
+def show_rows(rows: Sequence[Sequence[str]], indent: str = "") -> None:
+    """Rows of cells, each column as wide as its widest cell; an empty column is left out.
+
+    On a terminal that is too narrow the last column and the second one, of names, are wrapped;
+    elsewhere a row is a line.
+    """
+    kept = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    widths = [max(map(cell_len, column)) for column in kept]
+    if (columns := width()) is not None:
+        for at, least in zip((-1, min(1, len(kept) - 1)), NARROWEST, strict=True):
+            over = sum(widths) + 2 * (len(widths) - 1) + len(indent) - columns
+            widths[at] = max(widths[at] - max(over, 0), min(widths[at], least))
+    for row in zip(*kept, strict=True):
+        cells = [wrapped(cell, widths[at]) or [""] for at, cell in enumerate(row)]
+        for line in range(max(map(len, cells))):
+            parts = [cell[line] if line < len(cell) else "" for cell in cells]
+            shown = "  ".join(map(padded, parts, widths))
+            print(f"{indent}{shown}".rstrip(), flush=True)
+
+
 def china_time(moment: float) -> str:
-    """A Unix time as China's clocks show it."""
+    """A Unix time as local time in China."""
     return say("{:%Y-%m-%d %H:%M} China time", datetime.fromtimestamp(moment, CHINA))

@@ -28,7 +28,7 @@ async def show_verification(place: Place, *, as_json: bool = False) -> int:
     async with place.ledger() as ledger:
         known = await ledger.sinks()
         if not known:
-            raise UsageError("{} knows of no sink; nothing was harvested yet", ledger.where)
+            raise UsageError("{} lists no sink; nothing was harvested yet", ledger.where)
         given = as_known(ledger, known, place.sinks)
         each_of = [
             await _verified(ledger, name, copied, given, show) for name, copied in known.items()
@@ -47,7 +47,7 @@ async def show_verification(place: Place, *, as_json: bool = False) -> int:
     specs = [spec_of(name, ledger.path) for name in known]
     commands = _commands(ledger, dict(zip(specs, each_of, strict=True)), given)
     if commands:
-        show("what to type, in this order; then the same run again:")
+        show("run these commands in this order, then the same run again:")
     for command in commands:
         show("  {}", command)
     if as_json:
@@ -63,9 +63,9 @@ def _commands(
     found: Mapping[str, Verified | None],
     given: Mapping[str, Sink],
 ) -> list[str]:
-    """What to type about the differences that were found in sinks, which are named by their specs.
+    """The commands that resolve the differences found in sinks, which are named by their specs.
 
-    A file that cannot be read is filled anew from a sink that is as it was fetched.  Else a new
+    A file that cannot be read is refilled from a sink whose records are unchanged.  Else a new
     ledger is made, and a run asks again for what differs.
     """
     at = shlex.split(at_ledger(ledger))
@@ -124,7 +124,7 @@ async def _verified(
     given: Mapping[str, Sink],
     show: Callable[..., None],
 ) -> Verified | None:
-    """What was found in a sink, as far as that can be shown at once; None if there is no way."""
+    """What was found in a sink, as far as that can be shown at once; None if there is none."""
     where = spec_of(name, ledger.path)
     try:
         sink = sink_named(ledger, name, given)
@@ -142,7 +142,7 @@ async def _verified(
         )
         show("{}: {}", where, read)
     if found.unknown:
-        text = say("{} of which the ledger knows nothing yet", many(found.unknown, "window"))
+        text = say("{} not yet in the ledger", many(found.unknown, "window"))
         show("  {}; the next run replaces them", text)
     if found.counted:
         text = say("{} were copied from another sink", many(found.counted, "window"))

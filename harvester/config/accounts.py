@@ -78,7 +78,7 @@ class _Broken:
 
 
 class Entry(NamedTuple):
-    """One account or platform of a file, and its place there."""
+    """One account or platform of a file, and its position there."""
 
     where: str
     values: dict[str, str]
@@ -93,7 +93,7 @@ class Entry(NamedTuple):
 
 
 class ListedAccount(NamedTuple):
-    """An account as a file lists it, without its secret."""
+    """An account as listed in a file, without its secret."""
 
     appid: str
     name: str
@@ -102,7 +102,7 @@ class ListedAccount(NamedTuple):
 
 
 class _Reading(NamedTuple):
-    """What the accounts of a file have in common.
+    """What all accounts of a file share.
 
     broken: platforms with a reference that cannot be read, each with the message.
     secrets: whether references are read.
@@ -380,7 +380,7 @@ def _usable(entry: Entry, reading: _Reading) -> Account:
     token = table.get("token", "stable")
     _check_kind(where, token)
     if "token_header" in table and not token.startswith(("http://", "https://")):
-        raise UsageError("{}: token_header goes with a token from https://…", where)
+        raise UsageError("{}: token_header requires a token from https://…", where)
     if token in SECRET_KINDS:
         if "secret" not in table:
             raise UsageError(
@@ -415,7 +415,7 @@ def _authorised(entry: Entry, reading: _Reading) -> Account:
             raise UsageError("{} ({}) has no {}", where, table["appid"], key)
     for key in ("secret", "token", "token_header"):
         if key in table:
-            raise UsageError("{}: {} does not go with a platform", where, key)
+            raise UsageError("{}: {} cannot be combined with a platform", where, key)
     platform = reading.platforms.get(table["platform"])
     if platform is None:
         hint = nearest(table["platform"], reading.platforms)

@@ -37,7 +37,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file's content; raises `UsageError` with the file, and the line if there is one."""
     text = ""
     try:
-        text = path.read_text(encoding="utf-8-sig")  # editors of Windows write a mark first
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a BOM
         return tomllib.loads(text)
     except OSError as exc:
         raise UsageError("{} cannot be read ({})", path, of_system(exc)) from None
@@ -193,7 +193,7 @@ def _value(
 
 
 def over(file: dict[str, Any], environment: dict[str, Any]) -> dict[str, Any]:
-    """The options of both; the environment wins, also with one of appid and accounts."""
+    """The options of both; the environment overrides, also with one of appid and accounts."""
     chosen = ("appid", "accounts")
     if any(name in environment for name in chosen):
         file = {name: given for name, given in file.items() if name not in chosen}

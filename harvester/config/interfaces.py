@@ -103,7 +103,7 @@ def _interface(table: object, where: str) -> JsonEndpoint:
     given = _checked(table, _ENDPOINT, ("name", "path", "first_day"), where)
     if not _PATH.fullmatch(given["path"]):
         raise UsageError(
-            "{}: path {!r} is not one; it begins with / and has no query", where, given["path"]
+            "{}: {!r} is not a path; it begins with / and has no query", where, given["path"]
         )
     given["first_day"] = _day(given["first_day"], where)
     for name, choices in (("cut", _CUTS), ("dates", _DATES)):
@@ -116,10 +116,12 @@ def _interface(table: object, where: str) -> JsonEndpoint:
     try:
         if given.pop("publisher", False):
             if not given.keys().isdisjoint(_OF_A_BODY):
-                raise UsageError("{} do not go with publisher = true", ", ".join(_OF_A_BODY))
+                raise UsageError(
+                    "{} cannot be combined with publisher = true", ", ".join(_OF_A_BODY)
+                )
             return PublisherEndpoint(**given, errors=PUBLISHER_ERRORS)
         if "dated" in given:
-            raise UsageError("dated goes with publisher = true")
+            raise UsageError("dated requires publisher = true")
         return JsonEndpoint(**given, errors=ERRORS)
     except UsageError as exc:
         raise UsageError("{}: {}", where, exc) from None

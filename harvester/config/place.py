@@ -36,9 +36,9 @@ class Place:
     """Where a harvest is, and what its configuration says of it.
 
     out: the directory of a run, the file of a sink that the library wrote, or the spec of either.
-    given: the ledger, if it is another one than that of ``out``.  own: interfaces that the
-    configuration describes.  sinks: those that were named, as they are reached from here.  listed:
-    the accounts of the file of accounts, None if there is no file.
+    given: the ledger, if it is not that of ``out``.  own: interfaces that the configuration
+    describes.  sinks: those that were named, by the specs that reach them from here.  listed: the
+    accounts of the file of accounts, None if there is no file.
     """
 
     out: Path

@@ -2,9 +2,9 @@
 
 Built-in interfaces are in `harvester.wechat.interfaces`; others, and all sinks, are entry points.
 The group ``harvester.endpoints`` holds objects that are an `Endpoint`, and a built-in interface
-wins over one of the same name.  The group ``harvester.sinks`` holds classes with a
-``from_spec(rest)`` that makes the sink of ``scheme:rest``.  A name that begins with no letter, as
-``-``, is a spec by itself; its rest is empty.
+takes precedence over one of the same name.  The group ``harvester.sinks`` holds classes with a
+``from_spec(rest)`` that makes the sink of ``scheme:rest``.  A name that does not begin with a
+letter, as ``-``, is a complete spec; its rest is empty.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ EXPORTS = {
     "csv": "pandas.read_csv('{}/TABLE.csv')",
     "xlsx": "pandas.read_excel('{}', sheet_name=None)",
 }
-"""The kinds of exports, which are no sinks, and the line that reads one."""
+"""The kinds of exports, which are not sinks, and the code that reads each."""
 ALL = "all"
 """The group of everything that is not retired."""
 
@@ -111,7 +111,7 @@ def endpoints_of(name: str) -> list[Endpoint]:
 
 
 def interfaces_of(given: Iterable[str | Endpoint]) -> list[Endpoint]:
-    """The interfaces of names and groups, and interfaces as they are; each once, in this order.
+    """The interfaces of names and groups, and given interfaces; each once, in this order.
 
     Raises `UsageError` as `endpoints_of` does.
     """
@@ -175,9 +175,9 @@ _MEANT = {
     "file": "jsonl:",
     "stdout": "-",
 }
-"""What people type, and what they mean."""
+"""What users type, and what they mean."""
 _DATABASES = (".db", ".db3", ".sqlite", ".sqlite3")
-"""How the file of a SQLite database is called."""
+"""Usual endings of an SQLite database file."""
 
 
 def _instead_of(spec: Secret) -> str:

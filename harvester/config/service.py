@@ -1,4 +1,4 @@
-"""The ``[serve]`` table of a configuration: when the daily service harvests, and whom it tells.
+"""The ``[serve]`` table of a configuration: when the daily service harvests, and its messages.
 
 Rule: checks values and reads no secret; those of alerts, ping and token are references.
 """
@@ -47,7 +47,7 @@ class ServiceOptions:
 
     at: the time in China of the day's harvest.  stale_after: seconds.  alerts, ping, token:
     references, as ``env:NAME`` or ``file:PATH``; ping and token may be empty.  lang: ``zh``,
-    ``en``, or empty.  url: of the pages, as people reach them; empty if they do not.
+    ``en``, or empty.  url: the external URL of the pages; empty if there is none.
     """
 
     at: time = time(8, 5)
@@ -129,7 +129,7 @@ def _duration(value: Any) -> float:
 
 def _reference(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"(env|file):\S.*", value):
-        raise _InvalidError(  # the value may be what a reference is for
+        raise _InvalidError(  # the value may be the secret itself
             "a secret is a reference: env:NAME or file:PATH"
         )
     return value

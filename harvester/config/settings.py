@@ -2,7 +2,7 @@
 
 Rule: values and checks; reads no file and no environment, and knows no command line.
 
-`Keywords` declares the options of the library, `Arguments` what the commands take besides.  The
+`Keywords` declares the options of the library, `Arguments` the further ones of the commands.  The
 keyword options of `run` and `stream`, the options of the commands, the keys of the TOML file and
 the variables ``HARVESTER_<NAME>`` all derive from these two.
 """
@@ -47,7 +47,7 @@ class Kind(NamedTuple):
     """The values that an option takes.
 
     expected: their description in messages; metavar: in ``--help``.
-    check: returns a value as it is used; raises `UsageError`, `TypeError` or `ValueError`.
+    check: returns the value to use; raises `UsageError`, `TypeError` or `ValueError`.
     read: returns the value of a text; raises `ValueError` or `KeyError`.
     """
 
@@ -69,7 +69,7 @@ def _instance(*types: type) -> Callable[[Any], object]:
 def _with_methods(*names: str) -> Callable[[Any], object]:
     def check(value: Any) -> object:
         has_all = all(callable(getattr(value, name, None)) for name in names)
-        if not has_all or isinstance(value, type):  # a class in place of an object
+        if not has_all or isinstance(value, type):  # a class instead of an object
             raise TypeError
         return value
 
@@ -103,7 +103,7 @@ class Tolerance(NamedTuple):
     is_share: bool = False
 
     def of(self, accounts: int) -> int:
-        """The number, of so many accounts."""
+        """The number, of a total of accounts."""
         return int(accounts * self.number / 100 if self.is_share else self.number)
 
 
@@ -138,7 +138,7 @@ def _path(value: Any) -> Path:
     text = _string(os.fspath(value))
     if "://" in text:  # a path would keep what may be a password on the disk
         raise ValueError
-    return Path(text).expanduser()  # what a file or a variable says, no shell has seen
+    return Path(text).expanduser()  # no shell has processed the value of a file or a variable
 
 
 def _spec(value: Any) -> Secret:
@@ -222,11 +222,11 @@ class Keywords(TypedDict, total=False):
     """The options of `run` and `stream`, all by keyword."""
 
     rate: Annotated[Rate | str, Option(RATE, "300/min",
-        "Requests that leave for one account, with the unit: 10/s, 300/min, 2/h; in no period of"
-        " that length do more leave.  WeChat publishes no limit; the default is a cautious one.",
+        "Requests sent for one account, with the unit: 10/s, 300/min, 2/h; in no period of that "
+        "length are more sent.  WeChat publishes no limit; the default is cautious.",
         ASKING)]
     burst: Annotated[int, Option(COUNT, 1,
-        "Requests of one account that may leave at once.", ASKING)]
+        "Requests of one account that may be sent at once.", ASKING)]
     concurrency: Annotated[int, Option(COUNT, 64,
         "Requests in flight over all accounts.", ASKING)]
     account_concurrency: Annotated[int | None, Option(COUNT, None,
@@ -237,10 +237,10 @@ class Keywords(TypedDict, total=False):
         " busy server a minute or two.")]
     patience: Annotated[str | float, Option(DURATION, "10m",
         "How long a run waits while no server answers, once one has answered: 90s, 10m, 2h;"
-        " meanwhile attempts do not count.  With wait there is no limit.", ASKING)]
+        " during that time attempts do not count.  With wait there is no limit.", ASKING)]
     daily_quota: Annotated[int | None, Option(COUNT, None,
-        "Calls a day (in China) of one interface of one account; if not given, as many as WeChat"
-        " allows.", (*ASKING, "status", "report"))]
+        "Calls per day (in China) for each interface of each account; if not given, as many as "
+        "WeChat allows.", (*ASKING, "status", "report"))]
     ask_quota: Annotated[bool, Option(FLAG, False,
         "Ask WeChat how many calls are left today, once for each interface of each account.")]
     order: Annotated[str, Option(ORDER, "newest",
@@ -252,13 +252,13 @@ class Keywords(TypedDict, total=False):
     wait: Annotated[bool, Option(FLAG, False,
         "Sleep until quotas are reset and figures are ready, instead of ending the run.", RUN)]
     base_url: Annotated[str, Option(URL, BASE_URL,
-        "Another server instead of WeChat's.", SENDING, secret=True)]
+        "Base URL of a server to use instead of WeChat's.", SENDING, secret=True)]
     ca_file: Annotated[str | os.PathLike[str] | None, Option(PATH, None,
         "PEM file with authorities to trust besides the machine's own; not together with a session,"
         " which has its own TLS.", SENDING)]
     token_store: Annotated[str | Secret | TokenStore | None, Option(STORE, "memory",
         "Where an account's token is shared with its other programs: memory (this run alone),"
-        " file:PATH (this machine; a directory: a file an account), redis://HOST:PORT/DB (its"
+        " file:PATH (this machine; a directory: one file per account), redis://HOST:PORT/DB (its"
         " password in HARVESTER_REDIS_PASSWORD); in the library also a TokenStore, which stays"
         " open.", SENDING, secret=True)]
     ledger: Annotated[str | Secret | os.PathLike[str] | Ledger | None, Option(LEDGER, None,
@@ -279,7 +279,7 @@ class Keywords(TypedDict, total=False):
         "Your own aiohttp.ClientSession: it is used with all its settings, and never closed."
         "  Without one the library does less work for each request.", LIBRARY_ONLY)]
     transport: Annotated[Transport | None, Option(TRANSPORT, None,
-        "What sends requests in place of the network, as harvester.testing.FakeTransport in tests;"
+        "A transport that replaces the network, as harvester.testing.FakeTransport in tests;"
         " not together with base_url, session or ca_file.", LIBRARY_ONLY)]
     on_event: Annotated[Observer | None, Option(CALLABLE, None,
         "Called with each event (harvester.events), in the event loop.  What a coroutine function"
@@ -290,7 +290,7 @@ class Keywords(TypedDict, total=False):
 
 
 class Arguments(TypedDict):
-    """What the commands take besides."""
+    """The further options of the commands."""
 
     endpoint: Annotated[list[str], Option(STRING, REQUIRED,
         "Interfaces and groups of interfaces.", ASKING, several=True)]
@@ -307,13 +307,13 @@ class Arguments(TypedDict):
         "TOML with an [[account]] table for each account: appid, name, group, enabled (false: left"
         " out), secret (env:NAME or file:PATH, readable by its owner alone), token (stable,"
         " classic, cloud, cloudbase, command:…, https://…, static:…), platform, refresh_token,"
-        " concurrency (a cap of its own); and with [[platform]] tables.  Or CSV with such a header"
+        " concurrency (its own cap); and with [[platform]] tables.  Or CSV with such a header"
         " line.",
         (*ASKING, "status", "report", "export", "mcp"))]
     out: Annotated[Path, Option(PATH, Path("harvest"),
         "Directory of the JSON lines and the ledger.", WITH_OUT, "DIR")]
     sink: Annotated[list[Secret], Option(SPEC, (),
-        "Another destination, repeatable, in place of the JSON lines; the ledger stays in --out."
+        "Another sink, repeatable, instead of the JSON lines; the ledger stays in --out."
         "  With - standard output holds the records alone, all else goes to standard error.",
         secret=True, several=True)]
     uvloop: Annotated[bool, Option(FLAG, False,
@@ -325,16 +325,16 @@ class Arguments(TypedDict):
         "Show no progress and no summary: only what needs attention, and the report of --json.",
         RUN)]
     log_format: Annotated[str, Option(LOG_FORMAT, "text",
-        "Messages and progress as text, or as json: an object a line, with its time.", RUN)]
+        "Messages and progress as text, or as json: one object per line, with its time.", RUN)]
     waiting_ok: Annotated[bool, Option(FLAG, False,
-        "Exit with 0 in place of 3 if nothing is wrong but something must wait: for schedulers that"
+        "Exit with 0 instead of 3 if nothing is wrong but something must wait: for schedulers that"
         " take every other status for a failure.", RUN)]
     allow_failed: Annotated[Tolerance, Option(TOLERANCE, None,
-        "Exit with 0 in place of 1 if no more accounts than these failed, 20 or 5% of them; what"
+        "Exit with 0 instead of 1 if no more accounts than these failed, 20 or 5% of them; what"
         " failed and had not failed in the run before is marked in any case.", RUN)]
     metrics: Annotated[Path, Option(PATH, None,
-        "FILE.prom, written at the end of the run, also of one that fails: metrics for the textfile"
-        " collector of Prometheus' node_exporter; its counters go on from run to run.", RUN)]
+        "Write metrics for the textfile collector of Prometheus' node_exporter to FILE.prom at "
+        "the end of the run, even if it fails; counters continue from run to run.", RUN)]
     metrics_appid: Annotated[bool, Option(FLAG, False,
         "Metrics of an interface for each account, with the label appid.", RUN)]
 
@@ -376,7 +376,7 @@ class InvalidOptionError(UsageError):
         return type(self), (self.name, self.shown, self.expected)
 
     def named(self, name: str, where: object = None) -> UsageError:
-        """The same with the name as it was given, e.g. ``--rate``, and the file that has it."""
+        """The same, with the name as written, e.g. ``--rate``, and the file that has it."""
         values = name, self.shown, say(self.expected)
         if where is None:
             return UsageError("invalid {} {}: expected {}", *values)
@@ -394,7 +394,7 @@ def _shown(name: str, value: object) -> str:
 
 
 def check(name: str, value: object) -> Any:
-    """A value as it is used; raises `InvalidOptionError`."""
+    """The checked value of an option; raises `InvalidOptionError`."""
     if value is None and name in _MAY_BE_NONE:
         return None
     if OPTIONS[name].several and isinstance(value, list | tuple):
@@ -416,7 +416,7 @@ def _checked(name: str, given: object, call: Callable[[Kind], object]) -> object
 
 
 def converted(given: Keywords) -> Keywords:
-    """The options of a caller as they are used, in the same dict; the only place that does it.
+    """The checked options of a caller, in the same dict; the only place that does it.
 
     Specs come first: they become secrets, so that no frame of a traceback shows a password.  Raises
     `InvalidOptionError`, or `TypeError` for an unknown name.
@@ -436,7 +436,7 @@ _DEFAULTS = {name: check(name, option.default) for name, option in KEYWORDS.item
 
 
 def options_of(given: Mapping[str, Any]) -> Options:
-    """What the engine takes: of converted options, and of the others' defaults."""
+    """The options of the engine, from converted options and from the defaults of the others."""
     values = {**_DEFAULTS, **given}
     return Options(**{field.name: values[field.name] for field in fields(Options)})
 

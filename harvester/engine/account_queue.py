@@ -1,4 +1,4 @@
-"""One account: its limiter, its token, its queues; what it does next, and why it waits.
+"""One account: its limiter, its token and its queues; what it does next, and why it waits.
 
 Rule: decides; never waits, never sends.  Workers do what it returns.
 """
@@ -171,7 +171,7 @@ class AccountQueue:
             self._renew_at = again_at
 
     def put_back(self, item: WorkItem, now: float) -> None:
-        """An item of this account is not done after all."""
+        """An item of this account was not processed after all."""
         if item.queue is None:
             self._renewing = False
         elif item.attempt is None:
@@ -215,7 +215,7 @@ class AccountQueue:
         return None
 
     def reason(self, now: float, wall: float) -> str:
-        """What this account waits for, in a few words."""
+        """A few words on what this account waits for."""
         if self._renewing:
             return say("{} waits for its access token", self.appid)
         if self.in_flight:

@@ -1,4 +1,4 @@
-"""One attempt at one window: the stages in their order, written once.
+"""One attempt at one window: its stages, in order.
 
 Rule: starts no task, never sleeps; returns one `Decision`, which the worker carries out.
 
@@ -174,7 +174,7 @@ class Pipeline:
     wall: the wall clock, as `time.time`.
     network: whether any server answers.
     stored: the records of a window in the sinks; None if none of them can be read back.
-    answers: where each request is noted; None: nobody observes the run.
+    answers: where each request is noted; None: the run has no observer.
     """
 
     def __init__(
@@ -220,7 +220,7 @@ class Pipeline:
             answered_at, verdict = self._time(), _unanswered(exc)
             if exc.connected:
                 self._note(queue, verdict, answered_at - sent_at)
-            else:  # it has not left
+            else:  # it was not sent
                 queue.unsent()
             if not exc.answered and not await self.network.counts(sent_at, verdict.message):
                 return Decision(Action.RETRY, attempt)
@@ -246,7 +246,7 @@ class Pipeline:
         return self._otherwise(account, queue, attempt, verdict, (token, fetched))
 
     def _note(self, queue: InterfaceQueue, verdict: Verdict, seconds: float) -> None:
-        """Note a request for the observer of the run."""
+        """Report a request to the observer of the run."""
         if self._answers is not None:
             code = 0 if verdict.action is Action.DONE else verdict.code
             self._answers.append(Answer(queue.appid, queue.endpoint.name, code, seconds))
@@ -310,7 +310,7 @@ class Pipeline:
     def _harvested(
         self, queue: InterfaceQueue, attempt: Attempt, verdict: Verdict, size: int, kept: int
     ) -> Harvested:
-        """A window in the parts that it comes to."""
+        """The parts of a window."""
         window, records, endpoint = attempt.window, own_fields(verdict.records), queue.endpoint
         stamp = self._now()
         if self._is_settled(endpoint, window, verdict):
@@ -337,7 +337,7 @@ class Pipeline:
         return Harvested(*made, attempt.former, verdict.foreign, size, queue.epoch, more, kept)
 
     def _is_settled(self, endpoint: Endpoint, window: Window, verdict: Verdict) -> bool:
-        """Whether whatever the answer has is final: the usual case of a backfill."""
+        """Whether any answer is final: the usual case of a backfill."""
         return (
             window.end < self._young
             and not verdict.delayed
@@ -435,7 +435,7 @@ class Pipeline:
 
     def lost(self, why: str) -> NetworkError:
         """The error of a run in which no server has answered at all."""
-        tried = say("no answer came to any of {} attempts", self._attempts)
+        tried = say("none of {} attempts was answered", self._attempts)
         return NetworkError(unreachable(tried, why))
 
     async def quota(self, account: AccountQueue, queue: InterfaceQueue) -> Quota | Verdict:

@@ -41,7 +41,7 @@ class Channel(Generic[T]):
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is there to be collected, or waits for room."""
+        """Whether the channel is empty and no producer waits for room."""
         return not self._items and not self._putting
 
     async def put(self, item: T, size: int) -> None:

@@ -6,9 +6,9 @@ A worker holds as many accounts as fill its slots, and claims more while slots a
 account is released when all its windows are committed.  Lost accounts are dropped: windows that
 were fetched for them have an old epoch and are not stored.
 
-A worker whose lease has ended, or that does not know whether a write was stored, joins anew, with
-every check of a first joining.  An account that fails for a reason that may be this machine's own
-is given back, and this worker claims it again only if no other one is left to try it.
+A worker whose lease has expired, or that does not know whether a write was stored, joins again,
+with all checks of the first time.  An account that fails for a reason that may be specific to this
+machine is given back, and this worker claims it again only if no other one is left to try it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class LedgerClock:
         return self._ahead + self._loop.time()
 
     def set(self, now: float) -> None:
-        """The ledger's time is this now."""
+        """Set the ledger's time."""
         self._loop = asyncio.get_running_loop()
         self._ahead = now - self._loop.time()
 
@@ -84,7 +84,7 @@ class _Lease:
         return fencing.may_send(self._ends, self.now())
 
     def prolong(self, asked: float) -> None:
-        """The ledger has renewed it; asked: when it was asked to."""
+        """The ledger has renewed the lease; asked: when the renewal was requested."""
         self._ends = asked + self.seconds
         self._renewed.set()
         self._renewed = asyncio.Event()
@@ -116,7 +116,7 @@ class _Claims:
 class Sharing:
     """The accounts that one worker of a shared ledger holds.
 
-    lease: seconds.  rejoin: leaves and joins anew.  on_time: receives the ledger's Unix time.
+    lease: seconds.  rejoin: leaves and joins again.  on_time: receives the ledger's Unix time.
     refused: accounts that were given back, and why.
     """
 
@@ -145,7 +145,7 @@ class Sharing:
         self.refused: dict[str, StopReason] = {}
         self._cut_off = ""
         self._doing = _PLANS
-        self._joining = asyncio.Lock()  # a lease is not renewed while the worker joins anew
+        self._joining = asyncio.Lock()  # a lease is not renewed while the worker joins again
         self.windows = 0
         """How many windows this worker has stored."""
 
@@ -160,13 +160,13 @@ class Sharing:
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether it must join anew."""
+        """Whether it must join again."""
         return bool(self._cut_off)
 
     @property
     def reason(self) -> str:
         """Why no account is served."""
-        return say("it joins the ledger anew: {}", self._cut_off) if self._cut_off else self._doing
+        return say("it joins the ledger again: {}", self._cut_off) if self._cut_off else self._doing
 
     async def renewal(self) -> None:
         """Return after the next renewal."""
@@ -203,7 +203,7 @@ class Sharing:
         return True
 
     def cut_off(self, reason: str) -> None:
-        """The lease has ended, or the result of a write is unknown: join anew."""
+        """The lease has expired, or the result of a write is unknown: join again."""
         self._cut_off = self._cut_off or reason
         self._scheduler.wanted.set()
 
@@ -222,7 +222,7 @@ class Sharing:
                 except Away:  # the accounts are held until the lease ends
                     continue
             if renewed is None:
-                self.cut_off(say("its lease has ended"))
+                self.cut_off(say("its lease has expired"))
                 continue
             self.lose(renewed.lost)
             self._lease.prolong(asked)
@@ -290,7 +290,7 @@ class Sharing:
         if not leases:
             return
         for lease in leases:
-            if lease.appid in self._held:  # it was lost, and that is not noticed yet
+            if lease.appid in self._held:  # it was lost, and this worker does not know yet
                 self._drop(lease.appid)
         self._lease.prolong(asked)
         self._epochs.update({lease.appid: lease.epoch for lease in leases})
@@ -317,7 +317,8 @@ class Sharing:
         self._doing = _PLANS
         if self._cut_off:  # the last windows may not be stored
             return
-        # Some of these may have been lost meanwhile, and claimed again: then others finish them.
+        # Some of these may have been lost in the meantime, and claimed again: then others finish
+        # them.
         ours = [account for account in finished if self._held.get(account.appid) is account]
         await self._ledger.release([account.appid for account in ours])
         for account in ours:
@@ -326,7 +327,7 @@ class Sharing:
             scheduler.remove(account)
 
     async def _want_lost(self) -> None:
-        """Claim lost accounts when no other worker holds them; leave others what is given back."""
+        """Claim lost accounts once they are free; leave returned accounts to others."""
         if self._giving:
             given, self._giving = sorted(self._giving), set()
             await self._ledger.give_back(given)

@@ -59,7 +59,8 @@ SLOWER = 0.5
 SLOWEST = 1 / 64
 FASTER = 1.25
 RECOVERY = 60.0
-"""After a refusal an account sends at half its rate, and a quarter faster after each minute without
+"""After one refusal per account sends at half its rate, and a quarter faster after each minute
+without
 another refusal: the real limits are not published, and are lower than those of quota/get."""
 
 _GRAIN = 1e-6
@@ -232,7 +233,7 @@ class Limiter:
             wait = max(wait, self._departures[0] + self._gap - now)
         if not self._in_hand and not self._bucket.has_capacity(self._lot):
             wait = max(wait, self._bucket_delay())
-        wait = min(wait, self._grows_at - now)  # a slowed account recovers meanwhile
+        wait = min(wait, self._grows_at - now)  # a slowed account recovers in the meantime
         return max(wait, _GRAIN)
 
     async def acquire(self) -> None:

@@ -1,4 +1,4 @@
-"""Tells a request that fails from a network that is lost.
+"""Distinguishes a failed request from a lost network.
 
 Rule: the first failure that no answer has followed asks the server itself; starts no task.
 
@@ -60,7 +60,7 @@ class Network:
         return f"<Network {state}>"
 
     def answer(self, now: float) -> None:
-        """The base URL answered."""
+        """The base URL has answered."""
         self.answered = True
         self.last_answer = now
         if self.lost_since is not None:
@@ -69,14 +69,14 @@ class Network:
             self._on_back(now - lost_since)
 
     def stop(self) -> None:
-        """Wait no longer: the run is to end."""
+        """Stop waiting: the run is to end."""
         self._stopped.set()
 
     async def counts(self, sent_at: float, why: str) -> bool:
         """Whether an unanswered request counts as an attempt.
 
         sent_at: when it was sent; why: it was not answered.  Returns at once if the server has
-        answered something since; else waits until it answers.  Raises `NetworkError` if that takes
+        answered since then; else waits until it answers.  Raises `NetworkError` if that takes
         longer than the patience.
         """
         if not self.answered:

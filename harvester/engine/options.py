@@ -30,7 +30,7 @@ class Options:
 
 
 class StopSignal(Protocol):
-    """What asks a run to end in order: an `anyio.Event` or an `asyncio.Event`."""
+    """The signal that asks a run to end in order: an `anyio.Event` or an `asyncio.Event`."""
 
     async def wait(self) -> object:
         """Return once the run is to stop."""

@@ -2,8 +2,8 @@
 
 Rule: pure; an answer and the time, no calendar.
 
-Mostly a window is one part.  Days that lack what they must have, or may still get, become parts of
-their own: only these are requested again, so that no later answer touches the days that are there.
+Usually a window is one part.  Days that lack what they must have, or may still get, become separate
+parts: only these are requested again, so that no later answer affects the days that are stored.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Records = list[dict[str, Any]]
 
 
 class Part(NamedTuple):
-    """Days of a window and what becomes of them; fields as of `harvester.ledger.Outcome`.
+    """Days of a window and their outcome; fields as of `harvester.ledger.Outcome`.
 
     waits: the run is not done with it.
     """
@@ -69,8 +69,9 @@ def parts_of(
 ) -> list[Part]:
     """The parts of a window that was answered, in the order of their days (wall: the Unix time).
 
-    delayed: WeChat reports that the figures are late.  again: the window as it is stored, if it is.
-    expected: an interface with a row a day has one before the window, so that it must have rows.
+    delayed: WeChat reports that the figures are late.  again: the stored window, if there is one.
+    expected: an interface with one row per day has one before the window, so that it must have
+    rows.
     """
     days, empty = (window.begin, window.end), empty_days(endpoint, records, window)
     answer = _Answer(endpoint, wall, again, expected)
@@ -137,7 +138,7 @@ class _Answer:
         self._tries = 0 if again is None or again.state != "late" else again.tries + 1
 
     def apart(self, window: Window) -> int:
-        """A bit for each day that becomes a part of its own if it is empty."""
+        """A bit for each day that becomes a separate part if it is empty."""
         if not _names_days(self._endpoint) or self._endpoint.late_days:
             return 0
         if self._delivery is Delivery.DAILY:
@@ -180,7 +181,7 @@ class _Answer:
         return self._late(part, due, NO_ROW)
 
     def _late(self, part: Part, since: float, why: str) -> Part:
-        """What must be there is not: it is asked for again, until it counts as never delivered.
+        """What must exist is missing: it is requested again, until it counts as never delivered.
 
         since: the Unix time from which it was due.
         """
@@ -193,7 +194,7 @@ class _Answer:
         return part._replace(state="late", due=due, why=why, waits=waits, tries=tries)
 
     def _next(self, schedule: Sequence[int], since: float, tries: int) -> float | None:
-        """The Unix time of the next request; on the day on which it was due each run asks."""
+        """The Unix time of the next request; 0 on the day on which it was due."""
         if self._wall < since + DAY:
             return 0.0
         return again_at(schedule, since, self._wall, self._endpoint.settled_hour, tries)

@@ -66,7 +66,7 @@ class Plan(NamedTuple):
 
 
 class UsedQuota(NamedTuple):
-    """What the ledger knows besides the calendars.
+    """What the ledger knows in addition to the calendars.
 
     spent, before: calls of today and of yesterday; exhausted: quotas that are used up.
     """
@@ -252,8 +252,8 @@ async def remains(
     """The requested windows that a ledger lacks (wall: the Unix time).
 
     joined: the Unix time when this worker joined: what was due then and was not got since is left,
-    whatever other workers did before.  began: when the first worker of this job began, as of
-    `Outcome.fetched_at`: what failed since then did not fail in the run before.  marks: whether
+    regardless of what other workers did before.  began: when the first worker of this job began, as
+    of `Outcome.fetched_at`: what failed since then did not fail in the run before.  marks: whether
     what is marked to be harvested again is missing; what another job has marked is there.
     """
     found: list[Failed | Deferred | Committed] = []
@@ -310,7 +310,7 @@ async def late_in(scope: Scope, ledger: Ledger, wall: float) -> list[Committed]:
 
 
 def _not_got_again(need: Need, joined: float) -> set[date]:
-    """The stored windows that a worker which joined then had to request again, and did not get."""
+    """The stored windows that a worker which joined then had to request again, but did not."""
     second = rfc3339(joined)
     return {
         window.begin
@@ -461,7 +461,7 @@ class _Order(NamedTuple):
         )
 
     def _again(self, window: OpenWindow) -> Attempt:
-        """A stored window; or a hole, in which a row is expected as it is behind another row."""
+        """A stored window; or a hole, in which a row is expected since it follows another row."""
         expected = not window.fetched_at or bool(window.tries)
         if not expected and delivery(self.endpoint) is Delivery.DAILY:
             expected = self._has_row_before(window.begin)

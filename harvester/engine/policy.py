@@ -20,8 +20,8 @@ AFTER_THE_MINUTE = 0.5
 """Seconds after the next full minute until a pause ends, for servers whose clock is behind."""
 
 NOT_READY_AGAIN = 1800.0
-"""Seconds until figures that were not ready are requested again.  WeChat documents no time; figures
-have become available as late as 10:00."""
+"""Seconds until figures that were not ready are requested again.  WeChat does not document the
+time; figures have become available as late as 10:00."""
 
 TOKEN_AGAIN, TOKEN_AGAIN_AT_MOST = 5.0, 60.0
 """Seconds until a token that is not ready is requested again: longer each time.  The token's source

@@ -57,7 +57,7 @@ class Budget:
         return self.limited and self.left(wall) <= 0
 
     def spend(self, calls: int = 1) -> None:
-        """Count calls that are sent; negative: they did not leave after all."""
+        """Count calls that are sent; negative: they were not sent after all."""
         self.sent += calls
         self.unbooked += calls
         if self.limited:
@@ -70,7 +70,7 @@ class Budget:
         return unbooked
 
     def learn(self, daily: int, left: int, wall: float) -> None:
-        """Take WeChat's numbers for a day and for the rest of today; the quota never grows by this.
+        """Adopt WeChat's numbers for a day and for the rest of today; this never raises the quota.
 
         WeChat counts to about one percent, and other programs may spend calls, too.
         """

@@ -1,4 +1,4 @@
-"""Makes stored windows open again, so that a run requests them once more.
+"""Reopens stored windows, so that a run requests them again.
 
 Rule: sends nothing to WeChat.  A run with `refresh` opens the marked ranges of its ledger
 (`reopen`); one without a ledger opens everything that its sinks hold (`calendars_in`).
@@ -47,7 +47,7 @@ async def reopen(
     appids: Collection[str],
     wall: float,
 ) -> None:
-    """Make the final windows of marked ranges open, with the days with which they were stored.
+    """Reopen the final windows of marked ranges, with the days of their stored windows.
 
     Windows that are open already become due: a run that is killed between two sinks leaves them
     different, and only what is due is requested again.
@@ -111,7 +111,7 @@ async def _hads(source: Sink, endpoint: Endpoint, appids: Collection[str]) -> di
 
 
 def _due(calendar: Calendar | None, days: Days, wall: float) -> list[OpenWindow]:
-    """The open windows of a range that are not due yet, as due."""
+    """The open windows of a range that are not due yet, marked as due."""
     return [
         window._replace(due=0.0)
         for window in ({} if calendar is None else calendar.windows).values()
@@ -163,7 +163,8 @@ class _Reopened:
                 same = stored == known if exact else stored.records == known.records
                 if not same:
                     raise SinkError(
-                        "{}: {} {} is not as it was fetched ({} are stored, {:,} were fetched);"
+                        "{}: {} {} differs from what was fetched ({} are stored, {:,} were "
+                        "fetched);"
                         " refresh the whole year, or make a new ledger with rebuild",
                         where,
                         " ".join(self._key),

@@ -107,7 +107,7 @@ class Reporter:
         self._turn = asyncio.Lock()
 
     def __call__(self, event: Event) -> None:
-        """Receive an event; raises what the observer raises, and calls it no more then."""
+        """Receive an event; raises what the observer raises, and does not call it again then."""
         self.books(event)
         events.log_error(event)
         if self._on_event is None:
@@ -153,7 +153,7 @@ class Reporter:
             self.close()
 
     def close(self) -> None:
-        """Call the observer no more."""
+        """Stop calling the observer."""
         self._on_event = None
         while self._pending:
             pending = self._pending.popleft()
@@ -256,7 +256,7 @@ class Engine:
                 await ledger.leave()
 
     def _is_cut_off(self) -> bool:
-        """Whether the shared ledger did not answer just now: it is not waited for at the end."""
+        """Whether the shared ledger has just failed to answer: the end does not wait for it."""
         return self._writer.sharing is not None and self._writer.sharing.is_cut_off
 
     async def _join_anew(self, ledger: SharedLedger) -> None:
@@ -277,7 +277,7 @@ class Engine:
     async def _enter(
         self, ledger: SharedLedger, stack: AsyncExitStack, join: Callable[[], Awaitable[float]]
     ) -> None:
-        """Join, and open the sinks, while no other worker does; again if that lock was lost."""
+        """Join and open the sinks while no other worker does; repeat it if that lock was lost."""
 
         async def enter() -> None:
             await ledger.leave()  # before the lock is taken: both use the same connection
@@ -290,7 +290,7 @@ class Engine:
                 if sink := self._writer.opening:
                     raise SinkError(
                         "{} has not answered for {:.0f} s while it was opened; nothing that was"
-                        " committed is lost: mend it and run the same command again",
+                        " committed is lost: fix the cause and run the same command again",
                         sink,
                         OPENING,
                     ) from None
@@ -324,7 +324,7 @@ class Engine:
         finally:
             try:
                 await self._stack.__aexit__(kind, exc, trace)
-            except RunError as error:  # a sink that finishes its files as it is closed
+            except RunError as error:  # a sink that finishes its files when it is closed
                 error.report = error.report or self.report(State.FAILED)
                 raise
 
@@ -449,7 +449,7 @@ class Engine:
     # with a shared ledger
 
     async def _prepare_shared(self, ledger: SharedLedger) -> None:
-        """Count what is asked for; accounts are planned as they are claimed."""
+        """Count the requested windows; accounts are planned when they are claimed."""
         planned, skipped = await self._want(ledger)
         self._plan = Plan([], planner.share_of(self._options), planned, skipped)
         accounts = len(self._scope.accounts)
@@ -460,7 +460,7 @@ class Engine:
         self._worker.serve(Scheduler([], self._wall, self._plan.share, more=True))
 
     async def _want(self, ledger: SharedLedger) -> tuple[int, int]:
-        """Want the accounts of which something is left; returns windows planned and skipped."""
+        """Register the accounts that have windows left; returns windows planned and skipped."""
         planned = skipped = 0
         appids = []
         async for appid, listed in planner.demands(self._scope, ledger, self._wall()):
@@ -511,11 +511,11 @@ class Engine:
     def _unreachable(self, seconds: float, patience: float, reason: str) -> None:
         since = say(" for {}", duration(seconds)) if seconds else ""
         limit = say(" for up to {}", duration(patience)) if patience < math.inf else ""
-        text = say("nobody answers{} ({}); trying every few seconds{}", since, reason, limit)
+        text = say("no server answers{} ({}); trying every few seconds{}", since, reason, limit)
         self._emit(Notice(Level.INFO, Code.UNREACHABLE, "", "", text))
 
     def _reachable(self, seconds: float) -> None:
-        text = say("somebody answers again, after {}", duration(seconds))
+        text = say("a server answers again, after {}", duration(seconds))
         self._emit(Notice(Level.INFO, Code.REACHABLE, "", "", text))
 
     async def _commit(self, scope: anyio.CancelScope) -> None:
@@ -545,7 +545,7 @@ class Engine:
         self._stopping = True
         in_flight = sum(account.in_flight for account in self._plan.accounts)
         text = say(
-            "stopping once {} in flight are answered and stored; once more to stop at once",
+            "stopping when {} in flight are answered and stored; interrupt again to stop at once",
             many(in_flight, "request"),
         )
         self._emit(Notice(Level.INFO, Code.STOPPING, "", "", text))
@@ -568,7 +568,7 @@ class Engine:
             if not waiting and self._writer.sharing is not None:
                 reasons = [self._writer.sharing.reason]
             if sink := self._writer.writing:
-                reasons.insert(0, say("{} has not stored what it was given", sink))
+                reasons.insert(0, say("{} did not store what was written to it", sink))
             self._emit(events.Stalled(now - since, tuple(reasons)))
 
 

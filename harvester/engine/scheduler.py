@@ -7,7 +7,7 @@ Accounts that have an item now are in a queue and are served in turn; those that
 in a heap; those that wait for an answer are in neither, and return when their item has ended.
 
 Served in turn means: each account gets an equal share of the time for which requests occupy the
-slots. An account whose answers take longer than usual skips turns in proportion, while others want
+slots. An account whose answers take longer than usual skips turns in proportion, while others need
 them; so a server that takes 10 s for an answer costs the other accounts no slot.
 """
 
@@ -22,11 +22,11 @@ from harvester.engine.account_queue import AccountQueue, Share, WorkItem
 from harvester.engine.quota import NEVER
 
 LONG = 2.0
-"""An item that took this many times as long as usual costs turns."""
+"""An item that took longer than usual by this factor costs turns."""
 
 MOST_TURNS = 1000.0
 FEW = 4
-"""Items at once for a reader of which nothing is known yet, or that is slower than the answers."""
+"""Concurrent items for a reader of unknown speed, or one that is slower than the answers."""
 _WEIGHT = 0.05  # weight of the newest item in the average
 
 
@@ -66,7 +66,7 @@ class _Timed:
         heappush(self._heap, (at, self._order, account))
 
     def due(self, now: float) -> Iterator[AccountQueue]:
-        """Take out the accounts that are due, less those that were rescheduled meanwhile."""
+        """Remove and return the accounts that are due, except those that were rescheduled."""
         heap = self._heap
         while heap and heap[0][0] <= now:
             at, _, account = heappop(heap)
@@ -96,8 +96,8 @@ class Scheduler:
 
     more: accounts can be added (`add`) until `close`; `wanted` is set when a worker finds no item,
     and when an account is finished.
-    paced: a reader takes the windows one by one: only so many items are given out at once as it
-    keeps up with (`read`).
+    paced: a reader takes the windows one by one: only as many items are handed out as it keeps up
+    with (`read`).
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class Scheduler:
             if not turn.open:  # it has finished since its last turn
                 ready.popleft()
                 continue
-            if turn.owed >= 1.0 and passed < len(ready) - 1:  # another account may want the turn
+            if turn.owed >= 1.0 and passed < len(ready) - 1:  # another account may need the turn
                 turn.owed -= 1.0
                 passed += 1
                 ready.rotate(-1)

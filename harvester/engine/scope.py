@@ -1,4 +1,4 @@
-"""What a run is asked to harvest.
+"""The request of a run: what to harvest.
 
 Rule: values, checked when they are made.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from harvester.base.dates import Days, WindowKind, either, recent_days
 from harvester.errors import UsageError
-from harvester.model import Endpoint, TokenProvider
+from harvester.model import NAMES, Endpoint, TokenProvider, listed
 from harvester.texts import joined, say
 from harvester.wechat.endpoint import grid
 
@@ -42,7 +42,7 @@ class Scope:
 
     notes: a sentence for each part that is left out.
     last: the last day that can be requested; follows: the end was given as yesterday, so that
-    interfaces of recent days end on that day, whatever it is when the run is planned.
+    interfaces of recent days end on that day as of the planning of the run.
     store: where the accounts' tokens are shared, None if they are not.
     caps: the most requests in flight of accounts that have a limit of their own.
     names: of accounts that have one, by appid.
@@ -99,7 +99,7 @@ class Scope:
             if self.end >= endpoint.first_day > self.begin and not from_first:
                 later[endpoint.first_day].append(endpoint.name)
         begins = [
-            say("{}: from {} on, there is nothing before", ", ".join(names), first)
+            say("{}: from {} on, there is nothing before", listed(names, "interface"), first)
             for first, names in sorted(later.items())
         ]
         return replace(self, last=last)._checked(last, begins)
@@ -110,11 +110,13 @@ class Scope:
         if len(without) == len(self.endpoints):
             early = any(self.range_of(each) is None for each in self.endpoints)
             hint = say("; --start first begins at the first day of each")
-            raise UsageError(joined("; ", without) + (hint if early else ""))
+            more = len(without) - NAMES
+            shown = [*without[:NAMES], *([say("and {:,} more", more)] if more > 0 else [])]
+            raise UsageError(joined("; ", shown) + (hint if early else ""))
         return replace(self, notes=tuple(dict.fromkeys([*self.notes, *notes, *without])))
 
     def _why_none(self, endpoint: Endpoint, last: date) -> str:
-        """Why an interface has nothing in the range; empty if it has."""
+        """Why an interface has no days in the range; empty if it has some."""
         days = self.range_of(endpoint)
         if days is None:
             return say("{} has no data before {}", endpoint.name, endpoint.first_day)

@@ -44,7 +44,7 @@ def check_list(ledger: Ledger, known: Collection[str], mine: Collection[str]) ->
 
 
 def at_ledger(ledger: Ledger) -> str:
-    """The option by which a command names a ledger, empty for one of the user's own."""
+    """The option by which a command names a ledger; empty for a user's own ledger."""
     place = place_of(ledger)
     if isinstance(place, Path):
         if place.name == FILE_NAME:
@@ -55,7 +55,7 @@ def at_ledger(ledger: Ledger) -> str:
 
 
 async def holds_records(ledger: Ledger) -> bool:
-    """Whether the ledger calls any window with records stored."""
+    """Whether the ledger records any window with records as stored."""
     for some in account_groups(await ledger.accounts()):
         for calendar in (await ledger.calendars(some)).values():
             tally = calendar.stored_tally()

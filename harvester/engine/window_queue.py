@@ -2,9 +2,9 @@
 
 Rule: decides; never waits, never sends.
 
-New windows are created one by one, as they are taken.  A window that waits for a retry is kept here
-and occupies no slot.  Their number is bounded, so that many refusals delay the new windows of this
-queue and of no other, and memory does not grow with the days that are planned.
+New windows are created one by one, when they are taken.  A window that waits for a retry is kept
+here and occupies no slot.  Their number is bounded, so that many refusals delay the new windows of
+this queue and of no other, and memory does not grow with the days that are planned.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Attempt(NamedTuple):
     failures: attempts that failed; deferrals: answers that it is not ready yet.
     replaces: records of its days may be in the sinks; again: exactly this window as the ledger has
     it, if it is stored or must have a row; fresh: this run was the first to store it.  expected: of
-    an interface with a row a day: a row must come.  page: of it, if one request is not enough.
+    an interface with one row per day: a row must come.  page: of it, if one request is not enough.
     """
 
     window: Window
@@ -275,7 +275,7 @@ class WindowQueue:
         return one
 
     def single_days(self, attempt: Attempt, now: float) -> None:
-        """WeChat refused this window for its length: request single days from now on."""
+        """WeChat refused this window as too long: request single days from now on."""
         self._days_only = True
         self.again(self._fitting(attempt._replace(page=None)), now)
 
@@ -295,7 +295,7 @@ class WindowQueue:
             yield upcoming
 
     def clear(self) -> None:
-        """Give nothing more at all."""
+        """Return no further windows."""
         self._again.clear()
         self._first.clear()
         self._upcoming = None
@@ -405,13 +405,13 @@ class InterfaceQueue:
         return attempt
 
     def put_back(self, attempt: Attempt, now: float) -> None:
-        """A window that was taken is not sent after all."""
+        """A window that was taken was not sent after all."""
         self.unsent()
         self.again(attempt, now)
         self.settled()
 
     def unsent(self) -> None:
-        """A call that was counted has not left."""
+        """A call that was counted was not sent."""
         self.budget.spend(-1)
 
     def settled(self) -> None:
@@ -419,7 +419,7 @@ class InterfaceQueue:
         self.in_flight -= 1
 
     def ask(self) -> None:
-        """WeChat is being asked for the quota: no window is requested meanwhile."""
+        """The quota is being requested from WeChat: no window is requested until the answer."""
         self.unasked, self._asking = False, True
 
     def unask(self) -> None:

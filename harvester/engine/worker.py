@@ -50,10 +50,10 @@ from harvester.wechat.codes import BLOCKED
 from harvester.wechat.late import waits_until
 
 RENEWED = 1.0
-"""Seconds after which a worker whose lease has ended checks again."""
+"""Seconds after which a worker whose lease has expired checks again."""
 
 
-_AS_TEXT = say("numbers that no float holds (NaN, Infinity, 1e400) came, and are kept as text")
+_AS_TEXT = say("numbers that a float cannot hold (NaN, Infinity, 1e400) are kept as text")
 
 
 class Worker:
@@ -338,7 +338,7 @@ class Worker:
             later = StopReason(self._wall() + delay, reason, decision.code, decision.rid)
             await self._leave(queue, [attempt.days], later)
 
-    # a used-up quota: one call an hour, until one is answered
+    # a used-up quota: one call per hour, until one is answered
 
     async def _quota_refused(
         self, account: AccountQueue, queue: InterfaceQueue, decision: Decision
@@ -514,7 +514,7 @@ class Worker:
             self._emit(events.Paused(account.appid, seconds, reason.reason))
 
     async def stop_account(self, account: AccountQueue, reason: StopReason) -> None:
-        """Request nothing more of an account: somebody must act first."""
+        """Request nothing more of an account: a person must act first."""
         if not account.stopped:  # several answers in flight can have the same error
             account.stopped = True
             self._emit(events.AccountStopped(account.appid, reason.reason, reason.code, reason.rid))

@@ -105,14 +105,14 @@ class Writer:
         self._late: set[Window] = set()
         self._changed: set[Window] = set()
         self.emptied: set[str] = set()
-        """Accounts of which days are final without a row, of an interface with a row a day."""
+        """Accounts of which days are final without a row, of an interface with one row per day."""
         self.sharing: Sharing | None = None
         self._emit = emit
         self._spent = spent
         self.sent = asyncio.Event()
         """Set when a call leaves."""
         self._unsure: list[Spent] = []
-        self._turn = asyncio.Lock()  # the sinks are written, or opened anew
+        self._turn = asyncio.Lock()  # the sinks are written, or opened again
         self._unsettled = False  # a sink has a write that the ledger may lack
         self._full: list[tuple[str, Sink]] = []  # sinks that ask for `finish`
 
@@ -136,7 +136,7 @@ class Writer:
 
     @asynccontextmanager
     async def reached(self, stack: AsyncExitStack) -> AsyncIterator[None]:
-        """Connect to the sinks, anew to those that are open; nothing is written to them meanwhile.
+        """Connect to the sinks, again to those that are open; no write is in progress.
 
         What takes its time, and what never answers, does so before others have to wait for it.
         """
@@ -291,8 +291,8 @@ class Writer:
             self.writing = ""
         if strange := sorted(refused - lost):
             raise SinkError(
-                "the sink knows a later epoch of {} than the ledger, which was put back to an"
-                " older state; `harvester rebuild --ledger` makes it anew",
+                "the sink knows a later epoch of {} than the ledger, which was restored to an "
+                "older state; `harvester rebuild --ledger` makes a new one",
                 listed(strange, "account"),
             )
         sharing.lose({appid: epochs[appid] for appid in lost if appid in epochs})

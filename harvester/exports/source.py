@@ -96,7 +96,7 @@ class Source:
         self.names = names
         self.limits = limits
         self._scan, self._endpoints = sink.scan, sink.endpoints
-        self._checkpoint = checkpoint
+        self.checkpoint = checkpoint
         self._guarded: Callable[..., Any] = partial(guard_call, error_of(sink))
 
     def __repr__(self) -> str:
@@ -104,7 +104,7 @@ class Source:
 
     def harvest(self) -> str:
         """The id of the harvest in its ledger; empty without one."""
-        return (self._checkpoint() or {}).get(OWNER, "")
+        return (self.checkpoint() or {}).get(OWNER, "")
 
     def interfaces(self) -> list[str]:
         """The interfaces that have records."""
@@ -164,13 +164,13 @@ class Source:
         one.
         """
         for _ in range(_TURNS):
-            checkpoint = self._checkpoint()
+            checkpoint = self.checkpoint()
             try:
                 return self._guarded(call, checkpoint)
             except SinkError:
-                if self._checkpoint() == checkpoint:
+                if self.checkpoint() == checkpoint:
                     raise
-        return self._guarded(call, self._checkpoint())
+        return self._guarded(call, self.checkpoint())
 
 
 def rows_of(table: Table) -> int:

@@ -152,7 +152,7 @@ class Ledger(Protocol):
 
         epochs: of a shared ledger: the epochs under which the outcomes were fetched, perhaps also
             of other accounts; by default the current epochs of this worker.
-        Returns the accounts that are no longer held under these epochs: nothing of them was
+        Returns the accounts that are no longer held under these epochs: none of their windows was
         stored.  A ledger with one worker returns none.  Raises `LedgerError`, and stores nothing,
         if it knows a commit of a sink by another mark (`harvester.base.fencing.COMMIT`).
         """
@@ -175,8 +175,8 @@ class Ledger(Protocol):
     async def remove(self, appid: str, endpoints: Collection[str]) -> None:
         """Remove what is known of interfaces of an account: days, requested ranges, and marks.
 
-        The calls of the last days, and used-up quotas, stay: WeChat counts them all the same.
-        Interfaces of which nothing is known are allowed.
+        The calls of the last days, and used-up quotas, stay: WeChat counts them anyway. Interfaces
+        of which nothing is known are allowed.
         """
         ...
 
@@ -246,9 +246,9 @@ class SharedLedger(Ledger, Protocol):
     """A ledger for several workers at the same time, on any machines.
 
     A worker joins it with a `WorkerJob`, claims accounts, and renews its lease.  Other workers
-    claim the accounts of one whose lease has ended.  All times are the ledger's.  `commit`, `claim`
-    and `reopen` raise `harvester.base.outage.Away` if the server does not answer: then nothing is
-    repeated, and the worker leaves and joins anew.
+    claim the accounts of one whose lease has expired.  All times are the ledger's.  `commit`,
+    `claim` and `reopen` raise `harvester.base.outage.Away` if the server does not answer: then
+    nothing is repeated, and the worker leaves and joins again.
     """
 
     @property
@@ -261,8 +261,8 @@ class SharedLedger(Ledger, Protocol):
 
         limit: seconds after which it is cancelled, raises `TimeoutError`, and others may be alone,
             also if this process is frozen.
-        If others could be alone meanwhile, since the connection was lost, nothing is changed any
-        more, and an error is raised: `Away` if there is a limit, else `LedgerError`.
+        If others may hold the lock, since the connection was lost, nothing is changed any more, and
+        an error is raised: `Away` if there is a limit, else `LedgerError`.
         """
         ...
 
@@ -284,26 +284,26 @@ class SharedLedger(Ledger, Protocol):
     async def claim(self, limit: int) -> list[Lease]:
         """Claim up to ``count`` more of the wanted accounts that no other worker holds.
 
-        Renews the lease, too, unless it has ended: then nothing is claimed, and `renew` is due.
+        Also renews the lease, unless it has expired: then nothing is claimed, and `renew` is due.
         """
         ...
 
     async def renew(self, windows: int) -> Renewal | None:
-        """Renew the lease; None if it has ended: it is never renewed then.
+        """Renew the lease; None if it has expired: it is never renewed then.
 
         windows: the number that this worker has stored.
         """
         ...
 
     async def release(self, appids: Collection[str]) -> None:
-        """These accounts are finished, for all workers that want them for this job now."""
+        """These accounts are finished, for all workers that request them for this job now."""
         ...
 
     async def give_back(self, appids: Collection[str]) -> None:
         """Release accounts that fail on this machine.
 
-        This worker claims one again once no other running worker is left that wants it and has not
-        given it back.
+        This worker claims one again once no other running worker is left that requests it and has
+        not given it back.
         """
         ...
 
@@ -314,12 +314,12 @@ class SharedLedger(Ledger, Protocol):
     async def leave(self) -> None:
         """Leave as a worker, and release its accounts; what it still writes is refused.
 
-        Who has not joined may leave, too.
+        A worker that has not joined may leave, too.
         """
         ...
 
     async def dismiss(self) -> bool:
-        """Remove workers whose lease has ended: what they still write is refused.
+        """Remove workers whose lease has expired: what they still write is refused.
 
         Returns whether no worker is left.
         """

@@ -1,4 +1,4 @@
-"""The days of one interface of one account: a letter for each day, and the open windows.
+"""The days of one interface of one account: one letter per day, and the open windows.
 
 Rule: pure; a ledger stores what is decided here.
 
@@ -30,7 +30,7 @@ _MISSING_ONLY, _EMPTY = bytes([MISSING]), bytes([EMPTY])
 
 
 class Outcome(NamedTuple):
-    """What became of a window.
+    """The outcome of a window.
 
     state: ``final``, ``never`` (final, but days of ``empty`` lack what they must have), ``open``,
     ``late`` (open, and it lacks what it must have), ``waiting`` or ``failed``.
@@ -98,7 +98,7 @@ _LETTERS = {"open": OPEN, "late": OPEN, "waiting": WAITING, "failed": FAILED}
 class Calendar:
     """The days of one interface of one account.
 
-    years: a letter a day, by year; a year that is not there is missing.
+    years: one letter per day, by year; a year that is not there is missing.
     windows: open, waiting and failed ones by their first day; they do not overlap.
     sums: the tally of the final windows that begin in a year; None if it is not known.
     """
@@ -121,7 +121,7 @@ class Calendar:
     # what comes
 
     def apply(self, outcome: Outcome) -> None:
-        """Take in what became of a window."""
+        """Apply the outcome of a window."""
         _, _, begin, end = outcome.window
         if outcome.state in ("final", "never"):
             self._clear(begin, end)
@@ -141,7 +141,7 @@ class Calendar:
         windows: Iterable[OpenWindow],
         sums: Mapping[int, Tally | None],
     ) -> None:
-        """Make final windows open, and what else is final in a range missing.
+        """Reopen final windows, and mark other final days of a range as missing.
 
         sums: of what stays final, of the years concerned.
         """
@@ -173,7 +173,7 @@ class Calendar:
             self._year(day.year)[_place(day)] = letter if empty >> number & 1 else FINAL
 
     def _put_unstored(self, outcome: Outcome) -> None:
-        """A window that waits or failed takes nothing away from what is stored."""
+        """A window that waits or failed does not affect what is stored."""
         begin, end = outcome.window.begin, outcome.window.end
         detail, code, rid = outcome.detail, outcome.code, outcome.rid
         for first, old in self.windows.items():
@@ -284,7 +284,7 @@ class Calendar:
         return found
 
     def span(self) -> Days | None:
-        """From the first to the last day of which anything is known."""
+        """From the first to the last day with a known state."""
         years = sorted(self.years)
         known = (year for year in years if self.years[year].strip(_MISSING_ONLY))
         first = next(known, None)
@@ -343,7 +343,7 @@ def _parts(begin: date, end: date) -> Iterator[tuple[int, int, int]]:
 
 
 def packed(row: bytes | bytearray) -> str:
-    """A year's letters as they are stored: one letter if all are the same."""
+    """A year's letters in the ledger: one letter if all are the same."""
     text = row.decode("ascii")
     return text[0] if text == text[0] * len(text) else text
 

@@ -205,7 +205,7 @@ class Before(NamedTuple):
         return cls(years, dict(calendar.sums), dict(calendar.windows))
 
     def years_of(self, calendar: Calendar) -> list[Row]:
-        """The years that changed: the year, its letters, records and checksum."""
+        """The changed years: the year, its letters, records and checksum."""
         changed: list[Row] = []
         for year, row in calendar.years.items():
             tally = calendar.sums.get(year, Tally())

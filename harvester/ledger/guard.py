@@ -1,4 +1,4 @@
-"""A ledger of foreign code: what it raises is a `LedgerError`.
+"""A ledger of foreign code: its exceptions become a `LedgerError`.
 
 Rule: the one proxy for foreign code.  The engine calls a ledger in some fifty places, and a guard
 around each of these calls would leave one out.
@@ -18,7 +18,7 @@ from harvester.ledger.base import Ledger, SharedLedger
 
 
 def guarded(ledger: Ledger | None) -> Ledger | None:
-    """A ledger whose methods are called through the guard; one of ours, or None, as it is."""
+    """A ledger whose methods are called through the guard; our own, and None, are unchanged."""
     if ledger is None or type(ledger).__module__.partition(".")[0] == "harvester":
         return ledger
     return cast("Ledger", _Guarded(ledger))

@@ -1,4 +1,4 @@
-"""The tables of the shared ledger in PostgreSQL: what only it has.
+"""The tables of the shared ledger in PostgreSQL that the embedded one does not have.
 
 Rule: functions of `Tables`; `harvester.ledger.postgresql` has the connections and their errors.
 
@@ -217,7 +217,7 @@ def join(tables: Tables, name: str, job: WorkerJob) -> tuple[int, float]:
 
 
 def _mark(tables: Tables, job: WorkerJob) -> None:
-    """Mark days to be harvested again: holders lose these accounts, all of this job want them."""
+    """Mark days to be harvested again: holders lose these accounts to all workers of this job."""
     statements.mark_refresh(tables, job.marks)
     appids = sorted({appid for appid, *_ in job.marks})
     _know(tables, appids)
@@ -252,7 +252,7 @@ _RENEW = (
     " windows = greatest(windows, %s) WHERE id = %s"
 )
 _ENDED = "SELECT id FROM worker WHERE until < clock_timestamp() FOR UPDATE SKIP LOCKED"
-"""Workers whose lease has ended; none of them can renew it until this transaction ends."""
+"""Workers whose lease has expired; none of them can renew it until this transaction ends."""
 
 _CLAIM = """
 WITH free AS (
@@ -284,8 +284,8 @@ def claim(
 ) -> tuple[list[Lease], dict[str, Account]]:
     """Renew the lease, and claim accounts that no other worker holds.
 
-    Claims nothing if the lease has ended.  The worker's row is locked first, so that
-    later calls wait for a claim that is under way.
+    Claims nothing if the lease has expired.  The worker's row is locked first, so that later calls
+    wait for a claim that is under way.
     """
     if not tables.run(f"{_RENEW} AND until >= clock_timestamp()", lease, 0, worker):
         return [], {}
@@ -365,7 +365,7 @@ def leave(tables: Tables, worker: int) -> None:
 
 
 def dismiss(tables: Tables) -> bool:
-    """Remove the workers whose lease has ended; returns whether no worker is left."""
+    """Remove the workers whose lease has expired; returns whether no worker is left."""
     tables.run(
         "UPDATE account SET holder = NULL, epoch = epoch + 1, freed = clock_timestamp()"
         " WHERE holder IS NOT NULL AND NOT EXISTS ("

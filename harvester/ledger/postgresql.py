@@ -65,7 +65,7 @@ _HOLDERS = (
     "ARRAY(SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
     f" AND classid = {_LOCK} AND objid = ({_KEY}::bigint & 4294967295)::oid)"
 )
-"""The server's processes that are alone with the ledger."""
+"""The server processes that hold the ledger's exclusive lock."""
 _LOST = say(
     "the connection that kept others from opening it was lost; nothing that it holds"
     " is lost: run the same command again"
@@ -205,9 +205,7 @@ class PostgresLedger(Statements):
         name = f"{socket.gethostname()}:{os.getpid()}"
         begun = time.monotonic()
 
-        async def join() -> tuple[
-            int, float
-        ]:  # the clock has gone on if the server was away meanwhile
+        async def join() -> tuple[int, float]:  # the clock has advanced if the server was away
             late = job._replace(wall=job.wall + time.monotonic() - begun)
             return await self._work.call(shared.join, name, late)
 
@@ -298,7 +296,7 @@ class PostgresLedger(Statements):
         arguments = outcomes, checkpoints, spent_
         if not outcomes and not spent_ and not epochs:  # idempotent
             return await self._call(shared.commit, *arguments, None)
-        if self._worker is None and epochs is None:  # who creates or rebuilds it alone
+        if self._worker is None and epochs is None:  # a process that creates or rebuilds it alone
             try:
                 return await self._once(shared.commit, *arguments, None)
             except Away as exc:
@@ -359,7 +357,7 @@ class PostgresLedger(Statements):
 
 
 class _Line:
-    """A connection on a thread of its own, which reconnects after it was lost."""
+    """A connection on its own thread, which reconnects after it was lost."""
 
     def __init__(self, server: Server, schema: str, name: str) -> None:
         self.schema = schema
@@ -491,10 +489,10 @@ class _Line:
                 self._let_go()
             return outage(problem)
         if state == _REMOVED:
-            problem = say("this worker is not in it any more, as its lease had ended")
+            problem = say("this worker is no longer in it, since its lease expired")
         return LedgerError(
-            "the ledger in {} failed ({}); nothing that it holds is lost: see to it, and run the"
-            " same command again",
+            "the ledger in {} failed ({}); nothing that it holds is lost: fix the cause and run "
+            "the same command again",
             self._server.where,
             problem,
         )
@@ -512,7 +510,7 @@ class _Held:
         self._commits: Counter[str] = Counter()  # of an account, that are not merged
 
     def add(self, leases: Iterable[Lease], accounts: Mapping[str, Account]) -> None:
-        """Hold what was claimed."""
+        """Record the claimed accounts as held."""
         self.epochs.update({lease.appid: lease.epoch for lease in leases})
         self._numbers.update({appid: number for appid, (number, _) in accounts.items()})
 
@@ -531,7 +529,7 @@ class _Held:
                 if appid in numbers}  # fmt: skip
 
     def lose(self, appids: Iterable[str], held: Mapping[str, Account]) -> None:
-        """Hold them no more, unless they have been claimed again."""
+        """Stop holding them, unless they have been claimed again."""
         for appid in appids:
             if self.epochs.get(appid) == held[appid][1]:
                 del self.epochs[appid]

@@ -1,10 +1,10 @@
-"""How far an interface of an account is complete: its days, a letter each, read in one place.
+"""How far an interface of an account is complete: its days, one letter each, derived in one place.
 
-Rule: pure; whoever shows, counts or judges days takes them from here, as values.
+Rule: pure; all code that shows, counts or judges days gets them from here, as values.
 
 A calendar has what was stored, and why something was not.  What follows for a day from the range
 that was asked for, and from what its interface delivers, is decided by `reach_of`: that it lacks
-what it must have, that nobody asked for it, that it cannot be asked for any more.
+what it must have, that it was not requested, that it cannot be requested any more.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ LETTERS = bytes([FINAL, OPEN, EMPTY, WAITING, FAILED, MISSING, LATE, NEVER])
 """The states of a day that was asked for and can be, in the order of `Counts`."""
 _HELD = bytes([FINAL, OPEN, EMPTY])
 _ENOUGH = _HELD + bytes([NEVER, GONE])
-"""Days that hold nothing up: no request can bring more of them."""
+"""Days that delay nothing: no request can add to them."""
 _NO_CHANGE = bytes([FINAL, EMPTY, NEVER, GONE])
 _LACKING = bytes([MISSING, WAITING, FAILED, LATE])
 _UNANSWERED = bytes([MISSING, WAITING, FAILED, UNASKED])
@@ -77,7 +77,7 @@ class Counts(NamedTuple):
 
     @property
     def stored(self) -> int:
-        """Days that are stored, final or not, and those of which nothing comes any more."""
+        """Days that are stored, final or not, and those for which no figures will arrive."""
         return self[0] + self[1] + self[2] + self[7]
 
     @property
@@ -98,7 +98,7 @@ NOTHING = Counts()
 
 def counts_of(letters: bytes) -> Counts:
     """How many days of each state there are."""
-    rest = letters.translate(None, b"f")  # what is frequent is faster removed than counted
+    rest = letters.translate(None, b"f")  # removing a frequent letter is faster than counting it
     final = len(letters) - len(rest)
     return Counts(final, *map(rest.count, LETTERS[1:])) if rest else Counts(final)
 
@@ -142,8 +142,8 @@ class Reach(NamedTuple):
     def complete(self) -> date | None:
         """The last day up to which no day is missing, late, waits or failed; None if the first is.
 
-        A day that was never delivered, or that cannot be asked for any more, holds nothing up; one
-        that was not asked for does.
+        A day that was never delivered, or that cannot be asked for any more, does not limit this;
+        one that was not asked for does.
         """
         return self._until(_ENOUGH)
 
@@ -215,7 +215,7 @@ class Reach(NamedTuple):
 
 @dataclass
 class Together:
-    """Several interfaces or accounts together: as far as the one that is worst off.
+    """Several interfaces or accounts together: as complete as the least complete one.
 
     first: the first day of any.  lacking: days of all that are missing, late, wait or failed.
     accounts: each, and whether it lacks days.  Fields as of `Reach`.
@@ -295,7 +295,7 @@ def _read(
     if delivery(endpoint) is Delivery.DAILY:
         for hole in calendar.holes(cut):
             _fill(letters, begin, hole, LATE)
-        rows = calendar.rows()  # before the first one nothing was to be delivered
+        rows = calendar.rows()  # nothing was due before the first one
         first = len(letters) if rows is None else max((rows[0] - begin).days, 0)
         letters[:first] = letters[:first].replace(bytes([NEVER]), bytes([EMPTY]))
 

@@ -1,4 +1,4 @@
-"""The embedded ledger: one SQLite file, opened, claimed and checked; its errors as sentences.
+"""The embedded ledger: one SQLite file, opened, claimed and checked; its errors as messages.
 
 Rule: `harvester.ledger.sqlite_tables` and `harvester.ledger.statements` read and write the tables;
 every call of them is made from here, on the ledger's own thread.  This ledger has one worker, and
@@ -34,7 +34,7 @@ _DAMAGE = ("malformed", "not a database", "decode", "no such column", "no such t
 SWAP_SECONDS = 20.0
 """The longest that a change of the service's state waits for a transaction of a run."""
 
-_NO_VALUES = (ValueError, TypeError, OverflowError)  # a date that is none, text that is not UTF-8
+_NO_VALUES = (ValueError, TypeError, OverflowError)  # an invalid date, text that is not UTF-8
 _UNUSABLE = ("readonly", "unable to open")
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ class SqliteLedger(Statements):
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Close it; one that was made for what was refused then is removed again."""
+        """Close it; a file that was created for a refused run is removed again."""
         if self._thread is not None:
             try:
                 refused = bool(exc_info and exc_info[0]) and self._is_new
@@ -180,8 +180,8 @@ class SqliteLedger(Statements):
         if any(sign in text for sign in _UNUSABLE):
             return say("the ledger {} cannot be written ({})", self.path, text)
         return say(
-            "the ledger {} failed ({}); nothing that it holds is lost: see to its"
-            " disk, and run the same command again",
+            "the ledger {} failed ({}); nothing that it holds is lost: check its disk and run "
+            "the same command again",
             self.path,
             text,
         )
@@ -276,7 +276,7 @@ class SqliteLedger(Statements):
         self._is_new = not self.path.exists()
         sqlitefile.make(self.path)
         database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        self._database = database  # before it can fail, so that it is closed whatever happens
+        self._database = database  # before it can fail, so that it is always closed
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         version = self._version(database)

@@ -1,4 +1,4 @@
-"""The tables of the embedded ledger: what only it has.
+"""The tables of the embedded ledger that the shared one does not have.
 
 Rule: functions of `Tables`; `harvester.ledger.sqlite` has the file, the thread and the errors.
 

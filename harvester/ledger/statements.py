@@ -25,7 +25,7 @@ LATEST = 30
 SERVICE = ("(service)", "state")
 """The checkpoint that is the state of the daily service, and of no sink."""
 FORMER = ("service", "message")
-"""Tables that no version has any more."""
+"""Tables that no current version has."""
 _AT_ONCE = 400
 
 _UNLESS_MARK = (
@@ -138,8 +138,9 @@ def book(tables: Tables, calls: Mapping[tuple[str, str, str], int]) -> None:
 def store_checkpoints(tables: Tables, checkpoints: Mapping[str, Mapping[str, str]]) -> None:
     """Store the entries of sinks; an empty value removes its key.
 
-    The mark of a commit stays as it is (`harvester.base.fencing.COMMIT`).  Raises `LedgerError` if
-    it is another one: the sink went back to an older copy, and two processes wrote on from there.
+    The mark of a commit is never changed (`harvester.base.fencing.COMMIT`).  Raises `LedgerError`
+    if
+    it is another one: the sink went back to an older copy, and two processes continued from there.
     """
     entries = [(sink, *entry) for sink, each in checkpoints.items() for entry in each.items()]
     tables.insert(CHECKPOINT, sorted([entry for entry in entries if entry[2]]), _UNLESS_MARK)
@@ -150,8 +151,8 @@ def store_checkpoints(tables: Tables, checkpoints: Mapping[str, Mapping[str, str
         if marks and contradicted(each, dict(tables.rows(sql, sink, marks))):
             raise LedgerError(
                 "{} went back to an older copy while several processes wrote it, and what this one"
-                " has written is not in it; run the same command again: it goes on, or says which"
-                " command makes a new ledger",
+                " has written is not in it; run the same command again: it continues, or says "
+                "which command makes a new ledger",
                 sink,
             )
 
@@ -168,7 +169,7 @@ def swap_state(tables: Tables, before: str, after: str) -> bool:
 
 
 def drop_former(tables: Tables) -> None:
-    """Drop tables that no version has any more; they may name an account that is forgotten."""
+    """Drop tables that no current version has; they may name an account that is forgotten."""
     for name in FORMER:
         tables.run(f"DROP TABLE IF EXISTS {name}")
 
@@ -321,7 +322,7 @@ def stored_calendars(tables: Tables, appids: Sequence[str]) -> dict[Key, Calenda
 
 
 def chunks(names: Sequence[str]) -> Iterator[list[str]]:
-    """The names, as many at once as one statement takes."""
+    """The names, in groups that one statement accepts."""
     for begin in range(0, len(names), _AT_ONCE):
         yield list(names[begin : begin + _AT_ONCE])
 
@@ -344,7 +345,7 @@ def _ranges(rows: Iterable[Row]) -> dict[Key, Days]:
 
 
 def booked(tables: Tables, day: date, appids: Sequence[str] | None = None) -> dict[Key, int]:
-    """The calls of a day in China, as far as they are in the table of calls."""
+    """The calls of a day in China that are in the table of calls."""
     rows = _of_accounts(
         tables, "SELECT appid, endpoint, calls FROM budget WHERE day = %s", [str(day)], appids
     )

@@ -1,7 +1,7 @@
 """The copy of the flat tables that questions are put to: a DuckDB file of this process alone.
 
-Rule: what is stored is read as an export reads it, and no ledger is locked; a query runs in a
-process of its own (`harvester.mcp.query`), which has the copy and nothing else.
+Rule: what is stored is read as an export reads it, and no ledger is locked; a query runs in its own
+process (`harvester.mcp.query`), which has only the copy.
 
 An interface of which the ledger has changed is exported again before a query, in the background:
 a first export may take longer than a client waits, and goes on when the call has ended.
@@ -40,14 +40,14 @@ SECONDS = 20.0
 MEMORY, SPACE = 512 * 1024**2, 2 * 1024**3
 """The most bytes that DuckDB takes for a query, and of addresses of its process."""
 PATIENCE = 30.0
-"""Seconds that a call waits for the copy; clients give a call a minute."""
+"""Seconds that a call waits for the copy; clients give one call per minute."""
 
 Tables = dict[str, tuple[tuple[str, ...], TableShape]]
 """By name: the interfaces that a table is made from, and its columns."""
 
 
 class QueryError(HarvestError):
-    """A query was refused, failed, or took more than it may take."""
+    """A query was refused, failed, or exceeded a limit."""
 
 
 class Copy:
@@ -176,7 +176,7 @@ def _make_empty(target: Target, tables: Sequence[TableShape]) -> None:
 
 
 async def _aside(function: Callable[..., Any], *arguments: object) -> Any:
-    """Call a function that reads for long, on a thread of its own."""
+    """Call a function that reads for long, on its own thread."""
     thread = Thread("harvester-mcp", READING)
     try:
         return await thread.call(function, *arguments)

@@ -1,10 +1,10 @@
-"""A program of its own that runs one SELECT over a DuckDB file and prints its rows as JSON.
+"""A separate program that runs one SELECT over a DuckDB file and prints its rows as JSON.
 
-Rule: nothing but DuckDB and the standard library; the limits are set before anything is read.
+Rule: only DuckDB and the standard library; the limits are set before anything is read.
 
-A process of its own is what bounds a query in every case: DuckDB's own limit leaves out what a
-function allocates (a long text), and an interrupt waits for the end of one call.  It has no
-environment, and its memory holds the copy and nothing else, so there is no secret to be found.
+Only a separate process bounds a query in every case: DuckDB's own limit leaves out what a function
+allocates (a long text), and an interrupt waits for the end of one call.  It has no environment, and
+its memory holds the copy and nothing else, so there is no secret to be found.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _bytes_of(values: list[Any]) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it; what JSON has not is text."""
+    """A value as JSON; a type that JSON lacks becomes text."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):

@@ -114,7 +114,7 @@ class _Known:
         return _until(self.accounts[appid]) if appid in self.accounts else {}
 
     def until(self) -> dict[str, Any]:
-        """Until when an answer from these interfaces is complete and final."""
+        """Up to which day an answer from these interfaces is complete and final."""
         if not self.has_ledger:
             return {"complete_until": None, "final_until": None, "note": _NO_LEDGER}
         return {

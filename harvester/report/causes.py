@@ -1,4 +1,4 @@
-"""Why days are not there, who can do something about it, and the days of one cause together.
+"""Why days are missing, who can act on it, and the days of each cause together.
 
 Rule: tables and pure functions.  What a code asks of the engine is in `harvester.wechat.codes`;
 this module has what it asks of a person.
@@ -156,8 +156,8 @@ KINDS = {
         Kind(
             "quota",
             False,
-            ("额度", "quota"),
-            ("等待额度", "Waiting for quota"),
+            ("限额", "quota"),
+            ("等待限额", "Waiting for quota"),
             ("不用处理：到时再运行即可。", "Nothing to do: run again after that time."),
         ),
         Kind(
@@ -170,8 +170,8 @@ KINDS = {
         Kind(
             "month",
             False,
-            ("本月额度", "month's quota"),
-            ("本月额度已用完", "The month's quota is used up"),
+            ("本月限额", "month's quota"),
+            ("本月限额已用完", "The month's quota is used up"),
             ("不用处理：下个月再运行。", "Nothing to do: run again next month."),
         ),
         Kind(
@@ -250,11 +250,11 @@ OVERDUE = say("due for more than a day, and no run has asked for it")
 
 @dataclass(slots=True)
 class Cause:
-    """Why days are not there, of any accounts and interfaces.
+    """Why days of any accounts and interfaces are missing.
 
     kind: a name of `KINDS`, empty if something due was not asked for.  state: ``failed``,
     ``waiting``, ``missing``, ``stale``, or ``late``.  resting: of accounts that are not harvested
-    now.  since: from which day on nobody asks for them, of that kind alone.  days: by interface.
+    now.  since: from which day on they are not requested, of that kind alone.  days: by interface.
     earliest, latest: the Unix times that are waited for, 0 if none.  messages: a few different
     ones, less account and request id, each with one request id.
     """
@@ -310,7 +310,7 @@ class Cause:
 
 
 def causes_of(stream: Stream, calendar: Calendar, *, resting: bool = False) -> Iterable[Cause]:
-    """Why days of one interface of one account are not there; each such day once."""
+    """Why days of one interface of one account are missing; each such day once."""
     appid, name = stream.key
 
     def cause(kind: str, state: str, count: int, span: Days, **more: Any) -> Cause:

@@ -3,8 +3,8 @@
 Rule: reads a sink, changes nothing.  A day without a record has no figure, never 0.  What there is
 by month and year is in `harvester.report.yearly`.
 
-Readers are people: they do not add up over days, sources or accounts.  Where they are added all the
-same, the page has a note.
+Readers are people: they do not add up over days, sources or accounts.  Where they are added
+nevertheless, the page has a note.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def figures(
 
 
 def _read_days(made: Figures, name: str, windows: Iterator[StoredWindow]) -> None:
-    """Take in an interface that has a figure a day."""
+    """Add an interface that has one figure per day."""
     wanted = [each for each in SERIES if each.endpoint == name]
     day_field = INTERFACES[name].day_field
     first = made.last - timedelta(days=made.days - 1)
@@ -148,7 +148,7 @@ def _read_days(made: Figures, name: str, windows: Iterator[StoredWindow]) -> Non
 
 
 def _add(made: Figures, appid: str, series: str, day: date, people: int) -> None:
-    """Take in a figure of a day."""
+    """Add a figure of a day."""
     if series != "readers":
         made.yearly.add_people(appid, day, series, people)
     at = (day - made.last).days + made.days - 1

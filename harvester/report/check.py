@@ -22,7 +22,7 @@ from harvester.texts import english, say
 from harvester.wechat.codes import BLOCKED, ERRORS
 
 USABLE, WAITING, UNKNOWN, UNUSABLE = "usable", "waiting", "unknown", "unusable"
-"""The states of an interface and of an account, the gravest last.  unknown: no answer has shown
+"""The states of an interface and of an account, the most severe last.  unknown: no answer has shown
 whether it is usable."""
 
 PROVING = frozenset({Action.DONE, Action.NOT_READY})
@@ -33,7 +33,7 @@ NOT_KNOWN: tuple[Text, Text] = (
     ("请再检查一次。", "Check again."),
 )
 NAMED = 3
-"""So many interfaces are named in a text."""
+"""The most interfaces that a text names."""
 
 
 @dataclass
@@ -87,7 +87,7 @@ class AccountAccess:
 
     @property
     def state(self) -> str:
-        """The gravest state of its interfaces."""
+        """The most severe state of its interfaces."""
         return gravest([each.state for each in self.interfaces])
 
     @property
@@ -161,13 +161,13 @@ def _filled(title: str, ip: str, interfaces: str) -> str:
 
 
 def gravest(states: Iterable[str]) -> str:
-    """The gravest of some states; usable if there are none."""
+    """The most severe of some states; usable if there are none."""
     order = (USABLE, WAITING, UNKNOWN, UNUSABLE)
     return max(states, key=order.index, default=USABLE)
 
 
 class Access:
-    """The observer of runs that sent one request an interface; then tells what they show."""
+    """The observer of runs that sent one request per interface; then tells what they show."""
 
     def __init__(self) -> None:
         self._codes: dict[Key, int | None] = {}

@@ -29,16 +29,17 @@ from harvester.ledger.reach import LATE, Counts, Found, Reach, reaches
 from harvester.model import Endpoint
 
 STATES = ("failed", "stale", "missing", "late", "waiting", "provisional", "complete")
-"""The states of an interface of an account, the gravest first."""
+"""The states of an interface of an account, the most severe first."""
 
 GRACE = 26 * 3600.0
-"""Seconds after which what could have been asked for is stale: a daily run's, and some."""
+"""Seconds after which days that could have been requested are stale: more than the interval of
+daily runs."""
 RECENT = timedelta(days=31)
-"""An interface of an account that was asked for nothing so young is not expected to be fresh."""
+"""An interface of an account without any request this recent is not expected to be fresh."""
 
 
 _LETTERS = {"open": OPEN, "late": LATE, "waiting": WAITING, "failed": FAILED}
-"""Of the days of a window, by its state."""
+"""The letters of the days of a window, by its state."""
 
 
 class StatusFilter(NamedTuple):
@@ -55,7 +56,7 @@ class StatusFilter(NamedTuple):
 
     @property
     def narrowed(self) -> bool:
-        """Whether some of it was asked for."""
+        """Whether any of its days was requested."""
         return bool(self.appids or self.endpoints or self.states)
 
 
@@ -63,10 +64,10 @@ class Stream(NamedTuple):
     """One interface of one account.
 
     days: from the first to the last that was asked for or is known.  reach: less the days at both
-    ends that belong to no whole week or month.  counts: its days by state.  records:
-    None if they are not known.  overdue: since when its figures could have been asked for again, a
-    Unix time; 0 if they are not stale.  unasked: if they are because the range has not moved on,
-    the days that nobody asked for.
+    ends that belong to no whole week or month.  counts: its days by state.  records: None if they
+    are not known.  overdue: since when its figures could have been asked for again, a Unix time; 0
+    if they are not stale.  unasked: if they are because the range has not moved on, the days that
+    were not requested.
     """
 
     key: Key
@@ -167,7 +168,7 @@ class Reader:
         self._newest = date.min
 
     async def prepare(self) -> None:
-        """Read what is asked for; raises `UsageError` for an account that nobody knows."""
+        """Read the selection; raises `UsageError` for an unknown account."""
         self.asked = dict(await self.ledger.asked())
         self._newest = max((end for _, end in self.asked.values()), default=date.min)
         known = await self.ledger.accounts()
@@ -187,13 +188,13 @@ class Reader:
         return [appid for appid, enabled in (self.wanted.listed or {}).items() if enabled]
 
     def never_harvested(self) -> list[str]:
-        """The accounts of the file of which the ledger knows nothing."""
+        """The accounts of the file that the ledger does not know."""
         left = {*self.wanted.appids} or {*self._enabled()}
         known = {*self._appids}
         return [appid for appid in self._enabled() if appid in left and appid not in known]
 
     async def accounts(self) -> AsyncIterator[list[tuple[Stream, Calendar]]]:
-        """What is to be shown of each account; also what was only asked for."""
+        """The selection of each account; also days that were only requested."""
         endpoints, states = {*self.wanted.endpoints}, {*self.wanted.states}
 
         def wanted(key: Key) -> bool:
@@ -227,7 +228,7 @@ class Reader:
         return Stream(key, days, reach, reach.counts, _records(calendar), overdue, unasked)
 
     def cut_of(self, name: str) -> WindowKind:
-        """How an interface is cut; of one that is not installed it is not known: as days."""
+        """How an interface is cut; one that is not installed is cut into days."""
         endpoint = self.endpoint(name)
         return endpoint.cut if endpoint else WindowKind.DAYS
 
@@ -238,11 +239,11 @@ class Reader:
         return self._known[name]
 
     async def _unasked(self, key: Key, asked: Days | None) -> Days | None:
-        """The days that nobody asked for: the range ended, and others go on, or it did before.
+        """The days that were not requested: the range ended, and others continue, or it did before.
 
-        It has gone on before if it ended at the last day there was, which the calls of the day
-        after it show.  Whether others go on is seen from their ranges, and of a range that ended
-        recently alone: others may be an archive on purpose.
+        It continued before if it ended at the last available day, which the calls of the next day
+        show.  Whether others continue is derived from their ranges, and only for a range that ended
+        recently: an older one may be an archive on purpose.
         """
         endpoint = self.endpoint(key[1])
         if asked is None or endpoint is None or endpoint.retired:

@@ -1,6 +1,6 @@
 """The paths of the page's pictures, from numbers.
 
-Rule: pure; no markup.  One path a state, not an element a day: 1,000 accounts fit in the page.
+Rule: pure; no markup.  One path per state, not one element per day: 1,000 accounts fit in the page.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from harvester.ledger.reach import Counts
 from harvester.report.causes import Text
-from harvester.report.charts import DAYS, Curve, Figures
+from harvester.report.charts import Curve, Figures
 from harvester.report.overview import AccountView
 from harvester.report.texts import compact, month
 
@@ -25,13 +25,13 @@ WALL = 440, 230
 
 
 def stack(counts: Counts) -> tuple[int, int, int, int, int]:
-    """Days by the states of `STACK`; late ones wait, and what never came is missing."""
+    """Days by the states of `STACK`; late days wait, never delivered ones are missing."""
     final, provisional, empty, waiting, failed, missing, late, never = counts
     return final + empty, provisional, waiting + late, failed, missing + never
 
 
 def columns(counted: Sequence[Counts | None]) -> dict[str, str]:
-    """Stacked columns, a path a state; a part that is not 0 is never too small to be seen."""
+    """Stacked columns, one path per state; a part that is not 0 is always visible."""
     paths: dict[str, str] = {}
     for at, counts in enumerate(counted):
         total = sum(counts) if counts else 0
@@ -108,7 +108,7 @@ def week_cards(figures: Figures) -> list[WeekCard]:
     cards = []
     if any(value is not None for value in readers):
         total = compact(_sum(readers[-4:]))
-        cards.append(_week_card("readers", "added_up", total, "provisional", readers, figures.last))
+        cards.append(_week_card("readers", "added_up", total, "readers", readers, figures.last))
     if any(value is not None for value in gained):
         net = _sum(gained[-4:]) - _sum(lost[-4:])
         zh, en = compact(net)
@@ -125,7 +125,12 @@ def _week_card(
     key: str, note: str, total: Text, state: str, above: Curve, last: date,
     below: Curve | None = None,
 ) -> WeekCard:  # fmt: skip
-    """Those below are drawn upside down; a week without figures is hatched."""
+    """From the first week with figures on; those below are drawn upside down.
+
+    A week without figures is hatched.
+    """
+    begin = next(at for at, value in enumerate(above) if value is not None)
+    above, below = above[begin:], below[begin:] if below else below
     top = max([value or 0 for value in above]) or 1
     deep = max([value or 0 for value in below or [0]])
     full = 60 * top / (top + deep)
@@ -138,7 +143,7 @@ def _week_card(
         up += f"M{at * 10} {full - high:.1f}h8v{high:.1f}h-8z"
         if below is not None:
             down += f"M{at * 10} {full:.1f}h8v{full * (below[at] or 0) / top:.1f}h-8z"
-    first = last - timedelta(days=DAYS - 1)
+    first = last - timedelta(days=7 * len(above) - 1)
     return WeekCard(key, note, total, state, len(above), up, down, hatched, top, first, last)
 
 

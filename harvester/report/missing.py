@@ -38,7 +38,7 @@ UNDELIVERED = (FAILED, LATE, MISSING, WAITING)
 LACKING = (FAILED, LATE, MISSING, NOT_ASKED, NEVER_HARVESTED, WAITING)
 """The states of a day that WeChat can give."""
 STATES = (*LACKING, NOT_DUE, NEVER_DELIVERED, CANNOT_BE_ASKED, NO_FIGURES)
-"""All states, also of a day that WeChat does not give yet, or never."""
+"""All states, also of a day that WeChat does not deliver yet, or ever."""
 OTHERS = tuple(each for each in STATES if each not in UNDELIVERED)
 
 _STORED = (FINAL, EMPTY, OPEN)
@@ -64,7 +64,7 @@ _TEXTS: Mapping[str, tuple[Text, Text]] = {
         ("用这个账号文件运行一次。", "Run with this accounts file."),
     ),
     NOT_DUE: (
-        ("微信 {time} 起才有（中国时间）", "WeChat has it from {time} (China time) on"),
+        ("微信 {time} 起才有（北京时间）", "WeChat has it from {time} (China time) on"),
         ("不用处理：到时再运行。", "Nothing to do: run again after that time."),
     ),
     NO_FIGURES: (
@@ -89,7 +89,9 @@ _TEXTS: Mapping[str, tuple[Text, Text]] = {
         ("每天运行一次，以后就不会缺。", "Run once a day, so that no other day is lost."),
     ),
 }
-_QUOTA_IS_BACK: Text = ("额度已恢复，运行即可", "The quota is back: run again")
+_TO_DO = (NOT_ASKED, NEVER_HARVESTED, MISSING)
+"""States for which somebody must do something, whatever the reason."""
+_QUOTA_IS_BACK: Text = ("限额已恢复，运行即可", "The quota is back: run again")
 _PERIODS = {"week": ("周", "week"), "month": ("月", "month")}
 
 
@@ -113,6 +115,12 @@ class Lack(NamedTuple):
     rid: str = ""
     since: date | None = None
     until: float = 0.0
+    mine: bool = False
+
+    @property
+    def to_do(self) -> bool:
+        """Whether somebody must do something, so that the day is there."""
+        return self.mine or self.state in _TO_DO
 
     def to_dict(self, language: int = 1) -> dict[str, Any]:
         """As JSON and CSV have it; language: 0 for Chinese, 1 for English."""
@@ -161,7 +169,7 @@ class _OfDay:
         self._asked, self._day, self._now = asked, day, now
 
     def lack(self, exhausted: Exhausted | None) -> Lack | None:
-        """Why it is not there; None if it is."""
+        """Why it is missing; None if it is stored."""
         letter = self._stream.reach.at(self._day)
         window = covering(self._calendar, self._day)
         if letter in _STORED:
@@ -237,7 +245,8 @@ class _OfDay:
         reason = zh, en
         if kind == "quota" and more["until"] <= self._now:
             reason = _QUOTA_IS_BACK
-        return Lack(appid, name, state, reason, KINDS[kind].advice, since=self._since(), **more)
+        advice, mine = KINDS[kind].advice, KINDS[kind].mine
+        return Lack(appid, name, state, reason, advice, since=self._since(), mine=mine, **more)
 
     def _made(self, state: str, texts: tuple[Text, Text], **values: object) -> Lack:
         (zh, en), advice = texts
@@ -246,7 +255,7 @@ class _OfDay:
         return Lack(*self._stream.key, state, reason, advice, since=since)
 
     def _since(self) -> date | None:
-        """From which day on it is so without a gap; None before all that was asked for."""
+        """From which day on it is so without interruption; None before all requested days."""
         begin, end = self._stream.days
         if self._stream.reach.at(self._day) is not None:
             return self._stream.reach.since(self._day)

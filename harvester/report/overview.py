@@ -1,11 +1,11 @@
 """One overview of a ledger: its sums, and what the page shows of each account and interface.
 
-Rule: reads the ledger alone, asks nobody else, and takes the time as an argument.
+Rule: reads only the ledger, and takes the time as an argument.
 
 Fresh and complete are judged apart: an account is fresh if each of its interfaces has its newest
-day; it is complete if all days asked for are there.  A ledger of which nothing was asked for within
-`RECENT`, or whose runs of today or yesterday ended at an older day, is an archive, and judged by
-the last day that was asked for.
+day; it is complete if all requested days are stored.  A ledger without requests within `RECENT`, or
+whose runs of today or yesterday ended at an older day, is an archive, and judged by the last day
+that was asked for.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class AccountView:
 class InterfaceView:
     """An interface over all accounts; months: by the number of the month since the year 0.
 
-    gone: days that cannot be asked for any more; not_asked: that nobody asked for.
+    gone: days that cannot be requested any more; not_asked: that were not requested.
     """
 
     name: str
@@ -148,13 +148,12 @@ class Overview:
     made: the Unix time.  day: the newest day that can be there.  archive: nothing recent was asked
     for.  last: the newest day that is stored.  behind: days that the newest figures are behind.
     silent: days from the newest that was asked for to ``day``, 0 of an archive.  causes: by kind,
-    of accounts that are harvested; reasons: by state and message, of all.  calls: still to be
-    made, one a window; blocked: calls that a person must unblock first.  finished: the day (in
-    China) on which these calls are made by one run a day; None if there are none, or if it is not
-    known.  assumed: the calls a day on which ``finished`` rests without anybody having stated
-    them, else None.  quotas: today's, by interface.  attention: the first streams that
-    lack something, of ``to_attend``.  never: accounts of the file of which the ledger knows
-    nothing.
+    of accounts that are harvested; reasons: by state and message, of all.  calls: still to be made,
+    one a window; blocked: calls that a person must unblock first.  finished: the day (in China) on
+    which these calls are made by one run per day; None if there are none, or if it is not known.
+    assumed: the calls per day on which ``finished`` is based if they were not stated, else None.
+    quotas: today's, by interface.  attention: the first streams that lack something, of
+    ``to_attend``.  never: accounts of the file that the ledger does not know.
     """
 
     made: float
@@ -245,7 +244,7 @@ async def overview(
 
     own: interfaces that are not installed.  names: of accounts.  disabled: accounts that are not
     harvested now, and so not expected to be fresh.  where: what the page calls the ledger.
-    daily_quota: calls a day of one interface of one account, None if it is not known.
+    daily_quota: calls per day of one interface of one account, None if it is not known.
     """
     reader = Reader(ledger, now, own)
     made = await overview_of(reader, names=names or {}, disabled=disabled, daily_quota=daily_quota)
@@ -323,7 +322,7 @@ class _Sum:
         }
 
     def add(self, reach: Reach, times: int) -> None:
-        """So many accounts have these days."""
+        """Add the days of a number of accounts."""
         first = reach.first.toordinal()
         for letter, begin, end in reach.spans:
             if (steps := self._steps.get(letter)) is not None:
@@ -379,7 +378,7 @@ class _Maker:
         self._not_asked: Counter[str] = Counter()
 
     def add(self, found: list[tuple[Stream, Calendar]]) -> None:
-        """Take in the interfaces of an account."""
+        """Add the interfaces of an account."""
         made, appid = self._made, found[0][0].key[0]
         made.totals.accounts += 1
         for stream, _ in found:
@@ -429,7 +428,7 @@ class _Maker:
     def _interface(
         self, account: AccountView, stream: Stream, calendar: Calendar, *, resting: bool
     ) -> _Shape:
-        """Take in an interface of an account, which is asked for no more if it rests."""
+        """Add an interface of an account; it is no longer requested if it rests."""
         shape = self._shapes.add(stream)
         self._note_last(stream)
         row = Row(stream.key[1], shape.reach)
@@ -440,14 +439,14 @@ class _Maker:
         return shape
 
     def _note_last(self, stream: Stream) -> None:
-        """Note the newest stored day, and how far it lies behind the newest that there can be."""
+        """Note the newest stored day, and how many days it is behind the newest possible one."""
         if (last := stream.reach.newest) is not None:
             self._made.last = max(self._made.last or last, last)
             behind = max((self._expected_day(stream.key[1]) - last).days, 0)
             self._behind = behind if self._behind is None else min(self._behind, behind)
 
     def _freshness(self, account: AccountView, stream: Stream, calendar: Calendar, row: Row) -> Row:
-        """Judge one more interface of an account by its newest day, if anybody asks for it."""
+        """Judge one more interface of an account by its newest day, if it is still requested."""
         day, reach = self._expected_day(stream.key[1]), stream.reach
         nobody = stream.unasked is not None and self._moves_on
         if day < reach.first or reach.last < day - RECENT or nobody:
@@ -533,7 +532,7 @@ class _Maker:
         return made
 
     def _complete(self) -> None:
-        """The day on which the calls that are left are made, and on what it rests."""
+        """The day on which the remaining calls are made, and the basis of that estimate."""
         made, days = self._made, max(self._days_left, self._assumed)
         if not made.calls or math.isinf(days):
             return

@@ -240,6 +240,8 @@
       .map(([at, text]) => placed(h("span", {}, t(text)), "left", at / count)));
   };
   const chart = (title, total, note, {above, below, line, last, before = []}) => {
+    const begin = Math.max((above || line).findIndex((value) => value !== null), 0);
+    [above, below, line] = [above, below, line].map((curve) => curve && curve.slice(begin));
     const shown = above || line, count = shown.length, first = last - count + 1;
     const known = shown.filter((value) => value !== null), most = Math.max(...known, 0);
     const under = below ? Math.max(...below, 0) : 0;
@@ -272,7 +274,7 @@
     const picture = h("div", {class: "plot", tabindex: 0, role: "application", "aria-label": title[language()]},
       s("svg", {class: "chart", viewBox: `0 0 ${count * 4} 96`, preserveAspectRatio: "none", "aria-hidden": "true"},
         lines.map(([place]) => s("path", {class: "level", d: `M0 ${(place * 96).toFixed(1)}h${count * 4}`})),
-        s("path", {class: below ? "final" : "provisional", d: paths.up}), s("path", {class: "lost", d: paths.down}),
+        s("path", {class: line ? null : below ? "final" : "readers", d: paths.up}), s("path", {class: "lost", d: paths.down}),
         s("path", {class: "line", d: curve + mean}), s("path", {fill: "url(#hatch)", d: paths.none})),
       h("div", {class: "y", "aria-hidden": "true"},
         lines.map(([place, value]) => placed(h("span", {}, t(compact(value, digits))), "top", place))));
@@ -365,10 +367,11 @@
   };
   const charts = (place) => {
     if (!curves) return "";
-    const texts = data.texts, [allReaders, allGained, allLost, allFollowers] = curves.curves[place];
+    const texts = data.texts;
     const [readersFrom, gainedFrom] = curves.sources[place];
     const cards = h("div", {class: "cards uneven"});
-    const length = Math.max(0, ...curves.curves[place].map((curve) => curve ? curve.length : 0));
+    const length = Math.max(0, ...curves.curves[place].map((curve) => curve ? curve.length - curve.findIndex((value) => value !== null) : 0));
+    const [allReaders, allGained, allLost, allFollowers] = curves.curves[place].map((curve) => curve && curve.slice(curve.length - length));
     const end = number(curves.last), begin = end - length + 1;
     const draw = () => {
       const from = chosenYear ? Math.max(number(chosenYear + "-01-01") - begin, 0) : Math.max(length - range, 0);
@@ -418,8 +421,11 @@
         h("span", {class: "seg", role: "group"}, buttons), years.length ? select : "") : ""), cards);
   };
 
-  const legend = () => h("span", {class: "legend right"}, Object.values(STATE).map((state) =>
-    h("span", {}, icon(state), t(data.texts[state]))));
+  const legend = (rows) => {
+    const there = new Set(rows.flatMap((row) => data.shapes[row[2]].map(([letter]) => STATE[letter])));
+    return h("span", {class: "legend right"}, Object.values(STATE).filter((state) => there.has(state)).map((state) =>
+      h("span", {}, icon(state), t(data.texts[state]))));
+  };
 
   const view = (at, alone) => {
     const [appid, name, rows, reasons, newest, shape] = data.accounts[at];
@@ -455,7 +461,7 @@
         h("span", {}, t(data.texts.newest), " · ", t(state))), reasons.map(reason)),
       charts(at), curves && !alone ? byYear(at) : "",
       h("section", {}, h("div", {class: "head"}, h("h2", {}, t(data.texts.coverage)),
-        h("span", {class: "note"}, iso(first), " – ", iso(last - 1), " · ", t(data.texts.pick)), legend()),
+        h("span", {class: "note"}, iso(first), " – ", iso(last - 1), " · ", t(data.texts.pick)), legend(rows)),
         h("table", {class: "coverage"}, h("tbody", {}, lines))),
       chosen);
     const button = $(".coverage button", $("#one"));

@@ -148,6 +148,7 @@ def template() -> Template:
         "number": number,
         "reach": _reach,
         "share": share,
+        "stack": drawing.stack,
         "shares": _shares,
         "part_stored": part_stored,
         "signed": signed,

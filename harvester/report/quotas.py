@@ -1,6 +1,6 @@
 """The daily quota of each interface over the accounts that are shown: calls sent and calls left.
 
-Rule: counts what a ledger and an option know; what nobody has stated stays unknown.
+Rule: counts what a ledger and an option state; a quota that is not stated stays unknown.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from harvester.ledger.base import Exhausted, Key
 class InterfaceQuota:
     """The calls of one interface today (in China), over all accounts that are shown.
 
-    daily: calls a day that one account may send, as ``--daily-quota`` states; None if it does not.
+    daily: calls per day that one account may send, as ``--daily-quota`` states; None if it does
+    not.
     accounts: their number.  used: calls sent, refused ones included.  used_up: accounts for which
     WeChat has refused calls since the quota began (45009), and until: the Unix time at which the
     last of these quotas is reset; 0 if there is none.

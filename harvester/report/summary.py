@@ -51,7 +51,7 @@ def badge(seen: Overview) -> str:
 
 
 def day_of(seen: Overview) -> Text:
-    """The newest day, as it is spoken of."""
+    """The newest day, in words."""
     today = china(seen.made).date()
     if seen.day == today - ONE_DAY:
         return "昨天", "Yesterday"
@@ -103,7 +103,7 @@ def headline(seen: Overview) -> Text:
 
 
 def clauses(seen: Overview) -> list[Clause]:
-    """What needs attention, what waits, what is left; five at the most."""
+    """What needs attention, what waits, what is left; at most five."""
     found: list[Clause] = []
     if seen.silent > 1:
         zh, en = (text.format(days=number(seen.silent)) for text in KINDS["ended"].title)
@@ -146,10 +146,10 @@ def _clause(cause: Cause, now: float) -> Clause:
         until = moment(cause.latest, now)
         waits = "waits" if count == 1 else "wait"
         if cause.latest <= now:
-            text = f"{zh} 个账号的额度已恢复，运行即可", f"The quota of {en} is back: run again"
+            text = f"{zh} 个账号的限额已恢复，运行即可", f"The quota of {en} is back: run again"
         else:
             text = (
-                f"{zh} 个账号在等额度，{until[0]} 恢复",
+                f"{zh} 个账号在等限额，{until[0]} 恢复",
                 f"{en} {waits} for quota, until {until[1]}",
             )
         return Clause("waiting", text)
@@ -159,7 +159,7 @@ def _clause(cause: Cause, now: float) -> Clause:
             f"{zh} 个账号有接口被微信暂时封禁，下次运行会再试",
             f"WeChat has blocked interfaces of {en} for a time; the next run tries again",
         ),
-        "month": (f"{zh} 个账号的本月额度已用完", f"The month's quota of {en} is used up"),
+        "month": (f"{zh} 个账号的本月限额已用完", f"The month's quota of {en} is used up"),
         "late": (f"{zh} 个账号的数字微信还没有算出", f"WeChat is late with figures of {en}"),
         "retry": (
             f"{zh} 个账号有失败的日子，下次运行会再试",
@@ -175,7 +175,7 @@ def _clause(cause: Cause, now: float) -> Clause:
 
 
 def figures(seen: Overview) -> list[Figure]:
-    """Fresh, complete, when, and for whom."""
+    """The four figures: fresh, complete, when, and for how many accounts."""
     total = len(seen.expected)
     interfaces = len(seen.interfaces)
     have, whole = seen.counts.stored, sum(seen.counts)
@@ -219,7 +219,7 @@ def figures(seen: Overview) -> list[Figure]:
 
 
 def _finish(seen: Overview) -> Figure:
-    """When all is there that no person must unblock."""
+    """When all days are stored that no person must unblock."""
     label = TEXTS["finished"]
     calls, blocked = number(seen.calls), number(seen.blocked)
     then = (
@@ -238,7 +238,7 @@ def _finish(seen: Overview) -> Figure:
         note = f"{note[0]}；{then[0]}", f"{note[1]}; {then[1]}"
     days = seen.days_left
     if seen.finished is None or days is None:
-        return Figure(label, ("—", "—"), ("额度未知", "the quota is not known"), note)
+        return Figure(label, ("—", "—"), ("限额未知", "the quota is not known"), note)
     if not days:
         return Figure(label, ("下次运行", "Next run"), ("", ""), note)
     return Figure(
@@ -257,7 +257,7 @@ def cause_title(cause: Cause, seen: Overview) -> Text:
     en = ", ".join(en for _, en in names) + (f" and {more} more" if more > 0 else "")
     title, more_said = KINDS[cause.kind].title, ("", "")
     if cause.kind == "quota" and cause.latest <= seen.made:
-        title = ("额度已恢复，运行即可", "The quota is back: run again")
+        title = ("限额已恢复，运行即可", "The quota is back: run again")
     elif cause.kind == "quota":
         until = moment(cause.latest, seen.made)
         more_said = f"，{until[0]} 恢复", f" until {until[1]}"

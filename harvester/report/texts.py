@@ -32,15 +32,14 @@ TEXTS: dict[str, Text] = {
     "person": ("需人工处理", "For a person"),
     "for_you": ("需要你处理", "For you to do"),
     "a_cause": ("同一原因合为一件", "one line a cause"),
-    "nothing_to_do": ("没有。", "Nothing."),
     "by_itself": ("无需处理，会自动恢复", "Resolves by itself"),
     "run_on": ("继续运行即可", "just run on"),
     "coverage": ("覆盖", "Coverage"),
     "column": (
         "每格一个月；高度表示各状态天数的占比",
-        "a column a month; heights are shares of its days",
+        "one column per month; heights are shares of its days",
     ),
-    "final": ("已定稿", "final"),
+    "final": ("最终", "final"),
     "provisional": ("暂定，仍可能变动", "provisional"),
     "empty": ("空", "empty"),
     "is_waiting": ("等待", "waiting"),
@@ -49,14 +48,14 @@ TEXTS: dict[str, Text] = {
     "is_late": ("迟到，会再次请求", "late, requested again"),
     "never": ("始终没有给出", "never delivered"),
     "together": ("全部账号", "All accounts together"),
-    "by_week": ("每格一周；斜线＝没有数字", "a bar a week; hatched: no figures"),
+    "by_week": ("每格一周；斜线＝没有数字", "one bar per week; hatched: no figures"),
     "four_weeks": ("近 4 周", "last 4 weeks"),
     "added_up": ("近 4 周，每日人数相加", "last 4 weeks, daily readers added up"),
     "readers": ("阅读人数", "Readers"),
     "gained": ("用户增减", "Followers gained and lost"),
     "followers": ("用户数", "Followers"),
     "figures": ("数字", "Figures"),
-    "by_day_hatched": ("每格一天；斜线＝没有数字", "a bar a day; hatched: no figures"),
+    "by_day_hatched": ("每格一天；斜线＝没有数字", "one bar per day; hatched: no figures"),
     "added_up_mean": (
         "每日人数相加；线：7 天平均",
         "daily readers added up; line: mean of 7 days",
@@ -70,9 +69,9 @@ TEXTS: dict[str, Text] = {
         "last year; days added up, a person may come from several",
     ),
     "most_read": ("阅读最多的文章", "Most read articles"),
-    "quota": ("今日额度", "Quota today"),
+    "quota": ("今日限额", "Quota today"),
     "quota_of": (
-        "中国时间今天的调用次数，全部账号相加",
+        "北京时间今天的调用次数，全部账号相加",
         "calls of today in China, of all accounts together",
     ),
     "quota_used": ("已用", "Used"),
@@ -81,7 +80,7 @@ TEXTS: dict[str, Text] = {
     "quota_up": ("已用完", "Used up"),
     "not_known": ("未知", "not known"),
     "no_quota": (
-        "今天还没有调用；每天的额度未知（可用 --daily-quota 给出）。",
+        "今天还没有调用；每天的限额未知（可用 --daily-quota 给出）。",
         "No call was sent today, and the daily quota is not known (--daily-quota N states it).",
     ),
     "by_year": ("按年", "By year"),
@@ -149,7 +148,7 @@ TEXTS: dict[str, Text] = {
 }
 
 _NOTE_ZH = (
-    "日期都是中国时间（UTC+8）。已定稿：微信不再改动。暂定：已存，下次运行会再取。"
+    "日期都是北京时间（UTC+8）。最终：微信不再改动。暂定：已存，下次运行会再取。"
     "空：微信那天没有数据，不算缺失。接口日＝一个账号一个接口的一天。"
 )
 _NOTE_EN = (
@@ -244,13 +243,13 @@ SOURCES: dict[str, Text] = {
 
 
 def title_of(name: str, endpoint: Endpoint | None = None) -> Text:
-    """The short name of an interface; of one that is not built in, its own."""
+    """The short name of an interface; the full name if it is not built in."""
     own = str(getattr(endpoint, "title", "") or name)
     return INTERFACE_TITLES.get(name, (own, own))
 
 
 def number(value: int) -> str:
-    """With separators, as both languages write it here."""
+    """With the separators that both languages use."""
     return f"{value:,}"
 
 
@@ -279,12 +278,12 @@ def part_stored(percent: str) -> Text:
 
 
 def added_up(days: int) -> Text:
-    """That the readers of so many days were added up."""
+    """A note that the readers of a number of days were added up."""
     return f"{number(days)} 天相加", f"{plural(days, 'day')} added up"
 
 
 def compact(value: int | None) -> Text:
-    """A large number in a few signs: 31.7万, 317k; – if there is none."""
+    """A large number in a few characters: 31.7万, 317k; – if there is none."""
     if value is None:
         return "–", "–"
     return _scaled(value, ((10**8, "亿"), (10**4, "万"))), _scaled(
@@ -301,7 +300,7 @@ def _scaled(value: int, units: tuple[tuple[int, str], ...]) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """A percentage that is 100 or 0 only where that is exact; – of nothing."""
+    """A percentage that is 100 or 0 only if that is exact; – if the whole is 0."""
     if not whole:
         return "–"
     if part in (0, whole):

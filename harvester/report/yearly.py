@@ -5,8 +5,8 @@ article the latest one counts, of followers the last one of a month.
 
 WeChat gives the readers of an article in two ways.  ``getarticletotaldetail`` and
 ``getarticletotal`` have running totals from the day of publishing on; ``getarticleread`` and
-``getarticlesummary`` have the readers of a day.  Only where no running total is stored, the days
-are added up: a person who reads on two days then counts twice, and the page notes it.
+``getarticlesummary`` have the readers of a day.  Only where no running total is stored are the days
+added up: a person who reads on two days then counts twice, and the page notes it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ MOST = 20
 MOST_ARTICLES = 2_000
 """Articles of single accounts, of all accounts: of many accounts fewer than `MOST` of each."""
 AT_ONCE = 500
-"""Accounts of which a scan is made: files of lines are read once for so many accounts, and the
-places of their windows are in memory.  Of articles, those of one account are."""
+"""Accounts of which a scan is made: JSON lines are read once for this number of accounts, and the
+positions of their windows are in memory.  Of articles, those of one account are."""
 
 
 class _Figures(NamedTuple):
@@ -124,7 +124,7 @@ class Yearly:
 
     @property
     def years(self) -> list[int]:
-        """The years of which there is something, newest first."""
+        """The years that have figures, newest first."""
         months = {month // 12 for known in self.months.values() for month in known}
         return sorted({*self.top, *months}, reverse=True)[:YEARS]
 
@@ -145,7 +145,7 @@ class Yearly:
         return self.months.setdefault(appid, {}).setdefault(day.year * 12 + day.month - 1, Month())
 
     def add_people(self, appid: str, day: date, series: str, people: int) -> None:
-        """Take in a figure of a day: ``gained``, ``lost`` (added up) or ``followers``."""
+        """Add a figure of a day: ``gained``, ``lost`` (added up) or ``followers``."""
         month = self.month(appid, day)
         if series == "gained":
             month.gained = (month.gained or 0) + people
@@ -174,7 +174,7 @@ def read_articles(
     made: Yearly, scan: Callable[..., Iterator[StoredWindow]], names: Iterable[str],
     appids: Sequence[str], last: date,
 ) -> None:  # fmt: skip
-    """Take in the articles of these accounts that are stored of these interfaces.
+    """Add the stored articles of these accounts and interfaces.
 
     scan: gives the stored windows of an interface and of accounts, by account.
     """
@@ -279,7 +279,7 @@ class _Articles:
                 yield article
 
     def add(self, stored: StoredWindow) -> None:
-        """Take in a window."""
+        """Add a window."""
         name = stored.window.endpoint
         where = ARTICLES[name]
         of_days: dict[tuple[str, date], _OfDay] = {}
@@ -313,7 +313,7 @@ class _Articles:
 
 
 def _note_total(known: _Known, where: _Figures, entries: object) -> None:
-    """Note the latest of the running totals of an article."""
+    """Keep the latest of the running totals of an article."""
     for entry in entries if isinstance(entries, list) else ():
         if not isinstance(entry, dict):
             continue
@@ -336,7 +336,7 @@ def day_in(value: object) -> date | None:
 
 
 def number_of(value: object) -> int | None:
-    """A count, which WeChat sends as a number, and now and then as a text; None if it is none."""
+    """A count, which WeChat sends as a number, sometimes as a text; None if it is neither."""
     if type(value) is int:
         return value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:

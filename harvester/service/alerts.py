@@ -3,8 +3,9 @@
 Rule: pure; from an `Overview` to texts in one language, short enough for a chat robot.
 
 A cause is alerted once for each account that it concerns, or for each interface of it if it is
-about that, and again only for others; what is over is said once, too.  What has its newest figures
-is fine, whatever is left of a former cause: days that once failed are asked for again later.
+about that, and again only for others; its end is also reported once.  An interface that has its
+newest figures
+is fine, even if a former cause remains: days that failed once are requested again later.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ _ALERTS = {
         ),
     ),
 }
-_OF_INTERFACES = ("not_asked", "permission", "retired", "refused")
+NOT_ASKED = "not_asked"
+_OF_INTERFACES = (NOT_ASKED, "permission", "retired", "refused")
 _SAID = ("refused", "token")
 """Kinds of which the message is what a person needs."""
 
@@ -79,7 +81,7 @@ class Notification(NamedTuple):
 
 
 class Where(NamedTuple):
-    """Where a person goes on: the address of the pages, and the configuration of the commands.
+    """Where the recipient continues: the pages, and the configuration of the commands.
 
     url: empty if there is none.  lists: whether the configuration has a file of accounts.
     """
@@ -93,9 +95,9 @@ NOWHERE = Where()
 
 
 class Problem(NamedTuple):
-    """Why a run ended with an error; it is false if it did not.
+    """Why a run ended with an error; false if it did not.
 
-    kind: of the error, which is the same whatever its text says.
+    kind: of the error, independent of its text.
     """
 
     kind: str = ""
@@ -109,7 +111,7 @@ class Problem(NamedTuple):
 
 
 def causes_of(seen: Overview, at: time, stale_after: float) -> dict[str, tuple[str, ...]]:
-    """What a person must see to now."""
+    """What a person must act on now."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     endpoints = {view.name: view.endpoint for view in seen.interfaces}
     for account in seen.accounts:
@@ -169,7 +171,7 @@ def _overdue(
     reach, cause = row.reach, STALE
     if reach.answered is not None:
         missing = _ends(reach.answered + ONE_DAY, cut)
-    else:  # not one is there: the newest is asked for first
+    else:  # none is stored: the newest is requested first
         cause = NEVER if row.late else ""
         missing = seen.day if endpoint is None else last_settled_day(
             seen.made, endpoint.settled_hour
@@ -183,7 +185,7 @@ def _overdue(
 
 
 def _ends(day: date, cut: WindowKind) -> date:
-    """The last day of the week or month of a day; of others the day."""
+    """The last day of the week or month of a day; the day itself for other interfaces."""
     return period_of(day, cut)[1] if cut in (WindowKind.WEEK, WindowKind.MONTH) else day
 
 
@@ -199,8 +201,8 @@ def change(before: Causes, now: Causes, seen: Overview) -> Change:
     """What has changed.
 
     A cause is over for an interface once its newest figures are there, and for an account once
-    those of any interface are.  Until then it is kept, and nothing is said of it; nothing is said
-    either of what is not harvested any more.
+    those of any interface are.  Until then it is kept, and not reported; neither is anything that
+    is no longer harvested.
     """
     accounts = {each.appid: each for each in seen.expected}
     raised, over, causes = {}, {}, {cause: set(whom) for cause, whom in now.items()}
@@ -232,10 +234,10 @@ def _is_late(cause: str, whom: str, accounts: Mapping[str, AccountView]) -> bool
 
 
 def run_causes(before: Causes, host: str, reported: Problem | None) -> dict[str, tuple[str, ...]]:
-    """The causes that are about runs: those of other machines stay as they are.
+    """The causes that are about runs: those of other machines are unchanged.
 
-    reported: why runs end with an error on this one, None if that is not known.  A kind of error
-    keeps the first text, whatever the next one says.
+    reported: why runs end with an error on this machine, None if unknown.  A kind of error keeps
+    its first text.
     """
     found = {cause: whom for cause, whom in before.items() if is_run(cause)}
     if reported is None:
@@ -251,7 +253,7 @@ def _host_of(cause: str) -> str:
 
 
 def is_run(cause: str) -> bool:
-    """Whether a cause is about runs that stop, on some machine, and so about no account."""
+    """Whether a cause is about stopped runs on some machine, and not about an account."""
     return cause.partition(" ")[0] == RUN
 
 
@@ -306,11 +308,11 @@ def _raised(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
 
 
 def _explained(cause: str, whom: tuple[str, ...], seen: Overview, where: Where) -> Iterable[Text]:
-    """What is lacking since when, what WeChat said, and the command that shows more."""
+    """What is missing since when, WeChat's message, and the command that shows more."""
     kind = cause.partition(" ")[0]
     if kind != RUN:
         yield _lacking(whom, seen)
-        if kind not in _SAID and (said := _said_by_wechat(kind, whom, seen)):
+        if kind not in (*_SAID, NOT_ASKED) and (said := _said_by_wechat(kind, whom, seen)):
             yield f"{MORE}{said}", f"{MORE}{said}"
     command = f"{MORE}$ {_command(kind, whom, where)}"
     yield command, command
@@ -350,7 +352,7 @@ def _command(kind: str, whom: tuple[str, ...], where: Where) -> str:
     appid, _, name = whom[0].partition(" ")
     if kind == RUN:
         return f"harvester run {config}"
-    if kind in (STALE, NEVER):
+    if kind in (STALE, NEVER, NOT_ASKED):
         return f"harvester status {config} --missing yesterday"
     if kind == "retired":
         return f"harvester endpoints {name}"
@@ -358,7 +360,7 @@ def _command(kind: str, whom: tuple[str, ...], where: Where) -> str:
 
 
 def _said_by_wechat(kind: str, whom: Iterable[str], seen: Overview) -> str:
-    """The first message of a cause that says no more than that there is one."""
+    """The first message of a cause, unless it only states that the cause exists."""
     appids = {each.partition(" ")[0] for each in whom}
     found = (
         reason.reason
@@ -391,7 +393,7 @@ def _titled(title: Text, ip: str, whom: tuple[str, ...]) -> Text:
 
 
 def _accounts(causes: Causes) -> list[str]:
-    """The accounts that any of these is about."""
+    """The accounts that any of these concern."""
     found = {
         each.partition(" ")[0]
         for cause, whom in causes.items()
@@ -467,7 +469,7 @@ def _empty(seen: Overview) -> list[Text]:
 
 
 def _missing(cause: Cause, seen: Overview) -> Text:
-    """What is not there, and why; what nobody asks for is not missing."""
+    """What is missing, and why; days that are not requested are not missing."""
     title, named = verdict.cause_title(cause, seen), _named(cause.appids, seen)
     days = sum(cause.days.values())
     shape = "●" if cause.mine else "○"
@@ -497,7 +499,7 @@ def _quotas(seen: Overview) -> list[Text]:
     if not seen.quotas:
         return []
     if not known:
-        return [(f"今天调用 {number(used)} 次，剩余额度未知",
+        return [(f"今天调用 {number(used)} 次，剩余限额未知",
                  f"Calls today: {number(used)}; what is left is not known")]  # fmt: skip
     left = number(sum(quota.left or 0 for quota in known))
     least = min(known, key=lambda quota: quota.left or 0)

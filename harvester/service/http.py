@@ -38,9 +38,9 @@ from harvester.sinks.scan import error_of
 from harvester.texts import of_system, say
 
 KEPT = 5.0
-"""Seconds for which what was made is given out again."""
+"""Seconds for which a rendered value is served again."""
 OLDEST = 600.0
-"""Seconds for which it is given out while it is made anew; a page says when it was made."""
+"""Seconds for which it is served while a new one is rendered; a page states when it was made."""
 ANSWER = 10.0
 """Seconds within which ledger and sinks must answer to be ready."""
 CONNECTIONS = 100
@@ -66,9 +66,9 @@ T = TypeVar("T")
 
 
 class Cached(Generic[T]):
-    """A value that is made anew when it is asked for and older than `KEPT`, by one task for all.
+    """A value that one task for all renders again if it is older than `KEPT`.
 
-    Up to `OLDEST` the former one is given out meanwhile.
+    Up to `OLDEST` the former one is served in the meantime.
     """
 
     def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
@@ -95,7 +95,7 @@ class Cached(Generic[T]):
         return await asyncio.shield(self._renewed())
 
     def renew(self) -> None:
-        """Make it anew if it was asked for lately: what it shows has changed."""
+        """Render it again if it was requested recently: its content changed."""
         if time.monotonic() < self._asked + OLDEST:
             self._renewed()
 
@@ -113,7 +113,7 @@ class Cached(Generic[T]):
 
 
 def _retrieved(task: asyncio.Task[Any]) -> None:
-    """Look at the error: whoever waits gets it, and nobody may."""
+    """Retrieve the error: all waiting tasks get it, and there may be none."""
     if not task.cancelled():
         task.exception()
 
@@ -125,7 +125,7 @@ _SILENT.disabled = True  # aiohttp writes malformed headers into its log, and wi
 class _Server(web.Server):
     """At most `CONNECTIONS`, a request on each; one that takes too long is ended.
 
-    A new one takes the place of the oldest that has not sent the head of its request.
+    A new one replaces the oldest that has not sent the head of its request.
     """
 
     def __init__(self, answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
@@ -186,7 +186,7 @@ class Pages:
 
     @asynccontextmanager
     async def served(self, address: Address) -> AsyncIterator[int]:
-        """Serve them meanwhile; gives the port.  Raises `UsageError` if it cannot be taken."""
+        """Serve them during the block; yields the port.  Raises `UsageError` if it is in use."""
         runner = web.ServerRunner(_Server(self._answer), shutdown_timeout=1.0)
         await runner.setup()
         self._service.changed = self._renew
@@ -323,7 +323,7 @@ class Pages:
         if seen.accounts and (not ended or self._figures[0] != ended):
             try:
                 self._figures = ended, _figures_of(setup, seen), ""
-            except (HarvestError, OSError) as exc:  # a run may have replaced a file meanwhile
+            except (HarvestError, OSError) as exc:  # a run may have replaced a file
                 self._figures = None, None, without_passwords(str(exc))
         _, drawn, why = self._figures
         text = page(seen, setup.lang, figures=drawn, no_figures=why, version=harvester.__version__)

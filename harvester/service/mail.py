@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 MORE = "  "
-"""How a line begins that explains the one before."""
+"""The beginning of a line that explains the one before."""
 SPACING = 5.0
 """Seconds between two messages to one target: robots take 20 a minute."""
 LEASE = 120.0
@@ -85,7 +85,7 @@ def settled(mail: Mail, message: Message, again: float | None) -> Mail:
     """The messages without one that was sent or given up; or with one that is sent again.
 
     again: from when it is, a Unix time; until then nothing else is sent to its target either.  A
-    claim that has ended, and that another process has taken, stays as it is then.
+    claim that has ended, and that another process has taken, is then unchanged.
     """
     if again is None:
         return tuple([each for each in mail if each.identity != message.identity])

@@ -3,8 +3,9 @@
 Rule: pure; takes the time as an argument, reads no clock and never waits.
 
 A day's harvest is due at a stated time in China, and at once if the service was down then.  After
-it the service returns when a run said that figures or a quota will be there.  From midnight in
-China to the stated time it does not return: the new day's quota is first for the newest figures.
+it the service runs again when a run reported that figures or a quota will be available.  From
+midnight in China to the stated time it does not: the new day's quota is reserved for the newest
+figures.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def following(now: float, at: time) -> float:
 def is_made(state: State, now: float, at: time) -> bool:
     """Whether the harvest that was due last was made.
 
-    Before the first one, what was due before today is not missed: nobody has asked for it.
+    Before the first one, a harvest due before today was not missed: it was not requested.
     """
     due = due_day(now, at)
     if state.day is None:

@@ -37,7 +37,7 @@ AGAIN = Backoff(base=60.0, cap=900.0)
 GIVEN_UP = 3 * 86_400.0
 """Seconds after which a message that could not be sent is given up."""
 TICK = 60.0
-"""The most seconds until a clock that was set, or another target, is noticed."""
+"""The most seconds until a changed clock, or a new target, is noticed."""
 LEDGER_AGAIN = 30.0
 """Seconds until a ledger that did not answer is tried again."""
 ANSWER = 30.0
@@ -53,7 +53,7 @@ PING = "ping"
 
 
 class DeliveryError(HarvestError):
-    """A message was not taken."""
+    """A message was not accepted."""
 
 
 class Sender:
@@ -61,7 +61,7 @@ class Sender:
 
     row: the state, which has the messages.  targets: gives the URLs by their references.  warn:
     writes a line of the log.
-    undelivered: the targets that did not take the last message, and what was wrong.  given_up: how
+    undelivered: the targets that did not accept the last message, and the error.  given_up: how
     many messages were.
     """
 
@@ -98,7 +98,7 @@ class Sender:
                 await self._row.renewed.wait()
 
     def due(self) -> float:
-        """The Unix time at which there is something to do, as far as is known."""
+        """The Unix time of the next thing to do, as far as it is known."""
         if self._ended is not None:
             return self._clock()
         state = self._row.state
@@ -136,7 +136,7 @@ class Sender:
         return self._clock()
 
     async def _settle(self, ledger: SqliteLedger | PostgresLedger) -> None:
-        """Store what became of the last message; it is not sent again if that fails at first."""
+        """Store the outcome of the last message; it is not sent again if that fails at first."""
         if self._ended is None:
             return
         message, again = self._ended
@@ -174,14 +174,14 @@ class Sender:
 
 
 def describe(exc: Exception) -> str:
-    """What an exception says; of one that is not ours no text, which may hold a secret."""
+    """The text of an exception; for foreign ones none, since it may hold a secret."""
     if isinstance(exc, HarvestError):
         return str(exc)
     if isinstance(exc, OSError) and exc.strerror:
         return say("{} cannot be used ({})", exc.filename or type(exc).__name__, say(exc.strerror))
     place = traceback.extract_tb(exc.__traceback__)[-1]
     where = f"{Path(place.filename).name}:{place.lineno}"
-    return say("a fault of the program ({} in {})", type(exc).__name__, where)
+    return say("a bug in harvester ({} in {})", type(exc).__name__, where)
 
 
 _under_way = set[str]()

@@ -1,8 +1,8 @@
 """The state of the daily service: a row of the ledger that is compared and replaced.
 
-Rule: who changes it decides from the state that is replaced.  Services that share a ledger need no
+Rule: a change is decided from the state that it replaces.  Services that share a ledger need no
 other agreement: of two that decide at the same time one has replaced the state, and the other one
-reads that and decides anew.
+reads that and decides again.
 """
 
 from __future__ import annotations
@@ -85,14 +85,14 @@ def _text(day: date | None) -> str:
 
 
 Change = Callable[[State], Awaitable[State]]
-"""What is to be stored in the place of a state; the same one if nothing is."""
+"""The state to store instead of a given one; the same object for no change."""
 
 
 async def update(ledger: SqliteLedger | PostgresLedger, change: Change) -> State:
     """Replace the state in an entered ledger; returns what is stored then.
 
-    If another process replaces it meanwhile it is read and changed again.  Raises `LedgerError`,
-    and `RunError` if that happens all the time.
+    If another process replaces it first, it is read and changed again.  Raises `LedgerError`, and
+    `RunError` if that happens all the time.
     """
     for _ in range(TURNS):
         text = await ledger.service_state()

@@ -12,7 +12,7 @@ beyond it are cut off when the sink is opened.  A feed, which cannot revoke what
 a whole window again, with a later version.
 
 The engine calls `open`, `write` from one task, `finish` when all is stored, and `close`; a worker
-of a shared ledger that joins anew calls `close`, `reach` and `open` again.  `scan` is optional: a
+of a shared ledger that joins again calls `close`, `reach` and `open` again.  `scan` is optional: a
 sink that has it can be verified, read and exported, a new ledger can be made from it, and another
 sink can be filled from it.
 """
@@ -29,10 +29,10 @@ from harvester.base.secrets import Secret
 from harvester.model import Batch, Tally, Window
 
 Checkpoint = Mapping[str, str]
-"""What a sink is given at its next `open`, by keys of its own."""
+"""The entries that a sink gets at its next `open`; it chooses the keys."""
 
 OWNER = "owner"
-"""The key of a checkpoint for the id of the harvest, which a new ledger makes anew."""
+"""The key of a checkpoint for the id of the harvest, which a new ledger creates."""
 
 Fence = Mapping[str, int]
 """The epoch of each account that is written: a writer with a lower one has lost that account."""
@@ -92,13 +92,13 @@ class Stamp(NamedTuple):
 class Sink(ABC):
     """A destination for batches: the base of every sink.
 
-    One of its own has an ``identity``, `open`, `write` and `close`; the rest has defaults here.
-    Whoever calls its methods does so by `harvester.sinks.scan.call`.
+    One of its own has an ``identity``, `open`, `write` and `close`; the rest has defaults here. Its
+    methods are called through `harvester.sinks.scan.call`.
     """
 
     listed: bool = True
-    """Whether a ledger lists the sink.  Another one may come and go with each run; it gets what is
-    fetched while it is there."""
+    """Whether a ledger lists the sink.  Each run may have another one or none; it gets what that
+    run fetches."""
 
     fenced: bool = False
     """Whether several workers may write at the same time: then `write` refuses accounts that a
@@ -147,7 +147,7 @@ class Sink(ABC):
 
     @abstractmethod
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
-        """Get ready, and cut off what is beyond the checkpoint.
+        """Prepare for writing, and truncate what is beyond the checkpoint.
 
         checkpoint: what the ledger has stored for this sink, empty if it knows nothing of it; None
             if no ledger is kept, or a new one is made: then existing content is accepted unchanged
@@ -159,14 +159,14 @@ class Sink(ABC):
 
     @abstractmethod
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
-        """Store each window in the place of all that overlap it; durable on return.
+        """Store each window and replace all that overlap it; durable on return.
 
-        Of two batches that overlap the later one stays.  Afterwards no lower epoch of these
+        Of two overlapping batches the later one is kept.  Afterwards no lower epoch of these
         accounts is written any more.  Raises `SinkError`.
         """
 
     async def forget(self, appid: str) -> None:  # noqa: B027  (most keep nothing else)
-        """Remove what is kept of an account beside its records, and give back their space.
+        """Remove what is kept of an account beside its records, and free their space.
 
         It is called on an open sink once all records of the account have been removed; no other
         process writes.  May be called again.  Raises `SinkError`.
@@ -189,8 +189,8 @@ class Sink(ABC):
     def renewed(self, checkpoint: Checkpoint) -> Checkpoint:
         """Entries for the ledger to store before records are removed, and the sink is opened.
 
-        From then on the sink refuses a checkpoint of before: the ledger was put back to a state
-        that still has what was removed.
+        From then on the sink refuses an older checkpoint: the ledger was put back to a state that
+        still has what was removed.
         """
         return {}
 

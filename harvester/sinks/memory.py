@@ -69,7 +69,7 @@ class MemorySink(Sink):
         self.opened += 1
         if checkpoint and checkpoint.get(_HOLDER, self._holder) != self._holder:
             raise SinkError(
-                "what was harvested into {} is gone with the process that held it, though the"
+                "what was harvested into {} was lost with the process that held it, though the"
                 " ledger records it as stored; use a new ledger, or none",
                 self._identity,
             )

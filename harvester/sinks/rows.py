@@ -71,7 +71,7 @@ class Table:
 
     columns: in order, metadata and ``_extra`` included.
     typed_nesting: objects and lists become what their fields describe, so that a format with nested
-        types takes them; else they stay as they came, for a column of JSON.
+        types takes them; else they are unchanged, for a column of JSON.
     forms: by type, what a value becomes last, as a text of a date where there is no such type.
     beyond: fields that the catalogue knows, and that have no column.
     """
@@ -166,7 +166,7 @@ class Table:
     def _column(self, field: Field, values: Sequence[Any]) -> Sequence[Any]:
         """The values of a field as the column takes them; raises `TypeMismatch` if one is not so.
 
-        The same object if all of them stay as they are.
+        The same object if none of them changes.
         """
         form = self._forms.get(field.type)
         if field.type in _SCALAR:
@@ -221,7 +221,7 @@ class Table:
         if kind == field.type:
             what = say("holds more than the catalogue knows; all of it is kept")
         else:
-            what = say("came as {}, not as {}; it is in _extra", kind, field.type)
+            what = say("arrived as {}, not as {}; it is in _extra", kind, field.type)
         self._drift[say("{}: {} {}", self.name, field.name, what)] = None
 
 
@@ -398,7 +398,7 @@ def kinds_of(field: Field, values: Sequence[Any]) -> set[type]:
 def distinct(values: Sequence[Any], made: Callable[[Any], Any]) -> Sequence[Any]:
     """What is made of each value, made once: they are few, each many times.
 
-    The same object if all of them stay as they are.
+    The same object if none of them changes.
     """
     try:
         forms = {value: made(value) for value in {*values}}

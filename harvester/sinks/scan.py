@@ -1,6 +1,6 @@
 """Calls of sinks, and reading what they hold.
 
-Rule: whatever a sink raises is a `SinkError`; sinks are read by ``scan``, on a thread of its own.
+Rule: any exception of a sink becomes a `SinkError`; sinks are read by ``scan``, on its own thread.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 async def call(sink: Sink, method: Callable[..., Awaitable[T]], *args: Any) -> T:
-    """What a method of a sink returns; raises `SinkError` for whatever it raises."""
+    """What a method of a sink returns; raises `SinkError` for any exception of it."""
     return await guard_cancellation(error_of(sink), method, *args)
 
 

@@ -36,7 +36,7 @@ def read_spec(
     """
     place, mark, query = rest.partition("?")
     if not place or (mark and not query):
-        raise UsageError("{}: {}:{} is not one; write it as {}", what, scheme, rest, form)
+        raise UsageError("{}: {}:{} is not valid; write it as {}", what, scheme, rest, form)
     if "://" in place and "://" not in form:
         raise UsageError(
             "{}: {}:{} is a URL, not a path; write it as {}", what, scheme, place, form

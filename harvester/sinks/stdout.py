@@ -1,4 +1,4 @@
-"""Records on standard output, one JSON object a line, for pipes.
+"""Records on standard output, one JSON object per line, for pipes.
 
 Rule: output cannot be revoked; so it is written in whole windows, before the ledger commits them.
 
@@ -37,7 +37,7 @@ from harvester.texts import of_system, say
 ADDED = ("_id", "_version", "_extra")
 """Fields of a line that are not the answer's own."""
 CHUNK = 4096
-"""Bytes that a pipe takes at once, or not at all (POSIX lets it be less; nobody does)."""
+"""Bytes that a pipe takes at once, or not at all (POSIX allows less; no system does that)."""
 
 
 class StandardOutput(Sink):
@@ -57,7 +57,7 @@ class StandardOutput(Sink):
     def from_spec(cls, rest: str) -> StandardOutput:
         """The sink that ``-`` names."""
         if rest:
-            raise UsageError("sink: -:{} is not one; write it as -", rest)
+            raise UsageError("sink: -:{} is not a sink; write it as -", rest)
         return cls()
 
     def __repr__(self) -> str:
@@ -71,7 +71,7 @@ class StandardOutput(Sink):
         return "-"
 
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
-        """See that there is something to write to."""
+        """Check that there is an open output."""
         if self._given is None and sys.__stdout__ is None:
             raise UsageError("sink: standard output is closed, so nothing can be written to it")
         try:
@@ -86,18 +86,19 @@ class StandardOutput(Sink):
         return {}
 
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
-        """Hand the lines out; waits as long as nobody takes them."""
+        """Write the lines; waits while nothing reads them."""
         try:
             with step("write standard output"):
                 for piece in pieces(b"".join(map(lines_of, batches))):
                     await self._put(piece)
         except BrokenPipeError:
-            raise ReaderGoneError("whoever read standard output has gone") from None
+            raise ReaderGoneError("the reader of standard output has closed it") from None
         except OSError as exc:
             full = is_full(exc)
             what = say("the disk is full") if full else of_system(exc)
             raise SinkError(
-                "standard output could not be written: {}; mend it and run the same command again",
+                "standard output could not be written: {}; fix the cause and run the same "
+                "command again",
                 what,
             ) from exc
         return Written()
@@ -114,7 +115,7 @@ class StandardOutput(Sink):
 
 
 async def _room_in(descriptor: int) -> None:
-    """Wait until somebody has taken something, or has gone."""
+    """Wait until the reader has read something, or has closed the pipe."""
     loop, room = asyncio.get_running_loop(), asyncio.Event()
     loop.add_writer(descriptor, room.set)
     try:
@@ -124,7 +125,7 @@ async def _room_in(descriptor: int) -> None:
 
 
 def _standard() -> int:
-    """The process's own standard output, with what was printed before gone out."""
+    """The process's own standard output, flushed."""
     assert sys.__stdout__ is not None
     sys.__stdout__.flush()
     return sys.__stdout__.fileno()
@@ -153,7 +154,7 @@ def _aside(line: bytes) -> bytes:
 
 
 def pieces(data: bytes) -> Iterator[memoryview]:
-    """The data in pieces that a pipe takes at once, cut between lines where that can be."""
+    """The data in pieces that a pipe takes at once, cut between lines where possible."""
     view, start = memoryview(data), 0
     while start < len(data):
         end = min(start + CHUNK, len(data))

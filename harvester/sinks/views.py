@@ -3,11 +3,11 @@
 Rule: pure; which views there are and what their columns are: those of `harvester.tables`.
 The SQL of lists is a dialect's.
 
-A list has a row an item.  Its columns are the key of the record, the fields that identify it (of
-which a whole number in the place of a text is read as its text), the days of the items that it is
-within, ``_item`` (the number of the item in its list, from 0; of a list within lists ``_item`` is
-that of the outermost one, ``_item_2`` that of the next), and the fields of the item.  A value that
-is not of its field's type is null there.
+A list has one row per item.  Its columns are the key of the record, the fields that identify it (of
+which a whole number given for a text is read as its text), the days of the items that it is within,
+``_item`` (the number of the item in its list, from 0; of a list within lists ``_item`` is that of
+the outermost one, ``_item_2`` that of the next), and the fields of the item.  A value that is not
+of its field's type is null there.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def joined_query(
 
 
 def _grouped(table: JoinedTable, parts: Sequence[str], quoted: Callable[[str], str]) -> str:
-    """One row a key of these parts; a row that lacks a part of its key is joined with no other.
+    """One row per key of these parts; a row that lacks a part of its key is not joined.
 
     own: of such a row the number of its part.  nth: the number of a row among those of its part
     that have its key.

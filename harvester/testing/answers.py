@@ -139,7 +139,7 @@ def publisher_answer(
     if interface.name == "publisher_adunit_general":
         return {**fine, "list": listed, "total_num": len(rows)}
     if interface.name == "publisher_settlement" and not (rows and "month" in rows[0]):
-        # as it was seen: no list, no body, and the income of which nothing is settled
+        # as observed: no list, no body, and an unsettled income
         return {**fine, **(rows[0] if rows else publisher.NOTHING), "total_num": 0}
     if interface.name == "publisher_settlement":
         revenue = sum(row["settled_revenue"] for row in rows)

@@ -70,7 +70,7 @@ class Interface(NamedTuple):
         return timedelta(days=self.grows)
 
     def of(self, seed: int, appid: str, begin: date, end: date, last: date) -> Rows:
-        """What it has of these days, as far as it is known on the evening of ``last``."""
+        """What it has of these days on the evening of ``last``."""
         since = max(begin, self.first_day)
         if since <= min(end, last):
             return self.rows(seed, appid, since, end, last)

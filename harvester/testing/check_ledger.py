@@ -401,7 +401,7 @@ async def remove(bench: LedgerBench) -> None:
     await bench.expect()
 
 
-# any of it, and what ends in the midst
+# any of it, and windows that end in the middle of it
 
 
 @_check

@@ -53,7 +53,7 @@ async def _workers(bench: LedgerBench, *jobs: WorkerJob) -> AsyncIterator[list[S
 
 
 async def _ended() -> None:
-    """Wait until a short lease has ended."""
+    """Wait until a short lease has expired."""
     await anyio.sleep(SHORT + 0.2)
 
 
@@ -197,7 +197,7 @@ async def finished(bench: LedgerBench) -> None:
 
 @_check
 async def anew(bench: LedgerBench) -> None:
-    """Who leaves and joins anew holds nothing; what was under way is refused."""
+    """A worker that leaves and joins again holds nothing; its pending writes are refused."""
     async with _workers(bench, _job(), _job()) as [one, other]:
         held = await _claimed(one, 1)
         (appid,) = held
@@ -267,7 +267,7 @@ async def departure(bench: LedgerBench) -> None:
 
 @_check
 async def dismissed(bench: LedgerBench) -> None:
-    """Workers whose lease has ended are removed, and what they still write is refused."""
+    """Workers whose lease has expired are removed, and what they still write is refused."""
     async with _workers(bench, _job(SHORT), _job()) as [silent, other]:
         held = await _claimed(silent)
         _expect(bench, "none is left, of two", await other.dismiss(), False)

@@ -261,7 +261,7 @@ def _any_window(draw: Random, number: int) -> Batch:
 
 @_check
 async def removed(bench: Bench) -> None:
-    """Empty windows in the place of those of an account and interface remove them, and no others.
+    """Empty windows replace those of an account and interface, and no others.
 
     Also if the process is killed in between, and if one empty window has all of the days.
     """
@@ -280,7 +280,7 @@ async def removed(bench: Bench) -> None:
         await bench.expect()
 
 
-# what ends in the midst
+# windows that end in the middle
 
 LIFE: tuple[Callable[[], Sequence[Batch]], ...] = (
     lambda: [batch(0, 1), batch(1, 2, 3), batch(0, 4, endpoint="checked_too")],

@@ -35,7 +35,7 @@ class Faults:
     reset: float = _share("Share of connections that are reset.")
     slow: float = _share("Share of answers that are slow.")
     slow_seconds: float = _fault(5.0, "How slow.")
-    revoke_every: int = _fault(0, "Tokens are void after N requests.")
+    revoke_every: int = _fault(0, "Tokens become invalid after N requests.")
     control: float = _share("Share with a raw control character.")
     neighbours: float = _share(
         "Share of answers to a single day with rows of the day before and the day after."

@@ -29,7 +29,7 @@ INTERFACE = "checked"
 
 
 def day(number: int) -> date:
-    """A day, by its distance from the first; from the twelfth on they lie in another year."""
+    """A day, by its distance from the first; from the twelfth on they are in another year."""
     return FIRST + timedelta(days=number)
 
 
@@ -44,7 +44,7 @@ def outcome(
     empty: int = 0,
     detail: str = "it grows",
 ) -> Outcome:
-    """What became of a window that begins this number of days after the first one."""
+    """The outcome of a window that begins this number of days after the first one."""
     window = Window(appid, endpoint, day(first), day(first + days - 1))
     tally = Tally(records, 1_000_003 * (records + first)) if records else Tally()
     if state in ("final", "never"):
@@ -257,7 +257,7 @@ def _without_zeros(spent: Mapping[Key, int]) -> dict[Key, int]:
 
 
 def _differ(found: Calendar, wanted: Calendar) -> str:
-    """How a calendar is not as it should be, empty if it is."""
+    """How a calendar differs from the expected one, empty if it does not."""
     for year in sorted(found.years.keys() | wanted.years.keys()):
         row, right = (bytes(each.years.get(year, b"")) for each in (found, wanted))
         missing = bytes([MISSING]) * max(len(row), len(right))

@@ -90,5 +90,5 @@ class Quotas:
 
 
 def _day(now: float) -> int:
-    """The day in China, as a number that is had at once: each call is counted."""
+    """The day in China, as a number that is computed fast: each call is counted."""
     return int((now + CHINA_AHEAD) // 86400)

@@ -43,9 +43,9 @@ async def serve(
     port: int = 0,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[SimulatorServer]:
-    """Serve a simulator until the block ends; port 0 takes a free one.
+    """Serve a simulator until the block ends; port 0 chooses a free port.
 
-    tls: the server's certificate and key, if it is to speak HTTPS.
+    tls: the server's certificate and key, for HTTPS.
     """
     running = SimulatorServer(simulator, host, port, tls)
     loop = asyncio.get_running_loop()
@@ -66,9 +66,9 @@ async def serve(
 
 
 async def _accept_no_more(server: asyncio.Server) -> None:
-    """What is being accepted just now comes to be a connection, which takes some turns.
+    """A connection that is being accepted takes some turns of the loop.
 
-    A server that is closed meanwhile leaves its socket open, with a warning, in Python 3.11.
+    A server that is closed at that moment leaves its socket open, with a warning, in Python 3.11.
     """
     loop = asyncio.get_running_loop()
     with suppress(NotImplementedError):  # a loop without readiness events for sockets

@@ -230,7 +230,7 @@ class Simulator:
         return self._tokens.issue("stable", appid, self.wall())[0]
 
     def revoke(self, appid: str) -> None:
-        """Make all tokens of an account void."""
+        """Invalidate all tokens of an account."""
         self._tokens.revoke(appid)
 
     # the platform; each raises `ValueError` if there is none
@@ -252,7 +252,7 @@ class Simulator:
         self._platform.authorize(appid)
 
     def deauthorize(self, appid: str) -> None:
-        """Let an account take its leave back: 61003 from now on."""
+        """Let an account withdraw its authorisation: 61003 from now on."""
         self._platform.deauthorize(appid)
 
     @property
@@ -323,7 +323,7 @@ class Simulator:
         return self._rows(interface, appid, begin, end, last)
 
     def _admit(self, name: str, query: Mapping[str, str], now: float) -> tuple[str, Faults]:
-        """Whose call it is, and what goes wrong there; raises `Refused`."""
+        """The account of a call, and its fault, if any; raises `Refused`."""
         self.counts["data"] += 1
         appid = self._callers.account_of(query, now)
         self._asked[appid] += 1
@@ -380,7 +380,7 @@ class Simulator:
         return hour < self.delay_until_hour and end + interface.grown >= last_legal_day(now)
 
     def _shown(self, interface: Interface, now: float) -> date:
-        """The last day whose rows are not missing in silence."""
+        """The last day whose rows are not silently missing."""
         hours = self.silent_hours
         if isinstance(hours, Mapping):
             hours = hours.get(interface.name)

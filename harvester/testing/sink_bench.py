@@ -180,7 +180,7 @@ class Bench:
             raise self.broken(how)
 
     async def expect_between(self, sink: Sink, before: Held, after: Held) -> None:
-        """That each interface is as it was, or as it is after the write."""
+        """Check that each interface is in the state before or after the write."""
         if sink.scan is None:
             return
         found = self._scanned(sink)
@@ -195,7 +195,7 @@ class Bench:
                 raise self.broken(f"{name} is neither as it was nor as it was written: {how}")
 
     async def difference(self, sink: Sink | None, held: Held) -> str:
-        """What is not as it should be, empty if nothing."""
+        """What differs from the expected state, empty if nothing does."""
         wanted = {window: each for window, each in held.items() if each.records}
         scanned = self._scanned(sink) if (sink or self.make()).scan else None
         if scanned is not None and (how := _difference_of_windows(scanned, wanted)):
@@ -244,7 +244,7 @@ def _as_written(batch: Batch) -> Stored:
 
 
 def _differ(found: Stored, wanted: Stored) -> str:
-    """How what was found is not as it was written, empty if it is."""
+    """How what was found differs from what was written, empty if it does not."""
     if found.tally != wanted.tally:
         return f"its tally is {tuple(found.tally)}, and {tuple(wanted.tally)} was written"
     if _moment(found.fetched_at) != _moment(wanted.fetched_at):

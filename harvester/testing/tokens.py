@@ -78,7 +78,7 @@ class Tokens:
         return value, self._lifetime
 
     def revoke(self, appid: str) -> None:
-        """Make all tokens of an account void."""
+        """Invalidate all tokens of an account."""
         for token in self._tokens.values():
             if token.appid == appid:
                 token.void = True
@@ -151,5 +151,5 @@ def token_reply(name: str, value: str, lifetime: float, **more: str) -> Reply:
 
 
 def seconds(lifetime: float) -> float:
-    """A lifetime as it is written: whole, unless it is very short."""
+    """A lifetime as written in an answer: whole, unless it is very short."""
     return int(lifetime) if lifetime >= 10 else round(lifetime, 3)

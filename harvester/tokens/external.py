@@ -77,7 +77,7 @@ def _given(text: Secret | str, source: str) -> Token:
 
 
 class NoToken:
-    """Cloud hosting, where WeChat identifies the account of a call by itself: no token is sent."""
+    """Cloud hosting, where WeChat itself identifies the account of a call: no token is sent."""
 
     shareable = False
 

@@ -154,7 +154,7 @@ def check_appid(appid: str) -> str:
         )
     if not isinstance(appid, str) or not _APPID.fullmatch(appid):
         raise UsageError(
-            "appid: {!r} is not one; it is letters and digits, as wx0123456789abcdef",
+            "appid: {!r} is not an AppID, which has letters and digits, as wx0123456789abcdef",
             str(appid)[:80],
         )
     return appid

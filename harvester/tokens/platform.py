@@ -37,7 +37,7 @@ REFRESH_REFUSED = (40030, 42002, 61023)
 """The refresh token is not valid, perhaps because another program has received the next one."""
 
 REFRESH_KEPT = 10 * 365 * 86_400.0
-"""Seconds for which a store keeps a refresh token, which has no end of its own."""
+"""Seconds for which a store keeps a refresh token, which does not expire by itself."""
 
 TICKET_PATIENCE = 600.0
 """Seconds to wait for another ticket: WeChat pushes one every ten minutes."""
@@ -240,7 +240,7 @@ class AuthorizerToken:
             return await self._kept(refresh, given, shared) or found
         found = self._component_refused(found, component, (mine, generation))
         if found.code in REFRESH_REFUSED:
-            self._void = refresh  # another program may have received the next one meanwhile
+            self._void = refresh  # another program may have received the next one
             now = await self._refresh_token(shared)
             if isinstance(now, Secret) and now != refresh:
                 return found._replace(action=Action.RETRY)

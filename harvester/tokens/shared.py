@@ -50,7 +50,7 @@ program may end one before it is used."""
 
 
 class TokenRefusedError(AttemptError):
-    """No token could be fetched; ``verdict`` has why, and what that affects."""
+    """No token could be fetched; ``verdict`` has the reason, and what it affects."""
 
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(verdict.message)
@@ -62,7 +62,7 @@ class TokenRefusedError(AttemptError):
 
 
 class Joining(Protocol):
-    """A provider that needs a token of its own, which is shared as the accounts' are."""
+    """A provider that needs its own token, which is shared as the accounts' are."""
 
     def joined(
         self, send: Send, store: TokenStore | None, clock: Callable[[], float]
@@ -99,7 +99,7 @@ class CallableProvider:
         if isinstance(given, Token):
             return given
         kind = type(given).__name__
-        del given  # it may be a token for all that, and tracebacks can be shown with locals
+        del given  # it may be a token nevertheless, and tracebacks can be shown with locals
         raise _no_token(kind)
 
 
@@ -207,7 +207,7 @@ class SharedToken:
                     await self._renew()
         token = self.peek()
         if token is None:
-            raise TokenRefusedError(Verdict(Action.RETRY, say("the new token had already ended")))
+            raise TokenRefusedError(Verdict(Action.RETRY, say("the new token had already expired")))
         return token
 
     async def refresh(self) -> bool:
@@ -374,13 +374,13 @@ class StoredToken(SharedToken):
             try:
                 winner = await guard_cancellation(_store_failed, self._put, former, new)
             except AttemptError:
-                winner = None  # the store is away: it is a token all the same
+                winner = None  # the store is away: the token is valid nevertheless
             if winner is not None:
                 return winner, winner.ends, False
         return token, new.ends, True
 
     async def _put(self, former: Stored | None, new: Stored) -> Stored | None:
-        """Store a token; returns it, or a better one that another program has stored meanwhile."""
+        """Store a token; returns it, or a better one that another program has stored."""
         while not await self._store.replace(self.appid, former, new):
             former = await self._store.load(self.appid)
             if former is not None and former.value != new.value and self._serves(former):

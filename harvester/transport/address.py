@@ -27,7 +27,7 @@ def check_base_url(given: object) -> str:
     """A base URL without its last slash, or `UsageError`."""
     shown = given
     if isinstance(given, str) and "@" in given:
-        shown = say("one with a user in it")  # and with his password
+        shown = say("one with a user in it")  # and with their password
     elif isinstance(given, str):
         with contextlib.suppress(ValueError):
             parts = urlsplit(given)
@@ -40,7 +40,7 @@ def check_base_url(given: object) -> str:
                 and given == f"{parts.scheme}://{parts.netloc}{parts.path}"
             ):
                 return given.rstrip("/")
-    raise UsageError("base URL: {!r} is not one; write it as https://api.weixin.qq.com", shown)
+    raise UsageError("base URL: {!r} is not a URL; write it as https://api.weixin.qq.com", shown)
 
 
 def url_of(base_url: str, path: str, query: tuple[tuple[str, str], ...]) -> URL:

@@ -151,14 +151,14 @@ class Former:
             found.accounts = await ledger.accounts()
             found._places = {appid: number for number, appid in enumerate(found.accounts)}
             found.asked, found.copied = await ledger.asked(), await ledger.sinks()
-            for some in account_groups(found.accounts):  # may all of it be read?
+            for some in account_groups(found.accounts):  # may all of the file be read?
                 await ledger.calendars(some)
         except HarvestError:
             return cls()
         return found
 
     async def calendar(self, appid: str, endpoint: str) -> Calendar | None:
-        """The calendar of an interface of an account; accounts are best asked for in order."""
+        """The calendar of an interface of an account; accounts are best requested in order."""
         if self._ledger is None:
             return None
         if appid not in self._loaded:

@@ -2,9 +2,10 @@
 
 Rule: sends nothing to WeChat; a day is missing in the ledger before its records go from a sink.
 
-First the ledger calls the days missing, then each sink writes empty windows in the place of those
-that it holds, then the ledger removes what it knows.  The ledger knows the account until the last
-step, so the same call goes on where one was killed.  A run in between requests the days again, and
+First the ledger marks the days as missing, then each sink replaces the windows that it holds by
+empty ones, then the ledger removes what it knows.  The ledger knows the account until the last
+step, so the same call continues where one was killed.  A run in between requests the days again,
+and
 looks for records that sinks still hold: the ledger has lost count of them (`Calendar.forget`).
 
 A server that is away is waited for, as by a run.  Each step may be repeated, also if it is unknown
@@ -170,7 +171,7 @@ class _Removal:
         self._find, self._stamp = find, stamp
 
     async def run(self, appid: str, known: Sequence[Extent], fence: Fence, *, whole: bool) -> None:
-        """Write empty windows in the place of all that the sink holds."""
+        """Replace all windows that the sink holds by empty ones."""
         spans = {each.endpoint: each.days for each in known}
         if self._sink.scan is None:  # its windows are not known: one that has all of the days
             windows = {name: [Window(appid, name, *days)] for name, days in spans.items() if days}

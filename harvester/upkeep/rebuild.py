@@ -71,8 +71,8 @@ class Rebuilt:
     year; apart: groups of windows that the listed sinks do not have alike, which it requests, too.
 
     compared: whether the old ledger could be read.  Of what cannot be requested any more: kept: the
-    windows that sinks did not have alike, and the sink as whose they were kept; doubtful: windows
-    of a year that differs from the old ledger; lost: days with records that no sink has any more.
+    windows that differed between sinks, and the sink whose version was kept; doubtful: windows of a
+    year that differs from the old ledger; lost: days with records that no sink has any more.
     strange: accounts that the old ledger does not know.
 
     unlisted: sinks that cannot be read back.  former: where the old ledger is now, empty if there
@@ -155,7 +155,7 @@ async def rebuild_shared(
 def _check(sinks: Sequence[Sink]) -> None:
     if all(sink.scan is None for sink in sinks):
         names = ", ".join(sink.identity for sink in sinks)
-        raise UsageError("{} cannot be read back; its days are asked for anew", names)
+        raise UsageError("{} cannot be read back; its days are requested again", names)
 
 
 async def _fill(
@@ -163,8 +163,8 @@ async def _fill(
 ) -> Rebuilt:
     """Write the windows of the sinks into a new ledger, which will be at that path.
 
-    It lists the sinks that can be read back.  What they do not have alike is left out: the next run
-    requests it, and until then nothing is removed from any of them.
+    It lists the sinks that can be read back.  Windows that differ between them are left out: the
+    next run requests it, and until then nothing is removed from any of them.
     """
     listed = [each for each in sinks if each.scan]
     listed.sort(key=lambda sink: former.copied.get(name_in(sink, path), "") != "")
@@ -257,7 +257,7 @@ class _TakingIn:
         )
 
     async def interface(self, name: str) -> None:
-        """Take in one interface."""
+        """Add one interface."""
         endpoint = self._how.find(name)
         reading, same = _Reading(endpoint), Comparison(name, endpoint)
         differing = await self._former.differing(self._sinks, self._path, name)
@@ -293,7 +293,7 @@ class _TakingIn:
     async def _taken(
         self, reading: _Reading, seen: Seen, differing: Sequence[set[tuple[str, int]]]
     ) -> list[Outcome]:
-        """A window that all sinks have alike."""
+        """A window that is the same in all sinks."""
         window, each = seen.window, seen.first
         self._found.windows += 1
         self._found.records += each.tally.records

@@ -58,7 +58,7 @@ async def verify(ledger: Ledger, name: str, sink: Sink, copied: str) -> Verified
         checkpoint = await ledger.checkpoint(name)
         found = await _verify(ledger, checkpoint, sink, copied)
         if not found.differences or await ledger.checkpoint(name) == checkpoint:
-            break  # else a run has committed meanwhile
+            break  # else a run has committed in the meantime
     return found
 
 
@@ -80,7 +80,7 @@ async def _verify(ledger: Ledger, checkpoint: Checkpoint, sink: Sink, copied: st
     except (UsageError, SinkAwayError) as exc:
         found.unread = str(exc)
     except SinkError as exc:
-        if isinstance(exc.__cause__, OSError):  # nobody knows what is stored there
+        if isinstance(exc.__cause__, OSError):  # it is unknown what is stored there
             found.unread = str(exc)
             return found
         found.broken = True
@@ -117,7 +117,7 @@ class _Compared:
             found.unknown += 1  # the first write of a run that was killed
             return
         if calendar is None:
-            text = say("{} of which the ledger knows nothing", many(stored.tally.records, "record"))
+            text = say("{} not in the ledger", many(stored.tally.records, "record"))
             stranger = "" if appid in self._accounts else appid
             found.differences.append(Difference(str(stored.window), text, stranger))
             return

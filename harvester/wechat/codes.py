@@ -23,7 +23,8 @@ Where the sources contradict each other:
 - 45029: one list relates it to QR codes, another one that an interface was called too
   often; so it fails its window.
 - 76002, 76004: of the interface that looks up request ids; no page explains the second one.
-- 50002: an account that is limited; on platforms it passes now and then (a report of 2020).  So a
+- 50002: an account that is limited; on platforms it is sometimes temporary (a report of 2020).  So
+a
   data request, or a platform's request for a token, is tried again before the account stops.
 - 45102: an interface that is blocked for a time that is not documented: as 45011 first, and if
   that does not help the interface waits for the next day.
@@ -53,12 +54,12 @@ STOP_ENDPOINT = Action.STOP_ENDPOINT
 STOP_ACCOUNT = Action.STOP_ACCOUNT
 
 BLOCKED = 45102
-"""The code of an interface that is blocked for a time, whatever is left of its quota."""
+"""The code of an interface that is blocked for a time, regardless of its quota."""
 
 _FETCH_AGAIN = "the access token is not valid (any more)"
 _OUR_REQUEST = "WeChat did not understand the request"
 _RETIRED = "WeChat has retired this interface; use the one that has taken its place"
-_NOT_HERE = "a code of another kind of interface, which no figures should answer with"
+_NOT_HERE = "a code of another kind of interface, which a statistics interface should not return"
 _CONSENT = "WeChat waits for the account's administrator to allow this machine's IP address"
 _PLATFORM = "correct it in the platform's console"
 
@@ -69,7 +70,7 @@ _DATA: Mapping[int, Rule] = {
     40014: Rule(RENEW_TOKEN, _FETCH_AGAIN),
     41001: Rule(RENEW_TOKEN, _FETCH_AGAIN),
     42001: Rule(RENEW_TOKEN, _FETCH_AGAIN),
-    42007: Rule(RENEW_TOKEN, "the owner changed his password, the token is void"),
+    42007: Rule(RENEW_TOKEN, "the owner changed the password, so the token is invalid"),
     42006: Rule(RENEW_TOKEN, "the platform's token has expired"),
     41003: Rule(RENEW_TOKEN, _FETCH_AGAIN),
     41021: Rule(RENEW_TOKEN, "the platform's token is missing"),
@@ -84,16 +85,16 @@ _DATA: Mapping[int, Rule] = {
     61554: Rule(FAIL_WINDOW, "WeChat refused the range of time"),
     40035: Rule(FAIL_WINDOW, _OUR_REQUEST),
     40097: Rule(FAIL_WINDOW, _OUR_REQUEST),
-    43001: Rule(FAIL_WINDOW, "WeChat wants a GET of this interface"),
-    43002: Rule(FAIL_WINDOW, "WeChat wants a POST of this interface"),
-    43003: Rule(FAIL_WINDOW, "WeChat wants HTTPS; check the base URL"),
+    43001: Rule(FAIL_WINDOW, "WeChat requires GET for this interface"),
+    43002: Rule(FAIL_WINDOW, "WeChat requires POST for this interface"),
+    43003: Rule(FAIL_WINDOW, "WeChat requires HTTPS; check the base URL"),
     44002: Rule(FAIL_WINDOW, _OUR_REQUEST),
     47001: Rule(FAIL_WINDOW, _OUR_REQUEST),
     45029: Rule(FAIL_WINDOW, f"a limit was reached: {_NOT_HERE}"),
     48006: Rule(FAIL_WINDOW, "this month's ten resets of the quota are used up"),
     50005: Rule(FAIL_WINDOW, f"the user does not follow the account: {_NOT_HERE}"),
     76001: Rule(FAIL_WINDOW, "WeChat knows no such request id, or it is older than seven days"),
-    76002: Rule(FAIL_WINDOW, "WeChat was asked about a request id that cannot be one"),
+    76002: Rule(FAIL_WINDOW, "WeChat was asked about a request id that is not valid"),
     76004: Rule(FAIL_WINDOW, f"it belongs to the look-up of request ids: {_NOT_HERE}"),
     76003: Rule(FAIL_WINDOW, "the interface's path cannot be one; correct it"),
     76021: Rule(FAIL_WINDOW, "WeChat does not know the interface's path; correct it"),
@@ -109,14 +110,15 @@ _DATA: Mapping[int, Rule] = {
         " its permission set; have it verified, or granted",
     ),
     45063: Rule(
-        NO_PERMISSION, "the token is no mini-program's; only mini-programs may use this interface"
+        NO_PERMISSION,
+        "the token is not a mini-program's; only mini-programs may use this interface",
     ),
     61014: Rule(
         NO_PERMISSION,
-        "this interface takes only a platform's own token; an account has no use of it",
+        "this interface takes only a platform's own token; an account cannot use it",
     ),
     61015: Rule(
-        NO_PERMISSION, "the token is a platform's own; give the token of the account in its place"
+        NO_PERMISSION, "the token is a platform's own; give the token of the account instead"
     ),
     43104: Rule(NO_PERMISSION, "the account has no permission for this interface; see its console"),
     40066: Rule(STOP_ENDPOINT, "WeChat does not know this address; check the interface's path"),
@@ -156,7 +158,7 @@ _DATA: Mapping[int, Rule] = {
     ),
     48004: Rule(STOP_ACCOUNT, "the interface is banned for this account; ask WeChat"),
     50002: Rule(RETRY, "the account is limited or frozen; see its console", STOP_ACCOUNT),
-    50004: Rule(STOP_ACCOUNT, "WeChat has punished the account; see its console"),
+    50004: Rule(STOP_ACCOUNT, "WeChat has penalised the account; see its console"),
     61024: Rule(
         STOP_ACCOUNT,
         "WeChat gives the token of this account only to its platform; configure it as an account of"
@@ -185,11 +187,15 @@ _TOKEN: Mapping[int, Rule] = {
     41002: Rule(STOP_ACCOUNT, "the appid is missing; give it"),
     41004: Rule(STOP_ACCOUNT, "the secret is missing; give it"),
     50007: Rule(STOP_ACCOUNT, "the account is frozen; see its console"),
-    89501: Rule(STOP_ACCOUNT, f"{_CONSENT}; run again once he has"),
-    89502: Rule(STOP_ACCOUNT, f"{_CONSENT}; run again once he has"),
-    89503: Rule(STOP_ACCOUNT, f"{_CONSENT}, whom it has sent a message; run again once he has"),
-    89504: Rule(STOP_ACCOUNT, f"{_CONSENT}; run again once he has"),
-    89505: Rule(STOP_ACCOUNT, f"{_CONSENT}; run again once he has"),
+    89501: Rule(STOP_ACCOUNT, f"{_CONSENT}; run again once that is done"),
+    89502: Rule(STOP_ACCOUNT, f"{_CONSENT}; run again once that is done"),
+    89503: Rule(
+        STOP_ACCOUNT,
+        "WeChat has asked the account's administrator to allow this machine's IP address;"
+        " run again once that is done",
+    ),
+    89504: Rule(STOP_ACCOUNT, f"{_CONSENT}; run again once that is done"),
+    89505: Rule(STOP_ACCOUNT, f"{_CONSENT}; run again once that is done"),
     89506: Rule(
         STOP_ACCOUNT, "the administrator refused this machine's IP address; run again in 24 hours"
     ),
@@ -271,7 +277,7 @@ AUTHORIZER_ERRORS: Mapping[int, Rule] = {
     40030: Rule(STOP_ACCOUNT, _REFRESH),
     42002: Rule(STOP_ACCOUNT, _REFRESH),
     42007: Rule(
-        STOP_ACCOUNT, "the owner changed his password; let the account authorise the platform again"
+        STOP_ACCOUNT, "the owner changed the password; let the account authorise the platform again"
     ),
     61005: Rule(STOP_ACCOUNT, f"the platform's ticket has expired; {_PLATFORM}"),
     61006: Rule(STOP_ACCOUNT, f"the platform's ticket is not valid; {_PLATFORM}"),

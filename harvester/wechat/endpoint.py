@@ -313,7 +313,7 @@ def _is_true(value: object) -> bool:
 
 
 def _is_json(body: Mapping[str, Any]) -> bool:
-    """Whether a body arrives as it was written: a date would come as text, an infinity as null."""
+    """Whether a body arrives unchanged: a date would arrive as text, an infinity as null."""
     try:
         return bool(parse(encode(body)) == body)
     except (TypeError, MalformedError):
@@ -323,7 +323,8 @@ def _is_json(body: Mapping[str, Any]) -> bool:
 def within(records: list[dict[str, Any]], day_field: str, window: Window) -> list[dict[str, Any]]:
     """The records of the window's days; one that names no day belongs to it.
 
-    ``records`` itself if all of them name its one day: mostly they do, and that is seen at once.
+    ``records`` itself if all of them name its one day: usually they do, and that is detected at
+    once.
     """
     begin, end = window.begin, window.end
     try:

@@ -269,7 +269,7 @@ _RETIRED = (
             _str("content_url", "of the article; undocumented, in place of url"),
             _list(
                 "details",
-                "an entry a day, for up to seven days from the publishing on",
+                "one entry per day, for up to seven days from the publishing on",
                 _date("the figures are running totals to the end of this day", "stat_date"),
                 _int("target_user", "people whom the message was delivered to"),
                 *_FIGURES,
@@ -385,7 +385,7 @@ _ARTICLES = (
             _str("content_url", "of the article; since 2026-03-03"),
             _list(
                 "detail_list",
-                "an entry a day, for up to thirty days from publishing on",
+                "one entry per day, for up to thirty days from publishing on",
                 _date("the figures are running totals to the end of this day", "stat_date"),
                 *_READERS,
                 _SHARERS,

@@ -1,18 +1,19 @@
-"""What an interface must deliver, and when it is asked again for what is not there.
+"""What an interface must deliver, and when missing figures are requested again.
 
 Rule: pure; facts of an interface and times, no calendar and no run.
 
 An interface delivers one of three things (`Delivery`):
 
-- a row a day: a day without one is late, never zero.  getusercumulate answers empty days now and
+- one row per day: a day without one is late, never zero.  getusercumulate answers empty days now
+and
   then, to days that have a row later.
-- entries: an answer has all records of the answers before it, and their lists grow by an entry a
-  day until a last one: to day 7 (getarticletotal) or 30 (getarticletotaldetail); the entries of
+- entries: an answer has all records of the answers before it, and their lists grow by one entry per
+day until a last one: to day 7 (getarticletotal) or 30 (getarticletotaldetail); the entries of
   publisher_settlement change until day 62, and none is known to go.
-- nothing certain: a day without a record may be one on which nothing happened.  Days that had
+- no guaranteed rows: on a day without a record perhaps nothing happened.  Days that had
   figures later have been empty in silence, without ``is_delay``, for more than 24 hours.
 
-WeChat documents none of this; it was seen, and the schedules below are the safe reading.
+WeChat documents none of this; it was observed, and the schedules below are the safe reading.
 """
 
 from __future__ import annotations
@@ -33,20 +34,20 @@ from harvester.wechat.endpoint import day_of, in_record
 AGAIN = (1, 2, 3, 5, 8, 13, 21, 30)
 """Days after a row or an entry was due on which it is asked for again."""
 EMPTY_AGAIN = (1, 2, 3, 5, 8)
-"""The same of an empty day of an interface that delivers nothing certain."""
+"""The same of an empty day of an interface that guarantees no rows."""
 AT_LEAST = 3
 """How often a row or an entry is asked for again, on as many days, if it was first missed later."""
 WAITS = 3
 """Days after it was due for which a run that lacks a row or an entry is not done."""
 YOUNG_DAYS = max(EMPTY_AGAIN)
 """The days before yesterday of which every answer is looked at; an older one of an interface that
-delivers nothing certain is final at once."""
+guarantees no rows is final at once."""
 LONGEST = DAY * max(after - before for before, after in pairwise(AGAIN))
 """The most seconds between two requests of a schedule."""
 
 
 class Delivery(Enum):
-    """What an interface delivers for certain."""
+    """What an interface is certain to deliver."""
 
     DAILY = "daily"
     ENTRIES = "entries"
@@ -97,7 +98,7 @@ def _grown(endpoint: Endpoint, end: date) -> date:
 
 
 def _entries(endpoint: Endpoint) -> tuple[str, str] | None:
-    """The list of a record that grows by an entry a day, and the field of its day."""
+    """The list of a record that grows by one entry per day, and the field of its day."""
     if endpoint.late_days:
         for each in endpoint.fields:
             for part in each.fields:
@@ -152,7 +153,7 @@ def _had(endpoint: Endpoint, records: Iterable[Mapping[str, Any]]) -> dict[str, 
 
 @lru_cache(4096)
 def _bit(value: str) -> int:
-    """The bit of a day: of 63 days that follow one another each has another one."""
+    """The bit of a day: any 63 consecutive days have different bits."""
     day = day_of(value)
     return 0 if day is None else 1 << day.toordinal() % 63
 
@@ -180,8 +181,8 @@ def completed(
 ) -> tuple[list[dict[str, Any]], int]:
     """The records of an answer, and of those that are stored what it lacks; how much that is.
 
-    Of a row a day: the rows of days that it lacks.  Of entries: records, and entries of a record
-    that has its key.
+    Of one row per day: the rows of days that it lacks.  Of entries: records, and entries of a
+    record that has its key.
     """
     if delivery(endpoint) is Delivery.DAILY:
         there = {day_of(in_record(each, endpoint.day_field)) for each in records}

@@ -36,14 +36,14 @@ PAGE_SIZE = 90
 """Rows of a page, the most that WeChat returns."""
 
 _OURS = {ACCESS_TOKEN, "page", "page_size", "start_date", "end_date"}
-"""Fields of the query that each request has by itself."""
+"""Fields of the query that every request has."""
 
 PUBLISHER_ERRORS: Mapping[int, Rule] = {
     **ERRORS,
     1701: Rule(Action.FAIL_WINDOW, "the publisher interface refused a parameter of the request"),
     2009: Rule(
         Action.STOP_ENDPOINT,
-        "the account is no traffic owner (any more), and others have no such figures",
+        "the account is not a traffic owner (any more); only traffic owners have these figures",
     ),
     45009: Rule(
         Action.SLOW_DOWN, "too many requests to the publisher interface; try later", Action.QUOTA

@@ -24,24 +24,26 @@ MAX_VALUES = 500_000
 """The most values of an answer; a real one has some thousand.  A value takes up to 300 bytes of
 memory however short it is in JSON, so an answer of 8 MiB could take a gigabyte otherwise."""
 _SMALL = 64 * 1024
-PROXY_LOGIN = say("the proxy wants a login; write user and password before the host in its URL")
+PROXY_LOGIN = say("the proxy requires a login; write user and password before the host in its URL")
 _ON_THE_WAY = say(
     "WeChat reports errors with HTTP 200, so another server sent this; check the"
     " base URL and the proxy"
 )
 _HTTP_ADVICE: Mapping[int, str] = {
     400: say(
-        "a server on the way did not understand the request; check the base URL and the proxy"
+        "an intermediate server did not understand the request; check the base URL and the proxy"
     ),
-    401: say("a server on the way wants a login, and WeChat never does; check the base URL"),
+    401: say(
+        "an intermediate server requires a login, which WeChat never does; check the base URL"
+    ),
     403: say(
-        "a server on the way forbids the request, as a firewall does; have WeChat's host"
+        "an intermediate server forbids the request, as a firewall does; have WeChat's host"
         " allowed, or check the base URL"
     ),
-    404: say("there is no such path there; check the base URL"),
+    404: say("the server has no such path; check the base URL"),
     407: PROXY_LOGIN,
     451: say(
-        "a server on the way blocks the request, by law or by its rules; have WeChat's"
+        "an intermediate server blocks the request, by law or by its rules; have WeChat's"
         " host allowed, or use another network"
     ),
 }

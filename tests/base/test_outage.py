@@ -96,8 +96,8 @@ def test_a_server_that_stays_away_is_named_with_what_to_do_once_patience_has_end
     with pytest.raises(SinkError) as caught:
         waited(server, 2.5)
     assert str(caught.value) == (
-        "the server x was away for 2.5 s (it said so); nothing that was committed is lost: mend it"
-        " and run the same command again"
+        "the server x was away for 2.5 s (it said so); nothing that was committed is lost: fix "
+        "the cause and run the same command again"
     )
     assert caught.value.__context__ is None
     assert server.called[-1] - server.called[0] == pytest.approx(2.5, abs=0.01)

@@ -89,7 +89,7 @@ class Worker(NamedTuple):
     of yet.  late: a claim is under way on a connection that it has lost.
     epoch: under which it holds the account, as it knows; queue: under which it was planned, 0 if
     it is not served.  plan: the windows to fetch.  lost: it knows that others have claimed it.
-    cut: its lease has ended, or a server did not say whether something was done; left: the ledger
+    cut: its lease has expired, or a server did not say whether something was done; left: the ledger
     knows that it holds nothing any more, and it joins anew when its last write has ended.
     wants: the account is not finished for it.  sinks: of the list, as it joined; lost_sink: it must
     connect again.  refreshes: it was started with ``--refresh``; had: it does not
@@ -590,7 +590,7 @@ def _is_deprived(worker: Worker) -> bool:
 
 
 def _join(state: State, number: int, worker: Worker, rules: Rules) -> States:
-    """It was cut off, or its lease has ended: it leaves, and joins with all checks."""
+    """It was cut off, or its lease has expired: it leaves, and joins with all checks."""
     if not worker.cut or worker.claimed:
         return
     if worker.left:

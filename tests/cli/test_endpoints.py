@@ -104,16 +104,14 @@ def delivers(what: str) -> str:
             "getweanalysisappiddailyretaininfo",
             "  late days      its figures change for 31 days, the last day of a window counted",
         ),
-        ("getusercumulate", delivers("a row a day: a day without one is late")),
+        ("getusercumulate", delivers("one row per day: a day without one is late")),
         (
             "publisher_settlement",
             delivers("entries to day 62: an answer has all that an earlier one had"),
         ),
         (
             "getusersummary",
-            delivers(
-                "nothing certain: a day without a record may be one on which nothing happened"
-            ),
+            delivers("no guaranteed rows: on a day without a record perhaps nothing happened"),
         ),
     ],
 )

@@ -57,6 +57,15 @@ def test_a_short_run_tells_no_reason_before_its_end(clock: Clock, capsys: Output
     assert lines(capsys) == []
 
 
+def test_each_note_is_a_line_and_of_very_many_the_rest_is_counted(
+    clock: Clock, capsys: Output
+) -> None:
+    notes = tuple(f"interface {number} takes whole calendar months only" for number in range(37))
+    Lines()(events.RunStarted(31, 0, 1, notes))
+    shown = lines(capsys)
+    assert shown == ["31 windows to harvest of 1 account", *notes[:LOUD], "and 17 more notes"]
+
+
 def test_a_long_run_tells_each_reason_once(clock: Clock, capsys: Output) -> None:
     show = Lines()
     for number in range(500):

@@ -300,7 +300,7 @@ def test_quota_and_completion_are_shown_as_far_as_they_are_known(there: Harvest)
     assert quota_lines(there.told()) == [
         "  complete     with the next run: 31 calls left",
         "calls today (in China):",
-        f"  {NAME}: 24 used, what is left is not known",
+        f"  {NAME}: 24 used",
     ]
     finished = today + timedelta(days=2)
     assert quota_lines(there.told("--daily-quota", "15")) == [

@@ -780,7 +780,7 @@ def test_figures_that_are_not_ready_send_the_window_away_for_half_an_hour() -> N
     [
         ({"errcode": 61501, "errmsg": "date range error rid: 1-2"}, Action.FAIL_WINDOW, r"1-2\]$"),
         ({"errcode": 12345}, Action.FAIL_WINDOW, r"^errcode 12345 \(no errmsg\)$"),
-        (Response(403, b""), Action.FAIL_WINDOW, r"^HTTP 403: a server on the way forbids"),
+        (Response(403, b""), Action.FAIL_WINDOW, r"^HTTP 403: an intermediate server forbids"),
         ({"errcode": 47009}, Action.STOP_ENDPOINT, r"getarticleread, getarticleshare"),
         (Response(404, b""), Action.STOP_ENDPOINT, r"^HTTP 404"),
         ({"errcode": 48001}, Action.NO_PERMISSION, r"^errcode 48001"),
@@ -870,7 +870,7 @@ async def test_before_anything_answered_the_attempts_decide_and_then_the_network
     with pytest.raises(NetworkError) as caught:
         await scene.pipeline.run(scene.account, scene.queue, NEW)
     assert str(caught.value) == (
-        "no answer came to any of 1 attempts: no connection to h:443 (Connection refused);"
+        "none of 1 attempts was answered: no connection to h:443 (Connection refused);"
         " check the network, the proxy and the base URL; nothing that was committed is lost:"
         " run the same command again"
     )
@@ -959,7 +959,7 @@ async def test_without_a_token_nothing_is_tried() -> None:
         await scene.pipeline.run(scene.account, scene.queue, Attempt(WINDOW))
 
 
-# nobody answers, and one refusal after the other
+# no server answers, and one refusal after the other
 
 
 @virtual()

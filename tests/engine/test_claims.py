@@ -77,7 +77,7 @@ async def test_a_worker_without_accounts_says_what_it_does() -> None:
     said = []
     for second in range(5, 70, 10):
         if second == 55:
-            sharing.cut_off("its lease has ended")
+            sharing.cut_off("its lease has expired")
         await asyncio.sleep(5)
         said.append(sharing.reason.partition(" ")[0] + " … " + sharing.reason.rpartition(" ")[2])
         await asyncio.sleep(5)

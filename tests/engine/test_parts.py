@@ -134,7 +134,7 @@ def test_an_empty_period_is_one_part(cut: WindowKind) -> None:
     assert (found.state, found.empty) == ("final", 0)
 
 
-# a row a day
+# one row per day
 
 
 def test_days_without_a_row_are_late_and_the_others_are_final_meanwhile() -> None:

@@ -35,7 +35,7 @@ from tests.support import days as all_days
 
 SUMMARY = INTERFACES["getarticlesummary"]  # windows of one day
 USERS = INTERFACES["getusersummary"]  # of seven
-CUMULATED = INTERFACES["getusercumulate"]  # of seven, with a row a day
+CUMULATED = INTERFACES["getusercumulate"]  # of seven, with one row per day
 WALL = noon("2024-02-10")
 
 

@@ -369,7 +369,7 @@ def test_a_run_that_waits_for_a_sink_names_it() -> None:
     slow = _SlowSink("slow")
     slow.seconds = 25
     told = stalled(Simulator(), MemorySink("quick"), slow)
-    assert {*told} == {("slow has not stored what it was given",)}
+    assert {*told} == {("slow did not store what was written to it",)}
 
 
 @virtual(NOW)

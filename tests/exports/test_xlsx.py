@@ -228,7 +228,8 @@ def test_charts_show_followers_readers_and_the_best_articles(tmp_path: Path) -> 
         assert (
             points("Month")
             == stored.sql(
-                "SELECT strftime(ref_date, '%Y-%m') AS month, sum(cumulate_user) FROM getusercumulate"
+                "SELECT strftime(ref_date, '%Y-%m') AS month, sum(cumulate_user)"
+                " FROM getusercumulate"
                 " WHERE ref_date IN ('2025-12-31', '2026-01-10') GROUP BY month ORDER BY month"
             ).fetchall()
         )

@@ -61,7 +61,7 @@ def streams(ledger: KnownLedger, now: float = NOW) -> dict[str, Stream]:
     ("name", "behind", "since"),
     [
         (USERS, 0, None),
-        (USERS, 1, None),  # a run a day asks for it in time
+        (USERS, 1, None),  # one run per day asks for it in time
         (USERS, 2, 1),
         (USERS, 30, 29),
         (USERS, 40, None),  # an archive, on purpose

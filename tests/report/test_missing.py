@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from rich.cells import cell_len
 
 from harvester.base.dates import last_legal_day
-from harvester.cli import missing
+from harvester.cli import missing, terminal
 from harvester.cli.commands import invoke
 from harvester.ledger import FILE_NAME, SqliteLedger
 from harvester.ledger.base import Exhausted, Ledger, Outcome
@@ -191,21 +192,62 @@ def there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Harvest:
     return Harvest(tmp_path, capsys)
 
 
-def test_the_table_ends_with_what_to_do_and_the_totals(there: Harvest) -> None:
-    lines = there.told().splitlines()
-    assert [line.split()[:4] for line in lines[:3]] == [
-        ["account", "interface", "state", "since"],
-        [A, "getusercumulate", "failed", "2024-01-01"],
-        [B, USERS, "missing", "2024-01-01"],
+def test_the_reasons_come_with_what_to_do_and_the_accounts_and_then_the_totals(
+    there: Harvest,
+) -> None:
+    assert there.told().splitlines() == [
+        "No permission for the interface: getusercumulate (failed): 1 account, 1 interface",
+        "  Have the account verified or the permission set granted, or leave it out.",
+        '  =errcode 48001 ("api", unauthorized)',
+        "  account             since       interfaces",
+        f"  {A}  2024-01-01  getusercumulate",
+        "",
+        "Not harvested yet (missing): 1 account, 1 interface",
+        "  Run the same command again.",
+        "  account             since       interfaces",
+        f"  {B}  2024-01-01  {USERS}",
+        "",
+        "2024-01-20: 2 of 3 interfaces of accounts lack it: 1 failed, 1 missing",
     ]
-    assert lines[1].endswith(
-        'No permission for the interface: getusercumulate: =errcode 48001 ("api", unauthorized)'
-    )
-    assert lines[3] == "what to do:"
-    assert lines[5] == "  Not harvested yet: Run the same command again."
-    assert lines[6] == (
-        "2024-01-20: 2 of 3 interfaces of accounts lack it: 1 failed, 1 missing"
-    )  # fmt: skip
+
+
+def test_where_nothing_is_to_do_accounts_are_counted_unless_all_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    span, busy = (date(2024, 1, 1), date(2024, 1, 31)), "errcode -1 (system error), 8 attempts"
+
+    async def main() -> None:
+        async with SqliteLedger(tmp_path / FILE_NAME) as made:
+            keys = [(appid, USERS) for appid in (A, B)]
+            await made.register([(*key, *span) for key in keys])
+            failed = [Outcome(Window(*key, *span), "failed", code=-1, detail=busy) for key in keys]
+            await made.commit(failed, {})
+
+    asyncio.run(main())
+    given = ["status", "--out", str(tmp_path), "--missing", "2024-01-20"]
+    assert invoke(given) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("Failed after all attempts (failed): 2 accounts, 2 interfaces\n")
+    assert A not in text
+    assert "--all shows the accounts of each reason" in text
+    assert invoke([*given, "--all"]) == 0
+    text = capsys.readouterr().out
+    assert A in text
+    assert B in text
+
+
+def test_on_a_terminal_words_are_wrapped_and_no_character_is_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal, "width", lambda: 80)
+    there = Harvest(tmp_path, capsys)
+    name = "深圳市福田区人民医院订阅号第一门诊部" * 2
+    file = tmp_path / "accounts.toml"
+    file.write_text(f'[[account]]\nappid = "{A}"\nname = "{name}"\nsecret = "x"\n')
+    lines = there.told("--accounts", str(file)).splitlines()
+    assert max(map(cell_len, lines)) <= 80
+    assert name in "".join(line.split("  2024")[0].split()[-1] for line in lines if "深" in line
+                           or "门" in line or "医" in line or "订" in line)  # fmt: skip
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -277,6 +319,7 @@ def test_an_account_of_the_file_that_was_never_harvested_is_listed(there: Harves
     ("arguments", "said"),
     [
         (("--csv",), "--csv is for --missing DAY"),
+        (("--all",), "--all is for --missing DAY"),
         (("--missing", "2024-01-01", "--csv", "--json"), "give either --csv or --json"),
         (("--missing", "2024-01-01", "--state", "failed"), "leave --state out"),
         (("--missing", "soon"), "--missing: 'soon' is not a day"),

@@ -115,7 +115,7 @@ def test_all_that_is_not_the_templates_own_is_escaped() -> None:
     [
         ("zh", ("120 个账号中，有 8 个昨天的数据未到齐", "需要你处理",
                 "本机 IP 203.0.113.7 不在白名单", "无需处理，会自动恢复",
-                "等待额度，今晚 24:00 恢复",
+                "等待限额，今晚 24:00 恢复",
                 "用户增减", "8 个账号需要处理")),
         ("en", ("Yesterday is incomplete for 8 of 120 accounts", "For you to do",
                 "IP 203.0.113.7 is not on the white list", "Resolves by itself",
@@ -358,10 +358,11 @@ def test_days_without_figures_are_hatched_and_not_0() -> None:
     drawn = some_figures(many())
     for curves in drawn.curves.values():
         for curve in curves.values():
-            curve[:14] = [None] * 14
-    assert drawn.weeks("readers")[:3].count(None) == 2
+            curve[:7], curve[14:28] = [None] * 7, [None] * 14
+            curve[7:14] = [5] * 7
+    assert [value is None for value in drawn.weeks("readers")[:4]] == [True, False, True, True]
     text = page(many(), figures=drawn)
-    assert 'd="M0 0h10v60h-10zM10 0h10v60h-10z" fill="url(#hatch)"' in text
+    assert 'd="M10 0h10v60h-10zM20 0h10v60h-10z" fill="url(#hatch)"' in text  # not the first week
 
 
 def test_links_and_weeks_at_their_edges() -> None:
@@ -423,7 +424,7 @@ def test_of_many_accounts_fewer_days_are_drawn() -> None:
     ("calls", "refused", "daily", "expected"),
     [
         ((0, 0), 0, None, "No call was sent today, and the daily quota is not known"),
-        ((3, 4), 0, None, "Left|Followers gained, lost getusersummary|7|not known"),
+        ((3, 4), 0, None, "Used|Followers gained, lost getusersummary|7|Accounts"),
         (
             (3, 4),
             0,
@@ -434,7 +435,7 @@ def test_of_many_accounts_fewer_days_are_drawn() -> None:
             (30, 4),
             1,
             None,
-            "Used up|Followers gained, lost getusersummary|34|not known| 1 of 2 accounts, until",
+            "Used up|Followers gained, lost getusersummary|34| 1 of 2 accounts, until",
         ),
         ((30, 4), 2, None, "|34|0| 2 of 2 accounts, until midnight in China"),
     ],

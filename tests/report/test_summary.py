@@ -94,7 +94,7 @@ def test_fresh_is_not_complete() -> None:
     assert said(seen) == ("waiting", "Yesterday is complete for both accounts")
     assert [account.state for account in seen.accounts] == ["here", "here"]
     assert verdict.clauses(seen)[0].text == (
-        "1 个账号在等额度，今晚 24:00 恢复",
+        "1 个账号在等限额，今晚 24:00 恢复",
         "1 account waits for quota, until midnight in China",
     )
 
@@ -200,7 +200,7 @@ def missing(**how: Any) -> Figure:
 
 
 def test_many_calls_are_not_made_by_the_next_run() -> None:
-    assert missing().unit[1] == "in 3 days"  # at the 1,000 calls a day that most accounts have
+    assert missing().unit[1] == "in 3 days"  # at the 1,000 calls per day that most accounts have
     assert missing(daily_quota=500).unit[1] == "in 6 days"
     assert missing(daily_quota=5000).value[1] == "Next run"
 

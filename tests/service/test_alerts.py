@@ -331,7 +331,7 @@ def test_the_digest_in_both_languages() -> None:
     assert chinese.title == "harvester: 11月26日 3 个账号昨天的数据全部到齐"
     assert chinese.body.splitlines() == [
         "到齐：3 / 3 个账号",
-        "今天调用 0 次，剩余额度未知",
+        "今天调用 0 次，剩余限额未知",
         "历史完整度：100%（共 987 个接口日）",
         "预计补齐：已补齐（无剩余调用）",
     ]

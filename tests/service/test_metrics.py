@@ -116,7 +116,7 @@ def test_an_event_is_counted(event: Event, expected: dict[str, float]) -> None:
 
 def test_an_outage_of_the_network_is_waited_for() -> None:
     clock = iter((100.0, 130.0))
-    lost = events.Notice("info", "Unreachable", "", "", "nobody answers")
+    lost = events.Notice("info", "Unreachable", "", "", "no server answers")
     back = events.Notice("info", "Reachable", "", "", "somebody answers again")
     found = told(lost, lost, back, back, wall=lambda: next(clock))
     assert found[f"{WAITING}{{reason=network}}"] == 30

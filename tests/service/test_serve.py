@@ -64,7 +64,7 @@ class World:
     warned: those of what went wrong.  asked: when
     something of an account was.  off:
     seconds by which the machine's clock is ahead; reading: seconds that each reading of it takes.
-    away: whether nobody answers; deaf: whether the webhook does not.
+    away: whether no server answers; deaf: whether the webhook does not.
     """
 
     def __init__(self, folder: Path, loop: VirtualTimeLoop, **how: Any) -> None:
@@ -106,7 +106,7 @@ class World:
         """WeChat's answer."""
         if self.away:
             await asyncio.sleep(1)
-            raise AttemptError("nobody answers")
+            raise AttemptError("no server answers")
         if "token" in request.path:
             told = f"{request.query} {request.body!r}"
             for appid in (A, B, C, D):

@@ -161,9 +161,9 @@ async def test_a_failed_fetch_is_counted_and_can_be_tried_again() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (Token("a", 0.0), "the new token had already ended"),
-        (Token("a", -5.0), "the new token had already ended"),
-        (Token("a", 0.5), "the new token had already ended"),
+        (Token("a", 0.0), "the new token had already expired"),
+        (Token("a", -5.0), "the new token had already expired"),
+        (Token("a", 0.5), "the new token had already expired"),
         (Token("t0ken\udc80"), "the new token is not UTF-8 text"),
         (Token("\ud800"), "the new token is not UTF-8 text"),
     ],

@@ -274,11 +274,11 @@ async def test_a_token_that_cannot_be_stored_serves_all_the_same(store: Broken) 
 async def test_a_store_that_is_none_stops_the_account() -> None:
     class Foreign(MemoryStore):
         async def load(self, key: str) -> Stored | None:
-            raise UsageError("x is no token store")
+            raise UsageError("x is not a token store")
 
     verdict = await refusal_of(stored(Foreign()))
     assert verdict.action is Action.STOP_ACCOUNT
-    assert "no token store" in verdict.message
+    assert "not a token store" in verdict.message
 
 
 @virtual()

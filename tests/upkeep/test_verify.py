@@ -113,7 +113,7 @@ def test_the_first_write_of_a_killed_run_is_no_difference(tmp_path: Path) -> Non
 def test_an_account_that_the_ledger_does_not_know_is_a_difference(tmp_path: Path) -> None:
     verified = found(tmp_path, [batch("2024-01-01", appid="wx9")], final(FIRST))
     assert said(verified) == [
-        "1 record of which the ledger knows nothing", "0 records are stored, 2 were fetched"
+        "1 record not in the ledger", "0 records are stored, 2 were fetched"
     ]  # fmt: skip
 
 

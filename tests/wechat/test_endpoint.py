@@ -486,7 +486,7 @@ def test_an_http_status_decides_before_the_body_is_read(status: int, action: Act
 
 
 def test_a_status_that_stops_an_interface_says_what_to_look_at() -> None:
-    assert said(b"", 404).message == "HTTP 404: there is no such path there; check the base URL"
+    assert said(b"", 404).message == "HTTP 404: the server has no such path; check the base URL"
     assert said(b"", 302).message == (
         "HTTP 302: redirects are not followed, since the token would go along; check the base URL"
     )

@@ -1,4 +1,4 @@
-"""What an interface must deliver, and when it is asked again for what is not there."""
+"""What an interface must deliver, and when missing figures are requested again."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _ZSTD_LEVEL = 3
 
 
 class Plain:
-    """Lines as they are."""
+    """Uncompressed lines."""
 
     suffix = ""
 
@@ -77,7 +77,7 @@ class Packed(Plain):
         return (data for data, _ in self._unpacked(file, size))
 
     def whole(self, file: FileIO) -> int:
-        """How much of a file is whole members."""
+        """The length of the complete members of a file."""
         end = 0
         for _, member_end in self._unpacked(file, file.seek(0, io.SEEK_END), torn=True):
             end = member_end or end
@@ -108,7 +108,7 @@ class Packed(Plain):
     @staticmethod
     def _damaged(file: FileIO, place: int) -> SinkError:
         return SinkError(
-            "{} is damaged near byte {:,} and cannot be unpacked; put it back from a copy, or"
+            "{} is damaged near byte {:,} and cannot be unpacked; restore it from a backup, or"
             " move it and the ledger away to harvest everything again",
             file.name,
             place,
@@ -128,7 +128,7 @@ class Gzip(Packed):
 
 
 class Zstd(Packed):
-    """Zstandard; raises `UsageError` if it cannot be had."""
+    """Zstandard; raises `UsageError` if it is not available."""
 
     suffix = ".zst"
 
@@ -157,7 +157,7 @@ COMPRESSIONS: dict[str, type[Plain]] = {"": Plain, "gzip": Gzip, "zstd": Zstd}
 
 
 def compression_of(name: str) -> Plain:
-    """How a file of that name is packed."""
+    """The compression of a file of that name."""
     for made in COMPRESSIONS.values():
         if made.suffix and name.endswith(made.suffix):
             return made()

@@ -159,7 +159,7 @@ class Directory:
         return {name: None for name in self.names(endpoint) if self.is_ours(name, damaged=True)}
 
     def drafts(self) -> list[Path]:
-        """What a killed process has left of files that had no name yet."""
+        """Drafts left by a killed process."""
         return [*self.path.glob(DRAFT), *self.path.glob(f".{STATE}.*.new")]
 
     def is_ours(self, name: str, *, damaged: bool = False) -> bool:
@@ -192,7 +192,7 @@ class Directory:
         for other in self.names(endpoint_of(name)):
             if other not in known and not self.is_ours(other):
                 raise SinkError(
-                    "{} is there, and this harvest did not write it; move it away, or choose"
+                    "{} exists, and this harvest did not write it; move it away, or choose"
                     " another directory",
                     self.path / other,
                 )
@@ -201,7 +201,7 @@ class Directory:
         return (self.path / name).is_file()
 
     def append(self, name: str, size: int, pieces: Sequence[bytes]) -> int:
-        """Add pieces to the first bytes of a file, so many, durably; returns its new size."""
+        """Append pieces to a file that has this number of bytes, durably; returns its new size."""
         descriptor = os.open(self.path / name, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
         try:
             if os.fstat(descriptor).st_size != size:  # of a write that failed
@@ -218,7 +218,7 @@ class Directory:
 
     @contextmanager
     def draft(self, name: str) -> Iterator[IO[bytes]]:
-        """A file that takes the place of another one, or is new, durably after the block."""
+        """A file that replaces another one, or is new, durably after the block."""
         draft, place = self.path / DRAFT, self.path / name
         durable.make_directory(place.parent, "folder of lines")
         draft.unlink(missing_ok=True)
@@ -235,14 +235,14 @@ class Directory:
             raise
 
     def remove(self, name: str) -> None:
-        """Remove a file, durably: one that comes back would count again."""
+        """Remove a file, durably: one that reappears would count again."""
         path = self.path / name
         with suppress(FileNotFoundError):
             durable.remove(path, "lines")
         durable.sync_directory(path.parent)
 
     def cut(self, name: str, size: int) -> None:
-        """Remove what follows the first bytes of a file, so many."""
+        """Remove everything after this number of bytes of a file."""
         path = self.path / name
         if path.stat().st_size > size:
             descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
@@ -253,7 +253,7 @@ class Directory:
 
 
 def _listed(path: Path) -> list[str]:
-    """The names in a directory; none if it is none, or somebody else's."""
+    """The names in a directory; none if it is not a directory, or not accessible."""
     try:
         return sorted(os.listdir(path))
     except (FileNotFoundError, NotADirectoryError, PermissionError):

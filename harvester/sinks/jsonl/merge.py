@@ -57,7 +57,7 @@ def merge(home: Directory, extents: Extents, journal: str, suffix: str) -> None:
 
 
 class _Merge:
-    """The files of one interface, while the windows of its journal come into them."""
+    """The files of one interface, while the windows of its journal are merged into them."""
 
     def __init__(self, home: Directory, extents: Extents, journal: Source) -> None:
         self._home = home
@@ -104,7 +104,7 @@ class _Merge:
         name = source.name
         ends = [(stays(found), found.window.end.toordinal()) for found in source.windows()]
         last = max((end for kept, end in ends if kept), default=0)
-        if all(kept for kept, _ in ends):  # as it is; its last day was perhaps not known
+        if all(kept for kept, _ in ends):  # unchanged; its last day may have been unknown
             self._extents[name] = Extent(source.extent.size, last)
         elif last:
             self._extents[name] = self._written(name, source, stays, [])

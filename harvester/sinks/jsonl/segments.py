@@ -47,7 +47,7 @@ Extents = dict[str, Extent]
 
 
 class Days:
-    """Days by account, a bit each: two windows overlap if they have a day in common."""
+    """Days by account, one bit each: two windows overlap if they have a day in common."""
 
     def __init__(self, windows: Iterable[Window] = ()) -> None:
         self._bits: dict[str, int] = {}
@@ -146,8 +146,8 @@ def windows_in(pieces: Iterable[bytes], path: object) -> Iterator[WindowLines]:
         raise SinkError("{} cannot be read ({})", path, of_system(exc)) from exc
     except _ForeignLineError as exc:
         raise SinkError(
-            "{}: a line that ends with {!r} is not a record of harvester; put the file back from"
-            " a copy, or move it and the ledger away to harvest everything again",
+            "{}: a line that ends with {!r} is not a record of harvester; restore the file from "
+            "a backup, or move it and the ledger away to harvest everything again",
             path,
             exc.args[0][-60:].decode(errors="replace"),
         ) from None
@@ -164,7 +164,7 @@ def _lines_of(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class _ForeignLineError(Exception):
-    """A line, the argument, is not a record of ours."""
+    """A line, the argument, is not a harvester record."""
 
 
 def _tail_at(line: bytes) -> int:
@@ -217,7 +217,7 @@ def may_have(name: str, extent: Extent, first: int, last: int) -> bool:
 
 
 class Source:
-    """A file that is read, as far as it counts: it stays what it is while it is open."""
+    """The part of a file that counts, for reading; it does not change while it is open."""
 
     def __init__(self, name: str, file: FileIO, extent: Extent) -> None:
         self.name = name

@@ -19,8 +19,8 @@ The invariant, with N for the number of a settling (`harvester.sinks.jsonl.direc
 T tells two ledgers with one number apart, since between two settlings files only grow.  Without a
 state, as in a copy without hidden files, each file must have the size that the ledger has.
 
-A ledger that is made anew from the directory gets what is there, and nothing is changed for it: the
-former ledger goes on until the first run with the new one, which makes itself the owner.
+A ledger that is rebuilt from the directory gets what is stored, and nothing is changed for it: the
+former ledger stays valid until the first run with the new one, which makes itself the owner.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ from harvester.sinks.spec import read_spec
 from harvester.texts import of_system, say
 
 JOURNAL_BYTES = 32 * 1024 * 1024
-"""Journals of this size are to be merged: the places of their windows are in memory meanwhile."""
+"""Journals of this size are to be merged: the positions of their windows are in memory until
+then."""
 _NUMBER, _REBUILT = "number", "rebuilt"
 _NEW, _USED = "new", "used"
 _TURNS = 20
@@ -108,7 +109,7 @@ class _Known(NamedTuple):
 
 
 class JsonLines(Sink):
-    """The JSON lines sink; one process a directory.
+    """The JSON lines sink; one process per directory.
 
     directory: made if it is not there.
     compress: ``gzip`` or ``zstd``, or an empty string; raises `UsageError` for others, and for
@@ -163,7 +164,7 @@ class JsonLines(Sink):
         return stored
 
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
-        """Store each window in the place of all that overlap it; durable on return."""
+        """Store each window and replace all that overlap it; durable on return."""
         if self._unsure:
             raise SinkError(
                 "{} is not written any more, since a step before was interrupted or has failed;"
@@ -230,7 +231,7 @@ class JsonLines(Sink):
         return {**entries, _REBUILT: _USED} if known.rebuilt else entries
 
     def _take_all(self) -> Checkpoint:
-        """Accept whatever whole lines are here; nothing is changed before the first write."""
+        """Accept all whole lines; nothing is changed before the first write."""
         self._state = self._home.state(lenient=True) or State()
         self._extents = self._all_extents()
         self._stored = dict(self._extents)
@@ -257,13 +258,13 @@ class JsonLines(Sink):
         if state is not None and known.number < state.number:
             raise SinkError(
                 "the ledger is older than the directory {}, and would remove what was stored"
-                " since; put the newest ledger back, or make a new one from what is stored ({})",
+                " since; restore the newest ledger, or make a new one from what is stored ({})",
                 self.path,
                 self._home.command,
             )
         if state is not None and known.number > state.number:
             raise SinkError(
-                "the directory {} is older than the ledger; put the newest one back, or make a"
+                "the directory {} is older than the ledger; restore the newest one, or make a"
                 " new ledger from what is stored ({})",
                 self.path,
                 self._home.command,
@@ -287,11 +288,11 @@ class JsonLines(Sink):
             how = (
                 say("is gone")
                 if size < 0
-                else say("is cut to {} of its {} bytes", size, extent.size)
+                else say("is truncated to {} of its {} bytes", size, extent.size)
             )
             how += say(", though the ledger records it as stored")
         raise SinkError(
-            "{} {}; put the right one back, or make a new ledger from what is stored ({})",
+            "{} {}; restore the right one, or make a new ledger from what is stored ({})",
             path,
             how,
             self._home.command,
@@ -307,7 +308,7 @@ class JsonLines(Sink):
         )
 
     def _holds_records(self) -> bool:
-        """Whether records are stored here, whoever wrote them."""
+        """Whether any records are stored here."""
         return any(map(self._home.is_ours, self._home.names()))
 
     def _all_extents(self) -> Extents:
@@ -364,7 +365,7 @@ class JsonLines(Sink):
     # writing
 
     def _write(self, batches: Sequence[Batch]) -> Written:
-        if not self._ready:  # nothing but this run knows of what is here
+        if not self._ready:  # only this run knows what is stored here
             self._settle("")
         if self._state.whole is not None:
             state = self._state._replace(whole=None)
@@ -376,7 +377,7 @@ class JsonLines(Sink):
                 self._store(endpoint, group)
         except Exception:
             self._extents = before
-            with suppress(OSError):  # as far as the disk lets us
+            with suppress(OSError):  # as far as the disk allows
                 self._clean()
             raise
         journals = (self._extents.get(journal_of(endpoint)) for endpoint in self._days)
@@ -478,7 +479,7 @@ class JsonLines(Sink):
                     place = sources.setdefault(source, len(sources)), found.start
                     index[appid].append(_packed(begin, *place, found.size))
             numbered = [*sources]
-            # Without a checkpoint nobody knows whether the end of a file has been cut off.
+            # Without a checkpoint it is unknown whether the end of a file has been cut off.
             checked = checkpoint is not None or self._thread is not None
             for appid in sorted(index):
                 for packed in sorted(index.pop(appid)):
@@ -591,7 +592,7 @@ _BITS = (20, 48, 40)
 
 
 def _packed(begin: date, *place: int) -> int:
-    """The first day of a window, and its place, as a number; they are ordered by the day."""
+    """The first day and the position of a window, as one number; ordered by day."""
     number = begin.toordinal()
     for bits, part in zip(_BITS, place, strict=True):
         number = number << bits | part
@@ -619,7 +620,7 @@ def _journal_lines(batches: Iterable[Batch]) -> list[bytes]:
 
 
 def not_written(directory: Path, exc: OSError) -> SinkError:
-    """One sentence with what to do."""
+    """A message that says what to do."""
     full = durable.is_full(exc)
     what = say("the disk is full") if full else of_system(exc)
     return SinkError(

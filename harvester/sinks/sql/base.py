@@ -1,4 +1,4 @@
-"""Sinks in SQL databases: a table for each interface, whatever the database.
+"""Sinks in SQL databases: one table for each interface, in any database.
 
 Rule: SQL text and values; a database's own module has its connection, types and error messages.
 
@@ -53,9 +53,9 @@ from harvester.texts import say
 DISK_FULL = say("the disk is full")
 """What `Driver.describe` returns for such an error."""
 DAMAGED = say("it is damaged")
-"""How it begins for what is stored and cannot be read any more."""
+"""The beginning of a message about stored records that cannot be read any more."""
 _VERIFY = say("`harvester verify` with the same --out or --ledger shows what to type")
-_GONE = say("put it back, or {}", _VERIFY)
+_GONE = say("restore it, or {}", _VERIFY)
 """What to do about stored records that are gone."""
 VERSION = 5
 _LATEST, _TAKEN, _FORMER = "epoch", "taken", "former"
@@ -93,7 +93,7 @@ class Driver(Protocol):
     errors: tuple[type[Exception], ...]
 
     def connect(self, *, create: bool) -> None:
-        """Connect, if that is not done; raises `UsageError`, `SinkError`, `Away`, or an error."""
+        """Connect if necessary; raises `UsageError`, `SinkError`, `Away`, or an error."""
         ...
 
     def close(self) -> None: ...
@@ -127,7 +127,7 @@ class Driver(Protocol):
         ...
 
     def shrink(self) -> None:
-        """Give the space of removed rows back, if the database does not do so by itself."""
+        """Free the space of removed rows, if the database does not do so by itself."""
         ...
 
     def delete(self, table: str, days: Sequence[AccountDays], longest: int) -> None:
@@ -143,7 +143,7 @@ class Driver(Protocol):
         ...
 
     def describe(self, exc: Exception) -> str:
-        """What went wrong, without a secret."""
+        """The error, without a secret."""
         ...
 
     def outage(self, exc: Exception) -> type[Away] | None:
@@ -170,12 +170,12 @@ def _overlaps(mark: str) -> str:
 
 
 def before(day: date, days: int) -> date:
-    """So many days before a day, or the first day that there is."""
+    """The day that is a number of days earlier, or the first possible day."""
     return date.fromordinal(max(day.toordinal() - days, 1))
 
 
 def make_ready(path: Path, where: str, *, create: bool) -> None:
-    """See to it that a file can be opened as a database; raises `UsageError` or `SinkError`.
+    """Ensure that a file can be opened as a database; raises `UsageError` or `SinkError`.
 
     where: as a message names it.  create: it may be new.
     """
@@ -242,7 +242,7 @@ class SqlSink(Sink):
         await self._persist(self._reach)
 
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
-        """Connect, and see that this is the database which the checkpoint refers to."""
+        """Connect, and check that this is the database to which the checkpoint refers."""
         self._thread = self._thread or Thread(f"harvester-{self._identity.partition(':')[0]}")
         return await self._persist(self._open, checkpoint)
 
@@ -250,13 +250,13 @@ class SqlSink(Sink):
         """Store the batches in one transaction.
 
         Where several workers write, a write is repeated only if the database has reported that
-        nothing was stored; else it raises `Away`, and the sink is opened anew before its next use.
+        nothing was stored; else it raises `Away`, and the sink is opened again before its next use.
         """
         shared = any(epoch > EPOCH for epoch in fence.values())
         return await self._persist(self._write, batches, fence, repeats=Undone if shared else Away)
 
     async def forget(self, appid: str) -> None:
-        """Remove the fence of an account, and give back the space of its rows.
+        """Remove the fence of an account, and free the space of its rows.
 
         The fence stays if several workers have written: one that is frozen may still write.
         """
@@ -291,7 +291,7 @@ class SqlSink(Sink):
                 if outage is not Undone:
                     driver.close()
                 raise outage(problem) from None
-            if problem == DISK_FULL:  # no fault of what was asked for
+            if problem == DISK_FULL:  # not a fault of the request
                 kind = SinkError
             after = say("; {}", AGAIN) if what == "written" or problem == DISK_FULL else ""
             if problem.startswith(DAMAGED):
@@ -332,7 +332,7 @@ class SqlSink(Sink):
                         driver.where,
                         self._identity,
                     )
-                if checkpoint is not None:  # another ledger that wrote here must not go on
+                if checkpoint is not None:  # another ledger that wrote here must not continue
                     mark = driver.dialect.mark
                     driver.query(f"UPDATE _harvester_state SET owner = {mark}", [_new_owner()])
                 [(owner,)] = driver.query("SELECT owner FROM _harvester_state")
@@ -352,7 +352,7 @@ class SqlSink(Sink):
         return {_FORMER: ""}
 
     def renewed(self, checkpoint: Checkpoint) -> Checkpoint:
-        """A new owner: as soon as the sink is opened, the ledger as it was before is refused.
+        """A new owner: as soon as the sink is opened, older states of the ledger are refused.
 
         One that was noted before stands as long as no opening has settled it.
         """
@@ -506,7 +506,7 @@ class SqlSink(Sink):
         ]
 
     def _there(self) -> set[str]:
-        """The views with an account, as ours have."""
+        """The views that have a column for the account, as ours do."""
         return {str(name) for (name,) in self._driver.query(self._driver.dialect.views)}
 
     def _insert_new(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
@@ -608,8 +608,8 @@ class SqlSink(Sink):
         )
         if self._owner not in ("", owner):
             raise SinkError(
-                "{} belongs to another ledger now, which began to write it; use that ledger, or"
-                " another destination",
+                "{} belongs to another ledger now, which began to write it; use that ledger, or "
+                "another sink",
                 driver.where,
             )
         history = _History.of(*found)
@@ -655,8 +655,8 @@ class SqlSink(Sink):
     def stamps(self, endpoint: str, checkpoint: Checkpoint | None = None) -> dict[str, Stamp]:
         """The stamp of each month with records.
 
-        Its sums are of the checksums of rows, which cover the account, the window, the place in it
-        and the time, and of their squares, which notice figures that are swapped between rows.
+        Its sums add the checksums of rows, which cover the account, the window, the position in it
+        and the time, and their squares, which detect figures that are swapped between rows.
         """
         found: dict[str, Stamp] = {}
         with self._reading(checkpoint) as reader:
@@ -684,7 +684,7 @@ class SqlSink(Sink):
         known = reader.query(sql, [endpoint])
         existing = reader.columns(endpoint) if known else {}
         if known and known[0][0] and not existing:
-            raise SinkError("the table {} of {} is gone; put it back", endpoint, reader.where)
+            raise SinkError("the table {} of {} is gone; restore it", endpoint, reader.where)
         return existing
 
     @contextmanager
@@ -778,7 +778,7 @@ def _check(driver: Driver, checkpoint: Checkpoint, identity: str) -> _History:
     if owner not in owners and not checkpoint.get(_TAKEN):
         raise SinkError(
             "{} is not the one that the ledger refers to, which was deleted or replaced, or"
-            " belongs to another ledger now; put it back, or use a new ledger",
+            " belongs to another ledger now; restore it, or use a new ledger",
             where,
         )
     history.compare(*latest_commit(checkpoint), where, identity)
@@ -791,10 +791,10 @@ def _rebuild(identity: str) -> str:
 
 def _is_older(where: str, missing: int, identity: str) -> str:
     return say(
-        "{} is older than the ledger: its last {} is missing; put the newer one back, or make a"
+        "{} is older than the ledger: its last {} is missing; restore the newer one, or make a"
         " ledger from this one with {}"
         if missing == 1
-        else "{} is older than the ledger: its last {} are missing; put the newer one back, or make"
+        else "{} is older than the ledger: its last {} are missing; restore the newer one, or make"
         " a ledger from this one with {}",
         where,
         many(missing, "commit"),

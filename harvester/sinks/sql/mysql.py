@@ -6,8 +6,8 @@ JSON is stored as text.  MySQL's JSON type would sort the fields of an object an
 numbers of more than 64 bits, and that of MariaDB, which is text with a check, refuses what is
 nested more than 31 times; the JSON functions of both take text.
 
-Making or changing a table commits what came before.  So each such statement leaves a state from
-which the next opening goes on, and what makes tables holds a lock of the session, not of the
+Creating or changing a table commits what came before.  So each such statement leaves a state from
+which the next opening continues, and what makes tables holds a lock of the session, not of the
 transaction.
 """
 
@@ -34,7 +34,7 @@ from harvester.texts import say
 _TYPES = {
     "int": "bigint", "float": "double", "str": "longtext", "bool": "tinyint(1)", "date": "date",
     "object": "longtext", "list": "longtext", "json": "longtext", "timestamp": "datetime",
-    "key": "varchar(190)",  # so long that an index takes it, whatever the row format
+    "key": "varchar(190)",  # short enough for an index in any row format
 }  # fmt: skip
 
 
@@ -122,7 +122,7 @@ DIALECT = Dialect(
 )
 
 _COLLATIONS = ("utf8mb4_nopad_bin", "utf8mb4_0900_bin")
-"""Of MariaDB and MySQL: in all others ``A`` is ``a``, or a text is the same with a blank behind."""
+"""Of MariaDB and MySQL: all others equate ``A`` and ``a``, or ignore a trailing blank."""
 _LENGTH = 1 << 20
 """Bytes of one INSERT; longer ones are no faster."""
 _AT_ONCE = 100
@@ -152,7 +152,7 @@ class MySQL(SqlSink):
 
 
 class MySQLDriver:
-    """One connection to the server, made anew when it was lost."""
+    """One connection to the server, made again after it was lost."""
 
     def __init__(self, server: Server) -> None:
         self.dialect = DIALECT

@@ -90,7 +90,7 @@ class Server(NamedTuple):
         return connection
 
     def _connected(self) -> tuple[Any, str, bool]:
-        """A connection; or what went wrong, and whether it can be another thing in a moment."""
+        """A connection; or the error, and whether a retry may succeed."""
         try:
             connection = self.library.connect(
                 **_OURS | self.given,

@@ -178,7 +178,7 @@ class PostgreSQL(SqlSink):
 
 
 class PostgresDriver:
-    """One connection to the server, made anew when it was lost."""
+    """One connection to the server, made again after it was lost."""
 
     dialect = DIALECT
 
@@ -215,7 +215,7 @@ class PostgresDriver:
             self._make_schema()
 
     def _make_schema(self) -> None:
-        """Make the schema if it is not there; who may use it may not be allowed to make one."""
+        """Create the schema if it is missing; a user of it may lack the right to create one."""
         if self.query("SELECT 1 FROM pg_namespace WHERE nspname = %s", [self._schema]) == []:
             with self.transaction("schema", alone=True):
                 self.query(f"CREATE SCHEMA IF NOT EXISTS {_quoted(self._schema)}")
@@ -310,7 +310,7 @@ _quoted = DIALECT.quoted
 
 
 def _parts(url: Secret) -> tuple[Secret, str | None]:
-    """A sink's URL as libpq takes it, and the schema that it names besides."""
+    """A sink's URL as libpq takes it, and the schema that it names."""
     place, _, query = url.value.partition("?")
     options = query.split("&") if query else []
     schemas = [unquote(each[len(_OPTION) :]) for each in options if each.startswith(_OPTION)]

@@ -52,9 +52,9 @@ _MOST = 900
 
 
 class Dialect(NamedTuple):
-    """What one database does in its own way.
+    """The peculiarities of one database.
 
-    name: as its makers write it.
+    name: as its vendor writes it.
     types: of columns, by a field's type; ``key`` is that of a text in a key.
     forms: what a value becomes when it is written, by type; reads: how a column is selected, by
         type, ``{}`` being the column; revives: what a value that was read becomes, by type.
@@ -110,11 +110,11 @@ class Dialect(NamedTuple):
     insert_new: str = "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT DO NOTHING"
 
     def same(self, name: str) -> str:
-        """What two names have in common that mean the same."""
+        """The common form of two names that mean the same."""
         return name.lower() if self.folds else name
 
     def quoted(self, name: str) -> str:
-        """A name in a statement, whatever it contains."""
+        """A quoted name in a statement."""
         doubled = name.replace(self.quote, self.quote * 2).replace("%", self.percent)
         return f"{self.quote}{doubled}{self.quote}"
 
@@ -161,11 +161,11 @@ class Dialect(NamedTuple):
         return not self.longest or len(name.encode()) <= self.longest
 
     def marks(self, number: int) -> str:
-        """So many values in a statement."""
+        """Placeholders for a number of values in a statement."""
         return ", ".join([self.mark] * number)
 
     def day(self, value: date) -> Any:
-        """A day as it is written."""
+        """A day in the form in which it is written."""
         form = self.forms.get("date")
         return form(value) if form else value
 
@@ -189,7 +189,7 @@ def is_negative_zero(value: Any) -> bool:
 class Layout:
     """One interface's table, and its records as rows of it.
 
-    A column that exists keeps its type, whatever the catalogue has now.  existing: the columns of
+    An existing column keeps its type, even if the catalogue has changed.  existing: the columns of
     the table, and their types as the database names them; former: the types with which its rows
     were written.  Fields without a column are in ``_extra``: those whose names are too long, those
     that are too many, and those whose column is of a type that no field has.
@@ -382,7 +382,7 @@ def _described(field: Field) -> list[Any]:
 
 
 class Reader:
-    """The rows of a table as they were inserted, by the layouts that they were inserted with."""
+    """The rows of a table as inserted, by the layouts of their insertion."""
 
     def __init__(self, layouts: Iterable[str], existing: Iterable[str], dialect: Dialect) -> None:
         has = {dialect.same(name) for name in existing}

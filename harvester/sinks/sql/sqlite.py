@@ -50,7 +50,9 @@ _TYPES = {
     "object": "JSON", "list": "JSON", "timestamp": "DATETIME", "json": "JSON", "key": "TEXT",
 }  # fmt: skip
 
-_DATE = "CASE WHEN {0} >= '0001' AND date({0}) = {0} THEN {0} END"  # it makes March of February 30
+_DATE = (
+    "CASE WHEN {0} >= '0001' AND date({0}) = {0} THEN {0} END"  # it turns February 30 into March
+)
 _DASHED = "substr({value}, 1, 4) || '-' || substr({value}, 5, 2) || '-' || substr({value}, 7)"
 _READS = {
     "int": "CASE WHEN {kind} = 'integer' AND typeof({value}) = 'integer' THEN {value} END",
@@ -176,8 +178,7 @@ class SQLiteDriver:
             raise
         if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
             raise UsageError(
-                "{} lies on a disk that SQLite cannot share (no WAL); choose a disk of this"
-                " machine",
+                "{} is on a file system that SQLite cannot share (no WAL); choose a local one",
                 self.where,
             )
         connection.execute("PRAGMA synchronous = FULL")
@@ -188,9 +189,9 @@ class SQLiteDriver:
         if self.describe(exc) == _OTHER and not self._was_ours():
             return UsageError("{} could not be opened: {}", self.where, _OTHER)
         return SinkError(
-            "{} could not be opened: it is damaged ({}); put a sound copy back, or `mv {}"
-            " {}.damaged`, and the same command again: the next run asks for what was stored"
-            " there alone",
+            "{} could not be opened: it is damaged ({}); restore it from a backup, or run `mv {} "
+            "{}.damaged` and the same command again: the next run requests what was stored only "
+            "there",
             self.where,
             say(str(exc)),
             place,

@@ -34,7 +34,7 @@ _KINDS: dict[str, Callable[[Secret], TokenStore]] = {
 def open_store(spec: str | Secret) -> TokenStore | None:
     """The store that a spec names, None for ``memory``: no sharing.
 
-    ``file:PATH`` (a directory, or a path that ends with a slash: a file an account),
+    ``file:PATH`` (a directory, or a path that ends with a slash: one file per account),
     ``redis://HOST:PORT/DB``, ``rediss://…``.  Raises `UsageError`.
     """
     spec = Secret(spec)  # it may hold a password
@@ -45,7 +45,6 @@ def open_store(spec: str | Secret) -> TokenStore | None:
         return _KINDS[kind](spec)
     shown = say("what was given") if "@" in spec.value else repr(spec.value)
     raise UsageError(
-        "token store: {} is not one; these are known: memory, file:PATH, redis://HOST:PORT/DB,"
-        " rediss://…",
+        "token store: {} is unknown; write memory, file:PATH, redis://HOST:PORT/DB, rediss://…",
         shown,
     )

@@ -104,7 +104,7 @@ class FileStore:
         except FileNotFoundError:
             return {}
         if found is None:
-            raise UsageError("{} is no token store; name another file, or remove it", path)
+            raise UsageError("{} is not a token store; name another file, or remove it", path)
         return found
 
     def _replace(self, key: str, former: Stored | None, new: Stored) -> bool | None:
@@ -142,8 +142,7 @@ class FileStore:
 class _Wait:
     """The wait for a lease, and the lease; used on the store's thread.
 
-    A lease that was taken for a task that was cancelled meanwhile is kept here, so that it is
-    released.
+    A lease that was taken for a task that was then cancelled is kept here, so that it is released.
     """
 
     def __init__(self, path: Path, lease: float) -> None:
@@ -162,7 +161,7 @@ class _Wait:
         if claim.is_at(self._path):
             claim.note(secrets.token_hex(8).encode(), "lease")
             return True
-        self.end()  # another waiter has replaced the file meanwhile
+        self.end()  # another waiter has replaced the file
         return False
 
     def _watch_holder(self) -> None:

@@ -190,7 +190,5 @@ def _place(url: Secret) -> tuple[str, str]:
     query = urlsplit(url.value).query
     if any(name not in known for name, _ in parse_qsl(query, keep_blank_values=True)):
         these = say("it knows {}", ", ".join(known)) if known else say("it has none")
-        return shown, say(
-            "token store: the URL of {} has an option that is not one; {}", shown, these
-        )
+        return shown, say("token store: the URL of {} has an unknown option; {}", shown, these)
     return shown, ""

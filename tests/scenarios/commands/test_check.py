@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from harvester.cli import terminal
 from harvester.cli.commands import invoke
 from harvester.testing import Faults
 from tests.scenarios.command import Start, asked
@@ -114,29 +115,34 @@ def test_a_token_that_was_void_costs_no_second_call(wechat: Start, capsys: Captu
     assert another.simulator.counts["data"] == 1
 
 
-def test_broken_accounts_are_rows_of_a_table_of_80_columns(wechat: Start, capsys: Capture) -> None:
+def test_broken_accounts_are_rows_below_the_reason_and_the_others_are_counted(
+    wechat: Start, capsys: Capture, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(terminal, "width", lambda: 80)
     server = wechat(
         refuse_token={wx(2): 40164, wx(3): 40164}, refuse={(wx(4), E): 48001, wx(5): -1}
     )
-    given = [E, OTHER, *listed(*map(wx, range(1, 6))), "--base-url", server.url]
-    assert invoke(["check", *given]) == 1
-    text = capsys.readouterr().out
-    lines = text.splitlines()
-    table = lines[: lines.index("")]
-    assert max(map(len, table)) <= 80
-    assert [line.split()[0] for line in table] == ["account", *map(wx, range(1, 6))]
-    rows = [re.split(r"\s{2,}", line.strip())[2:] for line in table[1:]]
-    assert [[*row[:3], row[-1]] for row in rows] == [
-        ["ok", "ok", "2/2", "nothing"],
-        ["no", "no", "0/2", "IP list"],
-        ["no", "no", "0/2", "IP list"],
-        ["ok", "ok", "1/2", "permission"],
-        ["ok", "ok", "0/2", "check again"],
-    ]
-    assert "IP list: IP 203.0.113.7 is not on the white list\n" in text
-    assert f"  {wx(2)} (Name of 2), {wx(3)} (Name of 3)\n" in text
-    assert f"permission: No permission for the interface: {E}\n" in text
+    given = ["check", E, OTHER, *listed(*map(wx, range(1, 6))), "--base-url", server.url]
+    assert invoke(given) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    found, reason = {}, ""
+    for line in lines:
+        reason = line.partition(":")[0] if line and not line.startswith(" ") else reason
+        if line.startswith("  wx"):
+            found[line.split()[0]] = [reason, *re.split(r"\s{2,}", line.strip())[1:5]]
+    assert found == {
+        wx(2): ["IP list", "Name of 2", "no", "no", "0/2"],
+        wx(3): ["IP list", "Name of 3", "no", "no", "0/2"],
+        wx(4): ["permission", "Name of 4", "ok", "ok", "1/2"],
+    }
+    assert "IP list: IP 203.0.113.7 is not on the white list (2 accounts)" in lines
+    assert f"permission: No permission for the interface: {E} (1 account)" in lines
+    assert "check again: No answer has shown whether it is usable (1 account)" in lines
     assert lines[-1] == "1 of 5 accounts usable, 1 not known: check again"
+    assert invoke([*given, "--all"]) == 1
+    text = capsys.readouterr().out
+    assert all(wx(number) in text for number in range(1, 6))
 
 
 def test_a_secret_that_cannot_be_read_is_a_row(wechat: Start, capsys: Capture) -> None:
@@ -244,5 +250,5 @@ def test_1_500_accounts_are_checked_at_the_pace_of_a_run(wechat: Start, capsys: 
 @pytest.mark.thorough
 def test_the_help_says_what_is_sent_and_stored() -> None:
     said = " ".join(harvest("check", "--help").stdout.split())
-    assert "Sends one call an interface" in said
+    assert "Sends one call per interface" in said
     assert "stores nothing" in said

@@ -38,7 +38,7 @@ def test_an_account_goes_from_a_sink_of_any_kind(kind: str, spec: str, tmp_path:
     before = in_sink(spec)
     done = harvest("forget", "--ledger", ledger, "--appid", A, "--yes", **KNOWN)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].endswith("a run that names them harvests them anew")
+    assert done.stdout.splitlines()[-1].endswith("a run that names them harvests them again")
     assert in_sink(spec) == {B: before[B]}
     succeeded("verify", "--ledger", ledger, **KNOWN)
     succeeded("status", "--ledger", ledger, "--check")
@@ -113,7 +113,7 @@ def test_with_several_machines(job: Jobs) -> None:
     assert "workers of this ledger are running" in refused.stderr
     worker.kill()
     worker.communicate()
-    until(lambda: forgotten(one, "--yes").returncode == 0, 20)  # once its lease has ended
+    until(lambda: forgotten(one, "--yes").returncode == 0, 20)  # once its lease has expired
     one.server.simulator.latency = 0.0
     assert one.run().returncode == 0
     rows = one.rows(f"SELECT _appid FROM {ENDPOINT}")

@@ -77,14 +77,14 @@ def test_a_socks_proxy_is_refused_before_anything_is_sent(tmp_path: Path) -> Non
 
 def test_the_mark_that_editors_write_first_is_no_mistake(tmp_path: Path) -> None:
     (tmp_path / "harvester.toml").write_bytes("rate = '5/s'".encode("utf-8-sig"))
-    assert "at 5/s an account" in succeeded("plan", "users", *DAYS, cwd=tmp_path).stdout
+    assert "at 5/s per account" in succeeded("plan", "users", *DAYS, cwd=tmp_path).stdout
 
 
 def test_a_port_in_use_has_an_alternative(wechat: Start, tmp_path: Path) -> None:
     port = wechat().url.rpartition(":")[2]
     done = harvest("simulate", "--port", port, cwd=tmp_path)
     assert done.returncode == 2
-    said = f"port {port} of 127.0.0.1 cannot be used (Address already in use); --port 0 takes a"
+    said = f"port {port} of 127.0.0.1 cannot be used (Address already in use); --port 0 chooses a"
     assert said in done.stderr
 
 
@@ -131,7 +131,7 @@ def test_a_retired_interface_is_not_a_thing_to_correct(wechat: Start, tmp_path: 
     server = wechat(retired=True)
     done = harvest(*asked(server.url, "getuserread", *DAYS[1::2], "--out", tmp_path))
     assert done.returncode == 1
-    assert "leave out getuserread: a retired interface does not come back" in done.stderr
+    assert "leave out getuserread: a retired interface is never enabled again" in done.stderr
     assert "corrected" not in done.stderr
 
 

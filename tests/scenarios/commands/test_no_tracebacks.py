@@ -118,7 +118,7 @@ def test_a_wait_for_a_server_is_told_and_ends_with_the_first_interrupt(tmp_path:
         "harvester: the database .* does not answer .*; it is called again for up to", told
     )
     assert process.returncode == 130, said
-    assert said == "harvester: interrupted; run the same command again to go on\n"
+    assert said == "harvester: interrupted; run the same command again to resume\n"
 
 
 class Odd:

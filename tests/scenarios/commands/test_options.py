@@ -115,7 +115,7 @@ def test_a_number_without_a_unit_is_no_rate(tmp_path: Path) -> None:
 def test_the_help_tells_of_the_environment(command: str, tmp_path: Path) -> None:
     said = " ".join(harvest(command, "--help", cwd=tmp_path).stdout.split())
     assert "HARVESTER_DAILY_QUOTA=1000" in said
-    assert "The command line wins over the environment, and the environment over the file." in said
+    assert "The command line overrides the environment, and the environment overrides the" in said
 
 
 # `harvester plan` promises no more than a run can keep.
@@ -125,12 +125,12 @@ YEARS = ["getinterfacesummaryhour", "--start", "2020-01-01", "--end", "2023-12-3
 
 
 BOUNDED_IN_FLIGHT = (
-    "57 min with 64 requests in flight (assumed: 0.3 s an answer);"
-    " the rate of 300/min an account alone would allow 5 min"
+    "57 min with 64 requests in flight (assumed: 0.3 s per answer);"
+    " the rate of 300/min per account alone would allow 5 min"
 )
 BOUNDED_BY_ONE = (
-    "7 min with 64 requests in flight, 1 an account (assumed: 0.3 s an answer);"
-    " the rate of 100/s an account alone would allow 15 s"
+    "7 min with 64 requests in flight, 1 per account (assumed: 0.3 s per answer);"
+    " the rate of 100/s per account alone would allow 15 s"
 )
 
 
@@ -140,7 +140,7 @@ BOUNDED_BY_ONE = (
         # 500 accounts x 1,461 days at 64 in flight, 0.3 s an answer: 3,424 s; 2,500/s by the rate
         (500, "", (), BOUNDED_IN_FLIGHT),
         (2, "", ("--rate", "1/s"),
-         "24 min at 1/s an account, all accounts at once (assumed: 0.3 s an answer)"),
+         "24 min at 1/s per account, all accounts at once (assumed: 0.3 s per answer)"),
         (1, "", ("--rate", "100/s", "--account-concurrency", "1"), BOUNDED_BY_ONE),
         (1, "1", ("--rate", "100/s"), BOUNDED_BY_ONE.replace(", 1 an account", "")),
     ],

@@ -74,7 +74,7 @@ NAMES = "endpoints: expected the name of an interface or a group, an Endpoint, o
         (
             "transport",
             FakeTransport(Simulator()),
-            "transport: it takes the place of the network",
+            "transport: it replaces the network",
         ),
     ],
 )

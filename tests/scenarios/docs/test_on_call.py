@@ -14,6 +14,7 @@ from harvester.cli.commands import invoke
 from harvester.report.causes import KINDS
 from harvester.service.alerts import (
     NEVER,
+    NOT_ASKED,
     RUN,
     STALE,
     Notification,
@@ -45,7 +46,7 @@ CODES = {
 }
 """A code of each kind for which a person must act, and its reason."""
 IN_THE_DIGEST = {"ended"}
-ALERTS = [*CODES, STALE, NEVER, RUN]
+ALERTS = [*CODES, NOT_ASKED, STALE, NEVER, RUN]
 
 
 def headings() -> list[str]:
@@ -62,7 +63,10 @@ def fired(kind: str, lang: str, where: Where) -> tuple[Notification, str]:
     code, reason = CODES.get(kind, (0, ""))
     if kind != RUN:
         ledger.known.pop((APPID, SHARE))
-        if kind != NEVER:
+        if kind == NOT_ASKED:
+            ledger.asked_for(APPID, SHARE, BEGIN, YESTERDAY - timedelta(days=5))
+            ledger.put(APPID, SHARE, BEGIN, YESTERDAY - timedelta(days=5), "final")
+        elif kind != NEVER:
             ledger.put(APPID, SHARE, BEGIN, YESTERDAY - timedelta(days=1), "final")
         if code:
             ledger.put(APPID, SHARE, YESTERDAY, YESTERDAY, "failed", code=code, detail=reason)
@@ -89,7 +93,8 @@ def test_an_alert_says_what_since_when_why_and_what_to_do(kind: str, lang: str) 
         title = "Article shares" if lang == "en" else "图文转发"
         assert f"Café ({APPID})" in lines[0]
         [lacking] = [line for line in lines[1:] if title in line]
-        assert kind == NEVER or str(YESTERDAY) in lacking
+        since = YESTERDAY - timedelta(days=4) if kind == NOT_ASKED else YESTERDAY
+        assert kind == NEVER or str(since) in lacking
     command = shlex.split(lines[-1].removeprefix("  $ "))
     assert command[0] == "harvester"
     assert invoke([*command[1:], "--help"]) == 0  # its options are parsed before that
@@ -113,7 +118,7 @@ def test_the_page_has_a_heading_for_each_alert_and_each_rule() -> None:
     own = {kind: fired(kind, "en", Where())[0].body[2:].partition(":")[0] for kind in ALERTS}
     own |= {kind: KINDS[kind].title[1] for kind in IN_THE_DIGEST}
     # a heading has neither the values of an alert nor the machine
-    own = {kind: re.sub(r" 203\.0\.113\.7| \(host\)| \{days\}", "", text)
+    own = {kind: re.sub(r" 203\.0\.113\.7| \(host\)| \{days\}| since \S+", "", text)
            for kind, text in own.items()}  # fmt: skip
     assert own.keys() - {STALE, NEVER, RUN} == {kind for kind in KINDS if KINDS[kind].mine}
     text = (ROOT / "examples" / "monitoring" / "alerts.yml").read_text()

@@ -59,7 +59,7 @@ def test_each_account_has_its_reason(three: Path) -> None:
     assert found[1]["what_to_do"].startswith("Check or reset it in the account's console")
     text = harvest("status", "--missing", "2024-01-20", "--check", *given)
     assert text.returncode == 1
-    assert f"{B} (书店)" in text.stdout
+    assert f"  {B}  书店  2024-01-01  getusercumulate, getusersummary" in text.stdout
     fine = ("--missing", "2024-01-20", "--check", "--only", "Teahouse", *given)
     assert succeeded("status", *fine).stdout == (
         "2024-01-20: nothing lacks it, of 2 interfaces of accounts\n"
@@ -92,7 +92,7 @@ def test_a_spent_quota_is_waited_for_and_gives_a_date(wechat: Start, tmp_path: P
     assert row["until"] == "2024-03-10T16:01:00Z"
     given = ("--lang", "zh", "status", "--out", str(tmp_path), "--missing", "2024-01-03")
     shown = harvest_at("2024-03-10", 13, *given).out
-    assert "等待额度 至北京时间 2024-03-11 00:01" in shown
+    assert "等待限额 (等待，至北京时间 2024-03-11 00:01)" in shown
     assert "until" not in shown
 
 
@@ -133,4 +133,5 @@ def test_of_a_copy_that_cannot_be_written(tmp_path: Path) -> None:
     finally:
         for place in places:
             place.chmod(0o755 if place.is_dir() else 0o644)
-    assert "not asked        2024-02-11  Never asked for: the range is 2024-01-20 to" in text
+    assert text.startswith("Never asked for: the range is 2024-01-20 to")
+    assert f"  {A}  2024-02-11  " in text

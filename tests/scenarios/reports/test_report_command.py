@@ -186,7 +186,7 @@ def test_a_file_that_is_no_page_is_not_replaced(tmp_path: Path) -> None:
     ledger, page = tmp_path / "ledger.sqlite", tmp_path / "page.html"
     before = ledger.read_bytes()
     for given, said in (
-        (("--html", ledger), f"{ledger} is there and is no page; choose another file"),
+        (("--html", ledger), f"{ledger} exists and is not a page; choose another file"),
         (("--html", "-"), "the page is a file; name one"),
     ):
         done = harvest("report", "--out", tmp_path, *given, cwd=tmp_path)
@@ -208,7 +208,7 @@ def test_the_page_says_why_it_has_no_curves(tmp_path: Path) -> None:
     assert f"the page has no curves: {segment}: a line that ends with" in done.stderr
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "No figures are shown:" in page
-    assert "is not a record of harvester; put the file back from a copy" in page
+    assert "is not a record of harvester; restore the file from a backup" in page
 
 
 @pytest.mark.thorough
@@ -227,11 +227,11 @@ def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     done = harvest("report", "--out", tmp_path, "--html", page)
     assert done.returncode == 0
-    assert done.stderr == "harvester: the page has no curves: no destination can be read back\n"
+    assert done.stderr == "harvester: the page has no curves: no sink can be read back\n"
     written_page = page.read_text(encoding="utf-8")
     assert 'id="curves"' not in written_page
     assert "No figures are shown:" in written_page
-    assert "<bdi>no destination can be read back</bdi>" in written_page
+    assert "<bdi>no sink can be read back</bdi>" in written_page
     assert re.search("knows nothing of jsonl:.*other", refused("--sink", f"jsonl:{tmp_path}/other"))
     page = tmp_path / "nowhere" / "page.html"
     said = f"harvester: {page} cannot be written (No such file or directory)\n"

@@ -103,6 +103,36 @@ def test_it_fits_every_screen_in_both_languages(world: str, scheme: str, opened:
     assert light == "rgb(247, 247, 245)"
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_first_month_stands_below_its_column(width: int, opened: Open) -> None:
+    ledger = KnownLedger()
+    for appid in ("wx1", "wx2"):
+        ledger.harvested(appid, "getusersummary", date(2026, 8, 1), YESTERDAY)
+    view = opened(ledger.seen(), viewport={"width": width, "height": 800})
+    label = view.locator(".axis text").bounding_box()
+    columns = view.locator("#coverage .cols").first.bounding_box()
+    assert columns["x"] <= label["x"] < columns["x"] + columns["width"] / 4
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_charts_begin_with_their_figures_and_readers_have_a_colour_of_their_own(
+    scheme: str, opened: Open
+) -> None:
+    seen = many(2)
+    drawn, appid = some_figures(seen), seen.accounts[0].appid
+    drawn.curves = {appid: {
+        name: [None] * (DAYS - 40) + [7] * 40 for name in ("readers", "gained", "followers")
+    }}  # fmt: skip
+    view = opened(seen, figures=drawn, at=f"#{appid}", color_scheme=scheme)
+    charts = view.locator("#figures .chart")
+    assert [one.get_attribute("viewBox") for one in charts.all()] == ["0 0 160 96"] * 3
+    assert [one.get_attribute("d") for one in view.locator("#figures [fill]").all()] == [""] * 3
+    fill = "(one) => getComputedStyle(one).fill"
+    bars = view.locator("#figures .chart .readers").evaluate(fill)
+    states = ("final", "provisional", "empty", "waiting", "failed")
+    assert bars not in [view.locator(f"symbol .{each}").first.evaluate(fill) for each in states]
+
+
 def test_what_matters_stands_there_without_the_script(opened: Open) -> None:
     view = opened(many(), java_script_enabled=False)
     assert view.get_by_role("heading", level=1).inner_text().startswith("Yesterday is incomplete")
@@ -152,7 +182,7 @@ def test_from_a_square_to_an_account_and_its_days_and_back(opened: Open) -> None
     row = account.rows[0]
     told = [cell.inner_text() for cell in view.locator("#one .plain tbody .num").all()]
     days = [int(number.replace(",", "")) for number in told]
-    assert sum(days) == (YESTERDAY - row.first).days + 1
+    assert sum(days) == (YESTERDAY - row.reach.first).days + 1
     view.get_by_text("← All accounts").click()
     view.locator("#all").wait_for()
     assert not view.locator("#one").is_visible()

@@ -271,7 +271,8 @@ def test_the_command_plans_days_of_quota_and_the_date(
     said = capsys.readouterr().out
     assert "calls   522\n" in said
     assert (
-        "quota   6 days at 100 calls a day for one interface of one account; run each day," in said
+        "quota   6 days at 100 calls per day for each interface of each account; with a run each "
+        "day" in said
     )
 
 

@@ -166,7 +166,7 @@ def test_a_link_in_place_of_a_lock_file_is_not_followed(wechat: Start, tmp_path:
         done = harvest(*args, "--refresh")
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.splitlines() == [
-            f"harvester: {path} is a symbolic link in the place of a lock file; remove it"
+            f"harvester: {path} is a symbolic link instead of a lock file; remove it"
         ]
         assert victim.read_text() == "precious"
         path.unlink()
@@ -183,5 +183,5 @@ def test_a_link_in_the_place_of_a_token_stores_lock_is_refused_and_not_followed(
     store = f"file:{tmp_path}/tokens.json"
     done = harvest(*january(wechat()), "--token-store", store, cwd=tmp_path)
     assert done.returncode != 0
-    assert f"{tmp_path / name} is a symbolic link in the place of a lock file" in done.stderr
+    assert f"{tmp_path / name} is a symbolic link instead of a lock file" in done.stderr
     assert victim.read_text() == "precious"

@@ -157,7 +157,7 @@ def failed(appid: str, new: bool | None) -> Failure:
         (Report("partial", Windows(waiting=1), failures=[failed(A, False)]), 1, "", 3),
         (Report("failed", failures=[failed(A, True)]), 1, "", 0),
         (Report("failed", failures=[failed(A, True)]), 1, "the disk is full", 4),
-        (Report("failed"), 1, "nobody answers", 4),
+        (Report("failed"), 1, "no server answers", 4),
         (Report("interrupted", failures=[failed(A, True)]), 1, "", 130),
         (Report("waiting", Windows(waiting=1)), 1, "", 3),
         (Report("complete"), 1, "", 0),

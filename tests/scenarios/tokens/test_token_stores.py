@@ -104,10 +104,10 @@ def test_a_slow_holder_of_a_lease_in_redis_keeps_it(
 @pytest.mark.parametrize(
     ("rest", "said"),
     [
-        ("/0?x=1", "the URL of redis://h:1 has an option that is not one; it has none"),
-        ("/0?socket_timeout=abc", "the URL of redis://h:1 has an option that is not one"),
-        ("/0?decode_responses=true", "the URL of redis://h:1 has an option that is not one"),
-        ("/0?retry=", "the URL of redis://h:1 has an option that is not one"),
+        ("/0?x=1", "the URL of redis://h:1 has an unknown option; it has none"),
+        ("/0?socket_timeout=abc", "the URL of redis://h:1 has an unknown option"),
+        ("/0?decode_responses=true", "the URL of redis://h:1 has an unknown option"),
+        ("/0?retry=", "the URL of redis://h:1 has an unknown option"),
         ("/zero", "redis://h:1 has no such database"),
         ("/0/1", "redis://h:1 has no such database"),
     ],

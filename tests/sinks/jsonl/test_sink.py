@@ -800,7 +800,7 @@ async def test_nothing_is_written_through_a_symbolic_link(tmp_path: Path) -> Non
     linked.mkdir()
     (linked / ".jsonl.lock").symlink_to(theirs)
     sink = JsonLines(linked)
-    with pytest.raises(UsageError, match="symbolic link in the place of a lock file"):
+    with pytest.raises(UsageError, match="symbolic link instead of a lock file"):
         await sink.open({})
     await sink.close()
     ledger = ledger_of(tmp_path / "lines")

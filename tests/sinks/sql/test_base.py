@@ -511,7 +511,7 @@ def test_a_table_that_is_gone_is_noticed_and_a_new_ledger_harvests_it_anew(
     target.execute(how)
     assert "the table checked of the database" in target.refused(SinkError)
     if how.startswith("DROP"):
-        with pytest.raises(SinkError, match=r"the table checked of .* is gone; put it back"):
+        with pytest.raises(SinkError, match=r"the table checked of .* is gone; restore it"):
             target.scan()
     target.checkpoint = {}
     target.harvest([part(1, 2)])
@@ -525,8 +525,8 @@ def test_a_database_that_was_made_anew_is_not_called_harvested(target: Target) -
         target.path.unlink()
         for _ in range(2):
             said = target.refused(SinkError)
-            assert "is gone; put it back, or `harvester verify` with the same --out or " in said
-            with pytest.raises(SinkError, match="is gone; put it back"):
+            assert "is gone; restore it, or `harvester verify` with the same --out or " in said
+            with pytest.raises(SinkError, match="is gone; restore it"):
                 target.scan()
     else:
         target.server.execute(f"DROP DATABASE {target.database}")

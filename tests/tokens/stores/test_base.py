@@ -181,7 +181,9 @@ def test_the_kinds_are_told_by_what_stands_before_the_colon(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("spec", ["", "file", "file:", "nowhere", "etcd://h", "redis", "memory:x"])
 def test_what_is_unknown_is_told_what_is_known(spec: str) -> None:
-    with pytest.raises(UsageError, match=r"these are known: memory, file:PATH, redis://HOST") as at:
+    with pytest.raises(
+        UsageError, match=r"is unknown; write memory, file:PATH, redis://HOST"
+    ) as at:
         open_store(spec)
     assert repr(spec) in str(at.value)
 

@@ -94,14 +94,14 @@ def test_a_torn_or_foreign_file_is_one_sentence_and_stays(tmp_path: Path, conten
     path.chmod(0o600)
     with pytest.raises(UsageError) as caught:
         FileStore(path)
-    assert str(caught.value) == f"{path} is no token store; name another file, or remove it"
+    assert str(caught.value) == f"{path} is not a token store; name another file, or remove it"
     assert path.read_bytes() == content
 
 
 async def test_a_torn_file_of_one_account_is_told_when_it_is_read(tmp_path: Path) -> None:
     await put(f"{tmp_path}/d/")
     (tmp_path / "d" / "wx1.json").write_bytes(b"{")
-    with pytest.raises(UsageError, match=r"wx1\.json is no token store"):
+    with pytest.raises(UsageError, match=r"wx1\.json is not a token store"):
         await loaded(tmp_path / "d")
 
 

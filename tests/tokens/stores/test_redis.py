@@ -41,7 +41,7 @@ def test_a_database_that_is_none_is_refused_without_the_password() -> None:
     with pytest.raises(UsageError) as caught:
         RedisStore("redis://:p4ssw0rd@h:1/0?socket_timeout=p4ssw0rd")
     assert str(caught.value) == (
-        "token store: the URL of redis://h:1 has an option that is not one; it has none"
+        "token store: the URL of redis://h:1 has an unknown option; it has none"
     )
 
 

@@ -1,0 +1,167 @@
+"""The figures of a week beside those of the week before, by account, by group and together.
+
+Rule: pure; from rows of the joined tables and from the days' states.
+
+Followers gained and lost, readers and sharers are sums over the days of the week: a person who
+reads two articles, or on two days, counts twice.  The number of followers is that of the week's
+last day.  A figure that nothing is stored of is None, never 0.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any, NamedTuple
+
+from harvester.base.dates import ONE_DAY, Days, WindowKind, period_of
+from harvester.ledger.coverage import EMPTY, FINAL, NEVER
+from harvester.report.overview import Overview
+
+FIGURES = ("new", "cancelled", "net", "followers", "reads", "shares")
+TABLES: Mapping[str, tuple[str, ...]] = {
+    "followers_by_source": ("getusersummary",),
+    "getusercumulate": ("getusercumulate",),
+    "article_days": ("getarticleread", "getarticleshare", "getarticlesummary"),
+}
+"""The tables that have them, each with the interfaces whose days must be final."""
+_COLUMNS = {
+    "followers_by_source": {"new_user": "new", "cancel_user": "cancelled"},
+    "getusercumulate": {"cumulate_user": "followers"},
+    "article_days": {"read_user": "reads", "share_user": "shares"},
+}
+BEST = 5
+"""Articles of a week."""
+_SETTLED = (FINAL, EMPTY, NEVER)
+
+
+def week_before(day: date) -> Days:
+    """The last whole week, Monday to Sunday, that ends on a day or before it."""
+    begin, end = period_of(day, WindowKind.WEEK)
+    return (begin, end) if end <= day else (begin - timedelta(7), end - timedelta(7))
+
+
+class BestArticle(NamedTuple):
+    """An article, by its readers of a week."""
+
+    appid: str
+    msgid: str
+    title: str
+    reads: int
+
+
+@dataclass
+class WeekFigures:
+    """The figures of a week, and those of the week before; provisional: they can still change."""
+
+    now: Counter[str] = field(default_factory=Counter)
+    before: Counter[str] = field(default_factory=Counter)
+    provisional: bool = False
+
+    def add(self, other: WeekFigures) -> None:
+        """Those of one more account."""
+        for mine, its in ((self.now, other.now), (self.before, other.before)):
+            for name, value in its.items():
+                mine[name] += value
+        self.provisional |= other.provisional
+
+    def of(self, name: str, *, before: bool = False) -> int | None:
+        """A figure of the week or of the one before; None if nothing is stored of it."""
+        known = self.before if before else self.now
+        if name == "net":
+            return known["new"] - known["cancelled"] if "new" in known else None
+        return known.get(name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            **{name: self.of(name) for name in FIGURES},
+            "before": {name: self.of(name, before=True) for name in FIGURES},
+            "provisional": self.provisional,
+        }
+
+
+@dataclass
+class Week:
+    """A week; accounts: by appid; groups: by their name; articles: the most read ones."""
+
+    days: Days
+    accounts: dict[str, WeekFigures] = field(default_factory=dict)
+    groups: dict[str, WeekFigures] = field(default_factory=dict)
+    total: WeekFigures = field(default_factory=WeekFigures)
+    articles: list[BestArticle] = field(default_factory=list)
+
+    def to_dict(self, names: Mapping[str, str]) -> dict[str, Any]:
+        """As JSON has it; names: of accounts."""
+        return {
+            "begin_date": str(self.days[0]),
+            "end_date": str(self.days[1]),
+            "total": self.total.to_dict(),
+            "groups": [{"group": name, **each.to_dict()} for name, each in self.groups.items()],
+            "accounts": [
+                {"appid": appid, "name": names.get(appid, ""), **each.to_dict()}
+                for appid, each in self.accounts.items()
+            ],
+            "articles": [each._asdict() for each in self.articles],
+        }
+
+
+def week_of(
+    days: Days,
+    rows: Mapping[str, Iterable[Mapping[str, Any]]],
+    titles: Mapping[tuple[str, str], str],
+    seen: Overview,
+    groups: Mapping[str, str],
+) -> Week:
+    """The figures of a week.
+
+    rows: of each of `TABLES`, from a week before it on.  titles: of articles, by appid and msgid.
+    groups: of accounts, by appid.
+    """
+    made = Week(days, {account.appid: WeekFigures() for account in seen.accounts})
+    reads: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for table, some in rows.items():
+        for row in some:
+            if (known := made.accounts.get(row["_appid"])) is not None:
+                _take(known, row, _COLUMNS[table], days)
+                if table == "article_days" and days[0] <= row["ref_date"] <= days[1]:
+                    reads[row["_appid"], row["msgid"]] += row["read_user"] or 0
+    for account in seen.accounts:
+        mine = made.accounts[account.appid]
+        mine.provisional = _can_change(account.rows, days)
+        made.total.add(mine)
+        if group := groups.get(account.appid, ""):
+            made.groups.setdefault(group, WeekFigures()).add(mine)
+    best = sorted(reads.items(), key=lambda each: (-each[1], each[0]))[:BEST]
+    made.articles = [BestArticle(*key, titles.get(key) or key[1], count) for key, count in best]
+    return made
+
+
+def _take(
+    known: WeekFigures, row: Mapping[str, Any], columns: Mapping[str, str], days: Days
+) -> None:
+    """Take in the figures of a row, if its day belongs to the week or to the one before."""
+    day, begin, end = row["ref_date"], *days
+    if not begin - timedelta(7) <= day <= end:
+        return
+    figures = known.now if day >= begin else known.before
+    for column, name in columns.items():
+        if (value := row[column]) is None:
+            continue
+        if name != "followers":
+            figures[name] += value
+        elif day in (end, begin - ONE_DAY):  # a level, not a sum
+            figures[name] = value
+
+
+def _can_change(rows: Iterable[Any], days: Days) -> bool:
+    """Whether a day of the week is not final, of an interface whose figures are shown."""
+    shown = {name for names in TABLES.values() for name in names}
+    return any(
+        row.reach.at(days[0] + timedelta(at)) not in _SETTLED
+        for row in rows
+        if row.endpoint in shown and row.reach.letters
+        for at in range(7)
+        if row.reach.first <= days[0] + timedelta(at)
+    )
