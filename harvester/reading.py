@@ -334,8 +334,9 @@ def table_in(
     checkpoint: gives what the ledger has stored for the sink.
     """
     names = TABLES[name].interfaces if name in TABLES else [name]
+    limits = limits_of(*days, None)
     parts = {
-        each: StoredRecords(sink, plugins.endpoint(each), None, days, checkpoint) for each in names
+        each: StoredRecords(sink, plugins.endpoint(each), limits, checkpoint) for each in names
     }
     return _Joined(TABLES[name], parts) if name in TABLES else parts[name]
 
