@@ -333,8 +333,10 @@ def table_in(
 
     checkpoint: gives what the ledger has stored for the sink.
     """
+    from harvester.exports.source import Limits
+
     names = TABLES[name].interfaces if name in TABLES else [name]
-    limits = limits_of(*days, None)
+    limits = Limits(days)
     parts = {
         each: StoredRecords(sink, plugins.endpoint(each), limits, checkpoint) for each in names
     }
