@@ -97,8 +97,8 @@ def test_a_column_keeps_its_type_and_what_does_not_fit_goes_to_extra(job: Job) -
     new = {f"was_{each}": VALUES[kind] for each, kind in zip(types, changed, strict=True)}
     assert job.run(former, old) == []
     said = job.run(present, new)
-    assert "mine: was_int came as float, not as int; it is in _extra" in said
-    assert "mine: was_str came as bool, not as str; it is in _extra" in said
+    assert "mine: was_int arrived as float, not as int; it is in _extra" in said
+    assert "mine: was_str arrived as bool, not as str; it is in _extra" in said
     assert len(said) == len({*said}) == 6  # the list of an object's column is JSON, too
     job.run(present, old)
     job.run(former, new)
