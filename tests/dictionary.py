@@ -50,16 +50,16 @@ views in databases. Nested exports and databases have one table an interface, wi
 lists stay within the rows.
 
 - 先看这几张 / Begin with: {joined}.
-- 每张表都有 `_appid` 和 `_begin_date`（该请求的第一天）。文章用 `_appid` 加 `msgid` 关联，主表是
-  `articles`。文章链接里的 `mid` 和 `idx` 就是 `msgid` 的两部分。`getarticleread`、
-  `getarticleshare` 只有 `msgid`，没有标题；2025-11 以前发布的文章，只有采集过已下线的
-  `getarticletotal` 才在 `articles` 里。
-- Each table has `_appid` and `_begin_date` (the first day of the request). Articles are joined by
-  `_appid` and `msgid`; `articles` is the table to join on. `mid` and `idx` in an article's link
-  are the parts of `msgid`. `getarticleread` and `getarticleshare` have a `msgid` and no title. An
-  article that was published before November 2025 is in `articles` only if the retired
-  `getarticletotal` was harvested. Drafts and freepublish lists share no key with these tables but
-  the two parts of the link.
+- 每张表都有 `_appid` 和 `_begin_date`（该请求的第一天）。`msgid` 只在一个公众号内唯一：文章按
+  `USING (_appid, msgid)` 关联，主表是 `articles`。文章链接里的 `mid` 和 `idx` 就是 `msgid` 的两
+  部分。`getarticleread`、`getarticleshare` 只有 `msgid`，没有标题；2025-11 以前发布的文章，只有采集
+  过已下线的 `getarticletotal` 才在 `articles` 里。
+- Each table has `_appid` and `_begin_date` (the first day of the request). A `msgid` is unique
+  within an account only: articles are joined by `USING (_appid, msgid)`; `articles` is the table
+  to join on. `mid` and `idx` in an article's link are the parts of `msgid`. `getarticleread` and
+  `getarticleshare` have a `msgid` and no title. An article that was published before November 2025
+  is in `articles` only if the retired `getarticletotal` was harvested. Drafts and freepublish
+  lists share no key with these tables but the two parts of the link.
 - 数值一列是该值覆盖的时段。**累计**是从开始到当天的总数，取最后一行，不能相加；**期末**是当天结束时
   的存量。含义里写明什么不能相加：人数在一天、一个渠道内去重，跨日或跨渠道相加会重复计人。
 - The column *figure* has the time that it covers. **total** is a running total: take the last row,

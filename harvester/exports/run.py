@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from harvester.base.threads import READING, Thread, ended
 from harvester.errors import ExportError, HarvestError
-from harvester.exports import export, is_equal
 from harvester.exports.base import Exported, Target
+from harvester.exports.equal import export, is_equal
 from harvester.exports.source import Source
 from harvester.model import Find, many
 from harvester.texts import say

@@ -23,6 +23,7 @@ from xml.etree import ElementTree as ET
 from harvester.errors import ExportError, UsageError, needs
 from harvester.exports.arrow import pa, pc
 from harvester.exports.base import Content, Held, Part, Size, TableShape, Unit
+from harvester.exports.charts import SHEET, Charts
 from harvester.exports.files import as_json, titles_of
 from harvester.exports.noted import failing
 from harvester.exports.single import SingleFile
@@ -119,6 +120,7 @@ class Xlsx(SingleFile):
             for chunk in unit.chunks():
                 for name, rows in chunk.items():
                     sheets[name].write(rows)
+                    self._charts.note(name, rows)
                 self._check_size(
                     {sheet.table: Size(sheet.rows, sheet.width) for sheet in self._sheets}
                 )
@@ -133,6 +135,7 @@ class Xlsx(SingleFile):
         }
         self._book = xlsxwriter.Workbook(str(self.draft), options)
         self._contents = self._book.add_worksheet("harvester")
+        self._charts = Charts(self._header or self.language)
         self._heading = self._book.add_format({"bold": True, "bottom": 1})
         self._formats = {
             "date": self._book.add_format({"num_format": "yyyy-mm-dd"}),
@@ -143,7 +146,7 @@ class Xlsx(SingleFile):
         self._book.set_custom_property("harvester", note, "text")
 
     def _sheet(self, table: TableShape, interface: str) -> _Sheet:
-        taken = {"harvester", *(sheet.name.lower() for sheet in self._sheets)}
+        taken = {"harvester", *SHEET.values(), *(sheet.name.lower() for sheet in self._sheets)}
         made = _Sheet(
             self._book.add_worksheet(_sheet_name(_title(table.name, self._header), taken)),
             table,
@@ -185,6 +188,8 @@ class Xlsx(SingleFile):
             self._write_contents()
             for sheet in self._sheets:
                 sheet.finish()
+            name = SHEET[self._header or self.language]
+            self._charts.write(self._book, name, self._formats, self._heading)
             try:
                 self._book.close()
             except FileCreateError as exc:

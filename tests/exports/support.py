@@ -13,8 +13,9 @@ import openpyxl
 import pyarrow.parquet as pq
 
 from harvester.base.fencing import EPOCH
-from harvester.exports import export, is_equal
 from harvester.exports.base import Exported
+from harvester.exports.charts import SHEET
+from harvester.exports.equal import export, is_equal
 from harvester.exports.source import Source
 from harvester.exports.targets import open_target
 from harvester.model import Batch, Window
@@ -102,7 +103,7 @@ def tables(spec: str) -> dict[str, list[dict[str, Any]]]:
                     found[name] = [dict(zip(names, row, strict=True)) for row in rows.fetchall()]
     elif kind == "xlsx":
         book = openpyxl.load_workbook(place)
-        for sheet in book.worksheets[1:]:
+        for sheet in [each for each in book.worksheets[1:] if each.title not in SHEET.values()]:
             head, *rows = sheet.iter_rows(values_only=True)
             name = next(
                 row[1] for row in book.worksheets[0].iter_rows(values_only=True)

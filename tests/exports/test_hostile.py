@@ -13,8 +13,8 @@ import pytest
 
 from harvester.base.codec import parse
 from harvester.errors import ExportError, HarvestError, UsageError
-from harvester.exports import export, is_equal
 from harvester.exports.base import Exported
+from harvester.exports.equal import export, is_equal
 from harvester.exports.source import Source
 from harvester.exports.targets import open_target
 from harvester.model import Batch, Field, Window
@@ -297,7 +297,7 @@ def test_a_target_of_an_older_form_is_written_anew(
     tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, sink = target.format(tmp_path), few()
-    monkeypatch.setattr("harvester.exports.FORM", 0)
+    monkeypatch.setattr("harvester.exports.equal.FORM", 0)
     do(sink, spec)
     monkeypatch.undo()
     assert do(sink, spec).written == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from harvester.cli.commands import invoke
 from harvester.config.accounts import ListedAccount
 from harvester.config.place import Place
 from harvester.errors import UsageError
-from harvester.exports import _sizes, export, is_equal
+from harvester.exports.equal import _sizes, export, is_equal
 from harvester.exports.joined import JoinedShape
 from harvester.exports.shapes import FLAT, Shape
 from harvester.exports.source import Limits, Source
@@ -22,7 +23,7 @@ from harvester.model import Account, Batch, Window
 from harvester.tables import TABLES
 from harvester.testing import FakeTransport, Simulator
 from harvester.wechat.interfaces import INTERFACES
-from tests.builders import harvested
+from tests.builders import account, harvested
 from tests.exports.support import (
     ARTICLES,
     FIRST,
@@ -109,7 +110,7 @@ def test_a_workbook_has_joined_tables_in_place_of_lists(tmp_path: Path) -> None:
     assert {*tables(spec)} == {"articles", "article_totals", "followers_by_source", USERS}
     assert [
         (row["_appid"][-1], row["stat_date"].day) for row in tables(spec)["article_totals"]
-    ] == [(account, day) for account in "01" for day in (30, 31, 31, 1, 1, 2, 2, 3)]
+    ] == [(number, day) for number in "01" for day in (30, 31, 31, 1, 1, 2, 2, 3)]
 
 
 @pytest.mark.parametrize("days", [3, 100])
@@ -160,7 +161,7 @@ def test_joined_tables_have_the_names_of_accounts(tmp_path: Path) -> None:
 
 def test_a_run_knows_the_names_of_its_accounts(tmp_path: Path) -> None:
     spec = f"csv:{tmp_path}/c"
-    accounts = [Account(A, secret="secret", name="北方"), Account(B, secret="secret")]
+    accounts = [replace(account(A), name="北方"), account(B)]
     transport = FakeTransport(Simulator())
     days, sink = ("2024-01-01", "2024-01-05"), f"sqlite:{tmp_path}/u.db"
     harvester.run_sync(accounts, "users", *days, sink=sink, export=spec, transport=transport)

@@ -110,7 +110,9 @@ def test_sheets_have_a_filter_a_frozen_head_and_columns_as_wide_as_their_values(
     long = articles(FIRST, title="一" * 20)
     long.records[0]["publish_type"] = 123456789012
     do(harvest(long, users(FIRST)), f"xlsx:{tmp_path}/x.xlsx")
-    for sheet in openpyxl.load_workbook(tmp_path / "x.xlsx").worksheets[1:]:
+    sheets = openpyxl.load_workbook(tmp_path / "x.xlsx").worksheets
+    assert sheets[-1].title == "charts"
+    for sheet in sheets[1:-1]:
         assert sheet.freeze_panes == "A2"
         assert sheet.auto_filter.ref == sheet.dimensions
         for column in sheet.iter_cols():
@@ -206,6 +208,46 @@ def test_the_coverage_of_several_accounts_is_that_of_the_worst() -> None:
     coverage = covered.all()
     assert (str(coverage.complete), coverage.accounts, coverage.lacking) == ("2024-01-20", 3, 2)
     assert coverage.gaps[0] == Gap(B, (date(2024, 1, 21), date(2024, 1, 31)), "missing")
+
+
+def test_charts_show_followers_readers_and_the_best_articles(tmp_path: Path) -> None:
+    source, book = f"sqlite:{tmp_path}/a.db", tmp_path / "x.xlsx"
+    names = ("users", "getbizsummary", "getarticletotaldetail")
+    harvested(source, A, B, endpoints=names, days=("2025-12-20", "2026-01-10"))
+    harvester.export(source, f"xlsx:{book}")
+    sheet = openpyxl.load_workbook(book)["charts"]
+    heads = [cell.value for cell in sheet[1]]
+    assert len(sheet._charts) == 4
+
+    def points(head: str) -> list[tuple[Any, Any]]:
+        column = heads.index(head) + 1
+        cells = sheet.iter_rows(2, min_col=column, max_col=column + 1, values_only=True)
+        return [(what, number) for what, number in cells if what is not None]
+
+    with harvester.read(source, names, shape="flat").to_duckdb() as stored:
+        assert (
+            points("Month")
+            == stored.sql(
+                "SELECT strftime(ref_date, '%Y-%m') AS month, sum(cumulate_user)"
+                " FROM getusercumulate"
+                " WHERE ref_date IN ('2025-12-31', '2026-01-10') GROUP BY month ORDER BY month"
+            ).fetchall()
+        )
+        days = stored.sql(
+            "SELECT ref_date::TIMESTAMP, sum(detail_read_user) FROM getbizsummary"
+            " GROUP BY ref_date ORDER BY ref_date"
+        )
+        assert points("Day") == days.fetchall()
+        entrances = stored.sql(
+            "SELECT scene_desc_label, sum(user_count) FROM getbizsummary_detail_read_user_source"
+            " WHERE scene_desc <> '全部' GROUP BY ALL"
+        )
+        assert dict(points("Entrance")) == dict(entrances.fetchall())
+        best = stored.sql(
+            "SELECT max(read_user) AS most FROM article_totals GROUP BY _appid, msgid"
+            " ORDER BY most DESC LIMIT 20"
+        )
+        assert [number for _, number in points("Article")] == [most for (most,) in best.fetchall()]
 
 
 # in a spreadsheet
