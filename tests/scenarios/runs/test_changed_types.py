@@ -133,8 +133,8 @@ def test_a_number_that_no_float_holds_is_stored_as_its_text_and_reported_once(
         Field("title", "str"),
     )  # fmt: skip
     said = [sentence for sentence in job.run(known, ODD) if "kept as text" in sentence]
-    odd = "numbers that a float cannot hold (NaN, Infinity, 1e400) came"
-    assert said == [f"mine: {odd}, and are kept as text"]
+    odd = "numbers that a float cannot hold (NaN, Infinity, 1e400) are"
+    assert said == [f"mine: {odd} kept as text"]
     assert job.run(known, {**ODD, "ratio": 0.5}) != []
     assert job.stored([*ODD]) == [AS_TEXT, {**AS_TEXT, "ratio": 0.5}]
     assert asyncio.run(job.differences()) == []
