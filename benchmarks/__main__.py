@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.figures import HEADER, Figure, as_json, best_of
 
-QUESTIONS = ("pipeline", "rate", "memory", "sinks", "replaced", "sharing", "peers")
+QUESTIONS = ("pipeline", "rate", "memory", "sinks", "replaced", "sharing", "latency", "peers")
 GATED = QUESTIONS[:-1]
 """peers.py needs a package index."""
 TIMES = 3

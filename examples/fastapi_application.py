@@ -12,7 +12,7 @@ harvest that are in flight are finished and stored; the next harvest goes on fro
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -78,7 +78,7 @@ class Harvest:
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
     app.state.harvest = Harvest()
     yield
     await app.state.harvest.finish()

@@ -9,6 +9,7 @@ next harvest goes on from there.
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from typing import Any
 
 from aiohttp import ClientSession, web
@@ -79,7 +80,7 @@ async def status(request: web.Request) -> web.Response:
     return web.json_response(request.app[HARVEST].status())
 
 
-async def resources(app: web.Application) -> Any:
+async def resources(app: web.Application) -> AsyncIterator[None]:
     async with ClientSession() as session:
         app[HARVEST] = Harvest(session)
         yield

@@ -43,7 +43,7 @@ _HOMES = {
             "Token",
             "Window",
         ),
-        "harvester.reading": ("StoredRecords", "StoredTables", "export", "read"),
+        "harvester.reading": ("StoredRecords", "StoredTables", "export", "read", "rows"),
         "harvester.sinks.base": ("Checkpoint", "Fence", "Sink", "StoredWindow", "Written"),
         "harvester.sinks.jsonl.sink": ("JsonLines",),
         "harvester.sinks.memory": ("MemorySink",),
@@ -99,6 +99,7 @@ else:  # the same for type checkers, which cannot read the table; a test compare
         StoredTables as StoredTables,
         export as export,
         read as read,
+        rows as rows,
     )
     from harvester.sinks.base import (
         Checkpoint as Checkpoint,

@@ -220,7 +220,7 @@ async def stream(
 
 
 def _store(options: Keywords) -> TokenStore | None:
-    """The token store that the option names, or is; raises `UsageError`."""
+    """The token store that the option names, or the given one; raises `UsageError`."""
     given = options.get("token_store")
     return open_store(given) if isinstance(given, str | Secret) else given
 
@@ -466,7 +466,7 @@ def _check_sink(item: object) -> None:
     if not hasattr(item, "identity"):
         raise UsageError("sink: {} lacks identity of Sink", type(item).__name__)
     if not isinstance(item.path, pathlib.Path | None):
-        raise UsageError("sink: the path of {} is no pathlib.Path", type(item).__name__)
+        raise UsageError("sink: the path of {} is not a pathlib.Path", type(item).__name__)
 
 
 def _given_ledger(given: str | Secret | os.PathLike[str] | Ledger | None) -> Ledger | None:

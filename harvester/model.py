@@ -304,7 +304,7 @@ def without_rid(message: str) -> str:
 
 
 def span(begin: date, end: date) -> str:
-    """The days of a range, one or two of them."""
+    """The first and the last day of a range, or its only day."""
     return f"{begin}" if begin == end else say("{} to {}", begin, end)
 
 

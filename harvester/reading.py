@@ -1,4 +1,4 @@
-"""What was harvested, as tables: `read`.
+"""What was harvested: `read` gives tables, `rows` dicts.
 
 Rule: reads only; offers columns through the Arrow C stream interface.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from datetime import date
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -29,6 +29,7 @@ from harvester.sinks.base import (
     name_in,
     spec_of,
 )
+from harvester.sinks.rows import Table
 from harvester.tables import TABLES, JoinedTable
 
 if TYPE_CHECKING:
@@ -149,6 +150,55 @@ def read(
     return tables[one] if one is not None and shape == "nested" else StoredTables(tables)
 
 
+def rows(
+    where: Where,
+    endpoint: str | Endpoint | Iterable[str | Endpoint],
+    *,
+    start: date | str | None = None,
+    end: date | str | None = None,
+    appids: str | Account | Iterable[str | Account] | None = None,
+    ledger: str | os.PathLike[str] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """What was harvested, record by record, as `stream` gives them: dicts.
+
+    The arguments and the order are those of `read`; of a group or an iterable the interfaces come
+    one after the other, and ``_endpoint`` says which it is.  Only a small part is in memory at a
+    time.  It needs the extra of the sink alone; but a table that joins interfaces
+    (``"article_days"``, then also in ``_endpoint``) needs the extra ``export``.
+
+    Raises `UsageError` for wrong arguments at the call, and `SinkError` if stored records are gone
+    or cannot be read, also during reading.
+    """
+    from harvester.exports.source import Source, day_field
+
+    sink, checkpoint, _ = _source(where, ledger)
+    names, rest = _joined_names(endpoint)
+    interfaces = {} if rest == [] else _interfaces(rest)[1]
+    limits = limits_of(start, end, appids)
+    checkpoint()  # an error is raised at once
+    source = Source(sink, checkpoint, limits=limits)
+    found = (
+        row
+        for name, made in interfaces.items()
+        for window in source.read(name, day_field(Table(name, made.fields), made))
+        for row in window.documents
+    )
+    if not names:
+        return found
+    tables = read(where, names, start=start, end=end, appids=appids, ledger=ledger)
+    joined = ((name, batch) for name in names for batch in tables[name])
+    return chain(
+        found,
+        (_as_record(row, name) for name, batch in joined for row in batch.to_pylist()),
+    )
+
+
+def _as_record(row: dict[str, Any], name: str) -> dict[str, Any]:
+    """A row of a table as records are: days as texts, and where it is from."""
+    texts = {key: str(each) if isinstance(each, date) else each for key, each in row.items()}
+    return {**texts, "_endpoint": name}
+
+
 def export(
     source: Where,
     target: str,
@@ -180,7 +230,7 @@ def export(
     for wrong arguments, `SinkError` if stored records cannot be read, and `ExportError` if the
     target cannot be written.
     """
-    from harvester.exports import export as exported
+    from harvester.exports.equal import export as exported
     from harvester.exports.source import NO_COVERAGE, Source
     from harvester.exports.targets import open_target
 
@@ -401,7 +451,7 @@ def _interfaces(
         return one, {each.name: each for each in found}
     if not isinstance(given, Iterable):
         if not isinstance(getattr(given, "name", None), str):
-            raise UsageError("endpoint: {!r} is no interface, and no name of one", given)
+            raise UsageError("endpoint: {!r} is neither an interface nor the name of one", given)
         return given.name, {given.name: given}
     return None, {each.name: each for each in plugins.interfaces_of(given)}
 
@@ -459,7 +509,7 @@ def _in_file(path: Path) -> Sink:
     with path.open("rb") as file:
         if file.read(len(_SQLITE)) != _SQLITE:
             raise UsageError(
-                "{} is no database of SQLite; name the directory of a run, or its sink, as"
+                "{} is not an SQLite database; name the directory of a run, or its sink, as"
                 " jsonl:DIR or sqlite:FILE",
                 path,
             )

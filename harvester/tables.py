@@ -86,7 +86,7 @@ _OF = {
     "stay_time_session": Title("分母：打开次数 session_cnt", "denominator: session_cnt"),
     "page_staytime_pv": Title("分母：页面访问次数 page_visit_pv", "denominator: page_visit_pv"),
 }
-"""What ratios and means are of."""
+"""The denominators of ratios and means."""
 _WITH_ALL = ("getuserread", "getuserreadhour")
 """Interfaces with a row of all channels together."""
 _OF_ALL_CHANNELS = Title(

@@ -291,7 +291,7 @@ def test_a_job_holds_exports_and_brings_them_up_to_date(
 ) -> None:
     monkeypatch.setenv("HARVESTER_SECRET", "practice")
     assert job(export="csv:tables").options["export"] == ("csv:tables",)
-    assert "is no kind of export" in refused(export=["cvs:tables"])
+    assert "is not a kind of export" in refused(export=["cvs:tables"])
     with Wechat(harvester.testing.Simulator()) as wechat:
         text = (
             f'endpoint = "getusersummary"\nstart = "2024-01-01"\nend = "2024-01-31"\nappid = "{A}"'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from datetime import date
@@ -158,7 +159,7 @@ def test_what_cannot_be_read_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds nothing that was harvested and can be read back"):
         harvester.read(tmp_path, "getarticlesummary")
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(UsageError, match="is no database of SQLite; name the directory"):
+    with pytest.raises(UsageError, match="is not an SQLite database; name the directory"):
         harvester.read(tmp_path / "notes.txt", "getarticlesummary")
     with pytest.raises(UsageError, match="is a file, not a directory; of SQLite it is sqlite:"):
         harvester.read(f"jsonl:{tmp_path}/notes.txt", "getarticlesummary")
@@ -342,3 +343,71 @@ def test_it_can_be_read_within_a_running_loop(tmp_path: Path) -> None:
         return int(harvester.read(tmp_path, "getarticlesummary").read_all().num_rows)
 
     assert asyncio.run(main()) > 0
+
+
+WITHOUT_PYARROW = """
+import json, sys
+sys.modules["pyarrow"] = None
+import harvester
+
+def shown(*arguments, **options):
+    print(json.dumps([*harvester.rows(*arguments, **options)]))
+
+where = sys.argv[1]
+shown(where, ["getusersummary", "getusercumulate"], start="2024-01-02", end="2024-01-03")
+shown(where, "users", appids=["wx0123456789abcdef"])
+try:
+    harvester.rows(where, "article_days")
+except harvester.UsageError as exc:
+    print(exc)
+"""
+
+
+def test_rows_are_dicts_in_order_without_pyarrow(tmp_path: Path) -> None:
+    simulator, sink = harvester.testing.Simulator(), f"sqlite:{tmp_path / 'users.db'}"
+    accounts = [harvester.Account(each, secret="practice") for each in (B, A)]
+    report = harvester.run_sync(
+        accounts, "users", "2024-01-01", "2024-01-05", sink=sink, transport=FakeTransport(simulator)
+    )
+    assert report.state == "complete"
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_PYARROW, sink], capture_output=True, text=True, check=True
+    )
+    some, one_account, sentence = done.stdout.splitlines()
+    rows = json.loads(some)
+    truth = [
+        {**record, "_appid": appid, "_endpoint": name}
+        for name in ("getusersummary", "getusercumulate")
+        for appid in sorted((A, B))
+        for record in simulator.truth_of(name, appid, date(2024, 1, 2), date(2024, 1, 3))
+    ]
+    request = {"_begin_date", "_end_date", "_fetched_at"}
+    assert all(request <= row.keys() for row in rows)
+    assert [{k: v for k, v in row.items() if k not in request} for row in rows] == truth
+    assert len(truth) > 20
+    assert json.loads(one_account) == []
+    assert sentence.endswith("pipx inject wechat-harvester 'wechat-harvester[export]'")
+    assert "pip install 'wechat-harvester[export]'" in sentence
+
+
+def test_rows_of_a_table_that_joins_interfaces_are_those_of_read(tmp_path: Path) -> None:
+    harvested("jsonl:{}", tmp_path, *JANUARY)
+    rows = [*harvester.rows(tmp_path, "article_days", start="2024-01-01")]
+    table = harvester.read(tmp_path, "article_days", start="2024-01-01").read_all()
+    assert [row["read_user"] for row in rows] == table["read_user"].to_pylist()
+    assert {row["_endpoint"] for row in rows} == {"article_days"}
+    assert min(row["ref_date"] for row in rows) == "2024-01-01"
+    both = harvester.rows(tmp_path, ["getarticlesummary", "article_days"], start="2024-01-01")
+    assert [row["_endpoint"] for row in both] == ["getarticlesummary"] * len(rows) + [
+        "article_days"
+    ] * len(rows)
+
+
+def test_wrong_arguments_of_rows_are_refused_at_the_call(tmp_path: Path) -> None:
+    harvested("jsonl:{}", tmp_path, *JANUARY)
+    with pytest.raises(UsageError, match="there is no interface"):
+        harvester.rows(tmp_path, "getusers")
+    with pytest.raises(UsageError, match="the start"):
+        harvester.rows(tmp_path, "users", start="2024-02-01", end="2024-01-01")
+    with pytest.raises(UsageError, match="cannot be read back"):
+        harvester.rows(harvester.config.plugins.sink("-"), "users")

@@ -26,7 +26,7 @@ def harvest(job: dict[str, Any]) -> None:
         "params": {"access_token": "{resources.windows.token}"}, "paginator": "single_page",
         "json": dict.fromkeys(("begin_date", "end_date"), "{resources.windows.day}"),
     }  # fmt: skip
-    child = {
+    child: Any = {
         "name": endpoint, "parallelized": True, "include_from_parent": ["appid", "day"],
         "endpoint": request,
     }  # fmt: skip

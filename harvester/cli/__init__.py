@@ -10,7 +10,6 @@ import os
 import sys
 
 from harvester.cli.exit_status import FAILED_WINDOWS, INTERRUPTED, STOPPED, UNUSABLE
-from harvester.texts import of_system, say
 
 TYPE_CHECKING = False  # an interrupt in an import out here would be a traceback
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not isinstance(exc, BrokenPipeError):
             if not status:
                 from harvester.cli.language import translated
+                from harvester.texts import of_system, say
 
                 problem = translated(say("the output cannot be written ({})", of_system(exc)))
                 print(f"harvester: {problem}", file=sys.stderr)
@@ -101,6 +101,7 @@ def _missing() -> str:
     import resource
 
     from harvester.errors import needs
+    from harvester.texts import say
 
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= allowed < FILES:

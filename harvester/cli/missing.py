@@ -94,7 +94,7 @@ def _day_of(given: str, now: float) -> date:
     day = parse_day(given, now, "--missing")
     if day > (last := last_legal_day(now)):
         raise UsageError(
-            "--missing: nobody has {} yet; the last day with data is yesterday in China, {}",
+            "--missing: no account has {} yet; the last day with data is yesterday in China, {}",
             day,
             last,
         )
@@ -176,7 +176,7 @@ class _Text:
     def end(self, states: Counter[str]) -> None:
         total, have = states.total(), states[_HAS]
         if not total:
-            show_line("nothing that was asked for is like that")
+            show_line("nothing that was requested matches")
             return
         found = sorted(self._reasons.values(), key=lambda each: not each.first.to_do)
         for reason in found:

@@ -27,7 +27,7 @@ def heed(task: asyncio.Future[Any], in_order: Callable[[], bool]) -> Callable[[]
     and with the second signal, the task is cancelled.  Once a signal has come, further ones are
     ignored after the end: the summary is shown.
 
-    Not by the loop's own handlers: where these are removed, an interrupt would be raised at once.
+    The loop's own handlers are not used: after their removal an interrupt would be raised at once.
     """
     loop = asyncio.get_running_loop()
     has_come = False

@@ -144,9 +144,7 @@ async def _show_streams(reader: Reader, overview: Overview) -> None:
     if not streams:
         found = wanted.narrowed or wanted.listed is not None
         text = (
-            say("nothing that was asked for is like that")
-            if found
-            else say("nothing was harvested yet")
+            say("nothing that was requested matches") if found else say("nothing was harvested yet")
         )
         if not overview.never:
             show_text(text)
@@ -183,7 +181,7 @@ def _show_workers(workers: Sequence[WorkerState]) -> None:
         state = "" if each.alive else say("silent since {}, ", china_time(each.until))
         seconds = max(min(time.time(), each.until) - each.started, 1.0)
         show_text(
-            "worker {}: {}since {}, {}, {} ({:,.1f} a second)",
+            "worker {}: {}since {}, {}, {} ({:,.1f} per second)",
             each.name,
             state,
             china_time(each.started),
@@ -248,7 +246,8 @@ def _show_completion(overview: Overview) -> None:
         when = say("on {}, in {} with a run each day", overview.finished, many(days, "day"))
         if overview.assumed:
             when += say(
-                ", at {:,} calls a day for one interface of one account (assumed)", overview.assumed
+                ", at {:,} calls per day for each interface of each account (assumed)",
+                overview.assumed,
             )
     show_text("  complete     {}: {} left{}", when, many(calls, "call"), after)
 
@@ -279,7 +278,7 @@ def _left(quota: InterfaceQuota) -> str:
     if quota.daily and quota.accounts == 1:
         left += say(" ({:,} a day)", quota.daily)
     elif quota.daily:
-        left += say(" ({:,} a day for each of {:,} accounts)", quota.daily, quota.accounts)
+        left += say(" ({:,} per day for each of {:,} accounts)", quota.daily, quota.accounts)
     return joined("; ", filter(None, (left, used_up)))
 
 
@@ -442,7 +441,7 @@ def _not_asked(stream: Stream, cut: WindowKind) -> Iterator[tuple[date, date, st
     )
     for first, last in stream.reach.runs(GONE):
         yield first, last, gone
-    partly = say("not asked for: no whole {} lies in them", label(cut.value))
+    partly = say("not asked for: the range contains no whole {}", label(cut.value))
     (begin, end), reach = stream.days, stream.reach
     if not reach.letters:
         yield begin, end, partly

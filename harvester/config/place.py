@@ -123,9 +123,10 @@ class Place:
 
 def ledger_for(sink: Sink) -> Path | None:
     """Where the library keeps the ledger of a sink; None of one that is no local file."""
-    if sink.path is None:
+    place: Path | None = sink.path
+    if place is None:
         return None
-    return ledger_of_file(sink.path) if sink.is_file else sink.path / FILE_NAME
+    return ledger_of_file(place) if sink.is_file else place / FILE_NAME
 
 
 def ledger_beside(sink: Sink) -> Path | None:

@@ -110,7 +110,7 @@ class Writer:
         self._emit = emit
         self._spent = spent
         self.sent = asyncio.Event()
-        """Set when a call leaves."""
+        """Set when a call is sent."""
         self._unsure: list[Spent] = []
         self._turn = asyncio.Lock()  # the sinks are written, or opened again
         self._unsettled = False  # a sink has a write that the ledger may lack
@@ -138,7 +138,7 @@ class Writer:
     async def reached(self, stack: AsyncExitStack) -> AsyncIterator[None]:
         """Connect to the sinks, again to those that are open; no write is in progress.
 
-        What takes its time, and what never answers, does so before others have to wait for it.
+        Slow connections, and servers that never answer, come before others have to wait.
         """
         async with self._turn:
             self.opening = ""

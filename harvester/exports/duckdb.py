@@ -83,7 +83,7 @@ class DuckDB(SingleFile):
             rows = self._database.sql(f"SELECT * FROM {_STAMPS}").fetchall()
         except duckdb.Error:
             raise UsageError(
-                "{} is no export of harvester; choose another file, or remove it", self.path
+                "{} is not an export of harvester; choose another file, or remove it", self.path
             ) from None
         harvest = next((str(harvest) for *_, harvest in rows), "")
         return Held(harvest, {(table, month): stamp for table, month, stamp, _ in rows})
@@ -146,8 +146,8 @@ class DuckDB(SingleFile):
         ).fetchall()
         if found != wanted and left:
             raise UsageError(
-                "{}: somebody has changed the columns of {}; remove the file, and the same"
-                " command makes it anew",
+                "{}: the columns of {} were changed; remove the file, and the same command "
+                "creates it again",
                 self.path,
                 table.name,
             )

@@ -2,9 +2,9 @@
 
 Rule: a file is replaced as a whole; a reader sees it as it was before, or as it is after.
 
-Parquet has a file a table and month, ``DIR/<table>/2026-01.parquet``; in a bucket a large month has
-several, ``2026-01.2.parquet``.  CSV has a file a table,
-``DIR/<table>.csv``: the rows of months that did not change are copied from the former file.
+Parquet has one file per table and month, ``DIR/<table>/2026-01.parquet``; in a bucket a large month
+has several, ``2026-01.2.parquet``.  CSV has one file per table, ``DIR/<table>.csv``: the rows of
+months that did not change are copied from the former file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NONE = Entry(0, "", {})
 
 
 class Parquet(Noted):
-    """A file a table and month, in a directory or a bucket."""
+    """One file per table and month, in a directory or a bucket."""
 
     scheme = "parquet"
 
@@ -126,7 +126,7 @@ class _Month:
 
 
 class Csv(Noted):
-    """A file a table, with UTF-8's mark at its beginning, by which Excel knows the encoding."""
+    """One file per table, with a byte order mark, by which Excel recognises UTF-8."""
 
     scheme = "csv"
 
@@ -216,7 +216,7 @@ def _copy(source: BinaryIO, between: tuple[int, int], out: BinaryIO) -> None:
     while begin < end:
         some = source.read(min(end - begin, 1 << 20))
         if not some:
-            raise ExportError("a file of the export was shortened meanwhile")
+            raise ExportError("a file of the export was truncated in the meantime")
         out.write(some)
         begin += len(some)
 

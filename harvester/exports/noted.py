@@ -138,8 +138,8 @@ class Noted:
             return str(note["harvest"]), files
         except (MalformedError, AttributeError, LookupError, TypeError, ValueError):
             raise UsageError(
-                "{}: the file {} is damaged, so it is not known which files are the export's;"
-                " remove them all, and the same command makes them anew",
+                "{}: the file {} is damaged, so the files of the export are unknown; remove them "
+                "all, and the same command creates them again",
                 self.identity,
                 NOTE,
             ) from None
@@ -174,7 +174,8 @@ class Noted:
             self._check_alone([])
             for name in self._place.existing([name for name in made if name not in self._files]):
                 raise UsageError(
-                    "{}: {} is no export of harvester; choose another place, or remove the file",
+                    "{}: {} is not an export of harvester; choose another place, or remove the "
+                    "file",
                     self.identity,
                     name,
                 )
@@ -219,7 +220,7 @@ class Noted:
             self._files[name] = mine[name]._replace(size=_UNFINISHED)
         self._note()
         raise ExportError(
-            "{}: another export has written there at the same time; the same command goes on",
+            "{}: another export has written there at the same time; run the same command again",
             self.identity,
         )
 
@@ -247,7 +248,7 @@ def failing(identity: str) -> Iterator[None]:
     except OSError as exc:
         why = changed(of_system(exc), lambda text: " ".join(text.split()))
         raise ExportError(
-            "{} could not be written: {}; once that is mended, the same command goes on",
+            "{} could not be written: {}; fix the cause and run the same command again",
             identity,
             why,
         ) from exc

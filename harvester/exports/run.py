@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from harvester.base.threads import READING, Thread, ended
 from harvester.errors import ExportError, HarvestError
-from harvester.exports import export, is_equal
 from harvester.exports.base import Exported, Target
+from harvester.exports.equal import export, is_equal
 from harvester.exports.source import Source
 from harvester.model import Find, many
 from harvester.texts import say
@@ -69,7 +69,7 @@ async def _aside(work: Callable[..., T]) -> T:
 
     def stopped() -> None:
         if stop.is_set():
-            raise ExportError("interrupted; the same command again goes on")
+            raise ExportError("interrupted; run the same command again to resume")
 
     thread = Thread("harvester-export", READING)
     task = asyncio.ensure_future(thread.call(partial(work, stopped=stopped)))

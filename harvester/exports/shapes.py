@@ -125,8 +125,8 @@ class Shape:
     ) -> Chunk:
         """The rows of records with their metadata; numbers: of each within its window.
 
-        keyed: a whole number in the place of a key that is text is read as its text, as it always
-        is in the tables of lists.
+        keyed: a whole number given for a key that is text is read as its text, as it always is in
+        the tables of lists.
         """
         batch = arrow.batch_of(self.table, arrow.schema_of(self.table), documents)
         columns = [*batch.columns, pa.array(numbers, pa.int32())]

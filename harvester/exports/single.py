@@ -63,7 +63,7 @@ class SingleFile:
         return self._drafts.path(self.path.name)
 
     def show(self) -> None:
-        """Put the draft in the place of the file."""
+        """Replace the file by the draft."""
         assert self._drafts is not None, "not open"
         self._drafts.show(self.path.name, self.path)
 

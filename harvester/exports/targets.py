@@ -59,7 +59,9 @@ def open_target(given: str | Secret) -> Target:
         shown = scheme if colon else "that"
         hint = nearest(scheme, list(KINDS)) if colon else ""
         known = ", ".join(each.form for each in KINDS.values())
-        raise UsageError("export: {!r} is no kind of export{}; write {}", shown[:20], hint, known)
+        raise UsageError(
+            "export: {!r} is not a kind of export{}; write {}", shown[:20], hint, known
+        )
     parsed = read_spec(scheme, rest, kind.options, kind.form, what="export")
     if "://" in parsed.place and not parsed.place.startswith("s3://"):
         raise UsageError(

@@ -431,4 +431,4 @@ def _noted(path: Path) -> str:
                 return "".join(each.itertext())
     except (KeyError, zipfile.BadZipFile, ET.ParseError):
         pass
-    raise UsageError("{} is no workbook of harvester; choose another file, or remove it", path)
+    raise UsageError("{} is not a workbook of harvester; choose another file, or remove it", path)

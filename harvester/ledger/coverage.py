@@ -35,10 +35,10 @@ class Outcome(NamedTuple):
     state: ``final``, ``never`` (final, but days of ``empty`` lack what they must have), ``open``,
     ``late`` (open, and it lacks what it must have), ``waiting`` or ``failed``.
     tally: of its records, if it is stored.  empty: bit n is set if the n-th day has no record.
-    due: the Unix time from which it is asked for again.  detail, code, rid: why it is open, waits
+    due: the Unix time from which it is requested again.  detail, code, rid: why it is open, waits
     or failed; WeChat's errcode and request id if it gave them.  fetched_at: RFC 3339 in UTC; of one
     that failed: since when its interface of its account fails for this errcode, in milliseconds.
-    tries: how often what a late one lacks was asked for again; had: what a later answer must have,
+    tries: how often what a late one lacks was requested again; had: what a later answer must have,
     too (`harvester.wechat.late.had`).
     """
 

@@ -365,7 +365,7 @@ class _Line:
         self._settings = _SETTINGS.format(schema)
         self._name = name
         self.holder = ""
-        """Who was alone at the last call of `lock`."""
+        """The holder of the exclusive lock at the last call of `lock`."""
         self.under = 0
         """The server's process whose lock is needed for what is called, 0 if none is."""
         self._thread: Thread | None = None

@@ -42,7 +42,7 @@ from harvester.wechat.endpoint import grid
 from harvester.wechat.late import Delivery, delivery
 
 LATE, GONE, UNASKED = b"l-_"
-"""Letters of a day that a calendar does not have: it lacks what it must have, which is asked for
+"""Letters of a day that a calendar does not have: it lacks what it must have, which is requested
 again; it was not asked for when it could be, of an interface of recent days alone; it lies between
 what was asked for and what is known."""
 LETTERS = bytes([FINAL, OPEN, EMPTY, WAITING, FAILED, MISSING, LATE, NEVER])
@@ -62,8 +62,8 @@ _GAP = re.compile(b"[" + re.escape(_LACKING) + b"]")
 class Counts(NamedTuple):
     """Days by state; an empty day is not counted as final.
 
-    late: it lacks what it must have, which is asked for again; never: until the end of the
-    schedule it did not come.
+    late: it lacks what it must have, which is requested again; never: until the end of the schedule
+    it did not come.
     """
 
     final: int = 0
@@ -111,8 +111,8 @@ def sum_of(counts: Iterable[Counts]) -> Counts:
 class Reach(NamedTuple):
     """The days of one interface of one account, from the first one on.
 
-    letters: one a day, of `LETTERS`, `GONE` and `UNASKED`; none if no whole week or month was asked
-    for.
+    letters: one per day, of `LETTERS`, `GONE` and `UNASKED`; none if no whole week or month was
+    asked for.
     """
 
     first: date
@@ -285,7 +285,7 @@ def reach_of(
 def _read(
     letters: bytearray, begin: date, calendar: Calendar, endpoint: Endpoint, last: date
 ) -> None:
-    """What follows for a day from what its interface delivers; last: that can be asked for."""
+    """What follows for a day from its interface; last: the last day that can be requested."""
     cut, end = grid(endpoint, last), begin + (len(letters) - 1) * ONE_DAY
     if cut.cut is WindowKind.RECENT:
         left = list(cut.windows(begin, end, list(calendar.runs(begin, end, STORED))))

@@ -120,7 +120,7 @@ def mark_refresh(tables: Tables, ranges: Iterable[Range]) -> None:
 
 
 def _widen(tables: Tables, table: Table, ranges: Iterable[Range]) -> None:
-    """Add ranges, each to the one that is there."""
+    """Extend the existing ranges by these."""
     tables.insert(
         table,
         [(appid, name, str(begin), str(end)) for appid, name, begin, end in sorted(ranges)],

@@ -232,7 +232,7 @@ class Answers:
     def _accounts(self, given: Collection[str], known: Collection[str]) -> list[str]:
         """The appids of appids and names.
 
-        Raises `UsageError` for a name that several have, and for what nobody has.
+        Raises `UsageError` for a name that several accounts or none have.
         """
         found = []
         for each in given:

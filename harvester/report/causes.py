@@ -193,7 +193,7 @@ KINDS = {
             False,
             ("未请求", "not harvested"),
             ("还没有采集", "Not harvested yet"),
-            ("继续运行同样的命令。", "Run the same command again."),
+            ("再次执行同一条命令。", "Run the same command again."),
         ),
     )
 }

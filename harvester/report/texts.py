@@ -273,7 +273,7 @@ def month_ends(number_of_month: int, days: tuple[int, int]) -> Text:
 
 
 def part_stored(percent: str) -> Text:
-    """That a part of the days is stored."""
+    """A note that only a part of the days is stored."""
     return f"已存 {percent} 的天数", f"{percent} of days stored"
 
 

@@ -362,7 +362,7 @@ def _allows(token: Secret, header: str) -> bool:
 
 
 async def _unreached(setup: Setup) -> list[str]:
-    """What of ledger and sinks cannot be reached."""
+    """The ledger and sinks that cannot be reached."""
     found: list[str] = []
     try:
         async with setup.job.open_ledger(readonly=True) as ledger:

@@ -24,7 +24,8 @@ RETRY, RETRY_AT_MOST = 300.0, 3600.0
 AGAIN = 3600.0
 """Seconds until windows that failed after all attempts are asked for again."""
 AHEAD = 3600.0
-"""Seconds by which the end of a run may lie in the future: more, and the clock was wrong then."""
+"""The most seconds by which the end of a run may be in the future; beyond that the clock was
+wrong."""
 
 
 def moment(day: date, at: time) -> float:
@@ -67,7 +68,7 @@ def next_run(state: State, now: float, at: time) -> float:
 
 
 def latest_end(now: float, at: time) -> float:
-    """The Unix time by which a run that begins now is to end, so that the next one goes on."""
+    """The Unix time by which a run that begins now is to end, so that the next one continues."""
     return min(now + ROUND, following(now, at), next_midnight(now))
 
 

@@ -156,13 +156,13 @@ def _check_job(job: Job, path: Path) -> None:
             '{}: end = {!r}: the service harvests a day each day; write "yesterday"', path, job.end
         )
     for name, why in (
-        ("wait", say("the service comes back by itself")),
+        ("wait", say("the service runs again by itself")),
         ("refresh", say("each run would harvest everything again")),
     ):
         if job.options.get(name):
             raise UsageError("{}: {} is not for the service: {}", path, name, why)
     if any(spec == "-" for spec in job.sink):
-        raise UsageError('{}: sink = "-" is not for the service: nobody reads its output', path)
+        raise UsageError('{}: sink = "-" is not for the service: nothing reads its output', path)
 
 
 class Service:

@@ -1,4 +1,4 @@
-"""The state of the daily service: a row of the ledger that is compared and replaced.
+"""The state of the daily service: a row of the ledger, replaced by compare and swap.
 
 Rule: a change is decided from the state that it replaces.  Services that share a ledger need no
 other agreement: of two that decide at the same time one has replaced the state, and the other one
@@ -92,7 +92,7 @@ async def update(ledger: SqliteLedger | PostgresLedger, change: Change) -> State
     """Replace the state in an entered ledger; returns what is stored then.
 
     If another process replaces it first, it is read and changed again.  Raises `LedgerError`, and
-    `RunError` if that happens all the time.
+    `RunError` if that happens repeatedly.
     """
     for _ in range(TURNS):
         text = await ledger.service_state()
@@ -134,8 +134,8 @@ async def forget(
 class StateRow:
     """The state as this process has read or stored it last.
 
-    opened: gives the ledger, not entered.
-    state: the last one.  renewed: set when it is another one.
+    opened: returns the ledger, not entered.
+    state: the last one.  renewed: set when it has changed.
     """
 
     def __init__(self, opened: Callable[[], SqliteLedger | PostgresLedger]) -> None:

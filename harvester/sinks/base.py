@@ -108,8 +108,8 @@ class Sink(ABC):
     """Whether `write` uses `Batch.lines` and `Batch.count` alone: then the lines of a window are
     kept until they are written, and not its records."""
 
-    path: Path | None = None
-    """The local directory or file of the sink; None if it is elsewhere."""
+    path: Any = None  # so that a sink may declare it as a Path: a variable allows no narrower type
+    """The local directory or file of the sink, a `Path`; None if it is elsewhere."""
 
     is_file: ClassVar[bool] = False
     """Whether ``path`` is a file: its ledger is beside it then."""
@@ -224,9 +224,10 @@ def name_in(sink: Sink, ledger: Path | None) -> str:
 
     So both can be moved together.
     """
-    if ledger is None or sink.path is None:
+    place: Path | None = sink.path
+    if ledger is None or place is None:
         return sink.identity
-    folder, place = ledger.parent.resolve(), sink.path.resolve()
+    folder, place = ledger.parent.resolve(), place.resolve()
     if folder != place and folder not in place.parents:
         return sink.identity
     scheme, _, rest = sink.identity.partition(":")

@@ -145,7 +145,7 @@ def lines_of(batch: Batch) -> bytes:
 
 
 def _aside(line: bytes) -> bytes:
-    """A line whose own fields named as those that are added here are in an object ``_extra``."""
+    """A line in which own fields with the names of the added ones are in an object ``_extra``."""
     if not any(b'"%b":' % name.encode() in line for name in ADDED):
         return line
     record = parse(line)

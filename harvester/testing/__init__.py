@@ -2,7 +2,8 @@
 
 Rule: everything here is used through the public protocols; nothing reaches into the engine.
 
-`Simulator` is WeChat as a function from request to reply; `serve` puts it on a real socket,
+`account_with_figures` gives a fake account with a month of figures.  Behind it `Simulator` is
+WeChat as a function from request to reply; `serve` puts it on a real socket,
 `FakeTransport` calls it without one; `MemorySink` keeps records; `VirtualTimeLoop` jumps to the
 next timer.  `check_sink` tests the guarantees of a sink, `check_ledger` those of a ledger.
 
@@ -18,7 +19,7 @@ from harvester.testing.check_ledger import LEDGER_CHECKS, check_ledger
 from harvester.testing.contract import SINK_CHECKS, check_sink
 from harvester.testing.data import articles
 from harvester.testing.error_messages import TEXTS
-from harvester.testing.fakes import FakeTransport
+from harvester.testing.fakes import FakeAccount, FakeTransport, account_with_figures
 from harvester.testing.server import SimulatorServer, serve
 from harvester.testing.simulator import Faults, Reply, Simulator
 from harvester.testing.sink_bench import BrokenPromiseError
@@ -29,6 +30,7 @@ __all__ = [
     "SINK_CHECKS",
     "TEXTS",
     "BrokenPromiseError",
+    "FakeAccount",
     "FakeTransport",
     "Faults",
     "MemorySink",
@@ -36,6 +38,7 @@ __all__ = [
     "Simulator",
     "SimulatorServer",
     "VirtualTimeLoop",
+    "account_with_figures",
     "articles",
     "check_ledger",
     "check_sink",

@@ -119,7 +119,7 @@ def _halved(value: Any) -> Any:
 
 
 def page_of(query: Mapping[str, str], most: int = MAX_PAGE) -> tuple[int, int] | None:
-    """The page (from 1) and its size, or None if they cannot be had."""
+    """The page (from 1) and its size, or None if they are not valid."""
     number, size = query.get("page", ""), query.get("page_size", "")
     if not (number.isdecimal() and size.isdecimal()):
         return None

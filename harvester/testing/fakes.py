@@ -1,14 +1,17 @@
-"""A transport without sockets.
+"""A transport without sockets, and an account that is reached by it.
 
 Rule: only the network is faked; the fake keeps the guarantees of the protocol.
 """
 
 from __future__ import annotations
 
+from datetime import date
+from typing import Any, NamedTuple
+
 import anyio
 
 from harvester.errors import AttemptError
-from harvester.model import Request, Response
+from harvester.model import Account, Request, Response
 from harvester.testing.simulator import Simulator
 from harvester.transport import Leave
 
@@ -43,3 +46,27 @@ class FakeTransport:
             error.connected = True
             raise error
         return Response(reply.status, reply.body)
+
+
+class FakeAccount(NamedTuple):
+    """An account of a simulated WeChat; its arguments of `run`, `run_sync` and `stream`.
+
+    account, start, end: the first, third and fourth argument; both days are included.  transport:
+    the option of this name.
+    """
+
+    account: Account
+    start: date
+    end: date
+    transport: FakeTransport
+
+    def records(self, interface: str) -> list[dict[str, Any]]:
+        """What the account has in these days, without the metadata."""
+        simulator = self.transport.simulator
+        return simulator.truth_of(interface, self.account.appid, self.start, self.end)
+
+
+def account_with_figures() -> FakeAccount:
+    """A fake account with the figures of January 2026, the same in each process; all are final."""
+    account = Account("wx0123456789abcdef", secret="practice")
+    return FakeAccount(account, date(2026, 1, 1), date(2026, 1, 31), FakeTransport(Simulator()))

@@ -40,7 +40,7 @@ class _JumpingSelector(selectors.SelectSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Runs everything that waits at once; ``time()`` counts from 0, ``wall()`` from ``start``.
+    """Runs all waits without delay; ``time()`` counts from 0, ``wall()`` from ``start``.
 
     order: what the order of ready callbacks is drawn from; without it they run unchanged.
     on_turn: called at the beginning of each turn of the loop, with its number; what it raises ends

@@ -356,7 +356,7 @@ class _SharedRefresh:
 
 
 async def _read(source: os.PathLike[str] | Callable[[], Any], what: str) -> Secret | str:
-    """A text from a private file or a callable; a plain string is why there is none."""
+    """A text from a private file or a callable; a plain string states why there is none."""
     if callable(source):
         return await called(source, say("{}: its callable", what))
     try:

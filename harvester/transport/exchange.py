@@ -214,7 +214,7 @@ class Exchange:
                 transport.write(request)
 
     def _make_head(self, path: str, query: tuple[tuple[str, str], ...]) -> bytes:
-        """All before the length of the body."""
+        """The part of the head before the length of the body."""
         target = f"{self._prefix}{path}?{_encoded(query)}" if query else f"{self._prefix}{path}"
         if not _PLAIN.fullmatch(target):
             target = url_of(self._base_url, path, query).raw_path_qs

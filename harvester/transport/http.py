@@ -217,7 +217,7 @@ class HttpTransport:
                 await asyncio.sleep(0)  # one turn of the loop, in which its sockets are closed
 
     async def send(self, request: Request, leave: Leave | None = None) -> Response:
-        """The response to one request; raises `AttemptError` with one clause why not.
+        """The response to one request; raises `AttemptError` with the reason.
 
         leave: see `harvester.transport.base.Transport`.
         """

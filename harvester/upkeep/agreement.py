@@ -40,7 +40,7 @@ class Seen(NamedTuple):
 
     @property
     def first(self) -> StoredWindow:
-        """As the first sink has it that has it."""
+        """The window of the first sink that has it."""
         return next(each[0] for each in self.held if each is not None)
 
 

@@ -635,8 +635,8 @@ _MINI_PROGRAMS = (
 
 # Mini-games.  A call returns one metric; declared is the number of active players (1000001:5) of a
 # day.  WeChat's page lists the other metrics: each can be an interface of the user's own with
-# another body.  By the page, figures are collected every six hours, so a day's are ready at
-# no fixed hour: they are asked for again a day later.  Neither cloud functions nor platforms may.
+# another body.  By the page, figures are collected every six hours, so a day's are ready at no
+# fixed hour: they are requested again a day later.  Neither cloud functions nor platforms may.
 
 _MINI_GAMES = (
     JsonEndpoint(

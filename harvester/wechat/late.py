@@ -11,7 +11,7 @@ and
 day until a last one: to day 7 (getarticletotal) or 30 (getarticletotaldetail); the entries of
   publisher_settlement change until day 62, and none is known to go.
 - no guaranteed rows: on a day without a record perhaps nothing happened.  Days that had
-  figures later have been empty in silence, without ``is_delay``, for more than 24 hours.
+  figures later have been silently empty, without ``is_delay``, for more than 24 hours.
 
 WeChat documents none of this; it was observed, and the schedules below are the safe reading.
 """
@@ -32,11 +32,12 @@ from harvester.model import Endpoint
 from harvester.wechat.endpoint import day_of, in_record
 
 AGAIN = (1, 2, 3, 5, 8, 13, 21, 30)
-"""Days after a row or an entry was due on which it is asked for again."""
+"""Days after a row or an entry was due on which it is requested again."""
 EMPTY_AGAIN = (1, 2, 3, 5, 8)
 """The same of an empty day of an interface that guarantees no rows."""
 AT_LEAST = 3
-"""How often a row or an entry is asked for again, on as many days, if it was first missed later."""
+"""How often a row or an entry is requested again, on as many days, if it was first missing
+later."""
 WAITS = 3
 """Days after it was due for which a run that lacks a row or an entry is not done."""
 YOUNG_DAYS = max(EMPTY_AGAIN)
@@ -84,7 +85,7 @@ def again_at(
     """The Unix time of the next request for what is missing; None: there is none any more.
 
     days: the schedule.  due: when it was due.  hour: from which a day's figures can be requested.
-    tries: how often it was asked for again.
+    tries: how often it was requested again.
     """
     for day in days:
         if wall < due + day * DAY:

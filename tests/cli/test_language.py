@@ -26,7 +26,7 @@ from harvester.texts import joined, of_system, pack, say, unpack
 from tests import texts
 
 HAN = re.compile(r"[\u4e00-\u9fff]")
-APPID = "wx0123456789abcdef"
+APPID = "wx0123456789aabbcc"
 
 
 @pytest.fixture(autouse=True)

@@ -209,14 +209,14 @@ def test_a_bar_has_separators_and_breaks_no_word_at_80_columns(clock: Clock, bar
         events.Committed(windows, 0, 12_345_678),
         failed(2, "wrong"),
         deferred(3),
-        events.Paused("wx0123456789abcdef", 28_800.0, REASON, "getinterfacesummaryhour"),
+        events.Paused("wx0123456789aabbcc", 28_800.0, REASON, "getinterfacesummaryhour"),
     ):
         bar(event)
     first, second, *why = picture(bar)
     assert "2,499/1,234,567 windows" in first
     assert second == "12,345,678 records, 0 tried again, 1,234 failed, 31 waiting"
     assert why == [
-        "wx0123456789abcdef getinterfacesummaryhour waits, 0.0 s of 8 h 00 min: errcode",
+        "wx0123456789aabbcc getinterfacesummaryhour waits, 0.0 s of 8 h 00 min: errcode",
         "45009 (reach max api daily quota limit): the quota of this interface is used up",
     ]
 

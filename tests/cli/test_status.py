@@ -128,7 +128,7 @@ def test_a_filter_shows_what_it_leaves_by_month_and_day(there: Harvest) -> None:
     assert text.count("2024-01-11 to 2024-01-12 (2 days) failed: ") == 10
     assert "days) missing" not in text
     for none in (("--endpoint", OTHER), ("--state", "complete")):
-        assert there.told(*none) == "nothing that was asked for is like that\n"
+        assert there.told(*none) == "nothing that was requested matches\n"
 
 
 def test_a_filter_that_leaves_many_shows_a_line_for_each(there: Harvest) -> None:
@@ -306,7 +306,7 @@ def test_quota_and_completion_are_shown_as_far_as_they_are_known(there: Harvest)
     assert quota_lines(there.told("--daily-quota", "15")) == [
         f"  complete     on {finished}, in 2 days with a run each day: 31 calls left",
         "calls today (in China):",
-        f"  {NAME}: 24 used, 6 left (15 a day for each of 2 accounts)",
+        f"  {NAME}: 24 used, 6 left (15 per day for each of 2 accounts)",
     ]
     alone = there.told("--daily-quota", "15", "--appid", B)
     assert quota_lines(alone)[2:] == [f"  {NAME}: 12 used, 3 left (15 a day)"]

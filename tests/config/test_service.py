@@ -123,9 +123,9 @@ def test_the_example_with_monitoring_can_be_loaded(
     ("line", "said"),
     [
         ('end = "2024-01-31"', 'the service harvests a day each day; write "yesterday"'),
-        ("wait = true", "wait is not for the service: the service comes back by itself"),
+        ("wait = true", "wait is not for the service: the service runs again by itself"),
         ("refresh = true", "refresh is not for the service"),
-        ('sink = ["-"]', "nobody reads its output"),
+        ('sink = ["-"]', "nothing reads its output"),
         ('[serve]\nping = "env:NOTHING"', "[serve] ping: the environment variable NOTHING is not"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What the answer to a window comes to: parts that are final, provisional or late."""
+"""The parts of the answer to a window: final, provisional or late."""
 
 from __future__ import annotations
 

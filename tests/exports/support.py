@@ -13,9 +13,9 @@ import openpyxl
 import pyarrow.parquet as pq
 
 from harvester.base.fencing import EPOCH
-from harvester.exports import export, is_equal
 from harvester.exports.base import Exported
 from harvester.exports.charts import SHEET
+from harvester.exports.equal import export, is_equal
 from harvester.exports.source import Source
 from harvester.exports.targets import open_target
 from harvester.model import Batch, Window

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import harvester
-from harvester.exports import export, is_equal
 from harvester.exports.base import Exported
+from harvester.exports.equal import export, is_equal
 from harvester.exports.source import Source
 from harvester.exports.targets import open_target
 from harvester.model import Account

@@ -145,7 +145,7 @@ def test_months_that_are_gone_are_removed_from_a_bucket(store: Store) -> None:
 def test_objects_of_others_stay_and_one_in_the_place_of_ours_is_refused(store: Store) -> None:
     spec, sink = store.spec("others/x"), few()
     put(store, spec, f"{USERS}/2026-01.parquet", b"mine")
-    with pytest.raises(UsageError, match=r"2026-01\.parquet is no export of harvester"):
+    with pytest.raises(UsageError, match=r"2026-01\.parquet is not an export of harvester"):
         do(sink, spec)
     opened(store).delete_file(f"others/x/{USERS}/2026-01.parquet")
     mine = [f"{USERS}/2020-01.parquet", "getuserread/2026-01.parquet", "README.md"]

@@ -156,7 +156,7 @@ def test_a_target_of_another_harvest_is_refused_unless_it_is_replaced(
     tmp_path: Path, target: str
 ) -> None:
     spec, sink = target.format(tmp_path), few()
-    from harvester.exports import export
+    from harvester.exports.equal import export
     from harvester.exports.source import Source
     from harvester.exports.targets import open_target
     from harvester.wechat.interfaces import INTERFACES

@@ -13,8 +13,8 @@ import pytest
 
 from harvester.base.codec import parse
 from harvester.errors import ExportError, HarvestError, UsageError
-from harvester.exports import export, is_equal
 from harvester.exports.base import Exported
+from harvester.exports.equal import export, is_equal
 from harvester.exports.source import Source
 from harvester.exports.targets import open_target
 from harvester.model import Batch, Field, Window
@@ -244,7 +244,7 @@ def test_an_interface_that_cannot_be_exported_is_named_and_the_others_are_export
     sink = harvest(*batches)
     source = Source(sink, lambda: None)
     for _ in range(2):
-        with pytest.raises(ExportError, match=r"left as it was there: .*getworse.* all others are"):
+        with pytest.raises(ExportError, match=r"is unchanged there: .*getworse.* all others are"):
             export(source, open_target(spec), (), catalogue.get)
         assert {"getgood", "getlater"} <= {*tables(spec)}
     for name in ("getbad", "getworse"):
@@ -297,7 +297,7 @@ def test_a_target_of_an_older_form_is_written_anew(
     tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, sink = target.format(tmp_path), few()
-    monkeypatch.setattr("harvester.exports.FORM", 0)
+    monkeypatch.setattr("harvester.exports.equal.FORM", 0)
     do(sink, spec)
     monkeypatch.undo()
     assert do(sink, spec).written == 4
@@ -424,7 +424,7 @@ def test_a_file_of_somebody_else_in_the_place_of_ours_is_refused(
     path.parent.mkdir(parents=True)
     pq.write_table(pa.table({"mine": [1]}), path)
     before = path.read_bytes()
-    with pytest.raises(UsageError, match="is no export of harvester"):
+    with pytest.raises(UsageError, match="is not an export of harvester"):
         do(few(), spec)
     assert path.read_bytes() == before
 

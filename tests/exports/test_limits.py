@@ -14,7 +14,7 @@ from harvester.cli.commands import invoke
 from harvester.config.accounts import ListedAccount
 from harvester.config.place import Place
 from harvester.errors import UsageError
-from harvester.exports import _sizes, export, is_equal
+from harvester.exports.equal import _sizes, export, is_equal
 from harvester.exports.joined import JoinedShape
 from harvester.exports.shapes import FLAT, Shape
 from harvester.exports.source import Limits, Source

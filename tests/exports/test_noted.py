@@ -108,7 +108,8 @@ def test_a_target_without_its_note_is_refused_and_not_overwritten(
     (Path(spec.partition(":")[2]) / ".harvester.json").write_bytes(note)
     assert not equal(few(), spec)
     with pytest.raises(
-        UsageError, match=r"is no export of harvester|is damaged, so it is not known"
+        UsageError,
+        match=r"is not an export of harvester|is damaged, so the files of the export are unknown",
     ):
         do(few(), spec)
     assert path.read_bytes() == before

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import harvester
-from harvester.exports import export
+from harvester.exports.equal import export
 from harvester.exports.source import Source
 from harvester.exports.targets import open_target
 from harvester.model import Batch, Field

@@ -11,7 +11,7 @@ from harvester.exports.targets import open_target
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("sqlite:x.db", "'sqlite' is no kind of export"),
+        ("sqlite:x.db", "'sqlite' is not a kind of export"),
         ("parquet:", "write it as parquet:DIR"),
         ("parquet:x?region=a", "has no option 'region'; it is one of a bucket"),
         ("parquet:s3://", "names no bucket"),
@@ -21,8 +21,8 @@ from harvester.exports.targets import open_target
         ("parquet:x?shape=round", "expected nested or flat"),
         ("parquet:x?header=zh", "no option 'header'"),
         ("csv:s3://bucket/x", "is a URL, not a path"),
-        ("postgresql://user:word@host/db", "is no kind of export"),
-        ("x", "is no kind of export"),
+        ("postgresql://user:word@host/db", "is not a kind of export"),
+        ("x", "is not a kind of export"),
     ],
 )
 def test_a_wrong_spec_is_refused(spec: str, said: str) -> None:

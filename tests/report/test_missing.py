@@ -323,7 +323,7 @@ def test_an_account_of_the_file_that_was_never_harvested_is_listed(there: Harves
         (("--missing", "2024-01-01", "--csv", "--json"), "give either --csv or --json"),
         (("--missing", "2024-01-01", "--state", "failed"), "leave --state out"),
         (("--missing", "soon"), "--missing: 'soon' is not a day"),
-        (("--missing", "2124-01-01"), "--missing: nobody has 2124-01-01 yet"),
+        (("--missing", "2124-01-01"), "--missing: no account has 2124-01-01 yet"),
         (("--missing", "2024-01-01", "--appid", "wx1"), "the ledger knows no account wx1"),
     ],
 )

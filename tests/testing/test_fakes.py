@@ -5,9 +5,17 @@ from datetime import date
 
 import pytest
 
+import harvester
 from harvester.errors import AttemptError
 from harvester.model import Action, Request, Response, Window
-from harvester.testing import FakeTransport, Faults, Simulator, VirtualTimeLoop, articles
+from harvester.testing import (
+    FakeTransport,
+    Faults,
+    Simulator,
+    VirtualTimeLoop,
+    account_with_figures,
+    articles,
+)
 from harvester.tokens.official import StableToken
 from harvester.wechat.interfaces import INTERFACES
 from tests.testing.support import virtual
@@ -53,3 +61,14 @@ async def test_a_reset_and_a_cut_answer_are_failed_attempts(loop: VirtualTimeLoo
         with pytest.raises(AttemptError, match="closed before an answer came"):
             await asked(transport)
         assert transport.in_flight == 0
+
+
+def test_a_fake_account_has_final_figures_in_each_interface_that_is_not_retired() -> None:
+    fake = account_with_figures()
+    report = harvester.run_sync(
+        fake.account, "all", fake.start, fake.end, sink="memory:", transport=fake.transport
+    )
+    assert report.state == "complete", report
+    assert report.windows.done > 100
+    assert fake.records("getusersummary") == account_with_figures().records("getusersummary")
+    assert len({row["ref_date"] for row in fake.records("getusersummary")}) == 31

@@ -101,8 +101,8 @@ class Driver(Protocol):
     def transaction(self, what: str, *, alone: bool = False) -> AbstractContextManager[None]:
         """All or nothing; its commit is a durable step.
 
-        Each statement sees what was committed before it.  alone: no other such transaction at the
-        same time, as tables are made.
+        Each statement sees what was committed before it.  alone: no other such transaction runs at
+        the same time, for the creation of tables.
         """
         ...
 
@@ -135,7 +135,7 @@ class Driver(Protocol):
         ...
 
     def reading(self) -> AbstractContextManager[Driver]:
-        """Another connection, which only reads, and whose queries all see one moment."""
+        """Another connection, which only reads; all of its queries see one snapshot."""
         ...
 
     def columns(self, table: str) -> dict[str, str]:
@@ -757,7 +757,7 @@ class _History(NamedTuple):
 
 
 def _check(driver: Driver, checkpoint: Checkpoint, identity: str) -> _History:
-    """That the database is what the checkpoint refers to; gives its history."""
+    """Check that the database is the one of the checkpoint; returns its history."""
     where = driver.where
     found = _is_made(driver) and driver.query("SELECT * FROM _harvester_state")
     if not found:

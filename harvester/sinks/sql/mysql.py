@@ -126,7 +126,7 @@ _COLLATIONS = ("utf8mb4_nopad_bin", "utf8mb4_0900_bin")
 _LENGTH = 1 << 20
 """Bytes of one INSERT; longer ones are no faster."""
 _AT_ONCE = 100
-"""Stretches of days that one DELETE names: many more, and MySQL looks for no index."""
+"""The most ranges of days in one DELETE: with many more, MySQL uses no index."""
 
 
 class MySQL(SqlSink):

@@ -22,7 +22,7 @@ PASSWORD_VARIABLE = "MYSQL_PWD"  # the name, not the password
 DISK_FULL = say("the disk is full")
 
 LOCK = "CONCAT('harvester ', MD5(DATABASE()))"
-"""The name of the lock of one that makes tables."""
+"""The name of the lock for making tables."""
 
 CONNECT, _ANSWER = 10, 120
 """Seconds for each part of making a connection, and for an answer."""

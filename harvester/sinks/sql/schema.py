@@ -419,7 +419,7 @@ class Reader:
     def checksum(self, rows: Sequence[Row]) -> tuple[int, bool]:
         """The checksum of a window's records, and whether all rows are as they were inserted.
 
-        If they are not, it is another number.
+        If they are not, the checksum differs.
         """
         first = rows[0][-1]
         whole = first >> 31 & _RECORDS if type(first) is int else 0

@@ -39,7 +39,7 @@ BUSY = 30.0
 """Seconds for which another program's transaction is waited for."""
 
 _BARRED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-"""Codes of errors about files that may be whole."""
+"""Codes of errors about files that may be intact."""
 
 _OTHER = say("it is a file of another kind")
 _MALFORMED = say("database disk image is malformed")  # as SQLite itself says

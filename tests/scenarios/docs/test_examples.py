@@ -24,7 +24,13 @@ import pytest
 from redis import Redis
 
 import harvester
-from harvester.testing import SINK_CHECKS, FakeTransport, Simulator, check_sink
+from harvester.testing import (
+    SINK_CHECKS,
+    FakeTransport,
+    Simulator,
+    account_with_figures,
+    check_sink,
+)
 from tests.own_server import free_port
 from tests.redis_server import PASSWORD, RedisServer
 from tests.scenarios.command import Done, Start, until
@@ -115,6 +121,69 @@ def test_a_table_of_iceberg_gets_the_months_that_have_changed(tmp_path: Path) ->
     said, rows = exported()
     assert said == "written: 2026-02"
     assert ordered(rows) == ordered(wanted)
+
+
+def test_a_source_of_dlt_goes_on_where_it_ended_and_replaces_days(
+    wechat: Start, tmp_path: Path
+) -> None:
+    import duckdb
+
+    server, database = wechat(), tmp_path / "wechat.duckdb"
+    asked = []
+    for end in ("2026-01-20", "2026-01-31"):
+        done = subprocess.run(
+            [sys.executable, EXAMPLES / "dlt_source.py", database, "2026-01-01", end],
+            capture_output=True, text=True, timeout=100, check=False, cwd=tmp_path,
+            env=_environment(server, HOME=str(tmp_path), RUNTIME__DLTHUB_TELEMETRY="false"),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        asked.append(server.simulator.counts["data"])
+    assert 0 < asked[1] - asked[0] < 42  # a call a day of articles; the second load has 42 of them
+    with duckdb.connect(str(database), read_only=True) as loaded:
+        rows = loaded.sql("SELECT ref_date, user_source, new_user FROM datacube.getusersummary")
+        month = truth(server, "getusersummary", date(2026, 1, 1), date(2026, 1, 31))
+        wanted = [(row["ref_date"], row["user_source"], row["new_user"]) for row in month]
+        assert sorted(rows.fetchall()) == sorted(wanted)
+        items = "datacube.getarticletotaldetail__detail_list"
+        [(found,)] = loaded.sql(f"SELECT count(*) FROM {items}").fetchall()
+    articles = truth(server, "getarticletotaldetail", date(2026, 1, 1), date(2026, 1, 31))
+    assert found == sum(len(row["detail_list"]) for row in articles) > 100
+
+
+def test_datasette_shows_the_tables_and_queries_of_its_file(tmp_path: Path) -> None:
+    import yaml
+
+    fake, database = account_with_figures(), tmp_path / "users.db"
+    harvester.run_sync(
+        fake.account, "users", fake.start, fake.end, sink=f"sqlite:{database}",
+        transport=fake.transport,
+    ).raise_for_state()  # fmt: skip
+    file = EXAMPLES / "datasette.yaml"
+    told = yaml.safe_load(file.read_text(encoding="utf-8"))["databases"]["users"]["tables"]
+    with closing(sqlite3.connect(database)) as opened:
+        for table, about in told.items():
+            found = [row[1] for row in opened.execute(f"PRAGMA table_info({table})")]
+            named = {*about.get("columns", ()), *about.get("facets", ())}
+            assert found, table
+            assert named <= {*found}, table
+
+    def got(path: str) -> Any:
+        done = subprocess.run(
+            [Path(sys.executable).with_name("datasette"), database, "--metadata", file,
+             "--get", path],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    shown = {each["name"] for each in got("/users.json")["tables"] if not each["hidden"]}
+    assert shown == {"getusersummary", "getusercumulate"}
+    truth = fake.records("getusersummary")
+    gained, lost = (sum(row[name] for row in truth) for name in ("new_user", "cancel_user"))
+    rows = got("/users/growth_by_month.json?_shape=array")
+    assert rows == [
+        {"_appid": fake.account.appid, "month": "2026-01", "gained": gained, "lost": lost}
+    ]
 
 
 def own_records(path: Path) -> list[dict[str, Any]]:

@@ -45,6 +45,14 @@ def test_the_tests_that_the_page_about_testing_shows_pass(tmp_path: Path) -> Non
     assert f"{tests} passed" in done.stdout
 
 
+def test_the_page_about_testing_begins_with_a_test_that_passes(tmp_path: Path) -> None:
+    names: dict[str, Any] = {}
+    exec(compile(blocks("testing.md")[0], "testing.md", "exec"), names)
+    [test] = [name for name in names if name.startswith("test_")]
+    names[test](tmp_path)
+    assert [*harvester.rows(tmp_path / "users.db", "getusersummary")]
+
+
 class Client:
     """A key-value server; it can be away."""
 

@@ -55,7 +55,7 @@ def test_a_run_brings_its_exports_up_to_date(tmp_path: Path) -> None:
 
 def test_an_export_that_fails_keeps_the_state_of_the_run(tmp_path: Path) -> None:
     (tmp_path / "x.xlsx").write_text("mine")
-    with pytest.raises(ExportError, match="is no workbook of harvester") as raised:
+    with pytest.raises(ExportError, match="is not a workbook of harvester") as raised:
         lines(tmp_path, export=f"xlsx:{tmp_path}/x.xlsx")
     assert raised.value.report is not None
     assert raised.value.report.state == "complete"
@@ -116,7 +116,7 @@ def test_the_command_exports_and_compares(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["foo:x"], 2, "'foo' is no kind of export"),
+        (["foo:x"], 2, "'foo' is not a kind of export"),
         (["csv:x", "--endpoint", "getuser"], 2, "there is no interface 'getuser'"),
         (["csv:out"], 2, "holds the records of a run"),
         (["csv:x", "--from", "sqlite:other.db"], 2, "there is no file other.db"),

@@ -38,7 +38,7 @@ from harvester.service.http import Pages
 from harvester.service.metrics import Metrics
 from harvester.service.serve import Service, Setup
 from harvester.wechat.interfaces import INTERFACES
-from tests.service.support import Desk, harvested
+from tests.mcp.support import Desk, harvested
 from tests.support import at
 
 NOW, YESTERDAY = at("2026-11-26", 16.5), date(2026, 11, 25)
