@@ -34,7 +34,6 @@ ELSEWHERE = {
     "engine.worker": "the run that it works for, tested by tests/engine/test_run.py",
     "exports.arrow": "a part of each export, tested by tests/exports/test_exports.py",
     "exports.charts": "a part of a workbook, tested by tests/exports/test_xlsx.py",
-    "exports.base": "what targets share, tested by the tests of each",
     "exports.coverage": "a part of each export, tested by tests/exports/test_xlsx.py",
     "exports.equal": "a part of each export, tested by tests/exports/test_exports.py",
     "exports.run": "a part of each export, tested by tests/exports/test_sinks.py",
