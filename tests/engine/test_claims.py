@@ -88,6 +88,6 @@ async def test_a_worker_without_accounts_says_what_it_does() -> None:
         "the … stored",
         "accounts … planned",  # asked for again
         "the … lease",
-        "it … ended",
+        "it … expired",
         "accounts … planned",
     ]

@@ -150,7 +150,7 @@ async def test_a_reader_that_has_gone_is_told_from_other_troubles() -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     sink = StandardOutput(full)
     await sink.open(None)
-    with pytest.raises(SinkError, match="the disk is full; mend it and run") as caught:
+    with pytest.raises(SinkError, match="the disk is full; fix the cause and run") as caught:
         await sink.write([batch(1, 1)], {})
     assert not isinstance(caught.value, ReaderGoneError)
     os.close(full)

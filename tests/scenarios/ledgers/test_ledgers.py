@@ -101,7 +101,7 @@ def test_a_ledger_is_named_by_a_path_or_a_spec(run: Run, tmp_path: Path) -> None
     run("memory:", ledger=f"sqlite:{kept}")
     assert kept.is_file()
     for ledger in (kept, str(kept), f"sqlite:{kept}"):
-        with pytest.raises(harvester.SinkError, match="is gone with the process"):
+        with pytest.raises(harvester.SinkError, match="was lost with the process"):
             run("memory:", ledger=ledger)
 
 

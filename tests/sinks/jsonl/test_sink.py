@@ -412,8 +412,11 @@ async def test_what_is_gone_or_cut_is_reported_with_the_way_out(
     await ledger.run(batch(1, 1), batch(2, 2))
     (segment,) = segments(tmp_path)
     segment.write_bytes(segment.read_bytes()[:-1])
-    for problem in (r"is cut to \d+ of its \d+ bytes, though the ledger", "is gone, though the"):
-        with pytest.raises(SinkError, match=rf"{problem}.*put the right one back.*rebuild --out"):
+    for problem in (
+        r"is truncated to \d+ of its \d+ bytes, though the ledger",
+        "is gone, though the",
+    ):
+        with pytest.raises(SinkError, match=rf"{problem}.*restore the right one.*rebuild --out"):
             await ledger.open()
         await ledger.sink.close()
         with pytest.raises(SinkError, match=problem):

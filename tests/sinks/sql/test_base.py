@@ -268,7 +268,7 @@ async def test_what_a_column_cannot_hold_stands_in_extra_and_is_reported_once(
 ) -> None:
     sink = await target.open()
     assert (await target.write(sink, batch(1, {"n": 1, "Title": 3, "new": 2}))).drift == [
-        "checked: Title came as int, not as str; it is in _extra",
+        "checked: Title arrived as int, not as str; it is in _extra",
         "checked: the field 'new' is not known; it is in _extra",
     ]
     assert (await target.write(sink, batch(2, {"n": 1, "Title": 3, "new": 2}))).drift == []
@@ -433,7 +433,7 @@ def test_an_older_copy_is_noticed(target: Target) -> None:
     newer, target.checkpoint = target.checkpoint, older
     target.harvest()  # a ledger that is behind goes on
     target.checkpoint = {**newer, f"commit {latest_commit(newer)[0] + 2}": "another"}
-    assert "is older than the ledger: its last 2 commits are missing; put the newer one back" in (
+    assert "is older than the ledger: its last 2 commits are missing; restore the newer one" in (
         target.refused(SinkError)
     )
 
