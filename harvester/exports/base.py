@@ -78,10 +78,6 @@ class Size(NamedTuple):
     columns: int
     is_exact: bool = True
 
-    @property
-    def cells(self) -> int:
-        return self.rows * self.columns
-
 
 class Exported(NamedTuple):
     """What an export has done.

@@ -159,10 +159,10 @@ class Xlsx(SingleFile):
         return made
 
     def _check_size(self, sizes: Mapping[str, Size]) -> None:
-        cells = sum(each.cells for each in sizes.values())
+        cells = sum(map(_cells, sizes.values()))
         if cells <= _CELLS and all(each.rows < _ROWS for each in sizes.values()):
             return
-        largest = sorted(sizes.items(), key=lambda each: -each[1].cells)
+        largest = sorted(sizes.items(), key=lambda each: -_cells(each[1]))
         listed = [
             say("{} {:,} rows of {} columns", name, each.rows, each.columns)
             if each.is_exact
@@ -384,6 +384,10 @@ def _covered(content: Content | None) -> list[Any]:
         return [None] * 4
     coverage = content.coverage
     return [coverage.complete, coverage.final, coverage.missing, coverage.lacking]
+
+
+def _cells(size: Size) -> int:
+    return size.rows * size.columns
 
 
 _TITLES = {**TABLES, ACCOUNTS.name: ACCOUNTS}
