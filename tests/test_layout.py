@@ -33,12 +33,7 @@ ELSEWHERE = {
     "base.postgresql": "connections, tested by tests/sinks/sql/test_frozen.py on a server",
     "engine.worker": "the run that it works for, tested by tests/engine/test_run.py",
     "exports.arrow": "a part of each export, tested by tests/exports/test_exports.py",
-<<<<<<< HEAD
-    "exports.base": "what targets share, tested by the tests of each",
-    "exports.charts": "a sheet of a workbook, tested by tests/exports/test_xlsx.py",
-=======
     "exports.charts": "a part of a workbook, tested by tests/exports/test_xlsx.py",
->>>>>>> w2exports
     "exports.coverage": "a part of each export, tested by tests/exports/test_xlsx.py",
     "exports.equal": "a part of each export, tested by tests/exports/test_exports.py",
     "exports.run": "a part of each export, tested by tests/exports/test_sinks.py",
