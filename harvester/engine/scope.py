@@ -106,7 +106,8 @@ class Scope:
 
     def _checked(self, last: date, notes: Sequence[str]) -> Scope:
         """The same with more notes, and one for each interface of which no window fits."""
-        without = [note for each in self.endpoints if (note := self._why_none(each, last))]
+        by_first_day = sorted(self.endpoints, key=lambda each: each.first_day)
+        without = [note for each in by_first_day if (note := self._why_none(each, last))]
         if len(without) == len(self.endpoints):
             early = any(self.range_of(each) is None for each in self.endpoints)
             hint = say("; --start first begins at the first day of each")

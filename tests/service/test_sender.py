@@ -186,7 +186,7 @@ def test_whatever_a_delivery_or_the_ledger_raises_the_sender_goes_on(
         "no messages are sent: /a/disk cannot be used (Input/output error)",
     ]
     assert re.fullmatch(
-        r"no messages are sent: a fault of the program \(ValueError in test_sender\.py:\d+\)",
+        r"no messages are sent: a bug in harvester \(ValueError in test_sender\.py:\d+\)",
         story.lines[0],
     )
 

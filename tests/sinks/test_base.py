@@ -88,7 +88,7 @@ def test_a_class_that_lacks_a_method_makes_no_sink() -> None:
 def test_a_path_that_is_text_is_refused() -> None:
     sink: Any = Plain()
     sink.path = "there"
-    with pytest.raises(harvester.UsageError, match=r"the path of Plain is no pathlib\.Path$"):
+    with pytest.raises(harvester.UsageError, match=r"the path of Plain is not a pathlib\.Path$"):
         run(sink)
 
 

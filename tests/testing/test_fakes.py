@@ -66,7 +66,13 @@ async def test_a_reset_and_a_cut_answer_are_failed_attempts(loop: VirtualTimeLoo
 def test_a_fake_account_has_final_figures_in_each_interface_that_is_not_retired() -> None:
     fake = account_with_figures()
     report = harvester.run_sync(
-        fake.account, "all", fake.start, fake.end, sink="memory:", transport=fake.transport
+        fake.account,
+        "all",
+        fake.start,
+        fake.end,
+        sink="memory:",
+        transport=fake.transport,
+        rate="10000/s",
     )
     assert report.state == "complete", report
     assert report.windows.done > 100
