@@ -53,6 +53,7 @@ def test_interfaces_of_the_configuration_are_completed_and_nothing_else_is_said(
     assert values(tmp_path, "run", "our") == ["ourfigures"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "typed",
     [("run", "--sink", ""), ("export", "--from", ""), ("mcp", "--from", ""), ("sink", "add", ""),
@@ -63,12 +64,14 @@ def test_sinks_are_completed_with_their_colon(tmp_path: Path, typed: tuple[str, 
     assert offered == ["memory:", "mysql:"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("typed", [("export",), ("run", "--export")])
 def test_exports_are_completed_with_their_colon(tmp_path: Path, typed: tuple[str, ...]) -> None:
     assert values(tmp_path, *typed, "p") == ["parquet:"]
     assert len(values(tmp_path, *typed, "x")) == 1
 
 
+@pytest.mark.thorough
 def test_files_are_left_to_the_shell_and_words_are_offered(tmp_path: Path) -> None:
     for option in ("--accounts", "--out", "--config", "--metrics"):
         assert completed(tmp_path, "run", option, "b") == ["file,b"]
@@ -137,6 +140,7 @@ WORDS = [
 """What is typed, and the word that is offered: a group, an interface, a sink, an export."""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("typed", "word"), WORDS, ids=lambda each: str(each))
 def test_zsh_completes_what_the_command_offers(
     folder: Path, typed: tuple[str, ...], word: str
@@ -154,6 +158,7 @@ def test_zsh_completes_what_the_command_offers(
     assert printed[1:] == [word]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("typed", "word"), WORDS, ids=lambda each: str(each))
 def test_fish_completes_what_the_command_offers(
     folder: Path, typed: tuple[str, ...], word: str

@@ -190,6 +190,7 @@ def test_read_says_how_an_export_is_read(tmp_path: Path, spec: str, line: str) -
         assert str(tmp_path / name) in str(raised.value)
 
 
+@pytest.mark.thorough
 def test_the_accounts_of_a_file_are_a_table(tmp_path: Path) -> None:
     lines(tmp_path)
     file = tmp_path / "accounts.csv"
