@@ -496,8 +496,8 @@ def rebuild(**values: Any) -> int:
     shell_complete=completion.sinks,
     help="The sink to export, its spec or path, if the ledger has several; without a ledger any.",
 )
-@click.option("--start", metavar="DATE", help="Only days from this one on, as of run.")
-@click.option("--end", metavar="DATE", help="Only days to this one.")
+@click.option("--start", "first", metavar="DATE", help="Only days from this one on, as of run.")
+@click.option("--end", "last", metavar="DATE", help="Only days to this one.")
 @click.option(
     "--appid",
     "appids",
@@ -538,7 +538,8 @@ def export(**values: Any) -> int:
 
     source = values["source"]
     place = asked.place(values, sinks=[sink_at(source)] if source else ())
-    limits = limits_of(values["start"], values["end"], place.appids_of(values["appids"]) or None)
+    # Not "start" and "end": a configuration has them for runs, and they limit no export.
+    limits = limits_of(values["first"], values["last"], place.appids_of(values["appids"]) or None)
     names = [each.name for each in place.interfaces(values["endpoints"])]
     targets = [open_target(spec) for spec in values["targets"]]
     return asyncio.run(

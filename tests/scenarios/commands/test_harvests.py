@@ -17,7 +17,7 @@ from tests.support import A, B, Wechat, assert_exactly_the_truth, harvest, store
 TWO_DAYS = ["--start", "2024-01-01", "--end", "2024-01-02"]
 REPORT = {
     "state", "windows", "records", "requests", "retries", "token_fetches", "seconds", "until",
-    "failures", "changed", "provisional", "foreign", "waits", "stopped", "notes",
+    "failures", "changed", "provisional", "late", "kept", "foreign", "waits", "stopped", "notes",
 }  # fmt: skip
 
 
