@@ -66,8 +66,10 @@ def test_messages_as_json_are_an_object_a_line(wechat: Start, tmp_path: Path) ->
     (error, *_) = told = [json.loads(line) for line in refused.stderr.splitlines()]
     assert error.keys() >= {"time", "level", "message"}
     assert {line["level"] for line in lines} == {"info"}
-    levels = {line.get("event", ""): line["level"] for line in told}
-    assert levels == {"": "error", "RunStarted": "info", "Summary": "warning"}
+    levels = {line["event"]: line["level"] for line in told if "event" in line}
+    assert levels == {"RunStarted": "info", "Summary": "warning"}
+    stopped, *reasons = [line["level"] for line in told if "event" not in line]
+    assert (stopped, {*reasons}) == ("error", {"warning"})  # the account, and what the report says
     assert refused.returncode == 4
     assert harvest("run", "--log-format", "xml").stderr == (
         "harvester: invalid --log-format 'xml': expected text or json\n"
