@@ -196,8 +196,10 @@ class _Text:
                 many(asked, "interface"),
                 parts,
             )
-        else:
+        elif asked:
             show_text("{}: nothing lacks it, of {} of accounts", day, many(asked, "interface"))
+        else:
+            show_text("{}: no interface of an account was asked for this day", day)
 
 
 class _Json:

@@ -44,6 +44,7 @@ from harvester.model import (
     Token,
     Verdict,
     Window,
+    many,
     with_rid,
 )
 from harvester.texts import changed, say
@@ -435,7 +436,7 @@ class Pipeline:
 
     def lost(self, why: str) -> NetworkError:
         """The error of a run in which no server has answered at all."""
-        tried = say("none of {} attempts was answered", self._attempts)
+        tried = say("no server answered in {}", many(self._attempts, "attempt"))
         return NetworkError(unreachable(tried, why))
 
     async def quota(self, account: AccountQueue, queue: InterfaceQueue) -> Quota | Verdict:

@@ -870,7 +870,7 @@ async def test_before_anything_answered_the_attempts_decide_and_then_the_network
     with pytest.raises(NetworkError) as caught:
         await scene.pipeline.run(scene.account, scene.queue, NEW)
     assert str(caught.value) == (
-        "none of 1 attempts was answered: no connection to h:443 (Connection refused);"
+        "no server answered in 1 attempt: no connection to h:443 (Connection refused);"
         " check the network, the proxy and the base URL; nothing that was committed is lost:"
         " run the same command again"
     )

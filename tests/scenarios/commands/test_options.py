@@ -20,16 +20,16 @@ def plan(folder: Path, *options: str, **env: str) -> Done:
 
 
 def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
-    assert "at 300/min an account" in plan(tmp_path).stdout
+    assert "at 300/min per account" in plan(tmp_path).stdout
     (tmp_path / "harvester.toml").write_text("rate = '3/h'\n")
-    assert "at 3/h an account" in plan(tmp_path).stdout
+    assert "at 3/h per account" in plan(tmp_path).stdout
     assert "at 4/h an account" in plan(tmp_path, HARVESTER_RATE="4/h").stdout
     assert "at 5/h an account" in plan(tmp_path, "--rate", "5/h", HARVESTER_RATE="4/h").stdout
 
 
 def test_the_file_itself_can_be_named_in_the_environment(tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text("rate = '3/h'\n")
-    assert "at 3/h an account" in plan(tmp_path, HARVESTER_CONFIG="other.toml").stdout
+    assert "at 3/h per account" in plan(tmp_path, HARVESTER_CONFIG="other.toml").stdout
 
 
 @pytest.mark.parametrize(

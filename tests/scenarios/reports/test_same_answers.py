@@ -420,8 +420,10 @@ def check_missing(world: World) -> None:
         have = len(world.streams) - len(wanted)
         if lack:
             assert re.match(rf"{day}: {lack} of {lack + have} interfaces? of", last)
-        else:
+        elif have:
             assert last.startswith(f"{day}: nothing lacks it, of {have} interface")
+        else:
+            assert last == f"{day}: no interface of an account was asked for this day"
 
 
 def check_page(world: World, text: str) -> None:

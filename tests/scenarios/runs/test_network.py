@@ -162,7 +162,7 @@ def test_a_mistyped_base_url_fails_at_once_wherever_the_token_comes_from(
         closed.close()
         source = token_from(kind, tmp_path) or f"{server.url}/token"
         began = time.monotonic()
-        with pytest.raises(harvester.HarvestError, match=r"none of 2 attempts was answered"):
+        with pytest.raises(harvester.HarvestError, match=r"no server answered in 2 attempts"):
             harvester.run_sync(
                 harvester.Account(A, token=source), "getupstreammsghour", "2026-01-01",
                 "2026-01-03", sink="memory:", base_url=f"http://127.0.0.1:{port}", attempts=2,
