@@ -142,7 +142,7 @@ BOUNDED_BY_ONE = (
         (2, "", ("--rate", "1/s"),
          "24 min at 1/s per account, all accounts at once (assumed: 0.3 s per answer)"),
         (1, "", ("--rate", "100/s", "--account-concurrency", "1"), BOUNDED_BY_ONE),
-        (1, "1", ("--rate", "100/s"), BOUNDED_BY_ONE.replace(", 1 an account", "")),
+        (1, "1", ("--rate", "100/s"), BOUNDED_BY_ONE.replace(", 1 per account", "")),
     ],
     ids=["in flight", "rate", "cap of the account", "cap of the file"],
 )  # fmt: skip

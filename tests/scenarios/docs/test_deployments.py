@@ -183,7 +183,7 @@ def test_the_image_has_the_lock_s_versions_of_all_extras_but_those_of_libraries(
     run = dict(reversed(instructions()))["RUN"]
     assert "-c requirements.lock.txt" in run
     (extras,) = re.findall(r"'\.\[([a-z,]+)\]'", run)
-    of_libraries = {"cli", "dask", "iceberg", "uvloop", "test", "test-all", "dev"}
+    of_libraries = {"cli", "dask", "docs", "uvloop", "test", "test-all", "dev"}
     others = set(PROJECT["optional-dependencies"]) - of_libraries
     assert extras.split(",") == sorted(others)  # `report` and others bring `cli`
 
