@@ -210,8 +210,8 @@ class Pipeline:
         token, fetched = account.token.current, account.token.fetched
         assert token is not None, "no window is given out without a token"
         try:
-            request = _request(queue, attempt, token)
             sent_at, size = self._time(), 0
+            request = _request(queue, attempt, token)
             response = await self._transport.send(request, account.limiter.taken())
             answered_at = self._time()
             verdict = _verdict(queue, response, attempt.window, (token, *account.token.secrets))
@@ -455,7 +455,10 @@ class Pipeline:
         self.network.answer(self._time())
         for one in (token, *account.token.secrets):
             response = response._replace(body=one.cut_from_body(response.body))
-        found = _quota_in(queue.endpoint, response)
+        try:
+            found = _quota_in(queue.endpoint, response)
+        except (WindowError, EndpointError) as exc:  # by a user's Endpoint
+            return Verdict(Action.FAIL_WINDOW, str(exc))
         if isinstance(found, Verdict) and found.action is Action.RENEW_TOKEN:
             account.token.reject(token.value, explain(found), fetched)
         return found

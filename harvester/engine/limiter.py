@@ -59,8 +59,7 @@ SLOWER = 0.5
 SLOWEST = 1 / 64
 FASTER = 1.25
 RECOVERY = 60.0
-"""After one refusal per account sends at half its rate, and a quarter faster after each minute
-without
+"""After a refusal an account sends at half its rate, and a quarter faster after each minute without
 another refusal: the real limits are not published, and are lower than those of quota/get."""
 
 _GRAIN = 1e-6

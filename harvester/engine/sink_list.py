@@ -37,8 +37,8 @@ def check_list(ledger: Ledger, known: Collection[str], mine: Collection[str]) ->
     ]
     raise UsageError(
         "the sinks of this ledger are {}, and those of this run {}; {}",
-        " and ".join(specs(known)) or say("none"),
-        " and ".join(specs(mine)) or say("none"),
+        joined(" and ", specs(known)) or say("none"),
+        joined(" and ", specs(mine)) or say("none"),
         joined("; ", ways),
     )
 

@@ -282,7 +282,7 @@ class SharedLedger(Ledger, Protocol):
         ...
 
     async def claim(self, limit: int) -> list[Lease]:
-        """Claim up to ``count`` more of the wanted accounts that no other worker holds.
+        """Claim up to ``limit`` more of the wanted accounts that no other worker holds.
 
         Also renews the lease, unless it has expired: then nothing is claimed, and `renew` is due.
         """

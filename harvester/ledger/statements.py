@@ -139,8 +139,8 @@ def store_checkpoints(tables: Tables, checkpoints: Mapping[str, Mapping[str, str
     """Store the entries of sinks; an empty value removes its key.
 
     The mark of a commit is never changed (`harvester.base.fencing.COMMIT`).  Raises `LedgerError`
-    if
-    it is another one: the sink went back to an older copy, and two processes continued from there.
+    if it is another one: the sink went back to an older copy, and two processes continued from
+    there.
     """
     entries = [(sink, *entry) for sink, each in checkpoints.items() for entry in each.items()]
     tables.insert(CHECKPOINT, sorted([entry for entry in entries if entry[2]]), _UNLESS_MARK)

@@ -40,7 +40,7 @@ SECONDS = 20.0
 MEMORY, SPACE = 512 * 1024**2, 2 * 1024**3
 """The most bytes that DuckDB takes for a query, and of addresses of its process."""
 PATIENCE = 30.0
-"""Seconds that a call waits for the copy; clients give one call per minute."""
+"""Seconds that a call waits for the copy; clients allow a call one minute."""
 
 Tables = dict[str, tuple[tuple[str, ...], TableShape]]
 """By name: the interfaces that a table is made from, and its columns."""

@@ -4,8 +4,8 @@ Rule: pure; from an `Overview` to texts in one language, short enough for a chat
 
 A cause is alerted once for each account that it concerns, or for each interface of it if it is
 about that, and again only for others; its end is also reported once.  An interface that has its
-newest figures
-is fine, even if a former cause remains: days that failed once are requested again later.
+newest figures is fine, even if a former cause remains: days that failed once are requested again
+later.
 """
 
 from __future__ import annotations

@@ -420,14 +420,14 @@ async def _same(state: State) -> State:
 
 def _served_file(setup: Setup) -> Path | None:
     """The file of an embedded ledger; None of a ledger that several services share."""
-    return setup.job.open_ledger().path
+    path = setup.job.open_ledger().path
+    return None if path is None else path.resolve()
 
 
-def _claimed(path: Path | None) -> FileLock | None:
+def _claimed(file: Path | None) -> FileLock | None:
     """The claim to serve a ledger."""
-    if path is None:
+    if file is None:
         return None
-    file = path.resolve()
     note = file.with_name(f"{file.name}.serve")
     try:
         make_directory(note.parent, "directory of the ledger")
@@ -440,7 +440,7 @@ def _claimed(path: Path | None) -> FileLock | None:
         raise UsageError("{} cannot be used ({})", note, of_system(exc)) from None
     raise UsageError(
         "the ledger {} is served already, by process {}; let that end, or serve another ledger",
-        path,
+        file,
         process,
     )
 

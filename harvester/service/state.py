@@ -121,7 +121,11 @@ async def forget(
     async def change(state: State) -> State:
         causes = {
             cause: tuple(
-                [each for each in whom if each not in gone and each.partition(" ")[0] not in gone]
+                [
+                    each if names else each.replace(appid, "…")  # in the sentence of a run's error
+                    for each in whom
+                    if each not in gone and each.partition(" ")[0] not in gone
+                ]
             )
             for cause, whom in state.causes.items()
         }
@@ -142,10 +146,12 @@ class StateRow:
         self.opened = opened
         self.state = State()
         self.renewed = asyncio.Event()
+        self._one = asyncio.Lock()  # what was stored first is kept first
 
     async def update(self, ledger: SqliteLedger | PostgresLedger, change: Change) -> bool:
         """Replace it as `update` does; returns whether it is another one than before."""
-        before, self.state = self.state, await update(ledger, change)
+        async with self._one:
+            before, self.state = self.state, await update(ledger, change)
         if self.state != before:
             self.renewed.set()
         return self.state != before

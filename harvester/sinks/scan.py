@@ -55,8 +55,8 @@ async def scanned(
     thread = Thread("harvester-scan", READING)
     try:
         error = error_of(sink)
-        found = iter(
-            await guard_cancellation(error, thread.call, scan, endpoint, appids, checkpoint, *only)
+        found = await guard_cancellation(
+            error, thread.call, lambda: iter(scan(endpoint, appids, checkpoint, *only))
         )
 
         def some() -> list[tuple[StoredWindow, list[dict[str, Any]]]]:

@@ -202,7 +202,7 @@ class Exchange:
         return response
 
     def _write(self, transport: asyncio.Transport, request: bytes) -> None:
-        """Write a request at the end of this turn of the event loop."""
+        """Write a request in the next turn of the event loop, with the others of this turn."""
         if not self._leaving:
             self._loop.call_soon(self._flush)
         self._leaving.append((transport, request))

@@ -47,6 +47,7 @@ from harvester.sinks.scan import (
     version_of,
     write,
 )
+from harvester.texts import say
 
 
 @asynccontextmanager
@@ -96,7 +97,7 @@ async def remove_sink(ledger: Ledger, name: str) -> None:
     """Remove a sink from the list, by its name; what is stored in it stays."""
     known = await ledger.sinks()
     if name not in known:
-        listed = ", ".join(spec_of(each, ledger.path) for each in known) or "none"
+        listed = ", ".join(spec_of(each, ledger.path) for each in known) or say("none")
         raise UsageError("{} is not listed; the sinks are: {}", spec_of(name, ledger.path), listed)
     if len(known) == 1:
         raise UsageError(

@@ -5,8 +5,7 @@ Rule: sends nothing to WeChat; a day is missing in the ledger before its records
 First the ledger marks the days as missing, then each sink replaces the windows that it holds by
 empty ones, then the ledger removes what it knows.  The ledger knows the account until the last
 step, so the same call continues where one was killed.  A run in between requests the days again,
-and
-looks for records that sinks still hold: the ledger has lost count of them (`Calendar.forget`).
+and looks for records that sinks still hold: the ledger has lost count of them (`Calendar.forget`).
 
 A server that is away is waited for, as by a run.  Each step may be repeated, also if it is unknown
 whether it took effect: no run is under way, and what is removed is removed again.

@@ -149,7 +149,7 @@ async def rebuild_shared(
             epochs = [int(each.get("epoch", 0)) for each in latest]
             await draft.begin_after(max(*epochs, await ledger.highest_epoch()) + 1)
         former = await ledger.replace_with(draft, stamp)
-    return replace(found, former=f"the schema {former}" if holds else "")
+    return replace(found, former=say("the schema {}", former) if holds else "")
 
 
 def _check(sinks: Sequence[Sink]) -> None:
@@ -164,7 +164,7 @@ async def _fill(
     """Write the windows of the sinks into a new ledger, which will be at that path.
 
     It lists the sinks that can be read back.  Windows that differ between them are left out: the
-    next run requests it, and until then nothing is removed from any of them.
+    next run requests them, and until then nothing is removed from any of them.
     """
     listed = [each for each in sinks if each.scan]
     listed.sort(key=lambda sink: former.copied.get(name_in(sink, path), "") != "")

@@ -24,8 +24,7 @@ Where the sources contradict each other:
   often; so it fails its window.
 - 76002, 76004: of the interface that looks up request ids; no page explains the second one.
 - 50002: an account that is limited; on platforms it is sometimes temporary (a report of 2020).  So
-a
-  data request, or a platform's request for a token, is tried again before the account stops.
+  a data request, or a platform's request for a token, is tried again before the account stops.
 - 45102: an interface that is blocked for a time that is not documented: as 45011 first, and if
   that does not help the interface waits for the next day.
 - 61014, 61015, 45063: the wrong kind of token, which concerns one interface or all of them, as

@@ -209,6 +209,6 @@ async def test_a_worker_that_was_removed_is_told_so(url: str, postgres: Postgres
     async with PostgresLedger(url) as ledger:
         await joined(ledger, 60.0)
         postgres.execute("DELETE FROM harvester.worker", url.rpartition("/")[2])
-        with pytest.raises(LedgerError, match="this worker is not in it any more") as caught:
+        with pytest.raises(LedgerError, match="this worker is no longer in it") as caught:
             await ledger.want(["wx1"])
         assert "foreign key" not in str(caught.value)

@@ -628,5 +628,5 @@ def not_written(directory: Path, exc: OSError) -> SinkError:
         " command again",
         directory,
         what,
-        say("make room") if full else say("mend it"),
+        say("make room") if full else say("fix the cause"),
     )

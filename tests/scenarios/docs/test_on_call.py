@@ -12,6 +12,7 @@ import yaml
 
 from harvester.cli.commands import invoke
 from harvester.report.causes import KINDS
+from harvester.report.texts import title_of
 from harvester.service.alerts import (
     NEVER,
     NOT_ASKED,
@@ -83,14 +84,19 @@ def fired(kind: str, lang: str, where: Where) -> tuple[Notification, str]:
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 @pytest.mark.parametrize("kind", ALERTS)
-def test_an_alert_says_what_since_when_why_and_what_to_do(kind: str, lang: str) -> None:
-    said, reason = fired(kind, lang, Where(URL, "/etc/h v/harvester.toml"))
+def test_an_alert_says_what_since_when_why_and_what_to_do(
+    kind: str, lang: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "h v" / "harvester.toml"
+    config.parent.mkdir()
+    config.touch()
+    said, reason = fired(kind, lang, Where(URL, str(config)))
     *lines, url = said.body.splitlines()
     assert url == URL
     assert reason in said.body
     assert said.level == ("warning" if kind in (STALE, NEVER) else "failure")
     if kind != RUN:
-        title = "Article shares" if lang == "en" else "图文转发"
+        title = title_of(SHARE)[lang == "en"]
         assert f"Café ({APPID})" in lines[0]
         [lacking] = [line for line in lines[1:] if title in line]
         since = YESTERDAY - timedelta(days=4) if kind == NOT_ASKED else YESTERDAY

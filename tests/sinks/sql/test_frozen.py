@@ -213,7 +213,7 @@ async def test_a_sink_that_went_back_in_the_middle_of_a_run_is_noticed(server: T
     with pytest.raises(SinkError) as caught:
         await server.write(sink, part(4, 4))
     identity = server.make().identity
-    assert " is older than the ledger: its last 2 commits are missing; put the newer one" in (
+    assert " is older than the ledger: its last 2 commits are missing; restore the newer one" in (
         str(caught.value)
     )
     assert f"`harvester rebuild --sink {identity}`" in str(caught.value)
