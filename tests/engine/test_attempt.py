@@ -612,6 +612,28 @@ async def test_of_an_interface_without_a_quota_none_is_asked_for() -> None:
 
 
 @virtual()
+async def test_an_endpoint_that_fails_on_an_answer_about_a_quota_fails_no_more_than_that() -> None:
+    class Failing(JsonEndpoint):
+        def verdict(self, response: Response, window: Window) -> Verdict:
+            raise KeyError("list")
+
+    found = await quota_of(Scene({"errcode": 48001}, endpoint=Failing("failing", "/x", DAY)))
+    assert found.action is Action.FAIL_WINDOW
+    assert "KeyError" in found.message
+
+
+@virtual()
+async def test_a_request_that_an_endpoint_cannot_make_was_not_sent() -> None:
+    class Failing(JsonEndpoint):
+        def request(self, window: Window, token: Token, page: int = 1) -> Request:
+            raise AttemptError("not yet")
+
+    scene = Scene(endpoint=Failing("failing", "/x", DAY))
+    assert (await scene.run()).action is Action.RETRY
+    assert scene.transport.sent == []
+
+
+@virtual()
 async def test_without_a_token_no_quota_is_asked_for() -> None:
     scene = Scene()
     assert await scene.pipeline.quota(scene.account, scene.queue) == NO_QUOTA

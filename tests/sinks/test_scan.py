@@ -93,6 +93,15 @@ async def test_an_error_of_a_scan_comes_out() -> None:
         _ = [group async for group in scanned(sink, SUMMARY.name)]
 
 
+async def test_a_scan_that_gives_no_windows_is_an_error_of_the_sink() -> None:
+    class Without(MemorySink):
+        def scan(self, *_: object) -> Iterator[StoredWindow]:  # type: ignore[override]
+            return None  # type: ignore[return-value]
+
+    with pytest.raises(SinkError, match="NoneType"):
+        _ = [group async for group in scanned(Without(), SUMMARY.name)]
+
+
 @pytest.mark.parametrize(
     ("stamp", "version"),
     [
