@@ -175,7 +175,7 @@ def test_an_account_that_is_unknown_is_refused_and_the_target_stays(
     before, mistyped = tables(spec), A[:-1] + "b"
     with pytest.raises(UsageError, match=mistyped):
         harvester.export(where, spec, appids=mistyped)
-    option = "--sink" if place == "alone" else "--out"
+    option = "--from" if place == "alone" else "--out"
     assert invoke(["export", spec, option, where, "--appid", mistyped]) == 2
     assert mistyped in capsys.readouterr().err
     assert tables(spec) == before
