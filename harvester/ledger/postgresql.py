@@ -448,7 +448,7 @@ class _Line:
             raise self._translated(exc) from None
 
     def _check_lock(self, connection: Any) -> None:
-        """Raise `LedgerError` if the lock is lost; called at the end, so that the work is undone."""
+        """Raise `LedgerError` if the lock is lost; called last, so that the work is undone."""
         if self.under:
             (held,) = connection.execute(f"SELECT {self.under} = ANY({_HOLDERS})").fetchone()
             if not held:
