@@ -19,7 +19,6 @@ ELSEWHERE = {
     "cli.commands": "commands, tested as a user types them",
     "cli.export": "a command, tested by tests/scenarios/exports/test_exports.py",
     "cli.forget": "a command, tested by tests/scenarios/commands/test_forget.py",
-    "cli.ledger_sinks": "a part of the commands, tested by tests/scenarios/sinks/test_sink_list.py",
     "cli.mcp": "a command, tested by tests/mcp/test_server.py",
     "cli.metrics": "an option of a run, tested by tests/scenarios/reports/test_metrics_file.py",
     "cli.missing": "a command, tested with report.missing",

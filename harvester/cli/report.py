@@ -15,14 +15,12 @@ import harvester
 from harvester.base.dates import last_settled_day
 from harvester.base.files import replace_file
 from harvester.cli.exit_status import COMPLETE
-from harvester.cli.export import source_of
 from harvester.cli.language import LANGUAGES, language
-from harvester.cli.ledger_sinks import as_known, sink_named
 from harvester.cli.terminal import notify, plain, show_json, show_line, show_rows, show_text
-from harvester.config.place import Place
+from harvester.config.place import Place, as_known, sink_named
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
-from harvester.reading import StoredRecords, table_in
+from harvester.reading import StoredRecords, source_of, table_in
 from harvester.report import Overview, overview, page
 from harvester.report import summary as verdict
 from harvester.report.causes import Text as Pair
