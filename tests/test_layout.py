@@ -41,6 +41,7 @@ ELSEWHERE = {
     "ledger.base": "what both ledgers share, tested by the tests of each",
     "ledger.sqlite_tables": "SQL, tested by tests/ledger/test_sqlite.py",
     "mcp.flat_copy": "what a query runs on, tested by tests/mcp/test_query.py",
+    "service.week": "the message of a week, tested by tests/service/test_serve.py",
     "sinks.sql.schema": "SQL, tested on each database by tests/sinks/sql/test_base.py",
     "testing.answers": "a part of the simulator",
     "testing.callers": "a part of the simulator",
