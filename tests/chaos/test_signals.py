@@ -206,7 +206,7 @@ def test_ctrl_c_in_a_terminal_leaves_it_as_it_was_and_loses_nothing(
             time.sleep(0.01)
         began = time.monotonic()
         os.write(terminal, b"\x03")
-        shown = _shown(terminal, "once more to stop at once")
+        shown = _shown(terminal, "interrupt again to stop at once")
         if typed == 2:
             os.write(terminal, b"\x03")
         shown += _shown(terminal)
@@ -220,7 +220,7 @@ def test_ctrl_c_in_a_terminal_leaves_it_as_it_was_and_loses_nothing(
     assert time.monotonic() - began < 2.5
     assert before[3] & termios.ECHO
     assert shown.rfind("\x1b[?25l") < shown.rfind("\x1b[?25h"), "the cursor stays hidden"
-    assert "once more to stop at once" in shown
+    assert "interrupt again to stop at once" in shown
     assert "run the same command again to resume" in shown
     assert "Traceback" not in shown
     _finish(server, tmp_path)

@@ -274,7 +274,7 @@ def office(tmp_path: Path) -> Iterator[Any]:
     return convert
 
 
-ALL_SHEETS = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,false,false,false,-1"
+ALL_SHEETS = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,true,false,false,-1"
 """As shown, in UTF-8, with a comma, a file a sheet."""
 
 TITLES = [

@@ -80,7 +80,7 @@ def by_day(accounts: int, days: int) -> Iterator[Batch]:
 
 
 BOUNDS = {
-    ("jsonl", "parquet:{}/pq"): 250, ("sqlite", "xlsx:{}/x.xlsx"): 150,
+    ("jsonl", "parquet:{}/pq"): 250, ("sqlite", "xlsx:{}/x.xlsx?tables=getusersummary"): 150,
     ("sqlite", "duckdb:{}/d.duckdb"): 400, ("sqlite", "csv:{}/csv"): 120,
     ("sqlite", "parquet:{}/pq"): 120,
     ("sqlite", "query"): 170, ("jsonl", "read"): 140, ("sqlite", "read"): 120,
