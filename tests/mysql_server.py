@@ -6,7 +6,6 @@ It is started from the machine's own binaries, as another user if the tests run 
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -19,7 +18,7 @@ from typing import Any
 
 import pymysql
 
-from tests.own_server import as_another_user, free_port, given_port, not_here
+from tests.own_server import as_another_user, database_name, free_port, given_port, not_here
 
 USER, PASSWORD = "harvester", "p4ssw0rd-of-the-mysql-tests"
 FIRST = (
@@ -48,7 +47,6 @@ class MySQLServer:
         self.port = port or free_port()
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        self._made = 0
         if port is None:
             self._user = as_another_user(folder, "mysql")
             self._initialize()
@@ -115,8 +113,7 @@ class MySQLServer:
 
     def new_database(self, how: str = "") -> str:
         """The name of a database that nobody has used."""
-        self._made += 1
-        name = f"d{os.getpid()}{self._made:04}"  # a server that was given has those of others
+        name = database_name()
         self.execute(f"CREATE DATABASE {name} {how}")
         return name
 

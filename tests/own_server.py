@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import socket
+from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +18,14 @@ def not_here(what: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(why)
     pytest.skip(why)
+
+
+_NUMBERS = count(1)
+
+
+def database_name() -> str:
+    """A name that no other test uses: a server that was given has databases of others."""
+    return f"d{os.getpid()}{next(_NUMBERS):04}"
 
 
 def given_port(kind: str) -> int | None:
