@@ -25,7 +25,7 @@ from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.reading import StoredRecords, table_in
 from harvester.report import Overview, overview, page
 from harvester.report import summary as verdict
-from harvester.report.causes import Text as Pair
+from harvester.report.causes import Text
 from harvester.report.charts import Figures, days_for, figures
 from harvester.report.page import template
 from harvester.report.week import FIGURES, TABLES, Week, WeekFigures, week_before, week_of
@@ -73,7 +73,7 @@ async def write_report(
     return COMPLETE
 
 
-_TITLES: tuple[Pair, ...] = (
+_TITLES: tuple[Text, ...] = (
     ("周", "week"),
     ("公众号", "account"),
     ("新增", "new"),
@@ -83,8 +83,8 @@ _TITLES: tuple[Pair, ...] = (
     ("阅读人数", "reads"),
     ("分享人数", "shares"),
 )
-_ALL: Pair = ("合计", "all")
-_GROUP: Pair = ("分组 ", "group ")
+_ALL: Text = ("合计", "all")
+_GROUP: Text = ("分组 ", "group ")
 
 
 async def show_week(place: Place, now: float, *, as_json: bool) -> int:
