@@ -358,6 +358,7 @@ CONSOLE_OF_ARTICLES: dict[str, str] = {
 }
 """The same for the totals of an article: the download 已通知内容 of 内容分析, a row an article.
 
-It has the first 7 days of an article, by the clients that quote it.
+Source: the clients that quote its head.
 """
 CONSOLE_DAYS = 7
+"""The days from publishing that this download has, by the same clients."""
