@@ -26,7 +26,15 @@ from typing import NamedTuple
 from harvester.base.dates import WindowKind
 from harvester.model import Field
 from harvester.wechat import labels
-from harvester.wechat.titles import INTERFACES, UNITS, Title, field_title
+from harvester.wechat.titles import (
+    CONSOLE,
+    CONSOLE_DAYS,
+    CONSOLE_OF_ARTICLES,
+    INTERFACES,
+    UNITS,
+    Title,
+    field_title,
+)
 
 Path = tuple[str, ...]
 
@@ -42,6 +50,7 @@ DAY, TOTAL, SNAPSHOT = "day", "total", "snapshot"
 """Kinds of figures: of a day (an hour, a week, a month) alone; a running total; a level."""
 
 NO_TITLE = Title("", "")
+_KINDS = {DAY: NO_TITLE, TOTAL: Title("累计：", "total: "), SNAPSHOT: Title("期末：", "level: ")}
 _OF_KIND = {
     TOTAL: Title("累计值，取最后一行，不能相加", "running total: the last row, never a sum"),
     SNAPSHOT: Title(
@@ -75,18 +84,19 @@ _NEVER = {
 _NOT_SUMMED = {name: text for text, names in _NEVER.items() for name in names.split()}
 
 _OF = {
-    "read_delivery_rate": Title("分母：送达人数", "denominator: people it was delivered to"),
-    "read_finish_rate": Title("分母：阅读人数", "denominator: readers"),
-    "rate": Title("分母：阅读人数", "denominator: readers"),
-    "exposure_rate": Title("分母：拉取量 req_succ_count", "denominator: req_succ_count"),
-    "click_rate": Title("分母：曝光量 exposure_count", "denominator: exposure_count"),
-    "order_rate": Title("分母：点击量 click_count", "denominator: click_count"),
-    "ecpm": Title("分母：曝光量 exposure_count", "denominator: exposure_count / 1,000"),
-    "stay_time_uv": Title("分母：访问人数 visit_uv", "denominator: visit_uv"),
-    "stay_time_session": Title("分母：打开次数 session_cnt", "denominator: session_cnt"),
-    "page_staytime_pv": Title("分母：页面访问次数 page_visit_pv", "denominator: page_visit_pv"),
+    "read_delivery_rate": Title("送达人数", "people it was delivered to"),
+    "read_finish_rate": Title("阅读人数", "readers"),
+    "rate": Title("阅读人数", "readers"),
+    "exposure_rate": Title("拉取量 req_succ_count", "req_succ_count"),
+    "click_rate": Title("曝光量 exposure_count", "exposure_count"),
+    "order_rate": Title("点击量 click_count", "click_count"),
+    "ecpm": Title("曝光量 exposure_count / 1,000", "exposure_count / 1,000"),
+    "visit_depth": Title("打开次数 session_cnt", "session_cnt"),
+    "stay_time_uv": Title("访问人数 visit_uv", "visit_uv"),
+    "stay_time_session": Title("打开次数 session_cnt", "session_cnt"),
+    "page_staytime_pv": Title("页面访问次数 page_visit_pv", "page_visit_pv"),
 }
-"""The denominators of ratios and means."""
+"""The denominators of ratios and means, where a source names them."""
 _WITH_ALL = ("getuserread", "getuserreadhour")
 """Interfaces with a row of all channels together."""
 _OF_ALL_CHANNELS = Title(
@@ -121,7 +131,8 @@ class Figure(NamedTuple):
     """What a number means.
 
     kind: one of the above.  window: the time that it covers.  never: what must not be done with it;
-    empty if it may be summed.  of: the denominator of a ratio or a mean.
+    empty if it may be summed.  of: the denominator of a ratio or a mean.  console: its name in
+    WeChat's console, if that is known, and what is other there.
     """
 
     kind: str
@@ -129,6 +140,99 @@ class Figure(NamedTuple):
     unit: Title
     never: Title = NO_TITLE
     of: Title = NO_TITLE
+    console: Title = NO_TITLE
+
+    @property
+    def covers(self) -> Title:
+        """Its kind, and the time that it covers."""
+        return _after(_KINDS[self.kind], self.window)
+
+
+NO_FIGURE = Figure(DAY, NO_TITLE, NO_TITLE)
+"""Of a column that is no figure."""
+
+
+class Pair(NamedTuple):
+    """Two figures, each a table and a column, that differ although both are right; why they do."""
+
+    one: tuple[str, str]
+    other: tuple[str, str]
+    why: Title
+
+
+_OF_ARTICLES = Title(
+    "一人看多篇文章，在账号里只计一次：各文章之和更大",
+    "one person with several articles is one of the account: the sum of articles is more",
+)
+_OF_DAYS = Title(
+    "一人出现在多天，在累计里只计一次：各日之和更大",
+    "a person of several days is one of the total: the sum of days is more",
+)
+_OF_PERIOD = Title(
+    "一人出现在多个时段，在整段里只计一次：各段之和更大",
+    "a person of several periods is one of the longer one: their sum is more",
+)
+_OF_7_DAYS = Title(
+    "已下线的接口只有文章发布后 7 天的数据",
+    "the retired interface has the first 7 days of an article alone",
+)
+_OF_30_DAYS = Title("累计 30 天和累计 7 天", "totals of 30 days, and of 7")
+_DETAIL, _DETAILS = "getarticletotaldetail_detail_list", "getarticletotal_details"
+_VISITS = "getweanalysisappid{}visittrend"
+
+PAIRS = (
+    Pair(("article_days", "read_user"), ("getbizsummary", "detail_read_user"), _OF_ARTICLES),
+    Pair(("article_days", "share_user"), ("getbizsummary", "detail_share_user"), _OF_ARTICLES),
+    Pair(("article_days", "read_user"), ("article_totals", "read_user"), _OF_DAYS),
+    Pair(("article_days", "share_user"), ("article_totals", "share_user"), _OF_DAYS),
+    Pair(
+        ("article_days", "read_user"),
+        ("article_sources", "read_user"),
+        Title(
+            "一人可经多个来源阅读：各来源之和更大",
+            "a reader may come by several entrances: their sum is more",
+        ),
+    ),
+    Pair(
+        ("getarticleread", "detail_read_user"),
+        ("getarticlesummary", "int_page_read_user"),
+        _OF_7_DAYS,
+    ),
+    Pair(("getarticleshare", "detail_share_user"), ("getarticlesummary", "share_user"), _OF_7_DAYS),
+    Pair((_DETAIL, "read_user"), (_DETAILS, "int_page_read_user"), _OF_30_DAYS),
+    Pair((_DETAIL, "share_user"), (_DETAILS, "share_user"), _OF_30_DAYS),
+    Pair(
+        (_DETAILS, "int_page_read_user"),
+        ("getuserread", "int_page_read_user"),
+        Title(
+            "微信的文章数据与账号数据口径不同，对不上",
+            "WeChat counts articles and accounts in ways that do not reconcile",
+        ),
+    ),
+    Pair(("getupstreammsghour", "msg_user"), ("getupstreammsg", "msg_user"), _OF_PERIOD),
+    Pair(("messages_by_hour", "msg_user"), ("getupstreammsg", "msg_user"), _OF_PERIOD),
+    Pair(("getupstreammsg", "msg_user"), ("getupstreammsgweek", "msg_user"), _OF_PERIOD),
+    Pair(("getupstreammsg", "msg_user"), ("getupstreammsgmonth", "msg_user"), _OF_PERIOD),
+    *[
+        Pair((_VISITS.format("daily"), "visit_uv"), (_VISITS.format(each), "visit_uv"), _OF_PERIOD)
+        for each in ("weekly", "monthly")
+    ],
+)
+"""Figures that must not be compared."""
+
+
+def _apart(table: str, column: str, *, is_nested: bool = False) -> Title:
+    """What a column must not be compared with; is_nested: and what the figures within it."""
+    found: dict[tuple[str, Title], list[str]] = {}
+    for one, other, why in [*PAIRS, *[Pair(each.other, each.one, each.why) for each in PAIRS]]:
+        begin, name = f"{table}_{column}_", "_".join(one)
+        if one == (table, column):
+            found.setdefault(("", why), []).append(".".join(other))
+        elif is_nested and name.startswith(begin):
+            within = f"{name.removeprefix(begin)}: "
+            found.setdefault((within, why), []).append(".".join(other))
+    texts = [(within + ", ".join(others), why) for (within, why), others in found.items()]
+    return _sentence(*[Title(f"{each} ({why.zh})", f"{each} ({why.en})") for each, why in texts])
 
 
 class Column(NamedTuple):
@@ -137,7 +241,7 @@ class Column(NamedTuple):
     field: its type, its title in Chinese (label) and its meaning in English.  level: what has its
     value: 0 the record, n an item of the table's n-th list.  path: where in that; empty: the item
     itself.  is_number: it is the place of that item in its list, from 0.  figure: None if it is
-    no figure.
+    no figure.  apart: the figures that it must not be compared with, and why.
     """
 
     name: str
@@ -146,14 +250,36 @@ class Column(NamedTuple):
     path: Path = ()
     is_number: bool = False
     figure: Figure | None = None
+    apart: Title = NO_TITLE
+
+    @property
+    def about(self) -> Title:
+        """What it is, and what must not be done with it."""
+        figure = self.figure or NO_FIGURE
+        return _sentence(Title(self.field.label, self.field.meaning), figure.never)
 
     @property
     def meaning(self) -> Title:
-        """What it is, with its denominator, and with what must not be done with it."""
-        more = (self.figure.of, self.figure.never) if self.figure else ()
-        zh = "；".join(filter(None, (self.field.label, *[each.zh for each in more])))
-        en = "; ".join(filter(None, (self.field.meaning, *[each.en for each in more])))
-        return Title(zh, en)
+        """The same with its denominator, its name in the console and what it differs from."""
+        figure = self.figure or NO_FIGURE
+        return _sentence(
+            Title(self.field.label, self.field.meaning),
+            _after(Title("分母：", "denominator: "), figure.of),
+            figure.never,
+            _after(Title("公众平台：", "in WeChat's console: "), figure.console),
+            _after(Title("不可比较：", "do not compare with: "), self.apart),
+        )
+
+
+def _after(begin: Title, text: Title) -> Title:
+    """A text behind its beginning; nothing without a text."""
+    return Title(begin.zh + text.zh, begin.en + text.en) if text.en else NO_TITLE
+
+
+def _sentence(*parts: Title) -> Title:
+    """Texts in a row, without those that are empty."""
+    zh = "；".join(filter(None, [each.zh for each in parts]))
+    return Title(zh, "; ".join(filter(None, [each.en for each in parts])))
 
 
 class Table(NamedTuple):
@@ -196,7 +322,10 @@ def tables_of(
     return [
         each._replace(
             columns=tuple(
-                column._replace(figure=_figure(interface, each.lists, column.field, cut))
+                column._replace(
+                    figure=_figure(interface, each.lists, column.field, cut),
+                    apart=_apart(each.name, column.name),
+                )
                 for column in each.columns
             )
         )
@@ -294,8 +423,23 @@ def _figure(interface: str, lists: Sequence[Path], field: Field, cut: WindowKind
         window = _FIRST_DAYS
     elif interface.endswith("hour"):
         window = _THAT_HOUR
-    never, of = _never(interface, name, kind), _OF.get(name, NO_TITLE)
-    return Figure(kind, window, unit, never, of)
+    return _with_rest(Figure(kind, window, unit), interface, name)
+
+
+def _with_rest(figure: Figure, interface: str, name: str) -> Figure:
+    """A figure with what its field adds: what it does not allow, its denominator and its name."""
+    never, of = _never(interface, name, figure.kind), _OF.get(name, NO_TITLE)
+    return figure._replace(never=never, of=of, console=_console(interface, name, figure.kind))
+
+
+def _console(interface: str, name: str, kind: str) -> Title:
+    """The name of a figure in WeChat's console, and the days of it that are shown there."""
+    known = (CONSOLE_OF_ARTICLES if kind == TOTAL else CONSOLE).get(name, "")
+    if not known or kind != TOTAL or _SINCE[interface] == CONSOLE_DAYS:
+        return Title(known, known)
+    return Title(
+        f"{known} (只计发布后 {CONSOLE_DAYS} 天)", f"{known} (of its first {CONSOLE_DAYS} days)"
+    )
 
 
 def _since(interface: str) -> Title:
@@ -310,16 +454,17 @@ def _never(interface: str, name: str, kind: str) -> Title:
     return _NOT_SUMMED.get(name, _OF_ALL_CHANNELS if interface in _WITH_ALL else NO_TITLE)
 
 
-def comments_of(
+def columns_of(
     interface: str, fields: Sequence[Field], cut: WindowKind = WindowKind.DAYS
-) -> dict[str, Title]:
-    """What the fields of an interface are, as columns of its table: title and meaning, by name."""
+) -> dict[str, Column]:
+    """The fields of an interface as columns of its table, by name: nothing is taken apart."""
     found = {}
     for field in fields:
         figure = _figure(interface, (), field, cut)
         if field.type == "list" and interface in _SINCE:
             figure = Figure(TOTAL, _since(interface), NO_TITLE, _OF_KIND[TOTAL])
-        found[field.name] = Column(field.name, field, figure=figure).meaning
+        apart = _apart(interface, field.name, is_nested=True)
+        found[field.name] = Column(field.name, field, figure=figure, apart=apart)
     return found
 
 
@@ -383,9 +528,9 @@ def _figure_of(
     kind: str, name: str, meaning: str, *, window: Title = _THAT_DAY, type_: str = "int"
 ) -> Column:
     """A column with a figure of a kind."""
-    if kind == TOTAL:
-        window = _since("getarticletotaldetail")
-    figure = Figure(kind, window, UNITS[name], _never("", name, kind), _OF.get(name, NO_TITLE))
+    interface = "getarticletotaldetail" if kind == TOTAL else ""
+    figure = Figure(kind, _since(interface) if interface else window, UNITS[name])
+    figure = _with_rest(figure, interface, name)
     return _column(name, type_, meaning)._replace(figure=figure)
 
 
@@ -417,7 +562,11 @@ _RETIRED_FIGURES = {
 }
 
 TABLES = {
-    each.name: each
+    each.name: each._replace(
+        columns=tuple(
+            column._replace(apart=_apart(each.name, column.name)) for column in each.columns
+        )
+    )
     for each in (
         JoinedTable(
             "articles",
@@ -606,61 +755,3 @@ ACCOUNTS = JoinedTable(
     (),
 )
 """The names of the accounts, for exports that know them, with one row per account."""
-
-
-class Pair(NamedTuple):
-    """Two figures, each a table and a column, that differ although both are right; why they do."""
-
-    one: tuple[str, str]
-    other: tuple[str, str]
-    why: Title
-
-
-PAIRS = (
-    Pair(
-        ("article_days", "read_user"),
-        ("getbizsummary", "detail_read_user"),
-        Title(
-            "一人读多篇文章，在账号里只计一次：各文章之和更大",
-            "one reader of several articles is one of the account: the sum of articles is more",
-        ),
-    ),
-    Pair(
-        ("article_days", "read_user"),
-        ("article_totals", "read_user"),
-        Title(
-            "一人多日阅读，在累计里只计一次：各日之和更大",
-            "a reader of several days is one reader of the total: the sum of days is more",
-        ),
-    ),
-    Pair(
-        ("article_days", "read_user"),
-        ("article_sources", "read_user"),
-        Title(
-            "一人可经多个来源阅读：各来源之和更大",
-            "a reader may come by several entrances: their sum is more",
-        ),
-    ),
-    Pair(
-        ("getarticleread", "detail_read_user"),
-        ("getarticlesummary", "int_page_read_user"),
-        Title(
-            "已下线的接口只有文章发布后 7 天的数据",
-            "the retired interface has the first 7 days of an article alone",
-        ),
-    ),
-    Pair(
-        ("getarticletotaldetail_detail_list", "read_user"),
-        ("getarticletotal_details", "int_page_read_user"),
-        Title("累计 30 天和累计 7 天", "totals of 30 days, and of 7"),
-    ),
-    Pair(
-        ("getarticletotal_details", "int_page_read_user"),
-        ("getuserread", "int_page_read_user"),
-        Title(
-            "微信的文章数据与账号数据口径不同，对不上",
-            "WeChat counts articles and accounts in ways that do not reconcile",
-        ),
-    ),
-)
-"""Figures that must not be compared."""

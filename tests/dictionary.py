@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from harvester.exports.account_names import AccountsShape
 from harvester.exports.base import TableShape
-from harvester.exports.joined import PARSED, JoinedShape
-from harvester.exports.shapes import FLAT, LABEL, Shape
-from harvester.model import Field
-from harvester.sinks.rows import EXTRA, METADATA, ROW
-from harvester.tables import (
-    ACCOUNT,
-    ACCOUNTS,
-    DAY,
-    NO_TITLE,
-    PAIRS,
-    SNAPSHOT,
-    TABLES,
-    TOTAL,
-    Column,
-    of_label,
-)
+from harvester.exports.joined import JoinedShape
+from harvester.exports.shapes import FLAT, Shape
+from harvester.tables import ACCOUNTS, NO_FIGURE, PAIRS, TABLES
 from harvester.wechat.endpoint import JsonEndpoint
 from harvester.wechat.interfaces import INTERFACES
-from harvester.wechat.titles import Title
 
 TYPES = {
     "date32[day]": "date",
@@ -34,10 +20,6 @@ TYPES = {
     "string": "text",
     "timestamp[us, tz=UTC]": "time (UTC)",
 }
-ALWAYS = {ACCOUNT.name: ACCOUNT} | {
-    field.name: Column(field.name, field) for field in (*METADATA, ROW, EXTRA)
-}
-KINDS = {DAY: NO_TITLE, TOTAL: Title("累计：", "total: "), SNAPSHOT: Title("期末：", "level: ")}
 HEAD = """# 数据字典 · Tables
 
 <!-- Generated: python -m tests.dictionary > docs/tables.md -->
@@ -105,10 +87,6 @@ def dictionary() -> str:
 
 def _joined(name: str, shape: JoinedShape) -> str:
     table = TABLES[name]
-    columns = {column.name: column for column in table.columns}
-    columns |= {
-        name: Column(name, Field(name, "str", PARSED.en, label=PARSED.zh)) for name in table.parsed
-    }
     sources = ", ".join(f"`{each}`" for each in table.interfaces)
     lines = [
         f"## {name}",
@@ -117,13 +95,12 @@ def _joined(name: str, shape: JoinedShape) -> str:
         f"来源 / from {sources}. 主键 / key: `_appid`, {_named(table.key)}.",
         f"{_finals([INTERFACES[each] for each in table.interfaces])}",
         "",
-        *_rows(shape.tables[0], columns),
+        *_rows(shape.tables[0]),
     ]
     return "\n".join([*lines, ""])
 
 
 def _accounts() -> str:
-    columns = {column.name: column for column in ACCOUNTS.columns}
     lines = [
         f"## {ACCOUNTS.name}",
         "",
@@ -132,7 +109,7 @@ def _accounts() -> str:
         "Only of an export that is given accounts (`export --accounts FILE`); no name is stored.",
         "主键 / key: `_appid`.",
         "",
-        *_rows(AccountsShape(()).tables[0], columns),
+        *_rows(AccountsShape(()).tables[0]),
     ]
     return "\n".join([*lines, ""])
 
@@ -167,7 +144,7 @@ def _interface(endpoint: JsonEndpoint, shape: Shape) -> str:
                 "主键 / key: `_appid`, `_begin_date`, `_row`, `_item…`.",
                 "",
             ]
-        lines += [*_rows(table, shape.columns_of(table.name)), ""]
+        lines += [*_rows(table), ""]
     return "\n".join(lines)
 
 
@@ -189,28 +166,14 @@ def _finals(endpoints: list[JsonEndpoint]) -> str:
     return f"终值 / final: 若干天后 / after this number of days: {days}."
 
 
-def _rows(table: TableShape, columns: Mapping[str, Column]) -> Iterator[str]:
+def _rows(table: TableShape) -> Iterator[str]:
     yield "| 列 / column | 类型 / type | 单位 / unit | 数值 / figure | 中文 | English |"
     yield "| --- | --- | --- | --- | --- | --- |"
-    known = {**ALWAYS, **columns}
-    for each in table.schema:
-        coded = each.name.removesuffix(LABEL)
-        if each.name in known:
-            yield _row(known[each.name], str(each.type))
-        else:
-            title = of_label(f"`{coded}`", known[coded].meaning)
-            label = Field(each.name, "str", title.en, label=title.zh)
-            yield _row(Column(each.name, label), str(each.type))
-
-
-def _row(column: Column, kind: str) -> str:
-    unit = figure = ""
-    if column.figure is not None:
-        known, window = KINDS[column.figure.kind], column.figure.window
-        unit = " / ".join(column.figure.unit)
-        figure = f"{known.zh}{window.zh} / {known.en}{window.en}"
-    zh, en = column.meaning
-    return f"| `{column.name}` | {TYPES[kind]} | {unit} | {figure} | {zh} | {en} |"
+    for field, column in zip(table.schema, table.columns, strict=True):
+        figure = column.figure or NO_FIGURE
+        unit, covers = (" / ".join(filter(None, each)) for each in (figure.unit, figure.covers))
+        name, kind, (zh, en) = column.name, TYPES[str(field.type)], column.meaning
+        yield f"| `{name}` | {kind} | {unit} | {covers} | {zh} | {en} |"
 
 
 if __name__ == "__main__":

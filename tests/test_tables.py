@@ -9,7 +9,8 @@ import pytest
 
 from harvester.exports.shapes import FLAT, Shape
 from harvester.model import Field
-from harvester.tables import DAY, PAIRS, TABLES, Column, tables_of
+from harvester.sinks.sql.schema import _MOST
+from harvester.tables import DAY, PAIRS, TABLES, TOTAL, Column, columns_of, tables_of
 from harvester.wechat.interfaces import INTERFACES
 from harvester.wechat.titles import FIELDS, UNITS
 from tests.dictionary import dictionary
@@ -59,6 +60,18 @@ def columns() -> dict[tuple[str, str], Column]:
     return {(name, column.name): column for name, column in [*own, *joined]}
 
 
+def test_each_number_is_a_figure_with_a_unit_and_a_time_or_is_said_to_be_none() -> None:
+    for (table, name), column in columns().items():
+        field = column.field
+        if field.type not in ("int", "float") or field.codes or column.is_number:
+            assert column.figure is None, (table, name)
+        elif field.name in WITHOUT_UNIT and column.figure is None:
+            assert field.name == "value" or field.name not in UNITS
+        else:
+            assert column.figure is not None, (table, name)
+            assert all([*column.figure.unit, *column.figure.window, *column.figure.covers])
+
+
 def test_a_ratio_names_its_denominator_and_says_that_it_is_not_summed() -> None:
     figures = [each.figure for each in columns().values() if each.figure is not None]
     ratios = [each for each in figures if each.unit.en == "0 to 1"]
@@ -67,12 +80,53 @@ def test_a_ratio_names_its_denominator_and_says_that_it_is_not_summed() -> None:
     assert all(each.never.en for each in figures if each.kind != DAY)
 
 
-def test_figures_that_are_not_to_be_compared_are_figures() -> None:
+def test_a_mean_names_its_denominator_where_a_source_does() -> None:
+    silent = {"read_avg_activetime"}
+    for (table, name), column in columns().items():
+        if column.figure is not None and column.figure.never.en.startswith("a mean"):
+            assert (not column.figure.of.en) == (column.field.name in silent), (table, name)
+            assert column.figure.of.en in column.meaning.en
+
+
+def test_figures_that_are_not_to_be_compared_are_figures_and_name_each_other() -> None:
     known = columns()
     for pair in PAIRS:
-        assert known[pair.one].figure
-        assert known[pair.other].figure
         assert all(pair.why)
+        for one, other in ((pair.one, pair.other), (pair.other, pair.one)):
+            assert known[one].figure
+            for about in (known[one].apart, known[one].meaning):
+                for text, why in zip(about, pair.why, strict=True):
+                    assert ".".join(other) in text
+                    assert why in text
+
+
+def test_an_object_and_a_list_name_what_the_figures_within_must_not_be_compared_with() -> None:
+    def meaning(interface: str, name: str) -> str:
+        endpoint = INTERFACES[interface]
+        return columns_of(interface, endpoint.fields, endpoint.cut)[name].meaning.en
+
+    assert "read_user: article_days.read_user (" in meaning("getbizsummary", "detail")
+    listed = meaning("getarticletotaldetail", "detail_list")
+    assert "share_user: getarticletotal_details.share_user (" in listed
+    assert "compare" not in meaning("getarticletotaldetail", "title")
+
+
+def test_a_total_of_30_days_says_that_the_console_has_7() -> None:
+    known = columns()
+    for table in ("article_totals", "getarticletotaldetail_detail_list"):
+        console = known[table, "read_user"].figure.console  # type: ignore[union-attr]
+        assert console == ("总阅读人数 (只计发布后 7 天)", "总阅读人数 (of its first 7 days)")
+    of_7_days = known["getarticletotal_details", "int_page_read_user"].figure
+    assert of_7_days is not None
+    assert of_7_days.kind == TOTAL
+    assert of_7_days.console == ("总阅读人数", "总阅读人数")
+
+
+def test_no_comment_is_longer_than_a_database_takes() -> None:
+    found = [column.meaning for column in columns().values()]
+    for name, each in INTERFACES.items():
+        found += [column.meaning for column in columns_of(name, each.fields, each.cut).values()]
+    assert max(len(" · ".join(each)) for each in found) < _MOST
 
 
 @pytest.mark.parametrize("name", TABLES)

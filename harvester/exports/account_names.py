@@ -11,8 +11,8 @@ from hashlib import blake2b
 
 from harvester.exports import arrow
 from harvester.exports.arrow import pa
-from harvester.exports.base import WHOLE, Chunk, TableShape
-from harvester.exports.shapes import commented
+from harvester.exports.base import WHOLE, Chunk
+from harvester.exports.shapes import table_shape
 from harvester.exports.source import Source
 from harvester.model import Account
 from harvester.sinks.base import Stamp
@@ -28,8 +28,8 @@ class AccountsShape:
         known = arrow.schema_of(arrow.table_of(self.name, ACCOUNTS.fields))
         names = ["_appid", *[field.name for field in ACCOUNTS.fields]]
         schema = pa.schema([known.field(name) for name in names])
-        comments = {column.name: column.meaning for column in ACCOUNTS.columns}
-        self.tables = [TableShape(self.name, commented(schema, comments))]
+        columns = {column.name: column for column in ACCOUNTS.columns}
+        self.tables = [table_shape(self.name, schema, columns)]
 
     def __repr__(self) -> str:
         return f"<AccountsShape of {len(self._rows)} accounts>"

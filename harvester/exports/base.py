@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from harvester.exports.coverage import Coverage
+from harvester.tables import Column
 
 EVERY_MONTH = ""
 """In the place of a month: all of them together, of a target that is written as a whole."""
@@ -30,13 +31,14 @@ Chunk = Mapping[str, Any]
 
 
 class TableShape(NamedTuple):
-    """A table of a target: its name, and its columns, a `pyarrow.Schema`.
+    """A table of a target: its name, its schema, a `pyarrow.Schema`, and what its columns are.
 
-    A column has its titles in Chinese and English as metadata: ``comment``.
+    A column of the schema has its meaning in Chinese and English as metadata: ``comment``.
     """
 
     name: str
     schema: Any
+    columns: Sequence[Column]
 
 
 class Unit(NamedTuple):

@@ -4,7 +4,8 @@ Rule: a file is replaced as a whole; a reader sees it as it was before, or as it
 
 Parquet has one file per table and month, ``DIR/<table>/2026-01.parquet``; in a bucket a large month
 has several, ``2026-01.2.parquet``.  CSV has one file per table, ``DIR/<table>.csv``: the rows of
-months that did not change are copied from the former file.
+months that did not change are copied from the former file.  ``DIR/<table>.columns.csv`` beside it
+says what its columns are; it is written with the table.
 """
 
 from __future__ import annotations
@@ -25,14 +26,36 @@ from harvester.base.spreadsheet import BOM, FORMULA
 from harvester.errors import ExportError
 from harvester.exports.arrow import pa, pc
 from harvester.exports.base import WHOLE, Part, TableShape, Unit
-from harvester.exports.noted import Entry, Months, Noted, Place
+from harvester.exports.noted import ABOUT, Entry, Months, Noted, Place
 from harvester.exports.shapes import LABEL
 from harvester.sinks.spec import Spec
-from harvester.wechat.titles import field_title
+from harvester.tables import NO_FIGURE
+from harvester.wechat.titles import Title, field_title
 
 _PARQUET = re.compile(rf"([^/.][^/]*)/(?:\d{{4}}-\d{{2}}|{WHOLE})(?:\.\d+)?\.parquet")
-_CSV = re.compile(r"([^/.][^/]*)\.csv")
+_CSV = re.compile(rf"([^/.][^/]*?)(?:{re.escape(ABOUT)}|\.csv)")
 _ROW_GROUP = 1 << 16
+_ABOUT = (
+    ("name", Title("列名", "Name")),
+    ("title", Title("标题", "Title")),
+    ("type", Title("类型", "Type")),
+    ("unit", Title("单位", "Unit")),
+    ("figure", Title("覆盖的时段", "Time it covers")),
+    ("console", Title("公众平台名称", "Name in WeChat's console")),
+    ("denominator", Title("分母", "Denominator")),
+    ("not_comparable_with", Title("不可比较", "Not to be compared with")),
+    ("meaning", Title("含义", "Meaning")),
+)
+"""What is said of a column, and the titles of that."""
+_TYPES = {
+    "date32[day]": "date",
+    "int64": "int",
+    "int32": "int",
+    "double": "float",
+    "string": "text",
+    "bool": "bool",
+    "timestamp[us, tz=UTC]": "time (UTC)",
+}
 _NONE = Entry(0, "", {})
 
 
@@ -135,7 +158,7 @@ class Csv(Noted):
         self._header = spec.options.get("header", "")
         self._raw = spec.options.get("raw") == "1"
         self._path = Path(spec.place)
-        self.form = f"csv {self._header} {self._raw}"
+        self.form = f"csv {self._header} {self._raw} with columns"
 
     def table_of(self, name: str) -> str:
         found = _CSV.fullmatch(name)
@@ -157,7 +180,24 @@ class Csv(Noted):
             months = {month for name, month in removed if name == table.name}
             name = f"{table.name}.csv"
             made[name] = self._join(table, name, written[table.name], stamps, months)
+            about = f"{table.name}{ABOUT}"
+            self._place.drafts.path(about).write_bytes(self._about(table))
+            made[about] = {month: (stamp, 0, 0) for month, (stamp, _, _) in made[name].items()}
         return made
+
+    def _about(self, table: TableShape) -> bytes:
+        """What the columns of a table are: a row each, in the language of the labels of codes."""
+        titles = titles_of(table.schema.names, self._header or self.language)
+        head = [getattr(each, self._header) if self._header else name for name, each in _ABOUT]
+        rows = [head]
+        for field, column, title in zip(table.schema, table.columns, titles, strict=True):
+            figure = column.figure or NO_FIGURE
+            texts = (figure.unit, figure.covers, figure.console, figure.of, column.apart)
+            told = [getattr(text, self.language) for text in (*texts, column.about)]
+            rows.append([field.name, title, _TYPES.get(str(field.type), "JSON"), *told])
+        if not self._raw:
+            rows = [[re.sub(FORMULA, r"'\g<0>", text) for text in row] for row in rows]
+        return BOM.encode() + _rows(rows)
 
     def _write_parts(
         self, tables: Sequence[TableShape], units: Sequence[Unit]
@@ -222,8 +262,12 @@ def _copy(source: BinaryIO, between: tuple[int, int], out: BinaryIO) -> None:
 
 
 def _header(table: TableShape, language: str) -> bytes:
+    return _rows([titles_of(table.schema.names, language)])
+
+
+def _rows(rows: Iterable[Sequence[str]]) -> bytes:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(titles_of(table.schema.names, language))
+    csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue().encode()
 
 

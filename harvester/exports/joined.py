@@ -16,19 +16,22 @@ from zlib import crc32
 
 from harvester.exports import arrow
 from harvester.exports.arrow import pa, pc
-from harvester.exports.base import Chunk, TableShape
-from harvester.exports.shapes import Shape, commented, with_label
+from harvester.exports.base import Chunk
+from harvester.exports.shapes import Shape, table_shape, with_label
 from harvester.exports.source import NO_NAMES, Records, Source
+from harvester.model import Field
 from harvester.sinks.base import Stamp
 from harvester.sinks.rows import METADATA
-from harvester.tables import ACCOUNT, JoinedTable, Part
-from harvester.wechat.titles import Title
+from harvester.tables import ACCOUNT, Column, JoinedTable, Part
 
 _BEGIN = tuple(field for field in METADATA if field.name in ("_appid", "_begin_date"))
 _KEY = tuple(field.name for field in _BEGIN)
 _OWN, _NTH = "_own", "_nth"
-PARSED = Title(
-    "文章 ID 的一部分，与文章链接中相同", "a part of the msgid, as in the article's link"
+_PART = Field(
+    "",
+    "str",
+    "a part of the msgid, as in the article's link",
+    label="文章 ID 的一部分，与文章链接中相同",
 )
 _MSGID = r"(?s)^(?P<mid>[^_]*)_(?P<idx>.*)$"
 
@@ -59,10 +62,10 @@ class JoinedShape:
         self._schema = arrow.schema_of(arrow.table_of(table.name, table.fields))
         self._schema = pa.schema([self._schema.field(field.name) for field in columns])
         self._fields = {field.name: field for field in columns}
-        comments = {column.name: column.meaning for column in table.columns}
-        comments.update(dict.fromkeys(table.parsed, PARSED))
+        known = {column.name: column for column in table.columns}
+        known |= {name: Column(name, _PART) for name in table.parsed}
         empty = self._finished(self._schema.empty_table()).schema
-        self.tables = [TableShape(self.name, commented(empty, comments))]
+        self.tables = [table_shape(self.name, empty, known)]
 
     def __repr__(self) -> str:
         return f"<JoinedShape {self.name} of {', '.join(self.shapes)}>"

@@ -24,6 +24,8 @@ from harvester.tables import ACCOUNTS
 from harvester.texts import changed, of_system
 
 NOTE = ".harvester.json"
+ABOUT = ".columns.csv"
+"""The end of a file's name that says what the columns of a table are."""
 _UNFINISHED = -1
 Months = Mapping[str, tuple[str, int, int]]
 """The stamp of each month, and where its rows begin and end in the file."""
@@ -99,6 +101,7 @@ class Noted:
 
     def names(self) -> Mapping[str, str]:
         files = [name for name in self._files if self.table_of(name) == ACCOUNTS.name]
+        files = [name for name in files if not name.endswith(ABOUT)]
         found = [each for name in files for each in self.names_in(self._place.read(name))]
         return {appid: name for appid, name in found if name}
 

@@ -22,7 +22,7 @@ from harvester.model import Endpoint, Field
 from harvester.sinks.base import Stamp
 from harvester.sinks.rows import EXTRA, METADATA
 from harvester.sinks.rows import ROW as PLACE
-from harvester.tables import ACCOUNT, KEY, Column, Path, Table, comments_of, of_label, tables_of
+from harvester.tables import ACCOUNT, KEY, Column, Path, Table, columns_of, of_label, tables_of
 from harvester.wechat.titles import Title
 
 ROW = PLACE.name
@@ -56,25 +56,21 @@ class Shape:
         self._schema = arrow.schema_of(self.table).append(pa.field(ROW, pa.int32()))
         key, cut = getattr(endpoint, "key", ()), getattr(endpoint, "cut", WindowKind.DAYS)
         self._tables = tables_of(name, self.table.fields, key, cut)
-        self._nested = comments_of(name, self.table.fields, cut)
+        self._nested = columns_of(name, self.table.fields, cut)
         self._codes = {field.name: field for field in self.table.fields}
         self._texts = [each.name for each in self.table.fields if each.name in key]
         self._texts = [name for name in self._texts if self._codes[name].type == "str"]
         empty = self.split([], [])
         self.tables = [
-            TableShape(each, commented(rows.schema, self._comments(each)))
-            for each, rows in empty.items()
+            table_shape(each, rows.schema, self._columns_of(each)) for each, rows in empty.items()
         ]
 
-    def columns_of(self, table: str) -> dict[str, Column]:
-        """The columns of a flat table, by name, without those that each table has."""
-        [found] = [each for each in self._tables if each.name == table]
-        return {column.name: column for column in found.columns}
-
-    def _comments(self, table: str) -> Mapping[str, Title]:
+    def _columns_of(self, table: str) -> Mapping[str, Column]:
+        """The columns of a table, by name, without those that each table has."""
         if not self.is_flat:
             return self._nested
-        return {name: column.meaning for name, column in self.columns_of(table).items()}
+        [found] = [each for each in self._tables if each.name == table]
+        return {column.name: column for column in found.columns}
 
     def __repr__(self) -> str:
         return f"<Shape of {self.name}, {len(self.tables)} tables>"
@@ -225,21 +221,22 @@ def with_label(name: str, column: Any, field: Field | None, language: str) -> It
         yield f"{name}{LABEL}", labels.take(pc.index_in(column, value_set=values))
 
 
-def commented(schema: Any, meanings: Mapping[str, Title]) -> Any:
-    """A schema whose columns have what they are, in Chinese and English, as metadata."""
-    known = {**{name: each.meaning for name, each in _ALWAYS.items()}, **meanings}
-    found = []
-    for column in schema:
-        name = column.name
-        coded = name.removesuffix(LABEL)
-        if name in known:
-            text = comment_of(known[name])
-        elif coded in known and coded != name:
-            text = comment_of(of_label(coded, known[coded]))
-        else:
-            text = ""
-        found.append(column.with_metadata({"comment": text}) if text else column)
-    return pa.schema(found)
+def table_shape(name: str, schema: Any, known: Mapping[str, Column]) -> TableShape:
+    """A table with comments; known: what its columns are, without those that each table has."""
+    known = {**_ALWAYS, **known}
+    columns = [known.get(each.name) or _of_labels(each.name, known) for each in schema]
+    fields = []
+    for field, column in zip(schema, columns, strict=True):
+        text = comment_of(column.meaning)
+        fields.append(field.with_metadata({"comment": text}) if text else field)
+    return TableShape(name, pa.schema(fields), columns)
+
+
+def _of_labels(name: str, known: Mapping[str, Column]) -> Column:
+    """A column of the labels of another one; of one that is not known, only its name."""
+    coded = name.removesuffix(LABEL)
+    title = of_label(coded, known[coded].meaning) if coded in known else Title("", "")
+    return Column(name, Field(name, "str", title.en, label=title.zh))
 
 
 def comment_of(meaning: Title) -> str:

@@ -22,6 +22,7 @@ from harvester.base.dates import FIRST, Days, nearest, parse_day, parse_past_day
 from harvester.config.place import Place
 from harvester.errors import NoLedgerError, UsageError
 from harvester.exports.base import TableShape
+from harvester.exports.shapes import comment_of
 from harvester.ledger.coverage import (
     EMPTY,
     FAILED,
@@ -294,14 +295,13 @@ class Answers:
         about = {"name": name, "interfaces": of, **titles}
         if not in_full:
             return {**about, "columns": table.schema.names}
-        columns = [
-            {
-                "name": column.name,
-                "type": _TYPES.get(str(column.type), str(column.type)),
-                "meaning": (column.metadata or {}).get(b"comment", b"").decode(),
-            }
-            for column in table.schema
-        ]
+        columns = []
+        for stored, column in zip(table.schema, table.columns, strict=True):
+            kind = _TYPES.get(str(stored.type), str(stored.type))
+            told = {"name": stored.name, "type": kind, "meaning": comment_of(column.meaning)}
+            if column.figure is not None:
+                told |= {"unit": column.figure.unit.en, "covers": column.figure.covers.en}
+            columns.append(told)
         return {**about, "columns": columns}
 
     # rows

@@ -300,3 +300,65 @@ _UNITS = {
 }
 UNITS: dict[str, Title] = {name: unit for unit, names in _UNITS.items() for name in names.split()}
 """The unit of a figure, by field.  What has none is a code, an id, or of more than one kind."""
+
+CONSOLE: dict[str, str] = {
+    # 用户分析
+    "new_user": "新关注人数",
+    "cancel_user": "取消关注人数",
+    "cumulate_user": "累积关注人数",
+    # 内容分析
+    "read_user": "阅读人数",
+    "read_count": "阅读次数",
+    "int_page_read_user": "阅读人数",
+    "int_page_read_count": "阅读次数",
+    "user_count": "阅读人数",
+    "share_user": "分享人数",
+    "share_count": "分享次数",
+    "redirect_ori_page_user": "阅读原文人数",
+    "ori_page_read_user": "阅读原文人数",
+    "ori_page_read_count": "阅读原文次数",
+    "collection_user": "收藏人数",
+    "add_to_fav_user": "收藏人数",
+    "add_to_fav_count": "收藏次数",
+    "send_page_count": "群发篇数",
+    # 消息分析
+    "msg_user": "消息发送人数",
+    "msg_count": "消息发送次数",
+    # 接口分析
+    "callback_count": "调用次数",
+    "max_time_cost": "最大耗时",
+    "max_time_count": "最大耗时",
+    # 小程序数据分析
+    "session_cnt": "打开次数",
+    "visit_pv": "访问次数",
+    "visit_uv": "访问人数",
+    "stay_time_uv": "人均停留时长",
+    "stay_time_session": "次均停留时长",
+    "visit_depth": "平均访问深度",
+}
+"""The name of a figure in WeChat's console, by field; a field without one is in no source.
+
+Sources: the heads of the console's downloads of 用户分析 and 内容分析 (全部, a row a day and
+channel), as clients that read these files quote them; WeChat's help on 消息分析 and 接口分析;
+for mini-programs developers.weixin.qq.com/miniprogram/analysis.  The retired interfaces of
+articles have the names of the fields that took the place of theirs.
+"""
+
+CONSOLE_OF_ARTICLES: dict[str, str] = {
+    "read_user": "总阅读人数",
+    "read_count": "总阅读次数",
+    "int_page_read_user": "总阅读人数",
+    "int_page_read_count": "总阅读次数",
+    "share_user": "总分享人数",
+    "share_count": "总分享次数",
+    "target_user": "送达人数",
+    "read_subscribe_user": "阅读后关注人数",
+    "read_delivery_rate": "送达阅读率",
+    "read_finish_rate": "阅读完成率",
+}
+"""The same for the totals of an article: the download 已通知内容 of 内容分析, a row an article.
+
+Source: the clients that quote its head.
+"""
+CONSOLE_DAYS = 7
+"""The days from publishing that this download has, by the same clients."""

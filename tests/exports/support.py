@@ -91,7 +91,7 @@ def tables(spec: str) -> dict[str, list[dict[str, Any]]]:
         for file in sorted(path.glob("*/*.parquet")):
             found.setdefault(file.parent.name, []).extend(pq.read_table(file).to_pylist())
     elif kind == "csv":
-        for file in sorted(path.glob("*.csv")):
+        for file in sorted({*path.glob("*.csv")} - {*path.glob("*.columns.csv")}):
             with file.open(encoding="utf-8-sig", newline="") as lines:
                 found[file.stem] = list(csv.DictReader(lines))
     elif kind == "duckdb":

@@ -235,7 +235,9 @@ def test_columns_have_comments_in_both_languages(tmp_path: Path) -> None:
     sink = harvest(window("getusersummary", {"user_source": 1}))
     do(sink, f"parquet:{tmp_path}/p?shape=flat")
     do(sink, f"duckdb:{tmp_path}/d")
-    text = "新增关注人数 · people who followed"
+    text = (
+        "新增关注人数；公众平台：新关注人数 · people who followed; in WeChat's console: 新关注人数"
+    )
     for table in ("getusersummary", "followers_by_source"):
         schema = pq.read_schema(tmp_path / "p" / table / "2026-01.parquet")
         assert schema.field("new_user").metadata[b"comment"].decode() == text

@@ -111,12 +111,17 @@ def test_the_tables_are_those_of_the_export_with_their_columns(
     assert "30 QR code" in user_source["meaning"]
     days = {column["name"]: column for column in found[f"{ARTICLES}_detail_list"]["columns"]}
     total = "running total: the last row, never a sum"
-    assert days["read_user"]["meaning"].endswith(total)
+    assert total in days["read_user"]["meaning"]
     totals = {column["name"]: column for column in found["article_totals"]["columns"]}
-    assert (
-        totals["read_user"]["meaning"]
-        == f"阅读人数；累计值，取最后一行，不能相加 · readers; {total}"
-    )
+    readers = totals["read_user"]
+    assert readers["unit"] == "people"
+    assert readers["covers"] == "total: from publishing on, up to 30 days"
+    zh, _, en = readers["meaning"].partition(" · ")
+    assert zh.startswith("阅读人数；累计值，取最后一行，不能相加；公众平台：总阅读人数")
+    assert "；不可比较：article_days.read_user (" in zh
+    assert en.startswith(f"readers; {total}; in WeChat's console: 总阅读人数")
+    assert "; do not compare with: article_days.read_user (" in en
+    assert "unit" not in totals["stat_date"]
     assert days["stat_date"]["type"] == "DATE"
 
 

@@ -274,8 +274,13 @@ def test_a_comment_says_what_must_not_be_summed(target: Target) -> None:
     target.harvest([detail, of("getusercumulate", 4, {"cumulate_user": 5})])
     [(text,)] = target.execute(SHOWN[target.kind])
     assert (
-        "累计关注人数；期末值，取最后一天，跨日不能相加 · followers at the end of the day; " in text
+        "累计关注人数；期末值，取最后一天，跨日不能相加；公众平台：累积关注人数"
+        " · followers at the end of the day; " in text
     )
+    other = "article_days.read_user ("
+    if target.kind != "postgresql":  # the comments of a table that has the list as a column
+        other = "read_user: getarticletotal_details.int_page_read_user (totals of 30 days"
+    assert f"; do not compare with: {other}" in text
     assert "level at the end of the day: the last day, never a sum" in text
     assert target.kind == "mysql" or "readers; running total: the last row, never a sum" in text
 

@@ -36,7 +36,7 @@ from harvester.sinks.rows import (
     record_of,
 )
 from harvester.sinks.views import ListView, list_view, meanings
-from harvester.tables import KEY, comments_of, tables_of
+from harvester.tables import KEY, columns_of, tables_of
 from harvester.texts import say
 
 _WINDOW = ("_appid", "_begin_date", "_end_date")
@@ -220,7 +220,7 @@ class Layout:
         self._day = getattr(endpoint, "day_field", "")
         self._identifies = getattr(endpoint, "key", ())
         self._cut = getattr(endpoint, "cut", WindowKind.DAYS)
-        self._meanings = comments_of(name, fields, self._cut)
+        self._meanings = meanings(columns_of(name, fields, self._cut).values())
         self._has = {dialect.same(column): kind for column, kind in existing.items()}
         held = [*self._held(fields, dialect, former)]
         names = {field.name for field in held}

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
@@ -305,6 +305,10 @@ class Trial:
         wanted = {name: rows for name, rows in wanted.items() if rows}
         if {name: rows for name, rows in found.items() if rows} != wanted:
             self.wrong.append(f"{self._target} round {self._number}: is not as one made anew")
+        if _about(self._target, wanted) != _about(self._anew, wanted):
+            self.wrong.append(
+                f"{self._target} round {self._number}: columns are described otherwise"
+            )
         again = do(plugins.sink(self._sink), self._target)
         if again != Exported(kept=again.kept):
             self.wrong.append(f"{self._target}: a second export wrote {again}")
@@ -312,6 +316,12 @@ class Trial:
         drafts = [*place.rglob(".*.new"), *place.rglob(".*.part"), *place.parent.glob(".*.new*")]
         if drafts:
             self.wrong.append(f"{self._target}: drafts are left: {drafts}")
+
+
+def _about(spec: str, names: Collection[str]) -> dict[str, bytes]:
+    """What the files beside these tables say of their columns; empty but of CSV."""
+    paths = {name: Path(_place(spec), f"{name}.columns.csv") for name in names}
+    return {name: path.read_bytes() for name, path in paths.items() if path.exists()}
 
 
 def _kill(pid: int) -> None:
