@@ -207,7 +207,7 @@ QUESTIONS = (
                     "{article_sources.scene_desc},$A2)",
                     "percent": "=100*B2/SUM({article_sources.read_user})",
                 },
-                typed=(Title("来源 scene_desc", "the entrance, scene_desc"),),
+                typed=(Title("scene_desc 的值，各一行", "the values of scene_desc, each once"),),
             ),
         ),
     ),
@@ -241,7 +241,7 @@ QUESTIONS = (
             months = ["_appid", flows["ref_date"].dt.strftime("%Y-%m").rename("month")]
             kept["cancel_user"] = flows.groupby(months)["cancel_user"].sum()
             kept["percent"] = (100 - 100 * kept["cancel_user"] / kept["before"]).round(2)
-            kept.dropna()
+            kept.dropna().astype({"before": int})
         """),
         (
             Sheet(
@@ -472,9 +472,11 @@ QUESTIONS = (
         ),
         _text("""
             WITH streams AS (
-                SELECT unnest(streams) AS s FROM read_json('status.json', columns = {streams:
-                    'STRUCT(appid VARCHAR, endpoint VARCHAR, ranges
-                        STRUCT(state VARCHAR, begin_date DATE, end_date DATE)[])[]'})
+                SELECT unnest(from_json(content, '{"streams": [{
+                    "appid": "VARCHAR", "endpoint": "VARCHAR", "ranges": [{
+                        "state": "VARCHAR", "begin_date": "DATE", "end_date": "DATE"
+                    }]
+                }]}').streams) AS s FROM read_text('status.json')
             ), ranges AS (SELECT s.appid, s.endpoint, unnest(s.ranges) AS r FROM streams)
             SELECT appid, endpoint, r.begin_date, r.end_date, r.state
             FROM ranges WHERE r.state <> 'provisional' ORDER BY 1, 2, 3
@@ -489,46 +491,48 @@ QUESTIONS = (
     ),
 )
 
-_HEAD = """## 十个问题 · Ten questions
-
-“我的文章有多少读者？”一篇：问题 2。一个账号的一天：`getbizsummary` 的 `detail_read_user`。
-一个月、一周的去重读者数微信不提供：各篇、各天相加会重复计人，所以下面写明单位。
-
-“How many readers did my articles have?” Of one article: question 2. Of an account on a day:
-`detail_read_user` of `getbizsummary`. WeChat has no number of different readers of a week or month:
-a sum over articles or days counts people twice, so each answer below names what it counts.
-
-SQL: `harvester export duckdb:wechat.duckdb`. {sqlite}
-
-```python
-import json
+READ = """import json
 from pathlib import Path
 
 import harvester
 import pandas as pd
 
-tables = harvester.read("sqlite:wechat.db", ["articles", "users", "messages"], shape="flat")
-```
+tables = harvester.read("sqlite:wechat.db", ["articles", "users", "messages"], shape="flat")"""
+"""What comes before the pandas of each question."""
 
-表格 / Sheet: `harvester export xlsx:wechat.xlsx`. 公式写在第 2 行，向下填充；列字母是该工作簿的
-(`?header=` 只改标题和工作表名)。Each formula is for row 2, to be filled down; `?header=zh` changes
-the names of sheets.
+_HEAD = f"""## 十个问题 · Ten questions
+
+“我的文章有多少读者？”一篇：问题 2。一个公众号的一天：`getbizsummary` 的 `detail_read_user`。
+一周、一个月的去重读者数微信不提供：各篇、各天相加会重复计人，所以下面写明单位。
+
+“How many readers did my articles have?” Of one article: question 2. Of an account on a day:
+`detail_read_user` of `getbizsummary`. WeChat has no number of different readers of a week or month:
+a sum over articles or days counts people twice, so each answer below says what it counts.
+
+- SQL: `harvester export duckdb:wechat.duckdb`. SQLite 库的视图中日期是文本 / in the views of a
+  SQLite sink days are texts: `julianday(a) - julianday(b)` 代替 / for `a - b`,
+  `date(d, 'weekday 0', '-6 days')` 代替 / for `date_trunc('week', d)`.
+- 表格 / Sheet: `harvester export xlsx:wechat.xlsx`. 公式写在第 2 行，向下填充；`MAXIFS` 需要 Excel
+  2019、WPS 或 LibreOffice；`?header=zh` 时工作表名是中文。Formulas are for row 2, filled down;
+  with `?header=zh` the sheets have Chinese names.
+- pandas:
+
+```python
+{READ}
+```
 """
-_SQLITE = (
-    "SQLite 的视图里日期是文本 / in the views of SQLite, where days are texts:\n"
-    "`julianday(a) - julianday(b)` = `a - b`, "
-    "`date(d, 'weekday 0', '-6 days')` = `date_trunc('week', d)`."
-)
 
 
 def page(columns: Mapping[str, Sequence[str]]) -> str:
     """The questions as docs/tables.md has them; columns: those of each sheet."""
-    parts = [_HEAD.format(sqlite=_SQLITE)]
+    parts = [_HEAD]
     for number, each in enumerate(QUESTIONS, 1):
         parts += [
             f"### {number}. {each.title.zh} · {each.title.en}",
             "",
-            f"{each.note.zh}\n{each.note.en}",
+            each.note.zh,
+            "",
+            each.note.en,
             "",
             f"```sql\n{each.sql}\n```",
             "",
