@@ -712,7 +712,7 @@ def _new_owner() -> str:
 
 def _is_made(driver: Driver) -> bool:
     """Whether the sink's own tables are there."""
-    made = driver.columns("_harvester_state")  # a row is the last thing that is made
+    made = driver.columns("_harvester_state")  # its row is made last
     return bool(made and driver.query("SELECT 1 FROM _harvester_state"))
 
 

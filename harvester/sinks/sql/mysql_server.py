@@ -35,7 +35,7 @@ _OURS: dict[str, Any] = {
     "program_name": "harvester",
 }
 LIMITS = (
-    # the locks of a writer that is frozen in a transaction are held only for so long
+    # a writer that is frozen in a transaction loses its locks after this time
     " wait_timeout = 60, net_write_timeout = 60, innodb_lock_wait_timeout = 30,"
     " lock_wait_timeout = 30"
 )
