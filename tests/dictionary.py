@@ -11,6 +11,7 @@ from harvester.exports.shapes import FLAT, Shape
 from harvester.tables import ACCOUNTS, NO_FIGURE, PAIRS, TABLES
 from harvester.wechat.endpoint import JsonEndpoint
 from harvester.wechat.interfaces import INTERFACES
+from tests.questions import page
 
 TYPES = {
     "date32[day]": "date",
@@ -23,6 +24,9 @@ TYPES = {
 HEAD = """# 数据字典 · Tables
 
 <!-- Generated: python -m tests.dictionary > docs/tables.md -->
+
+{questions}
+## 各表 · All tables
 
 扁平导出（`?shape=flat`，DuckDB、CSV、XLSX 的默认形状）的所有表；前六张在数据库中是视图。
 嵌套导出和数据库里每个接口一张表，字段名相同，列表留在行内。
@@ -76,7 +80,10 @@ def dictionary() -> str:
     """The page."""
     shapes = {name: Shape(name, each, FLAT) for name, each in INTERFACES.items()}
     joined = {name: JoinedShape(table, shapes, "en") for name, table in TABLES.items()}
-    parts = [HEAD.format(joined=", ".join(f"[`{name}`](#{name})" for name in TABLES))]
+    flat = [table for each in (*joined.values(), *shapes.values()) for table in each.tables]
+    questions = page({table.name: table.schema.names for table in flat})
+    names = ", ".join(f"[`{name}`](#{name})" for name in TABLES)
+    parts = [HEAD.format(questions=questions, joined=names)]
     for name, shape in joined.items():
         parts.append(_joined(name, shape))
     parts += [_accounts(), _pairs()]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from harvester.wechat.interfaces import INTERFACES
 from tests.builders import harvested
 from tests.exports.support import ARTICLES, FIRST, USERS, articles, do, few, harvest, tables, users
 from tests.exports.test_hostile import interface, once, window
+from tests.office import ALL_SHEETS, converted
 from tests.support import A, B, at
 
 DAYS = ("2024-01-01", "2024-01-31")
@@ -254,28 +253,10 @@ def test_charts_show_followers_readers_and_the_best_articles(tmp_path: Path) -> 
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Iterator[Any]:
+def office(tmp_path: Path) -> Callable[[Path, str], Path]:
     """Opens a file in LibreOffice, and saves it in another form."""
-    program = shutil.which("soffice")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("there is no LibreOffice")
-        pytest.skip("there is no LibreOffice")
+    return lambda path, form: converted(path, form, tmp_path)
 
-    def convert(path: Path, form: str) -> Path:
-        folder = tmp_path / "converted"
-        subprocess.run(
-            [program, f"-env:UserInstallation=file://{tmp_path}/profile", "--headless",
-             "--convert-to", form, "--outdir", str(folder), str(path)],
-            check=True, capture_output=True, timeout=110,
-        )  # fmt: skip
-        return folder
-
-    return convert
-
-
-ALL_SHEETS = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,true,false,false,-1"
-"""As shown, in UTF-8, with a comma, a file a sheet."""
 
 TITLES = [
     "早安，北京", '=HYPERLINK("http://x")', "+1", "-1", "@x", "＝1+1", "a,b;c\td", 'a "quoted" one',

@@ -1,0 +1,564 @@
+"""Ten questions of an analyst, each with its answer in SQL, in pandas and in a spreadsheet.
+
+Rule: data, and how docs/tables.md shows it.  tests/test_questions.py compares each answer with what
+the simulated WeChat has; examples/analysis.ipynb has the same pandas.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from string import ascii_uppercase
+from textwrap import dedent
+from typing import NamedTuple
+
+from harvester.wechat.titles import Title
+
+ON_SQLITE = (
+    (r"([\w.]+_date) - ([\w.]+_date)", r"julianday(\1) - julianday(\2)"),
+    (r"date_trunc\('week', (\w+)\)", r"date(\1, 'weekday 0', '-6 days')"),
+)
+"""What is written otherwise in SQLite, where days are texts."""
+
+
+class Sheet(NamedTuple):
+    """Formulas of a workbook, each for row 2, to be filled down.
+
+    table: the sheet whose first free columns they are in; empty: a new sheet.  typed: what the
+    first columns of a new sheet have.  columns: the formula by its heading; ``{table.column}`` is a
+    column of a sheet, ``{.column}`` the cell of row 2 in the same sheet, and ``+1`` the first free
+    column, ``+2`` the next one.
+    """
+
+    columns: Mapping[str, str]
+    table: str = ""
+    typed: Sequence[Title] = ()
+
+    def filled(self, columns: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """The formulas with the letters of columns; columns: their names, by sheet."""
+
+        def cell(found: re.Match[str]) -> str:
+            table, name = found.groups()
+            known = columns[table or self.table]
+            place = len(known) + int(name) if name[0] == "+" else known.index(name) + 1
+            letter = ascii_uppercase[place - 1]
+            return f"{table}!{letter}:{letter}" if table else f"{letter}2"
+
+        return {
+            heading: re.sub(r"\{(\w*)\.([\w+]+)\}", cell, formula)
+            for heading, formula in self.columns.items()
+        }
+
+    def first(self, columns: Mapping[str, Sequence[str]]) -> int:
+        """The number of the column of the first formula, from 1."""
+        return 1 + len(columns[self.table] if self.table else self.typed)
+
+
+class Question(NamedTuple):
+    """A question; note: what to know of the answer.
+
+    sql: of DuckDB.  pandas: with ``tables``, and without the imports of the page's head; its last
+    line is the answer.  sheets: none where the workbook's first sheet has it; the last one has the
+    answer.
+    """
+
+    title: Title
+    note: Title
+    sql: str
+    pandas: str
+    sheets: Sequence[Sheet] = ()
+
+
+def _text(code: str) -> str:
+    return dedent(code).strip()
+
+
+_DAYS = '{{{0}._appid}},$A2,{{{0}.ref_date}},">="&$B2,{{{0}.ref_date}},"<="&{1}'.format
+"""Conditions: the account of column A; the days from that of column B on, to another one."""
+_MONTH = "EOMONTH($B2,0)"
+_APPID, _FIRST, _MONDAY = (
+    Title("AppID", "the AppID"),
+    Title("当月 1 日", "the first day of the month"),
+    Title("星期一的日期", "the Monday"),
+)
+_LAST = {
+    "last": "=MAXIFS({article_totals.stat_date},{article_totals._appid},{._appid},"
+    "{article_totals.msgid},{.msgid})"
+}
+_AT_LAST = (
+    "=SUMIFS({{article_totals.{0}}},{{article_totals._appid}},{{._appid}},"
+    "{{article_totals.msgid}},{{.msgid}},{{article_totals.stat_date}},{{.+1}})".format
+)
+
+_AGE = Sheet({"day": "={.stat_date}-{.publish_date}+1"}, table="article_totals")
+
+QUESTIONS = (
+    Question(
+        Title("每月增长", "Growth by month"),
+        Title(
+            "新增和取消可以相加；关注人数是期末值，取当月最后一天。",
+            "Those that came and went are summed; the followers are those of the month's last day.",
+        ),
+        _text("""
+            WITH months AS (
+                SELECT _appid, strftime('%Y-%m', ref_date) AS month, MAX(ref_date) AS last,
+                       SUM(new_user) AS new_user, SUM(cancel_user) AS cancel_user
+                FROM followers_by_source GROUP BY 1, 2
+            )
+            SELECT m._appid, month, m.new_user, m.cancel_user, m.new_user - m.cancel_user AS net,
+                   cumulate_user AS followers
+            FROM months m LEFT JOIN getusercumulate c ON c._appid = m._appid AND ref_date = last
+            ORDER BY 1, 2
+        """),
+        _text("""
+            flows = tables["followers_by_source"].to_pandas()
+            levels = tables["getusercumulate"].to_pandas()
+            months = ["_appid", flows["ref_date"].dt.strftime("%Y-%m").rename("month")]
+            growth = flows.groupby(months)[["new_user", "cancel_user"]].sum()
+            growth["net"] = growth["new_user"] - growth["cancel_user"]
+            months = ["_appid", levels["ref_date"].dt.strftime("%Y-%m").rename("month")]
+            levels = levels.sort_values("ref_date").groupby(months)["cumulate_user"]
+            growth["followers"] = levels.last()
+            growth
+        """),
+        (
+            Sheet(
+                {
+                    "new_user": "=SUMIFS({followers_by_source.new_user},"
+                    + _DAYS("followers_by_source", _MONTH)
+                    + ")",
+                    "cancel_user": "=SUMIFS({followers_by_source.cancel_user},"
+                    + _DAYS("followers_by_source", _MONTH)
+                    + ")",
+                    "net": "=C2-D2",
+                    "followers": "=SUMIFS({getusercumulate.cumulate_user},"
+                    "{getusercumulate._appid},$A2,{getusercumulate.ref_date},MAXIFS({getusercumulate.ref_date},"
+                    + _DAYS("getusercumulate", _MONTH)
+                    + "))",
+                },
+                typed=(_APPID, _FIRST),
+            ),
+        ),
+    ),
+    Question(
+        Title("最好的文章", "The best articles"),
+        Title(
+            "累计值取最后一行，不能相加。days 小于 30 的文章还在增长。",
+            "Of running totals the last row counts, never a sum. An article with less than 30 days"
+            " is still growing.",
+        ),
+        _text("""
+            WITH totals AS (
+                SELECT *, ROW_NUMBER() OVER (
+                    PARTITION BY _appid, msgid ORDER BY stat_date DESC
+                ) AS nth
+                FROM article_totals
+            )
+            SELECT _appid, msgid, articles.title, stat_date - totals.publish_date + 1 AS days,
+                   read_user, share_user
+            FROM totals JOIN articles USING (_appid, msgid)
+            WHERE nth = 1
+            ORDER BY read_user DESC, 1, 2 LIMIT 20
+        """),
+        _text("""
+            totals = tables["article_totals"].to_pandas().sort_values("stat_date")
+            last = totals.drop_duplicates(["_appid", "msgid"], keep="last")
+            titles = tables["articles"].to_pandas()[["_appid", "msgid", "title"]]
+            last = last.merge(titles, on=["_appid", "msgid"])
+            last["days"] = (last["stat_date"] - last["publish_date"]).dt.days + 1
+            order = {"read_user": False, "_appid": True, "msgid": True}
+            best = last.sort_values([*order], ascending=[*order.values()]).head(20)
+            best[["_appid", "msgid", "title", "days", "read_user", "share_user"]]
+        """),
+        (
+            Sheet(
+                {
+                    **_LAST,
+                    "days": "={.+1}-{.publish_date}+1",
+                    "read_user": _AT_LAST("read_user"),
+                    "share_user": _AT_LAST("share_user"),
+                },
+                table="articles",
+            ),
+        ),
+    ),
+    Question(
+        Title("阅读来源", "Entrances"),
+        Title(
+            "单位是人·篇·天·来源：同一人每篇、每天、每个来源各计一次，各来源之和大于读者数。",
+            "A person counts once an article, day and entrance: the sum is more than the readers.",
+        ),
+        _text("""
+            SELECT scene_desc, SUM(read_user) AS reader_days,
+                   ROUND(100.0 * SUM(read_user) / SUM(SUM(read_user)) OVER (), 2) AS percent
+            FROM article_sources GROUP BY 1 ORDER BY 2 DESC, 1
+        """),
+        _text("""
+            sources = tables["article_sources"].to_pandas()
+            entrances = sources.groupby("scene_desc")["read_user"].sum().to_frame("reader_days")
+            whole = entrances["reader_days"].sum()
+            entrances["percent"] = (100 * entrances["reader_days"] / whole).round(2)
+            entrances.sort_values("reader_days", ascending=False)
+        """),
+        (
+            Sheet(
+                {
+                    "reader_days": "=SUMIFS({article_sources.read_user},"
+                    "{article_sources.scene_desc},$A2)",
+                    "percent": "=100*B2/SUM({article_sources.read_user})",
+                },
+                typed=(Title("scene_desc 的值，各一行", "the values of scene_desc, each once"),),
+            ),
+        ),
+    ),
+    Question(
+        Title("留存", "Retention"),
+        Title(
+            "上月末的关注者中，当月没有取消的比例；当月关注又取消的人也计入取消。",
+            "Of the followers at the end of the month before, those who did not unfollow; who came"
+            " and went within the month is counted among those who went.",
+        ),
+        _text("""
+            WITH months AS (
+                SELECT _appid, strftime('%Y-%m', ref_date) AS month, MAX(ref_date) AS last,
+                       SUM(cancel_user) AS cancel_user
+                FROM followers_by_source GROUP BY 1, 2
+            ), levels AS (
+                SELECT m._appid, month, m.cancel_user,
+                       LAG(cumulate_user) OVER (PARTITION BY m._appid ORDER BY month) AS before
+                FROM months m JOIN getusercumulate c ON c._appid = m._appid AND ref_date = last
+            )
+            SELECT _appid, month, before, cancel_user,
+                   ROUND(100 - 100.0 * cancel_user / before, 2) AS percent
+            FROM levels WHERE before IS NOT NULL ORDER BY 1, 2
+        """),
+        _text("""
+            flows = tables["followers_by_source"].to_pandas()
+            levels = tables["getusercumulate"].to_pandas().sort_values("ref_date")
+            months = ["_appid", levels["ref_date"].dt.strftime("%Y-%m").rename("month")]
+            kept = levels.groupby(months)["cumulate_user"].last().to_frame("before")
+            kept["before"] = kept.groupby("_appid")["before"].shift()
+            months = ["_appid", flows["ref_date"].dt.strftime("%Y-%m").rename("month")]
+            kept["cancel_user"] = flows.groupby(months)["cancel_user"].sum()
+            kept["percent"] = (100 - 100 * kept["cancel_user"] / kept["before"]).round(2)
+            kept.dropna().astype({"before": int})
+        """),
+        (
+            Sheet(
+                {
+                    "before": "=SUMIFS({getusercumulate.cumulate_user},"
+                    "{getusercumulate._appid},$A2,{getusercumulate.ref_date},$B2-1)",
+                    "cancel_user": "=SUMIFS({followers_by_source.cancel_user},"
+                    + _DAYS("followers_by_source", _MONTH)
+                    + ")",
+                    "percent": "=100-100*D2/C2",
+                },
+                typed=(_APPID, _FIRST),
+            ),
+        ),
+    ),
+    Question(
+        Title("第 1 至 30 天", "Days 1 to 30"),
+        Title(
+            "只算满 30 天的文章：各文章同一天龄的累计值相加，第 30 天为 100%。",
+            "Of articles that have 30 days: totals of different articles at one age are summed; day"
+            " 30 is 100 %.",
+        ),
+        _text("""
+            WITH totals AS (
+                SELECT read_user, stat_date - publish_date + 1 AS day,
+                       MAX(stat_date - publish_date + 1) OVER (PARTITION BY _appid, msgid) AS days
+                FROM article_totals
+            )
+            SELECT day, SUM(read_user) AS read_user,
+                   ROUND(100.0 * SUM(read_user) / MAX(SUM(read_user)) OVER (), 2) AS percent
+            FROM totals WHERE days >= 30 GROUP BY 1 ORDER BY 1
+        """),
+        _text("""
+            totals = tables["article_totals"].to_pandas()
+            totals["day"] = (totals["stat_date"] - totals["publish_date"]).dt.days + 1
+            days = totals.groupby(["_appid", "msgid"])["day"].transform("max")
+            curve = totals[days >= 30].groupby("day")[["read_user"]].sum()
+            curve["percent"] = (100 * curve["read_user"] / curve["read_user"].max()).round(2)
+            curve
+        """),
+        (
+            _AGE,
+            Sheet(
+                {
+                    "read_user": "=SUMIFS({article_totals.read_user},{article_totals.+1},$A2,"
+                    '{article_totals.publish_date},">="&DATE(2025,11,1),{article_totals.publish_date},'
+                    '"<="&MAX({article_totals.stat_date})-29)',
+                    "percent": "=100*B2/MAX(B:B)",
+                },
+                typed=(Title("1 至 30", "1 to 30"),),
+            ),
+        ),
+    ),
+    Question(
+        Title("从送达到分享", "From delivery to share"),
+        Title(
+            "送达阅读率、完读率是比例，每篇各看，不能相加或求平均；少于 100 位读者的文章不列。",
+            "Rates are of an article, neither summed nor averaged; articles of fewer than 100"
+            " readers are left out.",
+        ),
+        _text("""
+            WITH totals AS (
+                SELECT *, ROW_NUMBER() OVER (
+                    PARTITION BY _appid, msgid ORDER BY stat_date DESC
+                ) AS nth
+                FROM article_totals
+            )
+            SELECT _appid, msgid, articles.title, read_delivery_rate, read_user, read_finish_rate,
+                   share_user, ROUND(100.0 * share_user / read_user, 2) AS percent
+            FROM totals JOIN articles USING (_appid, msgid)
+            WHERE nth = 1 AND read_user >= 100
+            ORDER BY 1.0 * share_user / read_user DESC, 1, 2 LIMIT 20
+        """),
+        _text("""
+            totals = tables["article_totals"].to_pandas().sort_values("stat_date")
+            last = totals.drop_duplicates(["_appid", "msgid"], keep="last")
+            titles = tables["articles"].to_pandas()[["_appid", "msgid", "title"]]
+            last = last[last["read_user"] >= 100].merge(titles, on=["_appid", "msgid"])
+            last["percent"] = 100 * last["share_user"] / last["read_user"]
+            order = {"percent": False, "_appid": True, "msgid": True}
+            best = last.sort_values([*order], ascending=[*order.values()]).head(20)
+            steps = ["read_delivery_rate", "read_user", "read_finish_rate", "share_user", "percent"]
+            best[["_appid", "msgid", "title", *steps]].round({"percent": 2})
+        """),
+        (
+            Sheet(
+                {
+                    **_LAST,
+                    "read_delivery_rate": _AT_LAST("read_delivery_rate"),
+                    "read_user": _AT_LAST("read_user"),
+                    "read_finish_rate": _AT_LAST("read_finish_rate"),
+                    "share_user": _AT_LAST("share_user"),
+                    "percent": '=IF({.+3}<100,"",100*{.+5}/{.+3})',
+                },
+                table="articles",
+            ),
+        ),
+    ),
+    Question(
+        Title("两个公众号对比", "Two accounts compared"),
+        Title(
+            "文章在同一天龄（第 7 天）比较，新旧文章才可比；按每百名关注者计，大小账号才可比。",
+            "Articles at one age, their day 7, so that young ones are not at a disadvantage; for"
+            " 100 followers, so that accounts of different size are comparable.",
+        ),
+        _text("""
+            WITH levels AS (
+                SELECT _appid, cumulate_user,
+                       ROW_NUMBER() OVER (PARTITION BY _appid ORDER BY ref_date DESC) AS nth
+                FROM getusercumulate
+            )
+            SELECT COALESCE(account, _appid) AS account, cumulate_user AS followers,
+                   COUNT(*) AS articles, ROUND(AVG(read_user), 2) AS readers,
+                   ROUND(100.0 * AVG(read_user) / cumulate_user, 2) AS percent
+            FROM article_totals JOIN levels USING (_appid)
+            WHERE nth = 1 AND stat_date - publish_date + 1 = 7
+            GROUP BY _appid, account, cumulate_user ORDER BY _appid
+        """),
+        _text("""
+            totals = tables["article_totals"].to_pandas()
+            levels = tables["getusercumulate"].to_pandas().sort_values("ref_date")
+            totals["account"] = totals["account"].fillna(totals["_appid"])
+            age = (totals["stat_date"] - totals["publish_date"]).dt.days + 1
+            readers = totals[age == 7].groupby(["_appid", "account"])["read_user"]
+            compared = readers.agg(articles="count", readers="mean").reset_index("account")
+            compared.insert(1, "followers", levels.groupby("_appid")["cumulate_user"].last())
+            compared["percent"] = 100 * compared["readers"] / compared["followers"]
+            compared.set_index("account").round(2)
+        """),
+        (
+            _AGE,
+            Sheet(
+                {
+                    "followers": "=SUMIFS({getusercumulate.cumulate_user},"
+                    "{getusercumulate._appid},$A2,{getusercumulate.ref_date},"
+                    "MAXIFS({getusercumulate.ref_date},{getusercumulate._appid},$A2))",
+                    "articles": "=COUNTIFS({article_totals._appid},$A2,{article_totals.+1},7)",
+                    "readers": "=SUMIFS({article_totals.read_user},{article_totals._appid},$A2,"
+                    "{article_totals.+1},7)/C2",
+                    "percent": "=100*D2/B2",
+                },
+                typed=(_APPID,),
+            ),
+        ),
+    ),
+    Question(
+        Title("小时", "Hours"),
+        Title(
+            "消息条数可以相加，发消息的人数 (msg_user) 不能。",
+            "Messages are summed; the people who sent them (msg_user) are not.",
+        ),
+        _text("""
+            SELECT ref_hour, SUM(msg_count) AS messages,
+                   ROUND(100.0 * SUM(msg_count) / SUM(SUM(msg_count)) OVER (), 2) AS percent
+            FROM messages_by_hour GROUP BY 1 ORDER BY 1
+        """),
+        _text("""
+            messages = tables["messages_by_hour"].to_pandas()
+            hours = messages.groupby("ref_hour")["msg_count"].sum().to_frame("messages")
+            hours["percent"] = (100 * hours["messages"] / hours["messages"].sum()).round(2)
+            hours
+        """),
+        (
+            Sheet(
+                {
+                    "messages": "=SUMIFS({messages_by_hour.msg_count},"
+                    "{messages_by_hour.ref_hour},$A2)",
+                    "percent": "=100*B2/SUM({messages_by_hour.msg_count})",
+                },
+                typed=(Title("0、100、…、2300", "0, 100, … 2300"),),
+            ),
+        ),
+    ),
+    Question(
+        Title("周", "Weeks"),
+        Title(
+            "单位是人·篇·天，与 `harvester report --week` 相同；days 小于 7 的周不完整。",
+            "A person counts once an article and day, as in `harvester report --week`; a week with"
+            " less than 7 days is not whole.",
+        ),
+        _text("""
+            WITH weeks AS (
+                SELECT _appid, date_trunc('week', ref_date) AS week, COUNT(*) AS days
+                FROM getusercumulate GROUP BY 1, 2
+            ), figures AS (
+                SELECT _appid, date_trunc('week', ref_date) AS week,
+                       SUM(read_user) AS reader_days, SUM(share_user) AS sharer_days
+                FROM article_days GROUP BY 1, 2
+            )
+            SELECT _appid, week, days, COALESCE(reader_days, 0) AS reader_days,
+                   COALESCE(sharer_days, 0) AS sharer_days
+            FROM weeks LEFT JOIN figures USING (_appid, week) ORDER BY 1, 2
+        """),
+        _text("""
+            levels = tables["getusercumulate"].to_pandas()
+            days = tables["article_days"].to_pandas()
+            for each in (levels, days):
+                weekday = pd.to_timedelta(each["ref_date"].dt.day_of_week, unit="D")
+                each["week"] = each["ref_date"] - weekday
+            weeks = levels.groupby(["_appid", "week"]).size().to_frame("days")
+            sums = days.groupby(["_appid", "week"])[["read_user", "share_user"]].sum()
+            weeks[["reader_days", "sharer_days"]] = sums
+            weeks.fillna(0).astype(int)
+        """),
+        (
+            Sheet(
+                {
+                    "days": "=COUNTIFS(" + _DAYS("getusercumulate", "$B2+6") + ")",
+                    "reader_days": "=SUMIFS({article_days.read_user},"
+                    + _DAYS("article_days", "$B2+6")
+                    + ")",
+                    "sharer_days": "=SUMIFS({article_days.share_user},"
+                    + _DAYS("article_days", "$B2+6")
+                    + ")",
+                },
+                typed=(_APPID, _MONDAY),
+            ),
+        ),
+    ),
+    Question(
+        Title("缺什么", "What is missing"),
+        Title(
+            "没有行不等于缺失：要问台账。先执行 `harvester status --json > status.json`"
+            "（`--out` 为采集的位置）；provisional 的日子已入库，还会变动。",
+            "A day without a row is not always missing: the ledger knows. First run"
+            " `harvester status --json > status.json` (`--out` names the place of the harvest);"
+            " days that are provisional are stored, and can still change.",
+        ),
+        _text("""
+            WITH streams AS (
+                SELECT unnest(from_json(content, '{"streams": [{
+                    "appid": "VARCHAR", "endpoint": "VARCHAR", "ranges": [{
+                        "state": "VARCHAR", "begin_date": "DATE", "end_date": "DATE"
+                    }]
+                }]}').streams) AS s FROM read_text('status.json')
+            ), ranges AS (SELECT s.appid, s.endpoint, unnest(s.ranges) AS r FROM streams)
+            SELECT appid, endpoint, r.begin_date, r.end_date, r.state
+            FROM ranges WHERE r.state <> 'provisional' ORDER BY 1, 2, 3
+        """),
+        _text("""
+            streams = json.loads(Path("status.json").read_text())["streams"]
+            ranges = [{**stream, **each} for stream in streams for each in stream["ranges"]]
+            columns = ["appid", "endpoint", "begin_date", "end_date", "state"]
+            missing = pd.DataFrame(ranges, columns=columns).query("state != 'provisional'")
+            missing.sort_values(columns)
+        """),
+    ),
+)
+
+READ = """import json
+from pathlib import Path
+
+import harvester
+import pandas as pd
+
+tables = harvester.read("sqlite:wechat.db", ["articles", "users", "messages"], shape="flat")"""
+"""What comes before the pandas of each question."""
+
+_HEAD = f"""## 十个问题 · Ten questions
+
+“我的文章有多少读者？”一篇：问题 2。一个公众号的一天：`getbizsummary` 的 `detail_read_user`。
+一周、一个月的去重读者数微信不提供：各篇、各天相加会重复计人，所以下面写明单位。
+
+“How many readers did my articles have?” Of one article: question 2. Of an account on a day:
+`detail_read_user` of `getbizsummary`. WeChat has no number of different readers of a week or month:
+a sum over articles or days counts people twice, so each answer below says what it counts.
+
+- SQL: `harvester export duckdb:wechat.duckdb`. SQLite 库的视图中日期是文本 / in the views of a
+  SQLite sink days are texts: `julianday(a) - julianday(b)` 代替 / for `a - b`,
+  `date(d, 'weekday 0', '-6 days')` 代替 / for `date_trunc('week', d)`.
+- 表格 / Sheet: `harvester export xlsx:wechat.xlsx`. 公式写在第 2 行，向下填充；`MAXIFS` 需要 Excel
+  2019、WPS 或 LibreOffice；`?header=zh` 时工作表名是中文。Formulas are for row 2, filled down;
+  with `?header=zh` the sheets have Chinese names.
+- pandas:
+
+```python
+{READ}
+```
+"""
+
+
+def page(columns: Mapping[str, Sequence[str]]) -> str:
+    """The questions as docs/tables.md has them; columns: those of each sheet."""
+    parts = [_HEAD]
+    for number, each in enumerate(QUESTIONS, 1):
+        parts += [
+            f"### {number}. {each.title.zh} · {each.title.en}",
+            "",
+            each.note.zh,
+            "",
+            each.note.en,
+            "",
+            f"```sql\n{each.sql}\n```",
+            "",
+            f"```python\n{each.pandas}\n```",
+            "",
+            *_sheets(each.sheets, columns),
+            "",
+        ]
+    return "\n".join(parts)
+
+
+def _sheets(sheets: Sequence[Sheet], columns: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    if not sheets:
+        yield "表格：第一张工作表，各表之下。Sheet: the first one, below the list of sheets."
+        return
+    yield "```text"
+    for sheet in sheets:
+        typed = [
+            f"{letter} = {title.zh} / {title.en}"
+            for letter, title in zip(ascii_uppercase, sheet.typed, strict=False)
+        ]
+        where = f"工作表 / sheet {sheet.table}" if sheet.table else "新工作表 / new sheet"
+        yield ": ".join(filter(None, [where, "; ".join(typed)]))
+        formulas = sheet.filled(columns).items()
+        for letter, (name, formula) in zip(
+            ascii_uppercase[sheet.first(columns) - 1 :], formulas, strict=False
+        ):
+            yield f"  {letter} {name}: {formula}"
+    yield "```"
