@@ -11,6 +11,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from harvester.service import serve
 from harvester.service.mail import Message
 from harvester.service.sender import DeliveryError
 from harvester.service.serve import Service, Setup
+from harvester.service.state import State, update
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, run_virtual
 from tests.support import as_multiset, at, bare, days, stored
 
@@ -760,6 +762,43 @@ def test_a_configuration_on_a_disk_that_is_away_changes_nothing(
         await world.stop()
 
     live(tmp_path, monkeypatch, story)
+
+
+def test_a_message_whose_target_the_configuration_lacks_waits_for_it_for_30_days(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GONE", "json://a-token@hook")
+    harvest = at(str(BEGIN + timedelta(days=1)), 8 + 5 / 60)
+
+    async def story(world: World) -> None:
+        async def post(state: State) -> State:
+            posted = [harvest - 30 * DAY + each for each in (-HOUR, HOUR)]
+            old, young = [Message(f"alert {each}", "env:GONE", "t", "b", each) for each in posted]
+            keys.extend([old.key, young.key])
+            return replace(state, mail=(old, young))
+
+        world.start()
+        await world.until(0, 12)
+        await world.stop()
+        async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+            await update(ledger, post)
+        world.start()
+        await world.until(1, 8)
+        assert world.service is not None
+        assert [each.key for each in world.service.state.mail] == keys
+        await world.until(1, 9)
+        assert [each.key for each in world.service.state.mail] == keys[1:]
+        assert not set(keys) & set(world.keys())
+        config = world.folder / "harvester.toml"
+        config.write_text(config.read_text().replace('"env:ALERTS"', '"env:ALERTS", "env:GONE"'))
+        world.service.reload()
+        await world.until(1, 10)
+        assert world.service.state.mail == ()
+        await world.stop()
+
+    keys: list[str] = []
+    world = live(tmp_path, monkeypatch, story)
+    assert [key for key in world.keys("alert") if key in keys] == keys[1:]
 
 
 def test_what_never_came_is_told_once_and_never_over(
