@@ -20,6 +20,11 @@ from tests.support import A
 # harvests
 
 USERS_DAYS = ("2024-01-20", "2024-02-10")
+BESIDE = {
+    "publisher_settlement": {"body", "penalty_all", "revenue_all", "settled_revenue_all"},
+    "getweanalysisappidvisitpage": {"ref_date"},
+}
+"""What stands once in an answer, beside its rows, and is carried along in each record."""
 
 
 def account(appid: str = A) -> harvester.Account:
