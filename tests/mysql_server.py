@@ -19,7 +19,8 @@ from typing import Any
 
 import pymysql
 
-from tests.own_server import as_another_user, free_port, given_port, not_here
+from tests.machine import not_here
+from tests.own_server import as_another_user, free_port, given_port
 
 USER, PASSWORD = "harvester", "p4ssw0rd-of-the-mysql-tests"
 FIRST = (
@@ -36,7 +37,7 @@ def program(name: str) -> Path:
     for place in places:
         if place.exists():
             return place
-    return not_here("MariaDB")
+    return not_here("MariaDB server")
 
 
 class MySQLServer:

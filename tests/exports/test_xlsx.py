@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,6 +27,7 @@ from harvester.wechat.interfaces import INTERFACES
 from tests.builders import harvested
 from tests.exports.support import ARTICLES, FIRST, USERS, articles, do, few, harvest, tables, users
 from tests.exports.test_hostile import interface, once, window
+from tests.machine import program
 from tests.support import A, B, at
 
 DAYS = ("2024-01-01", "2024-01-31")
@@ -256,16 +255,12 @@ def test_charts_show_followers_readers_and_the_best_articles(tmp_path: Path) -> 
 @pytest.fixture
 def office(tmp_path: Path) -> Iterator[Any]:
     """Opens a file in LibreOffice, and saves it in another form."""
-    program = shutil.which("soffice")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("there is no LibreOffice")
-        pytest.skip("there is no LibreOffice")
+    office = program("soffice")
 
     def convert(path: Path, form: str) -> Path:
         folder = tmp_path / "converted"
         subprocess.run(
-            [program, f"-env:UserInstallation=file://{tmp_path}/profile", "--headless",
+            [office, f"-env:UserInstallation=file://{tmp_path}/profile", "--headless",
              "--convert-to", form, "--outdir", str(folder), str(path)],
             check=True, capture_output=True, timeout=110,
         )  # fmt: skip

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from tests.machine import library
 from tests.scenarios.command import Start
 from tests.support import A
 
-nbclient = pytest.importorskip("nbclient")
-nbformat = pytest.importorskip("nbformat")
+nbclient = library("nbclient")
+nbformat = library("nbformat")
 
 pytestmark = pytest.mark.thorough
 
