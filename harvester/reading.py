@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from copy import copy
 from datetime import date
 from functools import partial
@@ -22,6 +22,7 @@ from harvester.config import plugins
 from harvester.config.place import ledger_beside
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, checkpoint_in, named_sinks, open_ledger
+from harvester.ledger.base import check_known
 from harvester.model import Account, Endpoint, Find
 from harvester.sinks.base import (
     Checkpoint,
@@ -240,9 +241,10 @@ def export(
     find = plugins.finder(made.values())
     is_known = checkpoint() is not None  # an error is raised at once
     coverage, limits = NO_COVERAGE, limits_of(start, end, appids)
-    if is_known and place is not None and opened.whole:
-        coverage = wait_for(lambda: _coverage_in(place, find, limits))
     known = [accounts] if isinstance(accounts, Account) else [*accounts]
+    if is_known and place is not None and (opened.whole or limits.appids):
+        listed = [each.appid for each in known]
+        coverage = wait_for(lambda: _coverage_in(place, find, limits, listed, is_read=opened.whole))
     harvested = Source(sink, checkpoint, coverage, known, limits=limits)
     return exported(harvested, opened, [*made], find, replace=replace)
 
@@ -259,12 +261,18 @@ def limits_of(
     return Limits(days, _appids(appids))
 
 
-async def _coverage_in(place: Secret | Path, find: Find, limits: Limits) -> Mapping[str, Coverage]:
-    """What the ledger of a place knows of each interface."""
+async def _coverage_in(
+    place: Secret | Path, find: Find, limits: Limits, listed: Collection[str], *, is_read: bool
+) -> Mapping[str, Coverage]:
+    """What the ledger of a place knows of each interface, if that is to be read.
+
+    Raises `UsageError` for an account that is neither known there nor listed.
+    """
     from harvester.exports.coverage import coverage_in
 
     async with open_ledger(place, readonly=True) as ledger:
-        return await coverage_in(ledger, find, *limits)
+        check_known(limits.appids or (), await ledger.accounts(), listed)
+        return await coverage_in(ledger, find, *limits) if is_read else {}
 
 
 class StoredRecords:

@@ -121,6 +121,19 @@ def parse_day(given: date | str, now: float, what: str = "date") -> date:
     return day
 
 
+def parse_past_day(given: date | str, now: float, what: str) -> date:
+    """The same; raises `UsageError` for a day that is not over in China."""
+    day = parse_day(given, now, what)
+    if day > (last := last_legal_day(now)):
+        raise UsageError(
+            "{}: no account has {} yet; the last day with data is yesterday in China, {}",
+            what,
+            day,
+            last,
+        )
+    return day
+
+
 def check_range(begin: date, end: date, now: float) -> None:
     """Raise `UsageError` unless the range is one and ends by yesterday."""
     if begin > end:

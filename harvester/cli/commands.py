@@ -425,6 +425,9 @@ def report(**values: Any) -> int:
     from harvester.cli.report import show_week, write_report
 
     if values["week"]:
+        for name in ("html", "no_curves", "lang", "daily_quota"):
+            if asked.typed(name):
+                raise UsageError("--{} is for the page; leave it out", name.replace("_", "-"))
         week = show_week(asked.place(values), time.time(), as_json=values["as_json"])
         return asyncio.run(week)
     if values["as_json"]:

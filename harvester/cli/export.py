@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS
 from harvester.cli.ledger_sinks import as_known, sink_named
@@ -17,8 +16,9 @@ from harvester.errors import UsageError
 from harvester.exports.base import Exported, Target
 from harvester.exports.coverage import Coverage, coverage_in
 from harvester.exports.run import described, differing, export_all
-from harvester.exports.source import NO_COVERAGE, Limits, Source
+from harvester.exports.source import NO_COVERAGE, NO_LIMITS, NO_NAMES, Limits, Source
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger, checkpoint_in, named_sinks
+from harvester.ledger.base import check_known
 from harvester.model import Account
 from harvester.sinks.base import Sink, name_in, spec_of
 from harvester.texts import say
@@ -70,20 +70,24 @@ async def source_of(
     ledger: SqliteLedger | PostgresLedger,
     given: Sequence[Sink],
     coverage: Callable[[Ledger], Awaitable[Mapping[str, Coverage]]] | None = None,
-    **known: Any,
+    *,
+    accounts: Collection[Account] = (),
+    names: Mapping[str, str] = NO_NAMES,
+    limits: Limits = NO_LIMITS,
 ) -> Source:
     """The sink to export, with the checkpoint that the ledger has for it.
 
-    coverage: gives what the ledger knows of interfaces, if that is to be read, too.  known: as of
-    `Source`.
+    coverage: gives what the ledger knows of interfaces, if that is to be read, too.  accounts,
+    names, limits: as of `Source`.  Raises `UsageError` for an account that is unknown.
     """
-    made: Callable[..., Source] = partial(Source, **known)
+    made: Callable[..., Source] = partial(Source, accounts=accounts, names=names, limits=limits)
     if given and ledger.path is not None and not ledger.path.exists():
         place = ledger_beside(given[0])  # as `harvester.export` finds it
         if place is None or name_in(given[0], place) not in named_sinks(place):
             return made(given[0], lambda: None)
         ledger = SqliteLedger(place, readonly=True)
     async with ledger:
+        check_known(limits.appids or (), await ledger.accounts(), [each.appid for each in accounts])
         known = await ledger.sinks()
         named = as_known(ledger, known, given) if known else {}
         for name in named or known:

@@ -17,7 +17,7 @@ from datetime import date
 from typing import Protocol
 
 from harvester.base import codec
-from harvester.base.dates import last_legal_day, parse_day
+from harvester.base.dates import parse_past_day
 from harvester.base.spreadsheet import BOM, FORMULA
 from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS
 from harvester.cli.language import LANGUAGES, label, language, translated
@@ -31,8 +31,7 @@ from harvester.cli.terminal import (
     show_text,
 )
 from harvester.config.place import Place
-from harvester.errors import UsageError
-from harvester.model import listed
+from harvester.model import NAMES, listed
 from harvester.report.days import Reader, StatusFilter
 from harvester.report.missing import LACKING, OTHERS, STATES, UNDELIVERED, Lack, lacks_of
 from harvester.texts import joined, say
@@ -74,7 +73,7 @@ async def show_missing(
     that is not over.
     """
     now = time.time()
-    wanted_day = _day_of(day, now)
+    wanted_day = parse_past_day(day, now, "--missing")
     printer = _PRINTERS[form](wanted_day, place.names, everything)
     states: Counter[str] = Counter()
     async with place.ledger() as ledger:
@@ -88,17 +87,6 @@ async def show_missing(
     printer.end(states)
     lacking = any(states[state] for state in LACKING)
     return FAILED_WINDOWS if check and lacking else COMPLETE
-
-
-def _day_of(given: str, now: float) -> date:
-    day = parse_day(given, now, "--missing")
-    if day > (last := last_legal_day(now)):
-        raise UsageError(
-            "--missing: no account has {} yet; the last day with data is yesterday in China, {}",
-            day,
-            last,
-        )
-    return day
 
 
 class _Printer(Protocol):
@@ -142,6 +130,7 @@ class _Text:
     def __init__(self, day: date, names: Mapping[str, str], everything: bool) -> None:
         self._day, self._names, self._everything = day, names, everything
         self._reasons: dict[tuple[str, str], _Reason] = {}
+        self._cut = False
 
     def begin(self) -> None:
         pass
@@ -168,6 +157,9 @@ class _Text:
                 for (appid, since), names in reason.accounts.items()
             ]
             show_rows(rows, "  ")
+            self._cut |= any(len(names) > NAMES for names in reason.accounts.values())
+        else:
+            self._cut = True
         show_line()
 
     def _listed(self, names: list[str]) -> str:
@@ -181,8 +173,8 @@ class _Text:
         found = sorted(self._reasons.values(), key=lambda each: not each.first.to_do)
         for reason in found:
             self._show(reason)
-        if not self._everything and not all(reason.first.to_do for reason in found):
-            show_text("--all shows the accounts of each reason")
+        if not self._everything and self._cut:
+            show_text("--all shows each account and interface")
         lacking = sum(states[each] for each in UNDELIVERED)
         parts, others = (_numbers(states, some) for some in (UNDELIVERED, OTHERS))
         asked, day = have + lacking, self._day

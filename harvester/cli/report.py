@@ -108,18 +108,20 @@ async def show_week(place: Place, now: float, *, as_json: bool) -> int:
     for number, article in enumerate(week.articles, 1):
         account = names.get(article.appid, article.appid)
         show_text("{}. {} ({}): {:,}", number, plain(article.title), plain(account), article.reads)
-    if week.total.provisional:
-        show_text("*: not all days are final: figures can still change")
+    if week.total.now.provisional or week.total.before.provisional:
+        show_text("*: some days are missing, or their figures can still change")
     return COMPLETE
 
 
 def _rows_of(name: str, figures: WeekFigures, begin: date) -> Iterator[list[str]]:
     """A row of the week, and one of the week before."""
-    for first, before in ((begin, False), (begin - timedelta(7), True)):
-        values = [figures.of(each, before=before) for each in FIGURES]
-        mark = "*" if figures.provisional and not before else ""
+    for week, first, title in (
+        (figures.now, begin, plain(name)),
+        (figures.before, begin - timedelta(7), ""),
+    ):
+        values, mark = map(week.of, FIGURES), "*" if week.provisional else ""
         cells = ["" if value is None else f"{value:,}{mark}" for value in values]
-        yield [f"{first:%m-%d}", "" if before else plain(name), *cells]
+        yield [f"{first:%m-%d}", title, *cells]
 
 
 async def week_at(place: Place, now: float) -> Week:

@@ -39,6 +39,11 @@ class AccountsShape:
         """The interfaces that its rows are from: none."""
         return []
 
+    @property
+    def day_fields(self) -> dict[str, str]:
+        """The fields with a record's own day: none."""
+        return {}
+
     def stamps(self, _: Mapping[str, Mapping[str, Stamp]]) -> dict[str, str]:
         """The stamp of its one part."""
         text = repr([(appid, each.name, each.group) for appid, each in self._rows])

@@ -76,6 +76,7 @@ def export(
     another harvest.  stopped: is called often, and raises to end the export early.  Raises
     `UsageError` if the target cannot be used, and `ExportError` if it cannot be written.
     """
+    source.check_accounts()
     target.stopped = stopped
     left_out: dict[str, Exception] = {}
     while True:
@@ -192,6 +193,7 @@ def is_equal(
 
     The names of accounts are in no sink: a target without a table of them lacks nothing.
     """
+    source.check_accounts()
     target.stopped = stopped
     with closing(target):
         held = target.open(create=False, thorough=True)
@@ -237,8 +239,8 @@ def _compare(
     wanted: dict[str, dict[str, str]] = {}
     changed: dict[str, list[str]] = {}
     parts: set[Part] = set()
-    made = [name for shape in shapes.values() for name in shape.interfaces]
-    found = {name: source.stamps(name) for name in dict.fromkeys(made)}
+    made = {name: day for shape in shapes.values() for name, day in shape.day_fields.items()}
+    found = {name: source.stamps(name, day) for name, day in made.items()}
     for name, shape in shapes.items():
         form = _form(shape, target, source)
         stamps = {month: f"{form}-{stamp}" for month, stamp in shape.stamps(found).items()}
@@ -315,18 +317,22 @@ def _rows_of(source: Source, shape: AnyShape) -> tuple[Mapping[str, int], bool]:
     """The rows of each table of a shape, and whether that is exact."""
     if isinstance(shape, AccountsShape):
         return {shape.name: len(source.accounts)}, True
-    stored = {name: source.stamps(name) for name in shape.interfaces}
+    stored = {name: source.stamps(name, day) for name, day in shape.day_fields.items()}
     if shape.is_a_row_a_record:
         return {shape.name: sum(each.rows for each in stored[shape.interfaces[0]].values())}, True
     rows: dict[str, float] = {}
     is_exact = True
     for month in sorted({month for stamps in stored.values() for month in stamps}):
-        some, share = {}, 1.0
-        for name, stamps in stored.items():
-            some[name] = _sample(source, name, shape.day_fields[name], month)
-            read, there = sum(len(each.numbers) for each in some[name]), stamps.get(month, Stamp())
-            if read >= SAMPLE:
-                share = min(share, read / max(there.rows, read))
+        some = {name: _sample(source, name, day, month) for name, day in shape.day_fields.items()}
+        ends = [found[-1].place for found in some.values() if _count(found) >= SAMPLE]
+        if ends:  # what is joined is of the same account and days
+            last = min(ends)
+            some = {
+                name: [one for one in found if one.place <= last] for name, found in some.items()
+            }
+        read = sum(map(_count, some.values()))
+        there = sum(stamps.get(month, Stamp()).rows for stamps in stored.values())
+        share = read / max(there, read) if ends else 1.0
         is_exact &= share == 1.0
         for chunk in shape.of(some):
             for name, found in chunk.items():
@@ -340,9 +346,13 @@ def _sample(source: Source, name: str, day_field: str, month: str) -> list[Recor
     with closing(source.read(name, day_field, month)) as records:
         for each in records:
             found.append(each)
-            if sum(len(one.numbers) for one in found) >= SAMPLE:
+            if _count(found) >= SAMPLE:
                 break
     return found
+
+
+def _count(found: Iterable[Records]) -> int:
+    return sum(len(each.numbers) for each in found)
 
 
 def _shapes(

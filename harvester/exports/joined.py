@@ -102,7 +102,7 @@ class JoinedShape:
         numbers: dict[str, list[int]] = {name: [] for name in self.shapes}
         most = min(shape.most for shape in self.shapes.values())
         streams = [_named(name, found) for name, found in windows.items()]
-        for _, group in groupby(merge(*streams, key=_begins), key=_begins):
+        for _, group in groupby(merge(*streams, key=_place), key=_place):
             for name, found in group:
                 documents[name] += found.documents
                 numbers[name] += found.numbers
@@ -193,10 +193,8 @@ def _named(name: str, windows: Iterable[Records]) -> Iterator[tuple[str, Records
         yield name, found
 
 
-def _begins(each: tuple[str, Records]) -> tuple[str, date]:
-    """What the rows of one key have in common."""
-    window = each[1].window
-    return window.appid, window.begin
+def _place(each: tuple[str, Records]) -> tuple[str, date]:
+    return each[1].place
 
 
 def _numbers_of(keys: Any) -> list[int]:

@@ -65,6 +65,11 @@ class Records(NamedTuple):
     documents: Sequence[dict[str, Any]]
     numbers: Sequence[int]
 
+    @property
+    def place(self) -> tuple[str, date]:
+        """Its account and first day: the order of what is read, and what joined rows have alike."""
+        return self.window.appid, self.window.begin
+
 
 NO_LIMITS = Limits()
 
@@ -106,14 +111,25 @@ class Source:
         """The id of the harvest in its ledger; empty without one."""
         return (self.checkpoint() or {}).get(OWNER, "")
 
+    def check_accounts(self) -> None:
+        """Raise `UsageError` if no ledger tells which accounts there are, and none of these is."""
+        appids = self.limits.appids
+        if appids is None or self.checkpoint() is not None:
+            return
+        for name in self.interfaces():
+            if next(iter(self._guarded(self._scan, name, appids, None, None)), None) is not None:
+                return
+        listed = ", ".join(sorted(appids))
+        raise UsageError("{} has no record of the accounts {}", self.sink.identity, listed)
+
     def interfaces(self) -> list[str]:
         """The interfaces that have records."""
         return sorted(self._again_if_changed(self._endpoints))
 
-    def stamps(self, name: str) -> dict[str, Stamp]:
-        """The stamp of each month of an interface."""
+    def stamps(self, name: str, day_field: str) -> dict[str, Stamp]:
+        """The stamp of each month of an interface, whose rows are those within the limits."""
         if str(self.limits):
-            return stamps_of(self.windows(name))
+            return stamps_of(self._limited(each, day_field) for each in self.windows(name))
         found: dict[str, Stamp] = self._again_if_changed(partial(self.sink.stamps, name))
         return found
 
@@ -151,6 +167,14 @@ class Source:
         while stored is not None:
             yield stored
             stored = self._guarded(next, found, None)
+
+    def _limited(self, stored: StoredWindow, day_field: str) -> StoredWindow:
+        """The same window; its tally counts the records that are read of it."""
+        limit, window = self.limits.days, stored.window
+        if limit is None or not day_field or limit[0] <= window.begin <= window.end <= limit[1]:
+            return stored
+        count = sum([self.limits.take(record, day_field) for record in self.records(stored)])
+        return stored._replace(tally=stored.tally._replace(records=count))
 
     def records(self, stored: StoredWindow) -> list[dict[str, Any]]:
         """The records of a window, as long as the next one has not been asked for."""

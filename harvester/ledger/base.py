@@ -17,8 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self, cast
 
-from harvester.base.dates import Days
+from harvester.base.dates import Days, nearest
 from harvester.base.secrets import Secret
+from harvester.errors import UsageError
 from harvester.ledger.coverage import Calendar, OpenWindow, Outcome
 from harvester.model import Tally
 
@@ -41,6 +42,15 @@ def account_groups(appids: Sequence[str]) -> Iterator[Sequence[str]]:
     """The accounts in groups, whose calendars are read together."""
     for begin in range(0, len(appids), ACCOUNTS_AT_ONCE):
         yield appids[begin : begin + ACCOUNTS_AT_ONCE]
+
+
+def check_known(
+    appids: Iterable[str], known: Collection[str], listed: Collection[str] = ()
+) -> None:
+    """Raise `UsageError` for an account that neither a ledger nor a file of accounts has."""
+    for appid in appids:
+        if appid not in known and appid not in listed:
+            raise UsageError("the ledger knows no account {}{}", appid, nearest(appid, known))
 
 
 class Spent(NamedTuple):

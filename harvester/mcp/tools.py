@@ -18,7 +18,7 @@ from datetime import date
 from hashlib import blake2b
 from typing import Any
 
-from harvester.base.dates import FIRST, Days, nearest, parse_day
+from harvester.base.dates import FIRST, Days, nearest, parse_day, parse_past_day
 from harvester.config.place import Place
 from harvester.errors import NoLedgerError, UsageError
 from harvester.exports.base import TableShape
@@ -99,12 +99,25 @@ class _Known:
     states: dict[str, Any] = field(default_factory=dict)
     has_ledger: bool = True
 
-    def add(self, stream: Stream, days: Days | None = None) -> None:
-        """One more interface of an account; days: only of this range."""
+    def note(self, stream: Stream, calendar: Calendar) -> None:
+        """Take in the state of an interface of an account."""
+        appid, name = stream.key
+        digest = self.states.setdefault(name, blake2b(digest_size=16))
+        parts = [appid, sorted(calendar.years.items()), sorted(calendar.windows.items())]
+        digest.update(repr([*parts, calendar.sums]).encode())
+
+    def add(self, stream: Stream, endpoint: Endpoint | None, days: Days | None = None) -> None:
+        """Take in the reach of an interface of an account; days: only of this range.
+
+        endpoint: None if it is not installed.
+        """
         (appid, name), reach = stream.key, stream.reach
-        if not reach.letters:  # no day of it can be asked for
+        if days is not None and reach.letters:
+            reach = reach.within(days)
+            if not reach.letters and endpoint is not None and endpoint.retired:
+                return  # it has no such days, and never will
+        elif not reach.letters:  # no day of it can be asked for
             return
-        reach = reach if days is None else reach.within(days)
         for group, key in ((self.interfaces, name), (self.accounts, appid)):
             group.setdefault(key, Together()).add(appid, reach)
         self.everything.add(appid, reach)
@@ -175,15 +188,16 @@ class Answers:
             wanted = StatusFilter(chosen, place.names_of(endpoints))
             reader = Reader(ledger, now, place.own, wanted)
             if day is not None:
-                return await self._on_day(reader, parse_day(day, now, "day"))
+                return await self._on_day(reader, parse_past_day(day, now, "day"))
             seen = await overview_of(reader, names=place.names, disabled=place.disabled)
             in_full = seen.totals.streams <= STREAMS
             async for found in reader.accounts():
-                for stream, calendar in found:
-                    _note(known, stream, calendar)
+                for stream, _ in found:
+                    endpoint = reader.endpoint(stream.key[1])
+                    known.add(stream, endpoint)
                     if in_full:
                         alone = _Known()
-                        alone.add(stream)
+                        alone.add(stream, endpoint)
                         each = {**_shown(stream), **alone.of_account(stream.key[0])}
                         streams.setdefault(stream.key[0], []).append(each)
         answer = known.until()
@@ -215,8 +229,8 @@ class Answers:
         accounts: list[dict[str, Any]] = []
         async for found in reader.accounts():
             states = {stream.key[1]: _state_on(stream, day) for stream, _ in found}
-            for stream, calendar in found:
-                _note(known, stream, calendar, (day, day))
+            for stream, _ in found:
+                known.add(stream, reader.endpoint(stream.key[1]), (day, day))
                 counted[stream.key[1]][states[stream.key[1]]] += 1
             appid = found[0][0].key[0]
             name = self._place.names.get(appid, "")
@@ -375,8 +389,9 @@ class Answers:
                 reader = Reader(ledger, time.time(), self._place.own, wanted)
                 await reader.prepare()
                 async for stream, calendar in reader.streams():
-                    is_wanted = not appids or stream.key[0] in appids
-                    _note(known, stream, calendar, days, is_wanted=is_wanted)
+                    known.note(stream, calendar)
+                    if not appids or stream.key[0] in appids:
+                        known.add(stream, reader.endpoint(stream.key[1]), days)
         except NoLedgerError:
             if not self._place.sinks:
                 raise
@@ -402,23 +417,6 @@ def _in(owners: Tables, name: str) -> tuple[tuple[str, ...], TableShape]:
 def _state_on(stream: Stream, day: date) -> str:
     """The state of a day of an interface of an account."""
     return STATE_NAMES[stream.reach.at(day) or UNASKED]
-
-
-def _note(
-    known: _Known,
-    stream: Stream,
-    calendar: Calendar,
-    days: Days | None = None,
-    *,
-    is_wanted: bool = True,
-) -> None:
-    """Take in an interface of an account."""
-    appid, name = stream.key
-    digest = known.states.setdefault(name, blake2b(digest_size=16))
-    parts = [appid, sorted(calendar.years.items()), sorted(calendar.windows.items()), calendar.sums]
-    digest.update(repr(parts).encode())
-    if is_wanted:
-        known.add(stream, days)
 
 
 def _shown(stream: Stream) -> dict[str, Any]:

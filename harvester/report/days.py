@@ -16,14 +16,12 @@ from harvester.base.dates import (
     days_in,
     last_settled_day,
     last_whole_day,
-    nearest,
     rfc3339,
     settles_at,
     without,
 )
 from harvester.config import plugins
-from harvester.errors import UsageError
-from harvester.ledger.base import Key, Ledger
+from harvester.ledger.base import Key, Ledger, check_known
 from harvester.ledger.coverage import FAILED, OPEN, WAITING, Calendar, OpenWindow
 from harvester.ledger.reach import LATE, Counts, Found, Reach, reaches
 from harvester.model import Endpoint
@@ -56,7 +54,7 @@ class StatusFilter(NamedTuple):
 
     @property
     def narrowed(self) -> bool:
-        """Whether any of its days was requested."""
+        """Whether only a part of the ledger is to be shown."""
         return bool(self.appids or self.endpoints or self.states)
 
 
@@ -173,10 +171,7 @@ class Reader:
         self._newest = max((end for _, end in self.asked.values()), default=date.min)
         known = await self.ledger.accounts()
         wanted = self.wanted
-        names = {*known, *(wanted.listed or ())}
-        for appid in wanted.appids:
-            if appid not in names:
-                raise UsageError("the ledger knows no account {}{}", appid, nearest(appid, known))
+        check_known(wanted.appids, known, wanted.listed or ())
         asked = {name for _, name in self.asked}
         for name in sorted({*wanted.endpoints} - asked - self._own):
             plugins.endpoint(name)  # raises an error that names the nearest

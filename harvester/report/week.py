@@ -33,13 +33,17 @@ _COLUMNS = {
 }
 BEST = 5
 """Articles of a week."""
-_SETTLED = (FINAL, EMPTY, NEVER)
+_SETTLED = bytes([FINAL, EMPTY, NEVER])
 
 
 def week_before(day: date) -> Days:
     """The last whole week, Monday to Sunday, that ends on a day or before it."""
     begin, end = period_of(day, WindowKind.WEEK)
-    return (begin, end) if end <= day else (begin - timedelta(7), end - timedelta(7))
+    return (begin, end) if end <= day else _before((begin, end))
+
+
+def _before(week: Days) -> Days:
+    return week[0] - timedelta(7), week[1] - timedelta(7)
 
 
 class BestArticle(NamedTuple):
@@ -52,34 +56,46 @@ class BestArticle(NamedTuple):
 
 
 @dataclass
-class WeekFigures:
-    """The figures of a week, and those of the week before; provisional: they can still change."""
+class Figures:
+    """The figures of one week; provisional: days are not there, or can still change."""
 
-    now: Counter[str] = field(default_factory=Counter)
-    before: Counter[str] = field(default_factory=Counter)
+    known: Counter[str] = field(default_factory=Counter)
     provisional: bool = False
 
-    def add(self, other: WeekFigures) -> None:
-        """Those of one more account."""
-        for mine, its in ((self.now, other.now), (self.before, other.before)):
-            for name, value in its.items():
-                mine[name] += value
-        self.provisional |= other.provisional
-
-    def of(self, name: str, *, before: bool = False) -> int | None:
-        """A figure of the week or of the one before; None if nothing is stored of it."""
-        known = self.before if before else self.now
+    def of(self, name: str) -> int | None:
+        """A figure; None if nothing is stored of it."""
         if name == "net":
-            return known["new"] - known["cancelled"] if "new" in known else None
-        return known.get(name)
+            return self.known["new"] - self.known["cancelled"] if "new" in self.known else None
+        return self.known.get(name)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
-        return {
-            **{name: self.of(name) for name in FIGURES},
-            "before": {name: self.of(name, before=True) for name in FIGURES},
-            "provisional": self.provisional,
-        }
+        return {**{name: self.of(name) for name in FIGURES}, "provisional": self.provisional}
+
+
+@dataclass
+class WeekFigures:
+    """The figures of a week, and those of the week before."""
+
+    now: Figures = field(default_factory=Figures)
+    before: Figures = field(default_factory=Figures)
+
+    def add(self, other: WeekFigures) -> None:
+        """Those of one more account.
+
+        Followers are counted of accounts that have them for both weeks: the difference of two
+        sums over different accounts is none.
+        """
+        both = "followers" in other.now.known and "followers" in other.before.known
+        for mine, its in ((self.now, other.now), (self.before, other.before)):
+            for name, value in its.known.items():
+                if name != "followers" or both:
+                    mine.known[name] += value
+            mine.provisional |= its.provisional
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {**self.now.to_dict(), "before": self.before.to_dict()}
 
 
 @dataclass
@@ -129,7 +145,8 @@ def week_of(
                     reads[row["_appid"], row["msgid"]] += row["read_user"] or 0
     for account in seen.accounts:
         mine = made.accounts[account.appid]
-        mine.provisional = _can_change(account.rows, days)
+        mine.now.provisional = _is_provisional(account.rows, days)
+        mine.before.provisional = _is_provisional(account.rows, _before(days))
         made.total.add(mine)
         if group := groups.get(account.appid, ""):
             made.groups.setdefault(group, WeekFigures()).add(mine)
@@ -145,7 +162,7 @@ def _take(
     day, begin, end = row["ref_date"], *days
     if not begin - timedelta(7) <= day <= end:
         return
-    figures = known.now if day >= begin else known.before
+    figures = (known.now if day >= begin else known.before).known
     for column, name in columns.items():
         if (value := row[column]) is None:
             continue
@@ -155,13 +172,8 @@ def _take(
             figures[name] = value
 
 
-def _can_change(rows: Iterable[Any], days: Days) -> bool:
-    """Whether a day of the week is not final, of an interface whose figures are shown."""
+def _is_provisional(rows: Iterable[Any], days: Days) -> bool:
+    """Whether an interface whose figures are shown has days of the week, and not all are final."""
     shown = {name for names in TABLES.values() for name in names}
-    return any(
-        row.reach.at(days[0] + timedelta(at)) not in _SETTLED
-        for row in rows
-        if row.endpoint in shown and row.reach.letters
-        for at in range(7)
-        if row.reach.first <= days[0] + timedelta(at)
-    )
+    found = [row.reach.within(days).letters for row in rows if row.endpoint in shown]
+    return any(letters and sum(map(letters.count, _SETTLED)) != 7 for letters in found)

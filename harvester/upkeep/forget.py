@@ -18,14 +18,14 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import NamedTuple
 
-from harvester.base.dates import Days, nearest, rfc3339
+from harvester.base.dates import Days, rfc3339
 from harvester.base.fencing import EPOCH
 from harvester.base.outage import PATIENCE, until_it_answers
 from harvester.base.outside import guard_call
 from harvester.engine.sink_list import finish
 from harvester.errors import LedgerError, UsageError
 from harvester.ledger import PostgresLedger
-from harvester.ledger.base import Key, Ledger, shared
+from harvester.ledger.base import Key, Ledger, check_known, shared
 from harvester.ledger.coverage import STORED, Calendar
 from harvester.model import Batch, Find, Tally, Window, listed
 from harvester.sinks.base import Fence, Sink
@@ -60,9 +60,7 @@ async def known_of(ledger: Ledger, appid: str, endpoints: Collection[str] = ()) 
 
     Raises `UsageError` if that is nothing.
     """
-    accounts = await ledger.accounts()
-    if appid not in accounts:
-        raise UsageError("the ledger knows no account {}{}", appid, nearest(appid, accounts))
+    check_known([appid], await ledger.accounts())
     asked = {name: days for (of, name), days in (await ledger.asked()).items() if of == appid}
     calendars = {name: each for (_, name), each in (await ledger.calendars([appid])).items()}
     names = sorted(asked.keys() | calendars.keys())

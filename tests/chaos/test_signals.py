@@ -120,7 +120,7 @@ def test_more_signals_stop_at_once_and_lose_nothing(
         time.sleep(apart)
     report, err = _ended(process, 130, "interrupted")
     assert time.monotonic() - began < 2.5
-    assert err.count("run the same command again to go on") == 1
+    assert err.count("run the same command again to resume") == 1
     # What left just before the cut may not have come there: it is counted, since it may have.
     difference = report["requests"] - server.simulator.counts["data"]
     assert 0 <= difference <= (0 if slow else IN_FLIGHT)
@@ -221,7 +221,7 @@ def test_ctrl_c_in_a_terminal_leaves_it_as_it_was_and_loses_nothing(
     assert before[3] & termios.ECHO
     assert shown.rfind("\x1b[?25l") < shown.rfind("\x1b[?25h"), "the cursor stays hidden"
     assert "once more to stop at once" in shown
-    assert "run the same command again to go on" in shown
+    assert "run the same command again to resume" in shown
     assert "Traceback" not in shown
     _finish(server, tmp_path)
     if typed == 1:

@@ -214,6 +214,52 @@ def test_the_size_of_a_table_is_known_before_it_is_read(days: int) -> None:
     }
 
 
+def test_days_outside_of_the_limits_are_in_no_count(tmp_path: Path) -> None:
+    week = [FIRST + timedelta(days=n) for n in range(7)]
+    records = [{"ref_date": str(day), "user_source": 0, "new_user": 1} for day in week]
+    batch = Batch(Window(ONE, USERS, week[0], week[-1]), records, STAMP, endpoint=INTERFACES[USERS])
+    source = Source(harvest(batch), lambda: None, limits=Limits((week[3], week[4])))
+    found = _sizes(source, {USERS: Shape(USERS, INTERFACES[USERS], FLAT)})
+    assert (found[USERS].rows, found[USERS].is_exact) == (2, True)
+    assert export(source, open_target(f"csv:{tmp_path}/c"), (), INTERFACES.get).rows == 2
+
+
+def test_what_is_joined_is_estimated_from_the_same_days_of_each_interface() -> None:
+    """Of one interface twenty records a day, of the other one: they have the same articles."""
+    read, share = (INTERFACES[f"getarticle{each}"] for each in ("read", "share"))
+    batches = []
+    for day in [FIRST.replace(day=1) + timedelta(days=n) for n in range(28)]:
+        for endpoint, count in ((read, 20), (share, 1)):
+            records = [
+                {"ref_date": str(day), "msgid": f"{n}_1", "detail": {}} for n in range(count)
+            ]
+            window = Window(ONE, endpoint.name, day, day)
+            batches.append(Batch(window, records, STAMP, endpoint=endpoint))
+    own = {each.name: Shape(each.name, each, FLAT) for each in (read, share)}
+    joined = JoinedShape(TABLES["article_days"], own, "en")
+    found = _sizes(Source(harvest(*batches), lambda: None), {"article_days": joined})
+    assert 28 * 20 * 0.95 < found["article_days"].rows < 28 * 20 * 1.05
+
+
+@pytest.mark.parametrize("place", ["with its ledger", "alone"])
+def test_an_account_that_is_unknown_is_refused_and_the_target_stays(
+    tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where, spec = f"sqlite:{tmp_path}/u.db", f"csv:{tmp_path}/c"
+    harvested(where, A, endpoints="users", days=("2024-01-01", "2024-01-31"))
+    if place == "alone":
+        for file in tmp_path.glob("*ledger.sqlite*"):
+            file.unlink()
+    assert harvester.export(where, spec).written > 0
+    before, mistyped = tables(spec), A[:-1] + "b"
+    with pytest.raises(UsageError, match=mistyped):
+        harvester.export(where, spec, appids=mistyped)
+    option = "--from" if place == "alone" else "--out"
+    assert invoke(["export", spec, option, where, "--appid", mistyped]) == 2
+    assert mistyped in capsys.readouterr().err
+    assert tables(spec) == before
+
+
 # names
 
 

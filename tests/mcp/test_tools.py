@@ -188,6 +188,7 @@ def test_a_select_reads_the_tables_and_says_until_when_those_it_names_are_comple
         ("coverage", {"appids": ["wx1"]}, "knows no account wx1"),
         ("coverage", {"endpoints": ["getuser"]}, "there is no interface 'getuser'"),
         ("coverage", {"day": "soon"}, "day: 'soon' is not a day"),
+        ("coverage", {"day": "2999-01-01"}, "day: no account has 2999-01-01 yet"),
         ("sql", {"query": "FROM getusersumary"}, "did you mean getusersummary or getusercumulate?"),
         ("sql", {"query": "FROM getusersummary JOIN article USING (_appid)"}, "you mean articles"),
         ("sql", {"query": "FROM zzz"}, "there is no table 'zzz'; the tool tables lists them"),
@@ -216,6 +217,16 @@ def test_what_is_missing_provisional_or_late_is_not_complete_or_final(tmp_path: 
         assert later["complete_until"] is None  # account B has none of these days
         assert later["interfaces"]["getusersummary"]["some_of_them"] == [B]
         assert ask("rows", **some, appids=[A])["complete_until"] == "2025-12-20"
+
+
+def test_a_retired_interface_holds_back_no_answer_about_later_days(tmp_path: Path) -> None:
+    harvested(tmp_path, "getarticlesummary", "2025-09-01", "2025-09-30", appids=[A])
+    harvested(tmp_path, "getarticleread", "2025-12-10", "2025-12-20", appids=[A])
+    with Desk(tmp_path) as ask:
+        some = {"table": "article_days", "start": "2025-12-10", "end": "2025-12-15"}
+        assert ask("rows", **some)["complete_until"] == "2025-12-15"
+        assert ask("coverage", day="2025-12-12")["complete_until"] == "2025-12-12"
+        assert ask("tables", names=["article_days"])["complete_until"] == "2025-09-30"
 
 
 def test_coverage_of_a_day_is_its_state_by_interface_and_account(tmp_path: Path) -> None:

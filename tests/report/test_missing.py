@@ -229,7 +229,7 @@ def test_where_nothing_is_to_do_accounts_are_counted_unless_all_are_asked_for(
     text = capsys.readouterr().out
     assert text.startswith("Failed after all attempts (failed): 2 accounts, 2 interfaces\n")
     assert A not in text
-    assert "--all shows the accounts of each reason" in text
+    assert "--all shows each account and interface" in text
     assert invoke([*given, "--all"]) == 0
     text = capsys.readouterr().out
     assert A in text

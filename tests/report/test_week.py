@@ -86,7 +86,8 @@ def test_the_figures_of_a_week_are_those_of_wechat(wechat: Start, tmp_path: Path
 
     def figures(*appids: str) -> dict[str, Any]:
         this, former = (added(*[each[appid] for appid in appids]) for each in (now, before))
-        return {**this, "before": former, "provisional": False}
+        final = {"provisional": False}
+        return {**this, **final, "before": {**former, **final}}
 
     assert found["accounts"] == [
         {"appid": appid, "name": names[appid], **figures(appid)} for appid in names
@@ -141,10 +142,9 @@ def test_figures_that_can_change_are_marked_and_those_that_are_not_there_are_emp
         for begin, end in ((BEGIN, END), (BEGIN - WEEK, END - WEEK))
     )
     nothing: dict[str, Any] = dict.fromkeys(FIGURES)
-    assert [each.pop("provisional") for each in found["accounts"]] == [True, False]
-    assert [each.pop("provisional") for each in found["groups"]] == [True, False]
-    of_tea = {**nothing, **tea, "before": {**nothing, **tea_before}}
-    of_book = {**nothing, **book, "before": {**nothing, **book_before}}
+    final, provisional = {"provisional": False}, {"provisional": True}
+    of_tea = {**nothing, **tea, **provisional, "before": {**nothing, **tea_before, **final}}
+    of_book = {**nothing, **book, **final, "before": {**nothing, **book_before, **final}}
     assert found["accounts"] == [
         {"appid": A, "name": "Teahouse", **of_tea}, {"appid": B, "name": "Bookshop", **of_book}
     ]  # fmt: skip
@@ -154,7 +154,7 @@ def test_figures_that_can_change_are_marked_and_those_that_are_not_there_are_emp
         for of_tea, of_book in ((tea, book), (tea_before, book_before))
     )
     assert found["total"] == {
-        **nothing, **everyone, "before": {**nothing, **before}, "provisional": True
+        **nothing, **everyone, **provisional, "before": {**nothing, **before, **final}
     }  # fmt: skip
     text = harvest_at("2026-03-09", 13, "report", "--week", *place).out
     assert printed(text) == [
@@ -165,7 +165,45 @@ def test_figures_that_can_change_are_marked_and_those_that_are_not_there_are_emp
         *shown("group two", book, book_before),
         *shown("all", everyone, before, "*"),
     ]
-    assert text.endswith("\n*: not all days are final: figures can still change\n")
+    assert text.endswith("\n*: some days are missing, or their figures can still change\n")
+
+
+def test_the_week_before_is_marked_too_and_an_interface_that_ended_marks_nothing(
+    wechat: Start, tmp_path: Path
+) -> None:
+    server, place = wechat(), ["--out", str(tmp_path)]
+    for days, name in ((("2026-02-25", "2026-03-08"), "getusersummary"),
+                       (("2026-02-01", "2026-02-20"), "getarticleread")):  # fmt: skip
+        run = ["run", name, "--appid", A, "--start", days[0], "--end", days[1], *place]
+        assert harvest_at("2026-03-09", 12, *run, "--base-url", server.url).status == 0
+    found = json.loads(harvest_at("2026-03-09", 13, "report", "--week", "--json", *place).out)
+    assert (found["total"]["provisional"], found["total"]["before"]["provisional"]) == (False, True)
+    assert found["total"]["reads"] is None
+    text = harvest_at("2026-03-09", 13, "report", "--week", *place).out
+    assert f"{found['total']['before']['new']:,}*" in text
+    assert f"{found['total']['new']:,}*" not in text
+
+
+def test_followers_are_added_up_of_accounts_that_have_both_weeks(
+    wechat: Start, tmp_path: Path
+) -> None:
+    server, place = wechat(), ["--out", str(tmp_path)]
+    for appid, start in ((A, "2026-02-23"), (B, "2026-03-02")):
+        run = ["run", "getusercumulate", "--appid", appid, "--start", start, "--end", "2026-03-08"]
+        assert harvest_at("2026-03-09", 12, *run, *place, "--base-url", server.url).status == 0
+    found = json.loads(harvest_at("2026-03-09", 13, "report", "--week", "--json", *place).out)
+    of = {row["appid"]: (row["followers"], row["before"]["followers"]) for row in found["accounts"]}
+    assert of[B][0] > 0
+    assert of[B][1] is None
+    assert (found["total"]["followers"], found["total"]["before"]["followers"]) == of[A]
+
+
+@pytest.mark.parametrize("given", [["--html", "x.html"], ["--no-curves"], ["--lang", "zh"]])
+def test_options_of_the_page_are_refused_beside_a_week(
+    given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["report", "--week", *given, "--out", str(tmp_path)]) == 2
+    assert f"{given[0]} is for the page; leave it out" in capsys.readouterr().err
 
 
 def test_json_is_of_the_week_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,8 +23,8 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_p
     assert "at 300/min per account" in plan(tmp_path).stdout
     (tmp_path / "harvester.toml").write_text("rate = '3/h'\n")
     assert "at 3/h per account" in plan(tmp_path).stdout
-    assert "at 4/h an account" in plan(tmp_path, HARVESTER_RATE="4/h").stdout
-    assert "at 5/h an account" in plan(tmp_path, "--rate", "5/h", HARVESTER_RATE="4/h").stdout
+    assert "at 4/h per account" in plan(tmp_path, HARVESTER_RATE="4/h").stdout
+    assert "at 5/h per account" in plan(tmp_path, "--rate", "5/h", HARVESTER_RATE="4/h").stdout
 
 
 def test_the_file_itself_can_be_named_in_the_environment(tmp_path: Path) -> None:

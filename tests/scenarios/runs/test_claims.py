@@ -139,7 +139,7 @@ TWICE = f"""{HEAD}
 async def main():
     both = harvested("2024-01-20"), harvested("2024-01-31")
     done = await asyncio.gather(*both, return_exceptions=True)
-    print(sorted(getattr(one, "state", str(one).partition(";")[0]) for one in done))
+    print(sorted(str(getattr(one, "state", one)).partition(";")[0] for one in done))
 
 asyncio.run(main())
 """

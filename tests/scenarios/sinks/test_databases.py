@@ -303,7 +303,7 @@ def test_an_account_is_forgotten_though_the_database_was_away(job: Jobs) -> None
     account = f"wx{3:016x}"
     one.rows(
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END$$"
+        " $$BEGIN PERFORM pg_sleep(1.5); RETURN NULL; END$$"
     )
     rows = {ENDPOINT: "OLD.ref_date = '2024-01-03'", "harvester.calendar": "OLD.year = 2024"}
     for table, row in rows.items():

@@ -95,6 +95,7 @@ def test_status_shows_who_is_at_work(job: Jobs) -> None:
     one = job(latency=0.3)
     worker = one.start()
     one.called(12)
+    one.server.simulator.latency = 30.0  # it is at work until it is killed
     seen = one.harvester("status", "--ledger", one.ledger).stdout.splitlines()[0]
     assert f":{worker.pid}: since 2" in seen
     assert " accounts, " in seen
