@@ -38,9 +38,8 @@ from tests.exports.support import (
     tables,
     users,
 )
-from tests.support import A, B
+from tests.support import A, B, C
 
-C = "wx00000000000000cc"
 ONE = "wx0000000000000001"
 each_target = pytest.mark.parametrize("target", TARGETS)
 

@@ -14,9 +14,8 @@ import pytest
 from harvester.cli.commands import invoke
 from harvester.report.week import FIGURES, week_before
 from tests.scenarios.command import Start, harvest_at
-from tests.support import A, B
+from tests.support import A, B, C
 
-C = "wx00000000000000cc"
 BEGIN, END, WEEK = date(2026, 3, 2), date(2026, 3, 8), timedelta(7)
 NAMES = ("getusersummary", "getusercumulate", "getarticleread", "getarticleshare",
          "getarticletotaldetail")  # fmt: skip

@@ -31,11 +31,10 @@ import harvester
 from harvester.service.http import OPEN
 from tests.scenarios.command import Start
 from tests.scenarios.docs.test_examples import EXAMPLES, FASTAPI, application, multiset, truth
-from tests.support import A, environment, harvest
+from tests.support import ROOT, A, environment, harvest
 
 pytestmark = pytest.mark.thorough
 
-ROOT = EXAMPLES.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 

@@ -20,8 +20,9 @@ from harvester.model import Window
 from harvester.service.metrics import ACCOUNT_STATES, NAMES, Metrics
 from tests.machine import program
 from tests.report_data import agency
+from tests.support import ROOT
 
-FOLDER = Path(__file__).parents[3] / "examples" / "monitoring"
+FOLDER = ROOT / "examples" / "monitoring"
 SUFFIXES = ("_bucket", "_sum", "_count")
 FOREIGN = {"node_textfile_mtime_seconds", "up"}
 

@@ -28,8 +28,8 @@ from harvester.service.alerts import (
     run_causes,
 )
 from tests.report_data import BEGIN, YESTERDAY, KnownLedger
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[3]
 URL = "https://harvester.example"
 USERS, SHARE = "getusersummary", "getarticleshare"
 APPID = "wx00000000000000aa"

@@ -28,10 +28,9 @@ from harvester.config import accounts, files, interfaces, service
 from harvester.config.settings import KEYWORDS, OPTIONS
 from harvester.wechat import codes
 from harvester.wechat.publisher import PUBLISHER_ERRORS
-from tests.support import environment, harvest
+from tests.support import ROOT, environment, harvest
 
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(400)]  # the first one builds the site
-ROOT = Path(__file__).parents[3]
 SOURCE = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"][
     "Source"
 ]

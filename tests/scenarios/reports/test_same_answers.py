@@ -13,8 +13,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import copy
-import csv
-import io
 import json
 import random
 import re
@@ -43,7 +41,7 @@ from harvester.service.metrics import Metrics
 from harvester.service.serve import Service, Setup
 from harvester.wechat.interfaces import INTERFACES
 from tests.mcp.support import Desk, harvested
-from tests.support import at
+from tests.support import A, B, C, at, csv_rows
 
 NOW, YESTERDAY = at("2026-11-26", 16.5), date(2026, 11, 25)
 ONE, RECENT = timedelta(days=1), timedelta(days=31)
@@ -58,7 +56,7 @@ NAMES = (
 )  # fmt: skip
 OTHERS = ("getinterfacesummaryhour", RETIRED)
 """Interfaces that the configuration does not have (any more)."""
-ACCOUNTS = ("wx00000000000000aa", "wx00000000000000bb", "wx00000000000000cc")
+ACCOUNTS = (A, B, C)
 DISABLED, UNLISTED = "wx00000000000000dd", "wx00000000000000ee"
 CONFIG = f"""
 endpoint = {json.dumps(NAMES)}
@@ -468,9 +466,8 @@ def check_missing(world: World) -> None:
             if state not in ("final", "empty", "provisional"):
                 wanted[key] = state
         assert rows == wanted
-        table = world.told("status", "--missing", str(day), "--csv").removeprefix("\ufeff")
-        read = csv.DictReader(io.StringIO(table, newline=""))
-        assert {(each["appid"], each["endpoint"]): each["state"] for each in read} == rows
+        table = csv_rows(world.told("status", "--missing", str(day), "--csv"))
+        assert {(each["appid"], each["endpoint"]): each["state"] for each in table} == rows
         last = world.told("status", "--missing", str(day)).splitlines()[-1]
         lack = sum(state in LACKING for state in wanted.values())
         have = len(world.streams) + len(world.never) - len(wanted)
