@@ -396,7 +396,7 @@ def _accounts(given: Accounts) -> tuple[dict[str, Any], dict[str, int], dict[str
             raise UsageError("the account {} was given twice", account.appid)
         providers[account.appid] = provider_for(account)
         if account.concurrency is not None:
-            what = f"account {account.appid}: concurrency"
+            what = say("account {}: concurrency", account.appid)
             caps[account.appid] = check_count(what, account.concurrency)
         if account.name:
             names[account.appid] = account.name

@@ -19,6 +19,9 @@ from harvester.texts import say
 
 T = TypeVar("T")
 
+DISK_FULL = say("the disk is full")
+"""What is wrong with a server whose disk is full, or with a file."""
+
 PATIENCE = 60.0
 """Seconds for which a server that is away is called again, by default."""
 

@@ -22,14 +22,13 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from harvester.base import files as durable
-from harvester.base.outage import Away, Undone
+from harvester.base.outage import DISK_FULL, Away, Undone
 from harvester.base.secrets import Secret, advice
 from harvester.base.threads import can_be_cut
 from harvester.errors import UsageError, needs
 from harvester.texts import say
 
 FORM = "postgresql://[USER@]HOST[:PORT]/DATABASE"
-DISK_FULL = say("the disk is full")
 
 _SECRETS = ("password", "sslpassword")
 _OURS: dict[str, Any] = {

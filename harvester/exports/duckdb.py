@@ -76,7 +76,7 @@ class DuckDB(SingleFile):
         return True
 
     def _held(self) -> Held:
-        """Read the stamps from the copy: whoever has the file open would be in the way."""
+        """Read the stamps from the copy: the file itself may be open in another process."""
         shutil.copyfile(self.path, self.draft)
         try:
             self._database = duckdb.connect(str(self.draft))

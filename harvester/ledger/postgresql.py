@@ -448,7 +448,7 @@ class _Line:
             raise self._translated(exc) from None
 
     def _check_lock(self, connection: Any) -> None:
-        """Raise `LedgerError` if the lock that is needed is gone: last, so that nothing is done."""
+        """Raise `LedgerError` if the lock is lost; called last, so that the work is undone."""
         if self.under:
             (held,) = connection.execute(f"SELECT {self.under} = ANY({_HOLDERS})").fetchone()
             if not held:

@@ -132,7 +132,7 @@ class Copy:
                 for of, table in self.tables([*states]).values()
                 if not any(name in stored for name in of)
             ]
-            if tables:  # of an interface without a record: they can be asked for all the same
+            if tables:  # of interfaces without a record: a query may name them
                 await _aside(_make_empty, self._target(), tables)
             self._states.update(states)
 

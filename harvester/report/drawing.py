@@ -76,7 +76,7 @@ class Wall(NamedTuple):
 
 
 def wall(accounts: Sequence[AccountView]) -> Wall:
-    """Squares as large as there is room for."""
+    """The largest squares for which there is room."""
     count = max(len(accounts), 1)
     cell = max(8, min(36, int((WALL[0] * WALL[1] / count) ** 0.5)))
     per_row = max(WALL[0] // cell, -(-count * cell // (WALL[1] + 60)), 1)

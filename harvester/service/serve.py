@@ -361,8 +361,8 @@ class Service:
         for line in lines[1:]:
             self.warn(line)
         stopped = report is None or report.state == events.State.INTERRUPTED
-        if stopped and (self._stopping.is_set() or self._reloaded):
-            return  # it was not the harvest of the day
+        if self._reloaded or (stopped and self._stopping.is_set()):
+            return  # it was not the harvest of the day, or not of what is now asked for
         await self._settle(due, report, problem)
 
     async def _run_job(

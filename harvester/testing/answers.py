@@ -85,7 +85,7 @@ def game_day(given: Mapping[str, Any], now: float) -> date:
 
 def answer(interface: Interface, rows: list[dict[str, Any]], begin: date) -> dict[str, Any]:
     """The whole answer of an interface that has no pages."""
-    if interface.shape == "game":  # a day without a figure has been seen to have a row, too
+    if interface.shape == "game":  # WeChat has sent a row for a day without figures
         return {"data_list": rows or [miniprogram.unplayed(begin)]}
     if interface.shape == "whole":
         return rows[0] if rows else {}

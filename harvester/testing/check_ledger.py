@@ -447,7 +447,7 @@ async def _any_call(bench: LedgerBench, ledger: Ledger, draw: Random) -> None:
 
 
 def _any_outcomes(draw: Random, key: Key) -> list[Outcome]:
-    """Of a commit; final ones come last, and only once a day: none is written again."""
+    """Outcomes of a commit.  Final ones are last, one a day: a final day is not written again."""
     others, finals = [], dict[int, Outcome]()
     for _ in range(draw.randint(0, 5)):
         state = draw.choice(("final", "final", "open", "late", "waiting", "failed"))

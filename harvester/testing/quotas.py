@@ -19,7 +19,7 @@ CHINA_AHEAD = 8 * 3600
 CLEARS_A_MONTH = 10
 """How often an account's calls can be cleared in a month, in whichever way."""
 MINUTE_TOLD = 2
-"""Quota/get reports more calls a minute than WeChat accepts: by this factor."""
+"""The factor by which the calls a minute of quota/get exceed what WeChat accepts."""
 
 
 class Quotas:

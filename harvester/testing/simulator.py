@@ -372,7 +372,7 @@ class Simulator:
         return cached(interface.name, appid, begin, end, last)
 
     def _late(self, interface: Interface, end: date, now: float) -> bool:
-        """Whether the answer would hold figures of yesterday that are not complete yet."""
+        """Whether the figures of yesterday are not complete yet."""
         if self.delay_until_hour is None:
             return False
         moment = china(now)

@@ -36,13 +36,13 @@ AGAIN = (1, 2, 3, 5, 8, 13, 21, 30)
 EMPTY_AGAIN = (1, 2, 3, 5, 8)
 """The same of an empty day of an interface that guarantees no rows."""
 AT_LEAST = 3
-"""How often a row or an entry is requested again, on as many days, if it was first missing
-later."""
+"""The least number of days on which a row or an entry is requested again, however late it was
+first missed."""
 WAITS = 3
 """Days after it was due for which a run that lacks a row or an entry is not done."""
 YOUNG_DAYS = max(EMPTY_AGAIN)
-"""The days before yesterday of which every answer is looked at; an older one of an interface that
-guarantees no rows is final at once."""
+"""Days before yesterday for which an empty answer is checked again.  An older one of an interface
+that guarantees no rows is final at once."""
 LONGEST = DAY * max(after - before for before, after in pairwise(AGAIN))
 """The most seconds between two requests of a schedule."""
 

@@ -30,7 +30,7 @@ from harvester.base.fencing import (
     raised,
     refused,
 )
-from harvester.base.outage import AGAIN, PATIENCE, Away, Undone, until_it_answers
+from harvester.base.outage import AGAIN, DISK_FULL, PATIENCE, Away, Undone, until_it_answers
 from harvester.base.threads import Thread
 from harvester.errors import SinkAwayError, SinkError, UsageError
 from harvester.model import Batch, Endpoint, Field, Tally, Window, many, metadata
@@ -50,8 +50,6 @@ from harvester.sinks.views import joined_query, meanings
 from harvester.tables import KEY, TABLES, JoinedTable
 from harvester.texts import say
 
-DISK_FULL = say("the disk is full")
-"""What `Driver.describe` returns for such an error."""
 DAMAGED = say("it is damaged")
 """The beginning of a message about stored records that cannot be read any more."""
 _VERIFY = say("`harvester verify` with the same --out or --ledger shows what to type")
@@ -712,7 +710,7 @@ def _new_owner() -> str:
 
 def _is_made(driver: Driver) -> bool:
     """Whether the sink's own tables are there."""
-    made = driver.columns("_harvester_state")  # a row is the last thing that is made
+    made = driver.columns("_harvester_state")  # its row is made last
     return bool(made and driver.query("SELECT 1 FROM _harvester_state"))
 
 

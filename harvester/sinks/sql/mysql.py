@@ -2,13 +2,12 @@
 
 Rule: what is particular to MySQL; the connection is `harvester.sinks.sql.mysql_server`'s business.
 
-JSON is stored as text.  MySQL's JSON type would sort the fields of an object and cut whole
-numbers of more than 64 bits, and that of MariaDB, which is text with a check, refuses what is
-nested more than 31 times; the JSON functions of both take text.
+JSON is stored as text; the JSON functions of both databases take text.  MySQL's JSON type sorts
+the fields of an object and cuts whole numbers of more than 64 bits.  MariaDB's is text with a
+check, which refuses more than 31 levels.
 
-Creating or changing a table commits what came before.  So each such statement leaves a state from
-which the next opening continues, and what makes tables holds a lock of the session, not of the
-transaction.
+A statement that creates or changes a table commits the transaction.  So each leaves a state from
+which the next opening continues, and the lock for such statements is one of the session.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import socket
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, unquote
 
-from harvester.base.outage import Away, Undone
+from harvester.base.outage import DISK_FULL, Away, Undone
 from harvester.base.secrets import Secret, advice, place_of
 from harvester.base.threads import can_be_cut
 from harvester.errors import UsageError, needs
@@ -19,7 +19,6 @@ from harvester.texts import say
 
 FORM = "mysql://[USER@]HOST[:PORT]/DATABASE"
 PASSWORD_VARIABLE = "MYSQL_PWD"  # the name, not the password
-DISK_FULL = say("the disk is full")
 
 LOCK = "CONCAT('harvester ', MD5(DATABASE()))"
 """The name of the lock for making tables."""
@@ -35,7 +34,7 @@ _OURS: dict[str, Any] = {
     "program_name": "harvester",
 }
 LIMITS = (
-    # the locks of a writer that is frozen in a transaction are held only for so long
+    # a writer that is frozen in a transaction loses its locks after this time
     " wait_timeout = 60, net_write_timeout = 60, innodb_lock_wait_timeout = 30,"
     " lock_wait_timeout = 30"
 )

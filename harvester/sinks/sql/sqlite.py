@@ -15,13 +15,12 @@ from typing import Any, ClassVar
 
 from harvester.base import files as durable
 from harvester.base import sqlite as sqlitefile
-from harvester.base.outage import PATIENCE
+from harvester.base.outage import DISK_FULL, PATIENCE
 from harvester.errors import SinkError, UsageError
 from harvester.model import Field
 from harvester.sinks.spec import read_spec
 from harvester.sinks.sql.base import (
     DAMAGED,
-    DISK_FULL,
     AccountDays,
     MakeRows,
     Rows,
