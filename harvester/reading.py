@@ -7,7 +7,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from copy import copy
 from datetime import date
 from functools import partial
@@ -19,9 +27,17 @@ from harvester.base.dates import FIRST, Days, parse_day
 from harvester.base.secrets import Secret
 from harvester.base.threads import wait_for
 from harvester.config import plugins
-from harvester.config.place import ledger_beside
+from harvester.config.place import as_known, ledger_beside, sink_named
 from harvester.errors import UsageError
-from harvester.ledger import FILE_NAME, checkpoint_in, named_sinks, open_ledger
+from harvester.ledger import (
+    FILE_NAME,
+    Ledger,
+    PostgresLedger,
+    SqliteLedger,
+    checkpoint_in,
+    named_sinks,
+    open_ledger,
+)
 from harvester.ledger.base import check_known
 from harvester.model import Account, Endpoint, Find
 from harvester.sinks.base import (
@@ -32,12 +48,13 @@ from harvester.sinks.base import (
 )
 from harvester.sinks.rows import Table
 from harvester.tables import TABLES, JoinedTable
+from harvester.texts import say
 
 if TYPE_CHECKING:
     from harvester.exports.base import Exported
     from harvester.exports.coverage import Coverage
     from harvester.exports.shapes import Shape
-    from harvester.exports.source import Limits, Records
+    from harvester.exports.source import Limits, Records, Source
 
 _SIGNS = {"jsonl": (".jsonl.lock", "*/[0-9]*.jsonl*")}
 _NOT_READ_BACK = ("-", "memory")
@@ -474,6 +491,51 @@ def _source(
         return sink, lambda: wait_for(lambda: _checkpoint_in_database(url, sink)), url
     sink, found = _sink(where, ledger)
     return sink, partial(_checkpoint, sink, found, asked=ledger is not None), found
+
+
+async def source_of(
+    ledger: SqliteLedger | PostgresLedger,
+    given: Sequence[Sink],
+    coverage: Callable[[Ledger], Awaitable[Mapping[str, Coverage]]] | None = None,
+    *,
+    accounts: Collection[Account] = (),
+    names: Mapping[str, str] | None = None,
+    limits: Limits | None = None,
+) -> Source:
+    """The sink of a ledger to read, with the checkpoint that the ledger has for it.
+
+    coverage: gives what the ledger knows of interfaces, if that is to be read, too.  accounts,
+    names, limits: as of `harvester.exports.source.Source`.  Raises `UsageError` for an account that
+    is unknown, and if no sink can be read back.
+    """
+    from harvester.exports.source import NO_COVERAGE, NO_LIMITS, Source
+
+    limits = limits or NO_LIMITS
+    made: Callable[..., Source] = partial(
+        Source, accounts=accounts, names=names or {}, limits=limits
+    )
+    if given and ledger.path is not None and not ledger.path.exists():
+        place = ledger_beside(given[0])  # as `harvester.export` finds it
+        if place is None or name_in(given[0], place) not in named_sinks(place):
+            return made(given[0], lambda: None)
+        ledger = SqliteLedger(place, readonly=True)
+    async with ledger:
+        check_known(limits.appids or (), await ledger.accounts(), [each.appid for each in accounts])
+        known = await ledger.sinks()
+        named = as_known(ledger, known, given) if known else {}
+        for name in named or known:
+            sink = sink_named(ledger, name, named)
+            if sink is not None and sink.scan is not None:
+                covered = await coverage(ledger) if coverage is not None else NO_COVERAGE
+                if ledger.path is not None:  # read again: a run may have replaced files
+                    return made(sink, partial(checkpoint_in, ledger.path, name), covered)
+                return made(sink, partial(dict, await ledger.checkpoint(name)), covered)
+        places = ", ".join(spec_of(name, ledger.path) for name in known)
+    raise UsageError(
+        "no sink of this ledger can be read back ({}), so nothing can be exported; harvester"
+        " sink add SPEC copies what is stored only from one that can",
+        places or say("none is listed"),
+    )
 
 
 async def _checkpoint_in_database(url: Secret, sink: Sink) -> Checkpoint | None:

@@ -136,6 +136,15 @@ class Thread:
         self._executor.shutdown(wait=True)
 
 
+async def in_thread(name: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function that reads for long, on a thread of its own."""
+    thread = Thread(name, READING)
+    try:
+        return await thread.call(function, *args, **kwargs)
+    finally:
+        thread.close()
+
+
 class _Call(Generic[T]):
     """One call of a function on a thread.
 

@@ -11,10 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from harvester.base.dates import days_in
 from harvester.cli.exit_status import COMPLETE
 from harvester.cli.language import label
-from harvester.cli.ledger_sinks import as_known, sink_named
 from harvester.cli.sink import unused
 from harvester.cli.terminal import many, named, plain, readable, show_line
-from harvester.config.place import Place
+from harvester.config.place import Place, as_known, sink_named
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.report.texts import title_of

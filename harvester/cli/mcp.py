@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 
 import harvester
 from harvester.cli.exit_status import COMPLETE
-from harvester.cli.export import source_of
 from harvester.cli.terminal import LibraryLog, notify
 from harvester.config.place import Place
 from harvester.errors import NoLedgerError
@@ -24,6 +23,7 @@ from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.mcp.flat_copy import Copy
 from harvester.mcp.server import closable_stdin, make_server, serve
 from harvester.mcp.tools import Answers
+from harvester.reading import source_of
 
 
 def serve_answers(place: Place) -> int:

@@ -9,26 +9,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import harvester
 from harvester.base.dates import last_settled_day
 from harvester.base.files import replace_file
 from harvester.cli.exit_status import COMPLETE
-from harvester.cli.export import source_of
 from harvester.cli.language import LANGUAGES, language
-from harvester.cli.ledger_sinks import as_known, sink_named
 from harvester.cli.terminal import notify, plain, show_json, show_line, show_rows, show_text
-from harvester.config.place import Place
+from harvester.config.place import Place, as_known, sink_named
 from harvester.errors import SinkError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
-from harvester.reading import StoredRecords, table_in
+from harvester.reading import source_of
 from harvester.report import Overview, overview, page
 from harvester.report import summary as verdict
-from harvester.report.causes import Text as Pair
+from harvester.report.causes import Text
 from harvester.report.charts import Figures, days_for, figures
 from harvester.report.page import template
-from harvester.report.week import FIGURES, TABLES, Week, WeekFigures, week_before, week_of
+from harvester.report.week import ALL, FIGURES, GROUP, Week, WeekFigures, week_before
+from harvester.service.week import read_week
 from harvester.sinks.base import Sink, spec_of
 from harvester.texts import joined, of_system, say
 from harvester.upkeep.verify import TURNS
@@ -73,20 +71,6 @@ async def write_report(
     return COMPLETE
 
 
-_TITLES: tuple[Pair, ...] = (
-    ("周", "week"),
-    ("公众号", "account"),
-    ("新增", "new"),
-    ("取消", "cancelled"),
-    ("净增", "net"),
-    ("用户数", "followers"),
-    ("阅读人数", "reads"),
-    ("分享人数", "shares"),
-)
-_ALL: Pair = ("合计", "all")
-_GROUP: Pair = ("分组 ", "group ")
-
-
 async def show_week(place: Place, now: float, *, as_json: bool) -> int:
     """Print the figures of the last whole week; gives the exit status.
 
@@ -97,18 +81,19 @@ async def show_week(place: Place, now: float, *, as_json: bool) -> int:
         show_json(week.to_dict(place.names))
         return COMPLETE
     at, names = LANGUAGES.index(language()), place.names
-    rows = [[title[at] for title in _TITLES]]
+    titles: list[Text] = [("周", "week"), ("公众号", "account"), *FIGURES.values()]
+    rows = [[title[at] for title in titles]]
     for appid, each in week.accounts.items():
         rows += _rows_of(names.get(appid, appid), each, week.days[0])
     for group, each in week.groups.items():
-        rows += _rows_of(_GROUP[at] + group, each, week.days[0])
-    rows += _rows_of(_ALL[at], week.total, week.days[0])
+        rows += _rows_of(GROUP[at] + group, each, week.days[0])
+    rows += _rows_of(ALL[at], week.total, week.days[0])
     show_text("{} to {}, and the week before", *week.days)
     show_rows(rows)
     for number, article in enumerate(week.articles, 1):
         account = names.get(article.appid, article.appid)
         show_text("{}. {} ({}): {:,}", number, plain(article.title), plain(account), article.reads)
-    if week.total.now.provisional or week.total.before.provisional:
+    if week.is_provisional:
         show_text("*: some days are missing, or their figures can still change")
     return COMPLETE
 
@@ -132,18 +117,9 @@ async def week_at(place: Place, now: float) -> Week:
         seen = await overview(
             ledger, now, own=place.own, names=place.names, disabled=place.disabled
         )
-    both = days[0] - timedelta(7), days[1]
-    rows = {name: _rows(table_in(source.sink, source.checkpoint, name, both)) for name in TABLES}
-    published = days[0] - timedelta(60), days[1]
-    listed = _rows(table_in(source.sink, source.checkpoint, "articles", published))
-    titles = {(row["_appid"], row["msgid"]): row["title"] for row in listed}
-    groups = {each.appid: each.group for each in place.listed or ()}
-    return week_of(days, rows, titles, seen, groups)
-
-
-def _rows(table: StoredRecords) -> Iterator[Mapping[str, Any]]:
-    for batch in table:
-        yield from batch.to_pylist()
+    week = read_week(source, days, [account.appid for account in seen.accounts])
+    week.conclude(seen, {each.appid: each.group for each in place.listed or ()})
+    return week
 
 
 async def _figures(

@@ -10,9 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from harvester.cli.exit_status import COMPLETE
-from harvester.cli.ledger_sinks import sink_named
 from harvester.cli.terminal import many, plain, show_line
-from harvester.config.place import Place
+from harvester.config.place import Place, sink_named
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.sinks.base import Sink, name_in, spec_of

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS, STOPPED
-from harvester.cli.ledger_sinks import as_known, sink_named
 from harvester.cli.terminal import many, notify, plain, readable, show_json, show_line
-from harvester.config.place import Place
+from harvester.config.place import Place, as_known, sink_named
 from harvester.engine.sink_list import at_ledger
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger

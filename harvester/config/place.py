@@ -26,7 +26,7 @@ from harvester.ledger import (
     open_ledger,
 )
 from harvester.model import Endpoint, Find
-from harvester.sinks.base import Sink
+from harvester.sinks.base import Sink, name_in, spec_of
 from harvester.texts import joined
 from harvester.wechat.endpoint import JsonEndpoint
 
@@ -135,3 +135,28 @@ def ledger_beside(sink: Sink) -> Path | None:
     if own is None or not sink.is_file or own.exists():
         return own
     return own.with_name(FILE_NAME)
+
+
+def as_known(
+    ledger: SqliteLedger | PostgresLedger, known: Collection[str], given: Sequence[Sink]
+) -> dict[str, Sink]:
+    """The given sinks by their names in the ledger; raises `UsageError` for another one."""
+    named = {name_in(sink, ledger.path): sink for sink in given}
+    if strange := sorted(named.keys() - known):
+        raise UsageError("{} knows nothing of {}", ledger.where, strange[0])
+    return named
+
+
+def sink_named(
+    ledger: SqliteLedger | PostgresLedger, name: str, given: Mapping[str, Sink]
+) -> Sink | None:
+    """The sink of a name in the ledger: a given one, or the one that its spec names.
+
+    None if that is no spec, or if it was in the memory of a process.  Raises `UsageError` if it
+    cannot be made here.
+    """
+    sink, spec = given.get(name), spec_of(name, ledger.path)
+    scheme = spec.partition(":")[0]
+    if sink is None and scheme in plugins.sink_schemes() and scheme != "memory":
+        sink = plugins.sink(spec)
+    return sink

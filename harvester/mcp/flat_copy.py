@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import anyio
 
-from harvester.base.threads import READING, Thread, ended
+from harvester.base.threads import ended, in_thread
 from harvester.errors import HarvestError
 from harvester.exports.base import TableShape, Target
 from harvester.exports.joined import JoinedShape
@@ -41,6 +41,8 @@ MEMORY, SPACE = 512 * 1024**2, 2 * 1024**3
 """The most bytes that DuckDB takes for a query, and of addresses of its process."""
 PATIENCE = 30.0
 """Seconds that a call waits for the copy; clients allow a call one minute."""
+
+_THREAD = "harvester-mcp"
 
 Tables = dict[str, tuple[tuple[str, ...], TableShape]]
 """By name: the interfaces that a table is made from, and its columns."""
@@ -92,7 +94,7 @@ class Copy:
 
     async def stored(self) -> list[str]:
         """The interfaces that have records, of what has no ledger."""
-        found: list[str] = await _aside((await self._source()).interfaces)
+        found: list[str] = await in_thread(_THREAD, (await self._source()).interfaces)
         return found
 
     async def update(self, states: Mapping[str, object]) -> None:
@@ -124,7 +126,7 @@ class Copy:
     async def _update(self, states: Mapping[str, object]) -> None:
         async with self._one_update:
             source = await self._source()
-            stored = await _aside(source.interfaces)
+            stored = await in_thread(_THREAD, source.interfaces)
             if any(name in stored for name in states) or self._file.exists():
                 await export_all(source, [self._target()], [*states], self._find, replace=True)
             tables = [
@@ -133,7 +135,7 @@ class Copy:
                 if not any(name in stored for name in of)
             ]
             if tables:  # of interfaces without a record: a query may name them
-                await _aside(_make_empty, self._target(), tables)
+                await in_thread(_THREAD, _make_empty, self._target(), tables)
             self._states.update(states)
 
     def _target(self) -> Target:
@@ -173,15 +175,6 @@ def _make_empty(target: Target, tables: Sequence[TableShape]) -> None:
         target.open(create=True)
         target.write(tables, [], [])
         target.finish()
-
-
-async def _aside(function: Callable[..., Any], *arguments: object) -> Any:
-    """Call a function that reads for long, on its own thread."""
-    thread = Thread("harvester-mcp", READING)
-    try:
-        return await thread.call(function, *arguments)
-    finally:
-        thread.close()
 
 
 async def _answer_of(request: bytes, directory: Path) -> dict[str, Any] | None:

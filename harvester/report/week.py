@@ -10,16 +10,27 @@ last day.  A figure that nothing is stored of is None, never 0.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 from harvester.base.dates import ONE_DAY, Days, WindowKind, period_of
 from harvester.ledger.coverage import EMPTY, FINAL, NEVER
+from harvester.report.causes import Text
 from harvester.report.overview import Overview
 
-FIGURES = ("new", "cancelled", "net", "followers", "reads", "shares")
+FIGURES: Mapping[str, Text] = {
+    "new": ("新增", "new"),
+    "cancelled": ("取消", "cancelled"),
+    "net": ("净增", "net"),
+    "followers": ("用户数", "followers"),
+    "reads": ("阅读人数", "readers"),
+    "shares": ("分享人数", "sharers"),
+}
+"""The figures, and what they are called."""
+ALL: Text = ("合计", "all")
+GROUP: Text = ("分组 ", "group ")
 TABLES: Mapping[str, tuple[str, ...]] = {
     "followers_by_source": ("getusersummary",),
     "getusercumulate": ("getusercumulate",),
@@ -108,6 +119,25 @@ class Week:
     total: WeekFigures = field(default_factory=WeekFigures)
     articles: list[BestArticle] = field(default_factory=list)
 
+    def conclude(self, seen: Overview, groups: Mapping[str, str]) -> None:
+        """Add up the accounts, and mark what can change; groups: of accounts, by appid.
+
+        May be called again, with what is known then.
+        """
+        self.groups, self.total = {}, WeekFigures()
+        for account in seen.accounts:
+            mine = self.accounts.setdefault(account.appid, WeekFigures())
+            mine.now.provisional = _is_provisional(account.rows, self.days)
+            mine.before.provisional = _is_provisional(account.rows, _before(self.days))
+            self.total.add(mine)
+            if group := groups.get(account.appid, ""):
+                self.groups.setdefault(group, WeekFigures()).add(mine)
+
+    @property
+    def is_provisional(self) -> bool:
+        """Whether a figure is."""
+        return self.total.now.provisional or self.total.before.provisional
+
     def to_dict(self, names: Mapping[str, str]) -> dict[str, Any]:
         """As JSON has it; names: of accounts."""
         return {
@@ -127,15 +157,13 @@ def week_of(
     days: Days,
     rows: Mapping[str, Iterable[Mapping[str, Any]]],
     titles: Mapping[tuple[str, str], str],
-    seen: Overview,
-    groups: Mapping[str, str],
+    appids: Collection[str],
 ) -> Week:
-    """The figures of a week.
+    """The figures of a week of these accounts, which `Week.conclude` adds up.
 
     rows: of each of `TABLES`, from a week before it on.  titles: of articles, by appid and msgid.
-    groups: of accounts, by appid.
     """
-    made = Week(days, {account.appid: WeekFigures() for account in seen.accounts})
+    made = Week(days, {appid: WeekFigures() for appid in appids})
     reads: defaultdict[tuple[str, str], int] = defaultdict(int)
     for table, some in rows.items():
         for row in some:
@@ -143,13 +171,6 @@ def week_of(
                 _take(known, row, _COLUMNS[table], days)
                 if table == "article_days" and days[0] <= row["ref_date"] <= days[1]:
                     reads[row["_appid"], row["msgid"]] += row["read_user"] or 0
-    for account in seen.accounts:
-        mine = made.accounts[account.appid]
-        mine.now.provisional = _is_provisional(account.rows, days)
-        mine.before.provisional = _is_provisional(account.rows, _before(days))
-        made.total.add(mine)
-        if group := groups.get(account.appid, ""):
-            made.groups.setdefault(group, WeekFigures()).add(mine)
     best = sorted(reads.items(), key=lambda each: (-each[1], each[0]))[:BEST]
     made.articles = [BestArticle(*key, titles.get(key) or key[1], count) for key, count in best]
     return made

@@ -289,7 +289,7 @@ def alert(
     level = "failure" if raised else "success"
     if raised and all(cause in (STALE, NEVER) for cause in changed.raised):
         level = "warning"
-    return _notification(title, [*raised, *over], lang, where, level)
+    return notification(title, [*raised, *over], lang, where, level)
 
 
 def _raised(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
@@ -443,7 +443,7 @@ def digest(
     for figure in (history, finish):
         if figure is not None:
             lines.append((_figure(figure, 0), _figure(figure, 1)))
-    return _notification(title, lines, lang, where, "success" if seen.fresh == total else "warning")
+    return notification(title, lines, lang, where, "success" if seen.fresh == total else "warning")
 
 
 def _empty(seen: Overview) -> list[Text]:
@@ -513,9 +513,10 @@ def _quotas(seen: Overview) -> list[Text]:
     ]
 
 
-def _notification(
+def notification(
     title: Text, lines: list[Text], lang: str, where: Where, level: str
 ) -> Notification:
+    """A message in one language, with as many lines as fit, and with the address of the pages."""
     place = 0 if lang == "zh" else 1
     body = _cut([line[place] for line in lines], place, LONGEST - len(where.url.encode()))
     if where.url:

@@ -20,23 +20,27 @@ from typing import cast
 import anyio
 
 from harvester import events
+from harvester.base.dates import ONE_DAY
 from harvester.base.files import make_directory
 from harvester.base.lock import FileLock
 from harvester.base.secrets import Secret, read_reference
+from harvester.base.threads import in_thread
 from harvester.config import plugins
 from harvester.config.accounts import list_accounts
 from harvester.config.files import SERVICE, read_config
 from harvester.config.interfaces import choose_interfaces, read_interfaces
 from harvester.config.service import ServiceOptions, read_service
-from harvester.errors import ExportError, NoLedgerError, UsageError
+from harvester.errors import ExportError, HarvestError, NoLedgerError, UsageError
 from harvester.events import Event, Report, causes
 from harvester.job import Job
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.ledger.base import Ledger
 from harvester.model import Account, Endpoint, many
+from harvester.reading import source_of
 from harvester.report import Overview
 from harvester.report.days import Reader, StatusFilter
 from harvester.report.overview import overview_of
+from harvester.report.week import Week, week_before
 from harvester.service import alerts, schedule
 from harvester.service.mail import Message
 from harvester.service.sender import (
@@ -49,6 +53,7 @@ from harvester.service.sender import (
     describe,
 )
 from harvester.service.state import State, StateRow
+from harvester.service.week import message, read_week
 from harvester.texts import joined, of_system, say
 
 TICK = 60.0
@@ -69,9 +74,9 @@ NAMED = 5
 class Setup:
     """What a configuration says, with the accounts and secrets that it refers to.
 
-    accounts, endpoints: what is harvested.  names: of accounts, by appid.  own: interfaces that the
-    configuration describes.  targets: the URLs of alerts and of the ping by their references.
-    token: of the pages, None if they are open.  where: a message sends a person there.
+    accounts, endpoints: what is harvested.  names, groups: of accounts, by appid.  own: interfaces
+    that the configuration describes.  targets: the URLs of alerts and of the ping by their
+    references.  token: of the pages, None if they are open.  where: a message sends a person there.
     """
 
     job: Job
@@ -79,6 +84,7 @@ class Setup:
     accounts: tuple[Account, ...]
     lang: str
     names: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
     own: tuple[Endpoint, ...] = ()
     endpoints: frozenset[str] = frozenset()
     targets: Mapping[str, Secret] = field(default_factory=dict)
@@ -119,6 +125,7 @@ class Setup:
             (accounts,) if isinstance(accounts, Account) else tuple(accounts),
             options.lang or lang,
             {each.appid: each.name for each in listed if each.name},
+            {each.appid: each.group for each in listed if each.group},
             own,
             frozenset(each.name for each in plugins.interfaces_of(chosen)),
             targets,
@@ -403,15 +410,31 @@ class Service:
         get more, 0 if it cannot.  reported: why runs end with an error on this machine, None if
         that is not known.
         """
+        week = None if due is None else await self._week(due)
         async with self._row.opened() as ledger:
 
             async def change(before: State) -> State:
                 setup, self._looked = self.setup, self._clock()
                 self.seen = seen = await setup.look_into(ledger, self._looked)
-                return _next(before, seen, setup, due, until, reported)
+                return _next(before, seen, setup, due, until, reported, week)
 
             if await self._row.update(ledger, change):
                 self.changed()
+
+    async def _week(self, due: date) -> Week | None:
+        """The figures of the week that ended since the last harvest; None if none did."""
+        setup, last = self.setup, self.state.day or due - ONE_DAY
+        days = week_before(due - ONE_DAY)
+        if days == week_before(last - ONE_DAY) or not setup.options.alerts:
+            return None
+        appids = [account.appid for account in setup.accounts]
+        try:
+            ledger = setup.job.open_ledger(readonly=True)
+            source = await source_of(ledger, setup.job.open_sinks())
+            return await in_thread("harvester-week", read_week, source, days, appids)
+        except (HarvestError, OSError) as exc:
+            self.warn(say("the figures of the week cannot be read: {}", describe(exc)))
+            return None
 
 
 async def _same(state: State) -> State:
@@ -452,6 +475,7 @@ def _next(
     due: date | None,
     until: float,
     reported: alerts.Problem | None,
+    week: Week | None,
 ) -> State:
     """What is stored next, with the messages that follow; see `Service._conclude`."""
     at, stale_after = setup.options.at, setup.options.stale_after
@@ -474,6 +498,9 @@ def _next(
     if before.day != due:
         again = schedule.next_run(after, seen.made, at) if until else 0.0
         said.append(("digest", alerts.digest(seen, due, again, setup.lang, setup.where)))
+        if week is not None:
+            week.conclude(seen, setup.groups)
+            said.append(("week", message(week, setup.names, setup.lang, setup.where)))
     if seen.fresh and before.pinged != due:
         said.append((PING, alerts.Notification("", "")))
         after = replace(after, pinged=due)

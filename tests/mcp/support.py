@@ -10,12 +10,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import harvester
-from harvester.cli.export import source_of
 from harvester.config.accounts import ListedAccount
 from harvester.config.place import Place
 from harvester.exports.source import Source
 from harvester.mcp.flat_copy import Copy
 from harvester.mcp.tools import Answers
+from harvester.reading import source_of
 from harvester.sinks.base import Sink
 from harvester.testing import FakeTransport, Simulator
 from tests.support import A, B

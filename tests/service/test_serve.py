@@ -25,7 +25,7 @@ from harvester import api
 from harvester.base.secrets import Secret
 from harvester.config.settings import engine_options
 from harvester.engine.run import Engine
-from harvester.errors import AttemptError, UsageError
+from harvester.errors import AttemptError, SinkError, UsageError
 from harvester.events import Event, Requested
 from harvester.exports import run as run_of_exports
 from harvester.ledger import SqliteLedger
@@ -501,17 +501,75 @@ def test_a_morning_opens_the_ledger_three_times(
 
     async def story(world: World) -> None:
         world.start()
-        await world.until(1, 8)
+        await world.until(2, 8)
         world.simulator.refuse_token[C] = 40125
         world.simulator.revoke(C)
         opened.clear()
-        await world.until(1, 9)
+        before = len(world.sent)
+        await world.until(2, 9)
         assert opened == [False, True, True]
-        assert len(world.sent) == 2 + 3  # a digest and a ping each day, and an alert
+        assert len(world.sent) == before + 3  # a digest and a ping, and an alert
         await world.stop()
 
     monkeypatch.setattr(SqliteLedger, "__aenter__", entered)
     live(tmp_path, monkeypatch, story)
+
+
+def test_on_mondays_the_week_is_told_beside_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def total(world: World, endpoint: str, field: str, end: date) -> int:
+        rows = [
+            row.get("detail", row)
+            for appid in (A, B, C)
+            for day in days(end - timedelta(days=6), end)
+            for row in world.simulator.truth_of(endpoint, appid, day, day)
+        ]
+        return sum(row[field] for row in rows)
+
+    async def story(world: World) -> None:
+        world.start()
+        await world.until(7, 12)
+        world.kill()
+        await world.until(9, 9)  # the service was down on Monday
+        world.start()
+        await world.until(10, 12)
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    first, second = [each for _, each in world.sent if each.key.startswith("week")]
+    assert first.title == "harvester: The week 2026-02-23 to 2026-03-01"
+    assert second.title == "harvester: The week 2026-03-02 to 2026-03-08"
+    for each, end in ((first, BEGIN), (second, BEGIN + timedelta(days=7))):
+        [line] = [line for line in each.body.splitlines() if line.startswith("all: ")]
+        new = total(world, "getusersummary", "new_user", end)
+        reads = total(world, "getarticleread", "read_user", end)
+        assert f"new {new:,} (" in line
+        assert f"readers {reads:,} (" in line
+    before = total(world, "getusersummary", "new_user", BEGIN)
+    assert f"({before:,})" in second.body
+    assert f"name of a ({A}): " in second.body
+    assert "*" in first.body  # nothing was asked of the first days of the week before
+    assert "*" not in second.body
+    assert second.body.count("\n1. ") == 1
+
+
+def test_a_week_that_cannot_be_read_is_a_line_of_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*_: object) -> None:
+        raise SinkError("a segment is gone")
+
+    async def story(world: World) -> None:
+        world.start()
+        await world.until(2, 12)
+        await world.stop()
+
+    monkeypatch.setattr(serve, "read_week", damaged)
+    world = live(tmp_path, monkeypatch, story)
+    world.check_days(3)
+    assert world.keys("week") == []
+    assert world.warned == ["the figures of the week cannot be read: a segment is gone"]
 
 
 @pytest.mark.thorough
