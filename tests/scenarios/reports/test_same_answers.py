@@ -707,8 +707,14 @@ def check_all(world: World) -> None:
 
 @pytest.mark.parametrize(
     "seeds",
-    [range(12), pytest.param(range(12, 200), marks=pytest.mark.thorough)],
-    ids=["some", "many"],
+    [
+        range(12),
+        *[
+            pytest.param(range(first, first + 47), marks=pytest.mark.thorough)
+            for first in range(12, 200, 47)
+        ],
+    ],
+    ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}",
 )
 def test_each_output_says_of_each_day_what_is_true_of_it(
     seeds: range,
