@@ -109,7 +109,16 @@ def test_the_figures_of_a_week_are_those_of_wechat(wechat: Start, tmp_path: Path
     ]
     text = harvest_at("2026-03-09", 13, "report", "--week", *place).out
     heads, *rows = printed(text)
-    assert heads == ["week", "account", *now[A]]
+    assert heads == [
+        "week",
+        "account",
+        "new",
+        "cancelled",
+        "net",
+        "followers",
+        "readers",
+        "sharers",
+    ]
     wanted = [shown(names[appid], now[appid], before[appid]) for appid in names]
     for name, appids in [*((f"group {each}", some) for each, some in groups.items()),
                          ("all", tuple(names))]:  # fmt: skip
