@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -20,6 +21,11 @@ from tests.support import A
 # harvests
 
 USERS_DAYS = ("2024-01-20", "2024-02-10")
+BESIDE = {
+    "publisher_settlement": {"body", "penalty_all", "revenue_all", "settled_revenue_all"},
+    "getweanalysisappidvisitpage": {"ref_date"},
+}
+"""What stands once in an answer, beside its rows, and is carried along in each record."""
 
 
 def account(appid: str = A) -> harvester.Account:
@@ -79,6 +85,21 @@ class Feed(MemorySink):
 async def no_sending(request: Request) -> Response:
     """What a provider sends through that needs no request."""
     raise AssertionError("nothing is sent here")
+
+
+def answering(answer: object, sent: list[Request] | None = None) -> Send:
+    """What a provider sends through; it always gets this answer."""
+
+    async def send(request: Request) -> Response:
+        if sent is not None:
+            sent.append(request)
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, Response):
+            return answer
+        return Response(200, json.dumps(answer).encode())
+
+    return send
 
 
 class Given:

@@ -18,7 +18,8 @@ from typing import Any
 
 import pymysql
 
-from tests.own_server import as_another_user, database_name, free_port, given_port, not_here
+from tests.machine import not_here
+from tests.own_server import as_another_user, database_name, free_port, given_port
 
 USER, PASSWORD = "harvester", "p4ssw0rd-of-the-mysql-tests"
 FIRST = (
@@ -35,7 +36,7 @@ def program(name: str) -> Path:
     for place in places:
         if place.exists():
             return place
-    return not_here("MariaDB")
+    return not_here("MariaDB server")
 
 
 class MySQLServer:

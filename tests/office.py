@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
+from tests.machine import program
 
 ALL_SHEETS = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,true,false,false,-1"
 """As shown, in UTF-8, with a comma, a file a sheet."""
@@ -15,14 +13,9 @@ ALL_SHEETS = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,true,fals
 
 def converted(path: Path, form: str, place: Path) -> Path:
     """Open a file in LibreOffice, and save it in another form; gives the folder that has it."""
-    program = shutil.which("soffice")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("there is no LibreOffice")
-        pytest.skip("there is no LibreOffice")
     folder = place / "converted"
     subprocess.run(
-        [program, f"-env:UserInstallation=file://{place}/profile", "--headless",
+        [program("soffice"), f"-env:UserInstallation=file://{place}/profile", "--headless",
          "--convert-to", form, "--outdir", str(folder), str(path)],
         check=True, capture_output=True, timeout=110,
     )  # fmt: skip

@@ -7,18 +7,9 @@ import pwd
 import socket
 from itertools import count
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
-
-
-def not_here(what: str) -> NoReturn:
-    """Tests without a server are skipped, and fail under CI."""
-    why = f"there is no {what} server on this machine"
-    if os.environ.get("CI"):
-        pytest.fail(why)
-    pytest.skip(why)
-
 
 _NUMBERS = count(1)
 

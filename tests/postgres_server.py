@@ -18,7 +18,8 @@ from typing import Any
 
 import psycopg
 
-from tests.own_server import as_another_user, database_name, free_port, given_port, not_here
+from tests.machine import not_here
+from tests.own_server import as_another_user, database_name, free_port, given_port
 
 USER, PASSWORD = "harvester", "p4ssw0rd-of-the-tests"
 
@@ -32,7 +33,7 @@ def programs() -> Path:
     for place in places:
         if (place / "initdb").exists() and (place / "postgres").exists():
             return place
-    return not_here("PostgreSQL")
+    return not_here("PostgreSQL server")
 
 
 class PostgresServer:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -12,21 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 import redis
 
+from tests.machine import program
+
 PASSWORD = "p4ssw0rd-of-the-tests"
-
-
-def program() -> str:
-    """The server; where there is none its tests are skipped, and fail where all is to be tested."""
-    found = shutil.which("redis-server")
-    if found is None:
-        why = "there is no redis-server on this machine"
-        if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
-    return found
 
 
 class RedisServer:
@@ -46,8 +34,9 @@ class RedisServer:
             "--save": "", "--appendonly": append, "--requirepass": PASSWORD,
         }  # fmt: skip
         arguments = [text for pair in options.items() for text in pair]
+        server = program("redis-server")
         self._process = subprocess.Popen(
-            [program(), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [server, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         ends = time.monotonic() + 20
         while True:
@@ -73,7 +62,7 @@ class RedisServer:
 @contextmanager
 def redis_server() -> Iterator[RedisServer]:
     """One that runs until the block ends."""
-    program()
+    program("redis-server")
     with tempfile.TemporaryDirectory() as folder:
         server = RedisServer(Path(folder))
         server.start()

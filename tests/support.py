@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import functools
 import inspect
+import io
 import json
 import os
 import sqlite3
@@ -32,7 +34,9 @@ from harvester.tokens.official import provider_for
 from harvester.transport import Transport
 from harvester.wechat.interfaces import INTERFACES
 
-A, B = "wx00000000000000aa", "wx00000000000000bb"
+ROOT = Path(__file__).parents[1]
+"""The directory of the project."""
+A, B, C = "wx00000000000000aa", "wx00000000000000bb", "wx00000000000000cc"
 JANUARY = (date(2024, 1, 1), date(2024, 1, 31))
 KILLS = int(os.environ.get("HARVESTER_KILLS", "3"))
 """How often a test that kills a job at random moments does so."""
@@ -106,6 +110,12 @@ def stored(directory: Path, endpoint: str = "getarticlesummary") -> list[dict[st
         for path in sorted((directory / endpoint).glob("*.jsonl"))
         for line in path.read_bytes().splitlines()
     ]
+
+
+def csv_rows(text: str) -> list[dict[str, str]]:
+    """The rows of a CSV for Excel, which begins with a byte order mark."""
+    assert text.startswith("\ufeff")
+    return list(csv.DictReader(io.StringIO(text[1:], newline="")))
 
 
 def bare(record: dict[str, Any]) -> dict[str, Any]:

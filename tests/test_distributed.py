@@ -12,6 +12,7 @@ import pytest
 from harvester import Job, Report, RunError, UsageError, distributed
 from harvester.distributed import merged
 from harvester.events import Failure, Wait, Windows
+from tests.machine import library
 
 ASKED = {"endpoints": "users", "start": "2024-01-01", "end": "2024-01-31", "appid": "wxa"}
 SHARED = "postgresql://host/ledger"
@@ -111,15 +112,17 @@ def test_workers_are_a_whole_number() -> None:
         distributed.run(None, Job(**ASKED, ledger=SHARED), workers=0)  # type: ignore[arg-type]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("ledger", [{}, {"ledger": "sqlite:l.db"}, {"ledger": None}])
 def test_a_ledger_that_is_not_shared_is_refused(ledger: dict[str, Any]) -> None:
-    pytest.importorskip("distributed")
+    library("distributed")
     with pytest.raises(UsageError, match="several workers need a ledger that they share"):
         distributed.run(None, Job(**ASKED, **ledger), workers=2)  # type: ignore[arg-type]
 
 
+@pytest.mark.thorough
 def test_another_client_or_job_is_refused() -> None:
-    pytest.importorskip("distributed")
+    library("distributed")
     with pytest.raises(UsageError, match=r"^client: expected a distributed\.Client"):
         distributed.run("tcp://host:8786", Job(**ASKED, ledger=SHARED), workers=2)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"^job: expected a harvester\.Job, not a dict"):

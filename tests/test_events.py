@@ -5,7 +5,6 @@ import json
 import pickle
 from dataclasses import replace
 from datetime import date, timedelta
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -29,6 +28,7 @@ from harvester.events import (
     Windows,
 )
 from harvester.model import Window
+from tests.support import ROOT
 
 FIRST = date(2020, 1, 1)
 
@@ -145,7 +145,7 @@ def test_a_warning_is_a_note_of_the_report_once() -> None:
 
 
 def test_the_documentation_names_each_code_once() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "testing.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
     table = page.partition("| code | when |\n| --- | --- |\n")[2].partition("\n\n")[0]
     assert [line.split("`")[1] for line in table.splitlines()] == list(Code)
 

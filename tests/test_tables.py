@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,6 +13,7 @@ from harvester.tables import DAY, PAIRS, TABLES, TOTAL, Column, columns_of, tabl
 from harvester.wechat.interfaces import INTERFACES
 from harvester.wechat.titles import FIELDS, UNITS
 from tests.dictionary import dictionary
+from tests.support import ROOT
 
 WITHOUT_UNIT = {
     "user_source": "a code that is always 0",
@@ -34,7 +34,7 @@ def fields(given: tuple[Field, ...]) -> Iterator[Field]:
 
 
 def test_the_page_is_that_of_the_catalogue() -> None:
-    page = Path(__file__).parents[1] / "docs" / "tables.md"
+    page = ROOT / "docs" / "tables.md"
     assert page.read_text() == dictionary(), "python -m tests.dictionary > docs/tables.md"
 
 

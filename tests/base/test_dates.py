@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.base.dates import (
@@ -42,9 +42,7 @@ from harvester.base.dates import (
 )
 from harvester.errors import UsageError
 
-PROPERTY = settings(
-    deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=120
-)
+PROPERTY = settings(max_examples=120)
 
 FIRST = date(2020, 1, 1)
 

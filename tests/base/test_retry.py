@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from harvester.base.retry import BUSY, UNREACHED, check_count, delay
 from harvester.errors import UsageError
 
-PROPERTY = settings(deadline=None, derandomize=True, max_examples=200)
+PROPERTY = settings(max_examples=200)
 
 
 def test_a_busy_server_is_given_up_to_a_minute() -> None:

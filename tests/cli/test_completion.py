@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from harvester.cli import completion
 from harvester.config import plugins
+from tests.machine import program
 from tests.support import environment, harvest
 
 
@@ -106,15 +106,9 @@ def folder(tmp_path: Path) -> Path:
 
 def in_shell(folder: Path, shell: str, *lines: str) -> list[str]:
     """What a shell prints; one that is not installed is skipped, and fails under CI."""
-    program = shutil.which(shell)
-    if program is None:
-        why = f"there is no {shell} on this machine"
-        if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
     options = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}[shell]
     done = subprocess.run(
-        [program, *options, "-c", "\n".join(lines)],
+        [program(shell), *options, "-c", "\n".join(lines)],
         cwd=folder, capture_output=True, text=True, check=True, timeout=60,
         env=environment(PATH=f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"),
     )  # fmt: skip

@@ -10,8 +10,8 @@ import pytest
 
 from harvester.cli.commands import cli, invoke
 from harvester.cli.language import choose
+from tests.texts import HAN
 
-HAN = re.compile(r"[\u4e00-\u9fff]")
 ENGLISH = re.compile(r"(?<![\w./'<-])[a-z]{2,} [a-z]{2,}(?![\w./'-])")
 """Two English words one after the other, as in a sentence."""
 

@@ -24,8 +24,8 @@ from harvester.events import Failure, Report, Wait, Windows, causes
 from harvester.model import duration, many, span, with_rid
 from harvester.texts import joined, of_system, pack, say, unpack
 from tests import texts
+from tests.texts import HAN
 
-HAN = re.compile(r"[\u4e00-\u9fff]")
 APPID = "wx0123456789aabbcc"
 
 

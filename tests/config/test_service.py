@@ -14,6 +14,7 @@ from harvester.config.files import read_config
 from harvester.config.service import Address, ServiceOptions, read_service
 from harvester.errors import UsageError
 from harvester.service.serve import Setup
+from tests.support import ROOT
 
 
 def test_nothing_need_be_given() -> None:
@@ -88,7 +89,7 @@ def test_other_commands_read_a_file_with_the_table(tmp_path: Path) -> None:
 
 
 def test_the_example_can_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    example = Path(__file__).parents[2] / "examples" / "harvester.toml"
+    example = ROOT / "examples" / "harvester.toml"
     shutil.copy(example, tmp_path)
     (tmp_path / "accounts.toml").write_text('[[account]]\nappid = "wx1"\nsecret = "env:SECRET"\n')
     for name in ("SECRET", "PAGES_TOKEN"):
@@ -108,7 +109,7 @@ def test_the_example_can_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_example_with_monitoring_can_be_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = Path(__file__).parents[2] / "examples" / "monitoring"
+    folder = ROOT / "examples" / "monitoring"
     text = (folder / "harvester.toml").read_text()
     (tmp_path / "harvester.toml").write_text(text.replace("/etc/harvester/", ""))
     shutil.copy(folder / "accounts.toml.example", tmp_path / "accounts.toml")

@@ -24,8 +24,9 @@ from harvester.config.settings import (
     read,
 )
 from harvester.engine.limiter import Rate
+from tests.support import ROOT
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 # the table
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 from anyio import current_time
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.engine.limiter import CATCH_UP, Limiter, Rate
@@ -15,9 +15,7 @@ from harvester.testing import VirtualTimeLoop, run_virtual
 from tests.support import virtual
 
 TEN = Rate(10, 1.0)
-PROPERTY = settings(
-    deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=60
-)
+PROPERTY = settings(max_examples=60)
 
 
 def departures_of(

@@ -38,7 +38,7 @@ from tests.exports.support import (
     tables,
     users,
 )
-from tests.support import A, B
+from tests.support import A, B, C
 
 ONE = "wx0000000000000001"
 each_target = pytest.mark.parametrize("target", TARGETS)
@@ -76,6 +76,84 @@ def test_a_window_over_the_first_day_has_its_days_behind_it(target: str, tmp_pat
     spec = target.format(tmp_path)
     limited(harvest(batch), spec, Limits((date(2026, 2, 2), date(2026, 2, 3))))
     assert [int(row["new_user"]) for row in tables(spec)[USERS]] == [2, 3]
+
+
+UNITS, SETTLEMENT = "get_adunit_list", "publisher_settlement"
+TREND = "getweanalysisappidweeklyvisittrend"
+OF_UNITS = "publisher_adunit_general"
+
+
+def windows(name: str, field: str, *of: tuple[date, date]) -> list[Batch]:
+    """A record of each of these windows, of three accounts, that names its account and window."""
+    return [
+        Batch(
+            Window(f"wx{number:016x}", name, begin, end),
+            [{field: f"{number} {begin:%m-%d}"}],
+            STAMP,
+            endpoint=INTERFACES[name],
+        )
+        for number in range(3)
+        for begin, end in of
+    ]
+
+
+@each_target
+def test_a_record_that_names_no_day_belongs_to_all_days_of_its_window(
+    target: str, tmp_path: Path
+) -> None:
+    """Units are of a day, a trend of a week, settlements of a month; of three accounts two."""
+    last, first = date(2026, 1, 31), date(2026, 2, 1)
+    sundays = first, date(2026, 2, 8)
+    every = [(FIRST + timedelta(days=n),) * 2 for n in range(4)]
+    sink = harvest(
+        *windows(UNITS, "ad_unit_id", *every),
+        *windows(TREND, "ref_date", *[(sunday - timedelta(days=6), sunday) for sunday in sundays]),
+        *windows(SETTLEMENT, "sett_no", (date(2026, 1, 1), last), (first, date(2026, 2, 28))),
+    )
+    spec = target.format(tmp_path)
+    named = {UNITS: "ad_unit_id", TREND: "ref_date", SETTLEMENT: "sett_no"}
+    for days, wanted in (
+        ((last, last), {UNITS: ["01-31"], TREND: ["01-26"], SETTLEMENT: ["01-01"]}),
+        ((first, first), {UNITS: ["02-01"], TREND: ["01-26"], SETTLEMENT: ["02-01"]}),
+        (
+            (last, date(2026, 2, 2)),
+            {
+                UNITS: ["01-31", "02-01", "02-02"],
+                TREND: ["01-26", "02-02"],
+                SETTLEMENT: ["01-01", "02-01"],
+            },
+        ),
+        ((date(2026, 2, 9), date(2026, 2, 10)), {SETTLEMENT: ["02-01"]}),
+    ):
+        limited(sink, spec, Limits(days, frozenset([ONE, f"wx{2:016x}"])))
+        found = {
+            name: [(row["_appid"], row[named[name]]) for row in rows]
+            for name, rows in tables(spec).items()
+            if name in named and rows
+        }
+        assert {name: sorted(rows) for name, rows in found.items()} == {
+            name: [(f"wx{n:016x}", f"{n} {begin}") for n in (1, 2) for begin in begins]
+            for name, begins in wanted.items()
+        }
+
+
+@each_target
+def test_a_day_within_a_record_limits_it_and_one_that_is_not_there_does_not(
+    target: str, tmp_path: Path
+) -> None:
+    dates = [str(FIRST + timedelta(days=n)) for n in range(4)]
+    items = [{"stat_item": {"date": day}} for day in dates] + [{"stat_item": {}}, {}]
+    records = [{"ad_unit_id": f"{n}", **item} for n, item in enumerate(items)]
+    end = FIRST + timedelta(days=3)
+    made = [
+        Batch(Window(f"wx{n:016x}", OF_UNITS, FIRST, end), records, STAMP,
+              endpoint=INTERFACES[OF_UNITS])
+        for n in range(3)
+    ]  # fmt: skip
+    spec = target.format(tmp_path)
+    limited(harvest(*made), spec, Limits((date(2026, 1, 31), date(2026, 2, 1)), frozenset([ONE])))
+    found = [(row["_appid"], row["ad_unit_id"]) for row in tables(spec)[OF_UNITS]]
+    assert sorted(found) == [(ONE, number) for number in ("1", "2", "4", "5")]
 
 
 def test_another_account_does_not_change_what_is_limited_to_one(tmp_path: Path) -> None:
@@ -227,7 +305,7 @@ def test_an_account_is_asked_for_by_its_name() -> None:
 
 def test_the_command_and_the_library_take_the_same_limits(tmp_path: Path) -> None:
     where, spec = f"sqlite:{tmp_path}/u.db", f"csv:{tmp_path}/c"
-    harvested(where, A, B, endpoints="users", days=("2024-01-01", "2024-01-31"))
+    harvested(where, A, B, C, endpoints="users", days=("2024-01-01", "2024-01-31"))
     file = tmp_path / "accounts.toml"
     file.write_text(f'[[account]]\nappid = "{A}"\nname = "北方"\nsecret = "env:X"\n')
     limits = ["--start", "2024-01-05", "--end", "2024-01-06", "--appid", "北方"]
@@ -243,6 +321,20 @@ def test_the_command_and_the_library_take_the_same_limits(tmp_path: Path) -> Non
         start="2024-01-05",
         end="2024-01-06",
         appids=A,
+        accounts=Account(A, name="北方"),
+    )
+    assert done.written == 0
+    several = [*command, "--appid", B]
+    assert invoke(several) == 0
+    found = {(row["_appid"], row["ref_date"]) for row in tables(spec)["getusercumulate"]}
+    assert found == {(appid, day) for appid in (A, B) for day in ("2024-01-05", "2024-01-06")}
+    assert (invoke([*several, "--check"]), invoke([*command, "--check"])) == (0, 1)
+    done = harvester.export(
+        where,
+        spec,
+        start="2024-01-05",
+        end="2024-01-06",
+        appids=[A, B],
         accounts=Account(A, name="北方"),
     )
     assert done.written == 0

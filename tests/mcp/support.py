@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,8 +49,10 @@ class Desk:
         directory: Path,
         given: Sequence[Sink] = (),
         names: Mapping[str, str] | None = None,
+        disabled: Iterable[str] = (),
     ) -> None:
         listed = [ListedAccount(appid, name, "", True) for appid, name in (names or {}).items()]
+        listed += [ListedAccount(appid, "", "", False) for appid in disabled]
         place = Place(directory, sinks=given, listed=listed)
 
         async def source() -> Source:

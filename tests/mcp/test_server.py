@@ -27,7 +27,7 @@ from harvester.mcp.tools import Answers
 from harvester.report.days import counts_to_dict
 from tests.mcp.support import harvested
 from tests.postgres_server import PASSWORD, PostgresServer
-from tests.support import A, command, environment, harvest
+from tests.support import ROOT, A, command, environment, harvest
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +276,7 @@ def _wait_for_query(private: Path) -> None:
 
 
 def test_the_page_has_the_bounds_and_a_configuration_that_the_command_takes() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "mcp.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "mcp.md").read_text(encoding="utf-8")
     for bound in (
         f"{flat_copy.ROWS:,} (`rows` without `limit`: {tools.FEW})",
         f"{flat_copy.BYTES:,} bytes",

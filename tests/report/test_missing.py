@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import io
 import json
 import sys
@@ -26,7 +25,7 @@ from harvester.report.days import Reader, StatusFilter
 from harvester.report.missing import LACKING, Lack, lacks_of
 from tests.report_data import FAILURES, NOW, YESTERDAY, KnownLedger
 from tests.scenarios.commands.test_messages import FILE
-from tests.support import A, B, at
+from tests.support import A, B, at, csv_rows
 
 USERS = "getusersummary"
 BEGIN = date(2026, 11, 1)
@@ -252,7 +251,7 @@ def test_on_a_terminal_words_are_wrapped_and_no_character_is_lost(
 
 def rows(text: str) -> list[dict[str, str]]:
     assert text.startswith("\ufeffday,appid,name,endpoint,state,")
-    return list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
+    return csv_rows(text)
 
 
 def test_csv_is_as_excel_takes_it(there: Harvest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ from tests.report_data import NOW, YESTERDAY, KnownLedger
 from tests.support import A, B
 
 USERS, HOURS = "getusersummary", "getupstreammsghour"
-C = "wx00000000000000cc"
 MIDNIGHT = NOW + 9 * 3600
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.machine import library, program
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.scenarios.command import Start
 from tests.scenarios.days import DaysOnly
@@ -26,6 +27,14 @@ def server() -> Iterator[DaysOnly]:
 def spec(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     """The spec of a new sink of the kind that a test names."""
     return spec_of(kind, tmp_path / "there", request)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium; until its module ends no other event loop can run in this thread."""
+    sync_api, found = library("playwright.sync_api"), program("chromium", "chromium-browser")
+    with sync_api.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -15,9 +14,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests import mysql_server
+from tests.machine import program
 from tests.own_server import free_port
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.scenarios.command import Done, begun, until
@@ -140,10 +138,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 @contextmanager
 def pooled(job: Job, folder: Path) -> Iterator[None]:
     """The job's ledger behind a PgBouncer that lends a connection for one transaction."""
-    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-    if program is None:
-        assert "CI" not in os.environ, "there is no pgbouncer"
-        pytest.skip("there is no pgbouncer")
+    pooler = program("pgbouncer")
     port = free_port()
     folder.mkdir()
     (folder / "users").write_text(f'"harvester" "{PASSWORD}"\n')
@@ -162,7 +157,7 @@ def pooled(job: Job, folder: Path) -> Iterator[None]:
     who = ["--user", "postgres"] if os.geteuid() == 0 else []
     direct = f":{job.postgres.port}/"
     job.ledger, job.sink = (each.replace(direct, f":{port}/") for each in (job.ledger, job.sink))
-    with subprocess.Popen([program, *who, "--quiet", folder / "pgbouncer.ini"]) as process:
+    with subprocess.Popen([pooler, *who, "--quiet", folder / "pgbouncer.ini"]) as process:
         try:
             time.sleep(0.5)
             assert process.poll() is None, "pgbouncer does not start"

@@ -11,6 +11,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ import pytest
 
 from harvester import api
 from harvester.base.secrets import Secret
+from harvester.config.settings import engine_options
 from harvester.engine.run import Engine
 from harvester.errors import AttemptError, SinkError, UsageError
 from harvester.events import Event, Requested
@@ -32,6 +34,7 @@ from harvester.service import serve
 from harvester.service.mail import Message
 from harvester.service.sender import DeliveryError
 from harvester.service.serve import Service, Setup
+from harvester.service.state import State, update
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, run_virtual
 from tests.support import as_multiset, at, bare, days, stored
 
@@ -819,6 +822,43 @@ def test_a_configuration_on_a_disk_that_is_away_changes_nothing(
     live(tmp_path, monkeypatch, story)
 
 
+def test_a_message_whose_target_the_configuration_lacks_waits_for_it_for_30_days(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GONE", "json://a-token@hook")
+    harvest = at(str(BEGIN + timedelta(days=1)), 8 + 5 / 60)
+
+    async def story(world: World) -> None:
+        async def post(state: State) -> State:
+            posted = [harvest - 30 * DAY + each for each in (-HOUR, HOUR)]
+            old, young = [Message(f"alert {each}", "env:GONE", "t", "b", each) for each in posted]
+            keys.extend([old.key, young.key])
+            return replace(state, mail=(old, young))
+
+        world.start()
+        await world.until(0, 12)
+        await world.stop()
+        async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+            await update(ledger, post)
+        world.start()
+        await world.until(1, 8)
+        assert world.service is not None
+        assert [each.key for each in world.service.state.mail] == keys
+        await world.until(1, 9)
+        assert [each.key for each in world.service.state.mail] == keys[1:]
+        assert not set(keys) & set(world.keys())
+        config = world.folder / "harvester.toml"
+        config.write_text(config.read_text().replace('"env:ALERTS"', '"env:ALERTS", "env:GONE"'))
+        world.service.reload()
+        await world.until(1, 10)
+        assert world.service.state.mail == ()
+        await world.stop()
+
+    keys: list[str] = []
+    world = live(tmp_path, monkeypatch, story)
+    assert [key for key in world.keys("alert") if key in keys] == keys[1:]
+
+
 def test_what_never_came_is_told_once_and_never_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -845,6 +885,7 @@ REFUSALS = {
     "set": lambda simulator: simulator.refuse.update(dict.fromkeys(BOTH, 61007)),
 }
 BOTH = [(C, name) for name in ("getusersummary", "getarticleread")]
+ATTEMPTS = engine_options().attempts
 
 
 @pytest.mark.parametrize("refused", REFUSALS)
@@ -873,10 +914,16 @@ def test_an_account_that_needs_a_person_is_asked_once_a_day_and_after_a_reload(
     world = live(tmp_path, monkeypatch, story)
     times = [BEGIN + timedelta(days=day) for day in range(3)]
     moments = [at(str(day), 8 + 5 / 60) for day in times] + [at(str(times[2]), 11)]
-    for moment in asked:
-        assert any(begin <= moment < begin + 5 * MINUTE for begin in moments), moment
-    for begin in moments:
-        assert any(begin <= moment < begin + 5 * MINUTE for moment in asked), begin
+    occasions = [max(begin for begin in moments if begin <= moment) for moment in asked]
+    lasted = [moment - begin for moment, begin in zip(asked, occasions, strict=True)]
+    assert max(lasted) < 5 * MINUTE
+    calls = Counter(occasions)
+    if refused == "limited":  # each window is tried again, until one has used up its attempts
+        for before, begin in enumerate(moments):
+            windows = (BEGIN - FIRST).days + 2 + 2 * before  # of both interfaces
+            assert ATTEMPTS < calls[begin] <= 1 + ATTEMPTS * windows
+    else:
+        assert calls == dict.fromkeys(moments, 1 if refused == "secret" else 1 + len(BOTH))
     world.check_records(BEGIN + timedelta(days=2), A, B, C)
     assert "○ Over:" in world.alerts()[-1]
 

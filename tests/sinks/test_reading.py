@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from datetime import date
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +25,7 @@ from harvester.sinks.base import name_in
 from harvester.testing import MemorySink
 from harvester.wechat.endpoint import JsonEndpoint
 from tests import mysql_server
+from tests.machine import library
 from tests.mysql_server import MySQLServer
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.sinks.small_ledger import batch
@@ -169,7 +169,7 @@ def test_whoever_speaks_arrow_takes_it_as_it_is_and_more_than_once(place: Place)
 
 
 def test_pandas_takes_it_too(place: Place) -> None:
-    pandas: Any = import_module("pandas") if os.environ.get("CI") else pytest.importorskip("pandas")
+    pandas: Any = library("pandas")
     write(place, [mine(1, *ODD[:2])])
     stored = harvester.read(place.home, MINE)
     assert stored.to_pandas()["n"].tolist() == [1, 2]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -16,6 +15,7 @@ from harvester.model import Batch, Field
 from harvester.tables import TABLES
 from harvester.wechat.interfaces import INTERFACES
 from tests.sinks.sql.test_base import CHECKED, Target, batch
+from tests.support import ROOT
 
 ITEM = (
     Field("day", "date"), Field("n", "int"), Field("rate", "float"), Field("label", "str"),
@@ -177,7 +177,7 @@ def test_every_interface_is_a_table_with_comments_and_its_views_can_be_read(
 
 
 JOINED = ("articles", "article_days")
-DOCS = Path(__file__).parents[2] / "docs" / "sinks.md"
+DOCS = ROOT / "docs" / "sinks.md"
 
 
 def of(name: str, number: int, *records: dict[str, Any]) -> Batch:

@@ -16,7 +16,7 @@ from harvester.tokens.platform import Platform
 from harvester.tokens.shared import TokenRefusedError, shared_token
 from harvester.tokens.stores import MemoryStore
 from harvester.transport import HttpTransport
-from tests.builders import given, no_sending, refusal_of
+from tests.builders import answering, given, no_sending, refusal_of
 from tests.support import virtual
 
 
@@ -98,19 +98,10 @@ def test_a_source_that_cannot_be_is_one_sentence(spec: str, said: str, tmp_path:
     assert "s3cret" not in str(caught.value)
 
 
-def answering(status: int, body: bytes, sent: list[Request] | None = None) -> Send:
-    async def send(request: Request) -> Response:
-        if sent is not None:
-            sent.append(request)
-        return Response(status, body)
-
-    return send
-
-
 @pytest.mark.parametrize("body", [b" t0ken\n", b'{"access_token":"t0ken","expires_in":7200}'])
 def test_a_token_server_is_asked_for_nothing_but_its_url(body: bytes) -> None:
     sent: list[Request] = []
-    token = given("https://tokens/wx1?key=s3cret", send=answering(200, body, sent))
+    token = given("https://tokens/wx1?key=s3cret", send=answering(Response(200, body), sent))
     assert (token.value, token.lifetime) == ("t0ken", 7200.0)
     assert sent == [Request("GET", "https://tokens/wx1?key=s3cret")]
     assert "s3cret" not in repr(sent)
@@ -130,7 +121,7 @@ def test_a_token_server_is_asked_for_nothing_but_its_url(body: bytes) -> None:
 def test_a_token_server_that_gives_none(
     status: int, body: bytes, action: Action, said: str
 ) -> None:
-    verdict = refused("http://tokens/", send=answering(status, body))
+    verdict = refused("http://tokens/", send=answering(Response(status, body)))
     assert verdict.action is action
     assert verdict.message.endswith(said)
 

@@ -11,6 +11,7 @@ from harvester.errors import AttemptError, UsageError
 from harvester.model import Account, Action, Request, Response, Send, Token, Verdict
 from harvester.tokens.official import ClassicToken, StableToken, provider_for
 from harvester.tokens.shared import CallableProvider, TokenRefusedError
+from tests.builders import answering
 from tests.support import A
 
 Provider = StableToken | ClassicToken
@@ -24,21 +25,6 @@ TOKEN_CODES = [
     (45011, Action.SLOW_DOWN),
     *[(code, Action.STOP_ACCOUNT) for code in (*STOPPING, *range(89501, 89508), 12345, 61500)],
 ]
-
-
-def answering(answer: object, sent: list[Request] | None = None) -> Send:
-    """What a provider sends through; it always gets this answer."""
-
-    async def send(request: Request) -> Response:
-        if sent is not None:
-            sent.append(request)
-        if isinstance(answer, Exception):
-            raise answer
-        if isinstance(answer, Response):
-            return answer
-        return Response(200, json.dumps(answer).encode())
-
-    return send
 
 
 def refused(provider: Provider, answer: object) -> Verdict:

@@ -100,22 +100,48 @@ def test_no_connection_is_left_open() -> None:
         assert asyncio.run(main())
 
 
-async def test_the_requests_of_one_turn_of_the_loop_are_written_together(
+async def test_the_requests_of_one_turn_of_the_loop_are_written_together_in_the_next_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    written: list[int] = []
+    """By one flush, which writes once to each connection."""
+    turn = 0
+    began: list[int] = []
+    flushed: list[int] = []
     flush = exchange.Exchange._flush
+    written: list[tuple[int, int, bytes]] = []
+    write = asyncio.selector_events._SelectorSocketTransport.write  # type: ignore[attr-defined]
 
-    def noted(self: exchange.Exchange) -> None:
-        written.append(len(self._leaving))
+    def flushing(self: exchange.Exchange) -> None:
+        flushed.append(turn)
         flush(self)
 
-    monkeypatch.setattr(exchange.Exchange, "_flush", noted)
+    def noted(self: asyncio.Transport, data: bytes) -> None:
+        if data.startswith(b"POST "):  # else it is the server's answer
+            written.append((turn, id(self), bytes(data)))
+        write(self, data)
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        counting[:] = [asyncio.get_running_loop().call_soon(count)]
+
+    async def asked(transport: HttpTransport) -> Response:
+        began.append(turn)
+        return await transport.send(REQUEST)
+
+    counting: list[asyncio.Handle] = []
     async with serving(KEEPS, hold=True) as server, HttpTransport(server.url) as transport:
         await asyncio.gather(*[transport.send(REQUEST) for _ in range(5)])  # opens connections
-        written.clear()
-        answers = await asyncio.gather(*[transport.send(REQUEST) for _ in range(5)])
-    assert written == [5]
+        monkeypatch.setattr(asyncio.selector_events._SelectorSocketTransport, "write", noted)
+        monkeypatch.setattr(exchange.Exchange, "_flush", flushing)
+        count()
+        answers = await asyncio.gather(*[asked(transport) for _ in range(5)])
+        counting[0].cancel()
+    (turn_of_all,) = {*began}
+    assert flushed == [turn_of_all + 1]
+    assert [moment for moment, _, _ in written] == flushed * 5
+    assert len({connection for _, connection, _ in written}) == 5
+    assert all(data.endswith(REQUEST.body or b"") for _, _, data in written)
     assert [answer.body for answer in answers] == [b"{}"] * 5
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import harvester
@@ -27,9 +27,7 @@ from harvester.wechat.endpoint import (
 from harvester.wechat.interfaces import INTERFACES
 from harvester.wechat.response import MAX_VALUES, Quota, Rule, code_of, quota_in, read, refusal
 
-PROPERTY = settings(
-    deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=150
-)
+PROPERTY = settings(max_examples=150)
 
 RULES = {
     -1: Rule(Action.RETRY, "WeChat is busy"),

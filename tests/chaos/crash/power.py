@@ -17,17 +17,16 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-import pytest
+from tests.machine import not_here, program
 
 SOURCE = Path(__file__).with_name("power.c")
 
 
 def library(folder: Path) -> Path:
     """The library to be preloaded; where it cannot be made its tests are skipped, under CI fail."""
-    compiler = shutil.which("cc")
-    if os.uname().sysname != "Linux" or compiler is None:
-        why = "what keeps the synced state of files is written in C for Linux"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
+    if os.uname().sysname != "Linux":
+        not_here("Linux")
+    compiler = program("cc")
     made = folder / "power.so"
     options = ["-O1", "-Wall", "-Werror", "-shared", "-fPIC"]
     subprocess.run([compiler, *options, "-o", made, SOURCE, "-ldl"], check=True)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import A, harvest
+from tests.support import ROOT, A, harvest
 
-ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 RUN = ("run", "users", "--appid", A, "--start", "2026-01-01", "--end", "2026-01-02")
 

@@ -22,6 +22,7 @@ import urllib.request
 from datetime import date
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 import yaml
@@ -30,11 +31,10 @@ import harvester
 from harvester.service.http import OPEN
 from tests.scenarios.command import Start
 from tests.scenarios.docs.test_examples import EXAMPLES, FASTAPI, application, multiset, truth
-from tests.support import A, environment, harvest
+from tests.support import ROOT, A, environment, harvest
 
 pytestmark = pytest.mark.thorough
 
-ROOT = EXAMPLES.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -205,6 +205,36 @@ def copied() -> list[tuple[list[str], str]]:
     return [(sources, target) for *sources, target in found]
 
 
+def copy_source(folder: Path) -> None:
+    """Put there what the Dockerfile copies."""
+    for sources, target in copied():
+        for name in sources:
+            if (ROOT / name).is_dir():
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(ROOT / name, folder / target, ignore=ignored)
+            else:
+                shutil.copy(ROOT / name, folder / target)
+
+
+@pytest.mark.timeout(300)
+def test_what_the_dockerfile_copies_builds(tmp_path: Path) -> None:
+    """Into a wheel that has each file of the package."""
+    source, made = tmp_path / "source", tmp_path / "made"
+    source.mkdir()
+    copy_source(source)
+    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps"]
+    subprocess.run([*pip, "-w", made, source], check=True, timeout=240)
+    (wheel,) = made.iterdir()
+    assert wheel.name.startswith(f"{PROJECT['name'].replace('-', '_')}-{harvester.__version__}-")
+    with ZipFile(wheel) as file:
+        packed = {name for name in file.namelist() if name.startswith("harvester/")}
+    package = ROOT / "harvester"
+    files = {
+        path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert packed == {str(path.relative_to(ROOT)) for path in files}
+
+
 def test_docker_sends_what_is_copied_and_nothing_else() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     sent = {line[1:] for line in ignored if line[0] == "!"}
@@ -239,14 +269,7 @@ def test_another_user_installs_the_image_s_environment_from_a_read_only_source_a
         source, made, data = (folder / name for name in ("source", "made", "data"))
         for each in (source, made, data):
             each.mkdir()
-        for sources, target in copied():
-            for name in sources:
-                if (ROOT / name).is_dir():
-                    shutil.copytree(
-                        ROOT / name, source / target, ignore=shutil.ignore_patterns("__pycache__")
-                    )
-                else:
-                    shutil.copy(ROOT / name, source / target)
+        copy_source(source)
         for path in [source, *source.rglob("*")]:
             path.chmod(0o555 if path.is_dir() else 0o444)
         step = dict(reversed(instructions()))["RUN"]

@@ -34,11 +34,11 @@ from harvester.testing import (
 from tests.own_server import free_port
 from tests.redis_server import PASSWORD, RedisServer
 from tests.scenarios.command import Done, Start, until
-from tests.support import A, Wechat, as_multiset, bare, days, stored
+from tests.support import ROOT, A, Wechat, as_multiset, bare, days, stored
 
 pytestmark = pytest.mark.thorough
 
-EXAMPLES = Path(__file__).parents[3] / "examples"
+EXAMPLES = ROOT / "examples"
 FASTAPI = EXAMPLES / "fastapi_application.py"
 
 

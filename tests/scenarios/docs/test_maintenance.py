@@ -13,11 +13,11 @@ import pytest
 
 from harvester.testing import Simulator
 from tests.scenarios.command import begun, succeeded, until
-from tests.support import A, Wechat, as_multiset, bare, days, environment, stored
+from tests.support import ROOT, A, Wechat, as_multiset, bare, days, environment, stored
 
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(180)]
 
-PAGE = Path(__file__).parents[3] / "docs" / "maintenance.md"
+PAGE = ROOT / "docs" / "maintenance.md"
 ENDPOINT = "getusersummary"
 BEGIN = date(2024, 1, 1)
 FAKES = {

@@ -18,21 +18,20 @@ import yaml
 from harvester.events import Answer, Committed, Requested
 from harvester.model import Window
 from harvester.service.metrics import ACCOUNT_STATES, NAMES, Metrics
+from tests.machine import program
 from tests.report_data import agency
+from tests.support import ROOT
 
-FOLDER = Path(__file__).parents[3] / "examples" / "monitoring"
+FOLDER = ROOT / "examples" / "monitoring"
 SUFFIXES = ("_bucket", "_sum", "_count")
 FOREIGN = {"node_textfile_mtime_seconds", "up"}
 
 
 def promtool(*arguments: str | Path, input_: bytes | None = None) -> str:
     """What promtool says of something that it takes."""
-    program = shutil.which("promtool")
-    if program is None:
-        why = "there is no promtool on this machine"
-        pytest.fail(why) if os.environ.get("CI") else pytest.skip(why)
+    tool = program("promtool")
     done = subprocess.run(
-        [str(program), *arguments], input=input_, capture_output=True, timeout=60, check=False
+        [tool, *arguments], input=input_, capture_output=True, timeout=60, check=False
     )
     said = (done.stdout + done.stderr).decode()
     assert done.returncode == 0, said

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from tests.machine import library
 from tests.scenarios.command import Start
-from tests.support import A
+from tests.support import ROOT, A
 
-nbclient = pytest.importorskip("nbclient")
-nbformat = pytest.importorskip("nbformat")
+nbclient = library("nbclient")
+nbformat = library("nbformat")
 
 pytestmark = pytest.mark.thorough
 
@@ -51,7 +52,7 @@ def test_a_notebook_shows_what_the_observer_prints_and_the_report_as_html(
     assert "<b>harvester: complete</b>" in report.data["text/html"]
 
 
-ANALYSIS = Path(__file__).parents[3] / "examples" / "analysis.ipynb"
+ANALYSIS = ROOT / "examples" / "analysis.ipynb"
 
 
 def _texts(notebook: Any) -> list[tuple[str, str]]:

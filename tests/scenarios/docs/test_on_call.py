@@ -28,8 +28,8 @@ from harvester.service.alerts import (
     run_causes,
 )
 from tests.report_data import BEGIN, YESTERDAY, KnownLedger
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[3]
 URL = "https://harvester.example"
 USERS, SHARE = "getusersummary", "getarticleshare"
 APPID = "wx00000000000000aa"
@@ -48,6 +48,19 @@ CODES = {
 """A code of each kind for which a person must act, and its reason."""
 IN_THE_DIGEST = {"ended"}
 ALERTS = [*CODES, NOT_ASKED, STALE, NEVER, RUN]
+CHECK = ("check", "--config", "CONFIG", "--only", APPID)
+MISSING = ("status", "--config", "CONFIG", "--missing", "yesterday")
+COMMANDS = {
+    **dict.fromkeys(CODES, CHECK),
+    "retired": ("endpoints", SHARE),
+    **dict.fromkeys((NOT_ASKED, STALE, NEVER), MISSING),
+    RUN: ("run", "--config", "CONFIG"),
+}
+"""What a person types after each alert."""
+LACKS = {**dict.fromkeys(CODES, 3), NOT_ASKED: 5, STALE: 1}
+"""The newest days that the interface lacks; it never had any, or runs fail, where there is none."""
+SAID_AT_ONCE = {"token", "refused", RUN}
+"""Alerts whose reason is in their first line, in the place of advice."""
 
 
 def headings() -> list[str]:
@@ -64,13 +77,14 @@ def fired(kind: str, lang: str, where: Where) -> tuple[Notification, str]:
     code, reason = CODES.get(kind, (0, ""))
     if kind != RUN:
         ledger.known.pop((APPID, SHARE))
+        last = YESTERDAY - timedelta(days=LACKS.get(kind, 0))
         if kind == NOT_ASKED:
-            ledger.asked_for(APPID, SHARE, BEGIN, YESTERDAY - timedelta(days=5))
-            ledger.put(APPID, SHARE, BEGIN, YESTERDAY - timedelta(days=5), "final")
-        elif kind != NEVER:
-            ledger.put(APPID, SHARE, BEGIN, YESTERDAY - timedelta(days=1), "final")
+            ledger.asked_for(APPID, SHARE, BEGIN, last)
+        if kind != NEVER:
+            ledger.put(APPID, SHARE, BEGIN, last, "final")
         if code:
-            ledger.put(APPID, SHARE, YESTERDAY, YESTERDAY, "failed", code=code, detail=reason)
+            first = last + timedelta(days=1)
+            ledger.put(APPID, SHARE, first, YESTERDAY, "failed", code=code, detail=reason)
     seen = ledger.seen(names={APPID: "Café"})
     causes = causes_of(seen, AT, STALE_AFTER)
     if kind == RUN:
@@ -91,19 +105,29 @@ def test_an_alert_says_what_since_when_why_and_what_to_do(
     config.parent.mkdir()
     config.touch()
     said, reason = fired(kind, lang, Where(URL, str(config)))
-    *lines, url = said.body.splitlines()
+    first, *lines, typed, url = said.body.splitlines()
     assert url == URL
-    assert reason in said.body
     assert said.level == ("warning" if kind in (STALE, NEVER) else "failure")
-    if kind != RUN:
-        title = title_of(SHARE)[lang == "en"]
-        assert f"Café ({APPID})" in lines[0]
-        [lacking] = [line for line in lines[1:] if title in line]
-        since = YESTERDAY - timedelta(days=4) if kind == NOT_ASKED else YESTERDAY
-        assert kind == NEVER or str(since) in lacking
-    command = shlex.split(lines[-1].removeprefix("  $ "))
-    assert command[0] == "harvester"
-    assert invoke([*command[1:], "--help"]) == 0  # its options are parsed before that
+    title = title_of(SHARE)[lang == "en"]
+    since = YESTERDAY - timedelta(days=LACKS.get(kind, 0) - 1)
+    lacking = {"en": f"  Lacking since {since}: {title}", "zh": f"  自 {since} 起缺：{title}"}
+    never = {"en": f"  Never had: {title}", "zh": f"  从未有过：{title}"}
+    if kind == RUN:
+        assert lines == []
+    else:
+        assert f"Café ({APPID})" in first
+        own_line = [f"  {reason}"] if kind in CODES and kind not in SAID_AT_ONCE else []
+        assert lines == [(never if kind == NEVER else lacking)[lang], *own_line]
+    assert first.endswith(reason) or kind not in SAID_AT_ONCE
+    command = shlex.split(typed.removeprefix("  $ "))
+    given = [str(config) if each == "CONFIG" else each for each in COMMANDS[kind]]
+    assert command == ["harvester", *given]
+    assert invoke([*given, "--help"]) == 0  # its options are parsed before that
+
+
+def test_a_command_names_no_account_where_there_is_no_file_of_accounts() -> None:
+    said, _ = fired("secret", "en", Where(lists=False))
+    assert said.body.endswith("\n  $ harvester check --config harvester.toml")
 
 
 def test_a_message_is_failure_warning_or_success() -> None:

@@ -14,9 +14,9 @@ import pytest
 
 import harvester
 from harvester.testing import FakeTransport, Simulator
-from tests.support import A
+from tests.support import ROOT, A
 
-DOCS = Path(__file__).parents[3] / "docs"
+DOCS = ROOT / "docs"
 
 
 def blocks(page: str) -> list[str]:

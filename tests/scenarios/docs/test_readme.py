@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 import harvester
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
 PACKAGE = Path(harvester.__file__).parent

@@ -8,7 +8,6 @@ import html
 import http.server
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -29,10 +28,9 @@ from harvester.config import accounts, files, interfaces, service
 from harvester.config.settings import KEYWORDS, OPTIONS
 from harvester.wechat import codes
 from harvester.wechat.publisher import PUBLISHER_ERRORS
-from tests.support import environment, harvest
+from tests.support import ROOT, environment, harvest
 
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(400)]  # the first one builds the site
-ROOT = Path(__file__).parents[3]
 SOURCE = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"][
     "Source"
 ]
@@ -207,20 +205,6 @@ def address(site: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
         thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium; without it tests are skipped, and fail under CI."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        why = "there is no Chromium on this machine"
-        if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
-    with sync_api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
 
 
 @pytest.fixture

@@ -24,10 +24,9 @@ import openpyxl
 import pytest
 
 from tests.cli.test_simulate import simulating
-from tests.support import environment
+from tests.support import ROOT, environment
 
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(300)]
-ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
 BASE_URL = """
 import os

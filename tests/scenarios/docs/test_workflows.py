@@ -20,8 +20,8 @@ from tests import mysql_server as mysql_tests
 from tests import postgres_server as postgresql_tests
 from tests.mysql_server import mysql_server
 from tests.postgres_server import PostgresServer, postgres_server
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[3]
 WORKFLOWS = ROOT / ".github" / "workflows"
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 SCRIPT = (ROOT / ".ci" / "run").read_text(encoding="utf-8")

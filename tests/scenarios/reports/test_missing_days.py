@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -14,18 +12,16 @@ from tests.builders import harvested
 from tests.postgres_server import PASSWORD
 from tests.scenarios.command import Start, asked, harvest_at, succeeded
 from tests.scenarios.conftest import Jobs
-from tests.support import A, B, Wechat, harvest
+from tests.support import A, B, C, Wechat, csv_rows, harvest
 
 pytestmark = pytest.mark.thorough
 
 HOURS = "getinterfacesummaryhour"
-C = "wx00000000000000cc"
 
 
 def rows(*arguments: str | Path, **env: str) -> list[dict[str, str]]:
     """What `status --missing … --csv` writes, as a program reads it."""
-    out = succeeded("status", "--csv", *arguments, **env).stdout
-    return list(csv.DictReader(io.StringIO(out.removeprefix("\ufeff"), newline="")))
+    return csv_rows(succeeded("status", "--csv", *arguments, **env).stdout)
 
 
 @pytest.fixture

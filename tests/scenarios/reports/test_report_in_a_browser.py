@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -17,23 +15,8 @@ from harvester.report.charts import DAYS, Figures
 from harvester.report.yearly import Article, Month, Yearly
 from tests.report_data import BEGIN, HOSTILE, YESTERDAY, KnownLedger, agency, largest, some_figures
 
-sync_api = pytest.importorskip("playwright.sync_api")
-
 pytestmark = pytest.mark.thorough
 Open = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium; without it tests are skipped, and fail under CI."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        why = "there is no Chromium on this machine"
-        if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
-    with sync_api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
 
 
 @pytest.fixture

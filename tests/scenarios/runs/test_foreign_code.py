@@ -327,7 +327,6 @@ def test_what_a_method_returns_is_checked() -> None:
 
 def test_a_sink_whose_scan_fails_cannot_be_read() -> None:
     sink = of_iteration(ValueError("its own"), Path())["sink"]
-    pytest.importorskip("pyarrow")
     with pytest.raises(harvester.SinkError, match="failed: ValueError: its own"):
         harvester.read(sink, NAME).read_all()
 

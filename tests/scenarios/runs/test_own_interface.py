@@ -11,8 +11,9 @@ import harvester
 from harvester.base.dates import WindowKind, last_legal_day
 from harvester.config import plugins
 from harvester.wechat.endpoint import grid
+from tests.builders import BESIDE
 from tests.scenarios.command import Start
-from tests.scenarios.runs.test_windows import BESIDE, EVERY, multiset, truth_of
+from tests.scenarios.runs.test_windows import EVERY, multiset, truth_of
 from tests.support import A, Wechat, as_multiset, bare, harvest, stored
 
 pytestmark = pytest.mark.thorough

@@ -20,6 +20,7 @@ from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import FakeTransport, Faults, MemorySink, Simulator
 from harvester.wechat.endpoint import JsonEndpoint, grid
 from harvester.wechat.interfaces import INTERFACES
+from tests.builders import BESIDE
 from tests.support import A, Script, as_multiset, bare, noon, run, scope, stored
 from tests.support import days as all_days
 
@@ -28,11 +29,6 @@ NOW = noon("2026-11-25")
 YESTERDAY = last_legal_day(NOW)
 HISTORY = (date(2014, 12, 1), date(2026, 10, 31))
 EVERY: list[Any] = [plugins.endpoint(name) for name in plugins.endpoint_names()]
-BESIDE = {
-    "publisher_settlement": {"body", "penalty_all", "revenue_all", "settled_revenue_all"},
-    "getweanalysisappidvisitpage": {"ref_date"},
-}
-"""What stands once in an answer, beside its rows, and is carried along in each record."""
 
 
 class Asked(FakeTransport):

@@ -18,13 +18,14 @@ import pytest
 
 import harvester
 from harvester import Job, distributed
+from tests.machine import library
 from tests.postgres_server import PASSWORD, USER, PostgresServer
 from tests.scenarios.command import Start, until
 from tests.scenarios.shared import APPIDS, ENDPOINT, accounts_file, assert_truth
 from tests.support import Wechat
 
-dask = pytest.importorskip("distributed")
-set_config = pytest.importorskip("dask.config").set
+dask = library("distributed")
+set_config = library("dask.config").set
 
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(240)]
 

@@ -33,10 +33,10 @@ from tests.sinks.small_ledger import (
     three_runs,
     window,
 )
+from tests.support import ROOT
 
 ALL = ("", "gzip", "zstd")
 SUFFIXES = {"": "", "gzip": ".gz", "zstd": ".zst"}
-ROOT = Path(__file__).parents[3]
 
 
 def ledger_of(directory: Path, kind: str = "", **how: Any) -> SmallLedger:
