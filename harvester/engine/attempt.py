@@ -398,6 +398,8 @@ class Pipeline:
         match action:
             case Action.RETRY:
                 attempt = attempt._replace(failures=failures)
+                if verdict.then is Action.STOP_ACCOUNT:  # other windows would get the same answer
+                    account.pause(delay, self._time())
             case Action.SLOW_DOWN:
                 attempt = attempt._replace(failures=failures)
                 first = account.pause(delay, self._time())

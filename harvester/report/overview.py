@@ -448,8 +448,10 @@ class _Maker:
     def _freshness(self, account: AccountView, stream: Stream, calendar: Calendar, row: Row) -> Row:
         """Judge one more interface of an account by its newest day, if it is still requested."""
         day, reach = self._expected_day(stream.key[1]), stream.reach
+        endpoint = self._reader.endpoint(stream.key[1])
+        ended = endpoint is not None and endpoint.retired and reach.last < day
         nobody = stream.unasked is not None and self._moves_on
-        if day < reach.first or reach.last < day - RECENT or nobody:
+        if day < reach.first or reach.last < day - RECENT or nobody or ended:
             return row
         account.expected += 1
         over = covering(calendar, day)
