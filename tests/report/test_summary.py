@@ -214,6 +214,14 @@ def test_a_range_that_ended_long_ago_is_judged_by_its_end_while_runs_ask_for_it(
     assert (seen.silent, [cause.kind for cause in seen.causes]) == (0, [])
 
 
+def test_a_retired_interface_that_ended_a_week_ago_is_not_expected() -> None:
+    ledger = two("final")
+    ledger.harvested(A, "getuserread", BEGIN, YESTERDAY - timedelta(6))
+    seen = ledger.seen()
+    assert said(seen) == ("well", "Yesterday is complete for both accounts")
+    assert all(not row.late for account in seen.accounts for row in account.rows)
+
+
 def test_a_day_without_a_run_is_late_although_the_day_before_had_one() -> None:
     ledger = two("final")
     ledger.calls[A, USERS] = 3

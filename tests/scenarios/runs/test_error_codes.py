@@ -226,6 +226,14 @@ def test_an_account_that_is_limited_is_tried_again_and_stops_when_no_attempt_is_
     assert {failure.code for failure in told.report.failures} == {50002}
 
 
+def test_a_limited_account_with_years_to_harvest_is_asked_a_few_times() -> None:
+    simulator = Simulator(refuse={(A, each.name): 50002 for each in (ONE, OTHER)})
+    asked = scope(date(2025, 12, 1), DAYS[1], (A,), (ONE, OTHER))
+    report = run(simulator, asked, MemorySink(), now=NOW, attempts=8, rate="1000/s")
+    assert report.state == "failed"
+    assert 8 <= simulator.counts["errcode 50002"] <= 4 * 8
+
+
 def test_an_interface_that_is_blocked_for_a_time_pauses_and_then_waits_for_the_next_day() -> None:
     passed = Told(refuse={A: 45102}, clear_after=30.0)
     assert (passed.report.state, passed.done()) == ("complete", all_but())
