@@ -61,7 +61,11 @@ class FakeAccount(NamedTuple):
     transport: FakeTransport
 
     def records(self, interface: str) -> list[dict[str, Any]]:
-        """What the account has in these days, without the metadata."""
+        """What WeChat has of the account in these days, without the metadata.
+
+        A run over these days stores the same of each interface by day that is not retired.  Of
+        weeks and months it stores whole ones alone.
+        """
         simulator = self.transport.simulator
         return simulator.truth_of(interface, self.account.appid, self.start, self.end)
 
