@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -17,8 +18,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import date
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from redis import Redis
@@ -216,6 +219,85 @@ def test_the_redis_sink_adds_each_record_to_the_stream_once_and_resumes(
     records = [json.loads(entry[b"record"]) for _, entry in entries]
     assert multiset(records) == multiset(first_quarter)
     assert len({entry[b"id"] for _, entry in entries}) == len(entries)
+
+
+class Bitable(BaseHTTPRequestHandler):
+    """A table of Feishu Bitable, as its pages describe the calls."""
+
+    rows: ClassVar[dict[str, dict[str, Any]]] = {}
+    sizes: ClassVar[list[int]] = []
+    is_busy: ClassVar[bool] = False
+
+    def do_POST(self) -> None:
+        """Answer a call."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        call = self.path.partition("?")[0].rpartition("/")[2]
+        if call == "internal":
+            assert body == {"app_id": "cli_x", "app_secret": "s3cret"}
+            return self._answer(tenant_access_token="t-1", expire=7200)
+        assert self.headers["Authorization"] == "Bearer t-1"
+        assert self.path.startswith("/open-apis/bitable/v1/apps/app/tables/tbl/records/")
+        return self._answer(data=getattr(self, f"_{call}")(body))
+
+    def _search(self, body: dict[str, Any]) -> dict[str, Any]:
+        wanted = {each["field_name"]: each["value"][0] for each in body["filter"]["conditions"]}
+        found = [name for name, row in self.rows.items() if wanted.items() <= row.items()]
+        begin = int(dict(parse_qsl(urlsplit(self.path).query)).get("page_token", 0))
+        items = [{"record_id": name} for name in found[begin : begin + 2]]  # small pages
+        return {"items": items, "has_more": begin + 2 < len(found), "page_token": str(begin + 2)}
+
+    def _batch_delete(self, body: dict[str, Any]) -> dict[str, Any]:
+        self.sizes.append(len(body["records"]))
+        for name in body["records"]:
+            del self.rows[name]
+        return {}
+
+    def _batch_create(self, body: dict[str, Any]) -> dict[str, Any] | None:
+        self.sizes.append(len(body["records"]))
+        for each in body["records"]:
+            self.rows[f"rec{time.monotonic_ns()}"] = each["fields"]
+        return None if self.is_busy else {}
+
+    def _answer(self, **more: Any) -> None:
+        busy = more.get("data", {}) is None
+        found = {"code": 1254290, "msg": "busy"} if busy else {"code": 0, **more}
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(found).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_the_feishu_sink_has_each_record_once_also_after_an_interruption(
+    wechat: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = wechat()
+    truth_of = truth(server, "getusersummary", date(2024, 1, 1), date(2024, 3, 31))
+    wanted = sorted((row["ref_date"], row["user_source"], row["new_user"]) for row in truth_of)
+    feishu = ThreadingHTTPServer(("127.0.0.1", 0), Bitable)
+    threading.Thread(target=feishu.serve_forever, daemon=True).start()
+    monkeypatch.setenv("FEISHU_BASE_URL", f"http://127.0.0.1:{feishu.server_port}")
+    monkeypatch.setenv("FEISHU_APP_ID", "cli_x")
+    monkeypatch.setenv("FEISHU_APP_SECRET", "s3cret")
+    monkeypatch.chdir(tmp_path)
+    with closing(feishu.socket):
+        monkeypatch.setattr(Bitable, "is_busy", True)  # it stores the rows all the same
+        failed = example("feishu_sink.py", server, "app", "tbl")
+        assert failed.returncode == 1
+        assert "Feishu answered 1254290: busy" in failed.stderr
+        assert Bitable.rows
+        monkeypatch.setattr(Bitable, "is_busy", False)
+        for said in ("complete 13 windows", "complete 0 windows"):
+            done = example("feishu_sink.py", server, "app", "tbl")
+            assert (done.returncode, done.stdout[: len(said)]) == (0, said), done.stderr
+            found = [
+                (row["day"], row["user_source"], row["new_user"]) for row in Bitable.rows.values()
+            ]
+            assert sorted(found) == wanted
+        feishu.shutdown()
+    assert 0 < max(Bitable.sizes) <= 500
+    assert {row["account"] for row in Bitable.rows.values()} == {A}
 
 
 @pytest.mark.parametrize("name", SINK_CHECKS)
