@@ -16,11 +16,15 @@ from harvester.cli.terminal import many, named, plain, readable, show_line
 from harvester.config.place import Place, as_known, sink_named
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.ledger.base import LockLostError
 from harvester.report.texts import title_of
 from harvester.service import state
 from harvester.sinks.base import Sink, spec_of
 from harvester.texts import joined, say
 from harvester.upkeep.forget import Extent, forget, known_of, strange_of
+
+TURNS = 3
+"""Attempts at what begins anew."""
 
 
 async def show_what_would_go(place: Place, appid: str, endpoints: Collection[str]) -> int:
@@ -35,22 +39,23 @@ async def show_what_would_go(place: Place, appid: str, endpoints: Collection[str
 
 
 async def show_forgetting(place: Place, appid: str, endpoints: Collection[str]) -> int:
-    """Remove it, and print what was removed."""
-    now = time.time()
-    async with unused(place) as ledger:
-        known = await _known(ledger, appid, endpoints, place.sinks)
-        sinks = await _sinks(ledger, place.sinks)
-        await forget(
-            ledger,
-            appid,
-            known,
-            sinks,
-            place.find,
-            now,
-            whole=not endpoints,
-        )
-        titles = [title for each in endpoints for title in title_of(each)]
-        await state.forget(ledger, appid, endpoints, titles)
+    """Remove it, and print what was removed.
+
+    It begins anew if the lock that keeps workers away was lost, as by a restart of the server.
+    """
+    now, known, whole = time.time(), list[Extent](), not endpoints
+    titles = [title for each in endpoints for title in title_of(each)]
+    for left in reversed(range(TURNS)):
+        try:
+            async with unused(place) as ledger:
+                known = known or [*await _known(ledger, appid, endpoints, place.sinks)]
+                sinks = await _sinks(ledger, place.sinks)
+                await forget(ledger, appid, known, sinks, place.find, now, whole=whole)
+                await state.forget(ledger, appid, endpoints, titles)
+            break
+        except LockLostError:
+            if not left:
+                raise
     for each in known:
         show_line(readable(_line(appid, each)))
     places = joined(", ", [say("the ledger"), *[sink.identity for sink in sinks.values()]])

@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol, Self, cast
 
 from harvester.base.dates import Days, nearest
 from harvester.base.secrets import Secret
-from harvester.errors import UsageError
+from harvester.errors import LedgerError, UsageError
 from harvester.ledger.coverage import Calendar, OpenWindow, Outcome
 from harvester.model import Tally
 
@@ -42,6 +42,10 @@ def account_groups(appids: Sequence[str]) -> Iterator[Sequence[str]]:
     """The accounts in groups, whose calendars are read together."""
     for begin in range(0, len(appids), ACCOUNTS_AT_ONCE):
         yield appids[begin : begin + ACCOUNTS_AT_ONCE]
+
+
+class LockLostError(LedgerError):
+    """The exclusive lock of a shared ledger was lost, and what needed it has not been done."""
 
 
 def check_known(

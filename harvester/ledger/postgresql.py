@@ -43,7 +43,7 @@ from harvester.base.threads import Thread
 from harvester.errors import HarvestError, LedgerError, UsageError
 from harvester.ledger import leases as shared
 from harvester.ledger import statements
-from harvester.ledger.base import OPENING, Key, Lease, Renewal, Spent, WorkerJob
+from harvester.ledger.base import OPENING, Key, Lease, LockLostError, Renewal, Spent, WorkerJob
 from harvester.ledger.coverage import OpenWindow, Outcome
 from harvester.ledger.leases import Account, Tables
 from harvester.ledger.statements import LATEST, Statements, reads, writes
@@ -170,7 +170,7 @@ class PostgresLedger(Statements):
         except HarvestError:  # it may come from what another one has changed since
             if still:
                 raise
-            error = LedgerError if limit == math.inf else Away
+            error = LockLostError if limit == math.inf else Away
             raise error("{}: {}", self.where, _LOST) from None
 
     async def _until_alone(self, limit: float) -> int:
@@ -452,7 +452,7 @@ class _Line:
         if self.under:
             (held,) = connection.execute(f"SELECT {self.under} = ANY({_HOLDERS})").fetchone()
             if not held:
-                raise LedgerError(_LOST)
+                raise LockLostError(_LOST)
 
     def _lock(self, limit: float) -> int:
         try:
