@@ -137,7 +137,10 @@ class DuckDB(SingleFile):
         database = self._database
         held = database.execute(f'SELECT month FROM {_STAMPS} WHERE "table" = ?', [table.name])
         left = {month for (month,) in held.fetchall()} - {*months}
-        database.register("columns", table.schema.empty_table())
+        try:
+            database.register("columns", table.schema.empty_table())
+        except duckdb.Error as exc:  # a column of a type that it does not have
+            raise TypeError(" ".join(str(exc).split())) from exc
         wanted = database.sql("SELECT column_name, column_type FROM (DESCRIBE columns)").fetchall()
         found = database.execute(
             "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?"

@@ -26,6 +26,7 @@ from harvester.texts import changed, of_system
 NOTE = ".harvester.json"
 ABOUT = ".columns.csv"
 """The end of a file's name that says what the columns of a table are."""
+_TURNS = 5
 _UNFINISHED = -1
 Months = Mapping[str, tuple[str, int, int]]
 """The stamp of each month, and where its rows begin and end in the file."""
@@ -114,14 +115,29 @@ class Noted:
     def open(self, *, create: bool, thorough: bool = False) -> Held:
         with self._failing():
             self._place.open(create=create)
-            self._noted = self._place.read(NOTE)
             try:
-                harvest, self._files = self._parsed(self._noted)
+                harvest, self._files = self._read_note()
             except UsageError:
                 if create:
                     raise
                 return Held()
             return Held(harvest, self._stamps(thorough=thorough))
+
+    def _read_note(self) -> tuple[str, dict[str, Entry]]:
+        """What the note says, as of `_parsed`.
+
+        A store may give a part of it while another export replaces it; so one that cannot be read
+        is read again until it is the same twice.
+        """
+        self._noted = self._place.read(NOTE)
+        for _ in range(_TURNS):
+            try:
+                return self._parsed(self._noted)
+            except UsageError:
+                before, self._noted = self._noted, self._place.read(NOTE)
+                if self._noted == before:
+                    raise
+        return self._parsed(self._noted)
 
     def _parsed(self, data: bytes) -> tuple[str, dict[str, Entry]]:
         """The id of the harvest, and the files; raises `UsageError` if it is no note."""

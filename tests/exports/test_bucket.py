@@ -323,6 +323,7 @@ def test_a_call_ends_when_the_export_is_interrupted(silent: str) -> None:
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.usefixtures("_interruptible")
 @pytest.mark.parametrize("arguments", [[], ["--check"]])
 def test_ctrl_c_ends_the_command_while_a_store_does_not_answer(
     silent: str, tmp_path: Path, arguments: list[str]

@@ -10,6 +10,8 @@ import pytest
 
 from harvester.errors import UsageError
 from harvester.exports.base import Exported
+from harvester.exports.folder import Folder
+from harvester.exports.noted import NOTE
 from tests.exports.support import (
     FIRST,
     USERS,
@@ -142,3 +144,19 @@ def test_parquet_and_csv_share_a_directory(tmp_path: Path) -> None:
     for spec in specs:
         assert equal(sink, spec)
         assert do(sink, spec) == Exported(kept=4)
+
+
+def test_a_note_that_is_read_while_it_is_replaced_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store may give the first part of an object that another export replaces."""
+    spec, sink, read, cut = f"parquet:{tmp_path}/p", few(), Folder.read, [20, 30]
+
+    def partly(self: Folder, name: str) -> bytes:
+        data = read(self, name)
+        return data[: cut.pop()] if name == NOTE and cut else data
+
+    do(sink, spec)
+    monkeypatch.setattr(Folder, "read", partly)
+    assert do(sink, spec).written == 0
+    assert cut == []

@@ -225,6 +225,11 @@ def ended(
     monkeypatch.setenv("HARVESTER_ATTEMPTS", "1")
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # the command sets its own
 
+    async def served(_: object) -> None:
+        """Standard input is not that of a client here."""
+
+    monkeypatch.setattr("harvester.cli.mcp.serve", served)
+
     def end(*arguments: str) -> None:
         with pytest.raises(SystemExit) as status:
             main(arguments)
