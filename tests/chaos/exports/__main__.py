@@ -142,11 +142,11 @@ def _tables_of_duckdb(spec: str) -> Iterator[tuple[str, list[Row]]]:
 
 def _sheets(spec: str) -> Iterator[tuple[str, list[Row]]]:
     book = pandas.read_excel(_place(spec), sheet_name=None)
-    first, *others = book.values()
+    first = next(iter(book.values()))
     # below the list of the tables are notes, and what is missing
-    for name, frame in zip(first["Table"][: len(others)], others, strict=True):
-        if name in FIGURES:
-            yield name, _rows(frame, FIGURES[name])
+    for title, name in zip(first["Sheet"], first["Table"], strict=True):
+        if title in book and name in FIGURES:
+            yield name, _rows(book[title], FIGURES[name])
 
 
 def _by_duckdb(sql: str) -> Callable[..., Any]:
