@@ -26,11 +26,13 @@ from harvester.base.dates import (
     gaps,
     last_legal_day,
     last_settled_day,
+    last_whole_day,
     nearest,
     next_midnight,
     next_minute,
     next_quota_day,
     parse_day,
+    parse_past_day,
     quota_day,
     quota_days,
     rfc3339,
@@ -491,3 +493,28 @@ def test_a_range_made_whole_has_all_days_of_its_windows(
     grid = Grid(WindowKind.DAYS, span, date(2024, 1, 1), date(2024, 3, 1))
     found = grid.whole(date.fromisoformat(begin), date.fromisoformat(end))
     assert tuple(map(str, found)) == whole
+
+
+@pytest.mark.parametrize(
+    ("day", "cut", "last"),
+    [
+        ("2026-03-08", WindowKind.WEEK, "2026-03-08"),
+        ("2026-03-14", WindowKind.WEEK, "2026-03-08"),
+        ("2026-03-31", WindowKind.MONTH, "2026-03-31"),
+        ("2026-03-30", WindowKind.MONTH, "2026-02-28"),
+        ("2026-03-30", WindowKind.DAYS, "2026-03-30"),
+        ("2026-03-30", WindowKind.RECENT, "2026-03-30"),
+    ],
+)
+def test_the_last_whole_day_ends_a_week_or_a_month(day: str, cut: WindowKind, last: str) -> None:
+    assert str(last_whole_day(date.fromisoformat(day), cut)) == last
+
+
+def test_a_past_day_is_over_in_china() -> None:
+    now = datetime(2026, 3, 9, 1, tzinfo=CHINA).timestamp()  # before 08:00 nothing is settled
+    assert parse_past_day("2026-03-08", now, "day") == date(2026, 3, 8)
+    assert parse_past_day("yesterday", now, "day") == date(2026, 3, 7)
+    with pytest.raises(UsageError, match="day: no account has 2026-03-09 yet; .* 2026-03-08$"):
+        parse_past_day(date(2026, 3, 9), now, "day")
+    with pytest.raises(UsageError, match="day: 'soon' is not a day"):
+        parse_past_day("soon", now, "day")

@@ -70,6 +70,7 @@ def test_what_is_missing_is_waited_for_until_three_days_after_it_was_due() -> No
     assert final_at(GROWS, JAN[0]) == settles_at(JAN[6])
     assert waits_until(GROWS, JAN[0]) == settles_at(JAN[9])
     assert waits_until(replace(GROWS, late_days=1), JAN[0]) == settles_at(JAN[3])
+    assert waits_until(replace(PLAIN, late_days=7), JAN[0]) == settles_at(JAN[3])
 
 
 @pytest.mark.parametrize(("late_days", "last"), [(0, 1), (1, 1), (7, 7)])
