@@ -514,7 +514,7 @@ def test_a_past_day_is_over_in_china() -> None:
     now = datetime(2026, 3, 9, 1, tzinfo=CHINA).timestamp()  # before 08:00 nothing is settled
     assert parse_past_day("2026-03-08", now, "day") == date(2026, 3, 8)
     assert parse_past_day("yesterday", now, "day") == date(2026, 3, 7)
-    with pytest.raises(UsageError, match="day: no account has 2026-03-09 yet; .* 2026-03-08$"):
+    with pytest.raises(UsageError, match=r"day: no account has 2026-03-09 yet; .* 2026-03-08$"):
         parse_past_day(date(2026, 3, 9), now, "day")
     with pytest.raises(UsageError, match="day: 'soon' is not a day"):
         parse_past_day("soon", now, "day")
