@@ -518,3 +518,40 @@ def test_a_past_day_is_over_in_china() -> None:
         parse_past_day(date(2026, 3, 9), now, "day")
     with pytest.raises(UsageError, match="day: 'soon' is not a day"):
         parse_past_day("soon", now, "day")
+
+
+def test_what_is_wrong_with_a_day_or_a_range_is_said_in_full() -> None:
+    now = datetime(2026, 3, 9, 12, tzinfo=CHINA).timestamp()
+    wrong = datetime(2026, 3, 9, 12)
+    for call, said in (
+        (
+            lambda: parse_day(wrong, now, "start"),
+            f"start: {wrong!r} is a time, not a day; give a date, as 2026-03-09",
+        ),
+        (
+            lambda: parse_past_day("2026-03-09", now, "day"),
+            (
+                "day: no account has 2026-03-09 yet; the last day with data is yesterday in China,"
+                " 2026-03-08"
+            ),
+        ),
+        (
+            lambda: check_range(date(2026, 3, 2), date(2026, 3, 1), now),
+            "the start 2026-03-02 is after the end 2026-03-01; swap them",
+        ),
+        (
+            lambda: check_range(date(2026, 3, 1), date(2026, 3, 9), now),
+            (
+                "the end 2026-03-09 cannot be requested yet; the last day with data is yesterday in"
+                " China, 2026-03-08"
+            ),
+        ),
+    ):
+        with pytest.raises(UsageError) as caught:
+            call()
+        assert str(caught.value) == said
+
+
+def test_one_near_name_is_given_if_no_number_is_named() -> None:
+    assert nearest("user", ["users", "user1", "other"]).count("or") == 0
+    assert nearest("user", ["users", "user1", "other"], most=2).count(" or ") == 1

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -830,3 +831,13 @@ def test_a_row_is_expected_behind_another_one_and_of_what_was_asked_for_again(
     attempts = list(iter(lambda: plan.accounts[0].queues[0].windows.take(0.0, 9), None))
     (again,) = [each for each in attempts if each.again is not None]
     assert (again.again.begin, again.expected) == (day("2024-02-07"), expected)
+
+
+@pytest.mark.parametrize(("begin", "found"), [(1, True), (2, False), (3, False)])
+def test_a_row_of_an_earlier_day_is_one_of_a_window_that_begins_before(
+    begin: int, found: bool
+) -> None:
+    day = date(2024, 1, begin)
+    window = OpenWindow(day, date(2024, 1, 9), "late", Tally(1, 1), fetched_at="2024-01-10")
+    order = SimpleNamespace(calendar=Calendar(windows={day: window}))
+    assert planner._Order._has_row_before(order, date(2024, 1, 2)) is found  # type: ignore[arg-type]

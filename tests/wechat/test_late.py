@@ -58,6 +58,12 @@ def test_an_interface_of_a_user_s_own_may_not_say_what_it_delivers() -> None:
         late_days = 0
 
     assert delivery(Silent()) is Delivery.UNCERTAIN  # type: ignore[arg-type]
+
+    class Later(Silent):
+        late_days = 7
+        fields = ()
+
+    assert delivery(Later()) is Delivery.UNCERTAIN  # type: ignore[arg-type]
     assert delivery(replace(GROWS, late_days=0)) is Delivery.UNCERTAIN
     assert delivery(replace(GROWS, fields=())) is Delivery.UNCERTAIN
     assert delivery(replace(GROWS, fields=(), grows=True)) is Delivery.ENTRIES
