@@ -270,7 +270,7 @@ class Away(MemorySink):
         yield from found[1:]
 
 
-@pytest.mark.parametrize("failures", [1, 3, 4])
+@pytest.mark.parametrize("failures", [1, 3, pytest.param(4, marks=pytest.mark.thorough)])
 def test_a_sink_whose_server_is_away_is_read_again(tmp_path: Path, failures: int) -> None:
     stands = [batch("2024-01-12"), batch("2024-01-13")]
 

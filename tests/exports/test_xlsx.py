@@ -426,6 +426,7 @@ print(do(sink, f"xlsx:{folder}/x.xlsx").rows, [path.name for path in folder.iter
 """
 
 
+@pytest.mark.thorough
 def test_a_full_disk_is_an_error_of_ours_and_leaves_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=False

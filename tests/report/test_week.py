@@ -139,7 +139,7 @@ def test_figures_that_can_change_are_marked_and_those_that_are_not_there_are_emp
     for appid, end, *names in ((A, "2026-03-06", "getusersummary"),
                                (B, "2026-03-08", "getusersummary", "getusercumulate")):  # fmt: skip
         run = ["run", *names, "--only", appid, "--start", "2026-02-23", "--end", end, *place]
-        done = harvest_at("2026-03-09", 12, *run, "--base-url", server.url)
+        done = harvest_at("2026-03-09", 12, *run, "--base-url", server.url, "--rate", "1000/s")
         assert done.status == 0, done.err
     found = json.loads(harvest_at("2026-03-09", 13, "report", "--week", "--json", *place).out)
     friday, of_users = date(2026, 3, 6), ("new", "cancelled", "net")
@@ -183,7 +183,10 @@ def test_the_week_before_is_marked_too_and_an_interface_that_ended_marks_nothing
     for days, name in ((("2026-02-25", "2026-03-08"), "getusersummary"),
                        (("2026-02-01", "2026-02-20"), "getarticleread")):  # fmt: skip
         run = ["run", name, "--appid", A, "--start", days[0], "--end", days[1], *place]
-        assert harvest_at("2026-03-09", 12, *run, "--base-url", server.url).status == 0
+        assert (
+            harvest_at("2026-03-09", 12, *run, "--base-url", server.url, "--rate", "1000/s").status
+            == 0
+        )
     found = json.loads(harvest_at("2026-03-09", 13, "report", "--week", "--json", *place).out)
     assert (found["total"]["provisional"], found["total"]["before"]["provisional"]) == (False, True)
     assert found["total"]["reads"] is None
@@ -198,7 +201,12 @@ def test_followers_are_added_up_of_accounts_that_have_both_weeks(
     server, place = wechat(), ["--out", str(tmp_path)]
     for appid, start in ((A, "2026-02-23"), (B, "2026-03-02")):
         run = ["run", "getusercumulate", "--appid", appid, "--start", start, "--end", "2026-03-08"]
-        assert harvest_at("2026-03-09", 12, *run, *place, "--base-url", server.url).status == 0
+        assert (
+            harvest_at(
+                "2026-03-09", 12, *run, *place, "--base-url", server.url, "--rate", "1000/s"
+            ).status
+            == 0
+        )
     found = json.loads(harvest_at("2026-03-09", 13, "report", "--week", "--json", *place).out)
     of = {row["appid"]: (row["followers"], row["before"]["followers"]) for row in found["accounts"]}
     assert of[B][0] > 0

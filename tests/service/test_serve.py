@@ -750,6 +750,7 @@ def test_a_harvest_begins_at_its_hour_though_each_reading_of_the_clock_takes_tim
     assert abs(begun - at(str(BEGIN), 8 + 5 / 60)) < MINUTE
 
 
+@pytest.mark.thorough
 def test_nothing_that_a_disk_or_an_export_raises_ends_the_service(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
