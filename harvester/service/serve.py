@@ -30,7 +30,7 @@ from harvester.config.accounts import list_accounts
 from harvester.config.files import SERVICE, read_config
 from harvester.config.interfaces import choose_interfaces, read_interfaces
 from harvester.config.service import ServiceOptions, read_service
-from harvester.errors import ExportError, HarvestError, NoLedgerError, UsageError
+from harvester.errors import ExportError, NoLedgerError, UsageError
 from harvester.events import Event, Report, causes
 from harvester.job import Job
 from harvester.ledger import PostgresLedger, SqliteLedger
@@ -432,7 +432,7 @@ class Service:
             ledger = setup.job.open_ledger(readonly=True)
             source = await source_of(ledger, setup.job.open_sinks())
             return await in_thread("harvester-week", read_week, source, days, appids)
-        except (HarvestError, OSError) as exc:
+        except Exception as exc:  # noqa: BLE001  (the digest of the day is sent all the same)
             self.warn(say("the figures of the week cannot be read: {}", describe(exc)))
             return None
 

@@ -32,7 +32,7 @@ from harvester.ledger import SqliteLedger
 from harvester.model import Request, Response
 from harvester.service import serve
 from harvester.service.mail import Message
-from harvester.service.sender import DeliveryError
+from harvester.service.sender import DeliveryError, describe
 from harvester.service.serve import Service, Setup
 from harvester.service.state import State, update
 from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, run_virtual
@@ -554,11 +554,12 @@ def test_on_mondays_the_week_is_told_beside_the_one_before(
     assert second.body.count("\n1. ") == 1
 
 
+@pytest.mark.parametrize("error", [SinkError("a segment is gone"), KeyError("ref_date")])
 def test_a_week_that_cannot_be_read_is_a_line_of_the_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def damaged(*_: object) -> None:
-        raise SinkError("a segment is gone")
+        raise error
 
     async def story(world: World) -> None:
         world.start()
@@ -569,7 +570,7 @@ def test_a_week_that_cannot_be_read_is_a_line_of_the_log(
     world = live(tmp_path, monkeypatch, story)
     world.check_days(3)
     assert world.keys("week") == []
-    assert world.warned == ["the figures of the week cannot be read: a segment is gone"]
+    assert world.warned == [f"the figures of the week cannot be read: {describe(error)}"]
 
 
 @pytest.mark.thorough
