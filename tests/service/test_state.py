@@ -229,3 +229,51 @@ def test_an_account_is_forgotten_by_the_same_swap(opened: Open) -> None:
         )
 
     tried(opened, story)
+
+
+def test_an_account_is_in_no_cause_after_it_was_forgotten(opened: Open) -> None:
+    causes = {
+        "secret": (A, B), "stale": (f"{A} getusersummary", f"{B} getusersummary"),
+        "run host SinkError": (f"{A}: the disk is full",),
+    }  # fmt: skip
+
+    async def story(ledger: Any) -> None:
+        async def change(before: State) -> State:
+            return replace(before, causes=causes)
+
+        await update(ledger, change)
+        await forget(ledger, A, [], [])
+        assert State.read(await ledger.service_state()).causes == {
+            "secret": (B,), "stale": (f"{B} getusersummary",),
+            "run host SinkError": ("…: the disk is full",),
+        }  # fmt: skip
+
+    tried(opened, story)
+
+
+def test_of_two_changes_of_a_process_the_later_one_is_what_it_knows(opened: Open) -> None:
+    """Though the first call returns last: its state is older by then."""
+
+    async def story(ledger: Any) -> None:
+        row, swap = StateRow(lambda: opened(readonly=True)), type(ledger).swap_state
+
+        async def slowly(self: Any, before: str, after: str) -> bool:
+            done = await swap(self, before, after)
+            await asyncio.sleep(0.2 if not before else 0.0)
+            return bool(done)
+
+        async def dated(number: int) -> None:
+            async def change(before: State) -> State:
+                return replace(before, day=date(2026, 3, number))
+
+            async with opened(readonly=True) as mine:
+                await asyncio.sleep(0.05 * number)
+                await row.update(mine, change)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(ledger), "swap_state", slowly)
+            await asyncio.gather(dated(1), dated(2))
+        assert row.state == State.read(await ledger.service_state())
+        assert row.state.day == date(2026, 3, 2)
+
+    tried(opened, story)
