@@ -249,6 +249,7 @@ def test_a_database_that_runs_already_is_used_and_left_running(
     assert postgres.execute(f"SELECT 1 FROM pg_database WHERE datname = '{name}'") == [(1,)]
 
 
+@pytest.mark.thorough
 def test_of_a_given_mariadb_the_root_makes_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     with mysql_server() as server:
         server.execute(f"ALTER USER root@'127.0.0.1' IDENTIFIED BY '{mysql_tests.PASSWORD}'")
