@@ -234,7 +234,7 @@ class Noted:
         if not self._place.is_shared or self._place.read(NOTE) == self._noted:
             return
         mine = self._files
-        self.harvest, self._files = self._parsed(self._place.read(NOTE))
+        self.harvest, self._files = self._read_note()
         for name in put:
             self._files[name] = mine[name]._replace(size=_UNFINISHED)
         self._note()

@@ -382,3 +382,29 @@ def test_another_export_that_has_written_meanwhile_is_noticed(
     do(sink, spec)
     assert equal(sink, spec)
     assert {row["new_user"] for row in in_bucket(store, spec)[USERS]} == {1, 31}
+
+
+@pytest.mark.parametrize("torn", [{1}, {1, 2}, {2}, {2, 3}, {3}, {3, 4}])
+def test_a_note_of_which_a_store_gives_a_part_is_read_again(
+    torn: set[int], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The length comes with one request and the content with the next: a new one is cut."""
+    spec, sink = store.spec(f"torn-{'-'.join(map(str, torn))}/x"), few()
+    do(sink, spec)
+    harvest(users(FIRST, 0, 55), sink=sink)
+    read, count = Bucket.read, 0
+
+    def part(self: Bucket, name: str) -> bytes:
+        nonlocal count
+        count += 1
+        return read(self, name)[: -10 * count if count in torn else None]
+
+    monkeypatch.setattr(Bucket, "read", part)
+    if 1 in torn:
+        assert do(sink, spec).written == 1
+    else:  # it is not the note that this export has written
+        with pytest.raises(ExportError, match="another export has written there at the same time"):
+            do(sink, spec)
+    assert count > max(torn)
+    do(sink, spec)
+    assert equal(sink, spec)
