@@ -214,10 +214,9 @@ def closable_stdin() -> Callable[[], None]:
             ours.shutdown(socket.SHUT_WR)
 
     def fill() -> None:
-        with suppress(OSError):
+        with ours, suppress(OSError):
             while chunk := os.read(given, 1 << 16):
                 ours.sendall(chunk)
-        close()
 
     threading.Thread(target=fill, name="harvester-stdin", daemon=True).start()
     return close
