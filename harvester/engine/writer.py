@@ -113,6 +113,7 @@ class Writer:
         """Set when a call is sent."""
         self._unsure: list[Spent] = []
         self._turn = asyncio.Lock()  # the sinks are written, or opened again
+        self._stored: list[Item] = []
         self._unsettled = False  # a sink has a write that the ledger may lack
         self._full: list[tuple[str, Sink]] = []  # sinks that ask for `finish`
 
@@ -128,11 +129,18 @@ class Writer:
 
     def offer(self, window: Harvested) -> bool:
         """Add a harvested window if the channel is not full; returns whether it was added."""
+        self._free_one()
         return self.channel.offer(window, window.size)
 
     def harvested(self, window: Harvested) -> Coroutine[None, None, None]:
         """Add a harvested window; waits while the channel is full."""
+        self._free_one()
         return self.channel.put(window, window.size)
+
+    def _free_one(self) -> None:
+        """Free a stored window: to free a whole group at once would hold the loop for 5 ms."""
+        if self._stored:
+            self._stored.pop()
 
     @asynccontextmanager
     async def reached(self, stack: AsyncExitStack) -> AsyncIterator[None]:
@@ -203,6 +211,7 @@ class Writer:
         """Commit until the channel is closed and empty; after: awaited after each commit."""
         while (group := await self.channel.collect()) is not None:
             await self._commit(group)
+            self._stored = group
             if after is not None:
                 await after()
         await self.book()

@@ -79,6 +79,7 @@ except Exception as exc:
 """
 
 
+@pytest.mark.thorough
 def test_a_program_that_configures_no_logging_prints_nothing() -> None:
     done = subprocess.run(
         [sys.executable, "-c", ALONE], capture_output=True, text=True, check=True, env=environment()

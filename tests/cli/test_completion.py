@@ -93,15 +93,16 @@ def test_another_shell_is_refused() -> None:
     assert "bash" in done.stderr
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the script of each shell is, and the command that it asks."""
+    folder = tmp_path_factory.mktemp("completion")
     for shell in completion.SHELLS:
-        (tmp_path / f"completion.{shell}").write_text(harvest("completion", shell).stdout)
-    program = tmp_path / "harvester"
+        (folder / f"completion.{shell}").write_text(harvest("completion", shell).stdout)
+    program = folder / "harvester"
     program.write_text('#!/bin/sh\nexec python -m harvester "$@"\n')
     program.chmod(0o755)
-    return tmp_path
+    return folder
 
 
 def in_shell(folder: Path, shell: str, *lines: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import date
@@ -621,6 +622,35 @@ def test_a_sink_beside_the_ledger_is_named_by_its_place_there(tmp_path: Path) ->
 
 
 # how much lies here
+
+
+class Record(dict[str, Any]):
+    """A record whose end can be seen."""
+
+
+async def test_stored_windows_are_freed_one_by_one_as_others_come() -> None:
+    """To free a whole group, with its records, would hold the loop for milliseconds."""
+    writer = Writer([], None, lambda _: None, lambda: ())
+    seen: list[weakref.ref[Record]] = []
+
+    def offer(day: int) -> None:
+        made = harvested(day)
+        made.batch.records[:] = [record := Record(n=day)]
+        seen.append(weakref.ref(record))
+        assert writer.offer(made)
+
+    running = asyncio.create_task(writer.run())
+    for day in (1, 2, 3):
+        offer(day)
+    await writer.flush()
+    await asyncio.sleep(0)
+    left = []
+    for day in (4, 5, 6):
+        offer(day)
+        left.append(sum([each() is not None for each in seen[:3]]))
+    writer.channel.close()
+    await running
+    assert left == [3, 2, 1]  # the mark of `flush` was the last of the group
 
 
 def test_with_a_group_of_one_none_is_fetched_ahead(tmp_path: Path) -> None:

@@ -169,6 +169,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
     return target_of(request.param, tmp_path, request)
 
 
+@pytest.mark.thorough
 @FEW
 @given(windows(*ARTICLES))
 def test_tables_of_articles_are_the_same(target: Target, given_batches: list[Batch]) -> None:
@@ -181,6 +182,7 @@ def test_tables_of_articles_are_the_same(target: Target, given_batches: list[Bat
     )
 
 
+@pytest.mark.thorough
 @FEW
 @given(windows(*OTHERS))
 def test_other_tables_are_the_same(target: Target, given_batches: list[Batch]) -> None:

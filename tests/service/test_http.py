@@ -196,6 +196,7 @@ def test_a_head_that_comes_slowly_is_not_waited_for(
     asked(folder, story)
 
 
+@pytest.mark.thorough
 def test_an_answer_that_is_not_taken_ends_and_so_does_each_connection_after_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

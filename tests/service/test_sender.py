@@ -130,7 +130,8 @@ def test_a_host_that_answers_no_http_has_not_taken_a_ping(answer: bytes, path: s
     assert "127.0.0.1" not in shown
 
 
-@pytest.mark.parametrize("scheme", ["http", pytest.param("json", marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("scheme", ["http", "json"])
 def test_a_host_that_sends_a_byte_now_and_then_holds_up_others_for_a_minute(
     scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -890,7 +890,10 @@ BOTH = [(C, name) for name in ("getusersummary", "getarticleread")]
 ATTEMPTS = engine_options().attempts
 
 
-@pytest.mark.parametrize("refused", REFUSALS)
+@pytest.mark.parametrize("refused", [
+    "secret", "banned",
+    *[pytest.param(each, marks=pytest.mark.thorough) for each in ("limited", "permission", "set")],
+])  # fmt: skip
 def test_an_account_that_needs_a_person_is_asked_once_a_day_and_after_a_reload(
     refused: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,7 +69,7 @@ _PRIME = 2**31 - 1
 
 T = TypeVar("T")
 Rows = Generator[tuple[Any, ...], None, None]
-MakeRows = Callable[[], Sequence[Row]]
+MakeRows = Callable[[], Iterable[Row]]
 
 
 class AccountDays(NamedTuple):
@@ -800,7 +800,7 @@ def _is_older(where: str, missing: int, identity: str) -> str:
     )
 
 
-def _rows(layout: Layout, group: Sequence[Batch]) -> list[Row]:
+def _rows(layout: Layout, group: Sequence[Batch]) -> Iterator[Row]:
     return layout.rows(sorted(last_of_overlapping(group), key=_window))
 
 

@@ -265,13 +265,12 @@ class MySQLDriver:
         names = ", ".join(dialect.quoted(field.name) for field in columns)
         values = f"({dialect.marks(len(columns))})"
         into = f"INSERT INTO {dialect.quoted(table)} ({names}) VALUES "
-        made = rows()
         with self._connection.cursor() as cursor:
             cursor.max_stmt_length = min(self._packet, _LENGTH)  # it splits the rows by bytes
             try:
-                cursor.executemany(into + values, made)
+                cursor.executemany(into + values, rows())
             except self.errors:  # the server may have hung up on a record that is too long
-                longest = max(len(cursor.mogrify(into + values, row).encode()) for row in made)
+                longest = max(len(cursor.mogrify(into + values, row).encode()) for row in rows())
                 if longest >= self._packet:
                     raise SinkError(
                         "a record of {} takes {:,} bytes, and {} takes {:,} at once"

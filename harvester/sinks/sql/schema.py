@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime
 from itertools import chain, repeat
 from math import copysign
 from operator import itemgetter
+from time import sleep
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -248,21 +249,24 @@ class Layout:
             elif held := dialect.held_type(field, self._has[name], former.get(name, "")):
                 yield field._replace(type=held)
 
-    def rows(self, batches: Sequence[Batch]) -> list[Row]:
-        """The records of the batches, ready to be inserted."""
-        found: list[Row] = []
+    def rows(self, batches: Sequence[Batch]) -> Iterator[Row]:
+        """The records of the batches, ready to be inserted.
+
+        Between chunks it releases the interpreter's lock: the application's loop runs on another
+        thread, and each of its calls for a socket waits for that lock again.
+        """
         for chunk in chunks(batches):  # what has just been made is still in the processor's cache
+            sleep(0)
             rows = self.table.rows_of(chunk)
             if self._may_refuse and self._refuses_some(chunk):
                 rows = [*map(self._moved, rows)]
             places = chain.from_iterable([range(each.count) for each in chunk])
             placed = [(*row, place) for row, place in zip(rows, places, strict=True)]
             sums = chain.from_iterable([repeat(each.checksum, each.count) for each in chunk])
-            found += [
+            yield from [
                 (*row, whole << 31 | own & ROW_BITS)
                 for row, whole, own in zip(placed, sums, row_checksums(placed), strict=True)
             ]
-        return found
 
     def _refuses_some(self, batches: Iterable[Batch]) -> bool:
         """Whether a record may hold what a column cannot."""

@@ -10,6 +10,7 @@ import shlex
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,6 +38,11 @@ from harvester.texts import say
 BUSY = 30.0
 """Seconds for which another program's transaction is waited for."""
 
+_PARAMETERS = 999
+"""The values that a statement can have in each version since 3.0.
+
+A statement of many rows gives up the interpreter's lock once, and not once a row.
+"""
 _BARRED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 """Codes of errors about files that may be intact."""
 
@@ -274,10 +280,14 @@ class SQLiteDriver:
         self, table: str, columns: Sequence[Field], rows: MakeRows, without: Collection[str]
     ) -> None:
         names = ", ".join(DIALECT.quoted(field.name) for field in columns)
-        marks = DIALECT.marks(len(columns))
-        self._open.executemany(
-            f"INSERT INTO {DIALECT.quoted(table)} ({names}) VALUES ({marks})", rows()
-        )
+        into = f"INSERT INTO {DIALECT.quoted(table)} ({names}) VALUES "
+        one = f"({DIALECT.marks(len(columns))})"
+        most = max(_PARAMETERS // len(columns), 1)
+        many = into + ", ".join([one] * most)
+        values = chain.from_iterable(rows())
+        while some := tuple(islice(values, most * len(columns))):
+            found = len(some) // len(columns)
+            self._open.execute(many if found == most else into + ", ".join([one] * found), some)
 
     def delete(self, table: str, days: Sequence[AccountDays], longest: int) -> None:
         day = DIALECT.day

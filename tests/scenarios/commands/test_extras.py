@@ -18,6 +18,7 @@ def test_uvx_finds_the_command_by_the_name_of_the_distribution() -> None:
     assert scripts == {"harvester": scripts["harvester"], PROJECT["name"]: scripts["harvester"]}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arguments", "extra", "missing"),
     [

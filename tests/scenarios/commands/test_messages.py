@@ -68,19 +68,20 @@ def test_a_sink_that_is_nearly_one_is_suggested(spec: str, meant: str, capsys: O
     assert "hidden" not in said
 
 
-@pytest.mark.parametrize("appid", ["wx0123456789abcde", "wx0123456789abcdefa", "vx0123456789abcdef",
-                                   "wx0123456789abcdeg"])  # fmt: skip
+@pytest.mark.parametrize(("appid", "said"), [
+    ("wx0123456789abcde", True), ("wx0123456789abcdefa", True), ("vx0123456789abcdef", True),
+    ("wx0123456789abcdeg", True), ("wx0123456789abcdef", False), ("wx0123456789ABCDEF", False),
+])  # fmt: skip
 def test_an_appid_of_another_shape_is_named_with_what_removes_it(
-    appid: str, capsys: Output, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    appid: str, said: bool, capsys: Output, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HARVESTER_SECRET", "s" * 32)
     days = ("--start", "2024-01-01", "--end", "2024-01-01", "--out", str(tmp_path / "x"))
     where = ("--base-url", "http://127.0.0.1:1", "--attempts", "1")
-    for each, said in ((appid, True), ("wx0123456789abcdef", False), ("wx0123456789ABCDEF", False)):
-        assert invoke(("run", "users", "--appid", each, *days, *where)) == 4
-        err = capsys.readouterr().err
-        assert (f"{each}: an AppID is wx and 16 hexadecimal characters" in err) == said
-        assert ("`harvester forget --appid ID` removes what was noted for it" in err) == said
+    assert invoke(("run", "users", "--appid", appid, *days, *where)) == 4
+    err = capsys.readouterr().err
+    assert (f"{appid}: an AppID is wx and 16 hexadecimal characters" in err) == said
+    assert ("`harvester forget --appid ID` removes what was noted for it" in err) == said
 
 
 @pytest.mark.parametrize("scheme", KINDS)

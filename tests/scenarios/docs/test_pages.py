@@ -45,6 +45,7 @@ def test_the_tests_that_the_page_about_testing_shows_pass(tmp_path: Path) -> Non
     assert f"{tests} passed" in done.stdout
 
 
+@pytest.mark.thorough
 def test_the_page_about_testing_begins_with_a_test_that_passes(tmp_path: Path) -> None:
     names: dict[str, Any] = {}
     exec(compile(blocks("testing.md")[0], "testing.md", "exec"), names)

@@ -719,7 +719,8 @@ def test_figures_that_are_swapped_between_two_records_change_a_stamp(lite: Targe
     layout = Layout("checked", CHECKED, lite.make()._driver.dialect)
 
     def sums(*figures: int) -> tuple[int, int]:
-        rows = layout.rows([part(n, figure) for n, figure in enumerate(figures, 1)])
+        batches = [part(n, figure) for n, figure in enumerate(figures, 1)]
+        rows = [*layout.rows(batches)]
         own = [row[-1] & ROW_BITS for row in rows]
         return sum(own), sum(each * each for each in own)
 
