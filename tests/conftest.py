@@ -99,6 +99,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 
+SERVERS = {"mysql", "postgres", "postgresql", "redis"}
+"""The fixtures that start a server, and parameters of which a fixture starts one."""
 SLOW_SINKS = {"gzip", "memory", "mysql", "postgres", "postgresql", "stdout", "zstd"}
 """Kinds of sinks with which the default run tries neither a scenario nor the suite of all sinks."""
 
@@ -110,6 +112,11 @@ def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         kind = str(parameters.get("kind")).partition(":")[0]  # may be a kind of something else
         whole = SCENARIOS in item.path.parents or item.path.name == "test_suite.py"
-        needs_server = {"mysql", "postgres", "redis"} & {*getattr(item, "fixturenames", ())}
+        fixtures = {*getattr(item, "fixturenames", ())}
+        needs_server = SERVERS & fixtures
+        if "request" in fixtures:  # one of them asks for another by the name in a parameter
+            needs_server |= SERVERS & {
+                each for each in parameters.values() if isinstance(each, str)
+            }
         if (whole and kind in SLOW_SINKS) or needs_server:
             item.add_marker(pytest.mark.thorough)

@@ -33,8 +33,10 @@ def values(folder: Path, *typed: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "typed",
-    [("run", "us"), ("status", "--endpoint", "us"), ("export", "--endpoint", "us"),
-     ("forget", "--endpoint", "us"), ("endpoints", "us")],
+    [("run", "us"), *[pytest.param(each, marks=pytest.mark.thorough) for each in (
+        ("status", "--endpoint", "us"), ("export", "--endpoint", "us"),
+        ("forget", "--endpoint", "us"), ("endpoints", "us"),
+    )]],
 )  # fmt: skip
 def test_groups_and_interfaces_are_completed(tmp_path: Path, typed: tuple[str, ...]) -> None:
     assert values(tmp_path, *typed) == ["users"]

@@ -130,6 +130,7 @@ def test_the_figures_of_a_week_are_those_of_wechat(wechat: Start, tmp_path: Path
     ]
 
 
+@pytest.mark.thorough
 def test_figures_that_can_change_are_marked_and_those_that_are_not_there_are_empty(
     wechat: Start, tmp_path: Path
 ) -> None:
@@ -195,6 +196,7 @@ def test_the_week_before_is_marked_too_and_an_interface_that_ended_marks_nothing
     assert f"{found['total']['new']:,}*" not in text
 
 
+@pytest.mark.thorough
 def test_followers_are_added_up_of_accounts_that_have_both_weeks(
     wechat: Start, tmp_path: Path
 ) -> None:

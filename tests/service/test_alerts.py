@@ -337,7 +337,8 @@ def test_the_digest_in_both_languages() -> None:
     ]
 
 
-@pytest.mark.parametrize("lang", ["zh", pytest.param("en", marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("lang", ["zh", "en"])
 def test_messages_about_many_accounts_fit_into_a_robots_message(lang: str) -> None:
     ledger, names = agency(1500)
     now = ledger.seen(names=names)
