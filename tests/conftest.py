@@ -33,8 +33,11 @@ os.environ["LC_ALL"] = "C.UTF-8"
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """For ``-n auto`` the cores; with psutil it would be half of them on some machines."""
-    return os.cpu_count() or 1
+    """For ``-n auto`` one more than the cores: a test waits for processes and sockets now and then.
+
+    With psutil xdist would take half of them on some machines.
+    """
+    return 1 + (os.cpu_count() or 1)
 
 
 @pytest.fixture
