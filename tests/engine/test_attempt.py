@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from anyio import current_time
 
-from harvester.base.dates import next_quota_day, settles_at
+from harvester.base.dates import next_quota_day, rfc3339, settles_at
 from harvester.engine.account_queue import AccountQueue
 from harvester.engine.attempt import CANNOT_KEEP, PAGES, REFUSALS, Pipeline, explain
 from harvester.engine.limiter import Limiter, Rate
@@ -189,7 +189,10 @@ async def test_an_interface_that_refuses_what_others_accept_is_stopped() -> None
         scene.account.token.accept(await scene.account.token.get())  # another interface took it
     found = await scene.run()
     assert found.action is Action.STOP_ENDPOINT
-    assert "refused 3 tokens in a row that others accepted" in found.reason
+    assert found.reason == (
+        "errcode 40001 (invalid credential): the access token is not valid (any more); "
+        "this interface refused 3 tokens in a row that others accepted"
+    )
 
 
 # what an observer receives
@@ -332,7 +335,29 @@ def test_a_window_in_parts_is_one_window_and_a_batch_for_each() -> None:
         part.batch.window for part in found.parts
     ]
     assert (found.window, found.waits, found.is_provisional) == (FOUR, False, True)
-    assert {part.epoch for part in found.parts} == {found.epoch}
+    assert [part.days for part in found.parts] == [(date(2020, 1, day),) * 2 for day in range(1, 5)]
+    assert {part.batch.fetched_at for part in found.parts} == {rfc3339(wall)}
+
+
+@virtual()
+async def test_each_part_of_a_window_has_the_epoch_of_its_request() -> None:
+    scene = Scene({"list": rows_of(1, 3)}, endpoint=DAYS, wall=settles_at(FOUR.end))
+    scene.queue.epoch = 7
+    found = (await scene.run(Attempt(FOUR))).harvested
+    assert found is not None
+    assert [part.epoch for part in found.parts] == [7] * 4
+
+
+@pytest.mark.parametrize(("expected", "state", "tries"), [(True, "late", 2), (False, "final", 0)])
+def test_days_without_a_row_that_must_have_one_are_asked_for_once_more(
+    expected: bool, state: str, tries: int
+) -> None:
+    missed = stored(FOUR, Tally(0), tries=1)._replace(state="late")
+    found = harvested(
+        {"list": []}, attempt=Attempt(FOUR, again=missed, expected=expected),
+        endpoint=replace(DAYS, daily=True), wall=settles_at(FOUR.end) + 10 * 86_400,
+    )  # fmt: skip
+    assert (found.outcome.state, found.outcome.tries) == (state, tries)
 
 
 def test_of_old_days_without_a_row_of_each_day_the_window_is_emptied() -> None:
@@ -380,9 +405,65 @@ def test_a_sink_is_read_only_for_an_answer_that_lacks_something() -> None:
     assert (found.harvested.kept, found.harvested.batch.records) == (0, [grown(1, 2)])
 
 
+class GrowingPages(Paged):
+    """An interface with pages whose records get entries for days."""
+
+    def request(self, window: Window, token: Token, page: int = 1) -> Request:
+        return Request("GET", f"/{page}")
+
+
+@pytest.mark.parametrize(("first", "kept"), [([1, 2], 0), ([1], 1)])
+@virtual()
+async def test_the_pages_of_a_window_are_compared_as_a_whole(first: list[int], kept: int) -> None:
+    before = [grown(1, 2), {**grown(1), "id": 2}]
+    pages = [{"list": [grown(*first)], "more": True}, {"list": [{**grown(1), "id": 2}]}]
+    read = 0
+
+    async def in_sink(window: Window) -> Any:
+        nonlocal read
+        read += 1
+        return before
+
+    grows = GrowingPages(
+        "grows", "/x", date(2014, 12, 1), late_days=7, key=("id",), fields=GROWS.fields
+    )
+    wall = settles_at(date(2020, 1, 4))
+    scene = Scene(*pages, endpoint=grows, wall=wall, stored=in_sink)
+    again = stored(WINDOW, Tally(2, 7), had=had(grows, before))
+    one = await scene.run(NEW._replace(again=again))
+    assert (one.action, one.attempt.page and one.attempt.page.number, read) == (Action.RETRY, 2, 0)
+    found = await scene.run(one.attempt)
+    assert found.action is Action.DONE
+    assert found.attempt.window == WINDOW
+    assert found.harvested is not None
+    assert found.harvested.batch.records == before
+    assert (found.harvested.kept, read) == (kept, bool(kept))
+    assert found.harvested.size == sum(len(json.dumps(each)) for each in pages)
+
+
+@virtual()
+async def test_an_interface_that_answers_text_is_known_by_it() -> None:
+    class Text(JsonEndpoint):
+        def verdict(self, response: Response, window: Window) -> Verdict:
+            return Verdict(Action.DONE, as_text=response.body == b"text")
+
+    scene = Scene(Response(200, b"json"), Response(200, b"text"), endpoint=Text("own", "/x", DAY))
+    for as_text in (False, True):
+        assert (await scene.run()).attempt.window == WINDOW
+        assert scene.queue.as_text is as_text
+
+
+def test_a_sink_is_not_read_for_a_window_without_records() -> None:
+    found = completed([], {"list": [grown(1)]}, "this would fail")
+    assert found.harvested is not None
+    assert (found.harvested.kept, found.harvested.batch.records) == (0, [grown(1)])
+
+
 def test_an_answer_that_lacks_what_no_sink_gives_back_waits() -> None:
     found = completed([grown(1, 2)], {"list": []}, None)
     assert (found.action, found.harvested) == (Action.NOT_READY, None)
+    assert found.attempt.deferrals == 0
+    assert found.attempt.window == WINDOW
     assert found.reason == CANNOT_KEEP
     assert found.delay == NOT_READY_AGAIN
 
@@ -401,6 +482,12 @@ async def test_the_rows_of_a_window_with_a_row_a_day_are_kept() -> None:
         assert found is not None
         assert (found.kept, found.batch.records, found.more) == (kept, rows_of(1, 2, 3, 4), ())
         assert found.outcome.state == "final"
+    scene = Scene({"list": rows_of(1, 2, 3, 4)}, endpoint=daily, wall=wall, stored=not_read)
+    assert (await scene.run(attempt)).harvested is not None
+
+
+async def not_read(window: Window) -> Any:
+    raise AssertionError("an answer that lacks nothing needs no sink")
 
 
 @virtual()
@@ -622,6 +709,45 @@ async def test_an_endpoint_that_fails_on_an_answer_about_a_quota_fails_no_more_t
     assert "KeyError" in found.message
 
 
+@pytest.mark.parametrize("method", ["request", "verdict"])
+@virtual()
+async def test_code_of_an_endpoint_that_fails_is_named_without_its_text_or_cause(
+    method: str,
+) -> None:
+    """The text, and the locals of a traceback, could have the token."""
+
+    def fails(window: object, *_: object) -> None:
+        raise KeyError("t0ken")
+
+    endpoint = Other("other", "/x", date(2014, 12, 1))
+    object.__setattr__(endpoint, method, fails)
+    scene = Scene({}, endpoint=endpoint)
+    found = await scene.run()
+    assert (found.action, found.reason) == (
+        Action.STOP_ENDPOINT, "the code of other failed: KeyError"
+    )  # fmt: skip
+    object.__setattr__(endpoint, method, lambda *_: 7)
+    found = await Scene({}, endpoint=endpoint).run()
+    assert found.reason == "the code of other failed: its <lambda> returned int"
+
+
+@virtual()
+async def test_code_of_an_endpoint_that_fails_on_a_quota_is_named_without_its_text() -> None:
+    class Failing(JsonEndpoint):
+        def quota_request(self, token: Token) -> Request | None:
+            raise KeyError("t0ken")
+
+    class Wrong(JsonEndpoint):
+        def quota_request(self, token: Token) -> Any:
+            return 7
+
+    for kind, said in ((Failing, "KeyError"), (Wrong, "its quota_request returned int")):
+        found = await quota_of(Scene(endpoint=kind("own", "/x", DAY)))
+        assert (found.action, found.message) == (
+            Action.FAIL_WINDOW, f"the code of own failed: {said}"
+        )  # fmt: skip
+
+
 @virtual()
 async def test_a_request_that_an_endpoint_cannot_make_was_not_sent() -> None:
     class Failing(JsonEndpoint):
@@ -768,6 +894,16 @@ async def test_told_to_slow_down_the_account_pauses_to_the_next_minute() -> None
     leaves = START + current_time() + scene.account.limiter.delay()
     assert leaves == pytest.approx(1_700_000_040.0 + AFTER_THE_MINUTE, abs=1e-3)
     assert found.delay == pytest.approx(39.0 + AFTER_THE_MINUTE, abs=1e-3)
+
+
+@pytest.mark.parametrize(("code", "pauses"), [(50002, True), (-1, False)])
+@virtual()
+async def test_an_account_that_is_limited_pauses_as_a_whole(code: int, pauses: bool) -> None:
+    scene = Scene({"errcode": code})
+    found = await scene.run()
+    assert (found.action, found.attempt.failures) == (Action.RETRY, 1)
+    assert found.delay > 0
+    assert scene.account.limiter.delay() == (pytest.approx(found.delay) if pauses else 0)
 
 
 @virtual()

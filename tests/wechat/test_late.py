@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import date
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -164,6 +166,25 @@ def test_only_what_must_stay_is_noted() -> None:
     first, second = {"month": "202001", "order": 1}, {"month": "202001", "order": 2}
     assert lacks(settlement, had(settlement, [first, second]), [second])
     assert not lacks(settlement, had(settlement, [first]), [{**first, "sett_status": 3}, second])
+
+
+def test_what_must_stay_is_a_checksum_of_each_key_and_a_bit_for_each_day() -> None:
+    records = [row(1, id=1), row(2, id=1), row(3, id=2)]  # two of one key are one
+    first, second, third = (1 << JAN[day].toordinal() % 63 for day in range(3))
+    assert json.loads(had(GROWS, records)) == {
+        str(crc32(b"[1]")): first | second, str(crc32(b"[2]")): third
+    }  # fmt: skip
+
+
+def test_an_interface_of_a_user_s_own_may_have_no_key_and_no_list() -> None:
+    class Own:
+        late_days, fields, grows = 7, (), True
+
+    own: Any = Own()
+    before = had(own, [{"a": 1}])
+    assert lacks(own, before, [])
+    assert not lacks(own, before, [{"a": 2}])
+    assert completed(own, [{"a": 1}], [{"a": 2}]) == ([{"a": 1}], 0)
 
 
 def test_what_an_answer_lacks_is_kept_and_what_it_has_is_newer() -> None:
