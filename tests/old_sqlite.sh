@@ -16,7 +16,9 @@ trap 'rm -rf "$work"' EXIT
   gcc -O1 -w -shared -fPIC -DSQLITE_ENABLE_JSON1 -DSQLITE_ENABLE_DESERIALIZE \
     -o libsqlite3.so.0 sqlite-autoconf-3260000/sqlite3.c -lpthread -ldl -lm
 )
-export LD_LIBRARY_PATH=$work${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} HARVESTER_SQLITE=3.26.0
+export LD_LIBRARY_PATH=$work${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+loaded=$(python -c 'import sqlite3; print(sqlite3.sqlite_version)')
+[ "$loaded" = 3.26.0 ] || { echo "Python has loaded SQLite $loaded" >&2; exit 1; }
 python -m pytest -n auto -p no:cacheprovider tests/scenarios/ledgers/test_old_sqlite.py \
   tests/ledger/test_sqlite.py tests/upkeep/test_rebuild.py tests/scenarios/runs/test_budgets.py \
   tests/sinks/sql/test_base.py tests/sinks/test_suite.py \

@@ -78,7 +78,7 @@ def command(*arguments: str | Path) -> list[str]:
 
 def environment(**more: str) -> dict[str, str]:
     """The environment of a command: the secret, and nothing that steers a terminal."""
-    of_tests = ("HARVESTER_KILLS", "HARVESTER_SQLITE", "HARVESTER_FIGURES")
+    of_tests = ("HARVESTER_KILLS", "HARVESTER_FIGURES")
     ours = {name: text for name, text in os.environ.items() if name not in of_tests}
     return {**ours, "HARVESTER_SECRET": "practice", "COLUMNS": "100", **more}
 

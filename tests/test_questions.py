@@ -19,6 +19,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import duckdb
+import openpyxl
 import pytest
 
 import harvester
@@ -29,9 +31,6 @@ from harvester.wechat.interfaces import INTERFACES
 from tests.office import ALL_SHEETS, converted
 from tests.questions import ON_SQLITE, QUESTIONS, READ, Sheet
 from tests.support import A, B, days, noon, run, scope
-
-duckdb = pytest.importorskip("duckdb")
-pytest.importorskip("pandas")
 
 BEGIN, END, TODAY = date(2026, 3, 25), date(2026, 5, 10), "2026-05-11"
 NAMES = {A: "早茶读书", B: "城市骑行"}
@@ -327,7 +326,6 @@ TYPED: Mapping[int, Callable[[Row], Sequence[Any]]] = {
 @pytest.fixture(scope="module")
 def workbook(world: World) -> dict[int, list[dict[str, Any]]]:
     """By question the rows that LibreOffice calculates, by heading."""
-    openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.load_workbook(exported(world, "xlsx"))
     columns = {sheet.title: [cell.value for cell in sheet[1]] for sheet in book}
     places = {}
@@ -389,7 +387,6 @@ def test_a_workbook_answers(
 
 @pytest.mark.thorough
 def test_the_first_sheet_of_a_workbook_says_what_is_missing(world: World) -> None:
-    openpyxl = pytest.importorskip("openpyxl")
     sheet = openpyxl.load_workbook(exported(world, "xlsx"), read_only=True).worksheets[0]
     rows = [row[:5] for row in sheet.iter_rows(values_only=True)]
     heads = ("Missing account", "Interface", "From", "To", "State")

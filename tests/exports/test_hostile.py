@@ -215,10 +215,9 @@ def test_two_interfaces_that_need_one_table_are_refused(tmp_path: Path, target: 
     assert once(sink, spec, catalogue, "get").written == 1
 
 
-@each_target
+@pytest.mark.parametrize("target", [each for each in TARGETS if not each.startswith("xlsx")])
 def test_the_tables_of_an_interface_that_is_not_named_stay(tmp_path: Path, target: str) -> None:
-    if target.startswith("xlsx"):
-        pytest.skip("a workbook has what was named last")
+    """A workbook has what was named last."""
     spec = target.format(tmp_path)
     sink = harvest(window({"n": 1}, name="get"), window({"n": 2}, name="get_users"))
     catalogue = {name: interface(Field("n", "int")) for name in ("get", "get_users")}

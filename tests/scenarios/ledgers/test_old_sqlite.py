@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -16,11 +14,6 @@ import sqlite3
 sqlite3.sqlite_version_info, sqlite3.sqlite_version = (3, 25, 3), "3.25.3"
 """
 SAID = "harvester: SQLite 3.26 or newer is needed, and Python has loaded 3.25.3"
-
-
-@pytest.mark.skipif("HARVESTER_SQLITE" not in os.environ, reason="any SQLite will do")
-def test_the_library_that_is_loaded_is_the_one_to_be_tested() -> None:
-    assert sqlite3.sqlite_version == os.environ["HARVESTER_SQLITE"]
 
 
 @pytest.mark.parametrize("sink", [[], ["--sink", "sqlite:records.db"]])
