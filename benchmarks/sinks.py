@@ -53,7 +53,7 @@ ROUNDS = 5
 GOAL, GOAL_SQL = 0.7, 0.8
 """CPU of the cheapest way ÷ the sink's."""
 REACHED = {"sqlite": 0.7, "postgresql": 0.6}
-"""What is reached after the other benchmarks, whose process has other memory; alone, the goal is."""
+"""What is reached after the other benchmarks, whose memory is reused; alone, the goal is."""
 
 _MEMORY, _ROOM = Path("/dev/shm"), 1 << 30
 

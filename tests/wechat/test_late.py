@@ -103,6 +103,7 @@ def test_what_was_first_missed_later_is_asked_for_on_three_more_days() -> None:
     due, noon = settles_at(JAN[0]), settles_at(date(2021, 5, 4)) + 4 * 3600
     for tries in range(3):
         assert again_at(AGAIN, due, noon, 8, tries) == settles_at(date(2021, 5, 5))
+    assert again_at(AGAIN, due, noon, 13, 0) == settles_at(date(2021, 5, 5), 13)
     assert again_at(AGAIN, due, noon, 8, 3) is None
     assert again_at(AGAIN, due, due + 20 * DAY, 8, 9) == due + 21 * DAY
 
