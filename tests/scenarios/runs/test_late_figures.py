@@ -312,7 +312,7 @@ def test_a_row_that_does_not_come_is_asked_for_until_day_thirty_and_is_then_neve
 @pytest.mark.parametrize(
     "comes",
     [
-        pytest.param(days, marks=[] if days % 4 == 0 else [pytest.mark.thorough])
+        pytest.param(days, marks=[] if days % 8 == 0 else [pytest.mark.thorough])
         for days in range(40)
     ],
 )
