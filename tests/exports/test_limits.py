@@ -41,10 +41,7 @@ from tests.exports.support import (
 from tests.support import A, B, C
 
 ONE = "wx0000000000000001"
-each_target = pytest.mark.parametrize("target", [
-    each if each.startswith(("csv", "xlsx")) else pytest.param(each, marks=pytest.mark.thorough)
-    for each in TARGETS
-])  # fmt: skip
+each_target = pytest.mark.parametrize("target", TARGETS)
 
 
 def limited(sink: Any, spec: str, limits: Limits) -> None:

@@ -209,7 +209,6 @@ def test_the_coverage_of_several_accounts_is_that_of_the_worst() -> None:
     assert coverage.gaps[0] == Gap(B, (date(2024, 1, 21), date(2024, 1, 31)), "missing")
 
 
-@pytest.mark.thorough
 def test_charts_show_followers_readers_and_the_best_articles(tmp_path: Path) -> None:
     source, book = f"sqlite:{tmp_path}/a.db", tmp_path / "x.xlsx"
     names = ("users", "getbizsummary", "getarticletotaldetail")

@@ -115,7 +115,6 @@ def test_a_token_that_was_void_costs_no_second_call(wechat: Start, capsys: Captu
     assert another.simulator.counts["data"] == 1
 
 
-@pytest.mark.thorough
 def test_broken_accounts_are_rows_below_the_reason_and_the_others_are_counted(
     wechat: Start, capsys: Capture, monkeypatch: Patch
 ) -> None:
