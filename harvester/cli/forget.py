@@ -23,8 +23,8 @@ from harvester.sinks.base import Sink, spec_of
 from harvester.texts import joined, say
 from harvester.upkeep.forget import Extent, forget, known_of, strange_of
 
-TURNS = 3
-"""Attempts at what begins anew."""
+ATTEMPTS = 3
+"""How often it begins, if the lock is lost each time."""
 
 
 async def show_what_would_go(place: Place, appid: str, endpoints: Collection[str]) -> int:
@@ -45,7 +45,7 @@ async def show_forgetting(place: Place, appid: str, endpoints: Collection[str]) 
     """
     now, known, whole = time.time(), list[Extent](), not endpoints
     titles = [title for each in endpoints for title in title_of(each)]
-    for left in reversed(range(TURNS)):
+    for left in reversed(range(ATTEMPTS)):
         try:
             async with unused(place) as ledger:
                 known = known or [*await _known(ledger, appid, endpoints, place.sinks)]

@@ -113,7 +113,7 @@ class Writer:
         """Set when a call is sent."""
         self._unsure: list[Spent] = []
         self._turn = asyncio.Lock()  # the sinks are written, or opened again
-        self._stored: list[Item] = []
+        self._stored: list[Item] = []  # the last group, until `_free_one` has freed it
         self._unsettled = False  # a sink has a write that the ledger may lack
         self._full: list[tuple[str, Sink]] = []  # sinks that ask for `finish`
 
@@ -138,7 +138,7 @@ class Writer:
         return self.channel.put(window, window.size)
 
     def _free_one(self) -> None:
-        """Free a stored window: to free a whole group at once would hold the loop for 5 ms."""
+        """Free a stored window: to free a group at once would hold the loop for milliseconds."""
         if self._stored:
             self._stored.pop()
 

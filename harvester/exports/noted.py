@@ -26,7 +26,8 @@ from harvester.texts import changed, of_system
 NOTE = ".harvester.json"
 ABOUT = ".columns.csv"
 """The end of a file's name that says what the columns of a table are."""
-_TURNS = 5
+_READINGS = 5
+"""How often a note that cannot be read is read again, if it is another one each time."""
 _UNFINISHED = -1
 Months = Mapping[str, tuple[str, int, int]]
 """The stamp of each month, and where its rows begin and end in the file."""
@@ -130,7 +131,7 @@ class Noted:
         is read again until it is the same twice.
         """
         self._noted = self._place.read(NOTE)
-        for _ in range(_TURNS):
+        for _ in range(_READINGS):
             try:
                 return self._parsed(self._noted)
             except UsageError:

@@ -39,9 +39,9 @@ BUSY = 30.0
 """Seconds for which another program's transaction is waited for."""
 
 _PARAMETERS = 999
-"""The values that a statement can have in each version since 3.0.
+"""The values that a statement may have in every version of SQLite.
 
-A statement of many rows gives up the interpreter's lock once, and not once a row.
+A statement of many rows releases the interpreter's lock once, not once a row.
 """
 _BARRED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 """Codes of errors about files that may be intact."""

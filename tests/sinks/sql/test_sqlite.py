@@ -52,6 +52,15 @@ def test_a_scan_of_a_file_that_may_not_be_read_says_nothing_against_what_it_hold
             os.seteuid(user)
 
 
+def test_a_window_of_any_number_of_records_is_stored(lite: Target) -> None:
+    """A statement has many rows: as many as fit, and then what is left."""
+    windows = [part(number, *range(number)) for number in range(1, 161)]
+    lite.harvest(*[[each] for each in windows], windows[:90])
+    found = lite.scan()
+    assert [len(list(each.records())) for each in found.values()] == [*range(1, 161)]
+    assert [each.tally for each in found.values()] == [each.tally for each in windows]
+
+
 def test_a_ledger_of_harvester_is_no_target(lite: Target) -> None:
     lite.execute("CREATE TABLE calendar (a)")
     lite.execute("CREATE TABLE open_window (a)")
