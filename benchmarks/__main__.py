@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import HEADER, Figure, as_json, best_of
+from benchmarks.figures import HEADER, Figure, as_json, best_of, in_new_process
 
 QUESTIONS = ("pipeline", "rate", "memory", "sinks", "replaced", "sharing", "latency", "peers")
 GATED = QUESTIONS[:-1]
@@ -52,7 +52,8 @@ def _arguments() -> argparse.Namespace:
 def _measure(name: str, given: argparse.Namespace) -> list[Figure]:
     measure: Callable[..., list[Figure]] = import_module(f"benchmarks.{name}").measure
     options = {"home": given.home} if name == "peers" else {}
-    figures = measure(full=given.full, **options)
+    # In a process of its own: what other questions leave in memory would change its figures.
+    figures = in_new_process(measure, full=given.full, **options)
     for figure in figures:
         print(figure, flush=True)
     return figures
