@@ -121,9 +121,14 @@ class AccountQueue:
                 return False
         return True
 
+    @property
+    def full(self) -> bool:
+        """Whether as many items are under way as may be."""
+        return self.busy >= self.share.slots or self.busy >= self.cap
+
     def next_at(self, now: float, wall: float) -> float:
         """The loop's time from which `take` has an item; NEVER if only an event can change that."""
-        if self.busy >= self.share.slots or self.busy >= self.cap:
+        if self.full:
             return NEVER
         at = min([queue.next_at(now, wall) for queue in self.queues], default=NEVER)
         if at == NEVER:
@@ -136,8 +141,7 @@ class AccountQueue:
 
     def take(self, now: float, wall: float) -> WorkItem | None:
         """The next item; its request is counted as sent and must leave at once."""
-        busy = self.busy
-        if busy >= self.share.slots or busy >= self.cap or not self.limiter.ready(now):
+        if self.full or not self.limiter.ready(now):
             return None
         if self.token.due(now):
             item = self._renewal(now, wall)

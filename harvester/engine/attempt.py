@@ -349,9 +349,11 @@ class Pipeline:
     def _part(
         self, queue: InterfaceQueue, attempt: Attempt, part: Part, stamp: str
     ) -> tuple[Batch, Outcome]:
-        begin, end = part.days
+        window = attempt.window
+        if part.days != attempt.days:
+            window = Window(window.appid, window.endpoint, *part.days)
         batch = Batch(
-            attempt.window._replace(begin=begin, end=end),
+            window,
             part.records,
             stamp,
             endpoint=queue.endpoint,

@@ -167,11 +167,13 @@ class Scheduler:
                 ready.rotate(-1)
                 continue
             item = account.take(now, wall)
-            if item is not None:
+            if item is not None and not account.full:
                 ready.rotate(-1)
                 return item
             ready.popleft()
             turn.at = NEVER
+            if item is not None:  # it has its next turn when one of its items has ended
+                return item
             self._schedule(account, now, wall)
         return None
 

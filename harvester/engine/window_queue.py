@@ -118,7 +118,7 @@ class Harvested(NamedTuple):
     @property
     def waits(self) -> bool:
         """Whether the run is not done with it."""
-        return self.batch.late or any([part.batch.late for part in self.more])
+        return self.batch.late or bool(self.more and any([part.batch.late for part in self.more]))
 
     @property
     def tally(self) -> Tally:

@@ -66,8 +66,10 @@ class _Watchdog:
         self._cut: set[asyncio.Task[object]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def enter(self, task: asyncio.Task[object], loop: asyncio.AbstractEventLoop) -> None:
-        deadline = self._deadlines[task] = loop.time() + self._seconds
+    def enter(
+        self, task: asyncio.Task[object], loop: asyncio.AbstractEventLoop, now: float
+    ) -> None:
+        deadline = self._deadlines[task] = now + self._seconds
         if self._timer is None:
             self._timer = loop.call_at(deadline, self._sweep, loop)
 
@@ -99,11 +101,11 @@ class _Watchdog:
 class _Sent:
     """The progress of one request.
 
-    connected: its connection is open; answered: its answer has begun to arrive; ended: nothing more
-    is done for it.
+    began: the loop's time; connected: its connection is open; answered: its answer has begun to
+    arrive; ended: nothing more is done for it.
     """
 
-    __slots__ = ("answered", "connected", "ended", "leave", "loop", "task")
+    __slots__ = ("answered", "began", "connected", "ended", "leave", "loop", "task")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[object], leave: Leave | None
@@ -111,6 +113,7 @@ class _Sent:
         self.loop = loop
         self.task = task
         self.leave = leave
+        self.began = loop.time()
         self.connected = self.answered = self.ended = False
 
 
@@ -240,8 +243,8 @@ class HttpTransport:
         task = asyncio.current_task(loop)
         assert task is not None
         cancelling = task.cancelling()
-        self._watchdog.enter(task, loop)
         sent = _Sent(loop, task, leave)
+        self._watchdog.enter(task, loop, sent.began)
         try:
             answer = await self._ask(session, request, sent)
             sent.answered = True
@@ -273,40 +276,50 @@ class HttpTransport:
         error.answered, error.connected = sent.answered, sent.connected
         return error
 
-    async def _ask(
+    def _ask(
         self, session: Session, request: Request, sent: _Sent
-    ) -> Response | Answer | aiohttp.ClientResponse:
+    ) -> Awaitable[Response | Answer | aiohttp.ClientResponse]:
         """The answer, its head read; a connection is open before the request leaves."""
-        below = request.path[:1] == "/"
-        began = sent.loop.time()
-        if self._exchange is not None and below and request.method == "POST":
-            connection = self._exchange.kept(began)
-            if connection is None:
-                connection = await self._exchange.connect()
-                if sent.leave is not None and sent.loop.time() - began > OPENED:
-                    sent.connected = True
-                    try:
-                        await self._left(sent, sent.leave)
-                    except BaseException:
-                        connection.close()
-                        raise
-            sent.connected = True
-            return await self._exchange.post(request, connection)
+        exchange = self._exchange
+        if exchange is None or request.path[:1] != "/" or request.method != "POST":
+            return self._ask_session(session, request, sent)
+        connection = exchange.kept(sent.began)
+        if connection is None:
+            return self._ask_connected(exchange, request, sent)
+        sent.connected = True
+        return exchange.post(request, connection)
+
+    async def _ask_connected(
+        self, exchange: Exchange, request: Request, sent: _Sent
+    ) -> Response | Answer:
+        """The answer over a connection that is not open yet."""
+        connection = await exchange.connect()
+        try:
+            await self._opened(sent)
+        except BaseException:
+            connection.close()
+            raise
+        return await exchange.post(request, connection)
+
+    async def _ask_session(
+        self, session: Session, request: Request, sent: _Sent
+    ) -> aiohttp.ClientResponse:
+        """The answer by the session."""
         body: bytes | Payload | None = request.body
         if sent.leave is not None:
-            body = _Body(request.body or b"", partial(self._opened, sent, sent.leave, began))
+            body = _Body(request.body or b"", partial(self._opened, sent))
         return await session.request(
             request.method,
             self._url(request.path, request.query),
             data=body,
-            **(self._how if below else self._elsewhere(request)),
+            **(self._how if request.path[:1] == "/" else self._elsewhere(request)),
         )
 
-    async def _opened(self, sent: _Sent, leave: Leave, began: float) -> None:
+    async def _opened(self, sent: _Sent) -> None:
         """Wait until a request may leave, if its connection took a while."""
         sent.connected = True
-        if sent.loop.time() - began > OPENED:
-            await self._left(sent, leave)
+        if sent.leave is not None and sent.loop.time() - sent.began > OPENED:
+            await self._left(sent, sent.leave)
 
     async def _left(self, sent: _Sent, leave: Leave) -> None:
         """Wait until the request may leave; that is not part of the time for its answer."""
@@ -314,7 +327,7 @@ class HttpTransport:
             sent.task.uncancel()
         await leave()
         if not sent.ended:
-            self._watchdog.enter(sent.task, sent.loop)
+            self._watchdog.enter(sent.task, sent.loop, sent.loop.time())
 
     async def _whole(self, answer: Answer | aiohttp.ClientResponse) -> Response | None:
         """The answer with its body, or None if the body is too long."""

@@ -209,7 +209,8 @@ class JsonEndpoint:
         begin: str | int
         end: str | int
         if self.dates == "%Y-%m-%d":
-            begin, end = first.isoformat(), last.isoformat()
+            begin = first.isoformat()
+            end = begin if first == last else last.isoformat()
         elif self.dates == UNIX:
             begin, end = int(settles_at(first - ONE_DAY, 0)), int(settles_at(last, 0))
         else:
