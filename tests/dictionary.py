@@ -68,13 +68,18 @@ lists stay within the rows.
   通知地增加编码，未知编码没有名称。
 - `…_label` is the label of a code, in the language of `?lang=zh|en`; views in databases have
   `…_zh` and `…_en`. WeChat adds codes without notice; an unknown one has no label.
-- 空值不是 0：接口没有返回这个字段，或没有返回这一行。微信没有说明没有行就是 0（已下线的接口不返回
-  合计不足 3 的文章），所以联表中缺少的一方为空；要当作 0 就用 `COALESCE`。`articles` 里没有采集
-  范围之前发布的文章，用 `LEFT JOIN` 关联才不会丢掉它们的数值。
-- An empty value is not 0: the interface did not return the field, or the row. No page of WeChat
-  says that no row means 0 (a retired interface left out articles with less than 3 in all), so what
-  one part of a joined table lacks is empty; use `COALESCE` to take it for 0. `articles` lacks what
-  was published before the harvested days: a `LEFT JOIN` keeps their figures.
+- 空值不是 0：接口没有返回这个字段，或没有返回这一行。只有 `getarticleshare` 的页面写明何时没有行：
+  当天没有文章的数据变化，列表就为空；同一处也写明数据可能延迟。其他页面没有说明（已下线的接口不返回
+  合计不足 3 的文章）。数据库视图不知道哪一天已是终值，而视图、导出和 `harvester.read` 的值都相同，
+  所以联表中缺少的一方为空；对 `harvester status` 显示为终值的日子可以写 `COALESCE(share_user, 0)`。
+- An empty value is not 0: the interface did not return the field, or the row. Only the page of
+  `getarticleshare` says when there is no row: its list is empty if no article's figure changed that
+  day; it adds that figures may be late. The other pages do not say (a retired interface left out
+  articles with less than 3 in all). A view of a database does not know which days are final, and
+  views, exports and `harvester.read` have the same values; so what one part of a joined table lacks
+  is empty. For days that `harvester status` shows as final, write `COALESCE(share_user, 0)`.
+- `articles` 里没有采集范围之前发布的文章：用 `LEFT JOIN` 关联才不会丢掉它们的数值。
+- `articles` lacks what was published before the harvested days: a `LEFT JOIN` keeps their figures.
 """
 
 
