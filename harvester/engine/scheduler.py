@@ -144,6 +144,8 @@ class Scheduler:
                 self._active += 1
                 if self._ready:
                     self._wake_worker()
+                elif self._timed.first < self._timed.at:
+                    self._arm()
                 return item
             idle = loop.create_future()
             self._idle.append(idle)

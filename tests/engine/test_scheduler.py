@@ -166,6 +166,19 @@ async def test_one_timer_serves_accounts_that_become_due_while_all_wait(loop: Lo
 
 
 @virtual
+async def test_an_account_that_is_full_does_not_hold_up_one_that_becomes_due(loop: Loop) -> None:
+    accounts = [await account(f"wx{n}", 1, loop.wall()) for n in (1, 2)]
+    scheduler = Scheduler(accounts, loop.wall)
+    for job, at in zip([await take(scheduler) for _ in accounts], (10.0, 20.0), strict=True):
+        job.account.cap = 1
+        again(job, 0, at)
+        settle(scheduler, job)
+    workers = [asyncio.create_task(take(scheduler)) for _ in accounts]
+    found = [(job.account.appid, int(loop.time())) for job in [await each for each in workers]]
+    assert found == [("wx1", 20), ("wx2", 20)]  # the first one is still under way
+
+
+@virtual
 async def test_who_settles_takes_what_the_account_can_do_next_and_wakes_others_for_the_rest(
     loop: Loop,
 ) -> None:

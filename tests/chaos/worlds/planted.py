@@ -68,8 +68,15 @@ FAULTS = (
         "a worker that takes an item wakes no other worker for the next one",
         "engine/scheduler.py",
         "                if self._ready:\n                    self._wake_worker()\n"
-        "                return item\n",
-        "                return item\n",
+        "                elif ",
+        "                if ",
+    ),
+    Planted(
+        "the timer is not set when the last account that is ready is full",
+        "engine/scheduler.py",
+        "                elif self._timed.first < self._timed.at:\n"
+        "                    self._arm()\n",
+        "",
     ),
     Planted(
         "the timer of the accounts is not set again after it fired",

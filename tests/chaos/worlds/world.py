@@ -19,7 +19,7 @@ import sys
 import tempfile
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -36,8 +36,8 @@ from harvester.engine.writer import BOOK_EVERY
 from harvester.errors import HarvestError
 from harvester.events import Event, Notice, Report, Stalled
 from harvester.ledger import FILE_NAME, Key, SqliteLedger
-from harvester.ledger.coverage import Calendar
-from harvester.model import RECHECK_INTERVAL, Batch, Endpoint
+from harvester.ledger.coverage import STORED, Calendar
+from harvester.model import RECHECK_INTERVAL, Batch, Endpoint, Window
 from harvester.sinks.base import Sink, StoredWindow, name_in
 from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import Faults, MemorySink, Simulator, VirtualTimeLoop, run_virtual
@@ -275,20 +275,25 @@ class World:
         lost = self._draw.random() < 0.5 and not self._harmed
         if not path.exists():
             return
+        calendars, _ = run_virtual(lambda _: _read(path, ""))
         if lost:
             for beside in ("", "-wal", "-shm"):
                 path.with_name(path.name + beside).unlink(missing_ok=True)
         if harm and "model" in self._kinds and (not lost or len(self._kinds) > 1):
-            self._harm()
+            self._harm(calendars)
         sinks = [self._model if isinstance(each, ModelSink) else each for each in self.sinks()]
         found = run_virtual(lambda _: rebuild(path, sinks, INTERFACES.get, self._now))
         self._say(f"rebuilt, {'lost' if lost else 'not lost'}: {found}")
         self.rebuilt += 1
         self._forgetful = True  # the calls of today are lost
 
-    def _harm(self) -> None:
-        """One record of the model is gone."""
-        full = [each for each in self._model._batches.values() if each.count > 1]
+    def _harm(self, calendars: Mapping[Key, Calendar]) -> None:
+        """One record of the model is gone, of a window that the ledger and the other sink have."""
+        full = [
+            each
+            for each in self._model._batches.values()
+            if each.count > 1 and _has(calendars, each.window)
+        ]
         if full:
             self._harmed = True
             each = self._draw.choice(full)
@@ -666,3 +671,10 @@ async def _spent(path: Path, day: date) -> Counter[Key]:
 async def _read(path: Path, sink: str) -> tuple[dict[Key, Calendar], dict[str, str]]:
     async with SqliteLedger(path, readonly=True) as ledger:
         return await ledger.calendars(await ledger.accounts()), await ledger.checkpoint(sink)
+
+
+def _has(calendars: Mapping[Key, Calendar], window: Window) -> bool:
+    """Whether a ledger has a window as stored."""
+    appid, name, *days = window
+    calendar = calendars.get((appid, name), Calendar())
+    return [*calendar.runs(*days, STORED)] == [tuple(days)]
