@@ -1,12 +1,13 @@
 """A POST over a connection of an aiohttp session, without the session's work for each request.
 
 For each request a session creates headers, cookies, timers, a task that writes the body, and an
-answer with its history.  Here the head is created once for each token.  This module uses the
-session's connection pool, with its TLS and name resolution, and aiohttp's parser.
+answer with its history.  Here the head is created once for each token, and the parser once for each
+connection.  This module uses the session's connection pool, with its TLS and name resolution, and
+aiohttp's parser.
 
 The pool is as aiohttp documents it (`BaseConnector.connect`, `Connection`); the protocol of a
-connection is public, but not documented.  So it is tested in memory first; if a later aiohttp
-differs, each request uses the session, which only takes longer.
+connection is public, but not documented, and its parser is private.  So they are tested in memory
+first; if a later aiohttp differs, each request uses the session, which only takes longer.
 """
 
 from __future__ import annotations
@@ -129,21 +130,18 @@ class Exchange:
         """Parse an answer in memory; raises any exception if that does not work."""
         inspect.signature(self._pool.connect).bind(self._asked, [], self._timeout)
         whole = not {"Transfer-Encoding", "Connection"} & set(self._asked.headers)
-        protocol = ResponseHandler(asyncio.get_running_loop())
-        protocol.set_response_params(read_until_eof=True)
-        protocol.data_received(_TRIAL)
-        reading = protocol.read()
-        try:
-            reading.send(None)
-        except StopIteration as read:
-            message, content = read.value
-        finally:
-            reading.close()
-        found = message.code, content.is_eof(), content.total_bytes, content.read_nowait()
-        if not (whole and self._asked.connection_key and found == (200, True, 2, b"{}")):
-            raise TypeError("another aiohttp")
-        if protocol.should_close or len(protocol):
-            raise TypeError("a connection that would not be kept")
+        if not (whole and self._asked.connection_key):
+            raise TypeError("another request")
+        for begun in range(1, len(_TRIAL)):
+            protocol = ResponseHandler(asyncio.get_running_loop())
+            protocol.set_response_params(read_until_eof=True)
+            for _ in range(2):  # the second one by the same parser
+                protocol.data_received(_TRIAL)
+                if _read(protocol) != (200, True, 2, b"{}") or not _is_idle(protocol):
+                    raise TypeError("another parser, or a connection that would not be kept")
+            protocol.data_received(_TRIAL[:begun])
+            if _is_idle(protocol):
+                raise TypeError("a begun answer is not noticed")
 
     def kept(self, now: float) -> Connection | None:
         """An open connection that is idle, None if there is none; `post` takes it back.
@@ -162,7 +160,10 @@ class Exchange:
 
         Raises what aiohttp raises.
         """
-        return await self._pool.connect(self._asked, [], self._timeout)
+        connection = await self._pool.connect(self._asked, [], self._timeout)
+        if connection.protocol is not None:
+            connection.protocol.set_response_params(read_until_eof=True)
+        return connection
 
     def close(self) -> None:
         """Return the connections to the pool."""
@@ -180,11 +181,8 @@ class Exchange:
             head = self._head(request.path, request.query)
             protocol = connection.protocol
             transport = connection.transport
-            if protocol is None or transport is None:
+            if protocol is None or transport is None or not _is_idle(protocol):
                 raise aiohttp.ServerDisconnectedError
-            protocol.set_response_params(read_until_eof=True)
-            if len(protocol):
-                raise aiohttp.ServerDisconnectedError  # it sent data without a request
             self._write(transport, b"%b%d\r\n\r\n%b" % (head, len(body), body))
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != 101:  # before the answer
@@ -228,3 +226,28 @@ def _encoded(query: tuple[tuple[str, str], ...]) -> str:
     if all([_UNRESERVED.fullmatch(text) for pair in query for text in pair]):
         return "&".join([f"{name}={value}" for name, value in query])
     return urlencode(query)
+
+
+def _is_idle(protocol: ResponseHandler) -> bool:
+    """Whether the server has sent nothing since the last answer.
+
+    The parser is told that nothing more comes: it does nothing then, or ends a begun answer.
+    """
+    if protocol.should_close:  # a whole answer, or an error
+        return False
+    try:
+        return protocol._parser is not None and protocol._parser.feed_eof() is None
+    except Exception:  # noqa: BLE001  (what a begun answer raises is aiohttp's)
+        return False
+
+
+def _read(protocol: ResponseHandler) -> tuple[int, bool, int, bytes]:
+    """The status of an answer in memory, whether it is whole, its bytes, and its body."""
+    reading = protocol.read()
+    try:
+        reading.send(None)
+    except StopIteration as read:
+        message, content = read.value
+    finally:
+        reading.close()
+    return message.code, content.is_eof(), content.total_bytes, content.read_nowait()

@@ -4,12 +4,14 @@ import asyncio
 import subprocess
 import sys
 import warnings
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
 from aiohttp.client_proto import ResponseHandler
 
+from harvester.errors import AttemptError
 from harvester.model import Response
 from harvester.transport import HttpTransport, exchange
 from tests.transport.test_http import REQUEST, serving, sized
@@ -100,6 +102,46 @@ def test_no_connection_is_left_open() -> None:
         assert asyncio.run(main())
 
 
+STRANGE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
+
+
+@pytest.mark.parametrize("begun", range(1, len(STRANGE) + 1))
+@pytest.mark.parametrize("waits", [False, True], ids=["in-one-piece", "later"])
+def test_what_a_server_sends_or_begins_to_send_without_a_request_is_no_answer(
+    begun: int, waits: bool
+) -> None:
+    """Neither alone, nor joined with what it sends after the next request."""
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        is_first = connections == 1
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(REQUEST.body or b"")
+            writer.write(KEEPS + STRANGE[:begun] if is_first and not waits else KEEPS)
+            await asyncio.sleep(0.005)
+            writer.write(STRANGE[:begun] if is_first and waits else b"")
+            await reader.readuntil(REQUEST.body or b"")
+            writer.write(STRANGE[begun:] if is_first else KEEPS)
+        writer.close()
+
+    async def main() -> set[bytes]:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        url = "http://{}:{}".format(*server.sockets[0].getsockname())
+        async with server, HttpTransport(url) as transport:
+            answers = []
+            for _ in range(3):
+                with suppress(AttemptError):  # the connection is closed
+                    answers.append(await transport.send(REQUEST))
+                await asyncio.sleep(0.01)
+        assert len(answers) >= 2
+        return {answer.body for answer in answers}
+
+    assert asyncio.run(main()) == {b"{}"}
+    assert connections == 2
+
+
 async def test_the_requests_of_one_turn_of_the_loop_are_written_together_in_the_next_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -149,6 +191,15 @@ async def _waiting(*_: object) -> None:
     await asyncio.get_running_loop().create_future()
 
 
+def _set_parser(protocol: ResponseHandler, parser: object) -> None:
+    protocol.__dict__["parser"] = parser
+
+
+def _parser_that_notices_nothing(protocol: ResponseHandler) -> object:
+    parser = protocol.__dict__["parser"]
+    return parser and SimpleNamespace(feed_data=parser.feed_data, feed_eof=lambda: None)
+
+
 def _refusing(*_: object, **__: object) -> None:
     raise TypeError
 
@@ -163,6 +214,7 @@ def _refusing(*_: object, **__: object) -> None:
         (ResponseHandler, "data_received", lambda self, data: None),
         (ResponseHandler, "read", _waiting),
         (ResponseHandler, "should_close", True),
+        (ResponseHandler, "_parser", property(_parser_that_notices_nothing, _set_parser)),
         (aiohttp.StreamReader, "is_eof", lambda self: False),
         (aiohttp.StreamReader, "read_nowait", lambda self: b""),
     ],
