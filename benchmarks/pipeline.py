@@ -45,8 +45,8 @@ ROUNDS = 9
 
 GOALS = {False: {64: 1.0, 256: 1.1, 1_024: 1.3}, True: {64: 1.0, 256: 1.2}}
 """Whether over TLS, requests in flight, and the CPU of the tightest loop ÷ harvester's."""
-REACHED: dict[bool, dict[int, float]] = {False: {64: 0.95, 1_024: 1.25}, True: {64: 0.93, 256: 1.1}}
-"""What is reached today, where that misses the goal."""
+REACHED: dict[bool, dict[int, float]] = {False: {1_024: 1.25}, True: {}}
+"""What is reached today, where that may miss the goal."""
 GOAL_BY_HAND = 1.35
 
 MALLOC_THRESHOLD = 8 * 1024 * 1024
