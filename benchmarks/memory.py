@@ -38,7 +38,7 @@ from benchmarks.pipeline import ENDPOINT, MALLOC_THRESHOLD, SECRET, tokens
 from benchmarks.server import serving
 from harvester import events
 from harvester.engine.writer import GROUP
-from harvester.ledger import Outcome
+from harvester.ledger import Outcome, SqliteLedger
 from harvester.model import Tally, Window
 from harvester.wechat.interfaces import INTERFACES
 
@@ -197,7 +197,7 @@ def commit(path: Path, sink: str, groups: Iterable[Sequence[Window]]) -> float:
 
     async def run() -> None:
         nonlocal taken
-        async with harvester.SqliteLedger(path) as ledger:
+        async with SqliteLedger(path) as ledger:
             for number, group in enumerate(groups):
                 outcomes = [Outcome(window, "final", Tally(8, 7)) for window in group]
                 started = time.process_time()

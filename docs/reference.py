@@ -13,20 +13,24 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
-from datetime import time
+from datetime import date, time
 from itertools import groupby
+from pathlib import Path
 from typing import NamedTuple
 
 import click
 
+from harvester.base.dates import ONE_DAY, last_whole_day
 from harvester.cli import language
 from harvester.cli.commands import cli, invoke
 from harvester.config import accounts, files, interfaces, service
 from harvester.config.settings import FLAG, KEYWORDS, OPTIONS, REQUIRED, Option
 from harvester.engine.attempt import EQUAL_REFUSALS
-from harvester.model import Action
+from harvester.model import Action, Endpoint
 from harvester.wechat import codes, response
 from harvester.wechat.endpoint import TYPES
+from harvester.wechat.interfaces import INTERFACES
+from harvester.wechat.late import AGAIN, AT_LEAST, EMPTY_AGAIN, has_last_entry
 from harvester.wechat.publisher import PUBLISHER_ERRORS
 from harvester.wechat.response import Rule
 
@@ -335,6 +339,65 @@ _FIELD: Mapping[str, _Words] = {
 }
 
 
+# what an interface costs
+
+
+_EVERY_DAY = date(2026, 1, 1)
+"""The first of the days on which calls are counted: two years of them."""
+
+
+def calls_a_day(endpoint: Endpoint) -> tuple[int, int]:
+    """The least and the most calls of a daily run of an account that lacks nothing.
+
+    A window is requested on the day after its last one; if its figures change, on that and the days
+    that follow, ``late_days`` of them.
+    """
+    counted = []
+    for number in range(731):
+        last = _EVERY_DAY + number * ONE_DAY
+        ends = [last - back * ONE_DAY for back in range(max(endpoint.late_days, 1))]
+        counted.append(sum(last_whole_day(end, endpoint.cut) == end for end in ends))
+    return min(counted), max(counted)
+
+
+def costs(*, chinese: bool) -> str:
+    """The calls of a day: of each kind of interface, and of each that takes more than two."""
+    found = {each.name: calls_a_day(each) for each in INTERFACES.values()}
+    dear = sorted([name for name, calls in found.items() if calls[1] > 2], key=found.__getitem__)
+    never = _COSTS["never"](chinese)
+    rows = [
+        (_COSTS["daily"](chinese), "1"),
+        (_COSTS["ended"](chinese), f"{1 + len(AGAIN)}"),
+        (_COSTS["no row"](chinese), f"{1 + AT_LEAST}"),
+        (_COSTS["record"](chinese), "1"),
+        (_COSTS["empty"](chinese), f"{1 + len(EMPTY_AGAIN)}"),
+    ]
+    for name in reversed(dear):
+        least, most = found[name]
+        says = _COSTS["changes"](chinese).format(name=name, days=INTERFACES[name].late_days)
+        rows.append((says, f"{least}" if least == most else f"{least}–{most}"))
+        if not has_last_entry(INTERFACES[name], [{}], date.min):
+            rows.append((never, f"{most + len(AGAIN)}"))
+    return _table(("", _COSTS["calls"](chinese)), rows)
+
+
+_COSTS: Mapping[str, _Words] = {
+    "calls": _Words("calls a day", "每天的调用"),
+    "daily": _Words("`getusercumulate` has a row for each day", "`getusercumulate` 每天都有一行"),
+    "ended": _Words("… had rows, and delivers none any more", "…曾有数据，之后不再返回"),
+    "no row": _Words("… has never had a row", "…从来没有数据"),
+    "record": _Words(
+        "an interface that guarantees no rows, with a record each day",
+        "不保证有数据的接口，每天有记录",
+    ),
+    "empty": _Words("… whose days are all empty", "…每天都为空"),
+    "changes": _Words(
+        "`{name}`, whose figures change for {days} days", "`{name}`，数据在 {days} 天内仍会变化"
+    ),
+    "never": _Words("… and never gets the last entry", "…始终没有最后一天的条目"),
+}
+
+
 # error codes
 
 
@@ -602,6 +665,30 @@ def _blocks(lines: Sequence[str]) -> Iterator[list[str]]:
             block = []
 
 
+# what README has, too
+
+
+def _readme(start: str, end: str, chinese: bool) -> str:
+    """The part of README between two patterns, without links: from here they lead elsewhere."""
+    name = "README.zh-CN.md" if chinese else "README.md"
+    text = (Path(__file__).parents[1] / name).read_text(encoding="utf-8")
+    found = re.search(f"{start}.*?(?={end})", text, re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise LookupError(f"{name} has no {start}")
+    return re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", found[0]).strip()
+
+
+def install(*, chinese: bool) -> str:
+    """The section of README about the installation, without its heading."""
+    heading = "## 安装" if chinese else "## Install"
+    return _readme(f"^{heading}$", "^## ", chinese).removeprefix(heading).strip()
+
+
+def exit_statuses(*, chinese: bool) -> str:
+    """README's table of the exit statuses."""
+    return _readme(r"^\| 退出码 \|" if chinese else r"^\| exit status \|", "^$", chinese)
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(
@@ -612,9 +699,12 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 GENERATED: Mapping[str, Callable[..., str]] = {
     "account-keys": account_keys,
     "command": command,
+    "costs": costs,
     "error-codes": error_codes,
+    "exit-statuses": exit_statuses,
     "field-keys": field_keys,
     "http-statuses": http_statuses,
+    "install": install,
     "interface-keys": interface_keys,
     "options": options,
     "platform-keys": platform_keys,

@@ -6,6 +6,10 @@
 The app needs the right to edit the Bitable.  The table has the text columns ``account`` and
 ``day`` and the number columns of `FIGURES`.  Bitable has no transactions: what is there of a day is
 removed, then the day is written.  If that is interrupted, the next run does it again.
+
+Calls, which an edition of Feishu may count by the month: each run makes one for every 500 rows that
+the table has, then one for every 1,000 rows that it writes and one for every 500 that it replaces,
+at least one for what comes within a second.  Rows must not be edited while it runs.
 """
 
 import asyncio
@@ -21,8 +25,24 @@ import aiohttp
 import harvester
 
 FIGURES = ("user_source", "new_user", "cancel_user")
-AT_ONCE = 500
-"""The most records of a call that creates or deletes some."""
+CREATED_AT_ONCE = 1000
+READ_AT_ONCE = DELETED_AT_ONCE = 500
+"""The most records of a call."""
+
+
+def batched(items: list[Any], size: int) -> list[list[Any]]:
+    return [items[begin : begin + size] for begin in range(0, len(items), size)]
+
+
+def days_of(window: harvester.Window) -> list[str]:
+    days = (window.end - window.begin).days + 1
+    return [str(window.begin + timedelta(days=number)) for number in range(days)]
+
+
+def text_of(value: Any) -> str:
+    """The text of a cell; `search` answers with a list of its pieces."""
+    pieces: list[dict[str, str]] = [{"text": value}] if isinstance(value, str) else value or []
+    return "".join([piece["text"] for piece in pieces])
 
 
 class FeishuTable(harvester.Sink):
@@ -42,6 +62,7 @@ class FeishuTable(harvester.Sink):
             os.environ.get("FEISHU_BASE_URL", "https://open.feishu.cn"),
             timeout=aiohttp.ClientTimeout(60),
         )
+        self._rows = await self._read()
         return {}
 
     async def write(
@@ -49,49 +70,45 @@ class FeishuTable(harvester.Sink):
     ) -> harvester.Written:
         gone, rows = list[str](), list[dict[str, Any]]()
         for batch in batches:
-            gone += await self._rows_of(batch.window)  # also of a run that was interrupted
+            for day in days_of(batch.window):  # also what an interrupted run has written
+                gone += self._rows.pop((batch.window.appid, day), [])
             for record in batch.records:
                 figures = {name: record[name] for name in FIGURES if name in record}
                 key = {"account": batch.window.appid, "day": record["ref_date"]}
                 rows.append({"fields": {**key, **figures}})
-        for begin in range(0, len(gone), AT_ONCE):
-            some = {"records": gone[begin : begin + AT_ONCE]}
-            await self._call(f"{self._table}/batch_delete", some)
-        for begin in range(0, len(rows), AT_ONCE):
-            part = {"records": rows[begin : begin + AT_ONCE]}
-            await self._call(f"{self._table}/batch_create", part)
+        for some in batched(gone, DELETED_AT_ONCE):
+            await self._call("batch_delete", {"records": some})
+        for part in batched(rows, CREATED_AT_ONCE):
+            answer = await self._call("batch_create", {"records": part})
+            for row, item in zip(part, answer["records"], strict=True):
+                place = row["fields"]["account"], row["fields"]["day"]
+                self._rows.setdefault(place, []).append(item["record_id"])
         return harvester.Written()
 
     async def close(self) -> None:
         if hasattr(self, "_session"):
             await self._session.close()
 
-    async def _rows_of(self, window: harvester.Window) -> list[str]:
-        """The ids of the rows of a window's days."""
-        found: list[str] = []
-        for number in range((window.end - window.begin).days + 1):
-            day = window.begin + timedelta(days=number)
-            conditions = [
-                {"field_name": name, "operator": "is", "value": [value]}
-                for name, value in (("account", window.appid), ("day", str(day)))
-            ]
-            query = {"filter": {"conjunction": "and", "conditions": conditions}}
-            page = f"{self._table}/search?page_size={AT_ONCE}"
-            answer = await self._call(page, query)
-            found += [item["record_id"] for item in answer["items"]]
-            while answer["has_more"]:
-                answer = await self._call(f"{page}&page_token={answer['page_token']}", query)
-                found += [item["record_id"] for item in answer["items"]]
+    async def _read(self) -> dict[tuple[str, str], list[str]]:
+        """The ids of the rows that are there, by account and day."""
+        found: dict[tuple[str, str], list[str]] = {}
+        query, page, more = {"field_names": ["account", "day"]}, "", True
+        while more:
+            answer = await self._call(f"search?page_size={READ_AT_ONCE}{page}", query)
+            for item in answer["items"]:
+                account, day = (text_of(item["fields"].get(name)) for name in ("account", "day"))
+                found.setdefault((account, day), []).append(item["record_id"])
+            more, page = answer["has_more"], f"&page_token={answer.get('page_token')}"
         return found
 
-    async def _call(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def _call(self, what: str, body: dict[str, Any]) -> dict[str, Any]:
         if time.monotonic() > self._until:
             app = {name: os.environ[f"FEISHU_{name.upper()}"] for name in ("app_id", "app_secret")}
             answer = await self._post("/open-apis/auth/v3/tenant_access_token/internal", app, {})
             self._token = answer["tenant_access_token"]
             self._until = time.monotonic() + answer["expire"] - 300
         headers = {"Authorization": f"Bearer {self._token}"}
-        answer = await self._post(path, body, headers)
+        answer = await self._post(f"{self._table}/{what}", body, headers)
         data: dict[str, Any] = answer["data"]
         return data
 

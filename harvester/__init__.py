@@ -13,6 +13,7 @@ _HOMES = {
     name: home
     for home, names in {
         "harvester.api": ("Records", "run", "run_sync", "stream"),
+        "harvester.base.dates": ("WindowKind",),
         "harvester.config.settings": ("Keywords",),
         "harvester.engine.limiter": ("Rate",),
         "harvester.errors": (
@@ -31,16 +32,18 @@ _HOMES = {
         ),
         "harvester.events": ("Event", "Failure", "Report"),
         "harvester.job": ("Job",),
-        "harvester.ledger": ("Ledger", "SqliteLedger"),
         "harvester.model": (
             "Account",
+            "Action",
             "Batch",
             "Endpoint",
+            "Field",
             "Request",
             "Response",
             "Stored",
             "Tally",
             "Token",
+            "Verdict",
             "Window",
         ),
         "harvester.reading": ("StoredRecords", "StoredTables", "export", "read", "rows"),
@@ -64,6 +67,7 @@ if not TYPE_CHECKING:
 else:  # the same for type checkers, which cannot read the table; a test compares the two
     # isort: off
     from harvester.api import Records as Records, run as run, run_sync as run_sync, stream as stream
+    from harvester.base.dates import WindowKind as WindowKind
     from harvester.config.settings import Keywords as Keywords
     from harvester.engine.limiter import Rate as Rate
     from harvester.errors import (
@@ -82,16 +86,18 @@ else:  # the same for type checkers, which cannot read the table; a test compare
     )
     from harvester.events import Event as Event, Failure as Failure, Report as Report
     from harvester.job import Job as Job
-    from harvester.ledger import Ledger as Ledger, SqliteLedger as SqliteLedger
     from harvester.model import (
         Account as Account,
+        Action as Action,
         Batch as Batch,
         Endpoint as Endpoint,
+        Field as Field,
         Request as Request,
         Response as Response,
         Stored as Stored,
         Tally as Tally,
         Token as Token,
+        Verdict as Verdict,
         Window as Window,
     )
     from harvester.reading import (

@@ -93,34 +93,54 @@ async def run(
     themselves, since others may have gone well.
     """
     sink = _listed_sinks(sink)
-    return await _run(accounts, endpoints, start, end, sink, converted(options))
+    return await run_at(accounts, endpoints, start, end, sink, converted(options))
 
 
-async def _run(
+async def run_at(
     accounts: Accounts,
     endpoints: Endpoints,
     start: date | str,
     end: date | str,
     sinks: Sinks,
     options: Keywords,
+    ledger: Ledger | None = None,
 ) -> Report:
+    """As `run`, with options as `converted` returns them; ledger: replaces the one they name."""
     scope, resolved = resolve(accounts, endpoints, start, end, options)
-    harvest = Harvest(scope, resolved, open_sinks(sinks), options)
+    harvest = Harvest(scope, resolved, open_sinks(sinks), options, ledger)
     return await harvest.run(options.get("on_event"), options.get("stop"))
+
+
+def _check_loop() -> None:
+    """Raise `UsageError` in an event loop that is not asyncio's."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise UsageError(
+            "harvester needs an event loop of asyncio; with trio, call run_sync in a thread"
+        ) from None
 
 
 class Harvest:
     """A run that is ready to start: its arguments are checked, and its options are resolved.
 
-    scope, resolved: what `resolve` has made of ``options``; of these the rest is used here.  Raises
-    `UsageError`.  It can be created outside of an event loop.
+    scope, resolved: what `resolve` has made of ``options``; of these the rest is used here.
+    ledger: replaces the one that ``options`` name.  Raises `UsageError`.  It can be created outside
+    of an event loop.
     """
 
     def __init__(
-        self, scope: Scope, resolved: Options, sinks: Sequence[Sink], options: Keywords
+        self,
+        scope: Scope,
+        resolved: Options,
+        sinks: Sequence[Sink],
+        options: Keywords,
+        ledger: Ledger | None = None,
     ) -> None:
-        self._targets = open_targets(options, sinks)
-        self._ledger, notes = _ledger(options, sinks)
+        self._targets = open_targets(options, sinks, scope.endpoints)
+        for target in self._targets:
+            target.check()
+        self._ledger, notes = _ledger(options, sinks, ledger)
         self._transport = _transport(options)
         self._scope = replace(scope, notes=(*scope.notes, *notes), store=_store(options))
         self._resolved, self._sinks = _within(self._transport, resolved), sinks
@@ -128,6 +148,7 @@ class Harvest:
 
     async def run(self, on_event: Observer | None, stop: StopSignal | None) -> Report:
         """Run it, once; returns and raises what `run` does."""
+        _check_loop()
         scope, sinks, ledger, targets = self._scope, self._sinks, self._ledger, self._targets
         async with (
             _closed(scope.store, self._given_store),
@@ -164,7 +185,7 @@ def run_sync(
         raise UsageError("session: it belongs to an event loop, and run_sync has its own")
     sink = _listed_sinks(sink)
     options = converted(options)
-    return wait_for(lambda: _run(accounts, endpoints, start, end, sink, options))
+    return wait_for(lambda: run_at(accounts, endpoints, start, end, sink, options))
 
 
 @asynccontextmanager
@@ -187,12 +208,13 @@ async def stream(
     Raises `UsageError` on entering; while iterating `RunError` if the run had to stop, and
     `IncompleteError` at the end if windows failed or must wait.
     """
+    _check_loop()
     options = converted(options)
     if options.pop("export", ()):
         raise UsageError("export: a stream stores nothing that could be exported")
     scope, resolved = resolve(accounts, endpoints, start, end, options)
     http = _transport(options)
-    ledger = _given_ledger(options.get("ledger"))
+    ledger = _named_ledger(options)
     records = Records(holds_late=resolved.wait)
     _check_fenced(ledger, [records._sink])
     scope = replace(scope, store=_store(options))
@@ -258,7 +280,9 @@ class Records:
         try:
             self.report = await engine.run()
             self.report.raise_for_state()
-        except Exception as exc:  # noqa: BLE001  (the reader gets it, whatever it is)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exc:  # noqa: BLE001  (the reader gets it, whatever it is)
             self.report = getattr(exc, "report", None) or engine.report(State.FAILED)
             self._sink.release()
             self._sink.end(exc)
@@ -469,17 +493,18 @@ def _check_sink(item: object) -> None:
         raise UsageError("sink: the path of {} is not a pathlib.Path", type(item).__name__)
 
 
-def _given_ledger(given: str | Secret | os.PathLike[str] | Ledger | None) -> Ledger | None:
-    """The ledger that an option names; raises `UsageError`."""
-    if isinstance(given, str | Secret | os.PathLike):
-        return open_ledger(given)
-    return given
+def _named_ledger(options: Keywords) -> Ledger | None:
+    """The ledger that the options name; raises `UsageError`."""
+    named = options.get("ledger")
+    return None if named is None else open_ledger(named)
 
 
-def _ledger(options: Keywords, sinks: Sequence[Sink]) -> tuple[Ledger | None, tuple[str, ...]]:
+def _ledger(
+    options: Keywords, sinks: Sequence[Sink], given: Ledger | None
+) -> tuple[Ledger | None, tuple[str, ...]]:
     """The ledger of a run, and a note if there is none although ``ledger=None`` was not given."""
-    if "ledger" in options:
-        ledger = _given_ledger(options["ledger"])
+    if given is not None or "ledger" in options:
+        ledger = given or _named_ledger(options)
         _check_fenced(ledger, sinks)
         return ledger, ()
     for sink in sinks:
@@ -493,10 +518,12 @@ def _ledger(options: Keywords, sinks: Sequence[Sink]) -> tuple[Ledger | None, tu
     return None, (say('{}; with ledger="sqlite:FILE" it resumes', note),)
 
 
-def open_targets(options: Keywords, sinks: Sequence[Sink]) -> list[Target]:
+def open_targets(
+    options: Keywords, sinks: Sequence[Sink], endpoints: Sequence[Endpoint]
+) -> list[Target]:
     """The targets of the option ``export``; raises `UsageError`, also if no sink can be exported.
 
-    options: as `converted` returns them.
+    options: as `converted` returns them.  endpoints: the interfaces of the run.
     """
     given = options.get("export", ())
     listed = [given] if isinstance(given, Secret) else given
@@ -506,7 +533,12 @@ def open_targets(options: Keywords, sinks: Sequence[Sink]) -> list[Target]:
 
     if not any(sink.scan for sink in sinks):
         raise UsageError("export: none of the sinks can be read back, so nothing can be exported")
-    return [open_target(spec) for spec in listed]
+    targets = [open_target(spec) for spec in listed]
+    from harvester.exports.equal import check_tables  # the target has said which library it needs
+
+    for target in targets:
+        check_tables(target, [each.name for each in endpoints], plugins.finder(endpoints))
+    return targets
 
 
 async def _checkpoints(ledger: Ledger | None, sinks: Sequence[Sink]) -> dict[str, Checkpoint]:
@@ -522,11 +554,14 @@ async def _checkpoints(ledger: Ledger | None, sinks: Sequence[Sink]) -> dict[str
 
 async def _coverage(
     ledger: Ledger | None, targets: Sequence[Target], scope: Scope
-) -> Mapping[str, Coverage]:
+) -> Coverage | None:
     """What the ledger knows of each interface, for the targets that show it."""
-    if ledger is None or not any(target.whole for target in targets):
-        return {}
-    from harvester.exports.coverage import coverage_in
+    if ledger is None or not targets:
+        return None
+    from harvester.exports.coverage import coverage_in, shows_coverage
+
+    if not any(map(shows_coverage, targets)):
+        return None
 
     return await coverage_in(ledger, plugins.finder(scope.endpoints))
 
@@ -536,7 +571,7 @@ async def _export(
     targets: Sequence[Target],
     sinks: Sequence[Sink],
     known: Mapping[str, Checkpoint],
-    coverage: Mapping[str, Coverage],
+    coverage: Coverage | None,
     scope: Scope,
 ) -> None:
     """Bring targets up to date; raises `ExportError` with the report."""
@@ -556,7 +591,8 @@ async def _export(
     except RunError as exc:
         exc.report = exc.report or report
         raise
-    report.notes += map(described, targets, done)
+    report.exported = [*map(described, targets, done)]
+    report.notes += report.exported
 
 
 def _check_fenced(ledger: Ledger | None, sinks: Sequence[Sink]) -> None:

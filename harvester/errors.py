@@ -12,6 +12,7 @@
     │   ├── NetworkError        nothing answers
     │   ├── SinkError           the destination cannot be written
     │   │   ├── SinkAwayError   its server does not answer
+    │   │   ├── NoRecordsError  it is not there, or nothing was ever stored in it
     │   │   └── ReaderGoneError the reader of standard output has ended
     │   ├── LedgerError         the ledger cannot be read or written
     │   └── ExportError         the target of an export cannot be written
@@ -52,12 +53,29 @@ def _without_passwords(text: str) -> str:
     return _PASSWORD.sub(r"\g<name>…", _USER.sub(r"\g<scheme>…@", text))
 
 
+def page(name: str) -> str:
+    """The address of a page of the documentation, which is not installed with the program."""
+    return f"https://github.com/wechat-harvester/wechat-harvester/blob/main/docs/{name}.md"
+
+
+POSIX = say(
+    "a POSIX system is needed, as Linux; on Windows install harvester in WSL: {}", page("windows")
+)
+
+
 def needs(what: str, extra: str) -> str:
     """The sentence about a library that is missing: what needs it, and what to type."""
     package = f"'wechat-harvester[{extra}]'"
     return say(
         "{}: pip install {}, or pipx inject wechat-harvester {}", say(what), package, package
     )
+
+
+def unreadable(version: int, newest: int) -> str:
+    """What to do about a stored format that this version of harvester does not read."""
+    if version > newest:
+        return say("a newer harvester wrote it: use that one")
+    return say("a harvester before the first release wrote it; how to go on: {}", page("upgrading"))
 
 
 class Summary(Protocol):
@@ -137,6 +155,10 @@ class SinkError(RunError):
 
 class SinkAwayError(SinkError):
     """The server of a destination does not answer: nothing is wrong with what is stored there."""
+
+
+class NoRecordsError(SinkError):
+    """A destination is not there, or nothing was ever stored in it."""
 
 
 class ReaderGoneError(SinkError):

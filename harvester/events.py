@@ -154,6 +154,7 @@ class Failed:
     code, rid: WeChat's errcode and request id, None and empty if WeChat sent none.
     new: whether this interface of this account did not fail for the same errcode in the run before,
     on any day; None if no ledger is kept.
+    kind: of the cause, as of `harvester check`; empty if a former version has stored it.
     """
 
     appid: str
@@ -165,6 +166,11 @@ class Failed:
     code: int | None = None
     rid: str = ""
     new: bool | None = None
+    kind: str = ""
+
+
+OF_ACCOUNTS = frozenset({"secret", "appid", "ip", "authorisation", "frozen", "token"})
+"""The kinds of failures that stop an account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +178,14 @@ class AccountStopped:
     """An account is stopped in this run; an operator must act.
 
     code, rid: WeChat's errcode and request id, None and empty if WeChat sent none.
+    kind: as of `Failed`.
     """
 
     appid: str
     error: str
     code: int | None = None
     rid: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -480,7 +488,8 @@ class Report:
         had and the latest one lacks; foreign: rows of days that were not requested, left out.
     waits: what accounts wait for, the longest waits first; stopped: accounts for which somebody
         must act, and why.
-    notes: what of the range was left out or cut, and what differs from the catalogue.
+    notes: what of the range was left out or cut, and what differs from the catalogue; exported:
+        those of them that say what the option ``export`` has written.
     """
 
     state: State = State.COMPLETE
@@ -500,6 +509,7 @@ class Report:
     waits: list[Wait] = field(default_factory=list)
     stopped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    exported: list[str] = field(default_factory=list)
 
     def raise_for_state(self) -> None:
         """Raise `IncompleteError` with the first causes, unless everything is harvested."""
@@ -727,12 +737,28 @@ class Bookkeeper:
         self._waits = {key: wait for key, wait in self._waits.items() if wait.until is None}
         for event in events:
             self(event)
-            if isinstance(event, Failed) and event.error.startswith(f"{event.appid}: "):
+            if isinstance(event, Failed) and event.kind in OF_ACCOUNTS:
                 report.stopped.setdefault(event.appid, event.error)  # maybe by another worker
         left = windows.waiting + windows.failed + missing
         windows.planned = max(windows.planned, left)
         windows.done = min(windows.done, windows.planned - left)
         windows.skipped = windows.planned - windows.done - left
+
+    def leave(self, until: float) -> None:
+        """What is left waits until a Unix time."""
+        report, windows = self.report, self.report.windows
+        windows.waiting += max(windows.planned - windows.settled, 0)
+        report.until = until if report.until is None else min(report.until, until)
+
+    def conclude(self, accounts: int) -> State:
+        """The state of a run that ended by itself; a note says what no failure does."""
+        state, windows = self.state(accounts), self.report.windows
+        if state is State.FAILED and not self.report.stopped:
+            left = windows.planned - windows.settled
+            self.report.notes.append(
+                say("{:,} windows were not harvested: run the same command again", left)
+            )
+        return state
 
     def state(self, accounts: int) -> State:
         """The state of a run that ended by itself."""

@@ -17,7 +17,13 @@ from harvester import api
 from harvester.base.secrets import Secret, holds_password
 from harvester.base.threads import wait_for
 from harvester.config.accounts import read_accounts, single_account
-from harvester.config.files import DEFAULT_FILE, located, read_config
+from harvester.config.files import (
+    COMMAND_OPTIONS,
+    located,
+    over,
+    read_config,
+    read_environment,
+)
 from harvester.config.interfaces import choose_interfaces, read_interfaces
 from harvester.config.place import Place
 from harvester.config.settings import (
@@ -128,16 +134,18 @@ class Job:
         return f"Job({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str] = DEFAULT_FILE) -> Job:
+    def load(cls, path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None) -> Job:
         """The job in a file that ``harvester run --config`` takes; raises `UsageError`.
 
         Its keys are the options of the command; ``endpoints`` may be written for ``endpoint``.
         Options of the command alone (``json``, ``uvloop``, ``waiting-ok``) are ignored. Relative
-        paths are relative to the directory of the file.  Variables ``HARVESTER_…`` are not read,
-        except for secrets where the job runs.
+        paths are relative to the directory of the file.
+
+        environ: variables ``HARVESTER_…`` that override the file, as they do for the command; none
+        without it.  Secrets are read from the environment where the job runs.
         """
         path = Path(path)
-        values = _values(path)
+        values = _values(path, environ or {})
         try:
             return cls(**values)
         except InvalidOptionError as exc:
@@ -156,15 +164,15 @@ class Job:
 
         accounts: what `read_accounts` has returned before; without it the accounts are read now.
         """
-        ledger = {"ledger": self._place.ledger(readonly=False)}
-        options = {**self.options, **ledger, "on_event": on_event, "stop": stop}
-        return await api.run(
+        options = {**self.options, "on_event": on_event, "stop": stop}
+        return await api.run_at(
             self.read_accounts() if accounts is None else accounts,
             self._interfaces(),
             self.start,
             self.end,
-            sink=self.sink or self._place.lines,
-            **cast("Keywords", options),
+            self.sink or self._place.lines,
+            converted(cast("Keywords", options)),
+            self._place.ledger(readonly=False),
         )
 
     def run_sync(
@@ -206,8 +214,8 @@ class Job:
             raise UsageError("only: it selects accounts of a file, and the job has none")
         anybody = Account(self.appid or "wx", secret="-")
         options = converted(cast("Keywords", dict(self.options)))
-        api.resolve(anybody, self._interfaces(), self.start, self.end, options)
-        api.open_targets(options, self.open_sinks())
+        scope, _ = api.resolve(anybody, self._interfaces(), self.start, self.end, options)
+        api.open_targets(options, self.open_sinks(), scope.endpoints)
         self.open_ledger(readonly=True)  # only its spec is checked
         if isinstance(store := self.options.get("token_store"), str):
             open_store(store)
@@ -266,10 +274,10 @@ def _plain_parts(name: str, value: object) -> Any:
 # the file
 
 
-def _values(path: Path) -> dict[str, Any]:
+def _values(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
     """The content of a file, as a job takes it; raises `UsageError`."""
     folder = path.absolute().parent
-    given = located(read_config(path), folder)
+    given = over(located(read_config(path), folder), read_environment(environ, COMMAND_OPTIONS))
     for name in ("endpoint", "start", "end"):
         if name not in given:
             raise UsageError("{}: there is no {}; a job needs endpoint, start and end", path, name)

@@ -221,7 +221,10 @@ class Field(NamedTuple):
         as the interface writes it.
     fields: of an object, or of each item of a list of objects; item: the type of a list's items.
     label: its title in Chinese.
-    codes: the values that have a label; there may be others.
+    codes: the values that have a label; there may be others.  codes_by: a field of the item around
+        the list that this field is in, if it decides what a value means: each code then is the text
+        of both, with a blank between.
+    constant: it has the same value in each record, and says nothing.
     """
 
     name: str
@@ -231,8 +234,11 @@ class Field(NamedTuple):
     item: str = "object"
     label: str = ""
     codes: tuple[Code, ...] = ()
+    constant: bool = False
+    codes_by: str = ""
 
 
+@runtime_checkable
 class Endpoint(Protocol):
     """One interface.
 

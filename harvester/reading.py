@@ -27,7 +27,8 @@ from harvester.base.dates import FIRST, Days, parse_day
 from harvester.base.secrets import Secret
 from harvester.base.threads import wait_for
 from harvester.config import plugins
-from harvester.config.place import as_known, ledger_beside, sink_named
+from harvester.config.place import as_known, ledger_beside, sink_named, unnamed
+from harvester.config.settings import check
 from harvester.errors import UsageError
 from harvester.ledger import (
     FILE_NAME,
@@ -47,7 +48,7 @@ from harvester.sinks.base import (
     spec_of,
 )
 from harvester.sinks.rows import Table
-from harvester.tables import TABLES, JoinedTable
+from harvester.tables import COVERED, TABLES, JoinedTable
 from harvester.texts import say
 
 if TYPE_CHECKING:
@@ -124,7 +125,9 @@ def read(
     because interfaces share no columns but the account and often the day: rows of two of them
     below each other would be half null, and a sum over them would mix what must not be added.  The
     name may also be that of a table that joins interfaces (``"article_days"``); since ``articles``
-    is a group, too, that table is in what the group gives with ``shape="flat"``.
+    is a group, too, that table is in what the group gives with ``shape="flat"``.  ``"coverage"`` is
+    what the ledger knows of the days of each interface of each account: a row for each run of days
+    of one state; an interface that is not installed is known to it if it is among these.
 
     start, end: only of these days, both included, as of `run`: by the record's own day where the
     interface names one (``ref_date``), else by whether its window has days of the range.  appids:
@@ -140,7 +143,7 @@ def read(
     wrong arguments, and `SinkError` if stored records are gone or cannot be read, also during
     reading.
     """
-    sink, checkpoint, _ = _source(where, ledger)
+    sink, checkpoint, place = _source(where, ledger)
     names, rest = _joined_names(endpoint)
     one, interfaces = (None, {}) if rest == [] else _interfaces(rest)
     limits = limits_of(start, end, appids)
@@ -152,6 +155,9 @@ def read(
         return StoredRecords(sink, made, limits, checkpoint)
 
     def joined(name: str) -> StoredRecords:
+        if name == COVERED:
+            known_place = place if checkpoint() is not None else None
+            return _Covered(sink, known_place, limits, plugins.finder(interfaces.values()))
         table = TABLES[name]
         known = [interfaces.get(each) or plugins.endpoint(each) for each in table.interfaces]
         return _Joined(table, {each.name: stored(each) for each in known})
@@ -248,20 +254,23 @@ def export(
     for wrong arguments, `SinkError` if stored records cannot be read, and `ExportError` if the
     target cannot be written.
     """
-    from harvester.exports.equal import export as exported
-    from harvester.exports.source import NO_COVERAGE, Source
     from harvester.exports.targets import open_target
 
+    opened = open_target(target)  # it says which library it needs
+    from harvester.exports.coverage import shows_coverage
+    from harvester.exports.equal import export as exported
+    from harvester.exports.source import Source
+
     _, made = _interfaces(endpoints)
-    opened = open_target(target)
     sink, checkpoint, place = _source(source, ledger)
     find = plugins.finder(made.values())
     is_known = checkpoint() is not None  # an error is raised at once
-    coverage, limits = NO_COVERAGE, limits_of(start, end, appids)
+    coverage, limits = None, limits_of(start, end, appids)
     known = [accounts] if isinstance(accounts, Account) else [*accounts]
-    if is_known and place is not None and (opened.whole or limits.appids):
+    covers = shows_coverage(opened)
+    if is_known and place is not None and (covers or limits.appids):
         listed = [each.appid for each in known]
-        coverage = wait_for(lambda: _coverage_in(place, find, limits, listed, is_read=opened.whole))
+        coverage = wait_for(lambda: _coverage_in(place, find, limits, listed, is_read=covers))
     harvested = Source(sink, checkpoint, coverage, known, limits=limits)
     return exported(harvested, opened, [*made], find, replace=replace)
 
@@ -280,7 +289,7 @@ def limits_of(
 
 async def _coverage_in(
     place: Secret | Path, find: Find, limits: Limits, listed: Collection[str], *, is_read: bool
-) -> Mapping[str, Coverage]:
+) -> Coverage | None:
     """What the ledger of a place knows of each interface, if that is to be read.
 
     Raises `UsageError` for an account that is neither known there nor listed.
@@ -289,7 +298,7 @@ async def _coverage_in(
 
     async with open_ledger(place, readonly=True) as ledger:
         check_known(limits.appids or (), await ledger.accounts(), listed)
-        return await coverage_in(ledger, find, *limits) if is_read else {}
+        return await coverage_in(ledger, find, *limits) if is_read else None
 
 
 class StoredRecords:
@@ -401,6 +410,35 @@ class _Joined(StoredRecords):
             yield chunk[self._shape.name]
 
 
+class _Covered(StoredRecords):
+    """What a ledger knows of the days of each interface of each account."""
+
+    def __init__(self, sink: Sink, place: Secret | Path | None, limits: Limits, find: Find) -> None:
+        from harvester.exports import arrow
+        from harvester.exports.listed import CoverageShape
+
+        if place is None:
+            raise UsageError(
+                "no ledger is known for {}, so it is not known what is missing", sink.identity
+            )
+        self._arrow, self._place, self._limits, self._find = arrow, place, limits, find
+        self._shape = CoverageShape
+        self.schema = CoverageShape([], "en").tables[0].schema
+
+    def __repr__(self) -> str:
+        return f"<StoredRecords {COVERED}>"
+
+    def _batches(self) -> Iterator[Any]:
+        from harvester.exports.coverage import coverage_in
+
+        async def read() -> Coverage:
+            async with open_ledger(self._place, readonly=True) as ledger:
+                return await coverage_in(ledger, self._find, *self._limits)
+
+        known = wait_for(read)
+        yield self._shape(known.rows(sorted(known.interfaces), {}), "en").batch()
+
+
 def table_in(
     sink: Sink, checkpoint: Callable[[], Checkpoint | None], name: str, days: Days
 ) -> StoredRecords:
@@ -460,7 +498,9 @@ def _joined_names(given: Any) -> tuple[list[str], Any]:
     listed = [given] if is_one else [*given]
     groups = plugins.endpoint_groups()
     names = [
-        each for each in listed if isinstance(each, str) and each in TABLES and each not in groups
+        each
+        for each in listed
+        if isinstance(each, str) and each in {*TABLES, COVERED} and each not in groups
     ]
     rest = [each for each in listed if not (isinstance(each, str) and each in names)]
     return names, given if is_one and rest else rest
@@ -485,10 +525,11 @@ def _source(
     where: Where, ledger: str | os.PathLike[str] | None
 ) -> tuple[Sink, Callable[[], Checkpoint | None], Secret | Path | None]:
     """The sink to read, what gives the newest checkpoint that its ledger has, and that ledger."""
-    if isinstance(ledger, str) and "://" in ledger:
-        sink, _ = _sink(where, None)
-        url = Secret(ledger)
-        return sink, lambda: wait_for(lambda: _checkpoint_in_database(url, sink)), url
+    if isinstance(url := check("ledger", ledger), Secret):
+        if "://" in url.value:
+            sink, _ = _sink(where, None)
+            return sink, lambda: wait_for(lambda: _checkpoint_in_database(url, sink)), url
+        ledger = url.value.removeprefix("sqlite:")
     sink, found = _sink(where, ledger)
     return sink, partial(_checkpoint, sink, found, asked=ledger is not None), found
 
@@ -496,7 +537,7 @@ def _source(
 async def source_of(
     ledger: SqliteLedger | PostgresLedger,
     given: Sequence[Sink],
-    coverage: Callable[[Ledger], Awaitable[Mapping[str, Coverage]]] | None = None,
+    coverage: Callable[[Ledger], Awaitable[Coverage]] | None = None,
     *,
     accounts: Collection[Account] = (),
     names: Mapping[str, str] | None = None,
@@ -508,7 +549,7 @@ async def source_of(
     names, limits: as of `harvester.exports.source.Source`.  Raises `UsageError` for an account that
     is unknown, and if no sink can be read back.
     """
-    from harvester.exports.source import NO_COVERAGE, NO_LIMITS, Source
+    from harvester.exports.source import NO_LIMITS, Source
 
     limits = limits or NO_LIMITS
     made: Callable[..., Source] = partial(
@@ -526,7 +567,7 @@ async def source_of(
         for name in named or known:
             sink = sink_named(ledger, name, named)
             if sink is not None and sink.scan is not None:
-                covered = await coverage(ledger) if coverage is not None else NO_COVERAGE
+                covered = await coverage(ledger) if coverage is not None else None
                 if ledger.path is not None:  # read again: a run may have replaced files
                     return made(sink, partial(checkpoint_in, ledger.path, name), covered)
                 return made(sink, partial(dict, await ledger.checkpoint(name)), covered)
@@ -634,7 +675,7 @@ def _written_from(directory: Path, ledger: Path) -> Sink:
             ", ".join(known),
             str(directory),
         )
-    return _named(known[0])
+    return unnamed(_named(known[0]))
 
 
 def _can_be_read(name: str) -> bool:

@@ -24,17 +24,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from harvester.base.dates import WindowKind
-from harvester.model import Field
+from harvester.model import Endpoint, Field
 from harvester.wechat import labels
-from harvester.wechat.titles import (
-    CONSOLE,
+from harvester.wechat.figures import (
     CONSOLE_DAYS,
-    CONSOLE_OF_ARTICLES,
-    INTERFACES,
-    UNITS,
-    Title,
-    field_title,
+    DAY,
+    FIGURES,
+    NO_TITLE,
+    SNAPSHOT,
+    SOME_PEOPLE,
+    SUM,
+    TOTAL,
+    Facts,
 )
+from harvester.wechat.interfaces import INTERFACES as _BUILT_IN
+from harvester.wechat.titles import INTERFACES, Title, field_title
 
 Path = tuple[str, ...]
 
@@ -46,10 +50,6 @@ _RESERVED = (*KEY, "_endpoint", "_end_date", "_fetched_at", "_extra", "_checksum
 
 # what a figure is
 
-DAY, TOTAL, SNAPSHOT = "day", "total", "snapshot"
-"""Kinds of figures: of a day (an hour, a week, a month) alone; a running total; a level."""
-
-NO_TITLE = Title("", "")
 _KINDS = {DAY: NO_TITLE, TOTAL: Title("累计：", "total: "), SNAPSHOT: Title("期末：", "level: ")}
 _OF_KIND = {
     TOTAL: Title("累计值，取最后一行，不能相加", "running total: the last row, never a sum"),
@@ -57,46 +57,6 @@ _OF_KIND = {
         "期末值，取最后一天，跨日不能相加", "level at the end of the day: the last day, never a sum"
     ),
 }
-_PEOPLE_TWICE = Title(
-    "人数按日去重，跨日、跨渠道相加会重复计人",
-    "people are counted once a day and channel: a sum counts some of them twice",
-)
-_NEVER = {
-    _PEOPLE_TWICE: (
-        "int_page_read_user ori_page_read_user share_user add_to_fav_user read_user"
-        " zaikan_user like_user collection_user redirect_ori_page_user msg_user share_uv visit_uv"
-        " page_visit_uv page_share_uv access_source_visit_uv"
-    ),
-    Title(
-        "来源“全部”是总人数，同一人可有多个来源，不能相加",
-        "the entrance 全部 is all readers, and one reader may come by several: never a sum",
-    ): "user_count",
-    Title("比例，不能相加，也不能求平均", "a ratio: neither a sum nor a mean of it"): (
-        "read_delivery_rate read_finish_rate rate click_rate exposure_rate order_rate"
-    ),
-    Title("平均值，不能相加", "a mean: never a sum"): (
-        "read_avg_activetime stay_time_uv stay_time_session page_staytime_pv visit_depth ecpm"
-    ),
-    Title("最大值，取最大，不能相加", "a maximum: take the greatest, never a sum"): (
-        "max_time_cost max_time_count"
-    ),
-}
-_NOT_SUMMED = {name: text for text, names in _NEVER.items() for name in names.split()}
-
-_OF = {
-    "read_delivery_rate": Title("送达人数", "people it was delivered to"),
-    "read_finish_rate": Title("阅读人数", "readers"),
-    "rate": Title("阅读人数", "readers"),
-    "exposure_rate": Title("拉取量 req_succ_count", "req_succ_count"),
-    "click_rate": Title("曝光量 exposure_count", "exposure_count"),
-    "order_rate": Title("点击量 click_count", "click_count"),
-    "ecpm": Title("曝光量 exposure_count / 1,000", "exposure_count / 1,000"),
-    "visit_depth": Title("打开次数 session_cnt", "session_cnt"),
-    "stay_time_uv": Title("访问人数 visit_uv", "visit_uv"),
-    "stay_time_session": Title("打开次数 session_cnt", "session_cnt"),
-    "page_staytime_pv": Title("页面访问次数 page_visit_pv", "page_visit_pv"),
-}
-"""The denominators of ratios and means, where a source names them."""
 _WITH_ALL = ("getuserread", "getuserreadhour")
 """Interfaces with a row of all channels together."""
 _OF_ALL_CHANNELS = Title(
@@ -105,7 +65,6 @@ _OF_ALL_CHANNELS = Title(
 )
 _SINCE = {"getarticletotal": 7, "getarticletotaldetail": 30}
 """Interfaces whose lists have running totals, and the days from publishing that they cover."""
-_LEVELS = {"cumulate_user": SNAPSHOT, "visit_total": TOTAL}
 _THAT_DAY, _THAT_HOUR = Title("当天", "that day"), Title("当小时", "that hour")
 _WINDOWS = {
     WindowKind.WEEK: Title("当周", "that week"),
@@ -150,6 +109,8 @@ class Figure(NamedTuple):
 
 NO_FIGURE = Figure(DAY, NO_TITLE, NO_TITLE)
 """Of a column that is no figure."""
+_AMOUNTS = ("value", "metric_value", "days")
+"""Fields that say how many, of more than one kind: they have no unit."""
 
 
 class Pair(NamedTuple):
@@ -241,7 +202,8 @@ class Column(NamedTuple):
     field: its type, its title in Chinese (label) and its meaning in English.  level: what has its
     value: 0 the record, n an item of the table's n-th list.  path: where in that; empty: the item
     itself.  is_number: it is the place of that item in its list, from 0.  figure: None if it is
-    no figure.  apart: the figures that it must not be compared with, and why.
+    no figure.  apart: the figures that it must not be compared with, and why.  retired: the retired
+    interfaces that alone fill it; none if another one does.
     """
 
     name: str
@@ -251,12 +213,18 @@ class Column(NamedTuple):
     is_number: bool = False
     figure: Figure | None = None
     apart: Title = NO_TITLE
+    retired: tuple[str, ...] = ()
+
+    @property
+    def is_amount(self) -> bool:
+        """Whether a whole number there says how many: it is no code, no id and no place."""
+        return self.figure is not None or self.field.name in _AMOUNTS
 
     @property
     def about(self) -> Title:
-        """What it is, and what must not be done with it."""
+        """What it is, what fills it, and what must not be done with it."""
         figure = self.figure or NO_FIGURE
-        return _sentence(Title(self.field.label, self.field.meaning), figure.never)
+        return _sentence(Title(self.field.label, self.field.meaning), self._only, figure.never)
 
     @property
     def meaning(self) -> Title:
@@ -264,10 +232,20 @@ class Column(NamedTuple):
         figure = self.figure or NO_FIGURE
         return _sentence(
             Title(self.field.label, self.field.meaning),
+            self._only,
             _after(Title("分母：", "denominator: "), figure.of),
             figure.never,
             _after(Title("公众平台：", "in WeChat's console: "), figure.console),
             _after(Title("不可比较：", "do not compare with: "), self.apart),
+        )
+
+    @property
+    def _only(self) -> Title:
+        """That only retired interfaces fill it."""
+        names = ", ".join(self.retired)
+        return _after(
+            Title("仅由已下线的接口提供：", "only retired interfaces have it: "),
+            Title(names, names),
         )
 
 
@@ -310,8 +288,8 @@ def tables_of(
     """The tables of an interface with these fields: its own, then those of its lists.
 
     key: the fields that identify a record; cut: of the interface.  A list has, before its fields,
-    those of the key that are no object, and the days of the items that it is within.  Names
-    differ from each other in more than the case of letters: most databases need that.
+    those of the key that are no object, and the days and codes of the items that it is within.
+    Names differ from each other in more than the case of letters: most databases need that.
     """
     names = _Names(())
     own = [*_scalars(fields, (), 0)]
@@ -370,8 +348,9 @@ def _lists(
             ]
             before = _named([*beside, *numbers], ())
             yield Table(name, interface, lists, (*before, *_named(values, before, path[-1])))
-        days = [each for each in values if each.field.type == "date" and len(each.path) == 1]
-        yield from _lists(names, name, interface, field.fields, lists, [*beside, *days])
+        known = [each for each in values if each.field.type == "date" or each.field.codes]
+        known = [each for each in known if len(each.path) == 1]
+        yield from _lists(names, name, interface, field.fields, lists, [*beside, *known])
 
 
 _NUMBER = Field("_item", "int", "the number of the item, from 0", label=field_title("_item", "zh"))
@@ -410,11 +389,12 @@ def _named(
 def _figure(interface: str, lists: Sequence[Path], field: Field, cut: WindowKind) -> Figure | None:
     """What a number of the catalogue says; None if it says how many of nothing."""
     name = field.name
-    is_people = name == "value" and bool(lists) and lists[-1][-1] in _PEOPLE
-    unit = UNITS["visit_uv"] if is_people else UNITS.get(name)
-    if unit is None or field.type not in ("int", "float") or interface not in INTERFACES:
+    facts = FIGURES.get(name)
+    if name == "value" and lists and lists[-1][-1] in _PEOPLE:
+        facts = SOME_PEOPLE
+    if facts is None or field.type not in ("int", "float") or interface not in INTERFACES:
         return None
-    kind, window = _LEVELS.get(name, DAY), _WINDOWS.get(cut, _THAT_DAY)
+    kind, window = facts.kind, _WINDOWS.get(cut, _THAT_DAY)
     if lists and interface in _SINCE:
         kind, window = TOTAL, _since(interface)
     elif kind == TOTAL:
@@ -423,18 +403,18 @@ def _figure(interface: str, lists: Sequence[Path], field: Field, cut: WindowKind
         window = _FIRST_DAYS
     elif interface.endswith("hour"):
         window = _THAT_HOUR
-    return _with_rest(Figure(kind, window, unit), interface, name)
+    return _figure_with(facts, kind, window, interface)
 
 
-def _with_rest(figure: Figure, interface: str, name: str) -> Figure:
-    """A figure with what its field adds: what it does not allow, its denominator and its name."""
-    never, of = _never(interface, name, figure.kind), _OF.get(name, NO_TITLE)
-    return figure._replace(never=never, of=of, console=_console(interface, name, figure.kind))
+def _figure_with(facts: Facts, kind: str, window: Title, interface: str) -> Figure:
+    """A figure of a kind and a time, with the facts of its field."""
+    never, console = _never(facts, kind, interface), _console(facts, kind, interface)
+    return Figure(kind, window, facts.unit, never, facts.of, console)
 
 
-def _console(interface: str, name: str, kind: str) -> Title:
+def _console(facts: Facts, kind: str, interface: str) -> Title:
     """The name of a figure in WeChat's console, and the days of it that are shown there."""
-    known = (CONSOLE_OF_ARTICLES if kind == TOTAL else CONSOLE).get(name, "")
+    known = facts.console_total if kind == TOTAL else facts.console
     if not known or kind != TOTAL or _SINCE[interface] == CONSOLE_DAYS:
         return Title(known, known)
     return Title(
@@ -447,11 +427,22 @@ def _since(interface: str) -> Title:
     return Title(f"发布起至当日 (最多 {days} 天)", f"from publishing on, up to {days} days")
 
 
-def _never(interface: str, name: str, kind: str) -> Title:
+def _never(facts: Facts, kind: str, interface: str) -> Title:
     """Operations that a figure does not allow."""
     if kind != DAY:
         return _OF_KIND[kind]
-    return _NOT_SUMMED.get(name, _OF_ALL_CHANNELS if interface in _WITH_ALL else NO_TITLE)
+    return _OF_ALL_CHANNELS if facts.never == SUM and interface in _WITH_ALL else facts.never
+
+
+def built_in(name: str) -> Endpoint | None:
+    """The interface of the package that has a name."""
+    return _BUILT_IN.get(name)
+
+
+def views_of(endpoint: Endpoint) -> Iterator[str]:
+    """The names of the tables of its lists, and of those that join it with others."""
+    yield from (each.name for each in tables_of(endpoint.name, endpoint.fields)[1:])
+    yield from (name for name, table in TABLES.items() if endpoint.name in table.interfaces)
 
 
 def columns_of(
@@ -529,8 +520,8 @@ def _figure_of(
 ) -> Column:
     """A column with a figure of a kind."""
     interface = "getarticletotaldetail" if kind == TOTAL else ""
-    figure = Figure(kind, _since(interface) if interface else window, UNITS[name])
-    figure = _with_rest(figure, interface, name)
+    window = _since(interface) if interface else window
+    figure = _figure_with(FIGURES[name], kind, window, interface)
     return _column(name, type_, meaning)._replace(figure=figure)
 
 
@@ -538,9 +529,9 @@ def _articles(kind: str) -> tuple[Column, ...]:
     """The figures of an article that both generations of interfaces have."""
     return (
         _figure_of(kind, "read_user", "readers"),
-        _figure_of(kind, "read_count", "reads; of the retired interfaces alone"),
+        _figure_of(kind, "read_count", "reads"),
         _figure_of(kind, "share_user", "sharers"),
-        _figure_of(kind, "share_count", "shares; of the retired interfaces alone"),
+        _figure_of(kind, "share_count", "shares"),
         _figure_of(kind, "collection_user", "people who favourited"),
     )
 
@@ -548,6 +539,12 @@ def _articles(kind: str) -> tuple[Column, ...]:
 def _same(names: str) -> dict[str, str]:
     """Columns that have the names of the fields."""
     return {name: name for name in names.split()}
+
+
+def _retired(parts: Sequence[Part], column: str) -> tuple[str, ...]:
+    """The interfaces that fill a column, if all of them are retired."""
+    names = [part.interface for part in parts if column in part.columns]
+    return tuple(names) if all(_BUILT_IN[name].retired for name in names) else ()
 
 
 _OF_DAY = _column("ref_date", "date", "the figures are those of this day")
@@ -564,7 +561,10 @@ _RETIRED_FIGURES = {
 TABLES = {
     each.name: each._replace(
         columns=tuple(
-            column._replace(apart=_apart(each.name, column.name)) for column in each.columns
+            column._replace(
+                apart=_apart(each.name, column.name), retired=_retired(each.parts, column.name)
+            )
+            for column in each.columns
         )
     )
     for each in (
@@ -605,7 +605,7 @@ TABLES = {
             (
                 _OF_DAY,
                 _MSGID,
-                _column("title", "str", "of the article; of the retired interface alone"),
+                _column("title", "str", "of the article"),
                 *_articles(DAY),
             ),
             (
@@ -656,7 +656,7 @@ TABLES = {
                     "mean time of reading, in minutes",
                     type_="float",
                 ),
-                _figure_of(TOTAL, "target_user", "people reached; of the retired interface alone"),
+                _figure_of(TOTAL, "target_user", "people reached"),
             ),
             (
                 Part(
@@ -741,8 +741,14 @@ TABLES = {
 }
 """The tables by name."""
 
+FETCHED = _column("_fetched_at", "timestamp", "when the newest of its parts was fetched")
+"""The last column of the tables that join interfaces."""
+
 ACCOUNT = _column("account", "str", "the account's name; empty where it is not known")
 """The column of the tables that join interfaces that is beside ``_appid``."""
+
+COVERED = "coverage"
+"""The table of what is there of each interface of each account (`harvester.exports.listed`)."""
 
 ACCOUNTS = JoinedTable(
     "accounts",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import re
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,6 +32,7 @@ settings.load_profile("steady")
 # The command speaks English to the tests, in whatever language the developer works.
 os.environ.pop("HARVESTER_LANG", None)
 os.environ["LC_ALL"] = "C.UTF-8"
+os.environ.pop("PYTHONUNBUFFERED", None)  # a terminal's user does not have it
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -38,6 +41,14 @@ def pytest_xdist_auto_num_workers() -> int:
     With psutil xdist would take half of them on some machines.
     """
     return 1 + (os.cpu_count() or 1)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import files all of whose tests are deselected: each worker would."""
+    if config.option.markexpr != "not thorough" or collection_path.suffix != ".py":
+        return None
+    head = re.search(r"(?m)^pytestmark = .*", collection_path.read_text(encoding="utf-8"))
+    return (head is not None and "mark.thorough" in head[0]) or None
 
 
 @pytest.fixture
@@ -110,8 +121,17 @@ SLOW_SINKS = {"gzip", "memory", "mysql", "postgres", "postgresql", "stdout", "zs
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
-    """What needs a server, and a scenario with a slow kind of sink, is thorough."""
+    """What needs a server, and a scenario with a slow kind of sink, is thorough.
+
+    Of a test that is `sampled` all cases but the first of each three are nightly.
+    """
+    cases = Counter[str]()
     for item in items:
+        if item.get_closest_marker("sampled"):
+            name = item.nodeid.partition("[")[0]
+            if cases[name] % 3:
+                item.add_marker(pytest.mark.nightly)
+            cases[name] += 1
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         kind = str(parameters.get("kind")).partition(":")[0]  # may be a kind of something else
         whole = SCENARIOS in item.path.parents or item.path.name == "test_suite.py"

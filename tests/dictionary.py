@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from harvester.exports.account_names import AccountsShape
 from harvester.exports.base import TableShape
+from harvester.exports.equal import in_workbook
 from harvester.exports.joined import JoinedShape
+from harvester.exports.listed import COVERAGE, AccountsShape, CoverageShape, ListedShape
 from harvester.exports.shapes import FLAT, Shape
-from harvester.tables import ACCOUNTS, NO_FIGURE, PAIRS, TABLES
+from harvester.ledger.reach import STATES
+from harvester.tables import ACCOUNTS, KEY, NO_FIGURE, PAIRS, TABLES, JoinedTable
+from harvester.wechat import labels
 from harvester.wechat.endpoint import JsonEndpoint
 from harvester.wechat.interfaces import INTERFACES
 from tests.questions import page
@@ -29,11 +32,11 @@ HEAD = """# 数据字典 · Tables
 ## 各表 · All tables
 
 扁平导出（`?shape=flat`，DuckDB、CSV、XLSX 的默认形状）的所有表；前六张在数据库中是视图。
-嵌套导出和数据库里每个接口一张表，字段名相同，列表留在行内。
+嵌套导出和数据库里每个接口一张表，字段名相同，列表留在行内。数据库没有 `accounts` 和 `coverage`。
 
 All tables of flat exports (`?shape=flat`, the default of DuckDB, CSV and XLSX). The first six are
 views in databases. Nested exports and databases have one table an interface, with the same names;
-lists stay within the rows.
+lists stay within the rows. Databases have no `accounts` and no `coverage`.
 
 - 先看这几张 / Begin with: {joined}.
 - 每张表都有 `_appid` 和 `_begin_date`（该请求的第一天）。`msgid` 只在一个公众号内唯一：文章按
@@ -46,6 +49,15 @@ lists stay within the rows.
   `getarticleshare` have a `msgid` and no title. An article that was published before November 2025
   is in `articles` only if the retired `getarticletotal` was harvested. Drafts and freepublish
   lists share no key with these tables but the two parts of the link.
+- 主键各列唯一，从不为空；例外：没有任何结算时 `publisher_settlement` 只有一行合计，`month` 和
+  `order` 为空；微信也可能返回同键的几条记录，或缺少键的记录。接口表的 `_appid`、`_begin_date`、
+  `_row` 没有例外。除 `accounts` 和 `coverage` 外每张表都有 `_fetched_at`，按它和主键增量加载：
+  [exports.md](zh/exports.md)。
+- A key is unique, and none of its columns is empty, but: while nothing is settled,
+  `publisher_settlement` has one row of sums, without `month` and `order`; and WeChat may return
+  several records of one key, or one without it. `_appid`, `_begin_date` and `_row` of an
+  interface's table have no exception. Each table but `accounts` and `coverage` has `_fetched_at`:
+  increments are loaded by it and the key ([exports.md](exports.md#increments)).
 - 数值一列是该值覆盖的时段。**累计**是从开始到当天的总数，取最后一行，不能相加；**期末**是当天结束时
   的存量。含义里写明什么不能相加：人数在一天、一个渠道内去重，跨日或跨渠道相加会重复计人。
 - The column *figure* has the time that it covers. **total** is a running total: take the last row,
@@ -71,15 +83,37 @@ lists stay within the rows.
 - 空值不是 0：接口没有返回这个字段，或没有返回这一行。只有 `getarticleshare` 的页面写明何时没有行：
   当天没有文章的数据变化，列表就为空；同一处也写明数据可能延迟。其他页面没有说明（已下线的接口不返回
   合计不足 3 的文章）。数据库视图不知道哪一天已是终值，而视图、导出和 `harvester.read` 的值都相同，
-  所以联表中缺少的一方为空；对 `harvester status` 显示为终值的日子可以写 `COALESCE(share_user, 0)`。
+  所以联表中缺少的一方为空；对表 `coverage` 中为终值的日子可以写 `COALESCE(share_user, 0)`：
+  问题 11。
 - An empty value is not 0: the interface did not return the field, or the row. Only the page of
   `getarticleshare` says when there is no row: its list is empty if no article's figure changed that
   day; it adds that figures may be late. The other pages do not say (a retired interface left out
   articles with less than 3 in all). A view of a database does not know which days are final, and
   views, exports and `harvester.read` have the same values; so what one part of a joined table lacks
-  is empty. For days that `harvester status` shows as final, write `COALESCE(share_user, 0)`.
+  is empty. For days that the table `coverage` calls final, write `COALESCE(share_user, 0)`:
+  question 11.
 - `articles` 里没有采集范围之前发布的文章：用 `LEFT JOIN` 关联才不会丢掉它们的数值。
 - `articles` lacks what was published before the harvested days: a `LEFT JOIN` keeps their figures.
+
+### 标题 · Titles
+
+- 2025-11-01 起发布的：`getarticletotaldetail`。
+- Published from 2025-11-01 on: `getarticletotaldetail`.
+- 2021-12 至 2025-10：不通知粉丝的发布在列表 `freepublish/batchget` 里；群发的没有官方来源。
+- December 2021 to October 2025: what was published without a notice is in the list
+  `freepublish/batchget`; mass-sent articles have no official source.
+- 2021-11 及以前：永久素材列表 `material/batchget_material`，如果素材没有删除。素材链接里的 `mid`
+  是否就是群发后的 `mid`，不确定。
+- To November 2021: the list of permanent materials, `material/batchget_material`, if the material
+  was not deleted. It is unsure whether the `mid` in its link is that of the message.
+- 在微信下线之前采集过 `getarticletotal` 或 `getarticlesummary` 的日子，标题已在库中。
+- Of days of which `getarticletotal` or `getarticlesummary` was harvested before WeChat took them
+  offline, the titles are stored.
+- 两个列表不是统计接口：[article_lists.py](../examples/article_lists.py) 把它们写成自己的接口。
+  `harvester report` 写明有阅读数字的文章中多少篇有标题。
+- The two lists are no statistics: [article_lists.py](../examples/article_lists.py) has them as
+  interfaces of one's own. `harvester report` says how many of the articles with figures of readers
+  have a title.
 """
 
 
@@ -91,13 +125,15 @@ def dictionary() -> str:
     """The page."""
     shapes = {name: Shape(name, each, FLAT) for name, each in INTERFACES.items()}
     joined = {name: JoinedShape(table, shapes, "en") for name, table in TABLES.items()}
-    flat = [table for each in (*joined.values(), *shapes.values()) for table in each.tables]
-    questions = page({table.name: table.schema.names for table in flat})
+    covering = CoverageShape((), "en")
+    every = (*joined.values(), covering, *shapes.values())
+    flat = [table for each in every for table in each.tables]
+    questions = page({table.name: table.schema.names for table in map(in_workbook, flat)})
     names = ", ".join(f"[`{name}`](#{name})" for name in TABLES)
     parts = [HEAD.format(questions=questions, joined=names)]
     for name, shape in joined.items():
         parts.append(_joined(name, shape))
-    parts += [_accounts(), _pairs()]
+    parts += [_accounts(), _coverage(covering), _pairs()]
     for name, shape in shapes.items():
         parts.append(_interface(INTERFACES[name], shape))
     return "\n".join(parts)
@@ -119,15 +155,35 @@ def _joined(name: str, shape: JoinedShape) -> str:
 
 
 def _accounts() -> str:
-    lines = [
-        f"## {ACCOUNTS.name}",
-        "",
-        f"{ACCOUNTS.title.zh} / {ACCOUNTS.title.en}.",
+    return _listed(
+        ACCOUNTS,
+        AccountsShape(()),
         "仅在导出时给出账号 (`export --accounts FILE`) 才有；名称不在已入库的数据里。",
         "Only of an export that is given accounts (`export --accounts FILE`); no name is stored.",
-        "主键 / key: `_appid`.",
+    )
+
+
+def _coverage(shape: ListedShape) -> str:
+    states = "; ".join(f"`{each.name}` {each.zh} / {each.en}" for each in STATES)
+    return _listed(
+        COVERAGE,
+        shape,
+        "每个账号每个接口的日期，连续而状态相同的为一行；取自台账，没有台账就没有这张表。",
+        "The days of each interface of each account, a row for each run of days of one state; of"
+        " the ledger: without one there is no such table.",
+        f"{states}.",
+    )
+
+
+def _listed(table: JoinedTable, shape: ListedShape, *texts: str) -> str:
+    lines = [
+        f"## {table.name}",
         "",
-        *_rows(AccountsShape(()).tables[0]),
+        f"{table.title.zh} / {table.title.en}.",
+        *texts,
+        f"主键 / key: {_named(('_appid', *table.key))}.",
+        "",
+        *_rows(shape.tables[0]),
     ]
     return "\n".join([*lines, ""])
 
@@ -151,7 +207,7 @@ def _interface(endpoint: JsonEndpoint, shape: Shape) -> str:
         f"## {endpoint.name}",
         "",
         f"{endpoint.label} / {endpoint.title}.{retired}",
-        f"主键 / key: `_appid`, {_named(endpoint.key)}. {_finals([endpoint])}",
+        f"主键 / key: `_appid`, {_named(_key(endpoint, shape))}. {_finals([endpoint])}",
         "",
     ]
     for table in shape.tables:
@@ -159,14 +215,35 @@ def _interface(endpoint: JsonEndpoint, shape: Shape) -> str:
             lines += [
                 f"### {table.name}",
                 "",
-                "主键 / key: `_appid`, `_begin_date`, `_row`, `_item…`.",
+                f"主键 / key: {_named((*KEY, *_numbers(table)))}.",
                 "",
             ]
-        lines += [*_rows(table), ""]
+        lines += [*_rows(table), "", *_lists(table)]
     return "\n".join(lines)
 
 
-def _named(key: tuple[str, ...]) -> str:
+def _key(endpoint: JsonEndpoint, shape: Shape) -> list[str]:
+    """The columns that identify a record: of a field within an object that of its path."""
+    names = {".".join(column.path): column.name for column in shape.tables[0].columns}
+    return [names.get(each, each) for each in endpoint.key]
+
+
+def _numbers(table: TableShape) -> list[str]:
+    """The columns with the numbers of an item."""
+    return [column.name for column in table.columns if column.is_number]
+
+
+def _lists(table: TableShape) -> Iterator[str]:
+    """The labels of codes that another column decides."""
+    for column in table.columns:
+        if column.field.codes_by:
+            for codes, names in labels.listed(column.field.codes).items():
+                each = "; ".join(f"{code.value} {code.zh} / {code.en}" for code in codes)
+                yield f"- `{column.name}` ({', '.join(names)}): {each}."
+            yield ""
+
+
+def _named(key: Iterable[str]) -> str:
     return ", ".join(f"`{each}`" for each in key)
 
 

@@ -27,7 +27,8 @@ REGION = "cn-hangzhou"
 class Store(NamedTuple):
     """A store that runs; seen: how often the door was asked what; refused: what it refused.
 
-    asked: the method and the path of each request.
+    asked: the method and the path of each request.  held: as long as it has a part of a path,
+    objects of such paths are put only later.
     """
 
     endpoint: str
@@ -35,6 +36,7 @@ class Store(NamedTuple):
     seen: Counter[str]
     refused: list[str]
     asked: list[str]
+    held: set[str]
 
     def spec(self, prefix: str) -> str:
         """The spec of a target; each first part of a prefix is a bucket, made here."""
@@ -54,8 +56,9 @@ def object_store() -> Iterator[Store]:
         try:
             behind = f"http://127.0.0.1:{port}"
             _wait_for(behind)
-            with _door(port) as (address, seen, refused, asked):
-                yield Store(address, behind, seen, refused, asked)
+            held: set[str] = set()
+            with _door(port, held) as (address, seen, refused, asked):
+                yield Store(address, behind, seen, refused, asked, held)
         finally:
             process.terminate()
 
@@ -71,7 +74,7 @@ def _wait_for(url: str) -> None:
 
 
 @contextmanager
-def _door(port: int) -> Iterator[tuple[str, Counter[str], list[str], list[str]]]:
+def _door(port: int, held: set[str]) -> Iterator[tuple[str, Counter[str], list[str], list[str]]]:
     seen: Counter[str] = Counter()
     refused: list[str] = []
     asked: list[str] = []
@@ -85,6 +88,8 @@ def _door(port: int) -> Iterator[tuple[str, Counter[str], list[str], list[str]]]
             kind = "multipart" if "uploads" in query or "uploadId" in query else "plain"
             seen[f"{self.command} {kind}"] += 1
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            while self.command == "PUT" and any(part in self.path for part in held):
+                time.sleep(0.05)
             if any(name.lower().startswith(("if-match", "if-none")) for name in self.headers):
                 self._refuse(501, "NotImplemented")
             elif "aws-chunked" in self.headers.get("Content-Encoding", ""):

@@ -17,6 +17,6 @@ def converted(path: Path, form: str, place: Path) -> Path:
     subprocess.run(
         [program("soffice"), f"-env:UserInstallation=file://{place}/profile", "--headless",
          "--convert-to", form, "--outdir", str(folder), str(path)],
-        check=True, capture_output=True, timeout=110,
+        check=True, capture_output=True, timeout=300,
     )  # fmt: skip
     return folder

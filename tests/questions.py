@@ -1,4 +1,4 @@
-"""Ten questions of an analyst, each with its answer in SQL, in pandas and in a spreadsheet.
+"""Twelve questions of an analyst, each with its answer in SQL, in pandas and in a spreadsheet.
 
 Rule: data, and how docs/tables.md shows it.  tests/test_questions.py compares each answer with what
 the simulated WeChat has; examples/analysis.ipynb has the same pandas.
@@ -124,11 +124,11 @@ QUESTIONS = (
         (
             Sheet(
                 {
-                    "new_user": "=SUMIFS({followers_by_source.new_user},"
-                    + _DAYS("followers_by_source", _MONTH)
+                    "new_user": "=SUMIFS({getusersummary.new_user},"
+                    + _DAYS("getusersummary", _MONTH)
                     + ")",
-                    "cancel_user": "=SUMIFS({followers_by_source.cancel_user},"
-                    + _DAYS("followers_by_source", _MONTH)
+                    "cancel_user": "=SUMIFS({getusersummary.cancel_user},"
+                    + _DAYS("getusersummary", _MONTH)
                     + ")",
                     "net": "=C2-D2",
                     "followers": "=SUMIFS({getusercumulate.cumulate_user},"
@@ -248,8 +248,8 @@ QUESTIONS = (
                 {
                     "before": "=SUMIFS({getusercumulate.cumulate_user},"
                     "{getusercumulate._appid},$A2,{getusercumulate.ref_date},$B2-1)",
-                    "cancel_user": "=SUMIFS({followers_by_source.cancel_user},"
-                    + _DAYS("followers_by_source", _MONTH)
+                    "cancel_user": "=SUMIFS({getusersummary.cancel_user},"
+                    + _DAYS("getusersummary", _MONTH)
                     + ")",
                     "percent": "=100-100*D2/C2",
                 },
@@ -407,9 +407,9 @@ QUESTIONS = (
         (
             Sheet(
                 {
-                    "messages": "=SUMIFS({messages_by_hour.msg_count},"
-                    "{messages_by_hour.ref_hour},$A2)",
-                    "percent": "=100*B2/SUM({messages_by_hour.msg_count})",
+                    "messages": "=SUMIFS({getupstreammsghour.msg_count},"
+                    "{getupstreammsghour.ref_hour},$A2)",
+                    "percent": "=100*B2/SUM({getupstreammsghour.msg_count})",
                 },
                 typed=(Title("0、100、…、2300", "0, 100, … 2300"),),
             ),
@@ -479,15 +479,128 @@ QUESTIONS = (
                 }]}').streams) AS s FROM read_text('status.json')
             ), ranges AS (SELECT s.appid, s.endpoint, unnest(s.ranges) AS r FROM streams)
             SELECT appid, endpoint, r.begin_date, r.end_date, r.state
-            FROM ranges WHERE r.state <> 'provisional' ORDER BY 1, 2, 3
+            FROM ranges WHERE r.state IN ('missing', 'late', 'waiting', 'failed')
+            ORDER BY 1, 2, 3
         """),
         _text("""
             streams = json.loads(Path("status.json").read_text())["streams"]
             ranges = [{**stream, **each} for stream in streams for each in stream["ranges"]]
             columns = ["appid", "endpoint", "begin_date", "end_date", "state"]
-            missing = pd.DataFrame(ranges, columns=columns).query("state != 'provisional'")
+            lacking = ["missing", "late", "waiting", "failed"]
+            missing = pd.DataFrame(ranges, columns=columns).query("state in @lacking")
             missing.sort_values(columns)
         """),
+    ),
+    Question(
+        Title("零是不是零", "Is a zero a zero?"),
+        Title(
+            "没有行的日子，已是终值才是 0，否则未知：表 `coverage` 写明哪些天是终值。known 是分享"
+            "人数已知的行数，mean 是它们的平均；单位是人·篇·天。",
+            "A day without a row is a 0 if it is final, and else not known: the table `coverage`"
+            " says which days are final. known: the rows of which the sharers are known; mean: of"
+            " these. A person counts once an article and day.",
+        ),
+        _text("""
+            WITH shares AS (
+                SELECT d._appid, CASE WHEN c.state IN ('final', 'empty')
+                       THEN COALESCE(share_user, 0) ELSE share_user END AS share_user
+                FROM article_days d
+                LEFT JOIN coverage c ON c._appid = d._appid AND interface = 'getarticleshare'
+                                    AND ref_date BETWEEN first_day AND last_day
+            )
+            SELECT _appid, COUNT(*) AS article_days, COUNT(share_user) AS known,
+                   SUM(share_user) AS sharer_days, ROUND(AVG(share_user), 2) AS mean
+            FROM shares GROUP BY 1 ORDER BY 1
+        """),
+        _text("""
+            days = tables["article_days"].to_pandas()
+            runs = tables["coverage"].to_pandas()
+            runs = runs.query("interface == 'getarticleshare' and state in ['final', 'empty']")
+            runs = days.reset_index().merge(runs, on="_appid")
+            final = runs["index"][runs["ref_date"].between(runs["first_day"], runs["last_day"])]
+            days.loc[final, "share_user"] = days.loc[final, "share_user"].fillna(0)
+            shares = days.groupby("_appid")["share_user"]
+            known = {"known": "count", "sharer_days": "sum", "mean": "mean"}
+            shares.agg(article_days="size", **known).round(2)
+        """),
+        (
+            Sheet(
+                {
+                    "is_final": '=IF(AND({.interface}="getarticleshare",'
+                    'OR({.state}="final",{.state}="empty")),1,0)'
+                },
+                table="coverage",
+            ),
+            Sheet(
+                {
+                    "share_user": '=IF({.share_user}<>"",{.share_user},IF(SUMIFS({coverage.+1},'
+                    '{coverage._appid},{._appid},{coverage.first_day},"<="&{.ref_date},'
+                    '{coverage.last_day},">="&{.ref_date})>0,0,""))'
+                },
+                table="article_days",
+            ),
+            Sheet(
+                {
+                    "article_days": "=COUNTIFS({article_days._appid},$A2)",
+                    "known": '=COUNTIFS({article_days._appid},$A2,{article_days.+1},">=0")',
+                    "sharer_days": "=SUMIFS({article_days.+1},{article_days._appid},$A2)",
+                    "mean": "=D2/C2",
+                },
+                typed=(_APPID,),
+            ),
+        ),
+    ),
+    Question(
+        Title("上个月谁缺什么", "Who lacks what of last month"),
+        Title(
+            "上个月：表 `coverage` 的末日次日所在月份的前一个月。没有列出的已经齐全，或者没有请求"
+            "过、无法再请求、始终没有给出。",
+            "Last month: the one before that of the day behind the last one of the table"
+            " `coverage`. What is not listed is there, or was not asked for, or cannot be asked"
+            " for, or was never delivered.",
+        ),
+        _text("""
+            WITH months AS (
+                SELECT CAST(date_trunc('month', MAX(last_day) + 1) AS DATE) AS next FROM coverage
+            ), bounds AS (
+                SELECT CAST(next - INTERVAL 1 MONTH AS DATE) AS begins, next - 1 AS ends FROM months
+            )
+            SELECT _appid, interface, state,
+                   SUM(LEAST(last_day, ends) - GREATEST(first_day, begins) + 1) AS days
+            FROM coverage, bounds
+            WHERE state IN ('missing', 'late', 'waiting', 'failed')
+              AND last_day >= begins AND first_day <= ends
+            GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+        """),
+        _text("""
+            runs = tables["coverage"].to_pandas()
+            after = (runs["last_day"].max() + pd.Timedelta(days=1)).replace(day=1)
+            ends = after - pd.Timedelta(days=1)
+            runs = runs.query("state in ['missing', 'late', 'waiting', 'failed']").copy()
+            first = runs["first_day"].clip(lower=ends.replace(day=1))
+            runs["days"] = (runs["last_day"].clip(upper=ends) - first).dt.days + 1
+            runs[runs["days"] > 0].groupby(["_appid", "interface", "state"])[["days"]].sum()
+        """),
+        (
+            Sheet(
+                {
+                    "last_month": "=MAX(0,MIN({.last_day},EOMONTH(MAX({coverage.last_day})+1,-1))"
+                    "-MAX({.first_day},EOMONTH(MAX({coverage.last_day})+1,-2)+1)+1)"
+                },
+                table="coverage",
+            ),
+            Sheet(
+                {
+                    "days": "=SUMIFS({coverage.+1},{coverage._appid},$A2,"
+                    "{coverage.interface},$B2,{coverage.state},$C2)"
+                },
+                typed=(
+                    _APPID,
+                    Title("接口", "the interface"),
+                    Title("missing、late、waiting 或 failed", "missing, late, waiting or failed"),
+                ),
+            ),
+        ),
     ),
 )
 
@@ -497,10 +610,11 @@ from pathlib import Path
 import harvester
 import pandas as pd
 
-tables = harvester.read("sqlite:wechat.db", ["articles", "users", "messages"], shape="flat")"""
+names = ["articles", "users", "messages", "coverage"]
+tables = harvester.read("sqlite:wechat.db", names, shape="flat")"""
 """What comes before the pandas of each question."""
 
-_HEAD = f"""## 十个问题 · Ten questions
+_HEAD = f"""## 十二个问题 · Twelve questions
 
 “我的文章有多少读者？”一篇：问题 2。一个公众号的一天：`getbizsummary` 的 `detail_read_user`。
 一周、一个月的去重读者数微信不提供：各篇、各天相加会重复计人，所以下面写明单位。
@@ -513,8 +627,9 @@ a sum over articles or days counts people twice, so each answer below says what 
   SQLite sink days are texts: `julianday(a) - julianday(b)` 代替 / for `a - b`,
   `date(d, 'weekday 0', '-6 days')` 代替 / for `date_trunc('week', d)`.
 - 表格 / Sheet: `harvester export xlsx:wechat.xlsx`. 公式写在第 2 行，向下填充；`MAXIFS` 需要 Excel
-  2019、WPS 或 LibreOffice；`?header=zh` 时工作表名是中文。Formulas are for row 2, filled down;
-  with `?header=zh` the sheets have Chinese names.
+  2019、WPS 或 LibreOffice；`?header=zh` 时工作表名是中文；存有已下线接口的数据时，文章各表多几列，
+  列号后移。Formulas are for row 2, filled down; with `?header=zh` the sheets have Chinese names;
+  where a retired interface is stored, the sheets of articles have more columns: letters move.
 - pandas:
 
 ```python

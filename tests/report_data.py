@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, cast
 
-from harvester.base.dates import Days, WindowKind, period_of
-from harvester.ledger.base import Exhausted, Key, Ledger
+from harvester.base.dates import WindowKind, period_of
+from harvester.ledger.base import Exhausted, Key, Ledger, Ranges
 from harvester.ledger.coverage import Calendar, Outcome
 from harvester.model import Tally, Window
 from harvester.report import Overview, overview
@@ -31,7 +31,7 @@ class KnownLedger:
 
     def __init__(self) -> None:
         self.known: dict[Key, Calendar] = {}
-        self.ranges: dict[Key, Days] = {}
+        self.ranges: dict[Key, Ranges] = {}
         self.calls: dict[Key, int] = {}
         self.used_up: dict[Key, Exhausted] = {}
         self.known_sinks: dict[str, str] = {}
@@ -41,8 +41,9 @@ class KnownLedger:
         self.asked_for(appid, endpoint, begin, end)
         return self.put(appid, endpoint, begin, end, "final")
 
-    def asked_for(self, appid: str, endpoint: str, begin: date, end: date) -> None:
-        self.ranges[appid, endpoint] = begin, end
+    def asked_for(self, appid: str, endpoint: str, *days: date) -> None:
+        """It was asked for in ranges, and never in others; days: the first and last of each."""
+        self.ranges[appid, endpoint] = tuple(zip(days[::2], days[1::2], strict=True))
 
     def put(
         self, appid: str, endpoint: str, begin: date, end: date, state: str, **more: Any
@@ -61,7 +62,7 @@ class KnownLedger:
             return cast("Overview", ended.value)
         raise AssertionError("it waited")
 
-    async def asked(self) -> dict[Key, Days]:
+    async def asked(self) -> dict[Key, Ranges]:
         return self.ranges
 
     async def accounts(self) -> list[str]:
@@ -150,7 +151,7 @@ def _fill(
     if begin > first:
         ledger.put(appid, endpoint, first, begin - timedelta(days=1), "final")
     ledger.put(appid, endpoint, begin, YESTERDAY, "failed", code=code, detail=detail.format(appid),
-               rid="6a5e2f1c-0a7b1c2d-3e4f")  # fmt: skip
+               rid="6a5e2f1c-0a7b1c2d-3e4f", fetched_at=f"{YESTERDAY}T00:05:00Z")  # fmt: skip
 
 
 def some_figures(

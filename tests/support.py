@@ -33,6 +33,7 @@ from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, run_vir
 from harvester.tokens.official import provider_for
 from harvester.transport import Transport
 from harvester.wechat.interfaces import INTERFACES
+from tests import forks
 
 ROOT = Path(__file__).parents[1]
 """The directory of the project."""
@@ -87,15 +88,22 @@ def harvest(
     *arguments: str | Path, cwd: Path | None = None, **env: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
+    given = environment(**env)
+    if forks.can_fork(given):
+        return forks.run([*map(str, arguments)], cwd, given)
     return subprocess.run(
-        command(*arguments),
-        capture_output=True,
-        text=True,
-        timeout=90,
-        cwd=cwd,
-        env=environment(**env),
+        command(*arguments), capture_output=True, text=True, timeout=90, cwd=cwd, env=given,
         check=False,
-    )
+    )  # fmt: skip
+
+
+def sentences(said: str) -> list[str]:
+    """What a command said on standard error, less that its server is not WeChat's."""
+    return [
+        line
+        for line in said.splitlines()
+        if line.startswith("harvester: ") and "which is not WeChat" not in line
+    ]
 
 
 def days(begin: date, end: date) -> list[date]:

@@ -153,3 +153,20 @@ def test_under_wait_a_late_window_is_given_once(
         assert await _late(_late_until(late), wait=True) == (found, end)
 
     streamed()
+
+
+class Odd(BaseException):
+    """What test runners raise at a time limit."""
+
+
+async def test_whatever_an_observer_raises_ends_the_reader_too() -> None:
+    def observer(event: harvester.events.Event) -> None:
+        if isinstance(event, harvester.events.RunStarted):
+            raise Odd
+
+    with pytest.raises(Odd):
+        await _streamed(FakeTransport(Simulator()), 3, _nothing, on_event=observer)
+
+
+async def _nothing(number: int) -> None:
+    return None

@@ -107,6 +107,15 @@ def test_a_run_whose_accounts_all_stopped_has_failed() -> None:
     assert (books.state(2), books.state(3)) == ("failed", "partial")
 
 
+def test_a_run_that_failed_without_a_failure_says_how_many_windows_are_left() -> None:
+    books = told()
+    books.recount([], 3)
+    assert books.conclude(2) == "failed"
+    assert books.report.notes == ["3 windows were not harvested: run the same command again"]
+    books = told(failed(0, 0), events.AccountStopped("wx1", "x"))
+    assert (books.conclude(1), books.report.notes) == ("failed", [])
+
+
 def test_neighbouring_days_that_failed_alike_are_one_line() -> None:
     books = told(failed(5, 6), failed(7, 7), failed(4, 4))
     assert books.failures() == [Failure("wx1", "e", day(4), day(7), "bad", windows=4)]
@@ -253,3 +262,13 @@ def test_of_many_causes_the_first_are_shown() -> None:
     html = Report(state="partial", failures=failures)._repr_html_()
     assert html.count("<li>") == 21
     assert "<li>and 480 more</li>" in html
+
+
+def test_the_accounts_that_another_worker_stopped_follow_from_the_kinds_of_their_failures() -> None:
+    books = told(RunStarted(4, 0, 2))
+    left = [
+        replace(failed(0, 0, "wx1: a sentence"), kind="refused"),
+        replace(failed(1, 1, "another sentence"), appid="wx2", kind="secret"),
+    ]
+    books.recount(left, 0)
+    assert books.report.stopped == {"wx2": "another sentence"}

@@ -46,6 +46,7 @@ def test_importing_the_package_imports_none_of_what_a_run_needs() -> None:
     assert fresh(program) == "[]"
 
 
+@pytest.mark.thorough
 def test_a_job_needs_neither_the_library_of_the_command_nor_that_of_dask() -> None:
     program = (
         "import harvester.job, harvester.distributed, sys\n"
@@ -58,6 +59,7 @@ def test_a_room_of_the_package_is_there_without_an_import_of_its_own() -> None:
     assert fresh("import harvester; print(harvester.events.Committed.__name__)") == "Committed"
 
 
+@pytest.mark.thorough
 def test_a_star_brings_the_public_names() -> None:
     assert fresh("from harvester import *; print(run.__name__, Account.__name__)") == "run Account"
 

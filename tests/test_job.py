@@ -209,7 +209,7 @@ def test_paths_start_from_where_the_file_is(
     write(tmp_path, f"endpoint = 'users'\nstart = '2024-01-01'\nend = 'yesterday'\nappid = '{A}'\n"
           "ca-file = 'ca.pem'\ntoken-store = 'file:~/tokens'\nout = '/elsewhere'\n"
           "ledger = 'sqlite:l.db'")  # fmt: skip
-    made = Job.load()
+    made = Job.load("harvester.toml")
     assert made.out == "/elsewhere"
     assert made.options == {
         "ca_file": f"{tmp_path}/ca.pem",
@@ -284,6 +284,30 @@ def test_a_loaded_job_has_the_accounts_of_its_file(
     assert_exactly_the_truth(
         stored(tmp_path / "harvest", "mine"), server.simulator, (A, B), BEGIN, END
     )
+
+
+def test_a_job_reads_no_key_of_an_export_and_a_run_does_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARVESTER_SECRET", "practice")
+    monkeypatch.delenv("NOWHERE", raising=False)
+    target = "parquet:s3://b/x?access_key=env:NOWHERE&secret_key=file:nowhere"
+    made = job(export=target, out=str(tmp_path / "out"))
+    assert made.options["export"] == (target,)
+    with pytest.raises(UsageError, match="the environment variable NOWHERE is not set"):
+        made.run_sync()
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("table", ["artikles", "getusersummary_list"])
+def test_tables_of_an_export_are_checked_before_the_run(table: str) -> None:
+    assert f"there is no table {table!r}" in refused(export=[f"csv:x?tables=articles,{table}"])
+    with pytest.raises(UsageError, match=f"there is no table '{table}'"):
+        harvester.run_sync(
+            harvester.Account(A, secret="practice"), "getusersummary", "2024-01-01", "2024-01-02",
+            sink="memory:", export=f"duckdb:x.duckdb?tables={table}",
+            transport=harvester.testing.FakeTransport(harvester.testing.Simulator()),
+        )  # fmt: skip
 
 
 def test_a_job_holds_exports_and_brings_them_up_to_date(

@@ -322,6 +322,7 @@ def test_a_sink_that_keeps_nothing_cannot_be_read() -> None:
         harvester.read("memory:", "getusersummary")
 
 
+@pytest.mark.thorough
 def test_a_missing_package_is_told_with_the_line_to_type(tmp_path: Path) -> None:
     (tmp_path / ".jsonl.lock").touch()
     program = (
@@ -363,6 +364,7 @@ except harvester.UsageError as exc:
 """
 
 
+@pytest.mark.thorough
 def test_rows_are_dicts_in_order_without_pyarrow(tmp_path: Path) -> None:
     simulator, sink = harvester.testing.Simulator(), f"sqlite:{tmp_path / 'users.db'}"
     accounts = [harvester.Account(each, secret="practice") for each in (B, A)]
@@ -390,6 +392,7 @@ def test_rows_are_dicts_in_order_without_pyarrow(tmp_path: Path) -> None:
     assert "pip install 'wechat-harvester[export]'" in sentence
 
 
+@pytest.mark.thorough
 def test_rows_of_a_table_that_joins_interfaces_are_those_of_read(tmp_path: Path) -> None:
     harvested("jsonl:{}", tmp_path, *JANUARY)
     rows = [*harvester.rows(tmp_path, "article_days", start="2024-01-01")]

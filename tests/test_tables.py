@@ -10,8 +10,9 @@ from harvester.exports.shapes import FLAT, Shape
 from harvester.model import Field
 from harvester.sinks.sql.schema import _MOST
 from harvester.tables import DAY, PAIRS, TABLES, TOTAL, Column, columns_of, tables_of
+from harvester.wechat.figures import FIGURES
 from harvester.wechat.interfaces import INTERFACES
-from harvester.wechat.titles import FIELDS, UNITS
+from harvester.wechat.titles import FIELDS
 from tests.dictionary import dictionary
 from tests.support import ROOT
 
@@ -45,7 +46,7 @@ def test_every_column_has_titles_and_every_figure_a_unit(name: str) -> None:
         assert FIELDS[field.name].zh == field.label
         assert field.meaning
         if field.type in ("int", "float") and not field.codes:
-            assert (field.name in UNITS) != (field.name in WITHOUT_UNIT), field.name
+            assert (field.name in FIGURES) != (field.name in WITHOUT_UNIT), field.name
 
 
 def columns() -> dict[tuple[str, str], Column]:
@@ -66,7 +67,7 @@ def test_each_number_is_a_figure_with_a_unit_and_a_time_or_is_said_to_be_none() 
         if field.type not in ("int", "float") or field.codes or column.is_number:
             assert column.figure is None, (table, name)
         elif field.name in WITHOUT_UNIT and column.figure is None:
-            assert field.name == "value" or field.name not in UNITS
+            assert field.name == "value" or field.name not in FIGURES
         else:
             assert column.figure is not None, (table, name)
             assert all([*column.figure.unit, *column.figure.window, *column.figure.covers])
@@ -78,6 +79,15 @@ def test_a_ratio_names_its_denominator_and_says_that_it_is_not_summed() -> None:
     assert len(ratios) > 5
     assert all(each.of.en and each.of.zh and each.never.en and each.never.zh for each in ratios)
     assert all(each.never.en for each in figures if each.kind != DAY)
+
+
+def test_people_are_summed_only_where_they_are_said_to_be_others_each_day() -> None:
+    """Who follows or comes for the first time does so on one day."""
+    once = {"new_user", "cancel_user", "visit_uv_new"}
+    for (table, name), column in columns().items():
+        if column.figure is not None and column.figure.unit.en == "people":
+            is_free = not column.figure.never.en
+            assert is_free == (column.field.name in once), (table, name)
 
 
 def test_a_mean_names_its_denominator_where_a_source_does() -> None:
@@ -120,6 +130,21 @@ def test_a_total_of_30_days_says_that_the_console_has_7() -> None:
     assert of_7_days is not None
     assert of_7_days.kind == TOTAL
     assert of_7_days.console == ("总阅读人数", "总阅读人数")
+
+
+def test_a_column_that_only_retired_interfaces_fill_says_so() -> None:
+    found = {key: each for key, each in columns().items() if each.retired}
+    of_days, of_totals = ("getarticlesummary",), ("getarticletotal",)
+    assert {key: each.retired for key, each in found.items()} == {
+        **{("article_days", name): of_days for name in
+           ("title", "read_count", "share_count", "collection_user")},
+        **{("article_totals", name): of_totals for name in
+           ("read_count", "share_count", "target_user")},
+    }  # fmt: skip
+    for column in found.values():
+        for about in (column.about, column.meaning):
+            assert f"only retired interfaces have it: {column.retired[0]}" in about.en
+            assert f"仅由已下线的接口提供：{column.retired[0]}" in about.zh
 
 
 def test_no_comment_is_longer_than_a_database_takes() -> None:

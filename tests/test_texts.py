@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import json
 import pickle
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import harvester
 from harvester.base.codec import encode
 from harvester.errors import AccountError, UsageError
 from harvester.events import Report, without_appid
@@ -118,3 +122,91 @@ def test_a_report_as_an_object_has_plain_texts() -> None:
     report = Report(notes=[say("{} left", 1)], stopped={"wx1": say("{}: {}", "wx1", "x")})
     found = report.to_dict()
     assert [type(found["notes"][0]), type(found["stopped"]["wx1"])] == [str, str]
+
+
+TEXTS = {
+    "detail",
+    "error",
+    "message",
+    "note",
+    "notes",
+    "problem",
+    "reason",
+    "said",
+    "sentence",
+    "why",
+}
+"""Names of what holds a text of the program."""
+SEARCHES = {
+    "count", "endswith", "find", "index", "partition", "removeprefix", "rfind", "rpartition",
+    "rsplit", "split", "startswith",
+}  # fmt: skip
+MATCHES = {"findall", "finditer", "fullmatch", "match", "search"}
+ALLOWED = {
+    ("cli/progress.py", "_is_new"): "one line for each reason",
+    ("config/files.py", "_hint"): "what the parser of TOML says",
+    ("engine/window_queue.py", "window_refused"): "how often the same comes in a row",
+    ("engine/writer.py", "report_drift"): "one line for each sentence",
+    ("events.py", "__call__"): "one note for each sentence",
+    ("events.py", "_note_gap"): "the note that is put in place of the former one",
+    ("events.py", "recount"): "the notes that are made anew",
+    ("report/causes.py", "ip_in"): "the address that WeChat names",
+    ("sinks/jsonl/sink.py", "*"): "the note of a directory, which is no text",
+    ("sinks/rows.py", "*"): "one line for each sentence",
+}
+"""Where a text is a key, or another program's; never is its sense read."""
+
+
+def is_text(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call):
+        return is_text(node.func) or (
+            isinstance(node.func, ast.Name) and node.func.id == "english" and bool(node.args)
+        )
+    return getattr(node, "attr", getattr(node, "id", None)) in TEXTS
+
+
+def reads_text(node: ast.AST) -> bool:
+    """Whether it compares or searches a text."""
+    if isinstance(node, ast.Compare):
+        by_value = not all(isinstance(each, ast.Is | ast.IsNot) for each in node.ops)
+        return by_value and any(map(is_text, [node.left, *node.comparators]))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        searched = node.func.attr in SEARCHES and is_text(node.func.value)
+        return searched or (node.func.attr in MATCHES and any(map(is_text, node.args)))
+    return False
+
+
+def readers(tree: ast.AST, function: str = "") -> Iterator[str]:
+    """The functions in which a text is compared or searched."""
+    for node in ast.iter_child_nodes(tree):
+        inner = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if reads_text(node):
+            yield function
+        yield from readers(node, node.name if inner else function)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'def f(): return "quota" in window.detail', 'def f(): return found.reason == "x"',
+        'def f(): return _VOIDED.search(window.detail)',
+        'def f(): return note.startswith(f"{a}: ")',
+        'def f(): return english(text).partition(" until ")',
+    ],
+)  # fmt: skip
+def test_a_reader_of_a_text_is_found(code: str) -> None:
+    assert [*readers(ast.parse(code))] == ["f"]
+
+
+@pytest.mark.thorough
+def test_no_module_compares_or_searches_a_text_of_the_program() -> None:
+    package = Path(harvester.__file__).parent
+    found = {
+        (str(path.relative_to(package)), function)
+        for path in package.rglob("*.py")
+        for function in readers(ast.parse(path.read_text()))
+    }
+    several = {path for path, function in ALLOWED if function == "*"}
+    assert {each for each in found if each[0] not in several} == {
+        each for each in ALLOWED if each[1] != "*"
+    }

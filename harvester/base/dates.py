@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from harvester.errors import UsageError
@@ -37,11 +38,13 @@ def china(now: float) -> datetime:
     return datetime.fromtimestamp(now, CHINA)
 
 
+@lru_cache(256)
 def last_legal_day(now: float) -> date:
     """The last day that WeChat answers: yesterday in China."""
     return china(now).date() - ONE_DAY
 
 
+@lru_cache(4096)
 def settles_at(day: date, hour: int = SETTLED_HOUR) -> float:
     """The Unix time from which a day's figures can be requested."""
     return datetime.combine(day + ONE_DAY, time(hour), CHINA).timestamp()
@@ -239,6 +242,10 @@ class Grid:
         behind = self.span - 1 - (end - self.anchor).days % self.span
         return begin - before * ONE_DAY, end + behind * ONE_DAY
 
+    def gives(self, days: Days) -> bool:
+        """Whether WeChat still answers a window: of recent days only one that ends yesterday."""
+        return self.cut is not WindowKind.RECENT or days[1] == self.last
+
     def nearest(self, begin: date) -> str:
         """A window that would fit, for a range without one."""
         if self.cut is WindowKind.RECENT:
@@ -288,7 +295,9 @@ def _periods(stretch: Days, cut: WindowKind) -> Iterator[Days]:
 
 
 def period_of(day: date, cut: WindowKind) -> Days:
-    """The week (Monday to Sunday) or the calendar month of a day."""
+    """The week (Monday to Sunday) or the month of a day; for other interfaces the day alone."""
+    if cut not in (WindowKind.WEEK, WindowKind.MONTH):
+        return day, day
     if cut is WindowKind.WEEK:
         monday = day - timedelta(days=day.weekday())
         return monday, monday + timedelta(days=6)
@@ -337,6 +346,22 @@ def runs(days: Iterable[Days]) -> Iterator[tuple[date, date, int]]:
         run = (begin, end, 1)
     if run is not None:
         yield run
+
+
+def union(ranges: Iterable[Days]) -> list[Days]:
+    """The days of all ranges, in order, as ranges that neither overlap nor touch."""
+    found: list[Days] = []
+    for begin, end in sorted(ranges):
+        if found and begin <= found[-1][1] + ONE_DAY:
+            found[-1] = found[-1][0], max(found[-1][1], end)
+        else:
+            found.append((begin, end))
+    return found
+
+
+def meets(days: Days, ranges: Iterable[Days]) -> bool:
+    """Whether a range has a day of any of the others."""
+    return any([begin <= days[1] and days[0] <= end for begin, end in ranges])
 
 
 def without(ranges: Sequence[Days], away: Sequence[Days]) -> list[Days]:

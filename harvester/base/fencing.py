@@ -10,7 +10,22 @@ account and who may send; they do not decide what is stored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+
+
+class Epochs(dict[str, int]):
+    """The epochs under which a worker writes accounts.
+
+    marks: of each account, the mark of this write, and the ledger's mark that it follows (`fits`).
+    """
+
+    __slots__ = ("marks",)
+
+    def __init__(self, epochs: Mapping[str, int], marks: Mapping[str, tuple[str, str]]) -> None:
+        super().__init__(epochs)
+        self.marks = marks
+
 
 EPOCH = 1
 """The epoch of an account without a shared ledger.  Claims of a shared ledger use higher epochs."""
@@ -49,6 +64,23 @@ def refused(fence: Mapping[str, int], known: Mapping[str, int]) -> set[str]:
 def raised(fence: Mapping[str, int], known: Mapping[str, int]) -> dict[str, int]:
     """The accounts whose epoch in the sink a write raises, and to what."""
     return {appid: epoch for appid, epoch in fence.items() if known.get(appid, 0) < epoch}
+
+
+def new_mark() -> str:
+    """A mark that was never given before."""
+    return secrets.token_hex(6)
+
+
+def fits(marks: Collection[str], wrote: str, followed: str) -> bool:
+    """Whether what a ledger knows of an account is what a sink has.
+
+    marks: of the ledger's last commit that followed a write, and of the changes since then that
+    make stored days open or missing; none in a ledger that knows of no such commit.  wrote,
+    followed: in the sink, of the last write, and the ledger's mark that it followed.  A write comes
+    before its commit: one whose commit was lost is healthy.  A ledger that has lost more, as it was
+    restored or came back from a standby, may call final what is not there any more.
+    """
+    return not marks or not wrote or wrote in marks or followed in marks
 
 
 def wait_after(idle: float, period: float) -> float:

@@ -15,12 +15,18 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from harvester.errors import POSIX
+
+try:
+    import fcntl
+except ImportError:
+    raise ImportError(POSIX) from None
+
 Watcher = Callable[[str, bool], None]
 """Called with the name of a step before it (False) and after it (True)."""
 
 _PIECES = 1024
 """The most pieces of one call: the limit of Linux and macOS."""
-_sync_data = getattr(os, "fdatasync", os.fsync)
 _watcher: Watcher | None = None
 
 
@@ -74,6 +80,19 @@ def write_pieces(descriptor: int, pieces: Sequence[bytes], what: str) -> int:
     return written
 
 
+def _flush(descriptor: int, otherwise: Callable[[int], None]) -> None:
+    """Write a file to the disk itself; macOS's fsync leaves it in the cache of the disk."""
+    if full := getattr(fcntl, "F_FULLFSYNC", 0):
+        with suppress(OSError):  # a file system without it
+            fcntl.fcntl(descriptor, full)
+            return
+    otherwise(descriptor)
+
+
+def _sync_data(descriptor: int) -> None:
+    _flush(descriptor, getattr(os, "fdatasync", os.fsync))
+
+
 def sync(descriptor: int, what: str) -> None:
     """Make a file's data and length durable."""
     with step(f"fsync {what}"):
@@ -84,7 +103,7 @@ def truncate(descriptor: int, size: int, what: str) -> None:
     """Cut a file to a length, durably."""
     with step(f"truncate {what}"):
         os.ftruncate(descriptor, size)
-        os.fsync(descriptor)
+        _flush(descriptor, os.fsync)
 
 
 def rename(path: Path, place: Path, what: str) -> None:
@@ -157,6 +176,6 @@ def sync_directory(path: Path) -> None:
     """Make new and renamed files of a directory durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        _flush(descriptor, os.fsync)
     finally:
         os.close(descriptor)

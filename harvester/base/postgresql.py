@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from harvester.base import files as durable
 from harvester.base.outage import DISK_FULL, Away, Undone
-from harvester.base.secrets import Secret, advice
+from harvester.base.secrets import UNNAMED, Secret, advice
 from harvester.base.threads import can_be_cut
 from harvester.errors import UsageError, needs
 from harvester.texts import say
@@ -31,6 +31,12 @@ from harvester.texts import say
 FORM = "postgresql://[USER@]HOST[:PORT]/DATABASE"
 
 _SECRETS = ("password", "sslpassword")
+_SAFE = (
+    ("channel_binding", "require"),
+    ("require_auth", "scram-sha-256,gss,sspi,none"),
+)
+"""What libpq needs before 16, and from it on, to log in only in ways that show no password."""
+_NOT_SAFE = ("server requested a", "channel binding required")
 _OURS: dict[str, Any] = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
@@ -38,9 +44,9 @@ _OURS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-_LOST = ("08", "57P01", "57P02", "57P03", "57P05", "53300", "25P03", "25P04")
+_LOST = ("08", "57P01", "57P02", "57P03", "57P05", "53300", "25P03", "25P04", "25006")
 """Prefixes of error codes: connections, shutdowns, too many clients, ends of idle or long
-transactions and sessions."""
+transactions and sessions, a standby that is read-only until it is promoted."""
 _UNDONE = ("40001", "40P01", "55P03", "57014")
 """Deadlocks, lock timeouts, statement timeouts: the transaction is rolled back."""
 _NOT_ALLOWED = "42501"  # insufficient privilege
@@ -107,6 +113,17 @@ class Server(NamedTuple):
     where: str
     identity: str
 
+    @property
+    def hosts(self) -> set[str]:
+        """Where it is; an empty text is what libpq takes without a host."""
+        host = self.given.get("host", "")
+        return {*f"{host},{self.given.get('hostaddr') or host}".split(",")}
+
+    def unnamed(self, hosts: Collection[str]) -> None:
+        """Show no password unless each of its hosts is one of these."""
+        if not self.hosts <= {*hosts}:
+            self.given.update([_SAFE[self.library.pq.version() >= 160000]])
+
     def connect(self, *, again: bool = False) -> Any:
         """A new connection.
 
@@ -153,6 +170,8 @@ class Server(NamedTuple):
         line = line.rpartition("failed: ")[2].removeprefix("FATAL:").removeprefix("ERROR:").strip()
         if getattr(exc, "sqlstate", None) == "53100":
             return DISK_FULL
+        if {*_SAFE} & {*self.given.items()} and any(sign in line for sign in _NOT_SAFE):
+            return UNNAMED
         if "no password supplied" in line:
             return say("no password was given; set it in PGPASSWORD or ~/.pgpass")
         for secret in self.secrets.values():

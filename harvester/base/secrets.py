@@ -108,6 +108,11 @@ def _forms(char: str) -> bytes:
 
 # URLs that may hold a password
 
+UNNAMED = say(
+    "only a ledger names this server, and the password of the environment would be given to it in a"
+    " form that it can read; name it: --sink SPEC, of export --from SPEC"
+)
+
 _ESCAPES = say("in a user or a password / is written %2F, @ %40, # %23, ? %3F")
 
 _URL = re.compile(
@@ -190,17 +195,23 @@ def read_private(path: Path, what: str) -> Secret:
     return Secret(text)
 
 
+def check_reference(reference: str, noun: str = "secret") -> tuple[str, str]:
+    """The kind of a reference, ``env`` or ``file``, and the name; raises `UsageError`."""
+    kind, _, name = reference.partition(":")
+    if kind not in ("env", "file") or not name:
+        raise UsageError("a {} is a reference: env:NAME or file:PATH", noun)
+    return kind, name
+
+
 def read_reference(reference: str, folder: Path, noun: str = "secret") -> Secret:
     """What ``env:NAME`` or ``file:PATH`` refers to; raises `UsageError`.
 
     folder: what a relative path starts from; noun: what is referred to.
     """
-    kind, _, name = reference.partition(":")
-    if kind == "file" and name:
+    kind, name = check_reference(reference, noun)
+    if kind == "file":
         path = folder / Path(name).expanduser()
         return read_private(path, say("the {} file {}", noun, path))
-    if kind != "env" or not name:
-        raise UsageError("a {} is a reference: env:NAME or file:PATH", noun)
     value = Secret(os.environ.get(name, "").strip())
     if not value.value:
         raise UsageError("the environment variable {} is not set", name)

@@ -8,10 +8,17 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from harvester.errors import UsageError
 
 OLDEST = (3, 26)
+
+
+def make_durable(connection: Any) -> None:
+    """Let each commit of a connection be on the disk when it returns (`files.sync`)."""
+    for pragma in ("synchronous = FULL", "fullfsync = ON", "checkpoint_fullfsync = ON"):
+        connection.execute(f"PRAGMA {pragma}")
 
 
 def check_version(found: tuple[int, ...]) -> None:

@@ -44,6 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             status = STOPPED
         status = status or FAILED_WINDOWS
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except OSError:  # the disk of the log is full; Python would end with a status of its own
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     ours = arguments is None or status == INTERRUPTED  # nothing is left while Python takes leave
     _on_interrupt("SIG_IGN" if ours else "default_int_handler")
     sys.exit(status)
@@ -76,8 +81,12 @@ def _unraisable(problem: sys.UnraisableHookArgs) -> None:
 def _status(arguments: Sequence[str] | None) -> int:
     """Run the command and return its status."""
     _on_interrupt()  # an exception would be lost or printed in an import
+    import warnings
+
     try:
         sys.unraisablehook = _unraisable
+        # what an interrupt stops before it has begun is not told apart from a forgotten await
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         for stream in (sys.stdout, sys.stderr):
             if reconfigure := getattr(stream, "reconfigure", None):
                 reconfigure(errors="replace")  # a terminal without Chinese must not end it
@@ -98,11 +107,13 @@ def _status(arguments: Sequence[str] | None) -> int:
 
 def _missing() -> str:
     """What the command cannot do without and does not have; empty if it has all."""
-    import resource
-
-    from harvester.errors import needs
+    from harvester.errors import POSIX, needs
     from harvester.texts import say
 
+    try:
+        import resource
+    except ImportError:
+        return POSIX
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= allowed < FILES:
         return say(

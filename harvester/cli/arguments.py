@@ -13,8 +13,7 @@ import click
 
 from harvester.api import open_sinks, resolve
 from harvester.cli import terminal as screen
-from harvester.cli.completion import INTERFACES
-from harvester.cli.options import ENDPOINT, flag, notify_file
+from harvester.cli.options import ENDPOINT, INTERFACES, flag, notify_file
 from harvester.cli.terminal import many, notify
 from harvester.config.accounts import (
     NoAccountError,
@@ -56,7 +55,7 @@ def place(
 ) -> Place:
     """The place of the harvest; sinks: replace those of the option.
 
-    quiet: do not report yet that a configuration was found.
+    quiet: do not report yet that a configuration was found, and where requests go.
     """
     _, file = chosen(values) if "appid" in values else (None, values.get("accounts"))
     if sinks is None:
@@ -65,7 +64,8 @@ def place(
     listed = list_accounts(file) if file is not None else None
     found = Place(values["out"], values["ledger"], own_interfaces(), sinks, listed)
     screen.name_accounts(found.names)
-    notify_file(quiet=quiet)
+    if not quiet:
+        notify_file()
     return found
 
 

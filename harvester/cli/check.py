@@ -31,7 +31,7 @@ from harvester.cli.terminal import (
 )
 from harvester.config.place import Place
 from harvester.config.settings import Keywords
-from harvester.errors import NoLedgerError, UsageError
+from harvester.errors import NoLedgerError, RunError, UsageError
 from harvester.events import Code, Event, Observer, Report, State
 from harvester.ledger.base import Key
 from harvester.model import Account, Batch, with_rid
@@ -124,13 +124,8 @@ def show_check(
     harvests = _harvests(place, groups, options)
 
     async def begin(observe: Observer, stop: asyncio.Event) -> Report:
-        report = Report()
         progress = _Progress(access, sum(map(len, wanted.values())))
-        for harvest in harvests:
-            report = await harvest.run(_each(observe, access, progress), stop)
-            if report.state == State.INTERRUPTED:
-                break
-        return report
+        return await _sent(harvests, _each(observe, access, progress), stop)
 
     ending = conduct(begin, quiet=True)
     if ending.problem:
@@ -145,6 +140,21 @@ def show_check(
     if ending.problem or ending.report.state == State.INTERRUPTED:
         return STOPPED if ending.problem else INTERRUPTED
     return STATUS.get(gravest([each.state for each in accounts]), FAILED_WINDOWS)
+
+
+async def _sent(harvests: Sequence[Harvest], observe: Observer, stop: asyncio.Event) -> Report:
+    """Send the requests; returns the report of the last run."""
+    report = Report()
+    for harvest in harvests:
+        try:
+            report = await harvest.run(observe, stop)
+        except RunError:
+            if not stop.is_set():
+                raise
+            report = Report(state=State.INTERRUPTED)
+        if report.state == State.INTERRUPTED:
+            break
+    return report
 
 
 # what is asked
@@ -240,7 +250,7 @@ def _each(*observers: Observer) -> Callable[[Event], Awaitable[None] | None]:
 
 
 class _Progress:
-    """A line now and then on standard error; total: interfaces of accounts."""
+    """A line now and then on standard error; total: account–interface pairs."""
 
     def __init__(self, access: Access, total: int) -> None:
         self._access, self._total = access, total

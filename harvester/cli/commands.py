@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
 
@@ -21,11 +21,10 @@ import harvester
 from harvester.api import Harvest, open_sinks
 from harvester.base.secrets import Secret
 from harvester.cli import arguments as asked
-from harvester.cli import completion
 from harvester.cli import language as lang
 from harvester.cli import terminal as screen
 from harvester.cli.exit_status import COMPLETE, MUST_WAIT, STOPPED, UNUSABLE
-from harvester.cli.help import Command, Group, message_of
+from harvester.cli.help import Group, message_of
 from harvester.cli.options import (
     FILE,
     PLACES,
@@ -45,9 +44,7 @@ from harvester.config.files import (
     DEFAULT_FILE,
     read_config,
     unknown_variables,
-    unread_variables,
 )
-from harvester.config.settings import Keywords
 from harvester.errors import (
     HarvestError,
     UsageError,
@@ -56,7 +53,7 @@ from harvester.errors import (
 from harvester.events import Observer, Report, State
 from harvester.model import Account
 from harvester.report.days import STATES, StatusFilter
-from harvester.texts import of_system, say
+from harvester.texts import joined, of_system, say
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -83,12 +80,14 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     screen.listen()
     try:
         lang.choose(language)
-        return int(cli.main(given, "harvester", standalone_mode=False, obj=called) or 0)
+        _check_word(command)
+        _check_appid(command)
+        return int(cli.main(given, _name(), standalone_mode=False, obj=called) or 0)
     except click.exceptions.NoArgsIsHelpError as exc:
         show_line(exc.format_message())
         return UNUSABLE
     except click.NoSuchOption as exc:
-        return _refused(message_of(exc) + _hint(exc.option_name), UNUSABLE, called)
+        return _refused(_no_option(exc), UNUSABLE, called)
     except click.ClickException as exc:
         return _refused(message_of(exc), UNUSABLE, called)
     except click.Abort:
@@ -110,12 +109,27 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
         )
 
 
+def _name() -> str:
+    """The name by which the command was started; it is in usage lines and completion scripts."""
+    name = Path(sys.argv[0]).name
+    return name if name == "wechat-harvester" else "harvester"
+
+
+def _no_option(exc: click.NoSuchOption) -> str:
+    """The message; options that are spelled alike are named where we know no better."""
+    if hint := _hint(exc.option_name):
+        return joined(" ", [say("No such option {}.", repr(exc.option_name)), hint])
+    return message_of(exc)
+
+
 def _hint(option: str) -> str:
     """What to use instead of an option that users expect."""
+    if option.replace("-", "").lower() in ("v", "verbose", "debug"):
+        return say("Each event of a run is shown by --log-format json.")
     if option.replace("-", "").lower() in _SECRETS:
-        return say(" A secret is read from the environment variable {}.", SECRET_VARIABLE)
+        return say("A secret is read from the environment variable {}.", SECRET_VARIABLE)
     return (
-        say(" It comes before the command: harvester --lang zh|en …")
+        say("It comes before the command: harvester --lang zh|en …")
         if option == lang.OPTION
         else ""
     )
@@ -128,6 +142,19 @@ def _refused(text: str, status: int, called: _Called) -> int:
     if called.as_json:
         screen.show_json(Report(state=State.FAILED, notes=[text]).to_dict(), aside=called.aside)
     return status
+
+
+def _check_word(given: Sequence[str]) -> None:
+    """Raise `UsageError` for a word that is an option elsewhere, as a command."""
+    if given and given[0] in ("version", "help"):
+        raise UsageError("{} is an option; write {} --{}", given[0], _name(), given[0])
+
+
+def _check_appid(given: Sequence[str]) -> None:
+    """Raise `UsageError` for a second --appid of a command that takes one: click drops one."""
+    typed = [each for each in given if each.partition("=")[0] == "--appid"]
+    if len(typed) > 1 and given[0] in ("run", "plan", "check", "forget"):
+        raise UsageError("--appid takes one account; several are in a file: --accounts FILE")
 
 
 def _called(given: Sequence[str]) -> _Called:
@@ -162,6 +189,7 @@ def cli() -> None:
 
     \b
     harvester demo                    try it without an account
+    harvester init                    asks for yours, and writes the configuration
     harvester run users --appid wx… --start 2014-12-01 --end yesterday
 
     Exit status: 0 all is harvested; 1 some windows failed for good; 2 unusable arguments, nothing
@@ -195,8 +223,8 @@ def run(**values: Any) -> int:
     scope, options = asked.scope(values, asked.accounts(values, place))
     sinks = place.sinks or open_sinks(place.lines)
     metrics = metrics_file(values, place)
-    given = {**asked.library(values), "ledger": place.ledger(readonly=False)}
-    harvest = Harvest(scope, options, sinks, cast("Keywords", given))
+    ledger = place.ledger(readonly=False)
+    harvest = Harvest(scope, options, sinks, asked.library(values), ledger)
 
     async def begin(observe: Observer, stop: asyncio.Event) -> Report:
         return await harvest.run(observe if metrics is None else metrics.beside(observe), stop)
@@ -213,11 +241,8 @@ def run(**values: Any) -> int:
     tolerance = values["allow_failed"]
     allowed = tolerance.of(len(scope.accounts)) if tolerance is not None else None
     status = conclude(ending, where, manner, (scope.begin, scope.end), allowed)
-    for spec in values["export"] if not values["quiet"] and not ending.unread else ():
-        target = _text(spec).partition("?")[0]
-        for note in ending.report.notes:
-            if note.startswith(f"{target}: ") and note != ending.problem:
-                notify(note, level="info")
+    for note in ending.report.exported if not values["quiet"] and not ending.unread else ():
+        notify(note, level="info")
     return COMPLETE if status == MUST_WAIT and values["waiting_ok"] else status
 
 
@@ -301,7 +326,6 @@ def check(**values: Any) -> int:
     "names",
     metavar="NAME",
     multiple=True,
-    shell_complete=completion.names,
     help="Only this interface or group of interfaces, repeatable.",
 )
 @click.option(
@@ -464,8 +488,8 @@ def verify(**values: Any) -> int:
 def rebuild(**values: Any) -> int:
     """Make a new ledger from what is stored, to replace one that is damaged or lost.
 
-    Nothing is sent. The former ledger is kept beside the new one, as ledger.sqlite.damaged-…. What
-    the records do not show is lost: empty days, failures, today's calls. The next run requests such
+    Nothing is sent. The former ledger is kept beside the new one, as ledger.sqlite.former. What the
+    records do not show is lost: empty days, failures, today's calls. The next run requests such
     days again, and windows that may not be whole or final, or that differ between the sinks or from
     the former ledger.
     """
@@ -481,14 +505,12 @@ def rebuild(**values: Any) -> int:
     required=True,
     metavar="TARGET...",
     type=click.UNPROCESSED,
-    shell_complete=completion.exports,
 )
 @click.option(
     "--endpoint",
     "endpoints",
     multiple=True,
     metavar="NAME",
-    shell_complete=completion.names,
     help="Only this interface or group, repeatable.",
 )
 @click.option(
@@ -496,7 +518,6 @@ def rebuild(**values: Any) -> int:
     "source",
     metavar="SPEC",
     type=click.UNPROCESSED,
-    shell_complete=completion.sinks,
     help="The sink to export, its spec or path, if the ledger has several; without a ledger any.",
 )
 @click.option("--start", "first", metavar="DATE", help="Only days from this one on, as of run.")
@@ -535,8 +556,11 @@ def export(**values: Any) -> int:
     Exit status: 0 equal to the sink; 1 with --check, if one differs; 2 wrong use; 4 a target
     cannot be written.
     """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
-    from harvester.cli.export import show_exporting
     from harvester.exports.targets import open_target
+
+    targets = [open_target(spec) for spec in values["targets"]]  # it says which library it needs
+    from harvester.cli.export import show_exporting
+    from harvester.cli.signals import heeding
     from harvester.reading import limits_of, sink_at
 
     source = values["source"]
@@ -544,8 +568,7 @@ def export(**values: Any) -> int:
     # Not "start" and "end": a configuration has them for runs, and they limit no export.
     limits = limits_of(values["first"], values["last"], place.appids_of(values["appids"]) or None)
     names = [each.name for each in place.interfaces(values["endpoints"])]
-    targets = [open_target(spec) for spec in values["targets"]]
-    return asyncio.run(
+    return heeding(
         show_exporting(
             place,
             targets,
@@ -563,7 +586,6 @@ def export(**values: Any) -> int:
     "source",
     metavar="SPEC",
     type=click.UNPROCESSED,
-    shell_complete=completion.sinks,
     help="The sink to read, if the ledger has several; without a ledger any sink.",
 )
 @options_of("mcp")
@@ -596,9 +618,7 @@ def _spec(_: click.Context, __: click.Parameter, given: str) -> Secret:
     return Secret(given)  # it may hold a password
 
 
-spec_argument = click.argument(
-    "spec", type=click.UNPROCESSED, callback=_spec, shell_complete=completion.sinks
-)
+spec_argument = click.argument("spec", type=click.UNPROCESSED, callback=_spec)
 
 
 @sink.command("list", context_settings=CONTEXT, short_help="List the sinks.")
@@ -612,6 +632,7 @@ def list_sinks(**values: Any) -> int:
 
 @sink.command("add", context_settings=CONTEXT, short_help="Copy what is stored into a new sink.")
 @spec_argument
+@known_sink_option
 @options_of("sink")
 def add_sink(spec: Secret, **values: Any) -> int:
     """Copy what is stored into the sink SPEC, and list it; nothing is sent.
@@ -647,7 +668,6 @@ def remove_sink(spec: Secret, **values: Any) -> int:
     "names",
     metavar="NAME",
     multiple=True,
-    shell_complete=completion.names,
     help="Only this interface or group of interfaces of it, repeatable.",
 )
 @click.option(
@@ -669,30 +689,15 @@ def forget(whom: str, names: tuple[str, ...], *, yes: bool, **values: Any) -> in
     return asyncio.run(show(place, whom, place.names_of(names)))
 
 
-@cli.command(
-    "completion", context_settings=CONTEXT, short_help="Print the completion script of a shell."
-)
-@click.argument("shell", type=click.Choice(completion.SHELLS))
-def show_completion(shell: str) -> int:
-    """Print the completion script of a shell, for commands, options, interfaces, sinks and exports.
-
-    \b
-    bash, in ~/.bashrc:   eval "$(harvester completion bash)"
-    zsh, in ~/.zshrc:     eval "$(harvester completion zsh)"
-    fish:                 harvester completion fish >~/.config/fish/completions/harvester.fish
-    """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
-    return completion.show_script(cli, shell)
-
-
 @cli.command(context_settings=CONTEXT, short_help="List the interfaces, or describe one.")
-@click.argument("name", required=False, shell_complete=completion.names)
+@click.argument("name", required=False)
 @json_option
 @options_of("endpoints")
 def endpoints(name: str | None, *, as_json: bool) -> int:
     """List all interfaces or those of a group, or describe one."""
     from harvester.cli.endpoints import show
 
-    return show(name, asked.own_interfaces(), as_json=as_json)
+    return show(name, asked.own_interfaces(), now=time.time(), as_json=as_json)
 
 
 @cli.command(context_settings=CONTEXT, short_help="Harvest each day, and show it: a service.")
@@ -701,8 +706,7 @@ def endpoints(name: str | None, *, as_json: bool) -> int:
     metavar="FILE",
     envvar="HARVESTER_CONFIG",
     type=FILE,
-    default=Path(DEFAULT_FILE),
-    show_default=True,
+    show_default=f"./{DEFAULT_FILE}",
     help="TOML: what to harvest, as run takes it, and the table [serve].",
 )
 @click.option(
@@ -710,7 +714,7 @@ def endpoints(name: str | None, *, as_json: bool) -> int:
     type=click.Choice(("text", "json")),
     help="Messages as text, or as json: one object per line.  [default: of the file, or text]",
 )
-def serve(config: Path, log_format: str | None) -> int:
+def serve(config: Path | None, log_format: str | None) -> int:
     """Harvest each day at the stated time in China, until it is stopped.
 
     \b
@@ -723,30 +727,35 @@ def serve(config: Path, log_format: str | None) -> int:
     stale_after = "26h"
     lang = "zh"                   or en
 
-    SIGTERM ends it in order, SIGHUP reloads the file and the accounts.  docs/service.md
+    SIGTERM ends it in order, SIGHUP reloads the file and the accounts.
     """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
     from harvester.cli.serve import serve as start
 
     screen.log_as(log_format or read_config(config).get("log_format", "text"))
-    for problem in [*unknown_variables(os.environ), *unread_variables(os.environ)]:
+    for problem in unknown_variables(os.environ):
         notify(problem)
     return start(config, lang.language())
 
 
-class _Simulate(Command):
-    """Has an option for each fault; those are known when it is called, and not before.
+@cli.command(
+    context_settings=CONTEXT, short_help="Ask for an account, and write the configuration."
+)
+def init() -> int:
+    """Ask for an account, or several, and for what to harvest, and write the configuration.
 
-    The simulator is a large part of the package, and no other command waits for its import.
+    It writes harvester.toml, accounts.toml and for each account a file with its AppSecret that you
+    alone can read, into this directory, and overwrites nothing.  Before, it checks the accounts as
+    `check` does; a check that fails is shown, and the files are written all the same.  Without a
+    terminal an answer is a line of standard input, and an empty line is the default.
+
+    Exit status: that of the check; 2 an answer is missing or cannot be used, nothing was written.
     """
+    from harvester.cli.init import init as ask
 
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        from harvester.cli.simulate import fault_options
-
-        *own, help_ = super().get_params(ctx)
-        return [*own, *fault_options(), help_]
+    return ask()
 
 
-@cli.command(cls=_Simulate, context_settings=CONTEXT, short_help="Serve a simulated WeChat.")
+@cli.command(context_settings=CONTEXT, short_help="Serve a simulated WeChat.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -754,56 +763,11 @@ class _Simulate(Command):
     show_default=True,
     help="0 chooses a free port.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the generated data.")
-@click.option(
-    "--secret",
-    default="practice",
-    show_default=True,
-    help="Secret of every AppID that begins with wx.",
-)
-@click.option("--latency", type=float, default=0.0, help="Delay of each answer, in seconds.")
-@click.option(
-    "--token-lifetime",
-    type=float,
-    default=7200.0,
-    show_default=True,
-    help="Lifetime of a token, in seconds.",
-)
-@click.option(
-    "--daily-quota", type=int, help="Calls per day for each account and interface; then 45009."
-)
-@click.option("--minute-limit", type=int, help="Calls per minute for each account; then 45011.")
-@click.option(
-    "--retired", is_flag=True, help="The six old article interfaces answer 47009, as since 2026."
-)
-@click.option(
-    "--delay-until-hour",
-    type=click.FloatRange(0, 24),
-    help="Until then, China time, yesterday's article figures of the new interfaces are late.",
-)
-@click.option(
-    "--silent-hours",
-    type=click.FloatRange(0),
-    help="Hours from a day's end until its rows are there; no answer reports that they are late.",
-)
-@click.option("--sparse", is_flag=True, help="Some fields are missing in every second row.")
-@click.option(
-    "--component",
-    metavar="APPID",
-    help="Simulate this third-party platform as well; it has the same --secret.",
-)
-@click.option(
-    "--span",
-    "spans",
-    metavar="NAME=DAYS",
-    multiple=True,
-    help="The most days per call of an interface; may be repeated.",
-)
-def simulate(port: int, **values: Any) -> int:
+def simulate(port: int) -> int:
     """Serve a simulated WeChat on loopback, until it is interrupted."""
     from harvester.cli.simulate import simulate as serve
 
-    return serve(port, values)
+    return asyncio.run(serve(port))
 
 
 @cli.command(context_settings=CONTEXT, short_help="Run a harvest against a simulated WeChat.")

@@ -6,20 +6,22 @@ Rule: reads the catalogue, changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from rich import box
 from rich.table import Table
 
-from harvester.base.codec import encode
-from harvester.base.dates import WindowKind, recent_days
+from harvester.base.dates import WindowKind, days_in, last_settled_day, recent_days
 from harvester.cli.exit_status import COMPLETE
 from harvester.cli.language import label, language, translated
-from harvester.cli.terminal import out, padded, plain, show_json, show_line, show_table
+from harvester.cli.terminal import out, padded, plain, show_json, show_line, show_table, show_text
 from harvester.config import plugins
-from harvester.model import Endpoint, Field
+from harvester.model import ACCESS_TOKEN, Code, Endpoint, Field, Token, Window
 from harvester.texts import say
-from harvester.wechat.endpoint import JsonEndpoint
+from harvester.wechat import labels
+from harvester.wechat.endpoint import grid
 from harvester.wechat.late import Delivery, delivery
 from harvester.wechat.titles import INTERFACES, field_title
 
@@ -27,10 +29,12 @@ WIDTH = 100
 """Columns of a table in a pipe, and at the most on a terminal."""
 
 
-def show(name: str | None, own: Sequence[Endpoint] = (), *, as_json: bool = False) -> int:
+def show(
+    name: str | None, own: Sequence[Endpoint] = (), *, now: float, as_json: bool = False
+) -> int:
     """The catalogue, the table of a group, or everything about one interface.
 
-    own: those that the configuration describes.
+    own: those that the configuration describes.  now: a Unix time.
     """
     known = {each: plugins.endpoint(each) for each in plugins.endpoint_names()}
     known.update({endpoint.name: endpoint for endpoint in own})
@@ -44,7 +48,7 @@ def show(name: str | None, own: Sequence[Endpoint] = (), *, as_json: bool = Fals
     if as_json:
         show_json([as_object(endpoint, fields=name in known) for endpoint in found])
     elif name in known:
-        show_endpoint(found[0])
+        show_endpoint(found[0], now)
     else:
         show_endpoints(found)
     return COMPLETE
@@ -93,7 +97,7 @@ def show_endpoints(endpoints: Iterable[Endpoint]) -> None:
             table.add_row(*_row(endpoint))
         table.add_section()
     show_table(table)
-    show_line(
+    show_text(
         "The name of a group requests all of its interfaces; a retired one is requested by its "
         "own name only."
     )
@@ -124,13 +128,13 @@ def _state(endpoint: Endpoint) -> str:
     return say("retired: {}", successors) if successors else say("retired, without a successor")
 
 
-def show_endpoint(endpoint: Endpoint) -> None:
-    """Everything about one interface."""
+def show_endpoint(endpoint: Endpoint, now: float) -> None:
+    """Everything about one interface, with its newest request as it is sent."""
     title = getattr(endpoint, "title", "")
     if language() == "zh":
         title = INTERFACES.get(endpoint.name, title)
     show_line(f"{endpoint.name}: {title}" if title else endpoint.name)
-    for what, text in _about(endpoint):
+    for what, text in _about(endpoint, now):
         if text:
             show_line("  {}{}", padded(label(what), 15), plain(translated(text)))
     if endpoint.fields:
@@ -142,28 +146,47 @@ def show_endpoint(endpoint: Endpoint) -> None:
 
 
 def _meaning(field: Field) -> str:
-    """What a field means: in Chinese its title, and the labels of its codes."""
-    title = field.label or field_title(field.name, "zh")
-    if language() == "en" or title == field.name:
+    """What a field means, with the labels of its codes: in English they are in the catalogue."""
+    title, zh = field.label or field_title(field.name, "zh"), language() == "zh"
+    lists = [
+        (names, ("，" if zh else ", ").join([_code(code, zh=zh) for code in codes]))
+        for codes, names in labels.listed(field.codes).items()
+        if field.codes_by
+    ]
+    if lists:
+        colon, comma, begin = ("：", "、", title) if zh else (": ", ", ", field.meaning)
+        return "\n".join([begin, *[f"{comma.join(names)}{colon}{each}" for names, each in lists]])
+    if not zh or title == field.name:
         return plain(field.meaning)
-    codes = "，".join(
-        code.zh if code.value == code.zh else f"{code.value} {code.zh}" for code in field.codes
-    )
+    codes = "，".join([_code(code, zh=zh) for code in field.codes])
     return f"{title}：{codes}" if codes else title
 
 
-def _about(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
+def _code(code: Code, *, zh: bool) -> str:
+    label = code.zh if zh else code.en
+    return label if code.value == label else f"{code.value} {label}"
+
+
+def newest_window(endpoint: Endpoint, now: float) -> Window | None:
+    """The newest window of full length that a run up to yesterday asks for; None if none is."""
+    last = last_settled_day(now, endpoint.settled_hour)
+    begin = max(endpoint.first_day, last - timedelta(days=2 * max(endpoint.span, 31)))
+    windows = [*grid(endpoint, last).windows(begin, last, newest=True)]
+    any_length = endpoint.cut is not WindowKind.DAYS
+    full = [days for days in windows if any_length or days_in(days) == endpoint.span]
+    return Window("", endpoint.name, *(full or windows)[0]) if windows else None
+
+
+def _about(endpoint: Endpoint, now: float) -> Iterator[tuple[str, str]]:
     def own(name: str) -> str:
         return str(getattr(endpoint, name, ""))
 
     late = endpoint.late_days
-    yield "request", f"{own('method')} {own('path')}".strip()
-    if isinstance(endpoint, JsonEndpoint) and endpoint.method == "POST":
-        body = f", {encode(endpoint.body).decode()}" if endpoint.body else ""
-        begin, end = endpoint.begin_key, endpoint.end_key
-        one = begin == end
-        days = say("one day as {}", begin) if one else say("the days as {} and {}", begin, end)
-        yield "body", days + body
+    if (window := newest_window(endpoint, now)) is not None:
+        sent = endpoint.request(window, Token(ACCESS_TOKEN.upper()))
+        query = f"?{urlencode(sent.query)}" if sent.query else ""
+        yield "request", f"{sent.method} {sent.path}{query}"
+        yield "body", (sent.body or b"").decode(errors="replace")
     yield "group", endpoint.group
     yield "state", label(_state(endpoint))
     yield "days a call", days_a_call(endpoint)

@@ -12,7 +12,7 @@ from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS
 from harvester.cli.terminal import plain, show_line
 from harvester.config.place import Place
 from harvester.exports.base import Exported, Target
-from harvester.exports.coverage import coverage_in
+from harvester.exports.coverage import coverage_in, shows_coverage
 from harvester.exports.run import described, differing, export_all
 from harvester.exports.source import Limits
 from harvester.model import Account
@@ -31,7 +31,7 @@ async def show_exporting(
 ) -> int:
     """Export what a ledger knows, or a sink without one; returns the exit status."""
     find = place.find
-    whole = any(each.whole for each in targets)
+    covers = any(map(shows_coverage, targets))
     coverage = partial(coverage_in, find=find, days=limits.days, only=limits.appids)
     accounts = [
         Account(each.appid, name=each.name, group=each.group) for each in place.listed or ()
@@ -39,7 +39,7 @@ async def show_exporting(
     source = await source_of(
         place.ledger(),
         place.sinks,
-        coverage if whole else None,
+        coverage if covers else None,
         accounts=accounts,
         limits=limits,
     )

@@ -13,6 +13,7 @@ import click
 
 from harvester.cli.language import is_known, label, language
 from harvester.cli.terminal import padded, wrapped
+from harvester.config.settings import OPTIONS
 from harvester.texts import changed, joined, say
 
 
@@ -57,7 +58,27 @@ def message_of(exc: click.ClickException) -> str:
         hint = exc.param.get_error_hint(exc.ctx)
         said = [say("Missing argument {}." if missing else "Missing option {}.", hint)]
     text = joined(" ", said)
-    return changed(text if text == whole else whole, lambda text: " ".join(text.split()))
+    text = joined(" ", [text if text == whole else whole, *_what_to_write(exc)])
+    return changed(text, lambda text: " ".join(text.split()))
+
+
+_EXAMPLES = {
+    "'TARGET...'": "harvester export xlsx:harvest.xlsx",
+    "'SPEC'": "harvester sink add sqlite:harvest.db",
+    "'--appid'": "--appid wx0123456789abcdef",
+}
+
+
+def _what_to_write(exc: click.ClickException) -> list[str]:
+    """An example of what is missing, or what its value is to be."""
+    if isinstance(exc, click.MissingParameter) and exc.param is not None:
+        example = _EXAMPLES.get(exc.param.get_error_hint(exc.ctx))
+        return [say("For example: {}", example)] if example else []
+    if isinstance(exc, click.BadOptionUsage):
+        name = exc.option_name.strip("-").replace("-", "_")
+        if name in OPTIONS:
+            return [say("Expected {}.", say(OPTIONS[name].kind.expected))]
+    return []
 
 
 _EXTRA = re.compile(r"(?P<help>.*?) *\[(?P<extra>[^\[\]]*)\]", re.DOTALL)

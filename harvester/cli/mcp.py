@@ -18,20 +18,15 @@ from harvester.cli.exit_status import COMPLETE
 from harvester.cli.terminal import LibraryLog, notify
 from harvester.config.place import Place
 from harvester.errors import NoLedgerError
-from harvester.exports.source import Source
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.mcp.flat_copy import Copy
 from harvester.mcp.server import closable_stdin, make_server, serve
 from harvester.mcp.tools import Answers
-from harvester.reading import source_of
 
 
 def serve_answers(place: Place) -> int:
     """Serve until the client leaves, or a signal comes."""
     logging.getLogger("mcp").addHandler(LibraryLog(logging.WARNING))
-
-    async def source() -> Source:
-        return await source_of(place.ledger(), place.sinks, names=place.names)
 
     async def main() -> None:
         end = closable_stdin()
@@ -40,7 +35,7 @@ def serve_answers(place: Place) -> int:
         with TemporaryDirectory(prefix="harvester-mcp-") as made:
             if not place.sinks:
                 await _say_if_nothing(place.ledger())
-            async with Copy(Path(made), source, place.find) as copy:
+            async with Copy(Path(made), place) as copy:
                 await serve(make_server(Answers(place, copy), harvester.__version__))
 
     if sys.stdin is None:  # it is closed: there is no client

@@ -43,7 +43,7 @@ COUNTED = {
     "never_delivered": "{:,} never delivered", "cannot_be_asked": "{:,} cannot be asked",
     "no_figures": "{:,} no figures",
 }  # fmt: skip
-"""How many interfaces of accounts are in a state."""
+"""How many account–interface pairs are in a state."""
 COLUMNS = (
     "day", "appid", "name", "endpoint", "state", "reason", "code", "detail", "since", "until",
     "what_to_do", "rid",
@@ -103,7 +103,7 @@ class _Printer(Protocol):
         ...
 
     def end(self, states: Counter[str]) -> None:
-        """Print what comes last; states: interfaces of accounts by state, `_HAS` as well."""
+        """Print what comes last; states: account–interface pairs by state, `_HAS` as well."""
         ...
 
 
@@ -181,15 +181,12 @@ class _Text:
         if others:
             show_text("not counted: {}", others)
         if lacking:
-            show_text(
-                "{}: {:,} of {} of accounts lack it: {}",
-                day,
-                lacking,
-                many(asked, "interface"),
-                parts,
-            )
+            pairs = many(asked, "account–interface pair")
+            show_text("{}: {:,} of {} lack this day: {}", day, lacking, pairs, parts)
+        elif asked == 1:
+            show_text("{}: the one account–interface pair has this day", day)
         elif asked:
-            show_text("{}: nothing lacks it, of {} of accounts", day, many(asked, "interface"))
+            show_text("{}: all {} have this day", day, many(asked, "account–interface pair"))
         else:
             show_text("{}: no interface of an account was asked for this day", day)
 
@@ -238,7 +235,7 @@ class _Csv:
 
 
 def _numbers(states: Counter[str], names: Iterable[str]) -> str:
-    """How many interfaces of accounts there are of some states."""
+    """How many account–interface pairs there are of some states."""
     found = {each: states[each] for each in names if states[each]}
     return joined(", ", [say(COUNTED[state], number) for state, number in found.items()])
 

@@ -13,8 +13,6 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from harvester.cli import completion
-from harvester.cli.completion import INTERFACES
 from harvester.cli.terminal import notify
 from harvester.config.files import (
     DEFAULT_FILE,
@@ -27,20 +25,15 @@ from harvester.config.files import (
 )
 from harvester.config.interfaces import read_interfaces
 from harvester.config.settings import (
-    EXPORT,
     FLAG,
-    LOG_FORMAT,
     OPTIONS,
-    ORDER,
     PATH,
     REQUIRED,
-    SPEC,
-    STORE,
     InvalidOptionError,
-    Kind,
     read,
 )
 from harvester.texts import say
+from harvester.transport import BASE_URL, foreign
 
 
 class _File(click.Path):
@@ -63,15 +56,8 @@ PLACES = say(
 )
 UNASKED = "harvester.unasked"
 ENDPOINT = "endpoint"
-COMPLETERS: dict[Kind, completion.Completer] = {
-    EXPORT: completion.exports,
-    LOG_FORMAT: completion.words("text", "json"),
-    ORDER: completion.words("newest", "oldest"),
-    PATH: completion.files,
-    SPEC: completion.sinks,
-    STORE: completion.words("memory", "file:", "redis:"),
-}
-"""How a shell completes the value of an option."""
+INTERFACES = "harvester.interfaces"
+"""The place of a context that has the interfaces of the configuration."""
 
 
 def flag(name: str) -> str:
@@ -102,9 +88,7 @@ def _option(name: str) -> Callable[[F], F]:
     """An option of the table, as one of the command line."""
     option = OPTIONS[name]
     if name == ENDPOINT:
-        return click.argument(
-            name, nargs=-1, metavar="ENDPOINT...", shell_complete=completion.names
-        )
+        return click.argument(name, nargs=-1, metavar="ENDPOINT...")
     if option.kind is FLAG:
         return click.option(flag(name), name, is_flag=True, help=option.help)
     default = None if option.default is REQUIRED else option.default
@@ -118,7 +102,7 @@ def _option(name: str) -> Callable[[F], F]:
         show_default=True,
         help=option.help,
         default=default,
-        shell_complete=COMPLETERS.get(option.kind),
+        shell_complete=FILE.shell_complete if option.kind is PATH else None,
     )
 
 
@@ -143,7 +127,6 @@ def sink_option(help_: str) -> Callable[[F], F]:
         multiple=True,
         type=click.UNPROCESSED,
         callback=read_option,
-        shell_complete=completion.sinks,
         help=help_,
     )
 
@@ -155,13 +138,16 @@ known_sink_option = sink_option(
 
 def _load_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
     """Use the environment and a file as the defaults of the command's options."""
-    if path is None and Path(DEFAULT_FILE).exists():
+    if context.resilient_parsing:
+        return  # a shell completes a word
+    unasked = path is None and os.path.lexists(DEFAULT_FILE)
+    for problem in unknown_variables(os.environ):
+        notify(problem)
+    own = {parameter.name for parameter in context.command.params}
+    file = read_config(path) if path or unasked else {}
+    if unasked:
         path = Path(DEFAULT_FILE)
         context.meta[UNASKED] = True
-    for problem in () if context.resilient_parsing else unknown_variables(os.environ):
-        notify(problem)  # not while a shell completes a word
-    own = {parameter.name for parameter in context.command.params}
-    file = read_config(path) if path else {}
     interfaces = file.pop("interface", None)
     if interfaces:
         context.meta[INTERFACES] = read_interfaces(interfaces, str(path))
@@ -189,6 +175,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="The same as 
 
 
 def notify_file(*, quiet: bool = False) -> None:
-    """Report the file that is used, if none was named."""
-    if click.get_current_context().meta.get(UNASKED) and not quiet:
+    """Report the file that is used, if none was named, and a server that is not WeChat's.
+
+    quiet: the server alone.
+    """
+    context = click.get_current_context()
+    if context.meta.get(UNASKED) and not quiet:
         notify("./{} is used, since it is there", DEFAULT_FILE, level="info")
+    if where := foreign(context.params.get("base_url", BASE_URL)):
+        notify(where)

@@ -21,7 +21,7 @@ from harvester.base.dates import (
 )
 from harvester.cli.exit_status import COMPLETE
 from harvester.cli.terminal import duration, many, show_json, show_line, show_text
-from harvester.config.place import Place
+from harvester.config.place import Place, outside
 from harvester.engine.limiter import Rate
 from harvester.engine.options import Options
 from harvester.engine.planner import UsedQuota, demands, used_quota
@@ -43,12 +43,14 @@ async def show_plan(
         except NoLedgerError:  # the first run makes it
             ledger = None
         calls, loads, total = await _counts(scope, options, ledger, now)
+        notes = [*scope.notes, *([] if ledger is None else await outside(ledger))]
     rate = options.rate
     most = min(options.account_concurrency or options.concurrency, options.concurrency)
     caps = [min(most, scope.caps.get(appid, most)) for appid in scope.accounts]
     takes = estimate(calls, rate.per_second, options.concurrency, caps)
     if as_json:
-        show_json(_plan_object(scope, options, now, takes, loads, total))
+        plan = _plan_object(scope, options, now, takes, loads, total)
+        show_json({**plan, "notes": notes})
         return COMPLETE
     names = ", ".join(endpoint.name for endpoint in scope.endpoints)
     show_text(
@@ -59,7 +61,7 @@ async def show_plan(
     show_line("calls   {:,}{}", takes.calls, more)
     show_line("time    {}", _time(takes, rate, options))
     show_line("quota   {}", _quota(loads, options, now))
-    for note in scope.notes:
+    for note in notes:
         show_text("note    {}", note)
     hours = {endpoint.settled_hour for endpoint in scope.endpoints}
     for hour in sorted(hours):
@@ -93,7 +95,6 @@ def _plan_object(
         "seconds_by_rate": round(takes.by_rate, 1),
         "daily_quota": options.daily_quota,
         "quota_days": days,
-        "notes": list(scope.notes),
     }
 
 

@@ -397,7 +397,7 @@ class _Progress(Progress):
     def __init__(self, counts: _Counts) -> None:
         self._counts = counts
         super().__init__(
-            BarColumn(bar_width=24),
+            BarColumn(24, complete_style="cyan", finished_style="green", pulse_style="cyan"),
             _Done(),
             _Rate(counts),
             _TimeLeft(counts),

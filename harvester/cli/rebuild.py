@@ -13,7 +13,7 @@ from harvester.base.files import make_directory
 from harvester.cli.exit_status import COMPLETE
 from harvester.cli.terminal import many, plain, show_line
 from harvester.config import plugins
-from harvester.config.place import Place
+from harvester.config.place import Place, unnamed
 from harvester.errors import UsageError
 from harvester.ledger import FILE_NAME, PostgresLedger, named_sinks
 from harvester.model import NAMES, listed
@@ -151,7 +151,7 @@ def _sinks(path: Path) -> list[Sink]:
 
 def _sink(spec: str) -> Sink | None:
     try:
-        return plugins.sink(spec)
+        return unnamed(plugins.sink(spec))
     except UsageError:
         show_line(plain(say("{} is left out; if it was harvested into, name it with --sink", spec)))
         return None

@@ -25,6 +25,7 @@ from harvester.report import summary as verdict
 from harvester.report.causes import Text
 from harvester.report.charts import Figures, days_for, figures
 from harvester.report.page import template
+from harvester.report.texts import with_title
 from harvester.report.week import ALL, FIGURES, GROUP, Week, WeekFigures, week_before
 from harvester.service.week import read_week
 from harvester.sinks.base import Sink, spec_of
@@ -48,14 +49,13 @@ async def write_report(
     template()  # before anything is read, if its library is missing
     _check_target(html)
     async with place.ledger() as ledger:
-        where = ledger.where.removeprefix("the ledger ").removeprefix("in ")
         seen = await overview(
             ledger,
             now,
             own=place.own,
             names=place.names,
             disabled=place.disabled,
-            where=where,
+            where=ledger.place,
             daily_quota=daily_quota,
         )
         named = as_known(ledger, known := await ledger.sinks(), place.sinks)
@@ -66,7 +66,10 @@ async def write_report(
     if why:
         notify("the page has no curves: {}", why)
     _write(html, page(seen, lang, figures=drawn, no_figures=why, version=harvester.__version__))
-    show_line(plain(verdict.headline(seen)[language() == "en"]))
+    english = language() == "en"
+    show_line(plain(verdict.headline(seen)[english]))
+    if drawn and (titled := with_title(drawn.yearly.named, drawn.yearly.with_figures)[english]):
+        show_line(plain(titled))
     show_line(plain(str(html)))
     return COMPLETE
 
@@ -175,6 +178,8 @@ def _check_target(html: Path) -> None:
     """Raise `UsageError` if a file that is not a report page would be overwritten."""
     if str(html) == "-":
         raise UsageError("the page is a file; name one")
+    if html.is_dir():
+        raise UsageError("{} is a directory; name a file: {}", html, "report.html")
     if html.is_file() and html.stat().st_size:
         with html.open("rb") as file:
             if file.read(len(_BEGINNING)).lower() != _BEGINNING:

@@ -19,15 +19,20 @@ from harvester.cli.loop import run
 from harvester.cli.progress import Lines
 from harvester.cli.signals import heed
 from harvester.cli.terminal import LibraryLog, log, name_accounts
+from harvester.config.files import DEFAULT_FILE, read_config
 from harvester.errors import UsageError, needs
 from harvester.events import Code, Event, Notice, RunStarted
 from harvester.report.page import template
 from harvester.service.serve import Service, Setup
 from harvester.texts import say
+from harvester.transport import BASE_URL, foreign
 
 
-def serve(path: Path, lang: str) -> int:
-    """Serve what a file describes until a signal comes; raises `UsageError`."""
+def serve(path: Path | None, lang: str) -> int:
+    """Serve what a file describes until a signal comes; raises `UsageError`.
+
+    path: None for ``./harvester.toml``, which nobody has named.
+    """
     _open_as_many_files_as_may_be()
     for name in ("asyncio", "aiohttp"):
         logging.getLogger(name).addHandler(LibraryLog(logging.WARNING))
@@ -46,9 +51,14 @@ def _open_as_many_files_as_may_be() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _loaded(path: Path, lang: str) -> Setup:
-    setup = Setup.load(path, lang)
+def _loaded(path: Path | None, lang: str) -> Setup:
+    if path is None:
+        read_config(None)  # whether it may be used
+    setup = Setup.load(path or Path(DEFAULT_FILE), lang)
     name_accounts(setup.names)
+    if where := foreign(str(setup.job.options.get("base_url", BASE_URL))):
+        with suppress(OSError):  # the disk of the log may be full
+            log(where, level="warning")
     return setup
 
 

@@ -7,7 +7,6 @@ request; none loses data.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Coroutine
 from datetime import date, datetime
 from typing import Any, NamedTuple, cast
@@ -20,10 +19,13 @@ from harvester.cli.signals import heed
 from harvester.cli.terminal import (
     china_time,
     duration,
+    err,
+    fitted,
     log,
     logs_json,
     many,
     notify,
+    out,
     readable,
     show_json,
 )
@@ -198,8 +200,8 @@ def _show_summary(
         is_fine = report.state in ("complete", "waiting")
         log(text, level="info" if is_fine else "warning", event="Summary")
     else:
-        aside = manner.as_json or manner.aside
-        print(readable(text), file=sys.stderr if aside else sys.stdout, flush=True)
+        console = err if manner.as_json or manner.aside else out
+        print(fitted(readable(text), console), file=console.file, flush=True)
 
 
 def _show_causes(report: Report) -> None:

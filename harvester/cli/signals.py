@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from harvester.cli.exit_status import INTERRUPTED
@@ -52,6 +52,22 @@ def heed(task: asyncio.Future[Any], in_order: Callable[[], bool]) -> Callable[[]
             signal.signal(number, handler or signal.SIG_DFL)
 
     return end
+
+
+def heeding(main: Coroutine[object, object, int]) -> int:
+    """The exit status of a coroutine, which a signal of either kind cancels."""
+
+    async def whole() -> int:
+        task = asyncio.ensure_future(main)
+        heed_no_more = heed(task, lambda: False)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            return INTERRUPTED
+        finally:
+            heed_no_more()
+
+    return asyncio.run(whole())
 
 
 def _give_up() -> None:

@@ -17,7 +17,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import click
 from rich.bar import Bar
 from rich.table import Table
 
@@ -25,13 +24,12 @@ import harvester
 from harvester.base.codec import parse
 from harvester.cli.language import label
 from harvester.cli.session import STATUS, conduct, summarize
-from harvester.cli.terminal import notify, plain, show_line, show_table
+from harvester.cli.terminal import notify, show_line, show_table
 from harvester.config.place import Place
 from harvester.errors import NoLedgerError, UsageError
 from harvester.events import State
 from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import Faults, Simulator, serve
-from harvester.testing.faults import FAULTS
 from harvester.texts import joined, say
 
 DEMO_ACCOUNTS = ("wx00000000000000a1", "wx00000000000000b2")
@@ -41,57 +39,9 @@ DEMO_ENDPOINTS = ("getusersummary", "getusercumulate", "getupstreammsghour")
 HOST = "127.0.0.1"
 
 
-def simulate(port: int, values: dict[str, Any]) -> int:
+async def simulate(port: int) -> int:
     """Serve until a signal comes."""
-    faults = Faults(**{each.name: values[each.name] for each in FAULTS})
-    limit, component = values["minute_limit"], values["component"]
-    simulator = _simulator(
-        seed=values["seed"],
-        secret=values["secret"],
-        latency=values["latency"],
-        token_lifetime=values["token_lifetime"],
-        daily_quota=values["daily_quota"],
-        minute_limit=(limit, 60.0) if limit else None,
-        retired=values["retired"],
-        delay_until_hour=values["delay_until_hour"],
-        silent_hours=values["silent_hours"],
-        sparse=values["sparse"],
-        component=(component, values["secret"]) if component else None,
-        spans=dict(map(_span, values["spans"])),
-        faults=faults,
-    )
-    return asyncio.run(_serve(simulator, port, component))
-
-
-def fault_options() -> list[click.Parameter]:
-    """An option for each of the faults."""
-    return [
-        click.Option(
-            [f"--{each.name.replace('_', '-')}"],
-            type=click.FloatRange(0, 1) if each.metadata["is_share"] else type(each.default),
-            default=each.default,
-            show_default=bool(each.default),
-            help=each.metadata["help"],
-        )
-        for each in FAULTS
-    ]
-
-
-def _simulator(**settings: Any) -> Simulator:
-    try:
-        return Simulator(**settings)
-    except ValueError as exc:
-        raise UsageError("--span: {}", exc) from None
-
-
-def _span(given: str) -> tuple[str, int]:
-    name, _, days = given.partition("=")
-    if not (days.isascii() and days.isdecimal()):
-        raise UsageError("--span takes NAME=DAYS, as getusersummary=3, not {!r}", given)
-    return name, int(days)
-
-
-async def _serve(simulator: Simulator, port: int, component: str | None) -> int:
+    simulator = Simulator()
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -105,9 +55,7 @@ async def _serve(simulator: Simulator, port: int, component: str | None) -> int:
                 "port {} of {} cannot be used ({}); --port 0 chooses a free one", port, HOST, why
             ) from None
         show_line(server.url)
-        show_line(
-            "every appid that begins with wx has the secret {!r}; try:", plain(simulator.secret)
-        )
+        show_line("every appid that begins with wx has the secret {!r}; try:", simulator.secret)
         show_line(
             "HARVESTER_SECRET={} {} run users --appid {} --start 2024-01-01 --end 2024-03-31"
             " --base-url {} --out practice",
@@ -116,16 +64,8 @@ async def _serve(simulator: Simulator, port: int, component: str | None) -> int:
             DEMO_ACCOUNTS[0],
             server.url,
         )
-        if component:
-            _show_platform(simulator, component)
         await ended.wait()
     return 0
-
-
-def _show_platform(simulator: Simulator, component: str) -> None:
-    show_line("platform {}: the same secret, ticket {}", plain(component), simulator.ticket())
-    for appid in DEMO_ACCOUNTS:
-        show_line("refresh token of {}: {}", appid, simulator.refresh_token(appid))
 
 
 def demo(directory: Path) -> int:
@@ -161,7 +101,7 @@ def demo(directory: Path) -> int:
         f"{me} verify --out {directory}": say("the records compared with the ledger"),
         f"{me} plan users --start 2014-12-01 --end yesterday": say("what a run takes"),
         f"{me} simulate": say("a simulated WeChat"),
-        f"{me} run --help": say("with an account of your own"),
+        f"{me} init": say("with an account of your own"),
     }
     width = max(map(len, steps))
     for command, purpose in steps.items():
@@ -185,7 +125,9 @@ async def _accounts(place: Place) -> set[str]:
 
 
 def _command() -> str:
-    """How the command can be typed here."""
+    """How the command can be typed here; uvx has put it on the path of this process alone."""
+    if Path(sys.prefix).parent.name.startswith("archive-v"):
+        return "uvx 'wechat-harvester[report]'"
     return "harvester" if shutil.which("harvester") else shlex.quote(sys.argv[0])
 
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from harvester.cli.exit_status import COMPLETE
 from harvester.cli.terminal import many, plain, show_line
-from harvester.config.place import Place, sink_named
+from harvester.config.place import Place, as_known, sink_named
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.sinks.base import Sink, name_in, spec_of
@@ -30,10 +30,11 @@ async def show_sinks(place: Place) -> int:
 async def show_adding(place: Place, sink: Sink) -> int:
     """Add a sink, and print what was copied."""
     async with unused(place) as ledger:
+        named = as_known(ledger, await ledger.sinks(), place.sinks)
         windows = await add_sink(
             ledger,
             sink,
-            lambda name: sink_named(ledger, name, {}),
+            lambda name: sink_named(ledger, name, named),
             place.find,
             time.time(),
         )

@@ -15,13 +15,13 @@ from rich.text import Text
 
 from harvester.base import codec
 from harvester.base.dates import (
-    ONE_DAY,
     Days,
     WindowKind,
     days_in,
     period_of,
     rfc3339,
     runs,
+    without,
 )
 from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS
 from harvester.cli.language import label
@@ -38,7 +38,7 @@ from harvester.config.accounts import ListedAccount
 from harvester.config.place import Place
 from harvester.ledger.base import WorkerState, shared
 from harvester.ledger.coverage import MISSING, NEVER, Calendar, OpenWindow
-from harvester.ledger.reach import GONE, UNASKED, Counts, Reach
+from harvester.ledger.reach import GONE, LATE, NOT_DUE, STATE_OF, UNASKED, Counts, Reach
 from harvester.model import listed as listing
 from harvester.model import span
 from harvester.report.causes import Cause
@@ -46,7 +46,7 @@ from harvester.report.days import STATES, Reader, StatusFilter, Stream
 from harvester.report.overview import Overview, overview_of
 from harvester.report.quotas import InterfaceQuota
 from harvester.report.texts import share
-from harvester.texts import changed, joined, say
+from harvester.texts import joined, say
 
 DETAILED, ASKED = 6, 50
 """The most streams that are shown by month and day, without a filter and with one."""
@@ -96,14 +96,12 @@ async def _print_json(reader: Reader, overview: Overview, listed: Sequence[Liste
 
 def _ranges(stream: Stream, calendar: Calendar) -> Iterator[dict[str, Any]]:
     """What is not there, and the windows that are provisional or late, wait or failed."""
-    for state, found in (
-        ("missing", stream.reach.runs(MISSING)),
-        ("late", stream.holes(calendar)),
-        ("never_delivered", stream.reach.runs(NEVER)),
-        ("cannot_be_asked", stream.reach.runs(GONE)),
-    ):
-        for first, last in found:
-            yield {"state": state, "begin_date": str(first), "end_date": str(last)}
+    found = [(LATE, days) for days in stream.holes(calendar)]
+    for letter in (MISSING, NEVER, GONE, UNASKED, NOT_DUE):
+        found += [(letter, days) for days in stream.reach.runs(letter)]
+    for letter, (first, last) in found:
+        state = STATE_OF[letter].name
+        yield {"state": state, "begin_date": str(first), "end_date": str(last)}
     for window, days in sorted(stream.windows(calendar)):
         for first, last in days:
             yield {
@@ -168,7 +166,7 @@ def _line_of(stream: Stream) -> str:
         else "{} {}: {:,} of {} harvested{}",
         *stream.key,
         stream.counts.stored,
-        many(sum(stream.counts), "day"),
+        many(stream.counts.asked, "day"),
         _counted(stream),
     )
 
@@ -196,7 +194,7 @@ def _show_workers(workers: Sequence[WorkerState]) -> None:
 def _show_totals(overview: Overview) -> None:
     totals, counts = overview.totals, overview.counts
     days = totals.days or (date.min, date.min)
-    total = sum(counts)
+    total = counts.asked
     show_text(
         "{}, {}, {} to {}",
         many(totals.accounts, "account"),
@@ -216,13 +214,15 @@ def _show_totals(overview: Overview) -> None:
             show_text("  {}  {}", padded(label(name), 11), many(number, "day"))
     if counts.never:
         show_text("  never delivered: {}, requested again in vain", many(counts.never, "day"))
-    if totals.gone:
-        show_text("  cannot be asked for any more: {}", many(totals.gone, "day"))
-    if totals.not_asked:
-        show_text("  not asked for: {}", many(totals.not_asked, "day"))
+    if counts.gone:
+        show_text("  cannot be asked for any more: {}", many(counts.gone, "day"))
+    if counts.not_asked:
+        show_text("  not asked for: {}", many(counts.not_asked, "day"))
+    if counts.not_due:
+        show_text("  not due: {}", many(counts.not_due, "day"))
     if totals.stale:
         show_text(
-            "  stale        {:,} of {:,} interfaces of accounts", totals.stale, totals.streams
+            "  stale        {:,} of {:,} account–interface pairs", totals.stale, totals.streams
         )
     known = "" if not totals.uncounted else say(", and those of {:,} not counted", totals.uncounted)
     show_text("  records      {:,}{}", totals.records, known)
@@ -230,13 +230,13 @@ def _show_totals(overview: Overview) -> None:
 
 
 def _show_completion(overview: Overview) -> None:
-    """How many calls are left, and the day on which they are made."""
+    """How many calls are to be made, and the day on which they will be."""
     calls, days, blocked = overview.calls, overview.days_left, overview.blocked
     after = say("; {} once the causes are removed", many(blocked, "more call")) if blocked else ""
     if not calls:
         if blocked:
-            left = many(blocked, "call")
-            show_text("  complete     not known: {} left, once the causes are removed", left)
+            later = many(blocked, "call")
+            show_text("  complete     not known: {} to make, once the causes are removed", later)
         return
     if days is None:
         when = say("not known, as the daily quota is not (--daily-quota N)")
@@ -249,7 +249,7 @@ def _show_completion(overview: Overview) -> None:
                 ", at {:,} calls per day for each interface of each account (assumed)",
                 overview.assumed,
             )
-    show_text("  complete     {}: {} left{}", when, many(calls, "call"), after)
+    show_text("  complete     {}: {} to make{}", when, many(calls, "call"), after)
 
 
 def _show_quotas(overview: Overview) -> None:
@@ -382,9 +382,9 @@ def _show_stream(
     records = (
         say("records not counted") if stream.records is None else many(stream.records, "record")
     )
-    none = say(", {:,} not asked for", stream.not_asked) if stream.not_asked else ""
+    none = say(", {:,} not asked for", stream.counts.not_asked) if stream.counts.not_asked else ""
     gone = (
-        say(", {:,} cannot be asked for any more", stream.reach.gone) if stream.reach.gone else ""
+        say(", {:,} cannot be asked for any more", stream.counts.gone) if stream.counts.gone else ""
     )
     show_text(
         readable(
@@ -394,7 +394,7 @@ def _show_stream(
             days[0],
             days[1],
             stream.counts.stored,
-            many(sum(stream.counts), "day"),
+            many(stream.counts.asked, "day"),
             _harvested(stream.counts),
             _counted(stream),
             gone,
@@ -441,17 +441,17 @@ def _not_asked(stream: Stream, cut: WindowKind) -> Iterator[tuple[date, date, st
     )
     for first, last in stream.reach.runs(GONE):
         yield first, last, gone
-    partly = say("not asked for: the range contains no whole {}", label(cut.value))
-    (begin, end), reach = stream.days, stream.reach
-    if not reach.letters:
-        yield begin, end, partly
-        return
-    if begin < reach.first:
-        yield begin, reach.first - ONE_DAY, partly
-    if reach.last < end:
-        yield reach.last + ONE_DAY, end, partly
-    for first, last in reach.runs(UNASKED):
-        yield first, last, say("not asked for")
+    for first, last in stream.reach.runs(UNASKED):
+        if not without([(first, last)], stream.asked):  # a part of a week or month
+            yield (
+                first,
+                last,
+                say("not asked for: the range contains no whole {}", label(cut.value)),
+            )
+        else:
+            yield first, last, say("not asked for")
+    for first, last in stream.reach.runs(NOT_DUE):
+        yield first, last, say("not due: WeChat does not have it yet")
 
 
 def _late(stream: Stream, calendar: Calendar) -> Iterator[tuple[date, date, str]]:
@@ -473,17 +473,12 @@ def _again(again: Iterable[OpenWindow], what: str) -> Iterator[tuple[date, date,
     """Neighbouring windows that are requested again for the same reason, as one."""
     by_reason: dict[str, list[OpenWindow]] = {}
     for window in sorted(again):
-        by_reason.setdefault(_without_day(window.detail), []).append(window)
+        by_reason.setdefault(window.detail, []).append(window)
     for reason, windows in by_reason.items():
         for first, last, _ in runs(window.days for window in windows):
             due = max(window.due for window in windows if first <= window.begin <= last)
             when = say(" from {} on", china_time(due)) if due else ""
             yield first, last, say("{}: {}; the next run{} asks again", say(what), reason, when)
-
-
-def _without_day(reason: str) -> str:
-    """Why, without until when: that is another day for each window."""
-    return changed(reason, lambda text: text.partition(" until ")[0])
 
 
 def _months(days: Days, reach: Reach) -> Table:
@@ -508,6 +503,8 @@ def _sign(month: Days, days: Days, reach: Reach) -> Text:
     if month[1] < days[0] or days[1] < month[0]:
         return Text("  ")
     counts = reach.within(month).counts
+    if not counts.asked:
+        return Text("  ")
     if counts.failed:
         return Text("××", style="red")
     if not counts.stored:

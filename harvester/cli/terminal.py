@@ -204,6 +204,11 @@ def wrapped(text: str, width: int, most: int | None = None) -> list[str]:
     return lines
 
 
+def fitted(text: str, console: Console) -> str:
+    """A sentence, on as many lines of a terminal as it needs, broken between words."""
+    return "\n".join(wrapped(text, console.width)) if console.is_terminal else text
+
+
 def width() -> int | None:
     """The columns of the terminal; None if standard output is none: then no line is wrapped."""
     return out.width if out.is_terminal else None

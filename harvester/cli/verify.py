@@ -6,18 +6,19 @@ Rule: `harvester.upkeep.verify` does the work; nothing is changed, and nothing i
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS, STOPPED
 from harvester.cli.terminal import many, notify, plain, readable, show_json, show_line
-from harvester.config.place import Place, as_known, sink_named
+from harvester.config.place import Place, as_known, outside, sink_named
 from harvester.engine.sink_list import at_ledger
 from harvester.errors import UsageError
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.sinks.base import Sink, spec_of
 from harvester.texts import say
+from harvester.upkeep.rebuild import away
 from harvester.upkeep.verify import Verified, verify
 
 
@@ -32,17 +33,13 @@ async def show_verification(place: Place, *, as_json: bool = False) -> int:
         each_of = [
             await _verified(ledger, name, copied, given, show) for name, copied in known.items()
         ]
+        notes = await outside(ledger)
+    for note in notes:
+        show("{}", note)
     found = [each for each in each_of if each is not None]
     differences = [each for each in found if each.differences]
     unread = [each for each in found if each.unread]
-    for each in differences:
-        shown = each.differences[: -1 if each.broken else None]  # why it is broken is shown below
-        for difference in shown:
-            show("{}: {}", difference.where, difference.what)
-    for each in unread:
-        notify(plain(say("{} was not verified: {}", each.where, each.unread)))
-    if len(unread) < len(found):
-        show("different from what was fetched" if differences else "exactly what was fetched")
+    _show_differences(found, show)
     specs = [spec_of(name, ledger.path) for name in known]
     commands = _commands(ledger, dict(zip(specs, each_of, strict=True)), given)
     if commands:
@@ -51,10 +48,24 @@ async def show_verification(place: Place, *, as_json: bool = False) -> int:
         show("  {}", command)
     if as_json:
         objects = [*map(_verified_object, specs, each_of)]
-        show_json({"sinks": objects, "commands": commands})
+        show_json({"sinks": objects, "notes": notes, "commands": commands})
     if unread:
         return STOPPED
     return FAILED_WINDOWS if differences else COMPLETE
+
+
+def _show_differences(found: Sequence[Verified], show: Callable[..., None]) -> None:
+    """What differs, and what could not be verified."""
+    for each in found:
+        shown = each.differences[: -1 if each.broken else None]  # why it is broken is shown below
+        for difference in shown:
+            show("{}: {}", difference.where, difference.what)
+    for each in found:
+        if each.unread:
+            notify(plain(say("{} was not verified: {}", each.where, each.unread)))
+    if not all(each.unread for each in found):
+        differ = any(each.differences for each in found)
+        show("different from what was fetched" if differ else "exactly what was fetched")
 
 
 def _commands(
@@ -64,29 +75,37 @@ def _commands(
 ) -> list[str]:
     """The commands that resolve the differences found in sinks, which are named by their specs.
 
-    A file that cannot be read is refilled from a sink whose records are unchanged.  Else a new
-    ledger is made, and a run asks again for what differs.
+    A file that cannot be read is refilled from a sink whose records are unchanged, and a sink
+    without records from any other.  Else a new ledger is made, and a run asks again for what
+    differs; where no sink has records, the ledger is put away.
     """
     at = shlex.split(at_ledger(ledger))
-    sound = [each for each in found.values() if each and not (each.differences or each.unread)]
+    readable = {spec: each for spec, each in found.items() if each and not each.unread}
+    sound = any(not each.differences for each in readable.values())
+    filled = any(not each.bare for each in readable.values())
     commands: list[list[str]] = []
+    refilled: list[str] = []
     differ = False
-    for spec, each in found.items():
-        differences = each.differences if each is not None else []
+    for spec, each in readable.items():
         scheme, _, place = spec.partition(":")
-        if each is not None and each.broken and sound and scheme == "sqlite":
-            commands.append(["harvester", "sink", "remove", spec, *at])
-            if Path(place).exists():
+        if each.bare or (each.broken and sound and scheme == "sqlite"):
+            refilled.append(spec)
+            if filled:
+                commands.append(["harvester", "sink", "remove", spec, *at])
+            if each.broken and Path(place).exists():
                 commands.append(["mv", place, f"{place}.damaged"])
-            commands.append(["harvester", "sink", "add", spec, *at])
             continue
-        strangers = sorted({each.stranger for each in differences} - {""})
-        commands += [["harvester", "forget", "--appid", each, "--yes", *at] for each in strangers]
-        differ = differ or any(not each.stranger for each in differences)
+        strangers = sorted({one.stranger for one in each.differences} - {""})
+        commands += [["harvester", "forget", "--appid", one, "--yes", *at] for one in strangers]
+        differ = differ or any(not one.stranger for one in each.differences)
+    if not filled:  # one that cannot be read now may have them
+        lost = ledger.path is not None and len(readable) == len([*filter(None, found.values())])
+        return [*map(shlex.join, commands), *away(ledger.path)] if ledger.path and lost else []
     if differ:
-        named = [] if ledger.path is not None and not given else [*found]
-        sinks = [word for spec in named for word in ("--sink", spec)]
+        named = [] if ledger.path is not None and not given else {*found} - {*refilled}
+        sinks = [word for spec in sorted(named) for word in ("--sink", spec)]
         commands.append(["harvester", "rebuild", *at, *sinks])
+    commands += [["harvester", "sink", "add", spec, *at] for spec in refilled]
     return [*dict.fromkeys(map(shlex.join, commands))]
 
 

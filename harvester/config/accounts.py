@@ -236,7 +236,12 @@ def single_account(appid: str) -> Account:
 
 def _tables(path: Path) -> tuple[list[Entry], list[Entry]]:
     """The platforms and the accounts of a TOML file."""
-    content = read_toml(path)
+    try:
+        content = read_toml(path)
+    except UsageError as exc:
+        if path.suffix.lower() == ".toml" or not path.is_file():
+            raise
+        raise UsageError("{}; a CSV file ends with .csv: rename it", exc) from None
     for key in content:
         if key not in ("account", "platform", "csv"):
             hint = nearest(key, ("account", "platform", "csv"))
@@ -261,6 +266,8 @@ def _entries(path: Path, content: dict[str, Any], kind: str, keys: Collection[st
         for key, value in table.items():
             if key == "concurrency" or (key == "enabled" and isinstance(value, bool)):
                 table[key] = str(value)  # as a CSV file has it
+            elif key == "enabled" and not isinstance(value, str):
+                raise UsageError("{}: enabled is true or false, not {!r}", where, value)
             elif not isinstance(value, str) or not value:
                 raise UsageError("{}: {} is not a string, or empty", where, key)
     return entries

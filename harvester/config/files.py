@@ -5,10 +5,14 @@ Rule: a file has the same options as the command line, and an unknown key is an 
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import re
+import stat
 import tomllib
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +37,19 @@ _SYNONYMS = {"endpoints": "endpoint"}
 COMMAND_OPTIONS = [name for name, option in OPTIONS.items() if option.commands]
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file's content; raises `UsageError` with the file, and the line if there is one."""
+def read_toml(path: Path, *, found: bool = False) -> dict[str, Any]:
+    """A TOML file's content; raises `UsageError` with the file, and the line if there is one.
+
+    found: nobody has named it, so that it is refused if another user made it or can change it.
+    """
     text = ""
     try:
-        text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a BOM
+        if found:
+            _check_found(path, path.lstat())  # before it is opened: a pipe would block
+        with path.open(encoding="utf-8-sig") as file:  # editors on Windows write a BOM
+            if found:
+                _check_found(path, os.fstat(file.fileno()), file.fileno())
+            text = file.read()
         return tomllib.loads(text)
     except OSError as exc:
         raise UsageError("{} cannot be read ({})", path, of_system(exc)) from None
@@ -49,6 +61,40 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError("{} cannot be read: its values are nested too deeply", path) from None
 
 
+def _check_found(path: Path, status: os.stat_result, descriptor: int | None = None) -> None:
+    """Raise `UsageError` for a file that another user but root made, or can write.
+
+    descriptor: the file is open; else it may be a link, whose mode means nothing.
+    """
+    why = ""
+    if status.st_uid not in (0, os.geteuid()):
+        why = say("it belongs to another user")
+    elif descriptor is not None and (
+        status.st_mode & stat.S_IWOTH
+        or (status.st_mode & stat.S_IWGRP and not _is_private(status, descriptor))
+    ):
+        why = say(
+            "other users can write it; run: chmod go-w {} (in WSL all files below /mnt are so: move"
+            " it to a directory of Linux, as ~)",
+            path,
+        )
+    if why:
+        raise UsageError("./{} is used only if it is named, --config {}: {}", path, path, why)
+
+
+def _is_private(status: os.stat_result, descriptor: int) -> bool:
+    """Whether what the mode of an open file lets its group do, only its owner can do."""
+    users, members = pwd.getpwall(), set[str]()
+    with suppress(KeyError):
+        members = {*grp.getgrgid(status.st_gid).gr_mem}
+    return (
+        {each.pw_uid for each in users if each.pw_gid == status.st_gid} == {status.st_uid}
+        and members <= {each.pw_name for each in users if each.pw_uid == status.st_uid}
+        and _ACCESS_LIST not in getattr(os, "listxattr", lambda _: ())(descriptor)
+    )
+
+
+_ACCESS_LIST = "system.posix_acl_access"
 _LINE = re.compile(r"at line (\d+)")
 _HINTS = (
     ("[“”‘’]", say("; write straight quotes, as in 'text'")),
@@ -65,18 +111,26 @@ def _hint(text: str, message: str) -> str:
     return next((hint for sign, hint in _HINTS if re.search(sign, line)), "")
 
 
+_INSTEAD = {
+    "secret": say("; put it into HARVESTER_SECRET, or write secret = 'env:NAME' in accounts.toml"),
+    "account": say("; write it into accounts.toml, and accounts = 'accounts.toml' here"),
+}
+"""Of a key that users expect in the configuration: what to write."""
+
+
 def dashed(name: str) -> str:
     """The name of an option as a file and the command line write it."""
     return name.replace("_", "-")
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path | None) -> dict[str, Any]:
     """The options in a file, by name, the tables of ``interface``, and that of ``serve``.
 
-    Raises `UsageError`.
+    path: None for ``./harvester.toml``, which nobody has named.  Raises `UsageError`.
     """
+    found, path = path is None, path or Path(DEFAULT_FILE)
     values: dict[str, Any] = {}
-    for key, value in read_toml(path).items():
+    for key, value in read_toml(path, found=found).items():
         name = _SYNONYMS.get(key, key.replace("-", "_"))
         if name in values:
             raise UsageError(
@@ -90,7 +144,10 @@ def read_config(path: Path) -> dict[str, Any]:
                 raise UsageError("{}: serve is not a table; write [serve]", path)
         elif name not in COMMAND_OPTIONS:
             known = sorted(dashed(each) for each in (*COMMAND_OPTIONS, "interface", SERVICE))
-            raise UsageError("{}: unknown key {!r}{}", path, key, nearest(key, known))
+            hint = _INSTEAD.get(key) or nearest(key, known)
+            if isinstance(value, dict) and not hint:
+                hint = say("; options stand above all tables, without one")
+            raise UsageError("{}: unknown key {!r}{}", path, key, hint)
         elif isinstance(value, dict):
             raise UsageError("{}: {!r} is a table; give a value", path, key)
         else:
@@ -111,7 +168,7 @@ def _located(name: str, value: Any, folder: Path) -> Any:
     if name == "sink":
         return [_in(folder, spec) if _is_local(spec) else spec for spec in value]
     if name == "export":
-        return [_in(folder, spec) for spec in value]
+        return [_with_keys(folder, _in(folder, spec)) for spec in value]
     if name == "ledger" or (name == "token_store" and value.value != "memory"):
         return _in(folder, value)
     return value
@@ -133,6 +190,16 @@ def _in(folder: Path, spec: Secret) -> Secret:
     return Secret(scheme + os.path.join(folder, place))
 
 
+_KEY_FILE = re.compile(r"([?&]\w+=file:)([^~&][^&]*)")
+
+
+def _with_keys(folder: Path, spec: Secret) -> Secret:
+    """A spec whose options that are files, as ``secret_key=file:PATH``, start from the folder."""
+    return Secret(
+        _KEY_FILE.sub(lambda found: found[1] + os.path.join(folder, found[2]), spec.value)
+    )
+
+
 _VARIABLES = (
     "HARVESTER_CONFIG",
     "HARVESTER_LANG",
@@ -149,19 +216,6 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
         say("the environment variable {} sets no option{}", name, nearest(name, known, 0.85))
         for name in sorted(environ)
         if name.startswith("HARVESTER_") and name not in known
-    ]
-
-
-def unread_variables(environ: Mapping[str, str]) -> list[str]:
-    """A sentence for each option in the environment, for a command that reads the file alone."""
-    return [
-        say(
-            "the environment variable {} is not read by serve; write {} into its file",
-            variable,
-            dashed(name),
-        )
-        for name in COMMAND_OPTIONS
-        if (variable := f"HARVESTER_{name.upper()}") in environ and variable not in _VARIABLES
     ]
 
 
@@ -193,8 +247,11 @@ def _value(
 
 
 def over(file: dict[str, Any], environment: dict[str, Any]) -> dict[str, Any]:
-    """The options of both; the environment overrides, also with one of appid and accounts."""
-    chosen = ("appid", "accounts")
-    if any(name in environment for name in chosen):
+    """The options of both; the environment overrides, also with one of appid and accounts.
+
+    What the file selects of its accounts is not about an appid of the environment.
+    """
+    chosen = ("appid", "accounts", "only") if "appid" in environment else ("appid", "accounts")
+    if not environment.keys().isdisjoint(chosen[:2]):
         file = {name: given for name, given in file.items() if name not in chosen}
     return {**file, **environment}

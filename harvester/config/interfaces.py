@@ -15,9 +15,8 @@ from harvester.config import plugins
 from harvester.errors import UsageError
 from harvester.model import Field
 from harvester.texts import say
-from harvester.wechat.codes import ERRORS
 from harvester.wechat.endpoint import UNIX, JsonEndpoint
-from harvester.wechat.publisher import PUBLISHER_ERRORS, PublisherEndpoint
+from harvester.wechat.publisher import PublisherEndpoint
 
 _CUTS = {cut.value: cut for cut in WindowKind}
 _DATES = {"YYYY-MM-DD": "%Y-%m-%d", "YYYYMMDD": "%Y%m%d", "unix": UNIX}
@@ -119,10 +118,10 @@ def _interface(table: object, where: str) -> JsonEndpoint:
                 raise UsageError(
                     "{} cannot be combined with publisher = true", ", ".join(_OF_A_BODY)
                 )
-            return PublisherEndpoint(**given, errors=PUBLISHER_ERRORS)
+            return PublisherEndpoint(**given)
         if "dated" in given:
             raise UsageError("dated requires publisher = true")
-        return JsonEndpoint(**given, errors=ERRORS)
+        return JsonEndpoint(**given)
     except UsageError as exc:
         raise UsageError("{}: {}", where, exc) from None
 

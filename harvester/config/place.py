@@ -19,6 +19,7 @@ from harvester.config.interfaces import choose_interfaces
 from harvester.errors import UsageError
 from harvester.ledger import (
     FILE_NAME,
+    Ledger,
     PostgresLedger,
     SqliteLedger,
     ledger_of,
@@ -26,8 +27,8 @@ from harvester.ledger import (
     open_ledger,
 )
 from harvester.model import Endpoint, Find
-from harvester.sinks.base import Sink, name_in, spec_of
-from harvester.texts import joined
+from harvester.sinks.base import Sink, is_outside, name_in, spec_of
+from harvester.texts import joined, say
 from harvester.wechat.endpoint import JsonEndpoint
 
 
@@ -137,6 +138,16 @@ def ledger_beside(sink: Sink) -> Path | None:
     return own.with_name(FILE_NAME)
 
 
+async def outside(ledger: Ledger) -> list[str]:
+    """A sentence about each sink that is outside of the ledger's folder."""
+    path, about = ledger.path, say("{} is outside of {}: a copy of that folder does not have it")
+    return [
+        say(about, spec_of(name, path), path.parent)
+        for name in await ledger.sinks()
+        if path is not None and is_outside(name)
+    ]
+
+
 def as_known(
     ledger: SqliteLedger | PostgresLedger, known: Collection[str], given: Sequence[Sink]
 ) -> dict[str, Sink]:
@@ -158,5 +169,12 @@ def sink_named(
     sink, spec = given.get(name), spec_of(name, ledger.path)
     scheme = spec.partition(":")[0]
     if sink is None and scheme in plugins.sink_schemes() and scheme != "memory":
-        sink = plugins.sink(spec)
+        sink = unnamed(plugins.sink(spec), ledger)
+    return sink
+
+
+def unnamed(sink: Sink, ledger: SqliteLedger | PostgresLedger | None = None) -> Sink:
+    """A sink that a ledger alone names; of servers the user has named that of the ledger."""
+    if sink.unnamed is not None:
+        sink.unnamed(ledger.hosts if isinstance(ledger, PostgresLedger) else ())
     return sink

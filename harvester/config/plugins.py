@@ -5,23 +5,30 @@ The group ``harvester.endpoints`` holds objects that are an `Endpoint`, and a bu
 takes precedence over one of the same name.  The group ``harvester.sinks`` holds classes with a
 ``from_spec(rest)`` that makes the sink of ``scheme:rest``.  A name that does not begin with a
 letter, as ``-``, is a complete spec; its rest is empty.
+
+Rule: an entry point is loaded by `_loaded` alone; one that is broken fails only where it is named.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, cast
+from typing import Any
 
 from harvester.base.dates import nearest
+from harvester.base.outside import guard_call
 from harvester.base.secrets import Secret
-from harvester.errors import UsageError
+from harvester.errors import HarvestError, UsageError
 from harvester.model import Endpoint, Find
 from harvester.sinks.base import Sink
 from harvester.texts import say
+from harvester.wechat.endpoint import check_endpoint
 from harvester.wechat.interfaces import INTERFACES
+
+_log = logging.getLogger("harvester")
 
 EXPORTS = {
     "parquet": "polars.scan_parquet('{}/TABLE/*.parquet')",
@@ -30,6 +37,7 @@ EXPORTS = {
     "xlsx": "pandas.read_excel('{}', sheet_name=None)",
 }
 """The kinds of exports, which are not sinks, and the code that reads each."""
+_ENDPOINTS, _SINKS = "harvester.endpoints", "harvester.sinks"
 ALL = "all"
 """The group of everything that is not retired."""
 
@@ -39,33 +47,67 @@ def _points(group: str) -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=group)}
 
 
+@cache
+def _loaded(point: EntryPoint) -> Any:
+    """What an entry point names; a `UsageError` that says why it cannot be used is returned."""
+    try:
+        return guard_call(HarvestError, _checked, point)
+    except (HarvestError, SystemExit) as exc:
+        source = point.dist.name if point.dist else point.value
+        cause = exc if isinstance(exc, HarvestError) else repr(exc)
+        return UsageError("the plug-in {} of {} cannot be used: {}", point.name, source, cause)
+
+
+def _checked(point: EntryPoint) -> Any:
+    made = point.load()
+    if point.group == _SINKS:
+        if not hasattr(made, "from_spec"):
+            raise UsageError("it has no from_spec")
+    elif isinstance(made, type) or not isinstance(made, Endpoint):
+        raise UsageError("it is not an Endpoint")
+    else:
+        check_endpoint(made.name, made.first_day, made.fields)
+        if made.name != point.name:
+            raise UsageError("its interface is called {}", made.name)
+    return made
+
+
+@cache
+def _installed() -> dict[str, Endpoint]:
+    """The interfaces of plug-ins; one that cannot be used is left out, with a warning."""
+    found = {}
+    for name, point in _points(_ENDPOINTS).items():
+        if name not in INTERFACES:
+            found[name] = _loaded(point)
+            if isinstance(found[name], UsageError):
+                _log.warning(found.pop(name))
+    return found
+
+
 def endpoint_names() -> list[str]:
     """The interfaces that are known, sorted."""
-    return sorted({*INTERFACES, *_points("harvester.endpoints")})
-
-
-def _is_endpoint(name: str) -> bool:
-    """Search installed distributions only for a name that is not built in: that is slow."""
-    return name in INTERFACES or name in _points("harvester.endpoints")
+    return sorted({*INTERFACES, *_installed()})
 
 
 def endpoint(name: str) -> Endpoint:
     """The interface of that name; raises `UsageError` that names the nearest one."""
-    if name in INTERFACES:
-        return INTERFACES[name]
-    point = _points("harvester.endpoints").get(name)
-    if point is None:
-        raise UsageError(
-            "there is no interface {!r}{}; harvester endpoints lists them",
-            name,
-            nearest(name, endpoint_names()),
-        )
-    return cast("Endpoint", point.load())
+    if found := known_endpoint(name):
+        return found
+    if name in _points(_ENDPOINTS):
+        raise _loaded(_points(_ENDPOINTS)[name])
+    raise UsageError(
+        "there is no interface {!r}{}; harvester endpoints lists them",
+        name,
+        nearest(name, endpoint_names()),
+    )
 
 
 def known_endpoint(name: str) -> Endpoint | None:
-    """The interface of that name, None if there is none."""
-    return endpoint(name) if _is_endpoint(name) else None
+    """The interface of that name, None if there is none.
+
+    Installed distributions are searched only for a name that is not built in: that is slow.
+    """
+    return INTERFACES.get(name) or _installed().get(name)
 
 
 def finder(own: Iterable[Endpoint]) -> Find:
@@ -93,7 +135,7 @@ def endpoints_of(name: str) -> list[Endpoint]:
 
     A name that is both is the interface's.  Raises `UsageError` that names the nearest of either.
     """
-    if _is_endpoint(name):
+    if known_endpoint(name) or name in _points(_ENDPOINTS):
         return [endpoint(name)]
     groups = endpoint_groups()
     if name not in groups:
@@ -123,7 +165,7 @@ def interfaces_of(given: Iterable[str | Endpoint]) -> list[Endpoint]:
 
 def retired_of(name: str) -> list[str]:
     """The interfaces of a group that are retired; none if the name is an interface's."""
-    if _is_endpoint(name):
+    if known_endpoint(name):
         return []
     made = map(endpoint, endpoint_names())
     return [each.name for each in made if each.retired and name in (each.group, ALL)]
@@ -131,13 +173,18 @@ def retired_of(name: str) -> list[str]:
 
 def sink_schemes() -> list[str]:
     """The kinds of sinks that are known, sorted."""
-    return sorted(_points("harvester.sinks"))
+    return sorted(_points(_SINKS))
 
 
 def sink(spec: str | Secret) -> Sink:
     """The sink that a spec, as ``jsonl:DIR`` or ``-``, names; raises `UsageError`."""
     spec = Secret(spec)  # a URL may hold a password
-    made = _maker(spec).from_spec(spec.value.partition(":")[2])
+
+    def failed(cause: str) -> UsageError:
+        return UsageError("{}: no sink can be made: {}", _shown(spec), cause)
+
+    rest = Secret(spec.value.partition(":")[2])
+    made = guard_call(failed, lambda: _maker(spec).from_spec(rest.value), secret=True)
     if not isinstance(made, Sink):
         raise UsageError("{}: {} is not derived from Sink", _shown(spec), type(made).__name__)
     return made
@@ -146,7 +193,7 @@ def sink(spec: str | Secret) -> Sink:
 def _maker(spec: Secret) -> Any:
     """The class of the sinks of a spec's scheme."""
     scheme, colon = spec.value.partition(":")[:2]
-    point = _points("harvester.sinks").get(scheme)
+    point = _points(_SINKS).get(scheme)
     if point is None and scheme in EXPORTS:
         place = spec.value.partition(":")[2].partition("?")[0]
         raise UsageError(
@@ -162,7 +209,9 @@ def _maker(spec: Secret) -> Any:
         raise UsageError(
             "no sink for {!r}{}: these are known: {}", _shown(spec), _instead_of(spec), known
         )
-    return point.load()
+    if isinstance(made := _loaded(point), UsageError):
+        raise made
+    return made
 
 
 _MEANT = {

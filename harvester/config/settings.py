@@ -35,7 +35,6 @@ from harvester.engine.limiter import EXPECTED, Rate
 from harvester.engine.options import Options, StopSignal
 from harvester.errors import UsageError
 from harvester.events import Observer
-from harvester.ledger import Ledger
 from harvester.texts import say
 from harvester.tokens.stores import TokenStore
 from harvester.transport import BASE_URL, Session, Transport, check_base_url
@@ -136,7 +135,7 @@ def _string(value: Any) -> str:
 
 def _path(value: Any) -> Path:
     text = _string(os.fspath(value))
-    if "://" in text:  # a path would keep what may be a password on the disk
+    if not text or "://" in text:  # a path would keep what may be a password on the disk
         raise ValueError
     return Path(text).expanduser()  # no shell has processed the value of a file or a variable
 
@@ -152,7 +151,7 @@ def _token_store(value: Any) -> object:
 def _ledger(value: Any) -> object:
     if isinstance(value, str | Secret):
         return Secret(value)
-    return value if isinstance(value, os.PathLike) else _is_ledger(value)
+    return _instance(os.PathLike)(value)
 
 
 def _stop(value: Any) -> object:
@@ -162,7 +161,6 @@ def _stop(value: Any) -> object:
 
 
 _is_store = _with_methods("load", "replace", "lease", "close")
-_is_ledger = _with_methods("register", "commit", "reopen", "calendars", "checkpoint")
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 RATE = Kind(EXPECTED, "R", Rate.parse)
@@ -180,7 +178,7 @@ URL = Kind(f"an http or https URL, e.g. {BASE_URL}", "URL", check_base_url)
 SESSION = Kind("an aiohttp.ClientSession", "", _instance(Session))
 STORE = Kind("memory, file:PATH, redis://HOST:PORT/DB or a TokenStore", "SPEC", _token_store)
 EXPORT = Kind("a spec, e.g. parquet:DIR, or a list of them", "TARGET", _spec)
-LEDGER = Kind("a path, sqlite:FILE, postgresql://…, a Ledger or None", "SPEC", _ledger)
+LEDGER = Kind("a path, sqlite:FILE, postgresql://… or None", "SPEC", _ledger)
 CALLABLE = Kind("a function that takes an event", "", _with_methods("__call__"))
 TRANSPORT = Kind("a Transport, e.g. harvester.testing.FakeTransport", "", _with_methods("send"))
 STOP = Kind("an anyio.Event or an asyncio.Event", "", _stop)
@@ -261,9 +259,9 @@ class Keywords(TypedDict, total=False):
         " file:PATH (this machine; a directory: one file per account), redis://HOST:PORT/DB (its"
         " password in HARVESTER_REDIS_PASSWORD); in the library also a TokenStore, which stays"
         " open.", SENDING, secret=True)]
-    ledger: Annotated[str | Secret | os.PathLike[str] | Ledger | None, Option(LEDGER, None,
+    ledger: Annotated[str | Secret | os.PathLike[str] | None, Option(LEDGER, None,
         "Where progress is kept: a path, sqlite:FILE, or postgresql://HOST/DB, which any number of"
-        " processes and machines may share; in the library also a Ledger, or None for nowhere.  If"
+        " processes and machines may share; in the library also None, for nowhere.  If"
         " not given, the command keeps it in --out; the library beside the first sink that is a"
         " local directory (DIR/ledger.sqlite) or file (FILE.ledger.sqlite), else in the database of"
         " a postgresql:// sink, else nowhere, which the report notes; stream keeps it nowhere.",

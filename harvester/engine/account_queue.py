@@ -11,8 +11,10 @@ from harvester.base.dates import china
 from harvester.engine.limiter import Limiter
 from harvester.engine.quota import NEVER
 from harvester.engine.window_queue import Attempt, InterfaceQueue
+from harvester.events import OF_ACCOUNTS
 from harvester.texts import say
 from harvester.tokens.shared import SharedToken
+from harvester.wechat.codes import KIND_OF
 
 
 class Share:
@@ -71,12 +73,13 @@ class AccountQueue:
 
     stopped: an operator must act first.  why: the last reason to wait.
     busy: items that were taken and have not ended; share: their limit; cap: the account's own
-    limit.
+    limit, 1 until an answer shows that it is not ``refused`` any more: the codes that stopped it in
+    a former run, which are not tried again.
     """
 
     __slots__ = (
         "_next", "_renew_at", "_renewing", "_token_failures", "appid", "busy", "cap", "limiter",
-        "queues", "share", "stopped", "token", "turn", "why",
+        "most", "queues", "refused", "share", "stopped", "token", "turn", "why",
     )  # fmt: skip
 
     def __init__(
@@ -92,7 +95,10 @@ class AccountQueue:
         self.limiter = limiter
         self.queues = queues
         self.share = share or Share()
-        self.cap = cap
+        codes = [code for queue in queues for code in queue.failing]
+        self.refused = frozenset([code for code in codes if KIND_OF.get(code) in OF_ACCOUNTS])
+        self.most = cap
+        self.cap = 1 if self.refused else cap
         self.busy = 0
         self._renewing = False  # a worker fetches a token
         self._renew_at = 0.0
@@ -126,6 +132,24 @@ class AccountQueue:
         """Whether as many items are under way as may be."""
         return self.busy >= self.share.slots or self.busy >= self.cap
 
+    @property
+    def retries(self) -> bool:
+        """Whether nothing is left but what was tried before."""
+        return bool(self._token_failures) or not any(each.windows.untried for each in self.queues)
+
+    @property
+    def leaves(self) -> bool:
+        """Whether this run leaves something of it for later."""
+        return any(each.leaves for each in self.queues)
+
+    def waits(self, now: float, wall: float) -> bool:
+        """Whether something is left, and nothing can be requested before a later time."""
+        return (
+            not self.finished
+            and not self.busy
+            and all([queue.waits(now, wall) for queue in self.queues])
+        )
+
     def next_at(self, now: float, wall: float) -> float:
         """The loop's time from which `take` has an item; NEVER if only an event can change that."""
         if self.full:
@@ -158,6 +182,10 @@ class AccountQueue:
     def settled(self) -> None:
         """An item of this account has ended."""
         self.busy -= 1
+
+    def answered(self) -> None:
+        """An answer shows that the account can be harvested."""
+        self.cap, self.refused = self.most, frozenset()
 
     def token_fetched(self) -> None:
         """The account has a token, or is to wait for one as if none had failed."""

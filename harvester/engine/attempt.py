@@ -10,7 +10,7 @@ when WeChat asks to slow down, and the refusal of a token.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -22,7 +22,7 @@ from harvester.engine.account_queue import AccountQueue
 from harvester.engine.limiter import Limiter
 from harvester.engine.network import Network, unreachable
 from harvester.engine.parts import Part, empty_days, parts_of
-from harvester.engine.policy import NOT_READY_AGAIN, WINDOW, Decision, decide
+from harvester.engine.policy import NOT_READY_AGAIN, WINDOW, Decision, decide, kind_of
 from harvester.engine.window_queue import Attempt, Harvested, InterfaceQueue, Page
 from harvester.errors import (
     AccountError,
@@ -49,6 +49,7 @@ from harvester.model import (
 )
 from harvester.texts import changed, say
 from harvester.transport import Transport
+from harvester.wechat.endpoint import figures_of
 from harvester.wechat.late import YOUNG_DAYS, Delivery, completed, delivery, lacks
 from harvester.wechat.response import Quota, code_of, quota_in, read
 
@@ -176,6 +177,7 @@ class Pipeline:
     network: whether any server answers.
     stored: the records of a window in the sinks; None if none of them can be read back.
     answers: where each request is noted; None: the run has no observer.
+    last: whether each attempt is the last one from now on.
     """
 
     def __init__(
@@ -193,7 +195,7 @@ class Pipeline:
         self._stored = stored or _nothing_stored
         self._transport = transport
         self.network = network or Network(transport.send)
-        self._attempts = attempts
+        self._attempts, self.last = attempts, False
         self._encode = encode
         self._pack = pack
         self._wall = wall
@@ -201,7 +203,13 @@ class Pipeline:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._second = 0
         self._stamp = ""
+        self._figures: dict[str, Callable[[Mapping[str, Any]], bool]] = {}
         self._young = date.min
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts there are at a window, or at a token."""
+        return 1 if self.last else self._attempts
 
     async def run(self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt) -> Decision:
         """One attempt; raises `NetworkError`."""
@@ -226,14 +234,16 @@ class Pipeline:
             if not exc.answered and not await self.network.counts(sent_at, verdict.message):
                 return Decision(Action.RETRY, attempt)
         except (WindowError, EndpointError, AccountError) as exc:  # by a user's Endpoint
-            return Decision(_stopped_by(exc), attempt, reason=str(exc))
+            return Decision(_stopped_by(exc), attempt, reason=str(exc), kind="refused")
         if verdict.answered:
             self.network.answer(answered_at)
             if not queue.proven and verdict.action in PROVING and verdict.then is None:
                 queue.prove(sent_at)
+                account.answered()
         if verdict.action is Action.DONE:
             account.token.accept(token.value)
             queue.accepted(as_text=verdict.as_text)
+            verdict = self._with_figures(queue.endpoint, verdict)
             try:
                 new = attempt.again is None or verdict.more
                 arguments = queue, attempt, verdict, size
@@ -245,6 +255,15 @@ class Pipeline:
             message, rid = changed(message, one.cut_from), one.cut_from(rid)
         verdict = verdict._replace(message=message, rid=rid)
         return self._otherwise(account, queue, attempt, verdict, (token, fetched))
+
+    def _with_figures(self, endpoint: Endpoint, verdict: Verdict) -> Verdict:
+        """The same without records that have no figures: they say nothing of their day."""
+        has = self._figures.get(endpoint.name)
+        if has is None:
+            has = self._figures[endpoint.name] = figures_of(endpoint)
+        if all(map(has, verdict.records)):
+            return verdict
+        return verdict._replace(records=[each for each in verdict.records if has(each)])
 
     def _note(self, queue: InterfaceQueue, verdict: Verdict, seconds: float) -> None:
         """Report a request to the observer of the run."""
@@ -276,7 +295,8 @@ class Pipeline:
             return self._done(queue, attempt, verdict, size)
         stored = await self._stored(attempt.window)
         if stored is None:
-            return Decision(Action.NOT_READY, attempt, None, NOT_READY_AGAIN, CANNOT_KEEP)
+            later = Decision(Action.NOT_READY, attempt, None, NOT_READY_AGAIN, CANNOT_KEEP)
+            return later._replace(kind="late")
         both, kept = completed(endpoint, records, stored)
         page = page._replace(records=()) if page else None
         whole = verdict._replace(records=both)
@@ -300,7 +320,7 @@ class Pipeline:
         if verdict.more:
             if page.number > PAGES:
                 reason = say("it has more than {} pages", PAGES)
-                return Decision(Action.FAIL_WINDOW, attempt, reason=reason)
+                return Decision(Action.FAIL_WINDOW, attempt, reason=reason, kind="refused")
             return Decision(Action.RETRY, attempt._replace(page=page, failures=0))
         whole = verdict._replace(
             records=list(page.records), foreign=page.out_of_range, delayed=page.late
@@ -326,6 +346,7 @@ class Pipeline:
                 delayed=verdict.delayed,
                 again=attempt.again,
                 expected=attempt.expected,
+                silent=queue.silent,
             )
         first, *others = parts
         more = tuple(
@@ -394,9 +415,11 @@ class Pipeline:
     ) -> Decision:
         """What follows an answer without records."""
         failures, reason, first = attempt.failures + 1, explain(verdict), False
+        attempts = 1 if verdict.code in account.refused else self.attempts
         action, delay = decide(
-            WINDOW, verdict, failures=failures, attempts=self._attempts, wall=self._wall()
+            WINDOW, verdict, failures=failures, attempts=attempts, wall=self._wall()
         )
+        kind = kind_of(action, verdict)
         match action:
             case Action.RETRY:
                 attempt = attempt._replace(failures=failures)
@@ -409,16 +432,18 @@ class Pipeline:
                 try:
                     first = account.token.reject(sent[0].value, reason, sent[1])
                 except AccountError as exc:
-                    action, reason = Action.STOP_ACCOUNT, str(exc)
+                    action, reason, kind = Action.STOP_ACCOUNT, str(exc), "token"
                 else:
                     action, reason = _token_refused(queue, reason, first)
+                    kind = "refused"  # if it is stopped: the token is good elsewhere
             case Action.NOT_READY:
                 attempt = attempt._replace(deferrals=attempt.deferrals + 1)
             case Action.FAIL_WINDOW:
                 action, reason = self._failed(queue, verdict, reason, failures)
             case Action.STOP_ACCOUNT:
                 reason = say("{}: {}", account.appid, reason)
-        return Decision(action, attempt, None, delay, reason, verdict.code, verdict.rid, first)
+        code, rid = verdict.code, verdict.rid
+        return Decision(action, attempt, None, delay, reason, code, rid, first, kind)
 
     def _failed(
         self, queue: InterfaceQueue, verdict: Verdict, reason: str, failures: int

@@ -26,7 +26,7 @@ from harvester.engine.scheduler import Scheduler
 from harvester.engine.window_queue import StopReason
 from harvester.errors import SinkError
 from harvester.events import Claimed, Lost, Observer
-from harvester.ledger.base import Lease, SharedLedger
+from harvester.ledger.base import LEASE_ENDED, Lease, SharedLedger
 from harvester.texts import say
 
 CLAIM_EVERY = 0.25
@@ -116,7 +116,7 @@ class _Claims:
 class Sharing:
     """The accounts that one worker of a shared ledger holds.
 
-    lease: seconds.  rejoin: leaves and joins again.  on_time: receives the ledger's Unix time.
+    lease: seconds.  rejoin: leaves and joins again.  wall: the ledger's clock.
     refused: accounts that were given back, and why.
     """
 
@@ -127,7 +127,7 @@ class Sharing:
         concurrency: int,
         emit: Observer,
         rejoin: Callable[[], Awaitable[None]],
-        on_time: Callable[[float], None] = lambda now: None,
+        wall: LedgerClock,
         *,
         clock: Callable[[], float] | None = None,
     ) -> None:
@@ -136,7 +136,7 @@ class Sharing:
         self._claims = _Claims(concurrency)
         self._emit = emit
         self._rejoin = rejoin
-        self._on_time = on_time
+        self._wall = wall
         self._scheduler = Scheduler([], time.time)
         self._epochs: dict[str, int] = {}  # of held accounts, and of accounts being planned
         self._held: dict[str, AccountQueue] = {}
@@ -171,6 +171,11 @@ class Sharing:
     async def renewal(self) -> None:
         """Return after the next renewal."""
         await self._lease.renewal()
+
+    @property
+    def marks(self) -> Mapping[str, str]:
+        """The ledger's marks of the accounts that this worker holds."""
+        return self._ledger.marks
 
     def is_current(self, appid: str, epoch: int) -> bool:
         """Whether what was fetched under an epoch may be stored."""
@@ -218,15 +223,15 @@ class Sharing:
                     continue
                 asked = self._lease.now()
                 try:
-                    renewed = await self._ledger.renew(self.windows)
+                    renewed = await self._ledger.renew(self.windows, self._waiting())
                 except Away:  # the accounts are held until the lease ends
                     continue
             if renewed is None:
-                self.cut_off(say("its lease has expired"))
+                self.cut_off(LEASE_ENDED)
                 continue
             self.lose(renewed.lost)
             self._lease.prolong(asked)
-            self._on_time(renewed.now)
+            self._wall.set(renewed.now)
 
     async def run(
         self,
@@ -249,7 +254,7 @@ class Sharing:
                 await self._release(scheduler, finish)
                 wait = await self._claim_if_idle(scheduler, plan)
                 busy = self._held or self._lost or self._giving or self._cut_off
-                if not busy and not await self._ledger.unfinished():
+                if not busy and not (await self._ledger.unfinished()).left:
                     break
             except Away as exc:
                 self.cut_off(str(exc))
@@ -320,11 +325,17 @@ class Sharing:
         # Some of these may have been lost in the meantime, and claimed again: then others finish
         # them.
         ours = [account for account in finished if self._held.get(account.appid) is account]
-        await self._ledger.release([account.appid for account in ours])
+        left = [account.appid for account in ours if account.leaves]
+        await self._ledger.release([account.appid for account in ours], left)
         for account in ours:
             if self._held.get(account.appid) is account:
                 del self._held[account.appid], self._epochs[account.appid]
             scheduler.remove(account)
+
+    def _waiting(self) -> list[str]:
+        """The held accounts for which nothing can be requested before a later time."""
+        now, wall = anyio.current_time(), self._wall()
+        return [appid for appid, account in self._held.items() if account.waits(now, wall)]
 
     async def _want_lost(self) -> None:
         """Claim lost accounts once they are free; leave returned accounts to others."""

@@ -10,8 +10,9 @@ it leaves, so that nothing can change in between:
 - the pause, after WeChat asked to slow down, holds every request of the account, also those that
   queued before it; then the account sends more slowly, and recovers step by step.
 
-A request is counted when it is granted, since it leaves at once.  If a connection must be opened
-first, it leaves later: then the count is reverted, and it is counted again when it leaves.
+A request is counted when it is granted.  It leaves in the next turn of the event loop, and counts
+from then on: a turn can take long on a busy machine.  If a connection must be opened first, it
+leaves later: then the count is reverted, and it is counted again when it leaves.
 """
 
 from __future__ import annotations
@@ -119,6 +120,8 @@ class Limiter:
         "_grows_at",
         "_in_hand",
         "_last",
+        "_leaving",
+        "_loop",
         "_lot",
         "_paused_until",
         "_waiting",
@@ -134,11 +137,13 @@ class Limiter:
         self._in_hand = 0
         capacity = burst + CATCH_UP * rate.per_second  # more than a lot
         self._bucket = AsyncLimiter(capacity, capacity * self._gap / rate.requests)
-        self._departures: deque[float] = deque()
+        self._departures: deque[list[float]] = deque()  # each is one time, which can be set later
+        self._leaving: list[list[float]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting = 0
         self._door: asyncio.Lock | None = None  # most accounts never need it
         self._paused_until = -math.inf
-        self._last = -math.inf
+        self._last = [-math.inf]
         self.speed = 1.0
         self._grows_at = math.inf
 
@@ -168,7 +173,7 @@ class Limiter:
             self._grows_at = self._grows_at + RECOVERY if self.speed < 1.0 else math.inf
         if self.speed == 1.0:
             return now
-        return self._last + self._gap / self.rate.requests / self.speed
+        return self._last[0] + self._gap / self.rate.requests / self.speed
 
     def ready(self, now: float) -> bool:
         """Whether a request may be granted now (the loop's time); waiting ones go first."""
@@ -181,7 +186,7 @@ class Limiter:
         departures = self._departures
         return (
             self._paused_until <= now
-            and (len(departures) < self.rate.requests or departures[0] <= now - self._gap)
+            and (len(departures) < self.rate.requests or departures[0][0] <= now - self._gap)
             and (self._in_hand > 0 or self._bucket.has_capacity(self._lot))
         )
 
@@ -193,16 +198,28 @@ class Limiter:
             self._in_hand = self._lot
         self._in_hand -= 1
         departures, horizon = self._departures, now - self._gap
-        while departures and departures[0] <= horizon:
+        while departures and departures[0][0] <= horizon:
             departures.popleft()
-        departures.append(now)
-        self._last = now
+        self._last = [now]
+        departures.append(self._last)
+        if not self._leaving:
+            self._loop = self._loop or asyncio.get_running_loop()
+            self._loop.call_soon(self._left)
+        self._leaving.append(self._last)
+
+    def _left(self) -> None:
+        """What was counted in the last turn of the event loop leaves now."""
+        assert self._loop is not None, "something was counted"
+        now = self._loop.time()
+        for departure in self._leaving:
+            departure[0] = now
+        self._leaving.clear()
 
     def taken(self) -> Callable[[], Awaitable[None]]:
         """The function that the last counted request awaits if it does not leave at once."""
         return partial(self._depart_anew, self._last)
 
-    async def _depart_anew(self, counted: float) -> None:
+    async def _depart_anew(self, counted: list[float]) -> None:
         """Revert the count of a request, wait until it may leave, and count it again."""
         self._in_hand += 1
         with contextlib.suppress(ValueError):  # it was counted more than a period ago
@@ -229,7 +246,7 @@ class Limiter:
             return 0.0
         wait = max(self._paused_until, self._slowed_until(now)) - now
         if len(self._departures) >= self.rate.requests:
-            wait = max(wait, self._departures[0] + self._gap - now)
+            wait = max(wait, self._departures[0][0] + self._gap - now)
         if not self._in_hand and not self._bucket.has_capacity(self._lot):
             wait = max(wait, self._bucket_delay())
         wait = min(wait, self._grows_at - now)  # a slowed account recovers in the meantime

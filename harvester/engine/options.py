@@ -5,6 +5,7 @@ Rule: values only; `harvester.config.settings` declares each option, checks it, 
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,3 +36,19 @@ class StopSignal(Protocol):
     async def wait(self) -> object:
         """Return once the run is to stop."""
         ...
+
+
+@dataclass(eq=False)
+class Round(asyncio.Event):
+    """A stop signal with limits: the run also ends at these, and what is left waits for the next.
+
+    seconds: after it began.  quiet: seconds in which no window was stored, may be infinite.
+    again: seconds after which the next run asks for what was tried in vain.
+    """
+
+    seconds: float
+    quiet: float
+    again: float
+
+    def __post_init__(self) -> None:
+        super().__init__()

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
-from harvester.base.dates import DAY, ONE_DAY, Days, WindowKind, china, days_in
+from harvester.base.dates import DAY, ONE_DAY, Days, WindowKind, days_in
 from harvester.ledger.coverage import OpenWindow
 from harvester.model import RECHECK_INTERVAL, Endpoint, Window, all_days
 from harvester.texts import say
@@ -34,6 +34,7 @@ from harvester.wechat.late import (
 
 DELAYED = say("WeChat reports that its figures are late")
 NO_ROW = say("a day of it has no row yet, and every day has one")
+CAN_CHANGE = say("its figures can change")
 NO_RECORD = say("a day of it has no record yet, and may be late")
 NO_ENTRY = say("the entry of its last day is not there yet, and may be late")
 
@@ -66,18 +67,18 @@ def parts_of(
     delayed: bool = False,
     again: OpenWindow | None = None,
     expected: bool = True,
+    silent: bool = False,
 ) -> list[Part]:
     """The parts of a window that was answered, in the order of their days (wall: the Unix time).
 
     delayed: WeChat reports that the figures are late.  again: the stored window, if there is one.
     expected: an interface with one row per day has one before the window, so that it must have
-    rows.
+    rows.  silent: it delivers no rows any more (`Calendar.silent`), so no run waits for one.
     """
     days, empty = (window.begin, window.end), empty_days(endpoint, records, window)
-    answer = _Answer(endpoint, wall, again, expected)
+    answer = _Answer(endpoint, wall, again, expected, silent=silent)
     if delayed:
-        state = Part(days, records, "late", 0, 0.0, DELAYED, waits=True)
-        return [state._replace(had=had(endpoint, records))]
+        return [answer.delayed(days, records, empty)]
     apart = empty & answer.apart(window) if empty else 0
     if not apart or apart == all_days(window):
         return [answer.part(days, records, empty)]
@@ -130,9 +131,15 @@ class _Answer:
     """An answer of an interface at a time; arguments as of `parts_of`."""
 
     def __init__(
-        self, endpoint: Endpoint, wall: float, again: OpenWindow | None, expected: bool
+        self,
+        endpoint: Endpoint,
+        wall: float,
+        again: OpenWindow | None,
+        expected: bool,
+        *,
+        silent: bool,
     ) -> None:
-        self._endpoint, self._wall = endpoint, wall
+        self._endpoint, self._wall, self._silent = endpoint, wall, silent
         self._delivery = delivery(endpoint)
         self._again, self._expected = again, expected
         self._tries = 0 if again is None or again.state != "late" else again.tries + 1
@@ -151,15 +158,40 @@ class _Answer:
     def _may_come(self, day: date) -> bool:
         return self._wall < due_at(self._endpoint, day) + EMPTY_AGAIN[-1] * DAY
 
+    def delayed(self, days: Days, records: Records, empty: int) -> Part:
+        """Days whose figures WeChat calls late.
+
+        Figures that can change are requested as often as without it, others as what must exist and
+        is missing.  At the end of that schedule the records that came count as any others.
+        """
+        part = Part(days, records, empty=empty, had=had(self._endpoint, records))
+        if self._changes(days):
+            at_once = self._wall < due_at(self._endpoint, days[1]) + DAY
+            due = 0.0 if at_once else self._wall + RECHECK_INTERVAL
+            return part._replace(state="late", due=due, why=DELAYED, waits=self._waits(days))
+        found = self._late(part, final_at(self._endpoint, days[1]), DELAYED)
+        return self.part(days, records, empty) if found.state == "never" and records else found
+
+    def _changes(self, days: Days) -> bool:
+        endpoint = self._endpoint
+        return endpoint.late_days > 0 and self._wall < final_at(endpoint, days[1])
+
+    def _is_young(self, days: Days) -> bool:
+        return self._wall < waits_until(self._endpoint, days[1])
+
+    def _waits(self, days: Days) -> bool:
+        """Whether a run that lacks what late days must have is not done."""
+        return self._is_young(days) and not self._silent
+
     def part(self, days: Days, records: Records, empty: int, *, behind_a_row: bool = False) -> Part:
         """Days that are one part; behind_a_row: of a window that has rows before them."""
         part, endpoint = Part(days, records, empty=empty), self._endpoint
-        if endpoint.late_days and self._wall < (until := final_at(endpoint, days[1])):
+        if self._changes(days):
             at_once = not records and self._wall < due_at(endpoint, days[1]) + DAY
             return part._replace(
                 state="open",
                 due=0.0 if at_once else self._wall + RECHECK_INTERVAL,
-                why=say("{} until {}", say("its figures can change"), china(until).date()),
+                why=CAN_CHANGE,
                 had=had(endpoint, records),
             )
         if not records and self._delivery is Delivery.DAILY:
@@ -189,8 +221,8 @@ class _Answer:
         if due is None:
             empty = part.empty or (1 << days_in(part.days)) - 1
             return part._replace(state="never", empty=empty)
-        waits = self._wall < waits_until(self._endpoint, part.days[1])
-        tries = 0 if waits else self._tries
+        tries = 0 if self._is_young(part.days) else self._tries
+        waits = self._waits(part.days)
         return part._replace(state="late", due=due, why=why, waits=waits, tries=tries)
 
     def _next(self, schedule: Sequence[int], since: float, tries: int) -> float | None:

@@ -21,6 +21,7 @@ from harvester.base.dates import (
     Grid,
     WindowKind,
     days_in,
+    gaps,
     last_legal_day,
     last_settled_day,
     quota_day,
@@ -132,7 +133,7 @@ def needed(
     for window in [*calendar.windows.values(), *_holes(endpoint, cut, days, calendar)]:
         if not window.stored or window.begin > end or begin > window.end:
             continue
-        if cut.cut is WindowKind.RECENT and window.end != cut.last:
+        if not cut.gives(window.days):
             continue
         if early or not wall < window.due <= wall + _longest_hold(window):
             again.append(window)
@@ -145,7 +146,7 @@ def needed(
     else:
         left = cut.count(begin, end, stored) if stored else whole
     left += len(again)
-    waiting = sum([_waits(endpoint, window, wall) for window in held])
+    waiting = sum([_waits(endpoint, calendar, window, wall) for window in held])
     planned = max(left + waiting, whole)
     return Need(days, stored, again, planned, left, held, waiting)
 
@@ -155,9 +156,15 @@ def _longest_hold(window: OpenWindow) -> float:
     return RECHECK_INTERVAL if window.tally.records and window.state == "open" else LONGEST
 
 
-def _waits(endpoint: Endpoint, window: OpenWindow, wall: float) -> bool:
+def _waits(endpoint: Endpoint, calendar: Calendar, window: OpenWindow, wall: float) -> bool:
     """Whether a run is not done as long as it lacks what a late window lacks."""
-    return not window.due or wall < waits_until(endpoint, window.end)
+    is_young = not window.due or wall < waits_until(endpoint, window.end)
+    return is_young and not is_silent(endpoint, calendar)
+
+
+def is_silent(endpoint: Endpoint, calendar: Calendar) -> bool:
+    """Whether an interface that has a row a day delivers none any more."""
+    return delivery(endpoint) is Delivery.DAILY and calendar.silent
 
 
 def _holes(endpoint: Endpoint, cut: Grid, days: Days, calendar: Calendar) -> list[OpenWindow]:
@@ -205,9 +212,9 @@ async def demands(
         found: Mapping[Key, Calendar] = stored or {}
         if ledger is not None and not anew:
             found = await ledger.calendars(some)
-            for key, days in (await ledger.refreshes(some)).items() if marks else ():
+            for key, marked in (await ledger.refreshes(some)).items() if marks else ():
                 if key in found:
-                    found[key].forget(*days)
+                    found[key].forget(marked)
         for appid in some:
             listed = []
             for endpoint, days in ranges:
@@ -247,20 +254,32 @@ def _failing(calendar: Calendar) -> dict[int | None, str]:
 
 
 async def remains(
-    scope: Scope, ledger: Ledger, wall: float, joined: float, began: str, *, marks: bool
+    scope: Scope,
+    ledger: Ledger,
+    wall: float,
+    joined: float,
+    began: str,
+    *,
+    marks: bool,
+    apart: Mapping[str, str],
 ) -> Remains:
     """The requested windows that a ledger lacks (wall: the Unix time).
 
     joined: the Unix time when this worker joined: what was due then and was not got since is left,
     regardless of what other workers did before.  began: when the first worker of this job began, as
     of `Outcome.fetched_at`: what failed since then did not fail in the run before.  marks: whether
-    what is marked to be harvested again is missing; what another job has marked is there.
+    what is marked to be harvested again is missing; what another job has marked is there.  apart:
+    accounts of which the ledger does not know what is stored, and why: all of their windows failed.
     """
     found: list[Failed | Deferred | Committed] = []
     missing = 0
     async for appid, listed in demands(scope, ledger, wall, marks=marks):
         for demand in listed:
             days, calendar = demand.need.days, demand.calendar
+            if appid in apart:
+                where = appid, demand.endpoint.name, *days, demand.need.planned
+                found.append(Failed(*where, apart[appid], kind="refused"))
+                continue
             known = list(calendar.runs(*days, KNOWN)) if calendar.years else []
             missing += demand.grid.count(*days, known)
             again = _not_got_again(demand.need, joined)
@@ -282,14 +301,14 @@ def _left(
     if (
         window.state == "late"
         and window.begin not in again
-        and not _waits(demand.endpoint, window, wall)
+        and not _waits(demand.endpoint, demand.calendar, window, wall)
     ):
         return [late(Window(appid, name, begin, end))]
     where, why = (appid, name, begin, end, number), (window.detail, window.code, window.rid)
     if window.state == "open" and window.code is not None:
-        return [Failed(*where, *why)]
+        return [Failed(*where, *why, kind=window.kind)]
     if window.state == "failed":
-        return [Failed(*where, *why, window.fetched_at >= began)]
+        return [Failed(*where, *why, window.fetched_at >= began, window.kind)]
     return [Deferred(*where, window.due or wall + NOT_READY_AGAIN, window.detail)]
 
 
@@ -332,13 +351,14 @@ async def gone(scope: Scope, ledger: Ledger, wall: float) -> list[str]:
         if (days := scope.range_of(endpoint)) is None:
             continue
         cut = grid(endpoint, scope.last or last_legal_day(wall))
-        begins = {_asked_from(days, asked.get((appid, endpoint.name))) for appid in scope.accounts}
-        lost = {begin: without([(begin, days[1])], list(cut.windows(begin, days[1])))
-                for begin in begins if begin <= days[1]}  # fmt: skip
-        spans = [span for spans in lost.values() for span in spans]
+        lost = [
+            without(list(gaps(*days, ranges)), list(cut.windows(*days, ranges)))
+            for ranges in {asked.get((appid, endpoint.name), ()) for appid in scope.accounts}
+        ]
+        spans = [span for spans in lost for span in spans]
         if spans:
             first, last = min(spans)[0], max(end for _, end in spans)
-            most = max(sum(map(days_in, each)) for each in lost.values())
+            most = max(sum(map(days_in, each)) for each in lost)
             notes.append(
                 say(
                     "{}: {} from {} to {} cannot be asked for any more: it gives only"
@@ -350,11 +370,6 @@ async def gone(scope: Scope, ledger: Ledger, wall: float) -> list[str]:
                 )
             )
     return notes
-
-
-def _asked_from(days: Days, asked: Days | None) -> date:
-    """The first day that no earlier run has asked for."""
-    return days[0] if asked is None else max(days[0], asked[1] + ONE_DAY)
 
 
 async def build_plan(
@@ -406,6 +421,7 @@ async def build_plan(
                 ask_quota=options.ask_quota,
                 epoch=lease.epoch,
                 failing=_failing(calendar),
+                silent=is_silent(endpoint, calendar),
             )
             queues.append(queue)
             if key in has.exhausted:

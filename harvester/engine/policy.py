@@ -15,6 +15,7 @@ from harvester.base import retry
 from harvester.base.dates import next_minute, next_quota_day
 from harvester.engine.window_queue import Attempt, Harvested
 from harvester.model import Action, Verdict
+from harvester.wechat.codes import BLOCKED, KIND_OF
 
 AFTER_THE_MINUTE = 0.5
 """Seconds after the next full minute until a pause ends, for servers whose clock is behind."""
@@ -35,7 +36,8 @@ class Decision(NamedTuple):
     attempt: the next one, or the one that failed.  harvested: the window, of an attempt that is
     DONE.  delay: seconds until the next attempt.
     reason: empty if nothing is wrong: the next page of the window, or its next attempt after an
-    outage.  code, rid: WeChat's errcode and request id.
+    outage.  code, rid: WeChat's errcode and request id.  kind: of the cause, if no further attempt
+    is made in this run (`harvester.report.causes.KINDS`).
     first: other requests in flight have not had the same result before: the account was not paused
     yet, or the refused token was the current one.
     """
@@ -48,6 +50,7 @@ class Decision(NamedTuple):
     code: int | None = None
     rid: str = ""
     first: bool = False
+    kind: str = ""
 
 
 class Rule(NamedTuple):
@@ -105,6 +108,21 @@ TOKEN: Mapping[Action, Rule] = {
     Action.NOT_READY: Rule(_longer_each_time),
 }
 """Any other action on a token stops the account."""
+
+
+_TRIED = (Action.RETRY, Action.SLOW_DOWN)
+
+
+def kind_of(action: Action, verdict: Verdict, other: str = "refused") -> str:
+    """The kind of cause of a window for which this action follows a verdict.
+
+    other: if it has none of its own, and attempts do not count.
+    """
+    if action is Action.QUOTA:
+        return "blocked" if verdict.code == BLOCKED else "quota"
+    if action is Action.NOT_READY:
+        return "late"
+    return KIND_OF.get(verdict.code) or ("retry" if verdict.action in _TRIED else other)
 
 
 def decide(

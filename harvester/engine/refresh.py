@@ -11,9 +11,9 @@ from collections.abc import Collection, Sequence
 from datetime import date
 from functools import partial
 
-from harvester.base.dates import ONE_DAY, Days, WindowKind, last_legal_day
+from harvester.base.dates import WindowKind, gaps, last_legal_day, meets, union
 from harvester.errors import SinkError
-from harvester.ledger.base import Key, Ledger
+from harvester.ledger.base import Key, Ledger, Ranges
 from harvester.ledger.coverage import DONE, Calendar, OpenWindow, Outcome
 from harvester.model import Endpoint, Tally, Window, many
 from harvester.sinks.base import Sink, StoredWindow, name_in
@@ -71,12 +71,15 @@ async def reopen(
         there = await persistently(source, partial(endpoints_in, source))
     done = await ledger.calendars(list(appids))
     for endpoint in endpoints:
-        marked = {key: days for key, days in marks.items() if key[1] == endpoint.name}
-        final = {key: done[key] for key, days in marked.items()
-                 if key in done and any(done[key].runs(*days, DONE))}  # fmt: skip
+        marked = {key: ranges for key, ranges in marks.items() if key[1] == endpoint.name}
+        final = {
+            key: done[key]
+            for key, ranges in marked.items()
+            if key in done and any(any(done[key].runs(*days, DONE)) for days in ranges)
+        }
         for key in marked.keys() - final:
             due = _due(done.get(key), marked[key], wall)
-            await ledger.reopen(key, None, due, {})  # nothing is final
+            await ledger.reopen(key, (), due, {})  # nothing is final
         windows: defaultdict[str, list[tuple[StoredWindow, str]]] = defaultdict(list)
         if source is not None and final and endpoint.name in there:
             some = [appid for appid, _ in final]
@@ -85,15 +88,17 @@ async def reopen(
                 windows[each.window.appid].append((each, hads.get(each.window, "")))
         for key, calendar in final.items():
             if source is None:  # a window that reaches out of the range is replaced as a whole
-                await ledger.forget(key, grid(endpoint, marked[key][1]).whole(*marked[key]))
+                cut = grid(endpoint, marked[key][-1][1])
+                await ledger.forget(key, union([cut.whole(*days) for days in marked[key]]))
                 continue
             part = _Reopened(key, calendar, marked[key])
-            recent = endpoint.cut is WindowKind.RECENT  # only windows of this grid can be requested
+            cut = grid(endpoint, last_legal_day(wall))
             for each, has in windows[key[0]]:
-                part.add(each, has, opens=not recent or each.window.end == last_legal_day(wall))
+                part.add(each, has, opens=cut.gives((each.window.begin, each.window.end)))
             sums = part.sums(source.identity, exact=exact[source.identity])
             opened = [*part.opened, *_due(calendar, marked[key], wall)]
-            await ledger.reopen(key, None if recent else marked[key], opened, sums)
+            recent = endpoint.cut is WindowKind.RECENT  # of these no single day can be requested
+            await ledger.reopen(key, () if recent else marked[key], opened, sums)
 
 
 async def _hads(source: Sink, endpoint: Endpoint, appids: Collection[str]) -> dict[Window, str]:
@@ -110,37 +115,36 @@ async def _hads(source: Sink, endpoint: Endpoint, appids: Collection[str]) -> di
     return await persistently(source, read)
 
 
-def _due(calendar: Calendar | None, days: Days, wall: float) -> list[OpenWindow]:
-    """The open windows of a range that are not due yet, marked as due."""
+def _due(calendar: Calendar | None, ranges: Ranges, wall: float) -> list[OpenWindow]:
+    """The open windows of some ranges that are not due yet, marked as due."""
     return [
         window._replace(due=0.0)
         for window in ({} if calendar is None else calendar.windows).values()
-        if window.stored and window.due > wall and window.begin <= days[1]
-        and days[0] <= window.end
-    ]  # fmt: skip
+        if window.stored and window.due > wall and meets(window.days, ranges)
+    ]
 
 
 class _Reopened:
     """The final windows of one interface of one account: some are opened, the others stay final.
 
-    days: the range in which they are opened.
+    ranges: those in which they are opened.
     """
 
-    def __init__(self, key: Key, calendar: Calendar, days: Days) -> None:
+    def __init__(self, key: Key, calendar: Calendar, ranges: Ranges) -> None:
         self._key = key
         self._calendar = calendar
-        self._days = days
+        self._ranges = ranges
         self._stored: defaultdict[int, Tally] = defaultdict(Tally)  # all of a year
         self._kept: defaultdict[int, Tally] = defaultdict(Tally)  # the windows that stay final
         self.opened: list[OpenWindow] = []
 
     def add(self, stored: StoredWindow, has: str, *, opens: bool) -> None:
-        """A window in the sink; has: as of `had`; opens: it is opened if it is in the range."""
+        """A window in the sink; has: as of `had`; opens: it is opened if it is in a range."""
         _, _, begin, end = stored.window
         if list(self._calendar.runs(begin, end, DONE)) != [(begin, end)]:
             return  # it is open already, or was not committed
         self._stored[begin.year] = self._stored[begin.year].plus(stored.tally)
-        if opens and begin <= self._days[1] and self._days[0] <= end:
+        if opens and meets((begin, end), self._ranges):
             window = OpenWindow(begin, end, "open", stored.tally, detail="--refresh")
             self.opened.append(window._replace(fetched_at=stored.fetched_at, had=has))
         else:
@@ -156,10 +160,12 @@ class _Reopened:
         found: dict[int, Tally | None] = {}
         opened = {window.begin.year for window in self.opened}
         for year, known in self._calendar.sums.items():
-            if not self._days[0].year <= year <= self._days[1].year and year not in opened:
+            whole = date(year, 1, 1), date(year, 12, 31)
+            if not meets(whole, self._ranges) and year not in opened:
                 continue
             stored, kept = self._stored[year], self._kept[year]
-            if not self._is_whole(year) and known is not None:
+            apart = [any(self._calendar.runs(*days, DONE)) for days in gaps(*whole, self._ranges)]
+            if any(apart) and known is not None:
                 same = stored == known if exact else stored.records == known.records
                 if not same:
                     raise SinkError(
@@ -174,11 +180,3 @@ class _Reopened:
                     )
             found[year] = kept if exact or not kept.records else None
         return found
-
-    def _is_whole(self, year: int) -> bool:
-        """Whether all final days of a year are in the range."""
-        begin, end = self._days
-        first, last = date(year, 1, 1), date(year, 12, 31)
-        before = begin > first and any(self._calendar.runs(first, begin - ONE_DAY, DONE))
-        after = end < last and any(self._calendar.runs(end + ONE_DAY, last, DONE))
-        return not before and not after

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
+import sys
 import time
 from collections import deque
 from collections.abc import (
@@ -38,8 +39,9 @@ from harvester.engine.account_queue import AccountQueue, Share
 from harvester.engine.attempt import Pipeline
 from harvester.engine.claims import LedgerClock, Sharing
 from harvester.engine.network import Network
-from harvester.engine.options import Options, StopSignal
+from harvester.engine.options import Options, Round, StopSignal
 from harvester.engine.planner import Plan, build_plan
+from harvester.engine.policy import NOT_READY_AGAIN
 from harvester.engine.refresh import calendars_in, reopen
 from harvester.engine.scheduler import Scheduler
 from harvester.engine.scope import Scope
@@ -79,6 +81,11 @@ STALLED_AT_MOST = 600.0
 LOOKED_AFTER = 60.0
 """Seconds without progress until the first report, the most seconds between two reports, and the
 most between two checks."""
+
+RETRIES = 60.0
+"""Seconds for which nothing but retries is under way, until each of them is the last attempt."""
+LOOK = 5.0
+"""Seconds between two looks at whether a round is over."""
 
 MOST_PENDING = 1000
 """Events that wait for ``on_event``, a coroutine function; a commit waits while there are more."""
@@ -190,7 +197,7 @@ class Engine:
         self._options = options
         self._transport = transport
         self._stop = stop
-        self._stopping = False
+        self._stopping = self._over = False
         self._joined = 0.0  # a shared ledger, by its clock
         self._machine = wall
         self._clock = LedgerClock(wall)
@@ -246,7 +253,7 @@ class Engine:
             options.concurrency,
             self._emit,
             partial(self._join_anew, ledger),
-            self._clock.set,
+            self._clock,
         )
 
     async def _leave(self, ledger: SharedLedger) -> None:
@@ -300,7 +307,11 @@ class Engine:
 
     def _job(self) -> WorkerJob:
         options = self._options
-        return WorkerJob(self._scope.fingerprint, options.lease, self._machine(), options.refresh)
+        # who may wait goes on with what others leave; else who may send more calls a day
+        rank = math.inf if options.wait else options.daily_quota or sys.maxsize
+        return WorkerJob(
+            self._scope.fingerprint, options.lease, self._machine(), rank, options.refresh
+        )
 
     def _ranges(self) -> list[Range]:
         """The days of each account and interface."""
@@ -352,6 +363,7 @@ class Engine:
                     group.start_soon(_guarded, self._share(self._writer.sharing))
                 if self._stop is not None:
                     group.start_soon(_guarded, self._await_stop(self._stop))
+                group.start_soon(_guarded, self._end_round(self._stop))
                 await self._work()
         except asyncio.CancelledError:
             self._end(State.INTERRUPTED)
@@ -365,8 +377,11 @@ class Engine:
             self._worker.fatal.report = self._end(State.FAILED)
             raise self._worker.fatal
         unfinished = any(not account.finished for account in self._plan.accounts)
+        waiting = 0
         if (ledger := shared(self._writer.ledger)) is not None:
-            unfinished = unfinished or bool(await ledger.unfinished())
+            with suppress(Away):  # its lease has just expired; what is left is read below
+                wanted = await ledger.unfinished()
+                unfinished, waiting = unfinished or any(wanted), wanted.waiting
             left = await planner.remains(
                 self._scope,
                 ledger,
@@ -374,24 +389,41 @@ class Engine:
                 self._joined,
                 self._worker.began,
                 marks=self._options.refresh,
+                apart=self._writer.apart,
             )
             self._emit.books.recount(left.events, left.missing)
         elif self._writer.ledger is not None and self._writer.emptied:
             scope = self._scope.only(self._writer.emptied)
             for event in await planner.late_in(scope, self._writer.ledger, self._wall()):
                 self._emit(event)
-        if self._stopping and unfinished:
-            return self._end(State.INTERRUPTED)
-        return self._end(self._emit.books.state(len(self._scope.accounts)))
+        return self._end(self._ended(unfinished, bool(waiting)))
 
     async def _work(self) -> None:
         """Start the workers; once the last one has ended the writer ends, too."""
+
+        def start() -> None:
+            if not workers.cancel_scope.cancel_called:  # nobody would cancel a task of after that
+                workers.start_soon(_guarded, self._worker.work())
+
         try:
             async with anyio.create_task_group() as workers:
-                for _ in range(self._options.concurrency):
-                    workers.start_soon(_guarded, self._worker.work())
+                self._worker.scheduler.employ(self._options.concurrency, start)
         finally:
+            self._worker.scheduler.employ(0)
             self._writer.channel.close()
+
+    def _ended(self, unfinished: bool, waiting: bool) -> State:
+        """How a run ended that no error stopped.
+
+        unfinished: something is left; waiting: some of it by another worker, which waits.
+        """
+        if self._stopping and unfinished:
+            return State.INTERRUPTED
+        if self._over and unfinished:
+            self._emit.books.leave(self._wall())
+        elif waiting:
+            self._emit.books.leave(self._wall() + NOT_READY_AGAIN)
+        return self._emit.books.conclude(len(self._scope.accounts))
 
     def _end(self, state: State) -> Report:
         report = self.report(state)
@@ -463,7 +495,13 @@ class Engine:
         """Register the accounts that have windows left; returns windows planned and skipped."""
         planned = skipped = 0
         appids = []
+        apart = self._writer.apart
         async for appid, listed in planner.demands(self._scope, ledger, self._wall()):
+            if appid in apart:
+                if appid not in self._emit.books.report.stopped:  # it may have joined anew
+                    self._emit(events.AccountStopped(appid, apart[appid], kind="refused"))
+                planned += sum(demand.need.planned for demand in listed)
+                continue
             for demand in listed:
                 planned += demand.need.planned
                 skipped += demand.need.planned - demand.need.left
@@ -550,6 +588,31 @@ class Engine:
         )
         self._emit(Notice(Level.INFO, Code.STOPPING, "", "", text))
         self._worker.stop()
+
+    async def _end_round(self, limits: StopSignal | None) -> None:
+        """End the run; what was tried in vain for so long that nothing was stored waits longer."""
+        if not isinstance(limits, Round):
+            return
+        stored, since = -1, (begun := self._emit.started)
+        while (now := _now()) < begun + limits.seconds and now < since + limits.quiet:
+            away = self._writer.writing or self._pipeline.network.lost_since is not None
+            if stored != (stored := await self._stored()) or away:
+                since = now
+            left = [account for account in self._plan.accounts if not account.finished]
+            retries = bool(left) and all(account.retries for account in left)
+            self._pipeline.last = retries and now >= since + RETRIES
+            await anyio.sleep(min(LOOK, begun + limits.seconds - now))
+        self._over = True
+        if now >= since + limits.quiet:
+            await self._worker.leave_retries(self._plan.accounts, self._wall() + limits.again)
+        self._worker.stop()
+
+    async def _stored(self) -> int:
+        """How many windows the workers of this job have stored."""
+        if (ledger := shared(self._writer.ledger)) is not None:
+            with suppress(LedgerError, Away):
+                return sum([worker.windows for worker in await ledger.workers()])
+        return self._emit.books.report.windows.done
 
     async def _watch(self) -> None:
         """Report what the run waits for when there is no progress, less and less often."""

@@ -117,6 +117,8 @@ class Scheduler:
         self._ready: deque[AccountQueue] = deque(accounts)
         self._timed = _Timed(self._on_time)
         self._idle: deque[asyncio.Future[None]] = deque()
+        self._spare = 0  # workers that may be started
+        self._start: Callable[[], object]
         self._usual = 0.0
         self._unfinished = sum(not account.finished for account in accounts)
         self._share.among(self._unfinished)
@@ -131,6 +133,11 @@ class Scheduler:
             f"<Scheduler {len(self._ready)} accounts ready, {len(self._timed)} timed,"
             f" {len(self._idle)} workers idle>"
         )
+
+    def employ(self, workers: int, start: Callable[[], object] = lambda: None) -> None:
+        """Let so many workers be started, each when there is work for it."""
+        self._spare, self._start = workers, start
+        self._wake_worker()
 
     async def take(self) -> WorkItem | None:
         """The next item; waits for it; None when there will be no more items."""
@@ -233,8 +240,8 @@ class Scheduler:
 
     @property
     def idle(self) -> int:
-        """How many workers are idle."""
-        return sum(not idle.done() for idle in self._idle)
+        """How many workers are idle, or may still be started."""
+        return self._spare + sum(not idle.done() for idle in self._idle)
 
     def add(self, accounts: Sequence[AccountQueue]) -> None:
         """Add accounts."""
@@ -296,7 +303,7 @@ class Scheduler:
 
     def _on_time(self) -> None:
         self._wake_timed(self._timed.loop.time())
-        if self._ready and self._idle:
+        if self._ready and (self._idle or self._spare):
             self._wake_worker()
         else:
             self._arm()
@@ -307,3 +314,6 @@ class Scheduler:
             if not idle.done():
                 idle.set_result(None)
                 return
+        if self._spare:
+            self._spare -= 1
+            self._start()

@@ -35,12 +35,21 @@ def check_list(ledger: Ledger, known: Collection[str], mine: Collection[str]) ->
         say("`harvester sink remove {}{}` removes it from the list", spec, at)
         for spec in specs(gone)
     ]
+    if new and gone and all([_is_away(name, ledger.path) for name in gone]):
+        at += "".join([f" --sink {spec}" for spec in specs(mine)])
+        ways = [say("`harvester rebuild{}` makes a ledger from what was moved there", at)]
     raise UsageError(
         "the sinks of this ledger are {}, and those of this run {}; {}",
         joined(" and ", specs(known)) or say("none"),
         joined(" and ", specs(mine)) or say("none"),
         joined("; ", ways),
     )
+
+
+def _is_away(name: str, ledger: Path | None) -> bool:
+    """Whether a local sink is not where the ledger says."""
+    spec = spec_of(name, ledger and ledger.resolve())
+    return spec != name and not Path(spec.partition(":")[2].partition("?")[0]).exists()
 
 
 def at_ledger(ledger: Ledger) -> str:

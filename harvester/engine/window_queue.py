@@ -36,6 +36,9 @@ QUOTA_AGAIN = 3600.0
 """Seconds between two calls of an interface whose quota is used up: WeChat does not document when
 it is reset."""
 
+WAITS = 120.0
+"""An interface whose next request is more seconds away waits: retries come earlier."""
+
 RECHECK = 30.0
 """Seconds after which a wait for a time of day is checked again: the wall clock may have been set,
 or the machine may have slept, and the event loop's clock shows neither."""
@@ -158,13 +161,14 @@ class StopReason(NamedTuple):
     """Why no more windows are requested in this run.
 
     until: the Unix time from which they can be requested again, None if they failed.
-    code, rid: WeChat's errcode and its request id, if WeChat sent it.
+    code, rid: WeChat's errcode and its request id, if WeChat sent it.  kind: as of `Outcome`.
     """
 
     until: float | None
     reason: str
     code: int | None = None
     rid: str = ""
+    kind: str = ""
 
 
 LOST = StopReason(None, say("another worker has the account"))
@@ -216,6 +220,11 @@ class WindowQueue:
     def waiting(self) -> int:
         """How many windows wait for a retry."""
         return len(self._again)
+
+    @property
+    def untried(self) -> bool:
+        """Whether a window is left that this run has not requested."""
+        return self._upcoming is not None or bool(self._first)
 
     def again(self, attempt: Attempt, at: float) -> None:
         """Try this window (again) at a time of the loop."""
@@ -315,13 +324,15 @@ class InterfaceQueue:
     as_text: an answer had a number that is kept as its text.
     epoch: under which this worker holds the account.
     failing: the errcodes for which it failed before, and since when (`Outcome.fetched_at`).
+    silent: it delivers no rows any more, so no run waits for one.
+    leaves: this run leaves something of it for later.
     """
 
     __slots__ = (
         "_asking", "_equal_refusals", "_exhausted", "_refused_at", "_refused_for",
         "_refused_tokens", "appid", "as_text", "blocked", "budget", "endpoint", "epoch", "failing",
-        "forbidden", "in_flight", "parked_until", "proven", "stopped", "trying", "unasked",
-        "windows",
+        "forbidden", "in_flight", "leaves", "parked_until", "proven", "silent", "stopped",
+        "trying", "unasked", "windows",
     )  # fmt: skip
 
     def __init__(
@@ -333,8 +344,10 @@ class InterfaceQueue:
         ask_quota: bool = False,
         epoch: int = EPOCH,
         failing: Mapping[int | None, str] | None = None,
+        silent: bool = False,
     ) -> None:
         self.appid = windows.appid
+        self.silent = silent
         self.failing = failing or {}
         self.epoch = epoch
         self.endpoint = endpoint
@@ -345,7 +358,7 @@ class InterfaceQueue:
         self._exhausted = False  # WeChat has reported it, and answered nothing since
         self._refused_at = -NEVER  # the loop's time at which it did
         self.trying = False
-        self.blocked = self.as_text = False
+        self.blocked = self.as_text = self.leaves = False
         self._refused_for: object = None
         self._equal_refusals = 0  # windows, in a row
         self._refused_tokens = 0  # since it last accepted one
@@ -375,11 +388,22 @@ class InterfaceQueue:
         """The loop's time from which `take` returns a window; NEVER if none is known."""
         if self._asking or (self.in_flight and not self.proven):
             return NEVER
-        if self.parked_until > wall and self._is_parked(wall) and self.windows:
-            return now + min(self.parked_until - wall, RECHECK)
-        if self.budget.is_used_up(wall):  # until midnight, which can pass while one is in flight
-            return now + min(self.budget.until - wall, RECHECK) if self.windows else NEVER
+        if until := self._closed_until(wall):
+            return now + min(until - wall, RECHECK) if self.windows else NEVER
         return self.windows.next_at(now, OUTSTANDING - self.in_flight)
+
+    def waits(self, now: float, wall: float) -> bool:
+        """Whether no window of it can be requested before a later time."""
+        until = self._closed_until(wall)
+        ahead = until - wall if until else self.windows.next_at(now, OUTSTANDING) - now
+        return ahead > WAITS or not self.windows
+
+    def _closed_until(self, wall: float) -> float:
+        """The Unix time before which nothing is requested; 0 if that may be now."""
+        if self.parked_until > wall and self._is_parked(wall):
+            return self.parked_until
+        # the day's end can pass while a request is in flight
+        return self.budget.until if self.budget.is_used_up(wall) else 0.0
 
     def _is_parked(self, wall: float) -> bool:
         """Whether it is paused now; a pause never goes beyond a midnight."""

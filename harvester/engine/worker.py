@@ -29,7 +29,7 @@ from harvester.engine.attempt import DEFERRALS, Pipeline, explain
 from harvester.engine.network import Network
 from harvester.engine.options import Options
 from harvester.engine.planner import Plan
-from harvester.engine.policy import NOT_READY_AGAIN, TOKEN, Decision, decide
+from harvester.engine.policy import NOT_READY_AGAIN, TOKEN, Decision, decide, kind_of
 from harvester.engine.scheduler import Scheduler
 from harvester.engine.window_queue import (
     LOST,
@@ -45,7 +45,7 @@ from harvester.ledger.base import Exhausted, Spent
 from harvester.ledger.coverage import OpenWindow, Outcome, stored_as
 from harvester.model import Action, Verdict, Window, duration, without_rid
 from harvester.texts import say
-from harvester.tokens.shared import TokenRefusedError
+from harvester.tokens.shared import TokenRefusedError, TokenVoidedError
 from harvester.wechat.codes import BLOCKED
 from harvester.wechat.late import waits_until
 
@@ -146,7 +146,7 @@ class Worker:
         if self._options.wait:
             queue.again(attempt, _now() + until - wall)
         else:
-            reason = StopReason(until, say("its figures are not settled yet"))
+            reason = StopReason(until, say("its figures are not settled yet"), kind="late")
             await self._leave(queue, [attempt.days], reason)
 
     async def _exhausted_before(self, queue: InterfaceQueue, quota: Exhausted) -> None:
@@ -160,11 +160,11 @@ class Worker:
         if self._options.wait:
             self._pause(queue, quota.asked + QUOTA_AGAIN, reason)
         else:
-            await self._stop_queue(queue, StopReason(quota.until, reason))
+            await self._stop_queue(queue, StopReason(quota.until, reason, kind="quota"))
 
     def _held(self, queue: InterfaceQueue, window: OpenWindow) -> None:
         """A stored window that lacks something, and is requested again later."""
-        if self._wall() < waits_until(queue.endpoint, window.end):
+        if not queue.silent and self._wall() < waits_until(queue.endpoint, window.end):
             self._defer(queue, window, window.days)
         else:
             self._emit(events.late(Window(queue.appid, queue.endpoint.name, *window.days)))
@@ -215,7 +215,7 @@ class Worker:
         self, account: AccountQueue, queue: InterfaceQueue, decision: Decision
     ) -> None:
         attempt = decision.attempt
-        failed = StopReason(None, decision.reason, decision.code, decision.rid)
+        failed = _reason(decision, None)
         match decision.action:
             case Action.DONE:
                 await self._harvested(account, queue, decision)
@@ -240,6 +240,13 @@ class Worker:
                 await self._quota_refused(account, queue, decision)
             case Action.NOT_READY:
                 await self._not_ready(account, queue, decision)
+
+    async def leave_retries(self, accounts: Iterable[AccountQueue], until: float) -> None:
+        """Let the accounts that are tried again in vain wait until a Unix time."""
+        for account in accounts:
+            for queue in account.queues if account.why else ():
+                if queue.stopped is None:
+                    await self._stop_queue(queue, StopReason(until, account.why, kind="retry"))
 
     async def _stop_interface(
         self, account: AccountQueue, queue: InterfaceQueue, reason: StopReason, *, forbidden: bool
@@ -335,7 +342,7 @@ class Worker:
         if self._options.wait and attempt.deferrals <= DEFERRALS:
             self._try_again(queue, attempt, delay, reason, attempt.deferrals, decision.action)
         else:
-            later = StopReason(self._wall() + delay, reason, decision.code, decision.rid)
+            later = _reason(decision, self._wall() + delay)
             await self._leave(queue, [attempt.days], later)
 
     # a used-up quota: one call per hour, until one is answered
@@ -348,8 +355,7 @@ class Worker:
         queue.again(decision.attempt, _now())
         await self._note_quota(queue, until)
         if not self._options.wait:
-            reason = StopReason(until, decision.reason, decision.code, decision.rid)
-            await self._stop_queue(queue, reason)
+            await self._stop_queue(queue, _reason(decision, until))
         elif news:
             self._pause(queue, self._wall() + QUOTA_AGAIN, decision.reason)
 
@@ -368,7 +374,8 @@ class Worker:
         if self._options.wait:
             self._pause(queue, wall + QUOTA_AGAIN, why)
         else:
-            await self._stop_queue(queue, StopReason(wall + QUOTA_AGAIN, why))
+            kind = "blocked" if queue.blocked else "quota"
+            await self._stop_queue(queue, StopReason(wall + QUOTA_AGAIN, why, kind=kind))
 
     async def _note_quota(self, queue: InterfaceQueue, until: float) -> None:
         """Remember until when a quota is probably used up; 0: it is not."""
@@ -381,13 +388,15 @@ class Worker:
         if queue.stopped is LOST:
             return
         name = queue.endpoint.name
-        until, why, code, rid = reason
+        until, why, code, rid, kind = reason
+        queue.leaves = queue.leaves or until is not None
         since = queue.failing.get(code)
         new = None if self._writer.ledger is None else since is None or since >= self.began > ""
         fails = rfc3339_exact(self._wall()) if since is None else since
         for begin, end, count in runs(rest):
             if until is None:
-                self._emit(events.Failed(queue.appid, name, begin, end, count, why, code, rid, new))
+                failed = why, code, rid, new, kind
+                self._emit(events.Failed(queue.appid, name, begin, end, count, *failed))
             else:
                 self._emit(events.Deferred(queue.appid, name, begin, end, count, until, why))
             state = "failed" if until is None else "waiting"
@@ -401,6 +410,7 @@ class Worker:
                     code=code,
                     rid=rid,
                     fetched_at=fails if until is None else "",
+                    kind=kind,
                 ),
                 queue.epoch,
             )
@@ -412,7 +422,8 @@ class Worker:
         try:
             found = await self._pipeline.quota(account, queue)
         except AccountError as exc:
-            await self.stop_account(account, StopReason(None, str(exc)))
+            kind = "token" if isinstance(exc, TokenVoidedError) else "refused"
+            await self.stop_account(account, StopReason(None, str(exc), kind=kind))
             return
         if not isinstance(found, Verdict):
             queue.asked(found, self._wall())
@@ -439,7 +450,7 @@ class Worker:
         if self._options.wait or begins - wall <= QUOTA_MARGIN:
             self._pause(queue, begins, account.why)
         else:
-            await self._stop_queue(queue, StopReason(begins, account.why))
+            await self._stop_queue(queue, StopReason(begins, account.why, kind="quota"))
 
     def spent(self) -> list[Spent]:
         """The calls since the last commit."""
@@ -473,7 +484,8 @@ class Worker:
             account.renewed()
 
     async def _token_refused(self, account: AccountQueue, verdict: Verdict) -> None:
-        wall, attempts = self._wall(), self._options.attempts
+        wall = self._wall()
+        attempts = 1 if verdict.code in account.refused else self._pipeline.attempts
         reason = account.why = say("no access token: {}", explain(verdict))
         failures = account.token_failed()
         action, delay = decide(TOKEN, verdict, failures=failures, attempts=attempts, wall=wall)
@@ -482,7 +494,7 @@ class Worker:
                 await self._no_token(account, verdict, failures)
             case Action.QUOTA:
                 account.token_fetched()
-                await self._no_token_today(account, StopReason(wall + delay, reason))
+                await self._no_token_today(account, StopReason(wall + delay, reason, kind="quota"))
             case _:
                 if action is Action.SLOW_DOWN:
                     account.pause(delay, _now())
@@ -497,7 +509,8 @@ class Worker:
         after = say(" after {} attempts", failures) if tried else ""
         why = say("no access token{}: {}", after, explain(verdict))
         why = say("{}: {}", account.appid, why)
-        reason = StopReason(None, why, verdict.code, verdict.rid)
+        kind = kind_of(Action.STOP_ACCOUNT, verdict, "token")
+        reason = StopReason(None, why, verdict.code, verdict.rid, kind)
         sharing = self._writer.sharing
         if sharing is None or not sharing.give_back(account, reason):
             await self.stop_account(account, reason)
@@ -517,9 +530,15 @@ class Worker:
         """Request nothing more of an account: a person must act first."""
         if not account.stopped:  # several answers in flight can have the same error
             account.stopped = True
-            self._emit(events.AccountStopped(account.appid, reason.reason, reason.code, reason.rid))
+            _, why, code, rid, kind = reason
+            self._emit(events.AccountStopped(account.appid, why, code, rid, kind))
         for queue in account.queues:
             await self._stop_queue(queue, reason)
+
+
+def _reason(decision: Decision, until: float | None) -> StopReason:
+    """A decision as the reason for which no more windows are requested."""
+    return StopReason(until, decision.reason, decision.code, decision.rid, decision.kind)
 
 
 def _now() -> float:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import anyio
 
-from harvester.base.fencing import EPOCH
+from harvester.base.fencing import EPOCH, Epochs, fits, new_mark
 from harvester.base.outage import Away
 from harvester.engine.channel import Channel
 from harvester.engine.claims import Sharing
@@ -30,9 +30,8 @@ from harvester.engine.sink_list import check_list, finish, holds_records
 from harvester.engine.window_queue import Harvested
 from harvester.errors import SinkError
 from harvester.events import Code, Committed, Level, Notice, Observer
-from harvester.ledger.base import Ledger, Spent
+from harvester.ledger.base import Ledger, Spent, shared
 from harvester.ledger.coverage import Outcome
-from harvester.ledger.guard import guarded
 from harvester.model import Batch, Window, listed
 from harvester.sinks.base import Checkpoint, Fence, Sink, name_in
 from harvester.sinks.scan import accepted, call, persistently, records_of, write
@@ -88,7 +87,7 @@ class Writer:
         self._listed = {name for name, sink in self.sinks if sink.listed}
         # Beside listed sinks the others may come and go; alone they hold what the ledger knows.
         self._kept = self._listed or {name for name, _ in self.sinks}
-        self.ledger = guarded(ledger)
+        self.ledger = ledger
         self.writing = ""
         """The sink whose write has not returned; empty if there is none."""
         self.opening = ""
@@ -104,6 +103,8 @@ class Writer:
         self._drift: set[str] = set()
         self._late: set[Window] = set()
         self._changed: set[Window] = set()
+        self.apart: dict[str, str] = {}
+        """Accounts that are not requested, since the ledger does not know what a sink has; why."""
         self.emptied: set[str] = set()
         """Accounts of which days are final without a row, of an interface with one row per day."""
         self.sharing: Sharing | None = None
@@ -172,9 +173,40 @@ class Writer:
             if name not in self._finishing:  # above its closing, and once for each
                 self._finishing.add(name)
                 stack.push_async_callback(self._finish, name, sink)
+        self.apart = await self._not_in_step()
         self.opening, self._unsettled, self._full = "", False, []
         if self.ledger is not None and new:
             await self.ledger.list_sinks(dict.fromkeys(new, ""))
+
+    async def _not_in_step(self) -> dict[str, str]:
+        """The accounts of which the shared ledger does not know what a sink has; and why.
+
+        Other workers may be writing: only what has not changed while the ledger was read counts.
+        """
+        found: dict[str, str] = {}
+        ledger = shared(self.ledger)
+        for name, sink in self.sinks if ledger is not None else ():
+            if (read := getattr(sink, "marks", None)) is None:
+                continue
+            there: dict[str, tuple[str, str]] = await call(sink, read)
+            while there and ledger is not None:
+                known = await ledger.all_marks()
+                strange = {
+                    appid: marks
+                    for appid, marks in there.items()
+                    if not fits(known.get(appid, ()), *marks)
+                }
+                now = await call(sink, read) if strange else {}
+                still = {appid for appid, marks in strange.items() if now.get(appid) == marks}
+                why = say(
+                    "the ledger does not know what {} has of it: a failover or a restored copy has"
+                    " lost commits; once no worker runs, `harvester rebuild` with this --ledger and"
+                    " --sink makes it anew",
+                    name,
+                )
+                found.update(dict.fromkeys(still, why))
+                there = {appid: now[appid] for appid in strange.keys() - still if appid in now}
+        return found
 
     async def check(self) -> list[str]:
         """Raise `UsageError` if the ledger has other sinks; returns those that it is to list."""
@@ -281,7 +313,9 @@ class Writer:
             each for each in windows if sharing.is_current(each.batch.window.appid, each.epoch)
         ]
         left = [each for each in left if sharing.is_current(each.outcome.window.appid, each.epoch)]
-        fence = {each.batch.window.appid: each.epoch for each in windows}
+        held = {each.batch.window.appid: each.epoch for each in windows}
+        known = sharing.marks
+        fence = Epochs(held, {appid: (new_mark(), known.get(appid, "")) for appid in held})
         epochs = {**fence, **{each.outcome.window.appid: each.epoch for each in left}}
         spent: list[Spent] = []
         parts = _parts(windows)
@@ -290,7 +324,9 @@ class Writer:
             outcomes = [each.outcome for each in left]
             outcomes += [each.outcome for each in parts if each.batch.window.appid not in refused]
             spent = self._calls()
-            lost = {*await self.ledger.commit(outcomes, checkpoints, spent, epochs)}
+            wrote = {appid: mark for appid, mark in fence.marks.items() if appid not in refused}
+            committed = Epochs(epochs, wrote)
+            lost = {*await self.ledger.commit(outcomes, checkpoints, spent, committed)}
             self._unsettled = False
         except Away as exc:
             self._unsure += spent

@@ -11,10 +11,10 @@ finished by the next one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from harvester.exports.coverage import Coverage
+from harvester.ledger.reach import Run, Together
 from harvester.tables import Column
 
 EVERY_MONTH = ""
@@ -55,22 +55,25 @@ class Unit(NamedTuple):
 class Held(NamedTuple):
     """What a target holds: the id of its harvest (empty if it holds nothing), and the stamps.
 
-    digest: of all stamps, in their place, of a target that is written as a whole.
+    digest: of all stamps, in their place, of a target that is written as a whole; tables: what
+    that one has.
     """
 
     harvest: str = ""
     stamps: Mapping[Part, str] = {}
     digest: str = ""
+    tables: Collection[str] = ()
 
 
 class Content(NamedTuple):
     """What a target is to hold of an interface.
 
-    rows: its records.  coverage: None if no ledger knows it.
+    rows: its records.  coverage: of all its accounts; None if no ledger knows it.  runs: its days.
     """
 
     rows: int
-    coverage: Coverage | None
+    coverage: Together | None
+    runs: Sequence[Run] = ()
 
 
 class Size(NamedTuple):
@@ -118,11 +121,15 @@ class Target(Protocol):
     sizes: Mapping[str, Size]
     stopped: Callable[[], None]
 
+    def check(self) -> None:
+        """Raise `UsageError` if it cannot be used here, as far as that is known before `open`."""
+        ...
+
     def open(self, *, create: bool, thorough: bool = False) -> Held:
         """Lock it, and return what it holds; create: it is made if it does not exist.
 
-        A part that is not as it was written has an empty stamp.  thorough: also of files that are
-        far away each byte is read for that.
+        A part that is not as it was written has an empty stamp, and a whole that is not has another
+        digest.  thorough: also of files that are far away each byte is read for that.
 
         Raises `UsageError` if it cannot be used, or another export uses it.
         """
@@ -130,6 +137,13 @@ class Target(Protocol):
 
     def names(self) -> Mapping[str, str]:
         """The names of accounts that it holds, by appid; after `open`."""
+        ...
+
+    def stored(self, table: TableShape) -> list[tuple[Any, ...]]:
+        """The rows of a table of one part that readers see; after `open`.
+
+        None of a target that shows everything at once.
+        """
         ...
 
     def write(

@@ -18,18 +18,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from io import BytesIO
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any, BinaryIO
 from urllib.parse import urlparse
 
-from harvester.base.secrets import read_reference
+from harvester.base.secrets import check_reference, read_reference
 from harvester.errors import UsageError
 from harvester.exports import store
-from harvester.exports.drafts import Drafts
 from harvester.texts import say
 
-OPTIONS = ("endpoint", "region", "access_key", "secret_key")
+_KEYS = ("access_key", "secret_key")
+OPTIONS = ("endpoint", "region", *_KEYS)
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 LIMIT = 180.0
 """Seconds for a call, repetitions included."""
 _LOOK = 0.1
@@ -42,18 +45,19 @@ _VIRTUAL = (".aliyuncs.com", ".myqcloud.com")
 class Bucket:
     """The objects below a prefix.
 
-    place: ``s3://BUCKET/PREFIX``.  options: ``endpoint``, a URL, without it AWS; ``region``;
-    ``access_key``, ``secret_key``: where they are, as ``env:NAME`` or ``file:PATH``, without them
-    what the environment has for AWS.  stopped: is called often, and raises to end a call early.
+    place: ``s3://BUCKET/PREFIX``.  options: ``endpoint``, a URL, without it that of the
+    environment, or AWS; ``region``; ``access_key``, ``secret_key``: where they are, as ``env:NAME``
+    or ``file:PATH``, without them what the environment has for AWS.  stopped: is called often, and
+    raises to end a call early.
 
-    Raises `UsageError` for a place without a bucket, or with a key in it.
+    Raises `UsageError` for what can be known without the environment and the files of keys.
     """
 
     most: int | None = _ONE_PUT
     is_shared = True
 
     def __init__(self, place: str, options: Mapping[str, str], stopped: Callable[[], None]) -> None:
-        self._root = place.removeprefix("s3://").strip("/")
+        self._root = place.removeprefix("s3://").removesuffix("/")
         if "@" in self._root:
             raise UsageError(
                 "export: parquet:s3://…@… has a key in it; set AWS_ACCESS_KEY_ID and"
@@ -63,26 +67,44 @@ class Bucket:
             raise UsageError(
                 "export: parquet:s3:// names no bucket; write parquet:s3://BUCKET/PREFIX"
             )
+        if {"", ".", ".."} & {*self._root.split("/")}:
+            raise UsageError(
+                "export: parquet:{} has an empty part, . or ..; write parquet:s3://BUCKET/PREFIX",
+                place,
+            )
+        keys = [options[name] for name in _KEYS if name in options]
+        for key in keys:
+            check_reference(key, "key")
+        if len(keys) == 1:
+            raise UsageError("export: access_key and secret_key need each other; give both")
+        if "endpoint" in options:
+            _host_of(options["endpoint"], "?endpoint")
         self._stopped = stopped
-        endpoint = options.get("endpoint")
-        host = urlparse(endpoint or "").hostname or ""
-        keys = {
-            name: read_reference(options[name], Path(), "key").value
-            for name in ("access_key", "secret_key")
-            if name in options
-        }
-        self._options = {
-            **keys,
-            "region": options.get("region"),
-            "endpoint_override": endpoint,
-            "force_virtual_addressing": host.endswith(_VIRTUAL),
-        }
+        self._given = options
         self._process: subprocess.Popen[bytes] | None = None
-        self._drafts: Drafts | None = None
-        self._beside: TemporaryDirectory[str] | None = None
+        self._drafts: IO[bytes] | None = None
+        self._extents: dict[str, tuple[int, int]] = {}
 
     def __repr__(self) -> str:
         return f"<Bucket s3://{self._root}>"
+
+    def check(self) -> None:
+        """Raise `UsageError` if a key, or the endpoint of the environment, cannot be used here."""
+        _ = self._options
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        """What `harvester.exports.store.Store` takes, with the keys."""
+        where = next((name for name in _ENDPOINTS if os.environ.get(name)), "")
+        endpoint = self._given.get("endpoint") or os.environ.get(where)
+        host = _host_of(endpoint, where) if endpoint else ""
+        keys = [(name, self._given[name]) for name in _KEYS if name in self._given]
+        return {
+            **{name: read_reference(each, Path(), "key").value for name, each in keys},
+            "region": self._given.get("region"),
+            "endpoint_override": endpoint,
+            "force_virtual_addressing": host.endswith(_VIRTUAL),
+        }
 
     def open(self, *, create: bool) -> None:
         """Start the process; nothing is asked for yet."""
@@ -96,13 +118,23 @@ class Bucket:
         )
         self._call("", self._options)
         if create:
-            self._beside = TemporaryDirectory()
-            self._drafts = Drafts(Path(self._beside.name, "drafts"))
+            self._drafts = TemporaryFile()  # noqa: SIM115  (without a name: a kill leaves nothing)
 
-    @property
-    def drafts(self) -> Drafts:
+    def new_draft(self, name: str) -> BinaryIO:
+        """The draft of an object, open to be written."""
+        return _Draft(partial(self._keep, name))
+
+    def draft(self, name: str) -> BytesIO:
+        """The same, once it is written, open to be read."""
         assert self._drafts is not None, "not open"
-        return self._drafts
+        begin, size = self._extents[name]
+        self._drafts.seek(begin)
+        return BytesIO(self._drafts.read(size))
+
+    def _keep(self, name: str, data: bytes) -> None:
+        assert self._drafts is not None, "not open"
+        self._extents[name] = self._drafts.seek(0, os.SEEK_END), len(data)
+        self._drafts.write(data)
 
     def read(self, name: str) -> bytes:
         """The content of an object; empty if there is none."""
@@ -130,22 +162,21 @@ class Bucket:
 
     def put(self, name: str) -> None:
         """Put a draft in its place."""
-        self.save(name, self.drafts.path(name).read_bytes())
+        self.save(name, self.draft(name).read())
 
     def remove(self, name: str) -> None:
         """Remove an object; it may be gone."""
         self._call("remove", self._path(name))
 
     def close(self) -> None:
-        """End the process, and remove the drafts."""
-        self._drafts = None
+        """End the process, and give up the drafts."""
+        drafts, self._drafts = self._drafts, None
+        if drafts is not None:
+            drafts.close()
         process, self._process = self._process, None
         if process is not None:
             process.kill()
             process.communicate()
-        beside, self._beside = self._beside, None
-        if beside is not None:
-            beside.cleanup()
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
@@ -172,3 +203,30 @@ class Bucket:
         if error:
             raise OSError(errno.EIO, error)
         return value
+
+
+def _host_of(endpoint: str, where: str) -> str:
+    """The host of a URL; raises `UsageError` if it is none.
+
+    where: the URL is from, in the message.
+    """
+    try:
+        url = urlparse(endpoint)
+        if url.scheme in ("http", "https") and url.hostname and url.port != 0:
+            return url.hostname
+    except ValueError:  # of its port
+        pass
+    raise UsageError("export: {}: {} is not a URL; write it as https://HOST", where, endpoint)
+
+
+class _Draft(BytesIO):
+    """A draft in memory, since an object is small; keep: is called with it as it is closed."""
+
+    def __init__(self, keep: Callable[[bytes], None]) -> None:
+        super().__init__()
+        self._keep = keep
+
+    def close(self) -> None:
+        if not self.closed:
+            self._keep(self.getvalue())
+        super().close()

@@ -35,6 +35,7 @@ _LEFT = 14
 """The first column with figures: the charts are before it."""
 _HEIGHT, _WIDTH = 20, 780
 """Rows that a chart takes, and its width in pixels."""
+_A4 = 9
 
 
 class _Chart(NamedTuple):
@@ -126,6 +127,7 @@ class Charts:
             return
         sheet = book.add_worksheet(name)
         sheet.hide_gridlines(2)
+        print_wide(sheet)
         for row in range(1 + max(len(chart.points) for chart in charts)):  # rows come in order
             if row == 0:
                 sheet.write_string(0, 0, _TEXTS[self._language][-1])
@@ -174,3 +176,11 @@ class Charts:
             dates = {"date_axis": True, "num_format": "yyyy-mm-dd"} if chart.kind == "line" else {}
             made.set_x_axis(dates)
         return made
+
+
+def print_wide(sheet: Any) -> None:
+    """Print a sheet in landscape, a page wide, with its heads on each page."""
+    sheet.set_landscape()
+    sheet.set_paper(_A4)
+    sheet.fit_to_pages(1, 0)
+    sheet.repeat_rows(0)

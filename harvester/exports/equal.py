@@ -13,8 +13,8 @@ from typing import NamedTuple
 from zlib import crc32
 
 from harvester.base.dates import nearest
-from harvester.errors import ExportError, HarvestError, UsageError
-from harvester.exports.account_names import AccountsShape
+from harvester.errors import ExportError, HarvestError, UsageError, page
+from harvester.exports.arrow import pa
 from harvester.exports.base import (
     EVERY_MONTH,
     WHOLE,
@@ -24,25 +24,31 @@ from harvester.exports.base import (
     Held,
     Part,
     Size,
+    TableShape,
     Target,
     Unit,
 )
+from harvester.exports.coverage import Coverage
 from harvester.exports.joined import JoinedShape
+from harvester.exports.listed import COVERAGE, WIDTH, AccountsShape, CoverageShape, ListedShape
 from harvester.exports.shapes import FLAT, Shape
 from harvester.exports.source import Records, Source
 from harvester.model import Account, Find
 from harvester.sinks.base import Stamp
-from harvester.tables import ACCOUNTS, TABLES, JoinedTable, tables_of
+from harvester.tables import ACCOUNTS, FETCHED, TABLES, JoinedTable, tables_of
 from harvester.texts import changed, joined, say
 from harvester.wechat.interfaces import INTERFACES
 
-FORM = 3
+FORM = 4
 """The form of what is written; another one makes every target be written anew."""
+
+MOST_RUNS = 100_000
+"""The rows of the table ``coverage`` in a workbook; of more, an interface has one per state."""
 
 SAMPLE = 64
 """The records a month and interface from which the size of a table is estimated."""
 
-AnyShape = Shape | JoinedShape | AccountsShape
+AnyShape = Shape | JoinedShape | ListedShape
 
 
 class Difference(NamedTuple):
@@ -158,12 +164,17 @@ def _export(source: Source, target: Target, choice: _Choice, *, replace: bool) -
             target.sizes = _sizes(source, found.shapes)
 
         def chosen(shape: AnyShape, month: str) -> Iterator[Chunk]:
-            names = {table.name for table in shape.tables}
+            columns = {table.name: table.schema.names for table in shape.tables}
             with _naming(shape.name):
                 for chunk in shape.chunks(source, month):
                     target.stopped()
-                    yield {name: rows for name, rows in chunk.items() if name in names}
+                    yield {
+                        name: rows.select(columns[name])
+                        for name, rows in chunk.items()
+                        if name in columns
+                    }
 
+        _withdraw(source, target, found)
         for name, shape in found.shapes.items():
             months = found.changed[name]
             if target.whole and months:
@@ -181,6 +192,16 @@ def _export(source: Source, target: Target, choice: _Choice, *, replace: bool) -
     return found.done
 
 
+def _withdraw(source: Source, target: Target, found: Difference) -> None:
+    """Show no days as stored whose records this export removes, before it does."""
+    shape = found.shapes.get(COVERAGE.name)
+    if isinstance(shape, CoverageShape) and found.changed[COVERAGE.name]:
+        former = [row[:WIDTH] for row in target.stored(shape.tables[0])]
+        if (kept := shape.without_lost(former)) != former:
+            rows = partial(CoverageShape(kept, target.language).chunks, source, WHOLE)
+            target.write(shape.tables, [Unit(WHOLE, "", rows)], [])
+
+
 def is_equal(
     source: Source,
     target: Target,
@@ -191,16 +212,30 @@ def is_equal(
 ) -> bool:
     """Whether a target is equal to a sink, and undamaged; changes nothing.
 
-    The names of accounts are in no sink: a target without a table of them lacks nothing.
+    names: only of these interfaces; none means those that it holds.
+    The names of accounts are in no sink: a target without a table of them lacks nothing.  Neither
+    is the table ``coverage``, which is not judged.
     """
     source.check_accounts()
     target.stopped = stopped
     with closing(target):
         held = target.open(create=False, thorough=True)
-        choice, named = _Choice(names, find), (ACCOUNTS.name, WHOLE) in held.stamps
+        choice = _Choice(names or _held_by(held, source.interfaces()), find)
+        named = (ACCOUNTS.name, WHOLE) in held.stamps
         known = _accounts(source, target)
         either = [known] if named else [known, known._replace(listed=()), _NOBODY]
-        return any(_compare(source, target, held, choice, each).is_equal for each in either)
+        return any(
+            _compare(source, target, held, choice, each, covers=False).is_equal for each in either
+        )
+
+
+def _held_by(held: Held, stored: Collection[str]) -> set[str]:
+    """What a target holds: interfaces, and tables that join them; none if it has no record.
+
+    A table of neither counts as one of an interface without a name, which no sink has.
+    """
+    tables = {*held.tables, *(table for table, _ in held.stamps)} - {ACCOUNTS.name, COVERAGE.name}
+    return {_owner(table, {*stored, *INTERFACES, *TABLES}) for table in tables}
 
 
 class _Accounts(NamedTuple):
@@ -216,70 +251,154 @@ _NOBODY = _Accounts((), {})
 def _accounts(source: Source, target: Target) -> _Accounts:
     """Those that the source has; else those names that the open target has already."""
     if source.accounts:
-        return _Accounts(
-            source.accounts, {each.appid: each.name for each in source.accounts if each.name}
-        )
+        named = {each.appid: each.name for each in source.accounts if each.name}
+        return _Accounts(source.accounts, {**source.names, **named})
     return _Accounts((), {**target.names(), **source.names})
 
 
 def _compare(
-    source: Source, target: Target, held: Held, choice: _Choice, accounts: _Accounts
+    source: Source,
+    target: Target,
+    held: Held,
+    choice: _Choice,
+    accounts: _Accounts,
+    *,
+    covers: bool = True,
 ) -> Difference:
-    names = choice.names
+    """How a target differs; covers: whether the table ``coverage`` is compared, too."""
     stored = source.interfaces()
-    chosen = [name for name in stored if not names or name in names]
-    shapes = _shapes(target, stored, choice, accounts.names)
-    if accounts.listed and target.shape == FLAT:
-        shapes[ACCOUNTS.name] = AccountsShape(accounts.listed)
-    _check_tables(target, shapes, choice)
-    shapes = _choose(target, shapes, choice)
+    chosen = [name for name in stored if not choice.names or name in choice.names]
+    known = {*stored, *choice.names, *TABLES}
+    shapes = _shapes(target, stored, choice, accounts)
+    if covers and source.coverage is not None and target.shape == FLAT:
+        of = _covered(source.coverage, held, choice.names, known)
+        rows = source.coverage.rows(of, accounts.names)
+        most = MOST_RUNS if target.whole else None
+        added: dict[str, AnyShape] = {COVERAGE.name: CoverageShape(rows, target.language, most)}
+        # the second sheet of a workbook; else readers see it after the records
+        shapes = {**added, **shapes} if target.whole else {**shapes, **added}
+    tables = [table.name for shape in shapes.values() for table in shape.tables]
+    check_tables(target, choice.names, choice.find, tables)
+    shapes = _choose(target, shapes)
     _check_names(target, shapes.values())
-    known = {*stored, *names, *TABLES}
-    wanted_names = {*names, *shapes, *(each.name for each in _joined(names))}
+    days = {name: day for shape in shapes.values() for name, day in shape.day_fields.items()}
+    found = {name: source.stamps(name, day) for name, day in days.items()}
     wanted: dict[str, dict[str, str]] = {}
-    changed: dict[str, list[str]] = {}
-    parts: set[Part] = set()
-    made = {name: day for shape in shapes.values() for name, day in shape.day_fields.items()}
-    found = {name: source.stamps(name, day) for name, day in made.items()}
     for name, shape in shapes.items():
-        form = _form(shape, target, source)
-        stamps = {month: f"{form}-{stamp}" for month, stamp in shape.stamps(found).items()}
-        wanted[name] = dict(sorted(stamps.items()))
-        tables = [table.name for table in shape.tables]
-        parts.update((table, month) for table in tables for month in stamps)
-        changed[name] = [
+        form, stamps = _form(shape, target, source), shape.stamps(found)
+        wanted[name] = {month: f"{form}-{stamp}" for month, stamp in sorted(stamps.items())}
+    if target.whole:
+        target.contents = _contents(source, target, found, chosen, choice.names)
+        target.digest = _digest(wanted, target.contents)
+        changed, is_equal = _compared_as_a_whole(target, held, wanted, covers=covers)
+        done = _done(shapes, changed, found, chosen)
+        return Difference(shapes, wanted, changed, [], is_equal, done)
+    changed = _changed(shapes, wanted, held)
+    gone = _gone(shapes, wanted, held, choice, known)
+    if not covers:
+        gone = [part for part in gone if part[0] != COVERAGE.name]
+    if not accounts.listed:
+        gone = [part for part in gone if part[0] != ACCOUNTS.name]
+    there = {(name, month) for name, months in wanted.items() for month in months}
+    removed = len(_removed(gone, held, known) - there)
+    done = _done(shapes, changed, found, chosen)._replace(removed=removed)
+    is_equal = not gone and not any(changed.values())
+    return Difference(shapes, wanted, changed, gone, is_equal, done)
+
+
+def _compared_as_a_whole(
+    target: Target, held: Held, wanted: Mapping[str, Mapping[str, str]], *, covers: bool
+) -> tuple[dict[str, list[str]], bool]:
+    """What is to be written of a target that is written as a whole, and whether it is equal."""
+    ends = None if covers else 1  # the second part of a digest is of the coverage
+    is_same = held.digest.split(".")[:ends] == target.digest.split(".")[:ends]
+    changed = {name: [] if is_same else [*months] for name, months in wanted.items()}
+    return changed, is_same or not (wanted or held.digest)
+
+
+def _changed(
+    shapes: Mapping[str, AnyShape], wanted: Mapping[str, Mapping[str, str]], held: Held
+) -> dict[str, list[str]]:
+    """The months that are to be written, by interface or table that joins them."""
+    return {
+        name: [
             month
             for month, stamp in wanted[name].items()
-            if any(held.stamps.get((table, month)) != stamp for table in tables)
+            if any(held.stamps.get((table.name, month)) != stamp for table in shape.tables)
         ]
-    gone = [
+        for name, shape in shapes.items()
+    }
+
+
+def _gone(
+    shapes: Mapping[str, AnyShape],
+    wanted: Mapping[str, Mapping[str, str]],
+    held: Held,
+    choice: _Choice,
+    known: Collection[str],
+) -> list[Part]:
+    """The parts of the target that the sink has no more, of what was chosen."""
+    parts = {
+        (table.name, month)
+        for name, shape in shapes.items()
+        for table in shape.tables
+        for month in wanted[name]
+    }
+    names = {*choice.names, *shapes, *(each.name for each in _joined(choice.names))}
+    owners = {part: _owner(part[0], known) for part in held.stamps if part not in parts}
+    return [
         part
-        for part in held.stamps
-        if part not in parts
-        and (not names or _owner(part[0], known) in wanted_names)
-        and (part[0] != ACCOUNTS.name or accounts.listed)
-        and _owner(part[0], known) not in choice.left_out
+        for part, owner in owners.items()
+        if (not choice.names or owner in names or part[0] == COVERAGE.name)
+        and owner not in choice.left_out
     ]
-    if target.whole:
-        target.contents = {
-            name: Content(
-                sum(stamp.rows for stamp in found.get(name, {}).values()),
-                source.coverage.get(name),
-            )
-            for name in {*chosen, *source.coverage}
-            if not names or name in names
-        }
-        target.digest = _digest(wanted, target.contents)
-        equal = held.digest == target.digest
-        changed = {name: [] if equal else [*months] for name, months in wanted.items()}
-        gone, is_equal = [], equal or not (wanted or held.digest)
-    else:
-        is_equal = not gone and not any(changed.values())
-    done = _done(shapes, changed, found, chosen)
-    left = {(_owner(table, known), month) for table, month in gone}
-    left -= {(name, month) for name, months in wanted.items() for month in months}
-    done = done._replace(removed=sum(name not in TABLES for name, _ in left))
-    return Difference(shapes, wanted, changed, gone, is_equal, done)
+
+
+def _contents(
+    source: Source,
+    target: Target,
+    found: Mapping[str, Mapping[str, Stamp]],
+    chosen: Collection[str],
+    names: Collection[str],
+) -> dict[str, Content]:
+    """What a target that is written as a whole is to hold, by interface."""
+    coverage = source.coverage or Coverage()
+    return {
+        name: Content(
+            sum(stamp.rows for stamp in found.get(name, {}).values()),
+            coverage.interfaces.get(name),
+            coverage.runs.get(name, ()),
+        )
+        for name in _of_tables(target, {*chosen, *coverage.interfaces})
+        if not names or name in names
+    }
+
+
+def _removed(gone: Iterable[Part], held: Held, known: Collection[str]) -> set[tuple[str, str]]:
+    """The months of interfaces whose tables go; a table that joins interfaces is of none.
+
+    Of an interface that nothing is known of any more, all tables begin with its name.
+    """
+    tables = {table for table, _ in held.stamps}
+    found = set()
+    for table, month in gone:
+        owner = _owner(table, {*known, *INTERFACES})
+        owner = owner or min((each for each in tables if _owner(table, [each])), key=len)
+        if owner not in (*TABLES, ACCOUNTS.name, COVERAGE.name):
+            found.add((owner, month))
+    return found
+
+
+def _covered(
+    coverage: Coverage, held: Held, names: Collection[str], known: Collection[str]
+) -> list[str]:
+    """The interfaces of the table ``coverage``: all, or those named and those the target holds."""
+    if not names or COVERAGE.name in names:
+        return sorted(coverage.interfaces)
+    tables = {table for table, _ in held.stamps}
+    there = {*names, *[_owner(table, known) for table in tables]}
+    there.update(name for table in tables & {*TABLES} for name in TABLES[table].interfaces)
+    return sorted(there & {*coverage.interfaces})
 
 
 def _done(
@@ -315,8 +434,8 @@ def _sizes(source: Source, shapes: Mapping[str, AnyShape]) -> dict[str, Size]:
 
 def _rows_of(source: Source, shape: AnyShape) -> tuple[Mapping[str, int], bool]:
     """The rows of each table of a shape, and whether that is exact."""
-    if isinstance(shape, AccountsShape):
-        return {shape.name: len(source.accounts)}, True
+    if isinstance(shape, ListedShape):
+        return {shape.name: len(shape.rows)}, True
     stored = {name: source.stamps(name, day) for name, day in shape.day_fields.items()}
     if shape.is_a_row_a_record:
         return {shape.name: sum(each.rows for each in stored[shape.interfaces[0]].values())}, True
@@ -356,9 +475,9 @@ def _count(found: Iterable[Records]) -> int:
 
 
 def _shapes(
-    target: Target, stored: Sequence[str], choice: _Choice, accounts: Mapping[str, str]
+    target: Target, stored: Sequence[str], choice: _Choice, accounts: _Accounts
 ) -> dict[str, AnyShape]:
-    """Those of the named interfaces, and of the tables that one of them is a part of."""
+    """Those of the named interfaces, of the tables that join one of them, and of accounts."""
     names = choice.names
 
     def made(form: str) -> dict[str, Shape]:
@@ -378,19 +497,27 @@ def _shapes(
     flat = own if is_flat or not wanted else made(FLAT)
     for table in wanted:
         if table.name not in choice.left_out and any(name in flat for name in table.interfaces):
-            found[table.name] = JoinedShape(table, flat, target.language, accounts)
+            found[table.name] = JoinedShape(table, flat, target.language, accounts.names)
+    if accounts.listed and is_flat:
+        found[ACCOUNTS.name] = AccountsShape(accounts.listed)
     return found
 
 
-def _choose(target: Target, shapes: dict[str, AnyShape], choice: _Choice) -> dict[str, AnyShape]:
+def _choose(target: Target, shapes: dict[str, AnyShape]) -> dict[str, AnyShape]:
     """Those of the chosen tables: those that the target names, else all.
 
     A workbook, which has little room, has without a choice no interface with lists that tables join
-    with others: these have its records.
+    with others: these have its records.  Nor has it a table that joins interfaces and would say no
+    more than that of its only one.
     """
+    if target.whole:
+        for shape in shapes.values():
+            shape.tables = [in_workbook(table, shape.interfaces) for table in shape.tables]
+    joining = [each for each in shapes.values() if isinstance(each, JoinedShape) and target.whole]
     if not target.tables:
         joined = {name for table in TABLES.values() for name in table.interfaces}
         repeated = {name for name in joined & shapes.keys() if len(shapes[name].tables) > 1}
+        repeated |= {each.name for each in joining if _is_copy(each, shapes)}
         return {
             name: shape
             for name, shape in shapes.items()
@@ -404,21 +531,65 @@ def _choose(target: Target, shapes: dict[str, AnyShape], choice: _Choice) -> dic
     return found
 
 
-def _check_tables(target: Target, shapes: Mapping[str, AnyShape], choice: _Choice) -> None:
-    """Raise `UsageError` if a table is named that no interface has."""
-    known = {*TABLES, ACCOUNTS.name}
-    known.update(table.name for shape in shapes.values() for table in shape.tables)
+def in_workbook(table: TableShape, stored: Collection[str] = ()) -> TableShape:
+    """A table as a workbook has it, which has few cells; stored: interfaces that have records.
+
+    Lists and joined tables are without the time of each row, since no program loads increments
+    from there; and without the columns that only retired interfaces fill, unless one is stored.
+    """
+    left = () if "_end_date" in table.schema.names else (FETCHED.name,)
+    kept = [
+        (field, column)
+        for field, column in zip(table.schema, table.columns, strict=True)
+        if column.name not in left
+        and (not column.retired or any(name in stored for name in column.retired))
+    ]
+    fields, columns = zip(*kept, strict=True)
+    return TableShape(table.name, pa.schema(fields), columns)
+
+
+def _is_copy(table: JoinedShape, shapes: Mapping[str, AnyShape]) -> bool:
+    """Whether a table has the rows of one interface alone, and no column that its own one lacks."""
+    own = shapes.get(table.interfaces[0])
+    if not isinstance(own, Shape) or len(table.interfaces) > 1:
+        return False
+    if not (own.is_a_row_a_record and table.is_a_row_a_record):
+        return False
+    [part] = [each for each in TABLES[table.name].parts if each.interface == own.name]
+    return all(name == field for name, field in part.columns.items())
+
+
+def _of_tables(target: Target, names: Collection[str]) -> set[str]:
+    """Those of the interfaces that the chosen tables are of; all without a choice."""
+    if not target.tables:
+        return {*names}
+    owners = [
+        TABLES[table].interfaces if table in TABLES else (_owner(table, names),)
+        for table in target.tables
+    ]
+    return {name for found in owners for name in found if name in names}
+
+
+def check_tables(
+    target: Target, names: Collection[str], find: Find, there: Collection[str] = ()
+) -> None:
+    """Raise `UsageError` if a target names a table that no interface has.
+
+    names: of interfaces, beside those that are built in; there: tables that are known.
+    """
+    known = {*TABLES, ACCOUNTS.name, COVERAGE.name, *there}
     if target.tables <= known:
         return
-    for name in {*INTERFACES, *choice.names}:
-        endpoint = choice.find(name)
+    for name in {*INTERFACES, *names}:
+        endpoint = find(name)
         known.update(each.name for each in tables_of(name, endpoint.fields if endpoint else ()))
     for name in sorted(target.tables - known):
         raise UsageError(
-            "{}: there is no table {!r}{}; docs/tables.md lists them",
+            "{}: there is no table {!r}{}; all tables: {}",
             target.identity,
             name,
             nearest(name, known),
+            page("tables"),
         )
 
 
@@ -427,7 +598,7 @@ def _joined(names: Collection[str]) -> list[JoinedTable]:
     return [
         table
         for table in TABLES.values()
-        if not names or any(name in names for name in table.interfaces)
+        if not names or any(name in names for name in (table.name, *table.interfaces))
     ]
 
 
@@ -449,9 +620,17 @@ def _check_names(target: Target, shapes: Iterable[AnyShape]) -> None:
 
 
 def _digest(wanted: Mapping[str, Mapping[str, str]], contents: Mapping[str, Content]) -> str:
-    listed = [f"{name} {month} {stamp}" for name in wanted for month, stamp in wanted[name].items()]
-    listed += [f"{name} {contents[name].coverage}" for name in sorted(contents)]
-    return blake2b("\n".join(listed).encode(), digest_size=16).hexdigest()
+    """Of all stamps, and behind a full stop of what a ledger knows of these days."""
+    listed = [
+        f"{name} {month} {stamp}"
+        for name in wanted
+        if name != COVERAGE.name
+        for month, stamp in wanted[name].items()
+    ]
+    known = [f"{name} {contents[name].runs}" for name in sorted(contents)]
+    known += [f"{wanted.get(COVERAGE.name)}"]
+    texts = ["\n".join(each).encode() for each in (listed, known)]
+    return ".".join([blake2b(text, digest_size=16).hexdigest() for text in texts])
 
 
 def _form(shape: AnyShape, target: Target, source: Source) -> str:

@@ -13,8 +13,9 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,17 +36,17 @@ from harvester.wechat.titles import Title, field_title
 _PARQUET = re.compile(rf"([^/.][^/]*)/(?:\d{{4}}-\d{{2}}|{WHOLE})(?:\.\d+)?\.parquet")
 _CSV = re.compile(rf"([^/.][^/]*?)(?:{re.escape(ABOUT)}|\.csv)")
 _ROW_GROUP = 1 << 16
-_ABOUT = (
-    ("name", Title("列名", "Name")),
-    ("title", Title("标题", "Title")),
-    ("type", Title("类型", "Type")),
-    ("unit", Title("单位", "Unit")),
-    ("figure", Title("覆盖的时段", "Time it covers")),
-    ("console", Title("公众平台名称", "Name in WeChat's console")),
-    ("denominator", Title("分母", "Denominator")),
-    ("not_comparable_with", Title("不可比较", "Not to be compared with")),
-    ("meaning", Title("含义", "Meaning")),
-)
+TOLD = {
+    "name": Title("列名", "Name"),
+    "title": Title("标题", "Title"),
+    "type": Title("类型", "Type"),
+    "unit": Title("单位", "Unit"),
+    "figure": Title("覆盖的时段", "Time it covers"),
+    "console": Title("公众平台名称", "Name in WeChat's console"),
+    "denominator": Title("分母", "Denominator"),
+    "not_comparable_with": Title("不可比较", "Not to be compared with"),
+    "meaning": Title("含义", "Meaning"),
+}
 """What is said of a column, and the titles of that."""
 _TYPES = {
     "date32[day]": "date",
@@ -76,12 +77,12 @@ class Parquet(Noted):
         found = _PARQUET.fullmatch(name)
         return found[1] if found else ""
 
-    def names_in(self, data: bytes) -> Iterable[tuple[str, str]]:
+    def rows_in(self, data: bytes, number: int) -> Iterable[Sequence[Any]]:
         try:
-            rows = pq.read_table(pa.BufferReader(data), columns=["_appid", "name"])
+            rows = pq.read_table(pa.BufferReader(data))
         except (pa.ArrowException, OSError):  # it was damaged
             return []
-        return zip(*[column.to_pylist() for column in rows.columns], strict=True)
+        return zip(*[column.to_pylist() for column in rows.columns[:number]], strict=True)
 
     def write_drafts(
         self, tables: Sequence[TableShape], units: Sequence[Unit], removed: Sequence[Part]
@@ -118,7 +119,7 @@ class _Month:
         number = len(self.names) + 1
         mark = f".{number}" if number > 1 else ""
         self.names.append(f"{self._table.name}/{self._month}{mark}.parquet")
-        self._file = self._place.drafts.path(self.names[-1]).open("wb")
+        self._file = self._place.new_draft(self.names[-1])
         try:
             self._writer = pq.ParquetWriter(self._file, self._table.schema, compression="zstd")
         except BaseException:
@@ -158,17 +159,18 @@ class Csv(Noted):
         self._header = spec.options.get("header", "")
         self._raw = spec.options.get("raw") == "1"
         self._path = Path(spec.place)
-        self.form = f"csv {self._header} {self._raw} with columns"
+        self.form = f"csv {self._header} {self._raw} with columns and retired ones"
 
     def table_of(self, name: str) -> str:
         found = _CSV.fullmatch(name)
         return found[1] if found else ""
 
-    def names_in(self, data: bytes) -> Iterable[tuple[str, str]]:
+    def rows_in(self, data: bytes, number: int) -> Iterable[Sequence[Any]]:
         for row in [*csv.reader(io.StringIO(data.decode(errors="replace"), newline=""))][1:]:
-            appid, name = [*row, "", ""][:2]
-            is_escaped = name[:1] == "'" and re.match(FORMULA, name[1:])
-            yield appid, name[1:] if is_escaped else name
+            yield [
+                each[1:] if each[:1] == "'" and re.match(FORMULA, each[1:]) else each
+                for each in [*row, *[""] * number][:number]
+            ]
 
     def write_drafts(
         self, tables: Sequence[TableShape], units: Sequence[Unit], removed: Sequence[Part]
@@ -181,20 +183,17 @@ class Csv(Noted):
             name = f"{table.name}.csv"
             made[name] = self._join(table, name, written[table.name], stamps, months)
             about = f"{table.name}{ABOUT}"
-            self._place.drafts.path(about).write_bytes(self._about(table))
+            with self._place.new_draft(about) as file:
+                file.write(self._about(table))
             made[about] = {month: (stamp, 0, 0) for month, (stamp, _, _) in made[name].items()}
         return made
 
     def _about(self, table: TableShape) -> bytes:
         """What the columns of a table are: a row each, in the language of the labels of codes."""
-        titles = titles_of(table.schema.names, self._header or self.language)
-        head = [getattr(each, self._header) if self._header else name for name, each in _ABOUT]
-        rows = [head]
-        for field, column, title in zip(table.schema, table.columns, titles, strict=True):
-            figure = column.figure or NO_FIGURE
-            texts = (figure.unit, figure.covers, figure.console, figure.of, column.apart)
-            told = [getattr(text, self.language) for text in (*texts, column.about)]
-            rows.append([field.name, title, _TYPES.get(str(field.type), "JSON"), *told])
+        head = [
+            getattr(each, self._header) if self._header else name for name, each in TOLD.items()
+        ]
+        rows = [head, *[[*each.values()] for each in told_of(table, self._header, self.language)]]
         if not self._raw:
             rows = [[re.sub(FORMULA, r"'\g<0>", text) for text in row] for row in rows]
         return BOM.encode() + _rows(rows)
@@ -206,7 +205,8 @@ class Csv(Noted):
         found: dict[str, dict[str, tuple[int, int]]] = {table.name: {} for table in tables}
         with ExitStack() as stack:
             files = {
-                table.name: stack.enter_context(self._part(table).open("wb")) for table in tables
+                table.name: stack.enter_context(self._place.new_draft(_part(table)))
+                for table in tables
             }
             for unit in units:
                 begins = {name: file.tell() for name, file in files.items()}
@@ -216,10 +216,6 @@ class Csv(Noted):
                 for name, file in files.items():
                     found[name][unit.month] = begins[name], file.tell()
         return found
-
-    def _part(self, table: TableShape) -> Path:
-        """Where the new rows of a table are written."""
-        return self._place.drafts.path(f"{table.name}.part")
 
     def _join(
         self,
@@ -234,8 +230,8 @@ class Csv(Noted):
         kept = {month: former[month] for month in {*former} - {*written} - {*removed}}
         months: dict[str, tuple[str, int, int]] = {}
         with ExitStack() as stack:
-            out = stack.enter_context(self._place.drafts.path(name).open("wb"))
-            new = stack.enter_context(self._part(table).open("rb"))
+            out = stack.enter_context(self._place.new_draft(name))
+            new = stack.enter_context(self._place.draft(_part(table)))
             old = stack.enter_context((self._path / name).open("rb")) if kept else new
             out.write(BOM.encode() + _header(table, self._header))
             for month in sorted({*kept, *written}):
@@ -250,7 +246,12 @@ class Csv(Noted):
         return months
 
 
-def _copy(source: BinaryIO, between: tuple[int, int], out: BinaryIO) -> None:
+def _part(table: TableShape) -> str:
+    """The draft with the new rows of a table."""
+    return f"{table.name}.part"
+
+
+def _copy(source: BinaryIO | BufferedIOBase, between: tuple[int, int], out: BinaryIO) -> None:
     begin, end = between
     source.seek(begin)
     while begin < end:
@@ -262,13 +263,39 @@ def _copy(source: BinaryIO, between: tuple[int, int], out: BinaryIO) -> None:
 
 
 def _header(table: TableShape, language: str) -> bytes:
-    return _rows([titles_of(table.schema.names, language)])
+    return _rows([heads_of(table, language)])
 
 
 def _rows(rows: Iterable[Sequence[str]]) -> bytes:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue().encode()
+
+
+def told_of(table: TableShape, header: str, language: str) -> Iterator[dict[str, str]]:
+    """What is said of each column of a table: the texts of `TOLD`.
+
+    header: the language of the titles, if it is another one.
+    """
+    titles = heads_of(table, header or language)
+    for field, column, title in zip(table.schema, table.columns, titles, strict=True):
+        figure = column.figure or NO_FIGURE
+        kind = _TYPES.get(str(field.type), "JSON")
+        texts = (figure.unit, figure.covers, figure.console, figure.of, column.apart, column.about)
+        told = [field.name, title, kind, *[getattr(text, language) for text in texts]]
+        yield dict(zip(TOLD, told, strict=True))
+
+
+def heads_of(table: TableShape, language: str) -> list[str]:
+    """The heads of a table's columns: their titles, or their names without a language."""
+    titles = titles_of(table.schema.names, language)
+    if not language:
+        return titles
+    mark = getattr(_RETIRED, language)
+    return [
+        f"{title} {mark}" if column.retired else title
+        for title, column in zip(titles, table.columns, strict=True)
+    ]
 
 
 def titles_of(names: Sequence[str], language: str) -> list[str]:
@@ -280,6 +307,7 @@ def titles_of(names: Sequence[str], language: str) -> list[str]:
     return found
 
 
+_RETIRED = Title("(仅已下线接口)", "(retired interfaces only)")
 _OF_LABELS = {"zh": "{}名称", "en": "{}: label"}
 
 
@@ -308,8 +336,9 @@ def _lines(rows: Any, *, escape: bool) -> bytes:
 
 def _as_text(column: Any, *, escape: bool) -> Any:
     if pa.types.is_timestamp(column.type):
-        whole = column.cast(pa.timestamp("s", tz="UTC"))  # of a second, as it was fetched
-        return pc.strftime(whole, "%Y-%m-%d %H:%M:%S")
+        coded = column.dictionary_encode()  # rows of a window have the same time
+        whole = coded.dictionary.cast(pa.timestamp("s", tz="UTC"))  # as it was fetched
+        return pc.strftime(whole, "%Y-%m-%d %H:%M:%S").take(coded.indices)
     if pa.types.is_nested(column.type):
         return pa.array([None if each is None else as_json(each) for each in column.to_pylist()])
     if escape and pa.types.is_string(column.type):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from contextlib import suppress
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from harvester.base import files as durable
 from harvester.errors import UsageError
@@ -31,13 +32,17 @@ class Folder:
         self._drafts: Drafts | None = None
         self._claim: Claim | None = None
 
-    def open(self, *, create: bool) -> None:
-        """Take it, if anything is to be written; raises `UsageError` for one of another use."""
+    def check(self) -> None:
+        """Raise `UsageError` for a directory of another use."""
         if (self.path / ".jsonl.lock").exists():
             scheme = self._identity.partition(":")[0]
             raise UsageError(
                 "{} holds the records of a run; choose another directory for {}:", self.path, scheme
             )
+
+    def open(self, *, create: bool) -> None:
+        """Take it, if anything is to be written; raises `UsageError` as `check` does."""
+        self.check()
         if create:
             durable.make_directory(self.path, "directory of an export")
             self._claim = Claim(self.path / LOCK, self._identity)
@@ -47,6 +52,14 @@ class Folder:
     def drafts(self) -> Drafts:
         assert self._drafts is not None, "not open"
         return self._drafts
+
+    def new_draft(self, name: str) -> BinaryIO:
+        """The draft of a file, open to be written."""
+        return self.drafts.path(name).open("wb")
+
+    def draft(self, name: str) -> BufferedReader:
+        """The same, once it is written, open to be read."""
+        return self.drafts.path(name).open("rb")
 
     def read(self, name: str) -> bytes:
         """The content of a file; empty if there is none."""
@@ -94,7 +107,7 @@ class Folder:
             claim.release()
 
 
-def checksum_of(file: BufferedReader) -> str:
+def checksum_of(file: BufferedReader | BytesIO) -> str:
     """Of all that is in an open file."""
     file.seek(0)
     made = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))

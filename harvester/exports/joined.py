@@ -22,10 +22,12 @@ from harvester.exports.source import NO_NAMES, Records, Source
 from harvester.model import Field
 from harvester.sinks.base import Stamp
 from harvester.sinks.rows import METADATA
-from harvester.tables import ACCOUNT, Column, JoinedTable, Part
+from harvester.tables import ACCOUNT, FETCHED, Column, JoinedTable, Part
 
 _BEGIN = tuple(field for field in METADATA if field.name in ("_appid", "_begin_date"))
 _KEY = tuple(field.name for field in _BEGIN)
+_ALIKE = (*_KEY, FETCHED.name)
+"""Columns that each part has."""
 _OWN, _NTH = "_own", "_nth"
 _PART = Field(
     "",
@@ -58,11 +60,11 @@ class JoinedShape:
         self._table = table
         self._language = language
         self._parts = [part for part in table.parts if part.interface in self.shapes]
-        columns = (*_BEGIN, *table.fields)
+        columns = (*_BEGIN, *table.fields, FETCHED.field)
         self._schema = arrow.schema_of(arrow.table_of(table.name, table.fields))
         self._schema = pa.schema([self._schema.field(field.name) for field in columns])
         self._fields = {field.name: field for field in columns}
-        known = {column.name: column for column in table.columns}
+        known = {column.name: column for column in (*table.columns, FETCHED)}
         known |= {name: Column(name, _PART) for name in table.parsed}
         empty = self._finished(self._schema.empty_table()).schema
         self.tables = [table_shape(self.name, empty, known)]
@@ -142,7 +144,7 @@ class JoinedShape:
         """The rows of a part, with all columns of the table."""
         columns = []
         for field in self._schema:
-            own = field.name if field.name in _KEY else part.columns.get(field.name, "")
+            own = field.name if field.name in _ALIKE else part.columns.get(field.name, "")
             names = [name for name in own.replace(".", "_").split() if name in rows.schema.names]
             found = [rows.column(name).cast(field.type) for name in names]
             columns.append(pc.coalesce(*found) if found else pa.nulls(len(rows), field.type))
@@ -168,12 +170,13 @@ class JoinedShape:
         return found.filter(pc.or_(lacks, pc.equal(found[_NTH], 0)))
 
     def _joined(self, table: Any) -> Any:
-        """One row a key and number, with the first value that there is of each column."""
+        """One row a key and number: of each column the first value, of the times the last."""
         key = [*_KEY, *self._table.key, _OWN, _NTH]
         values = [name for name in self._schema.names if name not in key]
         groups = table.group_by(key, use_threads=False)
-        found = groups.aggregate([(name, "first") for name in values])
-        found = found.rename_columns([name.removesuffix("_first") for name in found.column_names])
+        found = groups.aggregate(
+            [(name, "max" if name == FETCHED.name else "first") for name in values]
+        ).rename_columns([*key, *values])
         return found.sort_by([(name, "ascending") for name in key]).select(self._schema.names)
 
     def _finished(self, table: Any) -> Any:
@@ -183,7 +186,8 @@ class JoinedShape:
         names = pa.array([*self._names.values()], pa.string())
         account = names.take(pc.index_in(appids, value_set=known))
         named: list[tuple[str, Any]] = [("_appid", appids), (ACCOUNT.name, account)]
-        for name in [*[each for each in table.column_names if each not in _KEY], "_begin_date"]:
+        own = [name for name in table.column_names if name not in _ALIKE]
+        for name in [*own, "_begin_date", FETCHED.name]:
             named += with_label(name, table[name], self._fields[name], self._language)
             if name == "msgid" and self._table.parsed:
                 parsed = pc.extract_regex(table[name], _MSGID)

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import date
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, BinaryIO, ClassVar, NamedTuple, Protocol
 
 from harvester.base.codec import MalformedError, encode, parse
 from harvester.errors import ExportError, HarvestError, UsageError
 from harvester.exports.base import Content, Held, Part, Size, TableShape, Unit
-from harvester.exports.drafts import Drafts
 from harvester.exports.folder import Folder, checksum_of
 from harvester.sinks.spec import Spec
 from harvester.tables import ACCOUNTS
@@ -51,9 +52,10 @@ class Place(Protocol):
     most: int | None
     is_shared: bool
 
-    @property
-    def drafts(self) -> Drafts: ...
+    def check(self) -> None: ...
     def open(self, *, create: bool) -> None: ...
+    def new_draft(self, name: str) -> BinaryIO: ...
+    def draft(self, name: str) -> BufferedReader | BytesIO: ...
     def read(self, name: str) -> bytes: ...
     def save(self, name: str, data: bytes) -> None: ...
     def existing(self, names: Iterable[str]) -> list[str]: ...
@@ -61,6 +63,14 @@ class Place(Protocol):
     def put(self, name: str) -> None: ...
     def remove(self, name: str) -> None: ...
     def close(self) -> None: ...
+
+
+def _as_day(value: date | str) -> date:
+    return value if isinstance(value, date) else date.fromisoformat(value)
+
+
+def _as_text(value: str | None) -> str:
+    return value or ""
 
 
 class Noted:
@@ -97,21 +107,33 @@ class Noted:
         """The table of a file; empty if no file of this target has such a name."""
         raise NotImplementedError
 
-    def names_in(self, data: bytes) -> Iterable[tuple[str, str]]:
-        """The appids and names of a file of accounts."""
+    def rows_in(self, data: bytes, number: int) -> Iterable[Sequence[Any]]:
+        """The first columns, so many, of the rows of a file; none of one that is damaged."""
         raise NotImplementedError
 
     def names(self) -> Mapping[str, str]:
-        files = [name for name in self._files if self.table_of(name) == ACCOUNTS.name]
+        return {appid: name for appid, name in self._rows_of(ACCOUNTS.name, 2) if name}
+
+    def stored(self, table: TableShape) -> list[tuple[Any, ...]]:
+        kinds: dict[str, Callable[[Any], Any]] = {"date32[day]": _as_day, "int64": int}
+        of = [kinds.get(str(kind), _as_text) for kind in table.schema.types]
+        rows = self._rows_of(table.name, len(of))
+        return [tuple([read(each) for read, each in zip(of, row, strict=True)]) for row in rows]
+
+    def _rows_of(self, table: str, number: int) -> list[Sequence[Any]]:
+        """The first columns of a table that has few rows."""
+        files = [name for name in self._files if self.table_of(name) == table]
         files = [name for name in files if not name.endswith(ABOUT)]
-        found = [each for name in files for each in self.names_in(self._place.read(name))]
-        return {appid: name for appid, name in found if name}
+        return [row for name in files for row in self.rows_in(self._place.read(name), number)]
 
     def write_drafts(
         self, tables: Sequence[TableShape], units: Sequence[Unit], removed: Sequence[Part]
     ) -> dict[str, Months]:
         """Write the drafts of files that are to be replaced; returns what they hold, by name."""
         raise NotImplementedError
+
+    def check(self) -> None:
+        self._place.check()
 
     def open(self, *, create: bool, thorough: bool = False) -> Held:
         with self._failing():
@@ -193,6 +215,7 @@ class Noted:
             ]
             self._check_alone([])
             for name in self._place.existing([name for name in made if name not in self._files]):
+                self._check_alone([])  # it may be of an export that has begun meanwhile
                 raise UsageError(
                     "{}: {} is not an export of harvester; choose another place, or remove the "
                     "file",
@@ -213,9 +236,9 @@ class Noted:
 
     def _replace(self, made: Mapping[str, Months], gone: Sequence[str]) -> None:
         for name, months in made.items():
-            with self._place.drafts.path(name).open("rb") as draft:
+            with self._place.draft(name) as draft:
                 checksum = checksum_of(draft)
-                size = draft.tell()
+                size = draft.seek(0, 2)
             self._place.put(name)
             self._files[name] = Entry(size, checksum, months)
         for name in gone:
@@ -238,7 +261,8 @@ class Noted:
         self.harvest, self._files = self._read_note()
         for name in put:
             self._files[name] = mine[name]._replace(size=_UNFINISHED)
-        self._note()
+        if put:
+            self._note()
         raise ExportError(
             "{}: another export has written there at the same time; run the same command again",
             self.identity,

@@ -84,6 +84,8 @@ async def _aside(work: Callable[..., T]) -> T:
 
 def described(target: Target, done: Exported) -> str:
     """A sentence about what was done."""
+    if not any(done):
+        return say("{}: no record is stored of what was asked for", target.identity)
     if not done.written and not done.removed:
         return say("{}: nothing has changed ({})", target.identity, many(done.kept, "month"))
     removed = say(", {:,} removed", done.removed) if done.removed else ""

@@ -22,14 +22,24 @@ from harvester.model import Endpoint, Field
 from harvester.sinks.base import Stamp
 from harvester.sinks.rows import EXTRA, METADATA
 from harvester.sinks.rows import ROW as PLACE
-from harvester.tables import ACCOUNT, KEY, Column, Path, Table, columns_of, of_label, tables_of
+from harvester.tables import (
+    ACCOUNT,
+    FETCHED,
+    KEY,
+    Column,
+    Path,
+    Table,
+    columns_of,
+    of_label,
+    tables_of,
+)
 from harvester.wechat.titles import Title
 
 ROW = PLACE.name
 NESTED, FLAT = "nested", "flat"
 SHAPES = (NESTED, FLAT)
 LABEL = "_label"
-_BEHIND = ("_begin_date", "_end_date", ROW, "_fetched_at", "_extra")
+_BEHIND = ("_begin_date", "_end_date", ROW, FETCHED.name, "_extra")
 _ALWAYS = {field.name: Column(field.name, field) for field in (*METADATA, PLACE, EXTRA)}
 _ALWAYS[ACCOUNT.name] = ACCOUNT
 
@@ -137,7 +147,8 @@ class Shape:
             beside = KEY if table.lists else KEY[:1]
             placed = [(name, rows.placed(named[name])) for name in beside]
             placed += rows.columns
-            placed += [(name, named[name]) for name in _BEHIND if not table.lists]
+            behind = (FETCHED.name,) if table.lists else _BEHIND
+            placed += [(name, rows.placed(named[name])) for name in behind]
             found[table.name] = self._batch(placed, known)
         return found
 
@@ -152,10 +163,11 @@ class Shape:
 
     def _batch(self, columns: Iterable[Values], fields: Mapping[str, Field]) -> Any:
         """The rows of a table, with labels beside its codes."""
+        given = [*columns]
         labelled = [
             each
-            for name, column in columns
-            for each in with_label(name, column, fields.get(name), self._language)
+            for name, column in given
+            for each in with_label(name, column, fields.get(name), self._language, given)
         ]
         names = _distinct([name for name, _ in labelled])
         return pa.record_batch([column for _, column in labelled], names=names)
@@ -212,10 +224,19 @@ def _numbers_of(lists: Any, parents: Any) -> Any:
     return pc.subtract(places, begins.take(parents)).cast(pa.int32())
 
 
-def with_label(name: str, column: Any, field: Field | None, language: str) -> Iterator[Values]:
-    """A column, and that of its labels if its field has codes; an unknown code has no label."""
+def with_label(
+    name: str, column: Any, field: Field | None, language: str, beside: Sequence[Values] = ()
+) -> Iterator[Values]:
+    """A column, and that of its labels if its field has codes; an unknown code has no label.
+
+    beside: the columns of the table.
+    """
     yield name, column
     if field is not None and field.codes:
+        if field.codes_by:
+            column = pc.binary_join_element_wise(
+                dict(beside)[field.codes_by], column.cast(pa.string()), " "
+            )
         values = pa.array([code.value for code in field.codes], column.type)
         labels = pa.array([getattr(code, language) for code in field.codes])
         yield f"{name}{LABEL}", labels.take(pc.index_in(column, value_set=values))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from harvester.errors import UsageError
-from harvester.exports.base import Content, Size
+from harvester.exports.base import Content, Size, TableShape
 from harvester.exports.drafts import Claim, Drafts
 from harvester.sinks.spec import Spec
 
@@ -40,11 +40,14 @@ class SingleFile:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path}>"
 
-    def take(self, *, create: bool) -> None:
-        """Take it if it is to be written; else drafts are elsewhere, as an export may go on."""
+    def check(self) -> None:
         if self.path.is_dir():
             form = f"{self.scheme}:FILE.{self.scheme}"
             raise UsageError("{} is a directory; name a file: {}", self.path, form)
+
+    def take(self, *, create: bool) -> None:
+        """Take it if it is to be written; else drafts are elsewhere, as an export may go on."""
+        self.check()
         if not create:
             self._elsewhere = TemporaryDirectory()
             self._drafts = Drafts(Path(self._elsewhere.name, "drafts"))
@@ -56,6 +59,9 @@ class SingleFile:
 
     def names(self) -> Mapping[str, str]:
         return {}
+
+    def stored(self, table: TableShape) -> list[tuple[Any, ...]]:
+        return []
 
     @property
     def draft(self) -> Path:

@@ -24,7 +24,6 @@ from harvester.wechat.endpoint import in_record
 ROWS = 1 << 14
 """Records of a chunk that have no lists."""
 _TURNS = 20
-NO_COVERAGE: Mapping[str, Coverage] = {}
 NO_NAMES: Mapping[str, str] = {}
 
 
@@ -78,8 +77,8 @@ class Source:
     """A sink, as its ledger knows it.
 
     checkpoint: gives the newest one that the ledger has stored, None without a ledger.  coverage:
-    what the ledger knew, by interface, before the sink is read.  accounts: those whose names are
-    known from elsewhere, all of them; names: by appid, of some accounts, if all are not known.
+    what the ledger knew before the sink is read.  accounts: those whose names are known from
+    elsewhere, all of them; names: by appid, of some accounts, if all are not known, or of others.
     limits: what is read of it.
     """
 
@@ -87,7 +86,7 @@ class Source:
         self,
         sink: Sink,
         checkpoint: Callable[[], Checkpoint | None],
-        coverage: Mapping[str, Coverage] = NO_COVERAGE,
+        coverage: Coverage | None = None,
         accounts: Collection[Account] = (),
         *,
         names: Mapping[str, str] = NO_NAMES,

@@ -3,8 +3,9 @@
 Rule: nothing but pyarrow and the standard library; one answer to each call, both pickled.
 
 The library cannot end a request, and waits for it as a program exits.  A process of its own can be
-killed at any time; with it ends what it was sending.  An object of up to 8 MiB is put by one
-request.
+killed at any time; with it ends what it was sending.  It ends by itself with its parent, in the
+middle of a call too: else a put of an export that was killed could arrive after the next export.
+An object of up to 8 MiB is put by one request.
 """
 
 from __future__ import annotations
@@ -13,12 +14,17 @@ import contextlib
 import os
 import pickle
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
 from pyarrow import fs
 
 _TIMEOUT = 60.0
 """Seconds that one try of a request may take without an answer."""
+_LOOK = 0.05
+_NO_WORDS = "No response body"
 _NO_TRAILERS = {
     "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
     "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
@@ -45,7 +51,7 @@ class Store:
     def get(self, name: str) -> bytes | None:
         """The content of an object; None if there is none."""
         try:
-            with self._system.open_input_stream(name) as file:
+            with self._in_words(name), self._system.open_input_stream(name) as file:
                 return bytes(file.read())
         except FileNotFoundError:
             return None
@@ -62,12 +68,33 @@ class Store:
 
     def has_bucket(self, name: str) -> bool:
         """Whether there is such a bucket."""
-        return bool(self._system.get_file_info(name).type != fs.FileType.NotFound)
+        with self._in_words(name):
+            return bool(self._system.get_file_info(name).type != fs.FileType.NotFound)
 
     def remove(self, name: str) -> None:
         """Remove an object, if there is one."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), self._in_words(name):
             self._system.delete_file(name)
+
+    @contextlib.contextmanager
+    def _in_words(self, name: str) -> Iterator[None]:
+        """Say why the store refuses something: an answer to a HEAD has no words, one to a GET has.
+
+        The GET is a list, since the library begins every other one with a HEAD.
+        """
+        try:
+            yield
+        except OSError as exc:
+            if _NO_WORDS in str(exc):
+                self.listed(os.path.dirname(name) or name)
+            raise
+
+
+def _end_with(parent: int) -> None:
+    """End this process once its parent has ended: then it has another one."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK)
+    os._exit(1)
 
 
 def main() -> None:
@@ -76,6 +103,7 @@ def main() -> None:
     A call is the name of a method and its arguments; an answer is what it returns and an error,
     which is a text, empty if there is none.
     """
+    threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     calls, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # the library may print
     store: Store | None = None

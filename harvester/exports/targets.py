@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, NamedTuple
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harvester.base.dates import nearest
 from harvester.base.secrets import Secret
-from harvester.errors import UsageError
-from harvester.exports.base import Target
+from harvester.errors import UsageError, needs
 from harvester.sinks.spec import read_spec
+
+if TYPE_CHECKING:
+    from harvester.exports.base import Target
 
 _LANGUAGES = ("zh", "en")
 _SHAPE: Mapping[str, Sequence[str]] = {
@@ -48,6 +51,20 @@ KINDS = {
 """By scheme."""
 
 
+_ENDINGS = {".xlsx": "xlsx", ".duckdb": "duckdb", ".csv": "csv", ".parquet": "parquet"}
+
+
+def _meant(spec: str) -> str:
+    """What to write in place of a file without its kind, or a kind without its place."""
+    path = PurePath(spec)
+    scheme = spec if spec in KINDS else _ENDINGS.get(path.suffix.lower())
+    if scheme is None or ":" in spec:
+        return ""
+    if path.suffix:  # CSV and Parquet have a file for each table, in a directory
+        return f"{scheme}:{path if KINDS[scheme].form.endswith('FILE') else path.with_suffix('')}"
+    return KINDS[scheme].form
+
+
 def open_target(given: str | Secret) -> Target:
     """The target that a spec names, not open yet; raises `UsageError`."""
     if not isinstance(given, str | Secret):
@@ -55,6 +72,8 @@ def open_target(given: str | Secret) -> Target:
     spec = Secret(given).value
     scheme, colon, rest = spec.partition(":")
     kind = KINDS.get(scheme)
+    if written := _meant(spec):
+        raise UsageError("export: a target begins with its kind; write {}", written)
     if kind is None or not colon:
         shown = scheme if colon else "that"
         hint = nearest(scheme, list(KINDS)) if colon else ""
@@ -63,6 +82,15 @@ def open_target(given: str | Secret) -> Target:
             "export: {!r} is not a kind of export{}; write {}", shown[:20], hint, known
         )
     parsed = read_spec(scheme, rest, kind.options, kind.form, what="export")
+    ending = PurePath(parsed.place).suffix.lower()
+    if kind.form.endswith("FILE") and _ENDINGS.get(ending, scheme) != scheme:
+        raise UsageError(
+            "export: {}:{} has the ending of another kind; write {}:{}",
+            scheme,
+            parsed.place,
+            scheme,
+            PurePath(parsed.place).with_suffix(f".{scheme}"),
+        )
     if "://" in parsed.place and not parsed.place.startswith("s3://"):
         raise UsageError(
             "export: {}:{} is a URL of another kind; write it as {}",
@@ -76,7 +104,11 @@ def open_target(given: str | Secret) -> Target:
         raise UsageError("export: parquet:DIR has no option {!r}; it is one of a bucket", local[0])
     tables = frozenset(filter(None, options.pop("tables", "").split(",")))
     language = options.pop("lang", options.get("header", "en"))
-    module: Any = import_module(f"harvester.exports.{kind.module}")
+    try:
+        module: Any = import_module(f"harvester.exports.{kind.module}")
+    except (ModuleNotFoundError, UsageError):
+        extra = "xlsx" if scheme == "xlsx" else "export"
+        raise UsageError(needs("tables need a library", extra)) from None
     target: Target = getattr(module, kind.name)(parsed._replace(options=options), kind.shape)
     target.language = language
     target.tables = tables

@@ -15,19 +15,23 @@ from contextlib import AbstractAsyncContextManager
 from datetime import date
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self, cast
+from typing import Any, NamedTuple, Protocol, Self, cast
 
-from harvester.base.dates import Days, nearest
+from harvester.base.dates import Days, nearest, rfc3339
 from harvester.base.secrets import Secret
 from harvester.errors import LedgerError, UsageError
 from harvester.ledger.coverage import Calendar, OpenWindow, Outcome
 from harvester.model import Tally
+from harvester.texts import say
 
 Key = tuple[str, str]
 """An account and an interface."""
 
 Range = tuple[str, str, date, date]
 """An account, an interface, its first and its last day."""
+
+Ranges = tuple[Days, ...]
+"""Ranges of days in order, which neither overlap nor touch."""
 
 
 OPENING = 40.0
@@ -94,13 +98,15 @@ class WorkerJob(NamedTuple):
     """The job of a worker, for a shared ledger.
 
     name: the same for all workers with the same job.  lease: seconds.  wall: this machine's Unix
-    time.  refresh: whether stored days are to be harvested again; marks: the ranges to mark for
-    that, unless a running worker of this job has marked them.
+    time.  rank: what a worker leaves for later is taken by one of a higher rank.
+    refresh: whether stored days are to be harvested again; marks: the ranges to mark for that,
+    unless a running worker of this job has marked them.
     """
 
     name: str
     lease: float
     wall: float
+    rank: float = 0.0
     refresh: bool = False
     marks: Sequence[Range] = ()
 
@@ -114,6 +120,17 @@ class Renewal(NamedTuple):
 
     lost: Mapping[str, int]
     now: float
+
+
+class Unfinished(NamedTuple):
+    """How many accounts a worker still wants.
+
+    left: those that it may claim when their holder releases them.  waiting: those whose holder, of
+    a higher rank, can request nothing before a later time.
+    """
+
+    left: int
+    waiting: int
 
 
 class WorkerState(NamedTuple):
@@ -131,6 +148,11 @@ class WorkerState(NamedTuple):
     windows: int
     alive: bool
     job: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `status --json` has it."""
+        times = {"started": rfc3339(self.started), "until": rfc3339(self.until)}
+        return {**self._asdict(), **times}
 
 
 class Ledger(Protocol):
@@ -165,7 +187,8 @@ class Ledger(Protocol):
         """Store all of it, or nothing, durably.
 
         epochs: of a shared ledger: the epochs under which the outcomes were fetched, perhaps also
-            of other accounts; by default the current epochs of this worker.
+            of other accounts; by default the current epochs of this worker.  Those of a write to
+            sinks have its marks (`harvester.base.fencing.Epochs`).
         Returns the accounts that are no longer held under these epochs: none of their windows was
         stored.  A ledger with one worker returns none.  Raises `LedgerError`, and stores nothing,
         if it knows a commit of a sink by another mark (`harvester.base.fencing.COMMIT`).
@@ -175,14 +198,14 @@ class Ledger(Protocol):
     async def reopen(
         self,
         key: Key,
-        days: Days | None,
+        ranges: Sequence[Days],
         windows: Sequence[OpenWindow],
         sums: Mapping[int, Tally | None],
     ) -> None:
         """Make final windows open (`Calendar.reopen`), and remove the mark of `mark_refresh`."""
         ...
 
-    async def forget(self, key: Key, days: Days) -> None:
+    async def forget(self, key: Key, ranges: Sequence[Days]) -> None:
         """Make stored days missing (`Calendar.forget`), and remove the mark of `mark_refresh`."""
         ...
 
@@ -195,10 +218,10 @@ class Ledger(Protocol):
         ...
 
     async def mark_refresh(self, ranges: Iterable[Range]) -> None:
-        """Remember days that are to be harvested again; a mark grows with each call."""
+        """Remember days that are to be harvested again, besides those that are marked."""
         ...
 
-    async def refreshes(self, appids: Sequence[str]) -> dict[Key, Days]:
+    async def refreshes(self, appids: Sequence[str]) -> dict[Key, Ranges]:
         """The marked days of these accounts."""
         ...
 
@@ -241,8 +264,8 @@ class Ledger(Protocol):
         """The calendars of these accounts."""
         ...
 
-    async def asked(self) -> dict[Key, Days]:
-        """The widest range ever requested, by account and interface."""
+    async def asked(self) -> dict[Key, Ranges]:
+        """The ranges that were ever requested, by account and interface."""
         ...
 
     async def spent(self, day: date, appids: Sequence[str] | None = None) -> dict[Key, int]:
@@ -268,6 +291,15 @@ class SharedLedger(Ledger, Protocol):
     @property
     def epochs(self) -> Mapping[str, int]:
         """The epochs of the accounts that this worker holds, as far as it knows."""
+        ...
+
+    @property
+    def marks(self) -> Mapping[str, str]:
+        """The latest mark of each account that this worker holds; empty if it has none."""
+        ...
+
+    async def all_marks(self) -> dict[str, list[str]]:
+        """The marks of each account that has any, as of `harvester.base.fencing.fits`."""
         ...
 
     def alone(self, limit: float = math.inf) -> AbstractAsyncContextManager[None]:
@@ -298,19 +330,23 @@ class SharedLedger(Ledger, Protocol):
     async def claim(self, limit: int) -> list[Lease]:
         """Claim up to ``limit`` more of the wanted accounts that no other worker holds.
 
-        Also renews the lease, unless it has expired: then nothing is claimed, and `renew` is due.
+        Also renews the lease; raises `Away` if that has expired: the worker joins again.
         """
         ...
 
-    async def renew(self, windows: int) -> Renewal | None:
+    async def renew(self, windows: int, waiting: Collection[str] = ()) -> Renewal | None:
         """Renew the lease; None if it has expired: it is never renewed then.
 
-        windows: the number that this worker has stored.
+        windows: the number that this worker has stored.  waiting: the accounts that it holds and
+        for which it can request nothing before a later time.
         """
         ...
 
-    async def release(self, appids: Collection[str]) -> None:
-        """These accounts are finished, for all workers that request them for this job now."""
+    async def release(self, appids: Collection[str], later: Collection[str] = ()) -> None:
+        """These accounts are finished, for all workers that request them for this job now.
+
+        later: those of which something is left for later: workers of a higher rank take them.
+        """
         ...
 
     async def give_back(self, appids: Collection[str]) -> None:
@@ -321,8 +357,11 @@ class SharedLedger(Ledger, Protocol):
         """
         ...
 
-    async def unfinished(self) -> int:
-        """How many of the wanted accounts are neither finished nor held by this worker."""
+    async def unfinished(self) -> Unfinished:
+        """The wanted accounts that are neither finished nor held by this worker.
+
+        Raises `Away` if its lease has expired: then others may have what it wanted.
+        """
         ...
 
     async def leave(self) -> None:
@@ -342,6 +381,9 @@ class SharedLedger(Ledger, Protocol):
     async def workers(self) -> list[WorkerState]:
         """The workers, those that were started first."""
         ...
+
+
+LEASE_ENDED = say("its lease has expired")
 
 
 def place_of(ledger: Ledger | None) -> Path | Secret | None:

@@ -40,6 +40,8 @@ class Outcome(NamedTuple):
     that failed: since when its interface of its account fails for this errcode, in milliseconds.
     tries: how often what a late one lacks was requested again; had: what a later answer must have,
     too (`harvester.wechat.late.had`).
+    kind: of the cause for which it waits or failed (`harvester.report.causes.KINDS`); empty if that
+    is not known: the first released version stored none.
     """
 
     window: Window
@@ -53,6 +55,7 @@ class Outcome(NamedTuple):
     fetched_at: str = ""
     tries: int = 0
     had: str = ""
+    kind: str = ""
 
 
 class OpenWindow(NamedTuple):
@@ -69,6 +72,7 @@ class OpenWindow(NamedTuple):
     fetched_at: str = ""
     tries: int = 0
     had: str = ""
+    kind: str = ""
 
     @property
     def days(self) -> Days:
@@ -137,15 +141,15 @@ class Calendar:
 
     def reopen(
         self,
-        days: Days | None,
+        ranges: Iterable[Days],
         windows: Iterable[OpenWindow],
         sums: Mapping[int, Tally | None],
     ) -> None:
-        """Reopen final windows, and mark other final days of a range as missing.
+        """Reopen final windows, and mark other final days of some ranges as missing.
 
         sums: of what stays final, of the years concerned.
         """
-        if days is not None:
+        for days in ranges:
             for first, last in list(self.runs(*days, DONE)):
                 self._fill(first, last, MISSING)
         for window in windows:
@@ -153,8 +157,12 @@ class Calendar:
             self.windows[window.begin] = window
         self.sums.update(sums)
 
-    def forget(self, begin: date, end: date) -> None:
+    def forget(self, ranges: Iterable[Days]) -> None:
         """Make stored days missing, where it is not known which windows they came in."""
+        for days in ranges:
+            self._forget(*days)
+
+    def _forget(self, begin: date, end: date) -> None:
         around = date(begin.year - 1, 12, 31), begin
         reaches_back = list(self.runs(*around, DONE)) == [around]  # and was counted in that year
         self._clear(begin, end)
@@ -175,10 +183,10 @@ class Calendar:
     def _put_unstored(self, outcome: Outcome) -> None:
         """A window that waits or failed does not affect what is stored."""
         begin, end = outcome.window.begin, outcome.window.end
-        detail, code, rid = outcome.detail, outcome.code, outcome.rid
+        detail, code, rid, kind = outcome.detail, outcome.code, outcome.rid, outcome.kind
         for first, old in self.windows.items():
             if old.stored and begin <= first and old.end <= end:
-                self.windows[first] = old._replace(detail=detail, code=code, rid=rid)
+                self.windows[first] = old._replace(detail=detail, code=code, rid=rid, kind=kind)
         for first, last in self.runs(begin, end, bytes([MISSING, WAITING, FAILED])):
             self._clear(first, last)
             self._fill(first, last, _LETTERS[outcome.state])
@@ -244,6 +252,15 @@ class Calendar:
             date(years[0], 1, 1) + timedelta(first),
             date(years[-1], 1, 1) + timedelta(last),
         )
+
+    @property
+    def silent(self) -> bool:
+        """Whether a day was never delivered, and no later day has a record."""
+        for year in sorted(self.years, reverse=True):
+            never, record = map(self.years[year].rfind, (NEVER, FINAL))
+            if never != record:
+                return never > record
+        return False
 
     def runs(self, begin: date, end: date, letters: bytes) -> Iterator[Days]:
         """The runs of days that have one of these letters, in order."""

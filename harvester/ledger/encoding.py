@@ -176,15 +176,16 @@ def calendars_of(years: Iterable[Row], windows: Iterable[Row]) -> dict[Key, Cale
     """Calendars from their rows.
 
     years: account, interface, year, letters, records and checksum (or None).
-    windows: account, interface, first and last day as text, state, records, checksum, and the rest
-    of an `OpenWindow`.  Raises `ValueError` for values that a ledger does not write.
+    windows: account, interface, both as numbers, first and last day as text, state, records,
+    checksum, and the rest of an `OpenWindow`; the first released version has no kind.  Raises
+    `ValueError` for values that a ledger does not write.
     """
     found: defaultdict[Key, Calendar] = defaultdict(Calendar)
     for appid, name, year, days, records, checksum in years:
         calendar = found[appid, name]
         calendar.years[year] = unpacked(days, year)
         calendar.sums[year] = None if records is None else Tally(records, checksum)
-    for appid, name, first, last, state, records, checksum, *why in windows:
+    for appid, name, _, _, first, last, state, records, checksum, *why in windows:
         begin, end = date.fromisoformat(first), date.fromisoformat(last)
         window = OpenWindow(begin, end, state, Tally(records, checksum), *_read(why))
         found[appid, name].windows[begin] = window

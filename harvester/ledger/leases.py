@@ -17,31 +17,39 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from harvester.base.dates import Days, quota_day
-from harvester.base.fencing import lost
-from harvester.errors import NoLedgerError, UsageError
+from harvester.base.fencing import lost, new_mark
+from harvester.errors import NoLedgerError, UsageError, unreadable
 from harvester.ledger import statements
-from harvester.ledger.base import Key, Lease, Spent, WorkerJob, WorkerState
+from harvester.ledger.base import Key, Lease, Spent, Unfinished, WorkerJob, WorkerState
 from harvester.ledger.coverage import Calendar, OpenWindow, Outcome
 from harvester.ledger.encoding import Calls, Journal, Row, journal_entries
-from harvester.ledger.statements import TABLES, Table, chunks
+from harvester.ledger.statements import RANGES, TABLES, WITH_KIND, Table, chunks
 from harvester.model import Tally
 
-VERSION = 4
+VERSION = 5
+RELEASED = 4
+"""The first released version: it is read, and brought up to date before it is written."""
 CLOCKS = 60.0
 """Seconds by which a worker's clock may differ from the server's: it decides when a day begins."""
 FORGOTTEN = "1 day"
 """A worker is removed this long after the end of its lease."""
+_CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+_RAISED = f"epoch = greatest(epoch + 1, {_CLOCK})"
+"""A number that fences is never given twice, not even by a server that has lost its last commits:
+the clock has moved on since then."""
 
 _SCHEMA = """
 CREATE TABLE version (number integer NOT NULL, first_epoch bigint NOT NULL);
 CREATE TABLE worker (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, job text NOT NULL,
+    id bigint PRIMARY KEY, name text NOT NULL, job text NOT NULL,
     refreshes boolean NOT NULL, started timestamptz NOT NULL, until timestamptz NOT NULL,
-    windows bigint NOT NULL
+    windows bigint NOT NULL, rank double precision NOT NULL DEFAULT 0,
+    waiting integer[] NOT NULL DEFAULT '{}'
 );
 CREATE TABLE account (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL UNIQUE,
-    holder bigint, epoch bigint NOT NULL, freed timestamptz
+    holder bigint, epoch bigint NOT NULL, freed timestamptz,
+    marks text NOT NULL DEFAULT ''
 );
 CREATE INDEX account_holder ON account (holder) WHERE holder IS NOT NULL;
 CREATE TABLE wanted (
@@ -83,6 +91,9 @@ class Tables:
 
     def run(self, sql: str, *values: object) -> int:
         return int(self._connection.execute(sql, values or None).rowcount)
+
+    def lock(self, table: Table) -> None:
+        self._connection.execute(f"LOCK TABLE {table.name} IN SHARE ROW EXCLUSIVE MODE")
 
     def append(self, table: str, columns: Mapping[str, str], rows: Sequence[Row]) -> None:
         """Append rows; columns: their names, and their types as PostgreSQL names them."""
@@ -139,9 +150,33 @@ def make(tables: Tables, schema: str) -> None:
     if not tables.rows("SELECT to_regclass('version')")[0][0]:
         tables.run(f"CREATE SCHEMA IF NOT EXISTS {schema}")
         tables.run(_SCHEMA + ";".join([table.created for table in TABLES]))
-        tables.run("INSERT INTO version VALUES (%s, 1)", VERSION)
+        tables.run(f"INSERT INTO version VALUES (%s, {_CLOCK})", VERSION)
+    if _version(tables) == RELEASED:
+        _upgrade(tables)
     check_version(tables)
-    statements.drop_former(tables)
+
+
+def _upgrade(tables: Tables) -> None:
+    """Bring the tables of the first released version up to date."""
+    if tables.rows("SELECT 1 FROM worker WHERE until >= clock_timestamp()"):
+        raise UsageError(
+            "workers of an earlier version of harvester use it; it is brought up to date when they"
+            " have ended"
+        )
+    for table in RANGES:
+        tables.run(
+            f"ALTER TABLE {table.name} RENAME COLUMN first_day TO ranges;"
+            f"UPDATE {table.name} SET ranges = ranges || '/' || last_day;"
+            f"ALTER TABLE {table.name} DROP COLUMN last_day"
+        )
+    tables.run(WITH_KIND)
+    tables.run(
+        "ALTER TABLE worker ALTER id DROP IDENTITY,"
+        " ADD rank double precision NOT NULL DEFAULT 0,"
+        " ADD waiting integer[] NOT NULL DEFAULT '{}';"
+        "ALTER TABLE account ADD marks text NOT NULL DEFAULT ''"
+    )
+    tables.run("UPDATE version SET number = %s", VERSION)
 
 
 def begin_after(tables: Tables, epoch: int) -> None:
@@ -167,16 +202,21 @@ def replace(tables: Tables, schema: str, new: str, former: str) -> None:
     tables.run(f"ALTER SCHEMA {new} RENAME TO {schema}")
 
 
-def check_version(tables: Tables) -> None:
-    """Raise `UsageError` unless this version can use the tables."""
+def _version(tables: Tables) -> int:
+    [(number,)] = tables.rows("SELECT number FROM version")
+    return int(number)
+
+
+def check_version(tables: Tables, known: Collection[int] = (VERSION,)) -> None:
+    """Raise `UsageError` unless the tables are of a known version."""
     if not tables.rows("SELECT to_regclass('version')")[0][0]:
         raise NoLedgerError("it holds no ledger; harvest first, with this --ledger")
-    [(number,)] = tables.rows("SELECT number FROM version")
-    if number != VERSION:
+    if (number := _version(tables)) not in known:
         raise UsageError(
-            "its ledger has version {}, this harvester knows {}; use the harvester that made it",
+            "its ledger has version {}, this harvester knows {}; {}",
             number,
             VERSION,
+            unreadable(number, VERSION),
         )
 
 
@@ -197,14 +237,17 @@ def join(tables: Tables, name: str, job: WorkerJob) -> tuple[int, float]:
             abs(ahead),
         )
     statements.forget_calls(tables, quota_day(float(now)))
+    tables.run("LOCK TABLE worker IN SHARE ROW EXCLUSIVE MODE")  # two that join differ in number
     tables.run(f"DELETE FROM worker WHERE until < clock_timestamp() - interval '{FORGOTTEN}'")
     [(worker,)] = tables.rows(
-        "INSERT INTO worker (name, job, refreshes, started, until, windows) VALUES (%s, %s, %s,"
-        " clock_timestamp(), clock_timestamp() + %s * interval '1 second', 0) RETURNING id",
+        f"INSERT INTO worker SELECT greatest(coalesce(max(id), 0) + 1, {_CLOCK}), %s, %s, %s,"
+        " clock_timestamp(), clock_timestamp() + %s * interval '1 second', 0, %s FROM worker"
+        " RETURNING id",
         name,
         job.name,
         job.refresh,
         job.lease,
+        job.rank,
     )
     if job.marks and not tables.rows(
         "SELECT 1 FROM worker WHERE job = %s AND refreshes AND until >= clock_timestamp()"
@@ -218,11 +261,10 @@ def join(tables: Tables, name: str, job: WorkerJob) -> tuple[int, float]:
 
 def _mark(tables: Tables, job: WorkerJob) -> None:
     """Mark days to be harvested again: holders lose these accounts to all workers of this job."""
-    statements.mark_refresh(tables, job.marks)
     appids = sorted({appid for appid, *_ in job.marks})
     _know(tables, appids)
     tables.run(  # a holder may send until it renews its lease, or until that ends
-        "UPDATE account SET holder = NULL, epoch = epoch + 1, freed = greatest("
+        f"UPDATE account SET holder = NULL, {_RAISED}, freed = greatest("
         "clock_timestamp(), (SELECT until FROM worker WHERE worker.id = holder))"
         " WHERE name = ANY(%s) AND holder IS NOT NULL",
         appids,
@@ -233,28 +275,28 @@ def _mark(tables: Tables, job: WorkerJob) -> None:
         job.name,
         appids,
     )
+    statements.mark_refresh(tables, job.marks)  # it locks the marks: accounts are always first
 
 
 def want(tables: Tables, worker: int, appids: Sequence[str], refused: Collection[str] = ()) -> None:
-    """These accounts are not finished."""
+    """These accounts are not finished; a worker that is gone learns that from its next claim."""
     _know(tables, appids)
     tables.run(
-        "INSERT INTO wanted SELECT %s, id, name = ANY(%s) FROM account WHERE name = ANY(%s)"
-        " ON CONFLICT DO NOTHING",
-        worker,
+        "INSERT INTO wanted SELECT worker.id, account.id, account.name = ANY(%s)"
+        " FROM worker, account WHERE worker.id = %s AND account.name = ANY(%s)"
+        " FOR KEY SHARE OF worker ON CONFLICT DO NOTHING",
         list(refused),
+        worker,
         list(appids),
     )
 
 
-_RENEW = (
-    "UPDATE worker SET until = clock_timestamp() + %s * interval '1 second',"
-    " windows = greatest(windows, %s) WHERE id = %s"
-)
+_RENEW = "UPDATE worker SET until = clock_timestamp() + %s * interval '1 second'"
+_IF_NOT_ENDED = " WHERE id = %s AND until >= clock_timestamp()"
 _ENDED = "SELECT id FROM worker WHERE until < clock_timestamp() FOR UPDATE SKIP LOCKED"
 """Workers whose lease has expired; none of them can renew it until this transaction ends."""
 
-_CLAIM = """
+_CLAIM = f"""
 WITH free AS (
     SELECT account.id, account.holder, account.freed
     FROM wanted JOIN account AS seen ON seen.id = wanted.account
@@ -270,9 +312,10 @@ WITH free AS (
 ), claimed AS (
     DELETE FROM wanted USING free WHERE wanted.worker = %s AND wanted.account = free.id
 )
-UPDATE account SET holder = %s, epoch = epoch + 1, freed = NULL FROM free
+UPDATE account SET holder = %s, {_RAISED}, freed = NULL FROM free
 WHERE account.id = free.id
-RETURNING name, account.id, epoch, extract(epoch FROM clock_timestamp() - CASE
+RETURNING name, account.id, epoch, split_part(marks, ' ', 1), extract(
+    epoch FROM clock_timestamp() - CASE
     WHEN free.holder IS NULL THEN free.freed ELSE coalesce(
         (SELECT until FROM worker WHERE worker.id = free.holder), clock_timestamp()) END)
 """
@@ -281,32 +324,44 @@ RETURNING name, account.id, epoch, extract(epoch FROM clock_timestamp() - CASE
 
 def claim(
     tables: Tables, worker: int, lease: float, limit: int
-) -> tuple[list[Lease], dict[str, Account]]:
-    """Renew the lease, and claim accounts that no other worker holds.
+) -> tuple[list[Lease], dict[str, Account], dict[str, str]] | None:
+    """Renew the lease, and claim accounts that no other worker holds; also returns their marks.
 
-    Claims nothing if the lease has expired.  The worker's row is locked first, so that later calls
+    None if the lease has expired.  The worker's row is locked first, so that later calls
     wait for a claim that is under way.
     """
-    if not tables.run(f"{_RENEW} AND until >= clock_timestamp()", lease, 0, worker):
-        return [], {}
+    if not tables.run(_RENEW + _IF_NOT_ENDED, lease, worker):
+        return None
     ended = [number for (number,) in tables.rows(_ENDED)]
     rows = sorted(tables.rows(_CLAIM, worker, ended, limit, worker, worker))
     leases = [
         Lease(appid, epoch) if idle is None else Lease(appid, epoch, float(idle))
-        for appid, _, epoch, idle in rows
+        for appid, _, epoch, _, idle in rows
     ]
-    return leases, {appid: (number, epoch) for appid, number, epoch, _ in rows}
+    accounts = {appid: (number, epoch) for appid, number, epoch, *_ in rows}
+    return leases, accounts, {appid: mark for appid, _, _, mark, _ in rows}
 
 
 def renew(
-    tables: Tables, worker: int, lease: float, windows: int, held: Mapping[str, Account]
+    tables: Tables,
+    worker: int,
+    lease: float,
+    windows: int,
+    held: Mapping[str, Account],
+    waiting: Collection[str],
 ) -> tuple[set[str], float] | None:
     """Renew the lease; returns the accounts that were lost, and the time; None if it has ended.
 
     A worker that takes over accounts of this one locks this row until its commit.
     """
-    sql = f"{_RENEW} AND until >= clock_timestamp() RETURNING extract(epoch FROM clock_timestamp())"
-    renewed = tables.rows(sql, lease, windows, worker)
+    renewed = tables.rows(
+        f"{_RENEW}, windows = greatest(windows, %s), waiting = %s{_IF_NOT_ENDED}"
+        " RETURNING extract(epoch FROM clock_timestamp())",
+        lease,
+        windows,
+        _array([held[appid][0] for appid in waiting if appid in held]),
+        worker,
+    )
     if not renewed:
         return None
     now = float(renewed[0][0])
@@ -317,8 +372,13 @@ def renew(
     return lost(_epochs(held), dict(known)), now
 
 
-def release(tables: Tables, worker: int, held: Mapping[str, Account]) -> None:
-    """Mark accounts as finished, for this worker and for those that have the same job now."""
+def release(
+    tables: Tables, worker: int, held: Mapping[str, Account], later: Collection[str]
+) -> None:
+    """Mark accounts as finished, for this worker and for those that have the same job now.
+
+    later: those that are not, for workers of a higher rank.
+    """
     still = _still(held, _locked(tables, held))  # what was lost is not finished
     merge(tables, still)
     ids = _array([number for number, _ in still.values()])
@@ -329,18 +389,19 @@ def release(tables: Tables, worker: int, held: Mapping[str, Account]) -> None:
         worker,
     )
     tables.run(
-        "DELETE FROM wanted USING worker WHERE wanted.worker = worker.id"
-        " AND account = ANY(%s::integer[])"
-        " AND job = (SELECT job FROM worker WHERE id = %s)",
+        "DELETE FROM wanted USING worker, worker AS own WHERE wanted.worker = worker.id"
+        " AND account = ANY(%s::integer[]) AND own.id = %s AND worker.job = own.job"
+        " AND (worker.rank <= own.rank OR account <> ALL(%s::integer[]))",
         ids,
         worker,
+        _array([still[appid][0] for appid in later if appid in still]),
     )
 
 
 def give_back(tables: Tables, worker: int, appids: Sequence[str]) -> None:
     """Release accounts that fail on this worker's machine."""
     tables.run(
-        "UPDATE account SET holder = NULL, epoch = epoch + 1, freed = clock_timestamp()"
+        f"UPDATE account SET holder = NULL, {_RAISED}, freed = clock_timestamp()"
         " WHERE name = ANY(%s) AND holder = %s",
         list(appids),
         worker,
@@ -348,17 +409,24 @@ def give_back(tables: Tables, worker: int, appids: Sequence[str]) -> None:
     want(tables, worker, appids, appids)
 
 
-def unfinished(tables: Tables, worker: int) -> int:
-    """How many accounts the worker still has to claim."""
-    [(number,)] = tables.rows("SELECT count(*) FROM wanted WHERE worker = %s", worker)
-    return int(number)
+def unfinished(tables: Tables, worker: int) -> Unfinished | None:
+    """How many accounts the worker still has to claim; None if its lease has expired."""
+    found = tables.rows(
+        "SELECT count(wanted.account), count(holder.id) FROM worker"
+        " LEFT JOIN wanted ON wanted.worker = worker.id"
+        " LEFT JOIN account ON account.id = wanted.account"
+        " LEFT JOIN worker AS holder ON holder.id = account.holder AND holder.rank > worker.rank"
+        " AND account.id = ANY(holder.waiting) AND holder.until >= clock_timestamp()"
+        " WHERE worker.id = %s AND worker.until >= clock_timestamp() GROUP BY worker.id",
+        worker,
+    )
+    return Unfinished(found[0][0] - found[0][1], found[0][1]) if found else None
 
 
 def leave(tables: Tables, worker: int) -> None:
     """Leave as a worker; what it still writes is refused."""
     tables.run(
-        "UPDATE account SET holder = NULL, epoch = epoch + 1, freed = clock_timestamp()"
-        " WHERE holder = %s",
+        f"UPDATE account SET holder = NULL, {_RAISED}, freed = clock_timestamp() WHERE holder = %s",
         worker,
     )
     tables.run("DELETE FROM worker WHERE id = %s", worker)
@@ -367,7 +435,7 @@ def leave(tables: Tables, worker: int) -> None:
 def dismiss(tables: Tables) -> bool:
     """Remove the workers whose lease has expired; returns whether no worker is left."""
     tables.run(
-        "UPDATE account SET holder = NULL, epoch = epoch + 1, freed = clock_timestamp()"
+        f"UPDATE account SET holder = NULL, {_RAISED}, freed = clock_timestamp()"
         " WHERE holder IS NOT NULL AND NOT EXISTS ("
         "SELECT FROM worker WHERE id = holder AND until >= clock_timestamp())"
     )
@@ -424,11 +492,12 @@ def commit(
     checkpoints: Mapping[str, Mapping[str, str]],
     spent: Sequence[Spent],
     held: Mapping[str, Account] | None,
+    wrote: Mapping[str, str] = {},
 ) -> set[str]:
     """Store everything except outcomes of lost accounts, which are returned.
 
     held: the epochs to compare with; None for a worker without leases, which creates or rebuilds a
-    ledger alone.
+    ledger alone.  wrote: the marks of the accounts that were written to sinks before.
     """
     appids = {each.window.appid for each in outcomes} | {each.appid for each in spent}
     appids |= held.keys() if held is not None else set()
@@ -438,12 +507,35 @@ def commit(
     kept = [each for each in outcomes if each.window.appid not in gone] if gone else outcomes
     rows = [(own[appid][0], text) for appid, text in journal_entries(kept).items()]
     tables.append("journal", {"account": "int4", "entries": "text"}, rows)
+    if marked := [(own[appid][0], wrote[appid]) for appid in wrote.keys() - gone]:
+        tables.run(
+            f"UPDATE account SET marks = new.mark FROM {_unnested(('int4', 'text'))}"
+            " AS new (id, mark) WHERE account.id = new.id",
+            *[_array(column) for column in zip(*marked, strict=True)],
+        )
     calls: Calls = Counter()
     for each in spent:  # also of an account that was lost: they have left
         calls[each.appid, each.endpoint, str(each.day)] += each.calls
     statements.book(tables, calls)
     statements.store_checkpoints(tables, checkpoints)
     return gone
+
+
+def _add_mark(tables: Tables, account: Account) -> str:
+    """Mark a change of a locked account that no write comes before; empty if it has no marks."""
+    mark = new_mark()
+    marked = tables.run(
+        "UPDATE account SET marks = %s || ' ' || marks WHERE id = %s AND marks <> ''",
+        mark,
+        account[0],
+    )
+    return mark if marked else ""
+
+
+def marks(tables: Tables) -> dict[str, list[str]]:
+    """The marks of each account (`harvester.base.fencing.fits`)."""
+    rows = tables.rows("SELECT name, marks FROM account WHERE marks <> ''")
+    return {name: found.split() for name, found in rows}
 
 
 def _know(tables: Tables, appids: Iterable[str]) -> None:
@@ -474,37 +566,42 @@ def merge(tables: Tables, accounts: Mapping[str, Account]) -> None:
 
 def _change(
     tables: Tables, key: Key, held: Mapping[str, Account] | None, change: Any, *arguments: Any
-) -> None:
-    """Change a calendar."""
+) -> str | None:
+    """Change a calendar; returns as of `_add_mark`, None if the account was lost."""
     ours = _named(tables, [key[0]]) if held is None else held
     own = _locked(tables, {appid: ours[appid] for appid in key[:1] if appid in ours})
     if not (still := _still(ours, own)):
-        return
+        return None
     merge(tables, still)
     statements.change(tables, key, change, *arguments)
+    return _add_mark(tables, own[key[0]])
 
 
 def reopen(
     tables: Tables,
     key: Key,
-    days: Days | None,
+    ranges: Sequence[Days],
     windows: Sequence[OpenWindow],
     sums: Mapping[int, Tally | None],
     held: Mapping[str, Account] | None,
-) -> None:
-    """Make final windows open."""
-    _change(tables, key, held, Calendar.reopen, days, windows, sums)
+) -> str | None:
+    """Make final windows open; returns as of `_change`."""
+    return _change(tables, key, held, Calendar.reopen, ranges, windows, sums)
 
 
-def forget(tables: Tables, key: Key, days: Days, held: Mapping[str, Account] | None) -> None:
-    """Make stored days missing."""
-    _change(tables, key, held, Calendar.forget, *days)
+def forget(
+    tables: Tables, key: Key, ranges: Sequence[Days], held: Mapping[str, Account] | None
+) -> str | None:
+    """Make stored days missing; returns as of `_change`."""
+    return _change(tables, key, held, Calendar.forget, ranges)
 
 
 def remove(tables: Tables, appid: str, endpoints: Collection[str]) -> None:
     """Remove what is known of interfaces of an account; its number and its epoch stay."""
-    merge(tables, _locked(tables, _named(tables, [appid])))
+    own = _locked(tables, _named(tables, [appid]))
+    merge(tables, own)
     statements.remove(tables, appid, endpoints)
+    _add_mark(tables, own[appid])
 
 
 # what is known

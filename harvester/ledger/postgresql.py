@@ -36,6 +36,7 @@ from urllib.parse import unquote
 import anyio
 
 from harvester.base.dates import Days
+from harvester.base.fencing import Epochs
 from harvester.base.outage import PATIENCE, SLOW, Away, Undone, announce, until_it_answers
 from harvester.base.postgresql import SETTINGS, Server, begin, holder, limits, server_of
 from harvester.base.secrets import Secret
@@ -43,7 +44,17 @@ from harvester.base.threads import Thread
 from harvester.errors import HarvestError, LedgerError, UsageError
 from harvester.ledger import leases as shared
 from harvester.ledger import statements
-from harvester.ledger.base import OPENING, Key, Lease, LockLostError, Renewal, Spent, WorkerJob
+from harvester.ledger.base import (
+    LEASE_ENDED,
+    OPENING,
+    Key,
+    Lease,
+    LockLostError,
+    Renewal,
+    Spent,
+    Unfinished,
+    WorkerJob,
+)
 from harvester.ledger.coverage import OpenWindow, Outcome
 from harvester.ledger.leases import Account, Tables
 from harvester.ledger.statements import LATEST, Statements, reads, writes
@@ -70,8 +81,7 @@ _LOST = say(
     "the connection that kept others from opening it was lost; nothing that it holds"
     " is lost: run the same command again"
 )
-_READ_ONLY = "25006"  # a standby, until it is promoted
-_REMOVED = "23503"  # a foreign key: the worker's own row is gone
+_RECONNECTED = say("the connection was lost")
 _FROZEN = "set_config('idle_in_transaction_session_timeout', '15s', true)"
 """The server ends a transaction whose client is silent for this long: it locks accounts."""
 
@@ -101,7 +111,8 @@ class PostgresLedger(Statements):
         option = "" if schema == SCHEMA else f"schema={schema}"
         mark = "&" if "?" in server.identity else "?"
         self.identity = f"{server.identity}{mark}{option}" if option else server.identity
-        self.where = say("the ledger in {}", server.where)
+        self.place, self.hosts = server.where, server.hosts
+        self.where = say("the ledger in {}", self.place)
         self.url = plain
         self._server = server
         self._readonly = readonly
@@ -129,7 +140,7 @@ class PostgresLedger(Statements):
     async def _opened(self) -> None:
         try:
             if self._readonly:
-                await self._read(shared.check_version)
+                await self._read(shared.check_version, (shared.RELEASED, shared.VERSION))
             else:
                 await until_it_answers(self._made, self.where, PATIENCE, LedgerError)
         except UsageError as exc:
@@ -154,6 +165,10 @@ class PostgresLedger(Statements):
     @property
     def epochs(self) -> Mapping[str, int]:
         return self._held.epochs
+
+    @property
+    def marks(self) -> Mapping[str, str]:
+        return self._held.marks
 
     @asynccontextmanager
     async def alone(self, limit: float = math.inf) -> AsyncIterator[None]:
@@ -213,34 +228,51 @@ class PostgresLedger(Statements):
             self._worker, now = await self._again(self._work, join)
         except UsageError as exc:
             raise UsageError("{}: {}", self.where, exc) from None
+        self._work.lost = self._leases.lost = False
         return now
+
+    @property
+    def _is_apart(self) -> bool:
+        """Whether a connection was lost since it joined: it may have reached another server since.
+
+        What such a worker holds there may be what a standby has made of it: it joins again.
+        """
+        return self._worker is not None and (self._work.lost or self._leases.lost)
 
     async def want(self, appids: Sequence[str], refused: Collection[str] = ()) -> None:
         await self._call(shared.want, self._worker, appids, refused)
 
     async def claim(self, limit: int) -> list[Lease]:
         async with self._turn:
+            if self._is_apart:
+                raise Away(_RECONNECTED)
             call = self._leases.call(shared.claim, self._worker, self._lease, limit)
             try:
-                leases, accounts = await call
+                found = await call
             except Undone:  # another worker's transaction holds what is to be claimed
                 return []
-            self._held.add(leases, accounts)
-        return leases
+            if found is None:
+                raise Away(LEASE_ENDED)
+            self._held.add(*found)
+        return found[0]
 
-    async def renew(self, windows: int) -> Renewal | None:
+    async def renew(self, windows: int, waiting: Collection[str] = ()) -> Renewal | None:
         async with self._turn:
+            if self._is_apart:
+                return None
             held = self._held.some()
-            found = await self._leases.call(shared.renew, self._worker, self._lease, windows, held)
+            found = await self._leases.call(
+                shared.renew, self._worker, self._lease, windows, held, waiting
+            )
             if found is None:
                 return None
             lost, now = found
             self._held.lose(lost, held)
         return Renewal({appid: held[appid][1] for appid in lost}, now)
 
-    async def release(self, appids: Collection[str]) -> None:
+    async def release(self, appids: Collection[str], later: Collection[str] = ()) -> None:
         held = self._held.some(appids)
-        await self._once(shared.release, self._worker, held)
+        await self._once(shared.release, self._worker, held, later)
         self._held.lose(held, held)
 
     async def give_back(self, appids: Collection[str]) -> None:
@@ -248,10 +280,13 @@ class PostgresLedger(Statements):
         await self._call(shared.give_back, self._worker, sorted(appids))
         self._held.lose(held, held)
 
-    async def unfinished(self) -> int:
-        return await self._again(
+    async def unfinished(self) -> Unfinished:
+        found = await self._again(
             self._leases, lambda: self._leases.call(shared.unfinished, self._worker)
         )
+        if found is None:
+            raise Away(LEASE_ENDED)
+        return found
 
     async def leave(self) -> None:
         self._held.clear()
@@ -261,6 +296,7 @@ class PostgresLedger(Statements):
 
     dismiss = writes(shared.dismiss)
     workers = reads(shared.workers)
+    all_marks = reads(shared.marks)
 
     # making it anew
 
@@ -296,16 +332,21 @@ class PostgresLedger(Statements):
         arguments = outcomes, checkpoints, spent_
         if not outcomes and not spent_ and not epochs:  # idempotent
             return await self._call(shared.commit, *arguments, None)
-        if self._worker is None and epochs is None:  # a process that creates or rebuilds it alone
+        if self._worker is None and epochs is None:
             try:
                 return await self._once(shared.commit, *arguments, None)
             except Away as exc:
+                if self._lease:  # a worker that is about to join again
+                    raise
                 raise LedgerError("{} does not answer: {}", self.where, exc) from None
         appids = {each.window.appid for each in outcomes} | {each.appid for each in spent_}
         named = {**self._held.epochs_of(appids), **(epochs or {})}
         held = self._held.known(named)
-        lost = await self._once(shared.commit, *arguments, held)
+        marks = epochs.marks if isinstance(epochs, Epochs) else {}
+        wrote = {appid: mark for appid, (mark, _) in marks.items() if appid in held}
+        lost = await self._once(shared.commit, *arguments, held, wrote)
         lost |= named.keys() - held.keys()
+        self._held.mark(wrote, named)
         self._held.lose(lost & held.keys(), held)
         if many := self._held.committed({each.window.appid for each in outcomes} - lost):
             await self._once(shared.merge_held, self._held.some(many))
@@ -315,17 +356,22 @@ class PostgresLedger(Statements):
     async def reopen(
         self,
         key: Key,
-        days: Days | None,
+        ranges: Sequence[Days],
         windows: Sequence[OpenWindow],
         sums: Mapping[int, Tally | None],
     ) -> None:
-        await self._once(shared.reopen, key, days, windows, sums, self._own())
+        held = self._own()
+        self._marked(key, await self._once(shared.reopen, key, ranges, windows, sums, held))
 
-    async def forget(self, key: Key, days: Days) -> None:
-        await self._once(shared.forget, key, days, self._own())
+    async def forget(self, key: Key, ranges: Sequence[Days]) -> None:
+        self._marked(key, await self._once(shared.forget, key, ranges, self._own()))
 
     remove = writes(shared.remove)
     fold_future_calls = writes(statements.fold_future_calls)
+
+    def _marked(self, key: Key, mark: str | None) -> None:
+        if mark:
+            self._held.mark({key[0]: mark}, self.epochs)
 
     def _own(self) -> dict[str, Account] | None:
         return None if self._worker is None else self._held.some()
@@ -346,6 +392,8 @@ class PostgresLedger(Statements):
 
     async def _once(self, function: Callable[..., T], *args: object) -> T:
         """Call it again only if the server has refused it; else it may have taken effect."""
+        if self._is_apart:
+            raise Away(_RECONNECTED)
         return await self._again(self._work, lambda: self._work.call(function, *args), Undone)
 
     async def _again(
@@ -368,6 +416,8 @@ class _Line:
         """The holder of the exclusive lock at the last call of `lock`."""
         self.under = 0
         """The server's process whose lock is needed for what is called, 0 if none is."""
+        self.lost = False
+        """Whether a connection was lost since the worker joined."""
         self._thread: Thread | None = None
         self._connection: Any = None
         self._ever = False
@@ -483,13 +533,12 @@ class _Line:
         return False
 
     def _translated(self, exc: Exception) -> Exception:
-        problem, state = self._server.describe(exc), getattr(exc, "sqlstate", None)
-        if outage := Away if state == _READ_ONLY else self._server.outage(exc):
+        problem = self._server.describe(exc)
+        if outage := self._server.outage(exc):
             if outage is not Undone:
                 self._let_go()
+                self.lost = True
             return outage(problem)
-        if state == _REMOVED:
-            problem = say("this worker is no longer in it, since its lease expired")
         return LedgerError(
             "the ledger in {} failed ({}); nothing that it holds is lost: fix the cause and run "
             "the same command again",
@@ -501,16 +550,21 @@ class _Line:
 class _Held:
     """The accounts that this worker holds.
 
-    epochs: the epoch of each.  In the database an account has a number, which never changes.
+    epochs: the epoch of each; marks: the mark of its last commit.  In the database an account has a
+    number, which never changes.
     """
 
     def __init__(self) -> None:
         self.epochs: dict[str, int] = {}
+        self.marks: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
         self._commits: Counter[str] = Counter()  # of an account, that are not merged
 
-    def add(self, leases: Iterable[Lease], accounts: Mapping[str, Account]) -> None:
+    def add(
+        self, leases: Iterable[Lease], accounts: Mapping[str, Account], marks: Mapping[str, str]
+    ) -> None:
         """Record the claimed accounts as held."""
+        self.marks.update(marks)
         self.epochs.update({lease.appid: lease.epoch for lease in leases})
         self._numbers.update({appid: number for appid, (number, _) in accounts.items()})
 
@@ -527,6 +581,16 @@ class _Held:
         numbers = self._numbers
         return {appid: (numbers[appid], epoch) for appid, epoch in epochs.items()
                 if appid in numbers}  # fmt: skip
+
+    def mark(self, marks: Mapping[str, str], epochs: Mapping[str, int]) -> None:
+        """Note the marks of a commit under these epochs, except of accounts claimed again since."""
+        self.marks.update(
+            {
+                appid: mark
+                for appid, mark in marks.items()
+                if epochs.get(appid) == self.epochs.get(appid)
+            }
+        )
 
     def lose(self, appids: Iterable[str], held: Mapping[str, Account]) -> None:
         """Stop holding them, unless they have been claimed again."""

@@ -19,10 +19,10 @@ from harvester.base import sqlite as sqlitefile
 from harvester.base.files import has_room, is_full, make_directory, remove, step
 from harvester.base.lock import FileLock
 from harvester.base.threads import Thread
-from harvester.errors import HarvestError, LedgerError, NoLedgerError, UsageError
+from harvester.errors import HarvestError, LedgerError, NoLedgerError, UsageError, unreadable
 from harvester.ledger import sqlite_tables as tables
 from harvester.ledger import statements
-from harvester.ledger.sqlite_tables import VERSION, Tables
+from harvester.ledger.sqlite_tables import RELEASED, VERSION, Tables
 from harvester.ledger.statements import SERVICE, Statements, reads, writes
 from harvester.texts import of_system, say
 
@@ -61,7 +61,8 @@ class SqliteLedger(Statements):
 
     def __init__(self, path: str | os.PathLike[str], *, readonly: bool = False) -> None:
         self.path: Path = Path(path).expanduser()
-        self.where = say("the ledger {}", self.path)
+        self.place = str(self.path)
+        self.where = say("the ledger {}", self.place)
         self._readonly = readonly
         self._thread: Thread | None = None
         self._claim: FileLock | None = None
@@ -138,6 +139,7 @@ class SqliteLedger(Statements):
         with contextlib.closing(
             sqlite3.connect(uri, uri=True, isolation_level=None, timeout=SWAP_SECONDS)
         ) as database:
+            sqlitefile.make_durable(database)
             if self._is_void(database):  # the first run is making it
                 raise LedgerError("there is no ledger at {}", self.path)
             with _transaction(database, "BEGIN IMMEDIATE"):
@@ -179,6 +181,13 @@ class SqliteLedger(Statements):
             return self._damaged(say("its head marks it as read-only"))
         if any(sign in text for sign in _UNUSABLE):
             return say("the ledger {} cannot be written ({})", self.path, text)
+        if "locked" in text:
+            return say(
+                "another program holds the ledger {} ({}); nothing that it holds is lost: end that"
+                " program and run the same command again",
+                self.path,
+                text,
+            )
         return say(
             "the ledger {} failed ({}); nothing that it holds is lost: check its disk and run "
             "the same command again",
@@ -278,26 +287,31 @@ class SqliteLedger(Statements):
         database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         self._database = database  # before it can fail, so that it is always closed
         database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
+        sqlitefile.make_durable(database)
         version = self._version(database)
         if not version:
             with step("make ledger"):
                 tables.made(database)
-        elif version == VERSION:
-            statements.drop_former(Tables(database))
+        elif version == RELEASED:
+            with step("upgrade ledger"):
+                tables.upgrade(database, self.path.parent)
 
     def _check_version(self) -> None:
         assert self._database is not None
         found = self._version(self._database)
-        if found != VERSION:
+        if found != VERSION and not (self._readonly and found == RELEASED):
+            way = say("; if there is none, {}", self._way_out()) if found > VERSION else ""
             raise LedgerError(
-                "the ledger {} has format version {}, this harvester needs {}; use the harvester"
-                " that wrote it, or a newer one; if there is none, {}",
+                "the ledger {} has format version {}, this harvester needs {}; {}{}",
                 self.path,
                 found,
                 VERSION,
-                self._way_out(),
+                unreadable(found, VERSION),
+                way,
             )
+
+        if found == RELEASED:
+            tables.read_released(self._database, self.path.parent)
 
     def _check_integrity(self) -> None:
         with _transaction(self._database, "BEGIN") as database:
@@ -368,5 +382,5 @@ def named_sinks(path: Path) -> list[str]:
             uri = sqlitefile.uri(path, "ro")
             with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
                 rows = database.execute(f"SELECT DISTINCT {column} FROM {table}").fetchall()
-                found.update([str(name) for (name,) in rows])
+                found.update([tables.renamed(str(name), path.parent) for (name,) in rows])
     return sorted(found - {SERVICE[0]})

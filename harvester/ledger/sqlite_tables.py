@@ -9,10 +9,12 @@ calendars together; closing does the same, and readers apply them to the calenda
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 from sqlite3 import Connection
 
 from harvester.base.codec import encode
@@ -21,10 +23,12 @@ from harvester.ledger import statements
 from harvester.ledger.base import Key, Spent
 from harvester.ledger.coverage import Calendar, OpenWindow, Outcome
 from harvester.ledger.encoding import Journal, Row, journal_entry
-from harvester.ledger.statements import LATEST, TABLES, Table
+from harvester.ledger.statements import LATEST, RANGES, TABLES, WITH_KIND, Table
 from harvester.model import Tally
 
-VERSION = 10
+VERSION = 11
+RELEASED = 10
+"""The first released version: it is read, and brought up to date before it is written."""
 
 _SCHEMA = "".join(
     [
@@ -36,10 +40,48 @@ _SCHEMA = "".join(
 )
 
 
+_NAMES = (("sink", "name", "copied"), ("checkpoint", "sink", "key, value"))
+"""The tables with the names of sinks."""
+
+
 def made(database: Connection) -> Connection:
     """Create the tables of an empty ledger, all or none of them."""
     database.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
     return database
+
+
+def renamed(name: str, folder: Path) -> str:
+    """The name of a sink; the first released version had a place outside of the folder absolute."""
+    scheme, _, rest = name.partition(":")
+    place, mark, options = rest.partition("?")
+    if not place.startswith("/") or place.startswith("//"):
+        return name
+    return f"{scheme}:{os.path.relpath(place, folder.resolve())}{mark}{options}"
+
+
+def read_released(database: Connection, folder: Path) -> None:
+    """Let a connection that only reads the first released version see the names of sinks as ours.
+
+    What has become of the other tables is read as it is (`harvester.ledger.statements`).
+    """
+    database.create_function("renamed", 1, partial(renamed, folder=folder))
+    for table, name, others in _NAMES:
+        columns = f"renamed({name}) AS {name}, {others} FROM main.{table}"
+        database.execute(f"CREATE TEMP VIEW {table} AS SELECT {columns}")
+
+
+def upgrade(database: Connection, folder: Path) -> None:
+    """Bring the tables of the first released version up to date, all or none of them."""
+    database.create_function("renamed", 1, partial(renamed, folder=folder))
+    renewed = [
+        f"ALTER TABLE {table.name} RENAME TO former;{table.created} WITHOUT ROWID;"
+        f"INSERT INTO {table.name} SELECT appid, endpoint, first_day || '/' || last_day"
+        " FROM former;DROP TABLE former;"
+        for table in RANGES
+    ]
+    renewed += [f"UPDATE {table} SET {name} = renamed({name});" for table, name, _ in _NAMES]
+    script = f"BEGIN;{''.join(renewed)}{WITH_KIND};PRAGMA user_version = {VERSION};COMMIT;"
+    database.executescript(script)
 
 
 class Tables:
@@ -55,6 +97,9 @@ class Tables:
 
     def run(self, sql: str, *values: object) -> int:
         return self._database.execute(_translated(sql), _bound(values)).rowcount
+
+    def lock(self, table: Table) -> None:
+        """Every transaction that writes locks the whole file."""
 
     def insert(self, table: Table, rows: Sequence[Row], conflict: str) -> None:
         sql = (
@@ -128,19 +173,19 @@ def _journal(tables: Tables) -> Journal:
 def reopen(
     tables: Tables,
     key: Key,
-    days: Days | None,
+    ranges: Sequence[Days],
     windows: Sequence[OpenWindow],
     sums: Mapping[int, Tally | None],
 ) -> None:
     """Make final windows open."""
     settle(tables)
-    statements.change(tables, key, Calendar.reopen, days, windows, sums)
+    statements.change(tables, key, Calendar.reopen, ranges, windows, sums)
 
 
-def forget(tables: Tables, key: Key, days: Days) -> None:
+def forget(tables: Tables, key: Key, ranges: Sequence[Days]) -> None:
     """Make stored days missing."""
     settle(tables)
-    statements.change(tables, key, Calendar.forget, *days)
+    statements.change(tables, key, Calendar.forget, ranges)
 
 
 def remove(tables: Tables, appid: str, endpoints: Collection[str]) -> None:

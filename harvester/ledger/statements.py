@@ -8,15 +8,16 @@ has others.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from inspect import signature
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 
-from harvester.base.dates import ONE_DAY, Days
+from harvester.base.dates import ONE_DAY, Days, union
 from harvester.base.fencing import COMMIT, contradicted
 from harvester.errors import LedgerError
-from harvester.ledger.base import Exhausted, Key, Range
+from harvester.ledger.base import Exhausted, Key, Range, Ranges
 from harvester.ledger.coverage import Calendar
 from harvester.ledger.encoding import NOTHING, Before, Journal, Row, calendars_of, changes
 
@@ -24,8 +25,6 @@ LATEST = 30
 """After that number of commits they are merged into the calendars."""
 SERVICE = ("(service)", "state")
 """The checkpoint that is the state of the daily service, and of no sink."""
-FORMER = ("service", "message")
-"""Tables that no current version has."""
 _AT_ONCE = 400
 
 _UNLESS_MARK = (
@@ -70,14 +69,18 @@ CALENDAR = Table("calendar", {**_WHERE, "year": "integer"},
 OPEN_WINDOW = Table("open_window", {**_WHERE, "first_day": "text"}, {
     "last_day": "text", "state": "text", "records": "bigint", "checksum": "bigint",
     "due": "double precision", "detail": "text", "code": "bigint NULL", "rid": "text",
-    "fetched_at": "text", "tries": "integer", "had": "text",
+    "fetched_at": "text", "tries": "integer", "had": "text", "kind": "text",
 })  # fmt: skip
-ASKED = Table("asked", _WHOSE, {"first_day": "text", "last_day": "text"})
+ASKED = Table("asked", _WHOSE, {"ranges": "text"})
 BUDGET = Table("budget", {**_WHOSE, "day": "text"}, {"calls": "bigint"})
 EXHAUSTED = Table("exhausted", _WHOSE, {"until": "double precision", "asked": "double precision"})
 SINK = Table("sink", {"name": "text"}, {"copied": "text"})
-REFRESH = Table("refresh", _WHOSE, {"first_day": "text", "last_day": "text"})
+REFRESH = Table("refresh", _WHOSE, {"ranges": "text"})
+RANGES = (ASKED, REFRESH)
+"""The tables of ranges.  In the first released version each row had one, in two columns."""
 CHECKPOINT = Table("checkpoint", {"sink": "text", "key": "text"}, {"value": "text"})
+WITH_KIND = f"ALTER TABLE {OPEN_WINDOW.name} ADD COLUMN kind text NOT NULL DEFAULT ''"
+"""What adds the last column to the table of the first released version."""
 TABLES = (CALENDAR, OPEN_WINDOW, ASKED, BUDGET, EXHAUSTED, REFRESH, SINK, CHECKPOINT)
 
 
@@ -90,6 +93,10 @@ class Tables(Protocol):
 
     def run(self, sql: str, *values: object) -> int:
         """How many rows a statement has changed."""
+        ...
+
+    def lock(self, table: Table) -> None:
+        """Let no other transaction change a table until this one has ended."""
         ...
 
     def insert(self, table: Table, rows: Sequence[Row], conflict: str) -> None:
@@ -111,22 +118,45 @@ def put(tables: Tables, table: Table, rows: Sequence[Row]) -> None:
 
 def register(tables: Tables, ranges: Iterable[Range]) -> None:
     """Remember the requested ranges."""
-    _widen(tables, ASKED, ranges)
+    _add(tables, ASKED, ranges)
 
 
 def mark_refresh(tables: Tables, ranges: Iterable[Range]) -> None:
     """Remember days that are to be harvested again."""
-    _widen(tables, REFRESH, ranges)
+    _add(tables, REFRESH, ranges)
 
 
-def _widen(tables: Tables, table: Table, ranges: Iterable[Range]) -> None:
-    """Extend the existing ranges by these."""
-    tables.insert(
-        table,
-        [(appid, name, str(begin), str(end)) for appid, name, begin, end in sorted(ranges)],
-        f"first_day = least({table.name}.first_day, excluded.first_day),"
-        f" last_day = greatest({table.name}.last_day, excluded.last_day)",
-    )
+def _add(tables: Tables, table: Table, ranges: Iterable[Range]) -> None:
+    """Add ranges to those that are stored.
+
+    Each run of a large job adds hundreds of thousands, and most are stored already: these are only
+    read, and nobody waits for another worker that adds the same.
+    """
+    added: defaultdict[Key, list[Days]] = defaultdict(list)
+    for appid, name, begin, end in ranges:
+        added[appid, name].append((begin, end))
+    if changed := _extended(tables, table, added):
+        tables.lock(table)
+        changed = _extended(tables, table, {key: added[key] for key in changed})
+        put(tables, table, [(*key, _text_of(each)) for key, each in sorted(changed.items())])
+
+
+def _extended(
+    tables: Tables, table: Table, added: Mapping[Key, Sequence[Days]]
+) -> dict[Key, Ranges]:
+    """The stored ranges together with those that are added, where that changes them."""
+    appids = sorted({appid for appid, _ in added})
+    stored = _ranges(_of_accounts(tables, f"SELECT * FROM {table.name} WHERE true", [], appids))
+    found = {}
+    for key, ranges in added.items():
+        both = tuple(union([*stored.get(key, ()), *ranges]))
+        if both != stored.get(key):
+            found[key] = both
+    return found
+
+
+def _text_of(ranges: Ranges) -> str:
+    return " ".join([f"{begin}/{end}" for begin, end in ranges])
 
 
 def book(tables: Tables, calls: Mapping[tuple[str, str, str], int]) -> None:
@@ -166,12 +196,6 @@ def swap_state(tables: Tables, before: str, after: str) -> bool:
         tables.insert(CHECKPOINT, [(*SERVICE, "")], "value = checkpoint.value")
     sql = "UPDATE checkpoint SET value = %s WHERE sink = %s AND key = %s AND value = %s"
     return bool(tables.run(sql, after, *SERVICE, before))
-
-
-def drop_former(tables: Tables) -> None:
-    """Drop tables that no current version has; they may name an account that is forgotten."""
-    for name in FORMER:
-        tables.run(f"DROP TABLE IF EXISTS {name}")
 
 
 def merge_journal(tables: Tables, journal: Journal) -> None:
@@ -311,8 +335,7 @@ def stored_calendars(tables: Tables, appids: Sequence[str]) -> dict[Key, Calenda
             some,
         )
         windows = tables.rows(
-            "SELECT account.name, interface.name, first_day, last_day, state, records, checksum,"
-            " due, detail, code, rid, fetched_at, tries, had FROM account"
+            "SELECT account.name, interface.name, open_window.* FROM account"
             " JOIN open_window ON account = account.id JOIN interface ON interface = interface.id"
             " WHERE account.name = ANY(%s)",
             some,
@@ -327,21 +350,27 @@ def chunks(names: Sequence[str]) -> Iterator[list[str]]:
         yield list(names[begin : begin + _AT_ONCE])
 
 
-def asked(tables: Tables) -> dict[Key, Days]:
-    """The widest range ever requested, by account and interface."""
+def asked(tables: Tables) -> dict[Key, Ranges]:
+    """The ranges that were ever requested, by account and interface."""
     return _ranges(tables.rows("SELECT * FROM asked"))
 
 
-def refreshes(tables: Tables, appids: Sequence[str]) -> dict[Key, Days]:
+def refreshes(tables: Tables, appids: Sequence[str]) -> dict[Key, Ranges]:
     """The days of these accounts that are to be harvested again."""
     return _ranges(_of_accounts(tables, "SELECT * FROM refresh WHERE true", [], appids))
 
 
-def _ranges(rows: Iterable[Row]) -> dict[Key, Days]:
-    return {
-        (appid, endpoint): (date.fromisoformat(first), date.fromisoformat(last))
-        for appid, endpoint, first, last in rows
-    }
+def _ranges(rows: Iterable[Row]) -> dict[Key, Ranges]:
+    """The ranges of rows, also of those of the first released version."""
+    known: dict[str, Ranges] = {}  # most accounts have the same
+    found = {}
+    for appid, endpoint, *columns in rows:
+        text = "/".join(columns)
+        if text not in known:
+            ends = [map(date.fromisoformat, one.split("/")) for one in text.split(" ")]
+            known[text] = tuple([(begin, end) for begin, end in ends])
+        found[appid, endpoint] = known[text]
+    return found
 
 
 def booked(tables: Tables, day: date, appids: Sequence[str] | None = None) -> dict[Key, int]:

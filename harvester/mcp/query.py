@@ -18,7 +18,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "enable_external_access": "false",
     "allow_persistent_secrets": "false",
     "autoinstall_known_extensions": "false",
@@ -36,8 +36,9 @@ def main() -> None:
     The request: ``file``, ``sql``, ``parameters``, and the bounds ``rows``, ``bytes`` (of columns
     and rows as JSON), ``memory`` (bytes for DuckDB), ``space`` (bytes of addresses), ``seconds``
     (of CPU).
-    The answer: ``columns``, ``rows`` and whether there are ``more``; or an ``error``, which is
-    empty if it was the memory.
+    The answer: ``columns``, ``rows``, whether there are ``more``, and the columns that the SELECT
+    reads, by table (``used``; None if that is not known); or an ``error``, which is empty if it was
+    the memory.
     """
     request = json.load(sys.stdin)
     _limit(request)
@@ -73,6 +74,7 @@ def answer_to(request: dict[str, Any]) -> dict[str, Any]:
                 return {"error": _refusal(kinds)}
             found = database.sql(sql, params=parameters)
             columns, rows = found.columns, found.limit(most + 1).fetchall()
+        used = _used(request, config)
     except duckdb.OutOfMemoryException:
         return {"error": ""}
     except (duckdb.Error, UnicodeError, ValueError) as exc:
@@ -80,7 +82,39 @@ def answer_to(request: dict[str, Any]) -> dict[str, Any]:
     size = request["bytes"] - _bytes_of(columns)
     if size < 0:
         return {"error": "the names of its columns are too long; select fewer, or name them (AS)"}
-    return {"columns": columns, **_bounded(rows, most, size)}
+    return {"columns": columns, **_bounded(rows, most, size), "used": used}
+
+
+def _used(request: dict[str, Any], config: dict[str, Any]) -> dict[str, list[str]] | None:
+    """The columns that a SELECT reads, by table; None if that is not known.
+
+    From its plan: so ``*``, ``COLUMNS()`` and new names of columns are resolved, and what is in a
+    text or a comment does not count.  Of the steps of DuckDB's optimizer only the one that drops
+    unused columns is wanted: others move columns into filters, or answer from statistics.
+    """
+    import duckdb
+
+    others = "SELECT string_agg(name, ',') FROM duckdb_optimizers() WHERE name <> 'unused_columns'"
+    try:
+        with duckdb.connect(config=SETTINGS) as database:
+            [(disabled,)] = database.sql(others).fetchall()
+        config = {**config, "disabled_optimizers": disabled}
+        with duckdb.connect(request["file"], read_only=True, config=config) as database:
+            explain = f"EXPLAIN (FORMAT JSON) {request['sql']}"
+            [(_, plan)] = database.execute(explain, request["parameters"] or None).fetchall()
+    except (duckdb.Error, MemoryError):
+        return None
+    found: dict[str, list[str]] = {}
+    steps: list[dict[str, Any]] = json.loads(plan)
+    while steps:
+        step = steps.pop()
+        steps += step["children"]
+        about = step["extra_info"]
+        if "Table" in about:  # quoted and with its schema, but in DuckDB 1.4
+            table = about["Table"].rpartition(".main.")[2].strip('"')
+            columns = about.get("Projections", [])
+            found.setdefault(table, []).extend([columns] if isinstance(columns, str) else columns)
+    return found
 
 
 def _refusal(kinds: list[str]) -> str:

@@ -81,11 +81,14 @@ COVERAGE = (
     " again), never_delivered (late for 30 days, given up), missing (was to be fetched, and is not"
     " stored), waiting (is tried again later, as for a quota), failed (was given up with an error),"
     " not_asked (nobody wanted it), cannot_be_asked (was missed, and the interface has recent days"
-    " only).  An interface is stale if newer days could have been asked for and were not."
+    " only), not_due (WeChat does not have it yet: its week, month or hour is not over).  An"
+    " interface is stale if newer days could have been asked for and were not.  A count that is 0"
+    " is left out; null: not known, or none."
 )
 TABLES = (
     "The tables that rows and sql read, with their columns: type, and meaning in Chinese and"
-    " English.  Some join interfaces (articles).  A table <interface>_<list> has a row for"
+    " English.  Some join interfaces (articles); accounts has the names and groups of accounts, if"
+    " the server knows them.  A table <interface>_<list> has a row for"
     " each item of a list within a record, and joins that on _appid, _begin_date and _row."
     "  _appid is the account; _begin_date and _end_date are the days that were asked for"
     " together."
@@ -98,8 +101,9 @@ SELECT = (
     "Run one SELECT in DuckDB's SQL over the tables: a copy, brought up to date before.  At"
     f" most {ROWS:,} rows and {BYTES:,} bytes, {SECONDS:g} s and {MEMORY >> 20} MiB of memory;"
     " no files, no network, no settings.  Sum, group and filter here rather than fetch rows."
-    "  Many interfaces have several rows a day, one for each channel or scene; some figures"
-    " are sums since an article was published: see tables."
+    "  Many interfaces have several rows a day, one for each channel or scene.  figures says what"
+    " those columns are, of those that the query reads, that must not be summed: running totals,"
+    " levels at the end of a day, ratios, means, maxima, and people who are counted more than once."
 )
 
 

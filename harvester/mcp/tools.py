@@ -22,29 +22,23 @@ from harvester.base.dates import FIRST, Days, nearest, parse_day, parse_past_day
 from harvester.config.place import Place
 from harvester.errors import NoLedgerError, UsageError
 from harvester.exports.base import TableShape
+from harvester.exports.listed import COVERAGE
 from harvester.exports.shapes import comment_of
-from harvester.ledger.coverage import (
-    EMPTY,
-    FAILED,
-    FINAL,
-    MISSING,
-    NEVER,
-    OPEN,
-    WAITING,
-    Calendar,
-)
-from harvester.ledger.reach import GONE, LATE, UNASKED, Together
+from harvester.ledger.coverage import Calendar
+from harvester.ledger.reach import STATES, Together, last_of, state_on
 from harvester.mcp.flat_copy import BYTES, ROWS, Copy, QueryError, Tables
 from harvester.model import Endpoint
 from harvester.report.days import Reader, StatusFilter, Stream
 from harvester.report.overview import overview_of
+from harvester.tables import ACCOUNTS as NAMES
+from harvester.tables import COVERED
 from harvester.tables import TABLES as JOINED
 from harvester.wechat.titles import INTERFACES
 
 ACCOUNTS = 200
 """The most accounts that an answer lists one by one."""
 STREAMS = 100
-"""The most interfaces of accounts that an answer lists one by one."""
+"""The most account–interface pairs that an answer lists one by one."""
 TABLES = 12
 """The most tables of which the columns are described unasked."""
 CAUSES = 20
@@ -56,6 +50,7 @@ HELD_BACK = 3
 FEW = 100
 """Rows that are given if no number is asked for."""
 
+_TITLED = {**JOINED, NAMES.name: NAMES, COVERED: COVERAGE}
 _TYPES = {
     "int64": "BIGINT",
     "int32": "INTEGER",
@@ -65,20 +60,7 @@ _TYPES = {
     "date32[day]": "DATE",
     "timestamp[us, tz=UTC]": "TIMESTAMP WITH TIME ZONE",
 }
-STATE_NAMES = {
-    FINAL: "final",
-    EMPTY: "empty",
-    OPEN: "provisional",
-    WAITING: "waiting",
-    FAILED: "failed",
-    MISSING: "missing",
-    LATE: "late",
-    NEVER: "never_delivered",
-    GONE: "cannot_be_asked",
-    UNASKED: "not_asked",
-}
-"""The states of a day, by their letter."""
-_LACKING = {"waiting", "failed", "missing", "late"}
+_LACKING = {state.name for state in STATES if state.lacking}
 _ORDER = ("_appid", "_begin_date", "_row")
 _UNKNOWN = re.compile("Table with name (.+?) does not exist")
 _NOTHING = "nothing was harvested yet; harvest first (harvester run)"
@@ -90,14 +72,16 @@ class _Known:
     """What the ledger knows of some interfaces.
 
     everything, interfaces, accounts: how far it is complete, of all, by interface and by account.
-    states: by interface, a value that changes with what is stored.  has_ledger: if not, only the
-    names of the interfaces are known, those of the states.
+    states: by interface, a value that changes with what is stored.  first: the first day that was
+    asked about, if one was.  has_ledger: if not, only the names of the interfaces are known, those
+    of the states.
     """
 
     everything: Together = field(default_factory=Together)
     interfaces: dict[str, Together] = field(default_factory=dict)
     accounts: dict[str, Together] = field(default_factory=dict)
     states: dict[str, Any] = field(default_factory=dict)
+    first: date = date.min
     has_ledger: bool = True
 
     def note(self, stream: Stream, calendar: Calendar) -> None:
@@ -105,7 +89,7 @@ class _Known:
         appid, name = stream.key
         digest = self.states.setdefault(name, blake2b(digest_size=16))
         parts = [appid, sorted(calendar.years.items()), sorted(calendar.windows.items())]
-        digest.update(repr([*parts, calendar.sums]).encode())
+        digest.update(repr([*parts, calendar.sums, stream.reach]).encode())
 
     def add(self, stream: Stream, endpoint: Endpoint | None, days: Days | None = None) -> None:
         """Take in the reach of an interface of an account; days: only of this range.
@@ -113,34 +97,54 @@ class _Known:
         endpoint: None if it is not installed.
         """
         (appid, name), reach = stream.key, stream.reach
-        if days is not None and reach.letters:
+        if (begins := reach.begins) is None:  # no day of it can be asked for
+            return
+        of_interface = self.interfaces.setdefault(name, Together())
+        if days is not None:
             reach = reach.within(days)
+            if days[1] < begins and reach.begins is None:
+                of_interface.note(appid, begins)
+                return
             if not reach.letters and endpoint is not None and endpoint.retired:
                 return  # it has no such days, and never will
-        elif not reach.letters:  # no day of it can be asked for
-            return
-        for group, key in ((self.interfaces, name), (self.accounts, appid)):
-            group.setdefault(key, Together()).add(appid, reach)
-        self.everything.add(appid, reach)
+        of_account = self.accounts.setdefault(appid, Together())
+        for together in (of_interface, of_account, self.everything):
+            together.add(appid, reach)
 
     def of_account(self, appid: str) -> dict[str, Any]:
         """The reach of an account, as an answer has it; empty if it has none."""
         return _until(self.accounts[appid]) if appid in self.accounts else {}
 
     def until(self) -> dict[str, Any]:
-        """Up to which day an answer from these interfaces is complete and final."""
+        """Up to which day an answer from these interfaces is complete and final.
+
+        It names the accounts that begin later than its first day: a sum has nothing of them before.
+        """
         if not self.has_ledger:
             return {"complete_until": None, "final_until": None, "note": _NO_LEDGER}
+        later: dict[str, date] = {}
+        interfaces = {}
+        for name, each in self.interfaces.items():
+            of_interface = each.later(self.first)
+            interfaces[name] = {**_until(each), **_begin_later(of_interface)}
+            later |= {appid: max(day, later.get(appid, day)) for appid, day in of_interface.items()}
         return {
             "complete_until": _text(self.everything.complete),
             "final_until": _text(self.everything.final),
-            "interfaces": {name: _until(each) for name, each in self.interfaces.items()},
+            **_begin_later(later),
+            "interfaces": interfaces,
         }
+
+
+def _begin_later(accounts: Mapping[str, date]) -> dict[str, Any]:
+    """Accounts that begin later than an answer, the last ones by name; nothing without any."""
+    named = {appid: str(day) for appid, day in last_of(accounts, HELD_BACK)}
+    return {"begin_later": {"accounts": len(accounts), "some_of_them": named}} if named else {}
 
 
 def _until(reach: Together) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "first_day": str(reach.first),
+        "first_day": _text(reach.first),
         "complete_until": _text(reach.complete),
         "final_until": _text(reach.final),
         "newest_day": _text(reach.newest),
@@ -204,7 +208,7 @@ class Answers:
         answer = known.until()
         for view in seen.interfaces:
             told = answer["interfaces"].setdefault(view.name, {})
-            told |= {**_titles(view.name, view.endpoint), **view.days}
+            told |= {**_titles(view.name, view.endpoint), **view.counts.to_dict()}
         answer["totals"] = totals = seen.to_dict()
         totals["causes"] = totals["causes"][:CAUSES]
         accounts = []
@@ -216,7 +220,9 @@ class Answers:
             }
             summary |= known.of_account(account.appid)
             listed = streams.get(account.appid)
-            accounts.append({**summary, **({"interfaces": listed} if listed else {})})
+            summary |= {"interfaces": listed} if listed else {}
+            accounts.append(_without_zeros(summary))
+        answer = _without_zeros(answer)
         if not accounts:
             answer["note"] = _NOTHING
         elif not in_full:
@@ -226,10 +232,14 @@ class Answers:
     async def _on_day(self, reader: Reader, day: date) -> dict[str, Any]:
         """How many accounts have a day in which state, by interface; and each account of them."""
         await reader.prepare()
-        known, counted = _Known(), defaultdict[str, Counter[str]](Counter)
+        known, counted = _Known(first=day), defaultdict[str, Counter[str]](Counter)
         accounts: list[dict[str, Any]] = []
         async for found in reader.accounts():
-            states = {stream.key[1]: _state_on(stream, day) for stream, _ in found}
+            states = {
+                name: state_on(stream.reach, day, reader.endpoint(name), reader.now).name
+                for stream, _ in found
+                for name in stream.key[1:]
+            }
             for stream, _ in found:
                 known.add(stream, reader.endpoint(stream.key[1]), (day, day))
                 counted[stream.key[1]][states[stream.key[1]]] += 1
@@ -242,6 +252,7 @@ class Answers:
             name: {**_titles(name, reader.endpoint(name)), "accounts_by_state": dict(states)}
             for name, states in sorted(counted.items())
         }
+        answer = _without_zeros(answer)
         return _with_list(answer, "accounts", accounts[:ACCOUNTS], len(accounts))
 
     def _accounts(self, given: Collection[str], known: Collection[str]) -> list[str]:
@@ -286,7 +297,7 @@ class Answers:
     def _table(
         self, name: str, of: Sequence[str], table: TableShape, *, in_full: bool
     ) -> dict[str, Any]:
-        joined = JOINED.get(name)
+        joined = _TITLED.get(name)
         titles = (
             {"title": joined.title.en, "title_zh": joined.title.zh}
             if joined
@@ -319,28 +330,35 @@ class Answers:
         known, owners, appids = await self._known(lambda each: _in(each, table)[0], appids, days)
         of, shape = owners[table]
         names = shape.schema.names
-        await self._copy.update(known.states)
-        column, condition = self._condition(of[0], shape, days)
+        if days and table == NAMES.name:
+            raise UsageError(f"the table {table} has no days; leave start and end out")
+        column, condition = self._condition(of, shape, days)
         conditions = [condition] if days else []
         parameters: list[object] = [str(day) for day in days or ()]
         if appids:
             conditions.append(f"_appid IN ({', '.join('?' * len(appids))})")
             parameters += appids
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        keys = JOINED[table].key if table in JOINED else ()
+        keys = _TITLED[table].key if table in _TITLED else ()
         order = [each for each in _ORDER if each in names]
         order += [each for each in names if each in keys or each.startswith("_item")]
         sql = f'SELECT * FROM "{table}"{where} ORDER BY {", ".join(order)}'
-        answer = await self._copy.query(sql, parameters, limit)
+        states = _states(known, [table])
+        answer = await self._copy.query(sql, parameters, limit, states=states)
         used = {"days_are_of_column": column} if days else {}
-        return {**known.until(), **used, **_rows(answer)}
+        return {**known.until(), **used, **_rows(answer, {table: owners[table]})}
 
-    def _condition(self, owner: str, shape: TableShape, days: Days | None) -> tuple[str, str]:
+    def _condition(
+        self, of: Sequence[str], shape: TableShape, days: Days | None
+    ) -> tuple[str, str]:
         """The column that the days are of, and the condition on it."""
-        own = getattr(self._place.find(owner), "day_field", "").replace(".", "_")
+        endpoint = self._place.find(of[0]) if of else None
+        own = getattr(endpoint, "day_field", "").replace(".", "_")
         types = {column.name: str(column.type) for column in shape.schema}
         if days and types.get(own) == "date32[day]":
             return own, f'"{own}" BETWEEN ?::DATE AND ?::DATE'
+        if "last_day" in types:
+            return "first_day", "last_day >= ?::DATE AND first_day <= ?::DATE"
         if "_end_date" in types:
             return "_begin_date", "_end_date >= ?::DATE AND _begin_date <= ?::DATE"
         return "_begin_date", "_begin_date BETWEEN ?::DATE AND ?::DATE"
@@ -359,14 +377,14 @@ class Answers:
         known, owners, _ = await self._known(concerned)
         if not owners:
             raise UsageError(_NOTHING)
-        await self._copy.update(known.states)
+        named = {name: table for name, table in owners.items() if is_named(name)}
         try:
-            answer = await self._copy.query(query, rows=limit)
+            answer = await self._copy.query(query, rows=limit, states=_states(known, named))
         except QueryError as exc:
             if unknown := _UNKNOWN.search(str(exc)):  # DuckDB knows the interfaces concerned alone
                 _in(owners, unknown[1])
             raise
-        return {**known.until(), **_rows(answer)}
+        return {**known.until(), **_rows(answer, named if answer["used"] is None else owners)}
 
     # what is known
 
@@ -380,7 +398,7 @@ class Answers:
 
         appids, days: whose reach is of interest; the states are those of all accounts and days.
         """
-        known = _Known()
+        known = _Known(first=days[0] if days else date.min)
         try:
             async with self._place.ledger() as ledger:
                 owners = self._copy.tables({name for _, name in await ledger.asked()})
@@ -396,6 +414,7 @@ class Answers:
             if not self._place.sinks:
                 raise
             owners = self._copy.tables(await self._copy.stored())
+            owners.pop(COVERED, None)  # only a ledger knows it
             states = {name: object() for name in concerned(owners)}
             strange = [each for each in appids if each not in self._appids]
             appids = self._accounts(appids, [*self._place.names, *strange])
@@ -414,9 +433,14 @@ def _in(owners: Tables, name: str) -> tuple[tuple[str, ...], TableShape]:
     return owners[name]
 
 
-def _state_on(stream: Stream, day: date) -> str:
-    """The state of a day of an interface of an account."""
-    return STATE_NAMES[stream.reach.at(day) or UNASKED]
+def _states(known: _Known, tables: Collection[str]) -> Mapping[str, object]:
+    """What must be up to date for a query of these tables, as of `Copy.query`.
+
+    The names of accounts, and what is there of them, need no records.
+    """
+    if {*tables} <= {NAMES.name, COVERED} and tables:
+        return {COVERED: hash(frozenset(known.states.items()))} if COVERED in tables else {}
+    return known.states
 
 
 def _shown(stream: Stream) -> dict[str, Any]:
@@ -444,10 +468,34 @@ def _days(start: str | None, end: str | None) -> Days | None:
     return first, last
 
 
-def _rows(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """The rows, and what to do if there are more."""
+def _rows(answer: Mapping[str, Any], tables: Tables) -> dict[str, Any]:
+    """The rows, what their figures are that have no sum, and what to do if there are more.
+
+    tables: from which the rows may be; if it is not known what is read, it is all of these.
+    """
+    rows = {name: value for name, value in answer.items() if name != "used"}
+    used = answer["used"]
+    if used is None:
+        used = {name: table.schema.names for name, (_, table) in tables.items()}
+    figures = {
+        f"{name}.{stored}": column.about.en
+        for name in sorted(used.keys() & tables.keys())
+        for stored, column in zip(
+            tables[name][1].schema.names, tables[name][1].columns, strict=True
+        )
+        if stored in used[name] and column.figure is not None and column.figure.never.en
+    }
+    told = {"figures": figures} if figures else {}
     hint = {"hint": "there are more rows: narrow the question, or aggregate"}
-    return {**answer, **(hint if answer["more"] else {})}
+    return {**told, **rows, **(hint if answer["more"] else {})}
+
+
+def _without_zeros(value: Any) -> Any:
+    """A value for JSON without the counts that are 0; what is not known stays, as null."""
+    if isinstance(value, dict):
+        kept = {name: each for name, each in value.items() if each != 0 or each is False}
+        return {name: _without_zeros(each) for name, each in kept.items()}
+    return [_without_zeros(each) for each in value] if isinstance(value, list) else value
 
 
 def _with_list(

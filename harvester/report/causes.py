@@ -20,7 +20,7 @@ from harvester.ledger.coverage import MISSING, Calendar, OpenWindow
 from harvester.model import Action
 from harvester.report.days import Stream
 from harvester.texts import english, say
-from harvester.wechat.codes import BLOCKED, ERRORS
+from harvester.wechat.codes import BLOCKED, ERRORS, KIND_OF
 
 Text = tuple[str, str]
 """A text in Chinese and in English."""
@@ -139,7 +139,7 @@ KINDS = {
             ("凭据", "credentials"),
             ("没有可用的 access token", "There is no access token that can be used"),
             (
-                "看下方原话：账号文件里引用的密钥或令牌不可用，或另一个程序使它失效。",
+                "看下方原话：账号文件里引用的密钥或 token 不可用，或另一个程序使它失效。",
                 "See the message: the secret cannot be used, or another program ends the token.",
             ),
         ),
@@ -185,7 +185,7 @@ KINDS = {
             "retry",
             False,
             ("重试", "retry"),
-            ("多次重试后失败", "Failed after all attempts"),
+            ("多次重试未成功", "No success after several attempts"),
             ("不用处理：下次运行会再试。", "Nothing to do: the next run tries again."),
         ),
         Kind(
@@ -199,23 +199,7 @@ KINDS = {
 }
 """By name, in the order in which they are shown."""
 
-_CODES = {
-    "secret": (40001, 40002, 40125, 40243, 41004),
-    "appid": (40013, 41002),
-    "ip": (40164, 40090, 45032, 45035, 61004, *range(89501, 89508)),
-    "permission": (43104, 45063, 48001, 42005, 43007, 50001, 61007, 61014, 61015, 61016),
-    "authorisation": (
-        40030, 40091, 40094, 41018, 42002, 42007, 61003, 61005, 61006, 61009, 61010, 61011, 61023,
-        61024,
-    ),
-    "frozen": (48004, 50002, 50004, 50007),
-    "retired": (46101, 47009, 48009),
-    "month": (45040,),
-    "late": (61503,),
-}  # fmt: skip
-_KIND_OF = {code: name for name, codes in _CODES.items() for code in codes}
 _TRIED = (Action.RETRY, Action.SLOW_DOWN)
-_VOIDED = re.compile("refused a token that was just fetched|the access token was refused")
 _IP = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])")
 
 
@@ -223,18 +207,21 @@ def kind_of(window: OpenWindow) -> str:
     """The kind of cause for which a window waits or failed, or is stored and late."""
     if window.stored:
         return "late"
+    return window.kind if window.kind in KINDS else _derived(window)
+
+
+def _derived(window: OpenWindow) -> str:
+    """The kind of a window that the first released version stored, by its state and code alone.
+
+    Without a code it is *retry*: mostly no answer came, and the next run says what else it is.
+    """
     if window.state == "waiting":
-        if window.code == BLOCKED:
-            return "blocked"
-        return "quota" if window.code == 45009 or "quota" in window.detail else "late"
-    if _VOIDED.search(window.detail):
-        return "token"  # a refused token is no refused secret, though the code is the same
-    if window.code in _KIND_OF:
-        return _KIND_OF[window.code]
-    rule = ERRORS.get(window.code) if window.code is not None else None
-    if (rule is not None and rule.action in _TRIED) or " attempts" in window.detail:
+        return {BLOCKED: "blocked", 45009: "quota"}.get(window.code or 0, "late")
+    if window.code is None:
         return "retry"
-    return "token" if window.code is None and "no access token" in window.detail else "refused"
+    if window.code in KIND_OF:
+        return KIND_OF[window.code]
+    return "retry" if window.code in ERRORS and ERRORS[window.code].action in _TRIED else "refused"
 
 
 def ip_in(detail: str) -> str:
@@ -254,7 +241,8 @@ class Cause:
 
     kind: a name of `KINDS`, empty if something due was not asked for.  state: ``failed``,
     ``waiting``, ``missing``, ``stale``, or ``late``.  resting: of accounts that are not harvested
-    now.  since: from which day on they are not requested, of that kind alone.  days: by interface.
+    now.  since: from which day on they are not requested, of that kind alone.  broke: since when
+    windows fail (`Outcome.fetched_at`), empty if that is not known.  days: by interface.
     earliest, latest: the Unix times that are waited for, 0 if none.  messages: a few different
     ones, less account and request id, each with one request id.
     """
@@ -264,6 +252,7 @@ class Cause:
     state: str = ""
     resting: bool = False
     since: str = ""
+    broke: str = ""
     appids: dict[str, None] = field(default_factory=dict)
     days: Counter[str] = field(default_factory=Counter)
     begin: date = date.max
@@ -304,6 +293,7 @@ class Cause:
         self.begin, self.end = min(self.begin, other.begin), max(self.end, other.end)
         self.earliest = min(filter(None, (self.earliest, other.earliest)), default=0.0)
         self.latest = max(self.latest, other.latest)
+        self.broke = min(filter(None, (self.broke, other.broke)), default="")
         for text, rid in other.messages.items():
             if len(self.messages) < MOST_MESSAGES:
                 self.messages.setdefault(text, rid)
@@ -323,6 +313,7 @@ def causes_of(stream: Stream, calendar: Calendar, *, resting: bool = False) -> I
         text, kind, due = reason_of(appid, window.detail), kind_of(window), window.due
         yield cause(kind, window.state, days, span, earliest=due, latest=due,
                     ip=ip_in(window.detail) if kind == "ip" else "",
+                    broke=window.fetched_at if window.state == "failed" else "",
                     messages={text: window.rid} if text else {})  # fmt: skip
     if stream.counts.late and (holes := stream.holes(calendar)):
         span = holes[0][0], holes[-1][1]

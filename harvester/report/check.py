@@ -8,16 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Any
 
 from harvester import events
 from harvester.base.dates import china, rfc3339
 from harvester.events import Code, Event, reason_of
 from harvester.ledger.base import Key
-from harvester.ledger.coverage import OpenWindow
 from harvester.model import Action, listed
-from harvester.report.causes import KINDS, Cause, Text, grouped, ip_in, kind_of
+from harvester.report.causes import KINDS, Cause, Text, grouped, ip_in
 from harvester.texts import english, say
 from harvester.wechat.codes import BLOCKED, ERRORS
 
@@ -244,12 +242,12 @@ class Access:
         elif failed is not None:
             found.error, found.code = reason_of(key[0], failed.error), failed.code
             found.rid = failed.rid
-            found.kind = _kind(failed.error, failed.code)
+            found.kind = failed.kind
             found.state = UNKNOWN if found.kind == "retry" else UNUSABLE
         elif code is not None and _refuses_token(code):
             refused = self._refused.get(key[0])
             found.code, found.error = code, AGAIN if refused is None else reason_of(key[0], refused)
-            found.kind = "retry" if refused is None else _kind(found.error, code)
+            found.kind = "retry" if refused is None else "token"
             found.state = UNKNOWN if refused is None else UNUSABLE
         elif waits is not None:
             found.state, found.code = WAITING, code
@@ -260,7 +258,3 @@ class Access:
 
 def _refuses_token(code: int) -> bool:
     return code in ERRORS and ERRORS[code].action is Action.RENEW_TOKEN
-
-
-def _kind(error: str, code: int | None) -> str:
-    return kind_of(OpenWindow(date.min, date.min, "failed", detail=error, code=code))

@@ -5,23 +5,25 @@ Rule: reads the ledger alone; no list of ranges is made.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 from harvester.base.dates import (
     ONE_DAY,
+    SETTLED_HOUR,
     Days,
     WindowKind,
-    days_in,
+    last_legal_day,
     last_settled_day,
     last_whole_day,
+    period_of,
     rfc3339,
     settles_at,
     without,
 )
 from harvester.config import plugins
-from harvester.ledger.base import Key, Ledger, check_known
+from harvester.ledger.base import Key, Ledger, Ranges, check_known
 from harvester.ledger.coverage import FAILED, OPEN, WAITING, Calendar, OpenWindow
 from harvester.ledger.reach import LATE, Counts, Found, Reach, reaches
 from harvester.model import Endpoint
@@ -30,8 +32,8 @@ STATES = ("failed", "stale", "missing", "late", "waiting", "provisional", "compl
 """The states of an interface of an account, the most severe first."""
 
 GRACE = 26 * 3600.0
-"""Seconds after which days that could have been requested are stale: more than the interval of
-daily runs."""
+"""Seconds after which figures that are due are stale, unless the service is told another number:
+more than the interval of daily runs."""
 RECENT = timedelta(days=31)
 """An interface of an account without any request this recent is not expected to be fresh."""
 
@@ -61,25 +63,20 @@ class StatusFilter(NamedTuple):
 class Stream(NamedTuple):
     """One interface of one account.
 
-    days: from the first to the last that was asked for or is known.  reach: less the days at both
-    ends that belong to no whole week or month.  counts: its days by state.  records: None if they
-    are not known.  overdue: since when its figures could have been asked for again, a Unix time; 0
-    if they are not stale.  unasked: if they are because the range has not moved on, the days that
-    were not requested.
+    asked: the ranges.  days: from the first to the last that was asked for or is known.  counts:
+    its days by state.  records: None if they are not known.  overdue: since when it is stale, a
+    Unix time; 0 if it is not.  unasked: if that is because the range has not moved on, the days
+    that were not requested.
     """
 
     key: Key
+    asked: Ranges
     days: Days
     reach: Reach
     counts: Counts
     records: int | None
     overdue: float
     unasked: Days | None = None
-
-    @property
-    def not_asked(self) -> int:
-        """Days that no window can have: parts of weeks or months, or between two ranges."""
-        return days_in(self.days) - sum(self.counts) - self.reach.gone
 
     @property
     def states(self) -> list[str]:
@@ -103,9 +100,7 @@ class Stream(NamedTuple):
         out.
         """
         for window in calendar.windows.values():
-            if window.state not in states:
-                continue
-            if found := list(self.reach.within(window.days).runs(_LETTERS[window.state])):
+            if window.state in states and (found := _days_of(window, self.reach)):
                 yield window, found
 
     def holes(self, calendar: Calendar) -> list[Days]:
@@ -121,33 +116,18 @@ class Stream(NamedTuple):
             "begin_date": str(self.days[0]),
             "end_date": str(self.days[1]),
             "states": self.states,
-            **counts_to_dict(self.counts, self.not_asked, self.reach.gone),
+            **self.counts.to_dict(),
             "records": self.records,
             "stale_since": rfc3339(self.overdue) if self.overdue else None,
             "not_asked_since": str(self.unasked[0]) if self.unasked else None,
         }
 
 
-def counts_to_dict(counts: Counts, not_asked: int, gone: int) -> dict[str, int]:
-    """As JSON has them: empty days are final, too; gone: days that cannot be asked for."""
-    return {
-        "final": counts.final + counts.empty,
-        "empty": counts.empty,
-        "provisional": counts.provisional,
-        "waiting": counts.waiting,
-        "failed": counts.failed,
-        "missing": counts.missing,
-        "late": counts.late,
-        "never_delivered": counts.never,
-        "cannot_be_asked": gone,
-        "not_asked": not_asked,
-    }
-
-
 class Reader:
     """The streams of a ledger that are to be shown, in order, some accounts in memory at a time.
 
-    now: a Unix time.  own: interfaces that are not installed.
+    now: a Unix time.  own: interfaces that are not installed.  newest: the newest day that was
+    asked for, None if none was; a clock that was ahead counts no more.
     """
 
     def __init__(
@@ -158,17 +138,18 @@ class Reader:
         wanted: StatusFilter = StatusFilter(),  # noqa: B008
     ) -> None:
         self.ledger, self.now, self.wanted = ledger, now, wanted
-        self.asked: dict[Key, Days] = {}
+        self.asked: dict[Key, Ranges] = {}
         self._known: dict[str, Endpoint | None] = {endpoint.name: endpoint for endpoint in own}
         self._own = frozenset(self._known)
         self._called: dict[date, Mapping[Key, int]] = {}
         self._appids: list[str] = []
-        self._newest = date.min
+        self.newest: date | None = None
 
     async def prepare(self) -> None:
         """Read the selection; raises `UsageError` for an unknown account."""
         self.asked = dict(await self.ledger.asked())
-        self._newest = max((end for _, end in self.asked.values()), default=date.min)
+        ends = [min(ranges[-1][1], last_legal_day(self.now)) for ranges in self.asked.values()]
+        self.newest = max(ends, default=None)
         known = await self.ledger.accounts()
         wanted = self.wanted
         check_known(wanted.appids, known, wanted.listed or ())
@@ -214,13 +195,21 @@ class Reader:
 
     async def _stream(self, found: Found) -> Stream:
         key, asked, calendar, reach = found
-        begin, end = asked or (reach.first, reach.last)
-        days = (min(begin, reach.first), max(end, reach.last)) if reach.letters else (begin, end)
-        overdue, unasked = _due(calendar, self.now - GRACE), await self._unasked(key, asked)
+        endpoint, unasked = self.endpoint(key[1]), await self._unasked(key, asked)
+        overdue = stale_since(reach, endpoint, self.now) or self._due(calendar, reach)
         if unasked is not None and not overdue:
-            endpoint = self.endpoint(key[1])
-            overdue = settles_at(unasked[0], endpoint.settled_hour) if endpoint else 0.0
-        return Stream(key, days, reach, reach.counts, _records(calendar), overdue, unasked)
+            overdue = settles_at(unasked[0], hour_of(endpoint))
+        days = (reach.first, reach.last) if reach.letters else (asked[0][0], asked[-1][1])
+        return Stream(key, asked, days, reach, reach.counts, _records(calendar), overdue, unasked)
+
+    def _due(self, calendar: Calendar, reach: Reach) -> float:
+        """Since when windows that are stored or wait are to be requested again; 0 if none is."""
+        due = [
+            window.due
+            for window in calendar.windows.values()
+            if 0 < window.due < self.now - GRACE and _days_of(window, reach)
+        ]
+        return min(due, default=0.0)
 
     def cut_of(self, name: str) -> WindowKind:
         """How an interface is cut; one that is not installed is cut into days."""
@@ -233,7 +222,7 @@ class Reader:
             self._known[name] = plugins.known_endpoint(name)
         return self._known[name]
 
-    async def _unasked(self, key: Key, asked: Days | None) -> Days | None:
+    async def _unasked(self, key: Key, asked: Ranges) -> Days | None:
         """The days that were not requested: the range ended, and others continue, or it did before.
 
         It continued before if it ended at the last available day, which the calls of the next day
@@ -241,14 +230,14 @@ class Reader:
         recently: an older one may be an archive on purpose.
         """
         endpoint = self.endpoint(key[1])
-        if asked is None or endpoint is None or endpoint.retired:
+        if not asked or self.newest is None or endpoint is None or endpoint.retired:
             return None
-        last, hour, cut = asked[1], endpoint.settled_hour, endpoint.cut
+        last, hour, cut = asked[-1][1], endpoint.settled_hour, endpoint.cut
         if last_whole_day(last_settled_day(self.now - GRACE, hour), cut) <= last:
             return None
         settled = last_settled_day(self.now, hour)
-        newest = last_whole_day(min(self._newest, settled), cut)
-        go_on = self._newest >= settled - ONE_DAY and settled - RECENT <= last < newest
+        newest = last_whole_day(min(self.newest, settled), cut)
+        go_on = self.newest >= settled - ONE_DAY and settled - RECENT <= last < newest
         if not go_on and not await self._was_called(key, last):
             return None
         return last + ONE_DAY, last_whole_day(settled, cut)
@@ -263,9 +252,44 @@ class Reader:
         return False
 
 
-def _due(calendar: Calendar, before: float) -> float:
-    """Since when windows that were due then are due; 0 if none is."""
-    return min([each.due for each in calendar.windows.values() if 0 < each.due < before], default=0)
+def hour_of(endpoint: Endpoint | None) -> int:
+    """The hour in China from which yesterday can be requested, also if it is not known."""
+    return endpoint.settled_hour if endpoint else SETTLED_HOUR
+
+
+def stale_since(
+    reach: Reach,
+    endpoint: Endpoint | None,
+    now: float,
+    *,
+    newest: float = GRACE,
+    late: float = GRACE,
+    at: Callable[[date], float] = lambda day: 0.0,
+) -> float:
+    """Since when figures should have been there, a Unix time; 0 if none are stale.
+
+    Figures are stale if they were asked for, can still be, are not there, and have been due for too
+    long: of days that are late, and of those behind the newest answered one.  What lies before that
+    is the past, which a run fetches as the quota allows; so is a range that ended long ago.
+
+    newest, late: the seconds that are too long, for either kind.  at: when a run requests the
+    figures of a window that ends on this day, if that is later than WeChat has them.
+    """
+    if reach.last < last_legal_day(now) - RECENT:
+        return 0.0
+    cut, hour = endpoint.cut if endpoint else WindowKind.DAYS, hour_of(endpoint)
+    found = []
+    for day, patience in ((next(reach.runs(LATE), (None,))[0], late), (reach.edge, newest)):
+        if day is not None:
+            end = period_of(day, cut)[1]
+            since = max(settles_at(end, hour), at(end))
+            found += [since] if now > since + patience else []
+    return min(found, default=0.0)
+
+
+def _days_of(window: OpenWindow, reach: Reach) -> list[Days]:
+    """The days of a window that are in its state."""
+    return list(reach.within(window.days).runs(_LETTERS[window.state]))
 
 
 def _records(calendar: Calendar) -> int | None:

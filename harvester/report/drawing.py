@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import NamedTuple
 
-from harvester.ledger.reach import Counts
+from harvester.ledger.coverage import OPEN
+from harvester.ledger.reach import STATES, UNASKED, Counts
 from harvester.report.causes import Text
-from harvester.report.charts import Curve, Figures
+from harvester.report.charts import DAYS, SERIES, Curve, Figures
 from harvester.report.overview import AccountView
 from harvester.report.texts import compact, month
 
@@ -22,11 +23,14 @@ HEIGHT = 24
 """Of a column, in units; its width is 10."""
 WALL = 440, 230
 """Width and height that the squares of all accounts fill, in pixels."""
+ENDPOINTS = {series.name: series.endpoint for series in SERIES}
+"""The interface of each series."""
+_NOT_HELD = bytes([state.letter for state in STATES if not state.held])
 
 
 def stack(counts: Counts) -> tuple[int, int, int, int, int]:
     """Days by the states of `STACK`; late days wait, never delivered ones are missing."""
-    final, provisional, empty, waiting, failed, missing, late, never = counts
+    final, provisional, empty, waiting, failed, missing, late, never, *_ = counts
     return final + empty, provisional, waiting + late, failed, missing + never
 
 
@@ -34,7 +38,7 @@ def columns(counted: Sequence[Counts | None]) -> dict[str, str]:
     """Stacked columns, one path per state; a part that is not 0 is always visible."""
     paths: dict[str, str] = {}
     for at, counts in enumerate(counted):
-        total = sum(counts) if counts else 0
+        total = counts.asked if counts else 0
         if not counts or not total:
             continue
         low = HEIGHT
@@ -102,19 +106,60 @@ class WeekCard(NamedTuple):
     last: date
 
 
-def week_cards(figures: Figures) -> list[WeekCard]:
+def week_cards(figures: Figures, accounts: Sequence[AccountView]) -> list[WeekCard]:
     """Readers and followers of all accounts, by week."""
     readers, gained, lost = (figures.weeks(name) for name in ("readers", "gained", "lost"))
     cards = []
     if any(value is not None for value in readers):
         total = compact(_sum(readers[-4:]))
-        cards.append(_week_card("readers", "added_up", total, "readers", readers, figures.last))
+        part = _partial(figures, accounts, "readers")
+        cards.append(
+            _week_card("readers", "added_up", total, "readers", readers, figures.last, part)
+        )
     if any(value is not None for value in gained):
         net = _sum(gained[-4:]) - _sum(lost[-4:])
         zh, en = compact(net)
         total = (f"+{zh}", f"+{en}") if net >= 0 else (zh, en)
-        cards.append(_week_card("gained", "four_weeks", total, "final", gained, figures.last, lost))
+        part = _partial(figures, accounts, "gained")
+        cards.append(
+            _week_card("gained", "four_weeks", total, "final", gained, figures.last, part, lost)
+        )
     return cards
+
+
+def _partial(figures: Figures, accounts: Sequence[AccountView], series: str) -> list[bool]:
+    """The weeks that are partial for any account."""
+    each = [partial_weeks(figures, account, series) for account in accounts]
+    return [any(week) for week in zip(*each, strict=True)]
+
+
+def partial_weeks(
+    figures: Figures, account: AccountView, series: str, weeks: int = DAYS // 7
+) -> list[bool]:
+    """The weeks, oldest first, of which an account has not all days, or in which it begins.
+
+    An account of which nothing at all is stored has none: it may not use the interface.
+    """
+    wanted = [row.reach for row in account.rows if row.endpoint == ENDPOINTS[series]]
+    if not wanted or wanted[0].newest is None:
+        return [False] * weeks
+    first = figures.last - timedelta(7 * weeks - 1)
+    reach = wanted[0].within((first, figures.last))
+    letters = bytes([UNASKED]) * (reach.first - first).days + reach.letters
+    curve = figures.of(account.appid, series)[-7 * weeks :]
+    return [
+        _is_partial(letters[place : place + 7], curve[place : place + 7])
+        for place in range(0, 7 * weeks, 7)
+    ]
+
+
+def _is_partial(letters: bytes, curve: Curve) -> bool:
+    """Whether a week lacks days; an open day may be stored without a record so far."""
+    if not letters.strip(bytes([UNASKED])):
+        return False  # the account had not begun, or had ended
+    if len(letters.translate(None, _NOT_HELD)) < 7:
+        return True
+    return any(letters[at] == OPEN and value is None for at, value in enumerate(curve))
 
 
 def _sum(curve: Curve) -> int:
@@ -123,21 +168,22 @@ def _sum(curve: Curve) -> int:
 
 def _week_card(
     key: str, note: str, total: Text, state: str, above: Curve, last: date,
-    below: Curve | None = None,
+    part: Sequence[bool], below: Curve | None = None,
 ) -> WeekCard:  # fmt: skip
     """From the first week with figures on; those below are drawn upside down.
 
-    A week without figures is hatched.
+    A week without figures is hatched, and a partial one over its bar.
     """
     begin = next(at for at, value in enumerate(above) if value is not None)
-    above, below = above[begin:], below[begin:] if below else below
+    above, below, part = above[begin:], below[begin:] if below else below, part[begin:]
     top = max([value or 0 for value in above]) or 1
     deep = max([value or 0 for value in below or [0]])
     full = 60 * top / (top + deep)
     up = down = hatched = ""
     for at, value in enumerate(above):
-        if value is None:
+        if value is None or part[at]:
             hatched += f"M{at * 10} 0h10v60h-10z"
+        if value is None:
             continue
         high = full * value / top
         up += f"M{at * 10} {full - high:.1f}h8v{high:.1f}h-8z"
@@ -147,14 +193,18 @@ def _week_card(
     return WeekCard(key, note, total, state, len(above), up, down, hatched, top, first, last)
 
 
-def line(weeks: Curve) -> str:
-    """A line of weeks, which is broken where there are no figures."""
-    top = max([value or 0 for value in weeks]) or 1
+def line(weeks: Curve, part: Sequence[bool]) -> tuple[str, str]:
+    """A line of weeks, broken where there are no figures and at partial weeks; and bands at these.
+
+    A bend to a partial week would be none of the figures.
+    """
+    whole = [None if is_part else value for value, is_part in zip(weeks, part, strict=True)]
+    top = max([value or 0 for value in whole]) or 1
     path, pen = "", "M"
-    for at, value in enumerate(weeks):
+    for at, value in enumerate(whole):
         if value is None:
             pen = "M"
             continue
         path += f"{pen}{at * 4} {19 - round(18 * value / top)}"
         pen = "L"
-    return path
+    return path, "".join(f"M{at * 4 - 2} 0h4v20h-4z" for at, each in enumerate(part) if each)

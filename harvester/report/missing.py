@@ -14,41 +14,40 @@ from harvester.base.dates import (
     Days,
     WindowKind,
     china,
-    last_settled_day,
+    meets,
     period_of,
     rfc3339,
     settles_at,
 )
 from harvester.events import reason_of
 from harvester.ledger.base import Exhausted
-from harvester.ledger.coverage import EMPTY, FINAL, NEVER, OPEN, Calendar, OpenWindow
-from harvester.ledger.reach import GONE, UNASKED
-from harvester.ledger.reach import LATE as IS_LATE
+from harvester.ledger.coverage import FAILED, MISSING, NEVER, Calendar
+from harvester.ledger.reach import GONE, STATE_OF, UNASKED, State, state_on
+from harvester.ledger.reach import NOT_DUE as UNDUE
+from harvester.ledger.reach import STATES as DAY_STATES
 from harvester.model import Endpoint
 from harvester.report.causes import KINDS, Text, ip_in, kind_of
-from harvester.report.days import Reader, Stream, covering
+from harvester.report.days import Reader, Stream, covering, hour_of
 from harvester.texts import english
 
-FAILED, WAITING, LATE, MISSING = "failed", "waiting", "late", "missing"
-NOT_ASKED, NEVER_HARVESTED = "not_asked", "never_harvested"
-NOT_DUE, NO_FIGURES = "not_due", "no_figures"
-NEVER_DELIVERED, CANNOT_BE_ASKED = "never_delivered", "cannot_be_asked"
-UNDELIVERED = (FAILED, LATE, MISSING, WAITING)
+NO_FIGURES, NEVER_HARVESTED = "no_figures", "never_harvested"
+"""Beside the states of a day: it lies before the interface's first day; the account is unknown."""
+NOT_ASKED, NOT_DUE = STATE_OF[UNASKED].name, STATE_OF[UNDUE].name
+NEVER_DELIVERED, CANNOT_BE_ASKED = STATE_OF[NEVER].name, STATE_OF[GONE].name
+UNDELIVERED = tuple(sorted(state.name for state in DAY_STATES if state.lacking))
 """The states of a day that was asked for and lacks figures, as `harvester status` counts them."""
-LACKING = (FAILED, LATE, MISSING, NOT_ASKED, NEVER_HARVESTED, WAITING)
+OTHERS = (NOT_ASKED, NEVER_HARVESTED, NOT_DUE, NEVER_DELIVERED, CANNOT_BE_ASKED, NO_FIGURES)
+LACKING = (*UNDELIVERED, *OTHERS[:2])
 """The states of a day that WeChat can give."""
-STATES = (*LACKING, NOT_DUE, NEVER_DELIVERED, CANNOT_BE_ASKED, NO_FIGURES)
+STATES = (*UNDELIVERED, *OTHERS)
 """All states, also of a day that WeChat does not deliver yet, or ever."""
-OTHERS = tuple(each for each in STATES if each not in UNDELIVERED)
 
-_STORED = (FINAL, EMPTY, OPEN)
-_MADE = {NEVER: NEVER_DELIVERED, GONE: CANNOT_BE_ASKED}
 _NOTHING: Text = ("不用处理。", "Nothing to do.")
 _TEXTS: Mapping[str, tuple[Text, Text]] = {
     NOT_ASKED: (
         (
-            "没有要求采集过这一天：采集范围是 {begin} 至 {end}",
-            "Never asked for: the range is {begin} to {end}",
+            "没有要求采集过这一天：采集范围是 {ranges}",
+            "Never asked for: the {what} {ranges}",
         ),
         ("运行时用 --start 和 --end 包含这一天。", "Run with a --start and --end that include it."),
     ),
@@ -89,18 +88,20 @@ _TEXTS: Mapping[str, tuple[Text, Text]] = {
         ("每天运行一次，以后就不会缺。", "Run once a day, so that no other day is lost."),
     ),
 }
-_TO_DO = (NOT_ASKED, NEVER_HARVESTED, MISSING)
+_TO_DO = (NOT_ASKED, NEVER_HARVESTED, STATE_OF[MISSING].name)
 """States for which somebody must do something, whatever the reason."""
 _QUOTA_IS_BACK: Text = ("限额已恢复，运行即可", "The quota is back: run again")
+MOST_RANGES = 3
+"""Ranges that were asked for, the last ones, that a reason names."""
 _PERIODS = {"week": ("周", "week"), "month": ("月", "month")}
 
 
 class Lack(NamedTuple):
     """An interface of an account that lacks the day.
 
-    endpoint: empty for an account of which nothing is known.  state: one of the names of this
-    module.  reason, advice: in Chinese and in English.  code: WeChat's errcode; detail: the message
-    of the failure or wait; rid: WeChat's request id.  since: the first of the days up to this one
+    endpoint: empty for an account of which nothing is known.  state: one of `STATES`.  reason,
+    advice: in Chinese and in English.  code: WeChat's errcode; detail: the message of the failure
+    or wait; rid: WeChat's request id.  since: the first of the days up to this one
     that are all in this state; None if nothing before it was asked for.  until: the Unix time from
     which it can be asked for; 0 if there is none.
     """
@@ -148,8 +149,7 @@ async def lacks_of(reader: Reader, day: date) -> AsyncIterator[Lack | None]:
         yield Lack(appid, "", NEVER_HARVESTED, *_TEXTS[NEVER_HARVESTED])
     async for stream, calendar in reader.streams():
         endpoint = reader.endpoint(stream.key[1])
-        asked = reader.asked.get(stream.key, stream.days)
-        of_day = _OfDay(stream, calendar, endpoint, asked, day, reader.now)
+        of_day = _OfDay(stream, calendar, endpoint, day, reader.now)
         yield of_day.lack(exhausted.get(stream.key))
 
 
@@ -161,83 +161,82 @@ class _OfDay:
         stream: Stream,
         calendar: Calendar,
         endpoint: Endpoint | None,
-        asked: Days,
         day: date,
         now: float,
     ) -> None:
         self._stream, self._calendar, self._endpoint = stream, calendar, endpoint
-        self._asked, self._day, self._now = asked, day, now
+        self._day, self._now = day, now
 
     def lack(self, exhausted: Exhausted | None) -> Lack | None:
         """Why it is missing; None if it is stored."""
-        letter = self._stream.reach.at(self._day)
-        window = covering(self._calendar, self._day)
-        if letter in _STORED:
+        state = state_on(self._stream.reach, self._day, self._endpoint, self._now)
+        if state.held:
             return None
-        if letter in _MADE:
-            return self._made(_MADE[letter], _TEXTS[_MADE[letter]])
-        if window is not None:
-            return self._of_window(window)
-        if letter == IS_LATE:  # stored as final before it was known that it must be there
-            return self._of_kind("late", LATE)
-        if (never := self._impossible()) is not None:
-            return never
-        if letter is None or letter == UNASKED:
+        if state.lacking:
+            return self._undelivered(state, exhausted)
+        if self._endpoint is not None and self._day < self._endpoint.first_day:
+            return self._made(NO_FIGURES, _TEXTS[NO_FIGURES], begin=self._endpoint.first_day)
+        if state.letter == UNDUE:
+            begins = settles_at(self._period[1], hour_of(self._endpoint))
+            time = f"{china(begins):%Y-%m-%d %H:%M}"
+            return self._made(NOT_DUE, _TEXTS[NOT_DUE], time=time)._replace(until=begins)
+        if state.letter == UNASKED:
             return self._not_asked()
-        if exhausted is not None:
-            return self._of_kind("quota", MISSING, until=exhausted.until)
-        return self._of_kind("missing", MISSING)
+        return self._made(state.name, _TEXTS[state.name])
 
-    def _of_window(self, window: OpenWindow) -> Lack:
-        kind = kind_of(window)
-        state = LATE if window.stored else window.state
+    def _undelivered(self, state: State, exhausted: Exhausted | None) -> Lack:
+        window = covering(self._calendar, self._day)
+        if state.letter == MISSING:
+            if exhausted is not None:
+                return self._of_kind("quota", state, until=exhausted.until)
+            return self._of_kind("missing", state)
+        if window is None:  # it was stored as final before it was known that it must be there
+            return self._of_kind("late", state)
         return self._of_kind(
-            kind,
+            kind_of(window),
             state,
             code=window.code,
             detail=reason_of(self._stream.key[0], window.detail),
             rid=window.rid,
-            until=window.due if state != FAILED else 0.0,
+            until=window.due if state.letter != FAILED else 0.0,
         )
-
-    def _impossible(self) -> Lack | None:
-        """Whether WeChat does not have the day, or not yet."""
-        endpoint = self._endpoint
-        if endpoint is None:
-            return None
-        if self._day < endpoint.first_day:
-            return self._made(NO_FIGURES, _TEXTS[NO_FIGURES], begin=endpoint.first_day)
-        last = self._period[1]
-        if last <= last_settled_day(self._now, endpoint.settled_hour):
-            return None
-        begins = settles_at(last, endpoint.settled_hour)
-        made = self._made(NOT_DUE, _TEXTS[NOT_DUE], time=f"{china(begins):%Y-%m-%d %H:%M}")
-        return made._replace(until=begins)
 
     @property
     def _period(self) -> Days:
         """The day, or the week or the month of it that WeChat gives as a whole."""
-        if self._cut in (WindowKind.WEEK, WindowKind.MONTH):
-            return period_of(self._day, self._cut)
-        return self._day, self._day
+        return period_of(self._day, self._cut)
 
     @property
     def _cut(self) -> WindowKind:
         return WindowKind.DAYS if self._endpoint is None else self._endpoint.cut
 
     def _not_asked(self) -> Lack:
-        begin, end = self._asked
-        if not begin <= self._day <= end:
-            return self._made(NOT_ASKED, _TEXTS[NOT_ASKED], begin=begin, end=end)
-        (first, last), names = self._period, _PERIODS.get(self._cut.value, ("", ""))
-        (zh, en), advice = _TEXTS["period"]
+        day, (first, last) = (self._day, self._day), self._period
+        if not meets(day, self._stream.asked):
+            zh, en = ("、", "{} 至 {}"), (", ", "{} to {}")
+            listed = [
+                comma.join([text.format(*each) for each in self._stream.asked[-MOST_RANGES:]])
+                for comma, text in (zh, en)
+            ]
+            more = "… " if len(self._stream.asked) > MOST_RANGES else ""
+            (zh_reason, en_reason), advice = _TEXTS[NOT_ASKED]
+            reason = (
+                zh_reason.format(ranges=more + listed[0]),
+                en_reason.format(
+                    what="ranges are" if len(self._stream.asked) > 1 else "range is",
+                    ranges=more + listed[1],
+                ),
+            )
+            return self._made(NOT_ASKED, (reason, advice))
+        names = _PERIODS.get(self._cut.value, ("", ""))
+        (zh_reason, en_reason), advice = _TEXTS["period"]
         reason = (
-            zh.format(begin=first, end=last, period=names[0]),
-            en.format(begin=first, end=last, period=names[1]),
+            zh_reason.format(begin=first, end=last, period=names[0]),
+            en_reason.format(begin=first, end=last, period=names[1]),
         )
         return self._made(NOT_ASKED, (reason, advice))
 
-    def _of_kind(self, kind: str, state: str, **more: Any) -> Lack:
+    def _of_kind(self, kind: str, state: State, **more: Any) -> Lack:
         """For a cause as of `harvester.report.causes`."""
         appid, name = self._stream.key
         values = {"ip": ip_in(more.get("detail", "")), "interfaces": name}
@@ -246,7 +245,7 @@ class _OfDay:
         if kind == "quota" and more["until"] <= self._now:
             reason = _QUOTA_IS_BACK
         advice, mine = KINDS[kind].advice, KINDS[kind].mine
-        return Lack(appid, name, state, reason, advice, since=self._since(), mine=mine, **more)
+        return Lack(appid, name, state.name, reason, advice, since=self._since(), mine=mine, **more)
 
     def _made(self, state: str, texts: tuple[Text, Text], **values: object) -> Lack:
         (zh, en), advice = texts
@@ -256,9 +255,7 @@ class _OfDay:
 
     def _since(self) -> date | None:
         """From which day on it is so without interruption; None before all requested days."""
-        begin, end = self._stream.days
-        if self._stream.reach.at(self._day) is not None:
-            return self._stream.reach.since(self._day)
-        if self._day > end:
-            return end + ONE_DAY
-        return max(self._period[0], begin) if begin <= self._day else None
+        reach = self._stream.reach
+        if reach.at(self._day) is not None:
+            return reach.since(self._day)
+        return reach.last + ONE_DAY if self._day > reach.last else None

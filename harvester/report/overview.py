@@ -35,7 +35,7 @@ from harvester.ledger.coverage import EMPTY, FINAL, NEVER, OPEN, Calendar
 from harvester.ledger.reach import GONE, LATE, LETTERS, NOTHING, Counts, Reach, counts_of, sum_of
 from harvester.model import Endpoint
 from harvester.report.causes import KINDS, MOST_MESSAGES, Cause, add_to, causes_of, grouped, kind_of
-from harvester.report.days import RECENT, STATES, Reader, Stream, counts_to_dict, covering
+from harvester.report.days import RECENT, STATES, Reader, Stream, covering
 from harvester.report.quotas import InterfaceQuota, Quotas
 from harvester.wechat.endpoint import grid, load_of
 from harvester.wechat.interfaces import INTERFACES
@@ -91,30 +91,19 @@ class AccountView:
 
 @dataclass
 class InterfaceView:
-    """An interface over all accounts; months: by the number of the month since the year 0.
-
-    gone: days that cannot be requested any more; not_asked: that were not requested.
-    """
+    """An interface over all accounts; months: by the number of the month since the year 0."""
 
     name: str
     endpoint: Endpoint | None = None
     counts: Counts = NOTHING
-    gone: int = 0
-    not_asked: int = 0
     months: dict[int, Counts] = field(default_factory=dict)
-
-    @property
-    def days(self) -> dict[str, int]:
-        """Its days by state, as JSON has them."""
-        return counts_to_dict(self.counts, self.not_asked, self.gone)
 
 
 @dataclass
 class Totals:
     """The sums of what was asked for.
 
-    gone: days that cannot be asked for any more.  stale: streams.  records: of those streams whose
-    records are known; uncounted: the others.
+    stale: streams.  records: of those streams whose records are known; uncounted: the others.
     """
 
     accounts: int = 0
@@ -122,8 +111,6 @@ class Totals:
     endpoints: set[str] = field(default_factory=set)
     days: Days | None = None
     counts: Counts = NOTHING
-    not_asked: int = 0
-    gone: int = 0
     stale: int = 0
     records: int = 0
     uncounted: int = 0
@@ -134,8 +121,6 @@ class Totals:
         self.endpoints.add(stream.key[1])
         begin, end = self.days or stream.days
         self.days = min(begin, stream.days[0]), max(end, stream.days[1])
-        self.not_asked += stream.not_asked
-        self.gone += stream.reach.gone
         self.stale += bool(stream.overdue)
         self.records += stream.records or 0
         self.uncounted += stream.records is None
@@ -214,7 +199,7 @@ class Overview:
             "endpoints": sorted(totals.endpoints),
             "begin_date": begin,
             "end_date": end,
-            **counts_to_dict(totals.counts, totals.not_asked, totals.gone),
+            **totals.counts.to_dict(),
             "stale": totals.stale,
             "records": None if totals.uncounted else totals.records,
             "never_harvested": self.never,
@@ -227,6 +212,7 @@ class Overview:
             },
             "quotas": [quota.to_dict() for quota in self.quotas],
             "causes": [cause.to_dict(KEPT) for cause in self.reasons],
+            "workers": [each.to_dict() for each in self.workers],
         }
 
 
@@ -275,7 +261,7 @@ async def overview_of(
 
 
 class _Shape:
-    """Days of interfaces of accounts that are the same; calls: of theirs, by interface."""
+    """Account–interface pairs whose days are the same; calls: of theirs, by interface."""
 
     __slots__ = ("calls", "counts", "reach", "weeks")
 
@@ -363,7 +349,7 @@ class _Maker:
         self._quotas = quotas
         self._quota_of: dict[str, InterfaceQuota] = {}
         settled = last_settled_day(self._now)
-        self._newest = max((end for _, end in reader.asked.values()), default=settled)
+        self._newest = reader.newest or settled
         ran = quotas.any_calls and self._newest < settled - ONE_DAY
         archive = ran or self._newest < settled - RECENT
         self._made = Overview(self._now, self._newest if archive else settled, archive)
@@ -375,7 +361,6 @@ class _Maker:
         self._days_left = 0.0
         self._assumed = -1.0  # the days of interfaces whose quota is not known, if there are any
         self._behind: int | None = None
-        self._not_asked: Counter[str] = Counter()
 
     def add(self, found: list[tuple[Stream, Calendar]]) -> None:
         """Add the interfaces of an account."""
@@ -383,7 +368,6 @@ class _Maker:
         made.totals.accounts += 1
         for stream, _ in found:
             made.totals.add(stream)
-            self._not_asked[stream.key[1]] += stream.not_asked
             self._quotas.count(stream.key, self._quota_of)
             if stream.needs_attention:
                 made.to_attend += 1
@@ -399,19 +383,16 @@ class _Maker:
         shapes = [
             self._interface(account, stream, calendar, resting=resting)
             for stream, calendar in found
-            if stream.reach.letters
         ]
-        if shapes:
-            account.counts = sum_of(shape.counts for shape in shapes)
-            account.weeks = [sum_of(week) for week in zip(*[shape.weeks for shape in shapes],
-                                                          strict=True)]  # fmt: skip
+        account.counts = sum_of(shape.counts for shape in shapes)
+        account.weeks = [sum_of(week) for week in zip(*[shape.weeks for shape in shapes],
+                                                      strict=True)]  # fmt: skip
         made.accounts.append(account)
         self._judge(account, [] if resting else causes)
 
     def _rests(self, streams: list[Stream]) -> bool:
         """Whether nothing recent was asked for."""
-        asked = [self._reader.asked[each.key][1] for each in streams
-                 if each.key in self._reader.asked]  # fmt: skip
+        asked = [ranges[-1][1] for each in streams if (ranges := self._reader.asked.get(each.key))]
         return max(asked, default=self._made.day) < self._made.day - RECENT
 
     def _judge(self, account: AccountView, causes: list[Cause]) -> None:
@@ -430,6 +411,8 @@ class _Maker:
     ) -> _Shape:
         """Add an interface of an account; it is no longer requested if it rests."""
         shape = self._shapes.add(stream)
+        if stream.reach.begins is None:  # it holds no whole week or month
+            return shape
         self._note_last(stream)
         row = Row(stream.key[1], shape.reach)
         if not resting:
@@ -512,15 +495,12 @@ class _Maker:
     def finish(self) -> Overview:
         """The totals."""
         made = self._made
-        views = {
-            name: InterfaceView(name, self._reader.endpoint(name), not_asked=not_asked)
-            for name, not_asked in self._not_asked.items()
-        }
+        views: dict[str, InterfaceView] = {}
         sums: defaultdict[str, _Sum] = defaultdict(_Sum)
         for (name, shape), times in self._shapes.times.items():
-            view = views[name]
+            view = views.get(name) or InterfaceView(name, self._reader.endpoint(name))
+            views[name] = view
             view.counts = view.counts.plus(shape.counts, times)
-            view.gone += shape.reach.gone * times
             sums[name].add(shape.reach, times)
         for name, view in views.items():
             view.months = sums[name].months()

@@ -156,7 +156,7 @@
       if (state === "failed") of.dots += `M${x + 3} ${y + 3}h3v3h-3z`;
     });
     const output = h("output", {"aria-live": "polite"}, t(["←→↑↓ 逐日读", "←→↑↓ read day by day"]));
-    let at = letters.length - 1;
+    let at = Math.max(letters.findLastIndex((one) => STATE[one]), 0);
     const mark = s("rect", {class: "at", width: 9, height: 9});
     const pictures = new Map();
     const read = () => {
@@ -309,20 +309,23 @@
   const monthly = (row, known, year) => {
     const texts = data.texts, [first, columns] = known, lines = [];
     const letters = row ? days(row) : [], start = row ? number(row[1]) : 0, sums = [null, null];
+    const part = (begin, end) => {
+      const stored = have(letters.slice(Math.max(begin - start, 0), Math.max(end - start, 0)));
+      const share = percent(stored, end - begin);
+      return row && stored < end - begin ? h("small", {}, t([`已存 ${share} 的天数`, `${share} of days stored`])) : "";
+    };
     for (let month = 12 * year + 11; month >= 12 * year; month -= 1) {
       const [gained, lost, followers, day] = columns.map((column) => column[month - first] ?? null);
       if (gained === null && lost === null && followers === null) continue;
       [gained, lost].forEach((value, at) => { if (value !== null) sums[at] = (sums[at] || 0) + value; });
       const at = month % 12, begin = Date.UTC(year, at, 1) / DAY, end = Date.UTC(year, at + 1, 1) / DAY;
-      const stored = have(letters.slice(Math.max(begin - start, 0), Math.max(end - start, 0)));
-      const part = row && stored < end - begin ? percent(stored, end - begin) : "";
       lines.push(h("tr", {}, h("th", {scope: "row"}, t([at + 1 + "月", MONTHS[at]]),
-        part ? h("small", {}, t([`已存 ${part} 的天数`, `${part} of days stored`])) : ""),
+        part(begin, end)),
         [amount(gained), amount(lost), signed(gained === null ? null : gained - (lost || 0))].map(cell),
         h("td", {class: "num"}, amount(followers), day ? h("small", {}, t([`${at + 1}月${day}日`, `${MONTHS[at]} ${day}`])) : "")));
     }
     if (!lines.length) return h("p", {}, t(texts.no_months));
-    lines.push(h("tr", {class: "sum"}, h("th", {scope: "row"}, t(texts.whole_year)), cell(amount(sums[0])),
+    lines.push(h("tr", {class: "sum"}, h("th", {scope: "row"}, t(texts.whole_year), part(Date.UTC(year, 0, 1) / DAY, Date.UTC(year + 1, 0, 1) / DAY)), cell(amount(sums[0])),
       cell(amount(sums[1])), cell(signed(sums[0] === null ? null : sums[0] - (sums[1] || 0))), h("td")));
     const heads = ["month", "month_gained", "month_lost", "month_net", "month_end"].map((key, at) =>
       h("th", {scope: "col", class: at ? "num" : null}, t(texts[key])));

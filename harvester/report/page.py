@@ -13,7 +13,8 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from urllib.parse import quote
 from harvester.base.dates import china
 from harvester.errors import UsageError, needs
 from harvester.ledger.base import WorkerState
-from harvester.ledger.reach import NOTHING, Counts, Reach
+from harvester.ledger.reach import NOTHING, STATES, Counts, Reach, Together, last_of
 from harvester.report import drawing
 from harvester.report import summary as verdict
 from harvester.report.causes import KINDS, Cause, Text
@@ -47,6 +48,7 @@ from harvester.report.texts import (
     signed,
     title_of,
     used_up,
+    with_title,
 )
 from harvester.report.yearly import Article, Month, sum_of
 
@@ -108,7 +110,7 @@ def page(
         titles=titles,
         figures=figures,
         no_figures=no_figures,
-        cards=drawing.week_cards(figures) if figures else [],
+        cards=drawing.week_cards(figures, seen.accounts) if figures else [],
         data=_packed(_data(seen, titles)),
         curves=_packed(_curves(seen, figures)) if figures else "",
     )
@@ -129,7 +131,7 @@ def template() -> Template:
         "SHAPES": ACCOUNT_STATES,
         "STACK": STACK,
         "added_up": added_up,
-        "DAY_STATES": Counts._fields,
+        "DAY_STATES": STATES,
         "at_work": _at_work,
         "builtin": INTERFACE_TITLES,
         "cause_title": verdict.cause_title,
@@ -141,6 +143,7 @@ def template() -> Template:
         "line": drawing.line,
         "month_ends": month_ends,
         "month_name": month_name,
+        "months_in": _months_in,
         "months_of": _months,
         "newest": newest,
         "by_year_note": BY_YEAR_NOTE,
@@ -150,11 +153,14 @@ def template() -> Template:
         "share": share,
         "stack": drawing.stack,
         "shares": _shares,
-        "part_stored": part_stored,
+        "partial_weeks": drawing.partial_weeks,
         "signed": signed,
+        "begin_later": _later,
+        "date": date,
         "stored_of": _stored_of,
         "sum_of": sum_of,
         "used_up": used_up,
+        "with_title": with_title,
         "texts": TEXTS,
         "years": drawing.years,
     }
@@ -207,10 +213,14 @@ def _months(view: InterfaceView, months: range) -> list[Counts | None]:
     return [view.months.get(at) for at in months]
 
 
+def _months_in(year: int) -> range:
+    return range(12 * year, 12 * year + 12)
+
+
 def _shares(counts: Counts) -> Text:
     """The share of each state, in words."""
     shares = [
-        (TEXTS[_key(state)], share(part, sum(counts)))
+        (TEXTS[_key(state)], share(part, counts.asked))
         for state, part in zip(STACK, drawing.stack(counts), strict=True)
         if part
     ]
@@ -224,14 +234,37 @@ def _is_known(quota: InterfaceQuota) -> bool:
     return bool(quota.used or quota.used_up or quota.daily)
 
 
-def _stored_of(seen: Overview, month: int) -> str:
-    """The share of a month's days that are stored of followers gained and lost."""
+def _stored_of(seen: Overview, months: Collection[int]) -> Text:
+    """Which share of the days of months is stored of followers gained and lost; if all: nothing."""
     view = next((one for one in seen.interfaces if one.name == "getusersummary"), None)
     if view is None:
-        return share(0, 0)
+        return "", ""
     accounts = sum(row.endpoint == view.name for one in seen.accounts for row in one.rows)
-    stored = view.months.get(month, NOTHING).stored
-    return share(stored, _days_in(month) * accounts)
+    stored = sum(view.months.get(month, NOTHING).stored for month in months)
+    days = accounts * sum(map(_days_in, months))
+    return part_stored(share(stored, days)) if stored < days else ("", "")
+
+
+def _later(seen: Overview, series: str, first: date) -> Text:
+    """How many accounts begin after the first day of a sum, and the last ones; if none: nothing."""
+    known, names = Together(), {account.appid: account.name for account in seen.accounts}
+    for account in seen.accounts:
+        for row in account.rows:
+            if row.endpoint == drawing.ENDPOINTS[series] and row.reach.begins is not None:
+                known.note(account.appid, row.reach.begins)
+    later = known.later(first)
+    if not later:
+        return "", ""
+    named = [f"{names[appid] or appid} {day}" for appid, day in last_of(later, verdict.NAMED)]
+    number_of = number(len(later))
+    zh, en = "、".join(named), ", ".join(named)
+    if len(later) > len(named):
+        zh, en = f"{zh} 等", f"{en} and others"
+    begin = "account begins" if len(later) == 1 else "accounts begin"
+    return (
+        f"{number_of} 个账号开始得更晚，此前的合计不含它们：{zh}",
+        f"{number_of} {begin} later, sums before lack them: {en}",
+    )
 
 
 def newest(account: AccountView) -> tuple[Text, Text]:
@@ -247,12 +280,12 @@ def newest(account: AccountView) -> tuple[Text, Text]:
         " ".join(title[0].format(ip="", interfaces="").split()).rstrip("："),
         " ".join(title[1].format(ip="", interfaces="").split()).rstrip(":"),
     )
-    zh = f"{account.expected} 个接口中 {account.late} 个"
+    zh = f"共 {account.expected} 个接口，其中 {account.late} 个"
     en = f"{account.late} of {plural(account.expected, 'interface')}"
     if account.behind is None:
-        return why, (f"{zh}，从未取到", f"{en}, never came")
+        return why, (f"{zh}从未取到数据", f"{en} never had data")
     days = plural(account.behind, "day")
-    return why, (f"{zh}，最多晚 {number(account.behind)} 天", f"{en}, up to {days} late")
+    return why, (f"{zh}晚到，最多晚 {number(account.behind)} 天", f"{en}, up to {days} late")
 
 
 # what the script shows of one account

@@ -178,7 +178,7 @@ def figures(seen: Overview) -> list[Figure]:
     """The four figures: fresh, complete, when, and for how many accounts."""
     total = len(seen.expected)
     interfaces = len(seen.interfaces)
-    have, whole = seen.counts.stored, sum(seen.counts)
+    have, whole = seen.counts.stored, seen.counts.asked
     mine = [cause for cause in seen.causes if cause.mine]
     concerned = len({appid for cause in mine for appid in cause.appids})
     day = day_of(seen)
@@ -228,12 +228,14 @@ def _finish(seen: Overview) -> Figure:
     if seen.silent > 1:
         return Figure(label, ("—", "—"), ("先运行", "run it first"), ("", ""))
     if not seen.calls and not seen.blocked:
-        return Figure(label, ("已补齐", "Complete"), ("", ""), ("无剩余调用", "no calls left"))
+        return Figure(
+            label, ("已补齐", "Complete"), ("", ""), ("无需再调用", "nothing left to call")
+        )
     if not seen.calls:
         unit = ("先处理问题", "first see to the causes")
         return Figure(label, ("—", "—"), unit, (
             f"处理后还需 {blocked} 次调用", f"then {plural(seen.blocked, 'call')}"))  # fmt: skip
-    note = (f"剩 {calls} 次调用", f"{plural(seen.calls, 'call')} left")
+    note = (f"还需 {calls} 次调用", f"{plural(seen.calls, 'call')} to make")
     if then:
         note = f"{note[0]}；{then[0]}", f"{note[1]}; {then[1]}"
     days = seen.days_left

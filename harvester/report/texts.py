@@ -48,7 +48,10 @@ TEXTS: dict[str, Text] = {
     "is_late": ("迟到，会再次请求", "late, requested again"),
     "never": ("始终没有给出", "never delivered"),
     "together": ("全部账号", "All accounts together"),
-    "by_week": ("每格一周；斜线＝没有数字", "one bar per week; hatched: no figures"),
+    "by_week": (
+        "每格一周；斜线＝没有数字、缺少部分日期，或有账号从这一周开始",
+        "one bar per week; hatched: no figures, some days are missing, or an account begins",
+    ),
     "four_weeks": ("近 4 周", "last 4 weeks"),
     "added_up": ("近 4 周，每日人数相加", "last 4 weeks, daily readers added up"),
     "readers": ("阅读人数", "Readers"),
@@ -120,6 +123,7 @@ TEXTS: dict[str, Text] = {
         "To look at one account takes JavaScript.",
     ),
     "reads": ("26 周阅读", "Readers, 26 weeks"),
+    "partial": ("灰色＝不完整", "grey: partial"),
     "most": ("最高", "max"),
     "now": ("最近", "latest"),
     "accounts": ("账号", "Accounts"),
@@ -280,6 +284,27 @@ def part_stored(percent: str) -> Text:
 def added_up(days: int) -> Text:
     """A note that the readers of a number of days were added up."""
     return f"{number(days)} 天相加", f"{plural(days, 'day')} added up"
+
+
+_TITLES_ZH = (
+    "篇有标题。采集 2025-11-01 起的 getarticletotaldetail，"
+    "可得到此后发表的文章的标题；更早的见文档 tables.md。"
+)
+_TITLES_EN = (
+    "with figures of readers have a title. A harvest of getarticletotaldetail from 2025-11-01 on"
+    " names those published since; of older ones the page tables.md of the documentation says where"
+    " a title is."
+)
+
+
+def with_title(named: int, count: int) -> Text:
+    """How many articles have a title, and which harvest names the others; if all have: nothing."""
+    if named == count:
+        return "", ""
+    return (
+        f"有阅读数字的 {number(count)} 篇文章中，{number(named)} {_TITLES_ZH}",
+        f"{number(named)} of {plural(count, 'article')} {_TITLES_EN}",
+    )
 
 
 def compact(value: int | None) -> Text:

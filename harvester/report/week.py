@@ -122,9 +122,13 @@ class Week:
     def conclude(self, seen: Overview, groups: Mapping[str, str]) -> None:
         """Add up the accounts, and mark what can change; groups: of accounts, by appid.
 
-        May be called again, with what is known then.
+        An account that was forgotten since its figures were read is left out.  May be called again,
+        with what is known then.
         """
         self.groups, self.total = {}, WeekFigures()
+        there = {account.appid for account in seen.accounts}
+        self.accounts = {appid: each for appid, each in self.accounts.items() if appid in there}
+        self.articles = [each for each in self.articles if each.appid in there]
         for account in seen.accounts:
             mine = self.accounts.setdefault(account.appid, WeekFigures())
             mine.now.provisional = _is_provisional(account.rows, self.days)

@@ -61,7 +61,7 @@ class Article(NamedTuple):
     day: on which it was published, or, if no list of articles names it, first read (not
     ``published``).  title: its msgid if no interface has named one.  reads: how often it was read,
     None if its interface does not say.  until: the last day that is counted.  added: the days whose
-    readers were added up, 0 for a running total.
+    readers were added up, 0 for a running total.  named: whether an interface has named it.
     """
 
     readers: int
@@ -73,6 +73,7 @@ class Article(NamedTuple):
     added: int = 0
     published: bool = True
     appid: str = ""
+    named: bool = True
 
 
 @dataclass(slots=True)
@@ -114,13 +115,20 @@ class Yearly:
 
     top: the `MOST` most read articles of all accounts that were published in a year.  articles:
     those of an account, newest year first, as many as there is room for.  counted: articles with
-    a figure, by account and year.  months: by account, and number of the month since the year 0.
+    a figure, by account and year; named: how many of them have a title.  months: by account, and
+    number of the month since the year 0.
     """
 
     top: dict[int, list[Article]] = field(default_factory=dict)
     articles: dict[str, list[Article]] = field(default_factory=dict)
     counted: dict[str, Counter[int]] = field(default_factory=dict)
     months: dict[str, dict[int, Month]] = field(default_factory=dict)
+    named: int = 0
+
+    @property
+    def with_figures(self) -> int:
+        """The articles of all accounts that have a figure."""
+        return sum(counted.total() for counted in self.counted.values())
 
     @property
     def years(self) -> list[int]:
@@ -206,6 +214,7 @@ def _keep(made: Yearly, appid: str, articles: _Articles, room: int, before: int)
         kept += most[: room - len(kept)]
         made.top[year] = heapq.nlargest(MOST, [*made.top.get(year, ()), *most], key=_rank)
         made.counted.setdefault(appid, Counter())[year] = len(by_year[year])
+        made.named += sum(article.named for article in by_year[year])
 
 
 def _rank(article: Article) -> tuple[int, date, str]:
@@ -262,8 +271,8 @@ class _Known:
         else:
             return None
         day, listed = self.published or first, self.published is not None
-        title = self.title or msgid
-        return Article(readers, day, title, self.url, reads, until, added, listed, appid)
+        title, named = self.title or msgid, bool(self.title)
+        return Article(readers, day, title, self.url, reads, until, added, listed, appid, named)
 
 
 class _Articles:

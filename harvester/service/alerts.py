@@ -16,13 +16,13 @@ from collections.abc import Iterable, Mapping
 from datetime import date, time
 from typing import NamedTuple
 
-from harvester.base.dates import ONE_DAY, WindowKind, last_settled_day, period_of
+from harvester.base.dates import ONE_DAY
 from harvester.errors import without_passwords
-from harvester.ledger.reach import LATE
 from harvester.model import Endpoint
 from harvester.report import Overview
 from harvester.report import summary as verdict
 from harvester.report.causes import KINDS, Cause, Kind, Text
+from harvester.report.days import stale_since
 from harvester.report.overview import AccountView, Row
 from harvester.report.texts import moment as moment_of
 from harvester.report.texts import number, plural, title_of
@@ -121,16 +121,17 @@ def causes_of(seen: Overview, at: time, stale_after: float) -> dict[str, tuple[s
                 about = reason.ip or reason.since
                 found[f"{reason.kind} {about}".strip()].update(_whom(account, reason))
                 explained.update(reason.days)
-        if not account.late or _is_barred(account):
+        if _is_barred(account):
             continue
         for row in account.rows:
             if row.endpoint in explained or row.late is None:
                 continue
-            cause = _overdue(seen, row, endpoints.get(row.endpoint), at, stale_after)
-            if cause == NEVER:
-                found[cause].add(f"{account.appid} {row.endpoint}")
-            elif cause:
-                found[cause].add(account.appid)
+            if not _is_overdue(seen, row, endpoints.get(row.endpoint), at, stale_after):
+                continue
+            if row.late and row.reach.answered is None:
+                found[NEVER].add(f"{account.appid} {row.endpoint}")
+            else:
+                found[STALE].add(account.appid)
     return {cause: tuple(sorted(whom)) for cause, whom in sorted(found.items())}
 
 
@@ -152,41 +153,37 @@ def barred(seen: Overview) -> frozenset[str]:
     )
 
 
+def tried(seen: Overview) -> frozenset[str]:
+    """The accounts that lack only what was asked for several times without success."""
+    return frozenset(
+        each.appid
+        for each in seen.accounts
+        if each.late and all(reason.kind == "retry" for reason in each.reasons)
+    )
+
+
 def _is_barred(account: AccountView) -> bool:
     """Whether a person must act before any interface of an account can be harvested."""
     return any(each.mine and each.kind not in _OF_INTERFACES for each in account.reasons)
 
 
-def _overdue(
+def _is_overdue(
     seen: Overview, row: Row, endpoint: Endpoint | None, at: time, stale_after: float
-) -> str:
-    """The cause of figures that are missing though they were due long ago; empty if none are.
+) -> bool:
+    """Whether figures are missing though they were due long ago.
 
     A harvest a day is 24 hours behind the one before: what is more than that, of ``stale_after``,
-    is the time that the missing one has.  Figures that came, and that WeChat calls late, have all
-    of it.
+    is the time that the missing one has.  Figures that WeChat calls late have all of it.
     """
-    slack = max(stale_after - 86_400.0, 0.0)
-    cut = endpoint.cut if endpoint is not None else WindowKind.DAYS
-    reach, cause = row.reach, STALE
-    if reach.answered is not None:
-        missing = _ends(reach.answered + ONE_DAY, cut)
-    else:  # none is stored: the newest is requested first
-        cause = NEVER if row.late else ""
-        missing = seen.day if endpoint is None else last_settled_day(
-            seen.made, endpoint.settled_hour
-        )  # fmt: skip
-    late = next(reach.runs(LATE), None)
-    if late is not None and seen.made > moment(_ends(late[0], cut) + ONE_DAY, at) + stale_after:
-        return cause
-    if missing <= seen.day and seen.made > moment(missing + ONE_DAY, at) + slack:
-        return cause
-    return ""
-
-
-def _ends(day: date, cut: WindowKind) -> date:
-    """The last day of the week or month of a day; the day itself for other interfaces."""
-    return period_of(day, cut)[1] if cut in (WindowKind.WEEK, WindowKind.MONTH) else day
+    since = stale_since(
+        row.reach,
+        endpoint,
+        seen.made,
+        newest=max(stale_after - 86_400.0, 0.0),
+        late=stale_after,
+        at=lambda day: moment(day + ONE_DAY, at),
+    )
+    return since > 0
 
 
 class Change(NamedTuple):
@@ -246,6 +243,12 @@ def run_causes(before: Causes, host: str, reported: Problem | None) -> dict[str,
         found.setdefault(f"{RUN} {host} {reported.kind}", (reported.text,))
         return found
     return {cause: whom for cause, whom in found.items() if _host_of(cause) != host}
+
+
+def of_machine(host: str, now: Problem, before: Problem) -> Change:
+    """What has changed between two problems of a machine of which the ledger knows nothing."""
+    raised, over = run_causes({}, host, now), run_causes({}, host, before)
+    return Change(raised, over if not now else {}, {})
 
 
 def _host_of(cause: str) -> str:
@@ -471,6 +474,8 @@ def _empty(seen: Overview) -> list[Text]:
 def _missing(cause: Cause, seen: Overview) -> Text:
     """What is missing, and why; days that are not requested are not missing."""
     title, named = verdict.cause_title(cause, seen), _named(cause.appids, seen)
+    if cause.kind == "retry":
+        title = "仍在取数，自动重试", "Still under way, tried again by itself"
     days = sum(cause.days.values())
     shape = "●" if cause.mine else "○"
     if cause.since:

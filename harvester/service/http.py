@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
@@ -125,23 +126,31 @@ _SILENT.disabled = True  # aiohttp writes malformed headers into its log, and wi
 class _Server(web.Server):
     """At most `CONNECTIONS`, a request on each; one that takes too long is ended.
 
-    A new one replaces the oldest that has not sent the head of its request.
+    A new one replaces the oldest that has not sent the head of its request, else the oldest.  One
+    that has its answer is closed, whatever it still owes.
     """
 
     def __init__(self, answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
-        super().__init__(self._answered, handler_cancellation=True, logger=_SILENT, access_log=None)
+        super().__init__(
+            self._answered,
+            handler_cancellation=True,
+            lingering_time=0.0,
+            logger=_SILENT,
+            access_log=None,
+        )
         self._answer = answer
         self._ends: dict[web.RequestHandler, asyncio.TimerHandle] = {}
-        self._headless: dict[web.RequestHandler, asyncio.Transport] = {}
+        self._headless: dict[web.RequestHandler, None] = {}
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
-        self._headless[handler] = transport
-        self._end_after(HEAD, handler, transport)
-        if len(self._ends) > CONNECTIONS:
-            oldest = next(iter(self._headless))
-            self._headless[oldest].abort()
+        if len(self._ends) >= CONNECTIONS:
+            oldest = next(iter(self._headless or self._ends))
+            if oldest.transport is not None:
+                oldest.transport.abort()
             self._forget(oldest)
+        self._headless[handler] = None
+        self._end_after(HEAD, handler, transport)
 
     def connection_lost(
         self, handler: web.RequestHandler, exc: BaseException | None = None
@@ -181,7 +190,6 @@ class Pages:
         self._overview = Cached(self._look)
         self._ready = Cached(self._check)
         self._page = Cached(self._make_page)
-        self._status = Cached(self._make_status)
         self._figures: tuple[object, Figures | None, str] = (None, None, "")
 
     @asynccontextmanager
@@ -204,14 +212,18 @@ class Pages:
 
     def _renew(self) -> None:
         """A run has ended."""
-        for kept in (self._overview, self._status, self._page):
+        for kept in (self._overview, self._page):
             kept.renew()
 
     # who may ask
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         try:
-            response = self._refusal(request) or await self._page_of(request)
+            refusal = self._refusal(request)
+            if refusal is None or request.path in OPEN:
+                response = await self._page_of(request, told=refusal is None)
+            else:
+                response = refusal
         except HarvestError as exc:  # the ledger cannot be read
             response = _text(without_passwords(str(exc)), 503)
         except Exception as exc:  # noqa: BLE001  (a disk may raise anything)
@@ -221,10 +233,8 @@ class Pages:
         return response
 
     def _refusal(self, request: web.BaseRequest) -> web.Response | None:
-        """Why a request is not answered; None if it is."""
+        """Why a request is not told what the ledger has; None if it is."""
         token = self._service.setup.token
-        if request.path in OPEN:
-            return None
         if token is not None and not _allows(token, request.headers.get("Authorization", "")):
             return _text(
                 say("a token is needed: Bearer, or a Basic password"),
@@ -239,10 +249,10 @@ class Pages:
 
     # the pages
 
-    async def _page_of(self, request: web.BaseRequest) -> web.Response:
-        pages = {
+    async def _page_of(self, request: web.BaseRequest, *, told: bool) -> web.Response:
+        pages: dict[str, Callable[[], Awaitable[web.Response]]] = {
             "/healthz": self._healthz,
-            "/readyz": self._readyz,
+            "/readyz": partial(self._readyz, told=told),
             "/status.json": self._status_json,
             "/metrics": self._metrics_text,
             "/": self._root,
@@ -257,13 +267,13 @@ class Pages:
     async def _healthz(self) -> web.Response:
         return _text("ok")
 
-    async def _readyz(self) -> web.Response:
-        problems = [*map(without_passwords, self._service.troubles), *await self._ready.get()]
-        problems = [*dict.fromkeys(problems)]
+    async def _readyz(self, *, told: bool) -> web.Response:
+        problems = await self._ready.get()
+        if problems and not told:  # a sink's name may be that of a host
+            problems = [
+                say("the ledger or a sink cannot be reached; who may see the pages is told why")
+            ]
         return _text("\n".join(problems) or "ready", 503 if problems else 200)
-
-    async def _status_json(self) -> web.Response:
-        return web.Response(body=await self._status.get(), content_type="application/json")
 
     async def _metrics_text(self) -> web.Response:
         self._metrics.update(await self._overview.get())
@@ -273,7 +283,7 @@ class Pages:
             failed=bool(service.stopped),
             next_run=0.0 if service.running else service.next_run(self._clock()),
             undelivered=len(service.sender.undelivered),
-            waiting=len(service.state.mail),
+            waiting=service.sender.waiting,
             given_up=service.sender.given_up,
         )
         return web.Response(
@@ -293,8 +303,8 @@ class Pages:
             return seen
         return await aside(lambda: asyncio.run(setup.look(now)))
 
-    async def _make_status(self) -> bytes:
-        seen = await self._overview.latest()
+    async def _status_json(self) -> web.Response:
+        seen = await self._overview.get()
         service, state = self._service, self._service.state
         document = {
             "service": {
@@ -308,9 +318,10 @@ class Pages:
                 "alerted": {cause: list(whom) for cause, whom in state.causes.items()},
                 "trouble": without_passwords("; ".join(service.troubles)) or None,
             },
+            "made": rfc3339(seen.made),
             **seen.to_dict(),
         }
-        return encode(document)
+        return web.Response(body=encode(document), content_type="application/json")
 
     async def _make_page(self) -> bytes:
         setup = self._service.setup

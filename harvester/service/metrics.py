@@ -12,7 +12,7 @@ import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from datetime import date
+from datetime import date, datetime
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -57,6 +57,8 @@ _GAP = "harvester_oldest_gap_seconds"
 _BUDGET = "harvester_budget_remaining"
 _CALENDAR = "harvester_calendar"
 _ACCOUNTS = "harvester_accounts"
+_BROKEN = "harvester_account_broken_timestamp_seconds"
+_REFUSED = "harvester_accounts_refused"
 _BUILD = "harvester_build_info"
 _LAST_RUN = "harvester_service_last_run_timestamp_seconds"
 _RUN_FAILED = "harvester_service_last_run_failed"
@@ -79,15 +81,17 @@ HELP = {
     " if it is not known: give --daily-quota.",
     _CALENDAR: "Days by state, over all accounts, as status --json has them: final (also the empty"
     " ones), provisional (stored, can still change), late (not there, though they must be),"
-    " missing, waiting, failed, never_delivered, cannot_be_asked, not_asked.",
+    " missing, waiting, failed, never_delivered, cannot_be_asked, not_asked, not_due.",
     _ACCOUNTS: "Accounts by state: fresh, late, failed (a person must act), resting (not harvested"
     " any more), never (not harvested yet).",
+    _BROKEN: "Unix time from which on the account that broke last has needed a person.",
+    _REFUSED: "Accounts of which a data request of the last hour had no figures as its answer.",
     _BUILD: "1, with the version of harvester.",
     _LAST_RUN: "Unix time at which the last run of the service ended, other than by an error.",
     _RUN_FAILED: "1 if an error ended the last run of the service, else 0.",
     _NEXT_RUN: "Unix time of the next run of the service; absent while one goes on.",
     _UNDELIVERED: "Targets of alerts and of the ping that did not take the last message.",
-    _MAIL: "Messages that are to be sent, or sent again.",
+    _MAIL: "Messages that are to be sent, or sent again, to a target of the configuration.",
     _GIVEN_UP: "Messages that their target has not taken for days, since the service was started.",
 }
 NAMES = frozenset(HELP)
@@ -125,6 +129,8 @@ class Metrics(Collector):
             _BUDGET: ("endpoint",),
             _CALENDAR: ("endpoint", "state"),
             _ACCOUNTS: ("state",),
+            _BROKEN: (),
+            _REFUSED: (),
             _BUILD: ("version",),
             _LAST_RUN: (),
             _RUN_FAILED: (),
@@ -140,6 +146,7 @@ class Metrics(Collector):
         self._values[_BUILD][harvester.__version__,] = 1
         self._counted[_WAITING].update({(reason,): 0.0 for reason in (*REASONS.values(), NETWORK)})
         self._continued = set[Key]()  # the interfaces of the former process
+        self._refused: dict[str, float] = {}  # when it last was, by account
         self._durations = [0] * (len(BUCKETS) + 1)
         self._seconds = 0.0
         self._lost_since: float | None = None
@@ -156,6 +163,8 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All metrics, for the client library."""
+        hour = self._wall() - 3600.0 if self._refused else 0.0
+        self._values[_REFUSED] = {(): sum(when > hour for when in self._refused.values())}
         for name, labels in self._labels.items():
             counted = self._counted.get(name)
             kind = GaugeMetricFamily if counted is None else CounterMetricFamily
@@ -195,6 +204,8 @@ class Metrics(Collector):
     def _add_requests(self, answers: Iterable[events.Answer]) -> None:
         for appid, endpoint, code, seconds in answers:
             self._count(_REQUESTS, appid, endpoint, _errcode(code), 1)
+            if code != 0:
+                self._refused[appid] = self._wall()
             self._durations[bisect_left(BUCKETS, seconds)] += 1
             self._seconds += seconds
 
@@ -255,12 +266,17 @@ class Metrics(Collector):
         self._values[_CALENDAR] = {
             (view.name, state): number
             for view in overview.interfaces
-            for state, number in view.days.items()
+            for state, number in view.counts.to_dict().items()
             if state != "empty"
         }
         states = Counter([ACCOUNT_STATES[account.state] for account in overview.accounts])
         self._values[_ACCOUNTS] = {(name,): states[name] for name in ACCOUNT_STATES.values()}
         self._values[_ACCOUNTS]["never",] = len(overview.never)
+        broke = [each.broke for account in overview.accounts for each in account.reasons
+                 if account.state == "todo" and each.mine and each.broke]  # fmt: skip
+        self._values[_BROKEN] = (
+            {(): datetime.fromisoformat(max(broke)).timestamp()} if broke else {}
+        )
 
     def update_service(
         self,

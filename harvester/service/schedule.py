@@ -22,7 +22,9 @@ PAUSE = 60.0
 RETRY, RETRY_AT_MOST = 300.0, 3600.0
 """Seconds after a run that stopped until the next one: twice as many each time."""
 AGAIN = 3600.0
-"""Seconds until windows that failed after all attempts are asked for again."""
+"""The least seconds until windows that failed after all attempts are asked for again."""
+QUIET = 300.0
+"""Seconds after which a morning in which nothing was stored is concluded."""
 AHEAD = 3600.0
 """The most seconds by which the end of a run may be in the future; beyond that the clock was
 wrong."""
@@ -70,6 +72,11 @@ def next_run(state: State, now: float, at: time) -> float:
 def latest_end(now: float, at: time) -> float:
     """The Unix time by which a run that begins now is to end, so that the next one continues."""
     return min(now + ROUND, following(now, at), next_midnight(now))
+
+
+def again_after(now: float, at: time) -> float:
+    """Seconds until what was tried in vain is asked for again: twice as many each time."""
+    return max(AGAIN, now - moment(due_day(now, at), at))
 
 
 def retry_after(failures: int) -> float:

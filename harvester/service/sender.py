@@ -27,7 +27,7 @@ from harvester.base.secrets import Secret
 from harvester.base.threads import aside
 from harvester.errors import HarvestError, UsageError, needs
 from harvester.ledger import PostgresLedger, SqliteLedger
-from harvester.service.mail import SPACING, Message, Turn, settled, turn
+from harvester.service.mail import SPACING, Mail, Message, Turn, settled, turn
 from harvester.service.state import State, StateRow
 from harvester.texts import say
 
@@ -62,7 +62,7 @@ class Sender:
     row: the state, which has the messages.  targets: gives the URLs by their references.  warn:
     writes a line of the log.
     undelivered: the targets that did not accept the last message, and the error.  given_up: how
-    many messages were.
+    many messages were.  own: messages that the ledger cannot keep: they end with this process.
     """
 
     def __init__(
@@ -79,14 +79,18 @@ class Sender:
         self._away = ""
         self.undelivered: dict[str, str] = {}
         self.given_up = 0
+        self.own: Mail = ()
+        self._own_sent: dict[str, float] = {}
 
     async def run(self) -> None:
         """Send for ever."""
         while True:
             self._row.renewed.clear()
             try:
+                own = await self._send_own()
                 if (due := self.due()) <= self._clock():
                     due = await self.send()
+                due = min(due, own)
                 seconds = min(max(due - self._clock(), 0.0), TICK)
                 self._away = ""
             except Exception as exc:  # noqa: BLE001  (whatever it is, the ledger has the messages)
@@ -96,6 +100,28 @@ class Sender:
                 seconds = LEDGER_AGAIN
             with anyio.move_on_after(seconds):
                 await self._row.renewed.wait()
+
+    @property
+    def waiting(self) -> int:
+        """How many messages are to be sent to a target that there is."""
+        targets = self._targets()
+        return sum([each.target in targets for each in (*self._row.state.mail, *self.own)])
+
+    def tell(self, messages: Mail) -> None:
+        """Send messages without the ledger."""
+        self.own += messages
+        self._row.renewed.set()
+
+    async def _send_own(self) -> float:
+        """Send what is due of its own messages; returns the Unix time of the next one."""
+        while True:
+            targets = dict(self._targets())
+            message, due, self.own = turn(self.own, self._own_sent, targets, self._clock())
+            if message is None:
+                return due
+            again = await self._send(message, targets[message.target])
+            self.own = settled(self.own, message, again)
+            self._own_sent[message.target] = self._clock()
 
     def due(self) -> float:
         """The Unix time of the next thing to do, as far as it is known."""

@@ -20,18 +20,19 @@ from typing import cast
 import anyio
 
 from harvester import events
-from harvester.base.dates import ONE_DAY
+from harvester.base.dates import ONE_DAY, china
 from harvester.base.files import make_directory
 from harvester.base.lock import FileLock
 from harvester.base.secrets import Secret, read_reference
 from harvester.base.threads import in_thread
 from harvester.config import plugins
 from harvester.config.accounts import list_accounts
-from harvester.config.files import SERVICE, read_config
+from harvester.config.files import COMMAND_OPTIONS, SERVICE, read_config, read_environment
 from harvester.config.interfaces import choose_interfaces, read_interfaces
 from harvester.config.service import ServiceOptions, read_service
-from harvester.errors import ExportError, NoLedgerError, UsageError
-from harvester.events import Event, Report, causes
+from harvester.engine.options import Round
+from harvester.errors import ExportError, NoLedgerError, RunError, UsageError
+from harvester.events import Event, Failure, Report, Wait, causes
 from harvester.job import Job
 from harvester.ledger import PostgresLedger, SqliteLedger
 from harvester.ledger.base import Ledger
@@ -42,7 +43,7 @@ from harvester.report.days import Reader, StatusFilter
 from harvester.report.overview import overview_of
 from harvester.report.week import Week, week_before
 from harvester.service import alerts, schedule
-from harvester.service.mail import Message
+from harvester.service.mail import Mail, Message
 from harvester.service.sender import (
     PING,
     Deliver,
@@ -64,6 +65,8 @@ LEDGER_AGAIN = 30.0
 """Seconds until a ledger that could not be opened is tried again."""
 FAILURES = 3
 """Runs in a row that were stopped before a person is told: an outage mostly passes."""
+TOLD_AFTER = 900.0
+"""Seconds of other trouble before a person is told."""
 KEPT = 30 * 86_400.0
 """Seconds for which a message is kept whose target is in no configuration any more."""
 NAMED = 5
@@ -106,8 +109,10 @@ class Setup:
         lang: the language where the configuration names none.
         """
         options = read_service(read_config(path).get(SERVICE, {}), str(path))
-        job = Job.load(path)
-        _check_job(job, path)
+        job = Job.load(path, environ=os.environ)
+        given = read_environment(os.environ, COMMAND_OPTIONS)
+        names = joined(", ", [f"HARVESTER_{name.upper()}" for name in given])
+        _check_job(job, say("{} with {}", path, names) if given else str(path))
         listed = [] if job.accounts is None else list_accounts(Path(job.accounts))
         accounts = job.read_accounts()
         own = tuple(read_interfaces([*job.interfaces], str(path)))
@@ -145,7 +150,7 @@ class Setup:
         reader = Reader(cast("Ledger", ledger), now, self.own, wanted)
         quota = cast("int | None", self.job.options.get("daily_quota"))
         seen = await overview_of(reader, names=self.names, daily_quota=quota)
-        seen.where = ledger.where.removeprefix("the ledger ").removeprefix("in ")
+        seen.where = ledger.place
         return seen
 
 
@@ -156,20 +161,23 @@ def _read(name: str, reference: str, folder: Path, path: Path) -> Secret:
         raise UsageError("{}: [serve] {}: {}", path, name, exc) from None
 
 
-def _check_job(job: Job, path: Path) -> None:
-    """Raise `UsageError` for a run that a daily service cannot repeat."""
+def _check_job(job: Job, where: str) -> None:
+    """Raise `UsageError` for a run that a daily service cannot repeat.
+
+    where: the configuration, and the variables that override it.
+    """
     if not job.end.startswith("yesterday"):
         raise UsageError(
-            '{}: end = {!r}: the service harvests a day each day; write "yesterday"', path, job.end
+            '{}: end = {!r}: the service harvests a day each day; write "yesterday"', where, job.end
         )
     for name, why in (
         ("wait", say("the service runs again by itself")),
         ("refresh", say("each run would harvest everything again")),
     ):
         if job.options.get(name):
-            raise UsageError("{}: {} is not for the service: {}", path, name, why)
+            raise UsageError("{}: {} is not for the service: {}", where, name, why)
     if any(spec == "-" for spec in job.sink):
-        raise UsageError('{}: sink = "-" is not for the service: nothing reads its output', path)
+        raise UsageError('{}: sink = "-" is not for the service: nothing reads its output', where)
 
 
 class Service:
@@ -203,11 +211,14 @@ class Service:
         self._looked = math.nan  # when the ledger was looked into, NaN if it is another one
         self._claim: FileLock | None = None
         self._stopping, self._woken = asyncio.Event(), asyncio.Event()
-        self._run: asyncio.Event | None = None
+        self._run: Round | None = None
         self._harvesting = False  # until what a run has done is stored, too
         self._scope: anyio.CancelScope | None = None
         self._failures, self._retry_at, self._reloaded = 0, 0.0, 0.0
-        self._barred = frozenset[str]()  # accounts that are asked again with the next day's harvest
+        self._since = math.nan  # when the trouble began, NaN if there is none
+        self._told = alerts.Problem()  # without the ledger
+        self._rests: dict[str, float] = {}  # accounts that are not asked before a Unix time
+        self._rests_of: date | None = None  # the harvest of which they rest
         self._row = StateRow(lambda: self.setup.job.open_ledger(readonly=True))
         self.sender = Sender(self._row, lambda: self.setup.targets, deliver, self.warn, clock)
 
@@ -291,14 +302,30 @@ class Service:
                 try:
                     with anyio.CancelScope() as self._scope:
                         await self._step()
-                    self.trouble = ""
+                    self.trouble, self._since = "", math.nan
+                    if not self.stopped:
+                        self._tell(alerts.Problem())
                 except Exception as exc:  # noqa: BLE001  (mostly a database that is away)
                     if (text := describe(exc)) != self.trouble:
                         self.warn(text)
                     self.trouble = text
+                    now = self._clock()
+                    self._since = now if math.isnan(self._since) else min(self._since, now)
+                    if self._failures >= FAILURES or now >= self._since + TOLD_AFTER:
+                        self._tell(alerts.Problem(type(exc).__name__, text))
                     self._looked = math.nan
                     await self._sleep(LEDGER_AGAIN)
             group.cancel_scope.cancel()
+
+    def _tell(self, problem: alerts.Problem) -> None:
+        """Tell a person of a problem of this machine without its ledger; none: that it is over."""
+        if bool(problem) == bool(self._told):
+            return
+        setup, now = self.setup, self._clock()
+        changed = alerts.of_machine(socket.gethostname(), problem, self._told)
+        seen = self.seen or Overview(now, china(now).date())
+        said, self._told = alerts.alert(changed, seen, setup.lang, setup.where), problem
+        self.sender.tell(_messages("alert", f"{now:.0f}", said, setup, now))
 
     async def _step(self) -> None:
         """Make a run if one is due; else wait for it, but not for long."""
@@ -346,22 +373,22 @@ class Service:
     async def _harvest(self) -> None:
         setup, now = self.setup, self._clock()
         due = schedule.due_day(now, setup.options.at)
-        if self._reloaded or self.state.day != due:
-            self._barred = frozenset()
-        accounts = [each for each in setup.accounts if each.appid not in self._barred]
+        if self._reloaded or self._rests_of != due:
+            self._rests, self._rests_of = {}, due
+        self._rests = {appid: until for appid, until in self._rests.items() if until > now}
+        accounts = [each for each in setup.accounts if each.appid not in self._rests]
         if not accounts:  # a person must act before anything can be harvested
-            await self._conclude(due)
+            await self._conclude(due, self._rested(0.0))
             return
         self.log(say("harvest of {} begins: {}", due, many(len(accounts), "account")))
-        stop, self._reloaded = asyncio.Event(), 0.0
-        seconds = schedule.latest_end(now, setup.options.at) - now
-        timer = asyncio.get_running_loop().call_later(seconds, stop.set)
-        self._run = stop
+        at, self._reloaded = setup.options.at, 0.0
+        quiet = math.inf if self.state.day == due else schedule.QUIET
+        seconds = schedule.latest_end(now, at) - now
+        self._run = Round(seconds, quiet, schedule.again_after(now, at))
         try:
-            report, problem = await self._run_job(setup, accounts, stop)
+            report, problem, failures = await self._run_job(setup, accounts, self._run)
         finally:
             self._run = None
-            timer.cancel()
         lines = _summary(due, report, problem)
         is_fine = report is not None and not report.windows.failed
         (self.log if is_fine else self.warn)(lines[0])
@@ -370,18 +397,33 @@ class Service:
         stopped = report is None or report.state == events.State.INTERRUPTED
         if self._reloaded or (stopped and self._stopping.is_set()):
             return  # it was not the harvest of the day, or not of what is now asked for
-        await self._settle(due, report, problem)
+        try:
+            await self._settle(due, report, problem)
+        finally:
+            if self.seen is not None:  # of the accounts that this run has asked, however it ended
+                asked, made = {each.appid for each in failures}, self.seen.made
+                again = made + schedule.again_after(made, at)
+                self._rests |= dict.fromkeys(alerts.tried(self.seen) & asked, again)
+                self._rests |= dict.fromkeys(alerts.barred(self.seen) & asked, math.inf)
+
+    def _rested(self, until: float) -> float:
+        """From when the next run can get more, of the accounts that rest too; 0 if it cannot."""
+        times = [until, *self._rests.values()]
+        return min([each for each in times if 0 < each < math.inf], default=0.0)
 
     async def _run_job(
-        self, setup: Setup, accounts: list[Account], stop: asyncio.Event
-    ) -> tuple[Report | None, alerts.Problem]:
-        """The report of a run that was not stopped by an error, and what went wrong."""
+        self, setup: Setup, accounts: list[Account], stop: Round
+    ) -> tuple[Report | None, alerts.Problem, list[Failure | Wait]]:
+        """The report of a run that was not stopped by an error, what went wrong, what failed."""
+        problem, report, made = alerts.Problem(), None, None
         try:
-            run = setup.job.run(accounts=accounts, on_event=self._observe, stop=stop)
-            return await run, alerts.Problem()
+            report = await setup.job.run(accounts=accounts, on_event=self._observe, stop=stop)
         except Exception as exc:  # noqa: BLE001  (it is tried again, whatever it is)
-            report = exc.report if isinstance(exc, ExportError) else None
-            return cast("Report | None", report), alerts.Problem(type(exc).__name__, describe(exc))
+            problem = alerts.Problem(type(exc).__name__, describe(exc))
+            made = cast("Report | None", exc.report) if isinstance(exc, RunError) else None
+            report = made if isinstance(exc, ExportError) else None
+        made = report or made
+        return report, problem, [*made.failures, *made.waits] if made is not None else []
 
     async def _settle(self, due: date, report: Report | None, problem: alerts.Problem) -> None:
         """Store what a run has done, and post the messages that follow."""
@@ -390,16 +432,15 @@ class Service:
         ended = self._clock()
         self._retry_at = ended + schedule.retry_after(self._failures) if problem else 0.0
         reported = problem if not problem or self._failures >= FAILURES else None
+        if self._told and problem:
+            reported = None  # a person knows
         if report is None:
             await self._conclude(None, 0.0, reported)
             return
-        until = ended if report.state == events.State.INTERRUPTED else _until(report, ended)
+        until = self._rested(_until(report, ended))
         if problem:
             until = min(until or self._retry_at, self._retry_at)
         await self._conclude(due, until, reported)
-        if self.seen is not None:  # of those that this run has asked, however it ended
-            failed = {failure.appid for failure in report.failures}
-            self._barred |= alerts.barred(self.seen) & failed
 
     async def _conclude(
         self, due: date | None, until: float = 0.0, reported: alerts.Problem | None = None
@@ -408,22 +449,27 @@ class Service:
 
         due: the day whose harvest was made, None if none was.  until: from when the next run can
         get more, 0 if it cannot.  reported: why runs end with an error on this machine, None if
-        that is not known.
+        that is not known.  All of it is of one setup: after a reload another run follows at once,
+        and that one is concluded.
         """
-        week = None if due is None else await self._week(due)
+        setup = self.setup
+        week = None if due is None else await self._week(setup, due)
         async with self._row.opened() as ledger:
 
             async def change(before: State) -> State:
-                setup, self._looked = self.setup, self._clock()
-                self.seen = seen = await setup.look_into(ledger, self._looked)
+                now = self._clock()
+                seen = await setup.look_into(ledger, now)
+                if self.setup is not setup:
+                    return before
+                self.seen, self._looked = seen, now
                 return _next(before, seen, setup, due, until, reported, week)
 
             if await self._row.update(ledger, change):
                 self.changed()
 
-    async def _week(self, due: date) -> Week | None:
+    async def _week(self, setup: Setup, due: date) -> Week | None:
         """The figures of the week that ended since the last harvest; None if none did."""
-        setup, last = self.setup, self.state.day or due - ONE_DAY
+        last = self.state.day or due - ONE_DAY
         days = week_before(due - ONE_DAY)
         if days == week_before(last - ONE_DAY) or not setup.options.alerts:
             return None
@@ -493,7 +539,7 @@ def _next(
     if due is None:
         return _posted(after, setup, said, seen.made)
     if any(cause.kind == "retry" for cause in seen.causes):
-        until = min(until or math.inf, seen.made + schedule.AGAIN)
+        until = min(until or math.inf, seen.made + schedule.again_after(seen.made, at))
     after = replace(after, day=due, ended=seen.made, until=until)
     if before.day != due:
         again = schedule.next_run(after, seen.made, at) if until else 0.0
@@ -511,15 +557,25 @@ def _posted(
     after: State, setup: Setup, said: Sequence[tuple[str, alerts.Notification | None]], now: float
 ) -> State:
     """The state with these messages for each of their targets."""
-    ping = [setup.options.ping] if setup.options.ping else []
     mail = [
-        Message(f"{kind} {after.number + 1}", target, each.title, each.body, now, level=each.level)
+        message
         for kind, each in said
-        if each is not None
-        for target in (ping if kind == PING else setup.options.alerts)
+        for message in _messages(kind, str(after.number + 1), each, setup, now)
     ]
     kept = [each for each in after.mail if each.posted > now - KEPT]
     return replace(after, mail=(*kept, *mail))
+
+
+def _messages(
+    kind: str, number: str, said: alerts.Notification | None, setup: Setup, now: float
+) -> Mail:
+    """A message for each of its targets; none if nothing is said."""
+    ping = (setup.options.ping,) if setup.options.ping else ()
+    targets = ping if kind == PING else setup.options.alerts
+    if said is None:
+        return ()
+    key, (title, body, level) = f"{kind} {number}", said
+    return tuple([Message(key, each, title, body, now, level=level) for each in targets])
 
 
 def _until(report: Report, ended: float) -> float:

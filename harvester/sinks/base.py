@@ -19,6 +19,7 @@ sink can be filled from it.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,12 +28,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from harvester.base.dates import Days
 from harvester.base.secrets import Secret
 from harvester.model import Batch, Tally, Window
+from harvester.texts import say
 
 Checkpoint = Mapping[str, str]
 """The entries that a sink gets at its next `open`; it chooses the keys."""
 
 OWNER = "owner"
 """The key of a checkpoint for the id of the harvest, which a new ledger creates."""
+
+VERIFY = say("`harvester verify` with the same --out or --ledger shows what to type")
+"""What to do about records that are not as the ledger has them."""
 
 Fence = Mapping[str, int]
 """The epoch of each account that is written: a writer with a lower one has lost that account."""
@@ -116,6 +121,10 @@ class Sink(ABC):
 
     ledger_url: Secret | None = None
     """The URL of a database that can have the ledger, too."""
+
+    unnamed: Callable[[Collection[str]], None] | None = None
+    """Called if a ledger alone names the sink, with the hosts that the user named: to no other one
+    it may then show a password of the environment."""
 
     scan: Callable[..., Iterator[StoredWindow]] | None = None
     """``scan(endpoint, appids=None, checkpoint=None, days=None)``: each stored window of an
@@ -220,20 +229,17 @@ def within(window: Window, days: Days | None) -> bool:
 
 
 def name_in(sink: Sink, ledger: Path | None) -> str:
-    """A sink's name in a ledger: relative to the ledger's folder where it is within that.
+    """A sink's name in a ledger: a local one's place is relative to the ledger's folder.
 
     So both can be moved together.
     """
-    place: Path | None = sink.path
-    if ledger is None or place is None:
-        return sink.identity
-    folder, place = ledger.parent.resolve(), place.resolve()
-    if folder != place and folder not in place.parents:
+    if ledger is None or sink.path is None:
         return sink.identity
     scheme, _, rest = sink.identity.partition(":")
-    options = rest.partition("?")[2]
-    relative = place.relative_to(folder).as_posix()
-    return f"{scheme}:{relative}" + (f"?{options}" if options else "")
+    _, mark, options = rest.partition("?")
+    return (
+        f"{scheme}:{os.path.relpath(sink.path.resolve(), ledger.parent.resolve())}{mark}{options}"
+    )
 
 
 def spec_of(name: str, ledger: Path | None) -> str:
@@ -244,4 +250,12 @@ def spec_of(name: str, ledger: Path | None) -> str:
         return name
     if "://" in place:
         return name
-    return f"{scheme}:{ledger.parent / place}{mark}{options}"
+    folder = ledger.parent
+    if is_outside(name):
+        folder, place = Path(), os.path.normpath(folder.resolve() / place)
+    return f"{scheme}:{folder / place}{mark}{options}"
+
+
+def is_outside(name: str) -> bool:
+    """Whether a sink, by its name in a ledger, is outside of the ledger's folder."""
+    return name.partition(":")[2].startswith("../")

@@ -15,7 +15,7 @@ from harvester.base.dates import Days
 from harvester.base.outage import PATIENCE, Away, until_it_answers
 from harvester.base.outside import guard_cancellation
 from harvester.base.threads import READING, Thread
-from harvester.errors import SinkAwayError, SinkError
+from harvester.errors import NoRecordsError, SinkAwayError, SinkError
 from harvester.model import Batch, Window, listed
 from harvester.sinks.base import Checkpoint, Fence, Sink, StoredWindow, Written
 
@@ -97,6 +97,16 @@ async def endpoints_in(sink: Sink, checkpoint: Checkpoint | None = None) -> list
         )
     finally:
         thread.close()
+
+
+async def is_bare(sink: Sink, *, may_be_empty: bool = False) -> bool:
+    """Whether a sink is not there, or has no records although it should; not if it is damaged."""
+    try:
+        return not (await endpoints_in(sink) or may_be_empty)
+    except SinkAwayError:
+        raise
+    except SinkError as exc:  # its opening says what to do
+        return isinstance(exc, NoRecordsError)
 
 
 async def persistently(sink: Sink, read: Callable[[], Awaitable[T]]) -> T:

@@ -4,10 +4,10 @@ Rule: pure; which views there are and what their columns are: those of `harveste
 The SQL of lists is a dialect's.
 
 A list has one row per item.  Its columns are the key of the record, the fields that identify it (of
-which a whole number given for a text is read as its text), the days of the items that it is within,
-``_item`` (the number of the item in its list, from 0; of a list within lists ``_item`` is that of
-the outermost one, ``_item_2`` that of the next), and the fields of the item.  A value that is not
-of its field's type is null there.
+which a whole number given for a text is read as its text), the days and codes of the items that it
+is within, ``_item`` (the number of the item in its list, from 0; of a list within lists ``_item``
+is that of the outermost one, ``_item_2`` that of the next), and the fields of the item.  A value
+that is not of its field's type is null there.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import NamedTuple, Protocol
 
 from harvester.model import Field
-from harvester.tables import ACCOUNT, ITEM, KEY, Column, JoinedTable, Part, Path, Table
+from harvester.tables import ACCOUNT, FETCHED, ITEM, KEY, Column, JoinedTable, Part, Path, Table
 
 _PLAIN = re.compile(r"[\w-]+")  # what needs no escape in a path
 _BEGIN = (Field("_appid", "str"), Field("_begin_date", "date"))
+_ALIKE = (*_BEGIN, FETCHED.field)
+"""Columns that each part of a joined table has."""
 DAY = (  # of a year from 1 to 9999, without hyphens
     "^(?!0000)("
     "[0-9]{4}((0[1-9]|1[0-2])(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])(29|30)|(0[13578]|1[02])31)"
@@ -76,6 +78,7 @@ class ListView(NamedTuple):
             else:
                 shown = _key(column.path[0], column.field.type, dialect, "parent.")
             yield f"{shown} AS {dialect.quoted(column.name)}{dialect.note(*column.meaning)}"
+        yield f"parent.{FETCHED.name}"
 
 
 def list_view(table: Table) -> ListView | None:
@@ -111,7 +114,6 @@ def joined_query(
     """
     quoted = dialect.quoted
     parts = [part for part in table.parts if part.table in existing]
-    columns = (*_BEGIN, *table.fields)
     rows = [_part(part, table, existing[part.table], dialect) for part in parts]
     if not rows:
         return ""
@@ -119,12 +121,11 @@ def joined_query(
         found = f"({rows[0]}) AS parts"
     else:
         found = f"({_grouped(table, rows, quoted)}) AS parts"
-    known = meanings(table.columns)
-    known[ACCOUNT.name] = ACCOUNT.meaning
+    known = meanings((*table.columns, FETCHED))
     nobody = f"CAST(NULL AS {dialect.casts['str']}) AS {quoted(ACCOUNT.name)}"
     shown = [
         shown
-        for field in (columns[0], *columns[2:], columns[1])
+        for field in (_BEGIN[0], *table.fields, _BEGIN[1], FETCHED.field)
         for shown in _shown(field, table, dialect, dialect.note(*known.get(field.name, ())))
     ]
     shown.insert(1, f"{nobody}{dialect.note(*ACCOUNT.meaning)}")  # names are in no database
@@ -152,6 +153,7 @@ def _grouped(table: JoinedTable, parts: Sequence[str], quoted: Callable[[str], s
         tries = [f"MAX(CASE number WHEN {n} THEN {name} END)" for n in range(len(parts))]
         first = tries[0] if len(tries) == 1 else f"COALESCE({', '.join(tries)})"
         values.append(name if name in keys else f"{first} AS {name}")
+    values.append(f"MAX({FETCHED.name}) AS {FETCHED.name}")
     where = " WHERE nth = 1 OR own >= 0" if table.once else ""
     return (
         f"SELECT {', '.join(values)} FROM ({numbered}) AS numbered{where}"
@@ -163,10 +165,10 @@ def _part(part: Part, table: JoinedTable, existing: Collection[str], dialect: Jo
     """The query of a part, with all columns of the table, and the place of each row."""
     quoted = dialect.quoted
     found = []
-    for field in (*_BEGIN, *table.fields):
+    for field in (*_ALIKE, *table.fields):
         is_key = field.name in table.key and not part.lists
         values = []
-        for own in part.columns.get(field.name, field.name if field in _BEGIN else "").split():
+        for own in part.columns.get(field.name, field.name if field in _ALIKE else "").split():
             name, *steps = own.split(".")
             if name in existing and steps:
                 values.append(dialect.reached(quoted(name), field.type, steps))

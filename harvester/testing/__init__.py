@@ -5,17 +5,15 @@ Rule: everything here is used through the public protocols; nothing reaches into
 `account_with_figures` gives a fake account with a month of figures.  Behind it `Simulator` is
 WeChat as a function from request to reply; `serve` puts it on a real socket,
 `FakeTransport` calls it without one; `MemorySink` keeps records; `VirtualTimeLoop` jumps to the
-next timer.  `check_sink` tests the guarantees of a sink, `check_ledger` those of a ledger.
+next timer.  `check_sink` tests the guarantees of a sink.
 
 Behind the simulator: `catalogue` (every interface as a table), `answers` (which dates it takes, and
 what it answers), `data` (what it has), `tokens`, `component` and `callers` (who may ask), `quotas`
 and `management` (how often), `replies` and `error_messages` (the format of replies), `faults` (what
-goes wrong).  Behind `check_sink`: `checks` (one for each guarantee) and `sink_bench` (their tools);
-behind `check_ledger`: `check_shared` (for a ledger that several workers share) and `ledger_bench`.
+goes wrong).  Behind `check_sink`: `checks` (one for each guarantee) and `sink_bench` (their tools).
 """
 
 from harvester.sinks.memory import MemorySink
-from harvester.testing.check_ledger import LEDGER_CHECKS, check_ledger
 from harvester.testing.contract import SINK_CHECKS, check_sink
 from harvester.testing.data import articles
 from harvester.testing.error_messages import TEXTS
@@ -26,7 +24,6 @@ from harvester.testing.sink_bench import BrokenPromiseError
 from harvester.testing.virtual_time import VirtualTimeLoop, run_virtual
 
 __all__ = [
-    "LEDGER_CHECKS",
     "SINK_CHECKS",
     "TEXTS",
     "BrokenPromiseError",
@@ -40,7 +37,6 @@ __all__ = [
     "VirtualTimeLoop",
     "account_with_figures",
     "articles",
-    "check_ledger",
     "check_sink",
     "run_virtual",
     "serve",

@@ -221,13 +221,3 @@ TABLE: tuple[Interface, ...] = (
 """All interfaces."""
 
 INTERFACES: Mapping[str, Interface] = {interface.name: interface for interface in TABLE}
-
-SPARSE: Mapping[str, tuple[str, ...]] = {
-    "getarticlesummary": ("ori_page_read_user", "add_to_fav_count"),
-    "getarticletotal": ("url",),
-    "getusercumulate": ("user_source",),
-    "getuserread": ("ori_page_read_user", "ori_page_read_count", "add_to_fav_user"),
-    "getarticletotaldetail": ("title", "content_url"),
-    "getinterfacesummary": ("max_time_cost",),
-}
-"""Fields that are missing in every second row if the simulator is asked to be sparse."""

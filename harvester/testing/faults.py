@@ -6,40 +6,35 @@ Rule: shares and counts, and the reply that a fault returns instead of the data.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from random import Random
-from typing import Any
 
 from harvester.testing.replies import Desk, Reply
 
 
-def _share(help_: str) -> Any:
-    """A field that is a share of the answers, 0 to 1."""
-    return _fault(0.0, help_, is_share=True)
-
-
-def _fault(default: Any, help_: str, *, is_share: bool = False) -> Any:
-    return field(default=default, metadata={"help": help_, "is_share": is_share})
-
-
 @dataclass
 class Faults:
-    """What goes wrong with the data requests; a share is 0 to 1."""
+    """What goes wrong with the data requests.
 
-    busy: float = _share("Share of answers that are -1.")
-    first_busy: int = _fault(0, "The first N of each account are -1.")
-    http_500: float = _share("Share of answers that are a 502.")
-    html: float = _share("Share of answers that are HTML.")
-    empty: float = _share("Share of answers without a body.")
-    cut: float = _share("Share of answers cut in the middle.")
-    reset: float = _share("Share of connections that are reset.")
-    slow: float = _share("Share of answers that are slow.")
-    slow_seconds: float = _fault(5.0, "How slow.")
-    revoke_every: int = _fault(0, "Tokens become invalid after N requests.")
-    control: float = _share("Share with a raw control character.")
-    neighbours: float = _share(
-        "Share of answers to a single day with rows of the day before and the day after."
-    )
+    Shares of the answers, 0 to 1, that are: busy: -1; http_500: a 502; html: HTML; empty: without a
+    body; cut: cut in the middle; slow: late by slow_seconds; control: with a raw control character;
+    neighbours: with rows of the day before and after, of answers to a single day.
+    reset: the share of connections that are reset.  first_busy: the first N answers of each account
+    are -1.  revoke_every: tokens become invalid after N requests.
+    """
+
+    busy: float = 0.0
+    first_busy: int = 0
+    http_500: float = 0.0
+    html: float = 0.0
+    empty: float = 0.0
+    cut: float = 0.0
+    reset: float = 0.0
+    slow: float = 0.0
+    slow_seconds: float = 5.0
+    revoke_every: int = 0
+    control: float = 0.0
+    neighbours: float = 0.0
 
     @property
     def any(self) -> bool:
@@ -47,12 +42,7 @@ class Faults:
         return any([getattr(self, name) for name in _NAMES])
 
 
-FAULTS = fields(Faults)
-"""The name, the default and the help of each: `harvester simulate` has an option for each."""
-_NAMES = tuple(each.name for each in FAULTS if each.name != "slow_seconds")
-Faults.__doc__ = f"{Faults.__doc__}\n\n" + "\n".join(
-    f"{each.name}: {each.metadata['help']}" for each in FAULTS
-)
+_NAMES = tuple(each.name for each in fields(Faults) if each.name != "slow_seconds")
 
 
 def drawn(faults: Faults, draw: Random, desk: Desk) -> Reply | None:

@@ -33,7 +33,7 @@ from harvester.testing.answers import (
     publisher_answer,
 )
 from harvester.testing.callers import Callers
-from harvester.testing.catalogue import FIRST_DAY, INTERFACES, SPARSE, Interface
+from harvester.testing.catalogue import FIRST_DAY, INTERFACES, Interface
 from harvester.testing.component import CALLS, Component
 from harvester.testing.data import articles, publisher
 from harvester.testing.data.draw import days
@@ -64,10 +64,6 @@ class Simulator:
     errcode of a wrong range, 61501 or 61500.
     delay_until_hour: until this hour in China (as 9.5) yesterday's figures of the article
     interfaces of 2025 are late: is_delay is true and the figures are not whole.
-    silent_hours: for these hours after the midnight that ends a day, its rows are missing from
-    the list and is_delay is not set, as has been seen; of all interfaces whose rows name their
-    day, or by name.  15 is until three in the afternoon, 33 until nine on the day after.
-    sparse: some fields are missing in every second row, see `harvester.testing.catalogue.SPARSE`.
     refuse: errcode that data calls get, by (appid, interface), interface or appid; refuse_token:
     errcode that token calls get, by appid; texts: errmsg by errcode, in place of the usual ones.
     component: appid and secret of a third-party platform, to which every account has given leave.
@@ -77,7 +73,7 @@ class Simulator:
 
     served: how often each day of each account was answered with getarticlesummary's data;
     served_of: how often each (interface, appid, first day, last day) was answered with its data;
-    counts: requests by kind, refusals by errcode; ``late`` and ``silent`` answers.
+    counts: requests by kind, refusals by errcode; ``late`` answers.
     """
 
     def __init__(
@@ -94,8 +90,6 @@ class Simulator:
         spans: Mapping[str, int] | None = None,
         range_code: int = 61501,
         delay_until_hour: float | None = None,
-        silent_hours: float | Mapping[str, float] | None = None,
-        sparse: bool = False,
         refuse: Mapping[tuple[str, str] | str, int] | None = None,
         refuse_token: Mapping[str, int] | None = None,
         texts: Mapping[int, str] | None = None,
@@ -111,9 +105,7 @@ class Simulator:
         self.latency = latency
         self.token_lifetime = token_lifetime
         self.retired = retired
-        self.sparse = sparse
         self.delay_until_hour = delay_until_hour
-        self.silent_hours = silent_hours
         self.refuse = dict(refuse or {})
         self.refuse_token = dict(refuse_token or {})
         self.faults = faults or Faults()
@@ -145,7 +137,7 @@ class Simulator:
 
     def truth(self, appid: str, day: date) -> list[dict[str, Any]]:
         """What getarticlesummary has of a day."""
-        return self._thinned("getarticlesummary", articles(self.seed, appid, day))
+        return articles(self.seed, appid, day)
 
     def truth_of(self, endpoint: str, appid: str, begin: date, end: date) -> list[dict[str, Any]]:
         """The rows that an interface has of these days now, and no others.
@@ -163,16 +155,7 @@ class Simulator:
         if interface.name == "getarticlesummary":
             known = days(max(begin, FIRST_DAY), min(end, last))
             return [row for day in known for row in self.truth(appid, day)]
-        return self._thinned(interface.name, interface.of(self.seed, appid, begin, end, last))
-
-    def _thinned(self, name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        missing = SPARSE.get(name)
-        if not self.sparse or missing is None:
-            return rows
-        return [
-            {key: row[key] for key in row if key not in missing} if number % 2 == 0 else row
-            for number, row in enumerate(rows)
-        ]
+        return interface.of(self.seed, appid, begin, end, last)
 
     # requests
 
@@ -359,10 +342,6 @@ class Simulator:
             self.counts["late"] += 1
             rows = self._rows(interface, appid, begin, end, last)
             return encode(late_answer(rows, self.counts["late"]))
-        shown = self._shown(interface, now)
-        if shown < last:
-            self.counts["silent"] += 1
-            return self._other_body(interface.name, appid, begin, end, shown)
         self._serve(interface.name, appid, begin, end)
         if faults.neighbours and begin == end and self._draw.random() < faults.neighbours:
             wider = self._neighbours(interface, appid, begin, last, now)
@@ -378,15 +357,6 @@ class Simulator:
         moment = china(now)
         hour = moment.hour + moment.minute / 60 + moment.second / 3600
         return hour < self.delay_until_hour and end + interface.grown >= last_legal_day(now)
-
-    def _shown(self, interface: Interface, now: float) -> date:
-        """The last day whose rows are not silently missing."""
-        hours = self.silent_hours
-        if isinstance(hours, Mapping):
-            hours = hours.get(interface.name)
-        if hours is None or not interface.by_day:
-            return date.max
-        return last_legal_day(now - hours * 3600.0)
 
     def _neighbours(
         self, interface: Interface, appid: str, day: date, last: date, now: float

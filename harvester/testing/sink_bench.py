@@ -47,7 +47,7 @@ ENDPOINTS = {
 
 
 class BrokenPromiseError(AssertionError):
-    """A sink or a ledger does not do what its module ``base`` promises; its message is what."""
+    """A sink does not do what `harvester.sinks.base` promises; the message says what."""
 
 
 def record(number: int, **more: Any) -> dict[str, Any]:

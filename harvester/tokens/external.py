@@ -234,8 +234,9 @@ class HttpToken:
         request = Request("GET", self._url.value, headers=self._headers)
         try:
             response = await send(request)
-        except AttemptError as exc:
-            verdict = Verdict(Action.RETRY, say("the token server: {}", exc))
+        except (AttemptError, UsageError) as exc:
+            action = Action.RETRY if isinstance(exc, AttemptError) else Action.STOP_ACCOUNT
+            verdict = Verdict(action, say("the token server: {}", exc))
         else:
             if response.status == 200:
                 text = Secret(response.body[:LONGEST_OUTPUT].decode(errors="replace"))

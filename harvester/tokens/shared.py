@@ -61,6 +61,10 @@ class TokenRefusedError(AttemptError):
         return type(self), (self.verdict,)
 
 
+class TokenVoidedError(AccountError):
+    """A token was refused that had just been fetched: another one would not help."""
+
+
 class Joining(Protocol):
     """A provider that needs its own token, which is shared as the accounts' are."""
 
@@ -280,8 +284,8 @@ class SharedToken:
         fetched: the value of `fetched` when the request left.  stable_token returns the same value
         to every caller, so this number identifies a late refusal, not the value alone.  Returns
         whether the token was dropped.
-        Raises `AccountError` if it was fetched in place of a refused token and was never accepted
-        itself: a second refusal in a row.
+        Raises `TokenVoidedError` if it was fetched in place of a refused token and was never
+        accepted itself: a second refusal in a row.
         """
         late = token != self._value or (fetched is not None and fetched != self.fetched)
         del token  # a traceback may be shown with the local variables of its frames
@@ -296,7 +300,7 @@ class SharedToken:
                 self.appid,
                 without_rid(reason),
             )
-            raise AccountError(problem + reason[len(without_rid(reason)) :])
+            raise TokenVoidedError(problem + reason[len(without_rid(reason)) :])
         self.current = None
         return True
 

@@ -6,7 +6,7 @@ leave it, nor do its frames: they hold the token, and a traceback may show local
 
 from __future__ import annotations
 
-from harvester.transport.address import BASE_URL, check_base_url, tls_context
+from harvester.transport.address import BASE_URL, check_base_url, foreign, tls_context
 from harvester.transport.base import Leave, Transport
 from harvester.transport.http import HttpTransport, Session
 
@@ -17,5 +17,6 @@ __all__ = [
     "Session",
     "Transport",
     "check_base_url",
+    "foreign",
     "tls_context",
 ]

@@ -43,6 +43,13 @@ def check_base_url(given: object) -> str:
     raise UsageError("base URL: {!r} is not a URL; write it as https://api.weixin.qq.com", shown)
 
 
+def foreign(base_url: str) -> str:
+    """A sentence about a server that is not WeChat's; empty for WeChat's."""
+    if f".{urlsplit(base_url).hostname}".rstrip(".").endswith(".weixin.qq.com"):
+        return ""
+    return say("requests, and the secrets in them, go to {}, which is not WeChat", base_url)
+
+
 def url_of(base_url: str, path: str, query: tuple[tuple[str, str], ...]) -> URL:
     """The whole URL of a request; it contains the token."""
     base = base_url if path[:1] == "/" else ""
@@ -92,6 +99,6 @@ def proxy_for(base_url: str) -> str | None:
             parts.scheme.upper(),
             scheme,
         )
-    if "@" in proxy.value and place_of(proxy) is None:
+    if scheme and place_of(Secret(scheme + proxy.value[len(scheme) :])) is None:
         raise UsageError("the proxy that the environment names cannot be read{}", advice(proxy))
     return proxy.value or None

@@ -16,6 +16,7 @@ import asyncio
 import inspect
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -34,6 +35,8 @@ _PLAIN = re.compile(r"[!$-~]+")
 """aiohttp leaves a target of visible ASCII without a fragment unchanged."""
 KEPT = 15.0
 """Seconds after which an idle connection is not used again, as in aiohttp."""
+TLS_RECORD = 16 * 1024
+"""Bytes of the longest TLS record (RFC 8446, 5.1)."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -163,6 +166,9 @@ class Exchange:
         connection = await self._pool.connect(self._asked, [], self._timeout)
         if connection.protocol is not None:
             connection.protocol.set_response_params(read_until_eof=True)
+        with suppress(AttributeError):  # without TLS, or another loop than asyncio's
+            # asyncio allocates 256 KiB for each read, and OpenSSL returns one record at most
+            connection.transport._ssl_protocol.max_size = TLS_RECORD  # type: ignore[union-attr]
         return connection
 
     def close(self) -> None:

@@ -366,6 +366,8 @@ def _of_the_session(exc: Exception, session: Session, *, ours: bool) -> str:
 
 def _describe(exc: BaseException) -> str:
     """A message for an aiohttp error, without the URL that aiohttp's own may contain."""
+    if isinstance(exc, UsageError):  # about the proxy: it would be the same again
+        raise exc.with_traceback(None)
     if isinstance(exc, aiohttp.ClientConnectorError):
         return _no_connection(exc)
     if isinstance(exc, asyncio.TimeoutError):

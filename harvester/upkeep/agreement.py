@@ -16,15 +16,17 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from harvester.base.codec import parse
-from harvester.base.dates import Days, WindowKind, last_legal_day, without
+from harvester.base.dates import Days, last_legal_day, without
+from harvester.engine.sink_list import holds_records
 from harvester.errors import HarvestError
-from harvester.ledger.base import Key, Ledger, account_groups
+from harvester.ledger.base import Key, Ledger, Ranges, account_groups
 from harvester.ledger.coverage import DONE, FINAL, Calendar
 from harvester.model import Batch, Endpoint, Tally, Window
 from harvester.sinks.base import Sink, StoredWindow, name_in
 from harvester.sinks.rows import Table
 from harvester.sinks.scan import endpoints_in, scanned
 from harvester.texts import say
+from harvester.wechat.endpoint import grid
 
 Held = tuple[StoredWindow, list[dict[str, object]]]
 """A stored window and its records."""
@@ -136,7 +138,7 @@ class Former:
         self._loaded: Collection[str] = ()
         self._places: dict[str, int] = {}
         self.accounts: list[str] = []
-        self.asked: Mapping[Key, Days] = {}
+        self.asked: Mapping[Key, Ranges] = {}
         self.copied: Mapping[str, str] = {}
         """The listed sinks, as of `Ledger.sinks`."""
 
@@ -157,6 +159,10 @@ class Former:
             return cls()
         return found
 
+    async def holds_records(self) -> bool:
+        """Whether it records any as stored."""
+        return self._ledger is not None and await holds_records(self._ledger)
+
     async def calendar(self, appid: str, endpoint: str) -> Calendar | None:
         """The calendar of an interface of an account; accounts are best requested in order."""
         if self._ledger is None:
@@ -175,8 +181,8 @@ class Former:
         """
         if endpoint is None:
             return False
-        if endpoint.cut is WindowKind.RECENT:
-            return window.end == last_legal_day(now)
+        if not grid(endpoint, last_legal_day(now)).gives((window.begin, window.end)):
+            return False
         calendar = await self.calendar(window.appid, window.endpoint)
         known = () if calendar is None else calendar.windows.values()
         return all(each.code != OFFLINE for each in known)

@@ -25,7 +25,7 @@ from harvester.base.outside import guard_call
 from harvester.engine.sink_list import finish
 from harvester.errors import LedgerError, UsageError
 from harvester.ledger import PostgresLedger
-from harvester.ledger.base import Key, Ledger, check_known, shared
+from harvester.ledger.base import Key, Ledger, Ranges, check_known, shared
 from harvester.ledger.coverage import STORED, Calendar
 from harvester.model import Batch, Find, Tally, Window, listed
 from harvester.sinks.base import Fence, Sink
@@ -70,7 +70,7 @@ async def known_of(ledger: Ledger, appid: str, endpoints: Collection[str] = ()) 
             "the ledger knows nothing of {} of {}; it knows {}", wanted, appid, ", ".join(names)
         )
     return [
-        _known(name, asked.get(name), calendars.get(name) or Calendar())
+        _known(name, asked.get(name, ()), calendars.get(name) or Calendar())
         for name in names
         if not endpoints or name in endpoints
     ]
@@ -101,8 +101,8 @@ async def strange_of(
     return [Extent(name, days, 0, tallies[name].records) for name, days in sorted(spans.items())]
 
 
-def _known(name: str, asked: Days | None, calendar: Calendar) -> Extent:
-    spans = [span for span in (asked, calendar.span()) if span is not None]
+def _known(name: str, asked: Ranges, calendar: Calendar) -> Extent:
+    spans = [span for span in (*asked, calendar.span()) if span is not None]
     days = (min(first for first, _ in spans), max(last for _, last in spans)) if spans else None
     tally = calendar.stored_tally()
     return Extent(name, days, calendar.count(STORED), None if tally is None else tally.records)
@@ -137,8 +137,9 @@ async def forget(
             await ledger.commit([], {name: entries})
             removals.append(_Removal(ledger, name, sink, find, rfc3339(now)))
         fence = await _fence(ledger, appid)
+        asked = await ledger.asked()
         for each in known:
-            await _make_missing(ledger, (appid, each.endpoint), each.days)
+            await _make_missing(ledger, (appid, each.endpoint), each.days, asked)
         for removal in removals:
             await removal.run(appid, known, fence, whole=whole)
     await ledger.remove(appid, [each.endpoint for each in known])
@@ -153,10 +154,13 @@ async def _fence(ledger: Ledger, appid: str) -> Fence:
     return {} if shared(ledger) is not None else {appid: EPOCH}
 
 
-async def _make_missing(ledger: Ledger, key: Key, days: Days | None) -> None:
+async def _make_missing(
+    ledger: Ledger, key: Key, days: Days | None, asked: Collection[Key]
+) -> None:
     if days is not None:
-        await ledger.register([(*key, *days)])  # so that the account stays known
-        attempt = partial(ledger.forget, key, days)
+        if key not in asked:  # so that the account stays known
+            await ledger.register([(*key, *days)])
+        attempt = partial(ledger.forget, key, [days])
         await until_it_answers(attempt, say("the ledger"), PATIENCE, LedgerError)
 
 

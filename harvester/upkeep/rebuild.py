@@ -17,6 +17,7 @@ agrees with the old ledger, else from the first, before the new ledger takes its
 from __future__ import annotations
 
 import os
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
@@ -26,21 +27,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harvester.base import files as durable
-from harvester.base.dates import china, settles_at
+from harvester.base.dates import settles_at
 from harvester.base.fencing import EPOCH
 from harvester.base.lock import FileLock
+from harvester.engine.parts import CAN_CHANGE
 from harvester.engine.sink_list import finish
-from harvester.errors import LedgerError, NoLedgerError, UsageError
+from harvester.errors import (
+    LedgerError,
+    NoLedgerError,
+    UsageError,
+)
 from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.ledger.base import shared
 from harvester.ledger.coverage import Calendar, Outcome
 from harvester.model import Batch, Endpoint, Find, Window
-from harvester.sinks.base import Sink, StoredWindow, name_in
+from harvester.sinks.base import VERIFY, Sink, StoredWindow, name_in
 from harvester.sinks.scan import (
     AT_ONCE,
     accepted,
     call,
     endpoints_in,
+    is_bare,
     no_records,
     scanned,
     write,
@@ -99,8 +106,9 @@ async def rebuild(path: Path, sinks: Sequence[Sink], find: Find, now: float) -> 
     """Make a new ledger at that path from the first sink that can be scanned.
 
     find: returns an interface by its name; now: the Unix time.
-    Raises `UsageError` if a run is under way or no sink can be scanned, `SinkError` if the content
-    of one cannot be read; the ledger is then as it was.
+    Raises `UsageError` if a run is under way, no sink can be scanned, or one is not there or has
+    lost its records; `SinkError` if the content of one cannot be read.  The ledger is then as it
+    was.
     """
     _check(sinks)
     await _close(path)
@@ -112,7 +120,7 @@ async def rebuild(path: Path, sinks: Sequence[Sink], find: Find, now: float) -> 
             former = await _former_in(path, stack)
             ledger = await stack.enter_async_context(SqliteLedger(new))
             found = await _fill(ledger, path, sinks, former, _How(find, now))
-        kept = _keep(path, now)
+        kept = _keep(path)
         durable.rename(new, path, "rebuilt ledger")
         _remove(new)
     finally:
@@ -168,6 +176,7 @@ async def _fill(
     """
     listed = [each for each in sinks if each.scan]
     listed.sort(key=lambda sink: former.copied.get(name_in(sink, path), "") != "")
+    await _check_records(listed, path, lost=await former.holds_records())
     for sink in listed:
         try:
             entries = await call(sink, sink.open, None)
@@ -176,12 +185,49 @@ async def _fill(
         await ledger.commit([], {name_in(sink, path): entries})
     taking = _TakingIn(ledger, path, listed, former, how)
     names = {name for sink in listed for name in await endpoints_in(sink)}
-    known = {name for _, name in former.asked}
-    for name in sorted(names | known):
+    for name in sorted(names | {name for _, name in former.asked}):
         await taking.interface(name)
-    await ledger.register([(*key, *days) for key, days in former.asked.items()])
+    await ledger.register([(*key, *days) for key, each in former.asked.items() for days in each])
     await ledger.list_sinks(taking.copied)
     return taking.result([each for each in sinks if each not in listed])
+
+
+async def _check_records(sinks: Sequence[Sink], former: Path | None, *, lost: bool) -> None:
+    """Raise `UsageError` if a sink is not there, or has no records, although it should have some.
+
+    former: the ledger, if it is a file.  lost: it records some as stored.
+    """
+    bare = [each for each in sinks if await is_bare(each, may_be_empty=not lost)]
+    if not bare:
+        return
+    commands, way = [f"`{each}`" for each in (away(former) if former else ())], VERIFY
+    if len(bare) == len(sinks):
+        way = say("if its records are lost, {} and the same run request them", ", ".join(commands))
+    raise UsageError(
+        "{} is not there, or has no records; name the sinks that were harvested into (--sink"
+        " SPEC){}",
+        bare[0].identity,
+        say("; {}", way) if commands else "",
+    )
+
+
+def away(former: Path) -> list[str]:
+    """The commands that put a ledger away whose records are lost; its log as well."""
+    place = _free(former)
+    return [
+        shlex.join(["mv", f"{former}{beside}", f"{place}{beside}"])
+        for beside in ("", _BESIDE[0])
+        if (each := Path(f"{former}{beside}")).exists() and each.stat().st_size
+    ]
+
+
+def _free(path: Path) -> Path:
+    """The name of a former ledger, which is not taken."""
+    number, place = 1, path.with_name(f"{path.name}.former")
+    while place.exists():
+        number += 1
+        place = path.with_name(f"{path.name}.former-{number}")
+    return place
 
 
 def _remove(new: Path) -> None:
@@ -201,27 +247,22 @@ async def _close(path: Path) -> None:
                     pass
 
 
-def _keep(path: Path, now: float) -> Path | None:
+def _keep(path: Path) -> Path | None:
     """Give the old ledger a second name; the log of a damaged one is moved there."""
     if not path.exists():
         for beside in _BESIDE:  # a log without its ledger would be read into the new one
             path.with_name(path.name + beside).unlink(missing_ok=True)
         return None
-    stamp = f"{datetime.fromtimestamp(now).astimezone():%Y%m%d-%H%M%S}"
-    place = path.with_name(f"{path.name}.damaged-{stamp}")
-    number = 1
-    while place.exists():
-        number += 1
-        place = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
+    place = _free(path)
     try:
-        with durable.step("link damaged ledger"):
+        with durable.step("link former ledger"):
             os.link(path, place)
     except OSError:  # a file system without links
-        durable.rename(path, place, "damaged ledger")
+        durable.rename(path, place, "former ledger")
     for beside in _BESIDE:
         former = path.with_name(path.name + beside)
         if former.exists():
-            durable.rename(former, place.with_name(place.name + beside), "damaged ledger")
+            durable.rename(former, place.with_name(place.name + beside), "former ledger")
     return place
 
 
@@ -279,7 +320,9 @@ class _TakingIn:
                     await self._ledger.commit(outcomes, {})
                     outcomes = []
         await self._ledger.commit([*outcomes, *reading.last()], {})
-        await self._ledger.register(reading.ranges(name))
+        await self._ledger.register(
+            [each for each in reading.ranges(name) if each[:2] not in self._former.asked]
+        )
         self._accounts |= reading.asked.keys()
         self._found.again += reading.again
         if kept:
@@ -443,11 +486,7 @@ class _Reading:
             records = each.records() if entries else []
             self._had |= {window: had(endpoint, records)} if records else {}
             if endpoint.late_days and moment < until:
-                return [
-                    self._open(
-                        each, say("{} until {}", say("its figures can change"), china(until).date())
-                    )
-                ]
+                return [self._open(each, CAN_CHANGE)]
             if not has_last_entry(endpoint, records, window.end):
                 late = self._open(each, say("the entry of its last day is not there"))
                 return [late._replace(state="late", due=until)]

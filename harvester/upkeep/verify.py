@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
@@ -15,8 +16,8 @@ from harvester.errors import SinkAwayError, SinkError, UsageError
 from harvester.ledger.base import Key, Ledger, account_groups
 from harvester.ledger.coverage import DONE, Calendar
 from harvester.model import Tally, Window, many
-from harvester.sinks.base import Checkpoint, Sink, StoredWindow
-from harvester.sinks.scan import endpoints_in, scanned
+from harvester.sinks.base import Checkpoint, Sink, StoredWindow, within
+from harvester.sinks.scan import endpoints_in, is_bare, scanned
 from harvester.texts import say
 
 TURNS = 5
@@ -39,13 +40,14 @@ class Verified:
     """The result for a sink.
 
     where: its spec.  unread: why it could not be opened here, empty if it could.  broken: it could
-    not be read to its end.  unknown: windows that a run wrote and did not commit.  counted: windows
-    whose records can only be counted (`Ledger.sinks`).
+    not be read to its end.  bare: it differs, and has no records.  unknown: windows that a run
+    wrote and did not commit.  counted: windows whose records can only be counted (`Ledger.sinks`).
     """
 
     where: str
     unread: str = ""
     broken: bool = False
+    bare: bool = False
     records: int = 0
     unknown: int = 0
     counted: int = 0
@@ -59,6 +61,9 @@ async def verify(ledger: Ledger, name: str, sink: Sink, copied: str) -> Verified
         found = await _verify(ledger, checkpoint, sink, copied)
         if not found.differences or await ledger.checkpoint(name) == checkpoint:
             break  # else a run has committed in the meantime
+    if found.differences:
+        with suppress(SinkAwayError, UsageError):
+            found.bare = await is_bare(sink)
     return found
 
 
@@ -107,6 +112,7 @@ class _Compared:
         self._sums: defaultdict[tuple[str, str, int], Tally] = defaultdict(Tally)
         self._counted: set[tuple[str, str, int]] = set()
         self._open: set[tuple[str, str, date]] = set()
+        self._unknown: defaultdict[Key, list[Window]] = defaultdict(list)
 
     def add(self, stored: StoredWindow) -> None:
         """A window in the sink."""
@@ -140,6 +146,7 @@ class _Compared:
                 self._counted.add(place)
         else:
             found.unknown += 1
+            self._unknown[appid, endpoint].append(stored.window)
 
     def finish(self) -> None:
         """Compare the sums, and find missing windows."""
@@ -151,6 +158,9 @@ class _Compared:
                     self._compare(f"{appid} {endpoint} {year}", here, tally, is_counted)
             for begin, window in sorted(calendar.windows.items()):
                 if window.stored and (appid, endpoint, begin) not in self._open:
+                    replacing = self._unknown[appid, endpoint]  # a killed run has written them
+                    if any(within(each, window.days) for each in replacing):
+                        continue
                     where = str(Window(appid, endpoint, *window.days))
                     self._compare(where, Tally(), window.tally)
 

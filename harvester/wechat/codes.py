@@ -285,3 +285,23 @@ AUTHORIZER_ERRORS: Mapping[int, Rule] = {
 }
 """The same for a platform's request for an account's token; a refusal here concerns the platform's
 own token."""
+
+_OF_KIND: Mapping[str, tuple[int, ...]] = {
+    "secret": (40001, 40002, 40125, 40243, 41004),
+    "appid": (40013, 41002),
+    "ip": (40164, 40090, 45032, 45035, 61004, *range(89501, 89508)),
+    "permission": (43104, 45063, 48001, 42005, 43007, 50001, 61007, 61014, 61015, 61016),
+    "authorisation": (
+        40030, 40091, 40094, 41018, 42002, 42007, 61003, 61005, 61006, 61009, 61010, 61011, 61023,
+        61024,
+    ),
+    "frozen": (48004, 50002, 50004, 50007),
+    "retired": (46101, 47009, 48009),
+    "month": (45040,),
+    "late": (61503,),
+}  # fmt: skip
+KIND_OF: Mapping[int | None, str] = {
+    code: kind for kind, codes in _OF_KIND.items() for code in codes
+}
+"""The kind of cause (`harvester.report.causes.KINDS`) of a request that failed with an errcode; a
+code that is not here has none of its own.  40001 is that of a token request."""

@@ -7,17 +7,26 @@ and what their error codes mean, is data in `harvester.wechat.interfaces`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from operator import itemgetter
 from typing import Any, ClassVar
 
 from harvester.base.codec import AsText, MalformedError, encode, parse
-from harvester.base.dates import ONE_DAY, Grid, Load, WindowKind, last_settled_day, settles_at
+from harvester.base.dates import (
+    ONE_DAY,
+    Grid,
+    Load,
+    WindowKind,
+    last_settled_day,
+    period_of,
+    settles_at,
+)
 from harvester.errors import UsageError
 from harvester.model import Action, Endpoint, Field, Request, Response, Token, Verdict, Window
 from harvester.texts import say
+from harvester.wechat.codes import ERRORS
 from harvester.wechat.response import Rule, code_of, read, refusal
 
 _OBJECTS = {dict}
@@ -105,6 +114,12 @@ def grid(endpoint: Endpoint, last: date) -> Grid:
     return Grid(endpoint.cut, endpoint.span, endpoint.first_day, last)
 
 
+def first_not_due(endpoint: Endpoint, now: float) -> date:
+    """The first day that WeChat does not have yet: its week or month, or its day, is not over."""
+    settled = last_settled_day(now, endpoint.settled_hour)
+    return period_of(settled + ONE_DAY, endpoint.cut)[0]
+
+
 def load_of(endpoint: Endpoint, end: date, calls: int, spent: int, now: float) -> Load:
     """What the calls that are left, up to an end, need of an interface's daily quota."""
     moves_on = end == last_settled_day(now, endpoint.settled_hour)
@@ -124,7 +139,7 @@ class JsonEndpoint:
     tried again: an error in a gateway's own format must not be taken for an empty day.
 
     path: below the base URL.
-    errors: errcode to rule; a code that is not there fails its window.
+    errors: errcode to rule, as WeChat means them; a code that is not there fails its window.
     dates: how a day is written in the request, ``%Y-%m-%d``, ``%Y%m%d`` or ``unix``.
     begin_key, end_key: the names of the two days in the request's body, the same name if it takes
         one day, which is sent once; body: what else it holds.
@@ -136,7 +151,7 @@ class JsonEndpoint:
         record of a day that was not requested is left out.  Empty: there is none.
     grows: of an interface whose figures change for some days: a later answer has all records of
         the earlier ones.  If a record has a list of entries with a day each, that follows.
-    key: the fields that identify a record of an account.
+    key: the fields that identify a record of an account; needed if the figures grow.
     record_type: the name of its records' type in `harvester.wechat.types`, as GetUserSummary.
     permission_set: the number of the group of rights that an account must grant to a third-party
         platform before the platform may call the interface; cloud_call: the name in
@@ -153,7 +168,7 @@ class JsonEndpoint:
     first_day: date
     span: int = 1
     settled_hour: int = 8
-    errors: Mapping[int, Rule] = field(default_factory=dict, repr=False)
+    errors: Mapping[int, Rule] = field(default_factory=lambda: ERRORS, repr=False)
     successors: tuple[str, ...] = ()
     title: str = ""
     label: str = ""
@@ -198,6 +213,12 @@ class JsonEndpoint:
             raise UsageError(
                 "interface {}: begin_key and end_key are one key, so a request names one day;"
                 ' that goes with span = 1 and cut = "days", or with asks_first_day',
+                self.name,
+            )
+        if self.late_days and not self.key and (self.grows or list_by_day(self)):
+            raise UsageError(
+                "interface {}: its records grow, so a later answer must be compared with them; "
+                'name the fields that identify a record: key = ["ref_date", …]',
                 self.name,
             )
         if not _is_json(self.body):
@@ -336,11 +357,62 @@ def within(records: list[dict[str, Any]], day_field: str, window: Window) -> lis
     return [record for record in records if _lies_in(in_record(record, day_field), begin, end)]
 
 
+def list_by_day(endpoint: Endpoint) -> tuple[str, str] | None:
+    """The list of a record that has entries with a day each, and the field of that day."""
+    for each in endpoint.fields:
+        for part in each.fields:
+            if each.type == "list" and part.type == "date":
+                return each.name, part.name
+    return None
+
+
 def in_record(record: Any, field: str) -> Any:
     """What a field of a record holds, or (``stat_item.date``) of an object in it; None if not."""
     for name in field.split("."):
         record = record.get(name) if isinstance(record, dict) else None
     return record
+
+
+def figures_of(endpoint: Endpoint) -> Callable[[Mapping[str, Any]], bool]:
+    """A function that says whether a record of an interface has a value beside its key and day.
+
+    Null, an empty list and an empty object are none, also within others; 0 is one, and so is what
+    the catalogue does not know.  A record without any says nothing of its day.  All records of an
+    interface whose fields are only a key and a day have figures.
+    """
+    beside = {*getattr(endpoint, "key", ()), endpoint.day_field}
+    beside.update(each.name for each in endpoint.fields if each.constant)
+    if all(each.name in beside for each in endpoint.fields):
+        return lambda record: True
+
+    def has_figures(record: Mapping[str, Any]) -> bool:
+        for name, value in record.items():
+            if value is not None and name not in beside:
+                if value.__class__ not in _NESTED:  # the usual case
+                    return True
+                if _holds(value, f"{name}.", beside):
+                    return True
+        return False
+
+    return has_figures
+
+
+_NESTED = {dict, list}
+
+
+def _holds(value: Any, path: str, beside: Collection[str]) -> bool:
+    """Whether a value is one, or has one that is not at one of these paths."""
+    left = [(value, path)]  # it may be nested more deeply than calls can be
+    while left:
+        value, path = left.pop()
+        if isinstance(value, dict):
+            inner = [(f"{path}{name}", each) for name, each in value.items()]
+            left += [(each, f"{name}.") for name, each in inner if name not in beside]
+        elif isinstance(value, list):
+            left += [(each, f"{path}[].") for each in value]
+        elif value is not None:
+            return True
+    return False
 
 
 def _lies_in(value: object, begin: date, end: date) -> bool:

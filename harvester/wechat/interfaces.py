@@ -27,9 +27,8 @@ from typing import Any
 from harvester.base.dates import WindowKind
 from harvester.model import Code, Field
 from harvester.wechat import labels
-from harvester.wechat.codes import ERRORS
 from harvester.wechat.endpoint import UNIX, JsonEndpoint
-from harvester.wechat.publisher import PUBLISHER_ERRORS, PublisherEndpoint
+from harvester.wechat.publisher import PublisherEndpoint
 from harvester.wechat.titles import INTERFACES as LABELS
 from harvester.wechat.titles import field_title
 
@@ -70,7 +69,6 @@ def _official(
         title=title,
         label=LABELS.get(name, ""),
         group=group,
-        errors=ERRORS,
         key=tuple(key.split()),
         fields=fields,
         record_type=call[0].upper() + call[1:],
@@ -112,7 +110,6 @@ def _mini(
         title=title,
         label=LABELS.get(record_type.lower(), ""),
         group="miniprogram",
-        errors=ERRORS,
         fields=fields,
         record_type=record_type,
         cloud_call=f"analysis.{call}",
@@ -137,7 +134,6 @@ def _publisher(
         title=title,
         label=LABELS.get(action, ""),
         group="publisher",
-        errors=PUBLISHER_ERRORS,
         page=f"{_PAGES}{page}",
         key=tuple(key.split()),
         fields=fields,
@@ -193,7 +189,7 @@ _DAY = _date("the day")
 _HOUR = _int("ref_hour", "the hour from then on: 0, 100, … 2300")
 _MSGID = _str("msgid", "message id and 1-based place in the message, as 12003_3")
 _CHANNEL = _int("user_source", "is in some answers, on no page of the interface")
-_ALWAYS_0 = _int("user_source", "always 0; undocumented")
+_ALWAYS_0 = _int("user_source", "always 0; undocumented")._replace(constant=True)
 
 # Users
 
@@ -609,7 +605,9 @@ _MINI_PROGRAMS = (
                 _list(
                     "item_list",
                     "its parts",
-                    _int("key", "the source, or the class of time or depth"),
+                    _field("key", "int", "the source, or the class of time or depth")._replace(
+                        codes=labels.within(labels.PARTS), codes_by="index"
+                    ),
                     _int("value", "how many"),
                     _int("access_source_visit_uv", "people; of sources alone"),
                 ),
@@ -646,7 +644,6 @@ _MINI_GAMES = (
         title="active players of a mini-game",
         label=LABELS["getgameanalysisdata"],
         group="minigame",
-        errors=ERRORS,
         dates=UNIX,
         begin_key="start_time",
         end_key="end_time",
@@ -694,7 +691,7 @@ _PUBLISHER = (
     _publisher(
         "publisher_adpos_general",
         "ads shown, clicks and income",
-        "date ad_slot",
+        "date",  # no slot is asked for: a row is the sum of all
         (
             _AD_DAY,
             _int("slot_id", "the slot; since 2024-08-16 absent if no slot is asked for"),

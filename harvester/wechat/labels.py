@@ -7,6 +7,8 @@ these are silent (the channels 43, 51, 75, 78 and 176 are on no current page).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from harvester.model import Code
 
 Codes = tuple[Code, ...]
@@ -93,6 +95,118 @@ DISTRIBUTIONS: Codes = (
     Code("access_staytime_info", "访问时长", "time of stay"),
     Code("access_depth_info", "访问深度", "depth"),
 )
+
+VISIT_SOURCES: Codes = (
+    Code(1, "小程序历史列表", "recently used mini-programs"),
+    Code(2, "搜索", "search"),
+    Code(3, "会话", "chat"),
+    Code(4, "扫一扫二维码", "scanned QR code"),
+    Code(5, "公众号主页", "account page"),
+    Code(6, "聊天顶部", "top of a chat"),
+    Code(7, "系统桌面", "home screen of the device"),
+    Code(8, "小程序主页", "page of the mini-program"),
+    Code(9, "附近的小程序", "mini-programs nearby"),
+    Code(10, "其他", "other"),
+    Code(11, "模板消息", "template message"),
+    Code(12, "客服消息", "customer service message"),
+    Code(13, "公众号菜单", "menu of an account"),
+    Code(14, "APP 分享", "shared from an app"),
+    Code(15, "支付完成页", "page after a payment"),
+    Code(16, "长按识别二维码", "pressed QR code"),
+    Code(17, "相册选取二维码", "QR code from an album"),
+    Code(18, "公众号文章", "article"),
+    Code(19, "钱包", "Wallet"),
+    Code(20, "卡包", "Cards & Offers"),
+    Code(21, "小程序内卡券", "coupon in a mini-program"),
+    Code(22, "其他小程序", "another mini-program"),
+    Code(23, "其他小程序返回", "back from another mini-program"),
+    Code(24, "卡券适用门店列表", "shops that take a coupon"),
+    Code(25, "搜索框快捷入口", "shortcut in the search box"),
+    Code(26, "小程序客服消息", "customer service message of the mini-program"),
+    Code(27, "公众号下发", "sent by an account"),
+    Code(28, "系统会话菜单", "menu of a system chat"),
+    Code(29, "任务栏-最近使用", "task bar: recently used"),
+    Code(30, "长按小程序菜单圆点", "pressed menu button"),
+    Code(31, "连 Wi-Fi 成功页", "page after joining Wi-Fi"),
+    Code(32, "城市服务", "city services"),
+    Code(33, "微信广告", "ads"),
+    Code(34, "其他移动应用", "another mobile app"),
+    Code(35, "发现入口-我的小程序", "Discover: my mini-programs"),
+    Code(36, "任务栏-我的小程序", "task bar: my mini-programs"),
+    Code(37, "微信圈子", "Circles"),
+    Code(38, "手机充值", "mobile top-up"),
+    Code(39, "H5", "web page"),
+    Code(40, "插件", "plugin"),
+    Code(41, "大家在用", "what others use"),
+    Code(42, "发现页", "Discover"),
+    Code(43, "浮窗", "floating window"),
+    Code(44, "附近的人", "people nearby"),
+    Code(45, "看一看", "Top Stories"),
+    Code(46, "朋友圈", "Moments"),
+    Code(47, "企业微信", "WeCom"),
+    Code(48, "视频", "video"),
+    Code(49, "收藏", "favourites"),
+    Code(50, "微信红包", "red packet"),
+    Code(51, "微信游戏中心", "Game Center"),
+    Code(52, "摇一摇", "Shake"),
+    Code(53, "公众号导购消息", "shopping message of an account"),
+    Code(54, "识物", "object recognition"),
+    Code(55, "小程序订单", "orders of mini-programs"),
+    Code(56, "小程序直播", "live broadcast of a mini-program"),
+    Code(57, "群工具", "group tools"),
+)
+"""Where visitors of a mini-program came from.  The page of getVisitDistribution lists these, each
+with its scenes; 10 is any other scene."""
+
+STAYS: Codes = (
+    Code(1, "0–2 秒", "0 to 2 s"),
+    Code(2, "3–5 秒", "3 to 5 s"),
+    Code(3, "6–10 秒", "6 to 10 s"),
+    Code(4, "11–20 秒", "11 to 20 s"),
+    Code(5, "20–30 秒", "20 to 30 s"),
+    Code(6, "30–50 秒", "30 to 50 s"),
+    Code(7, "50–100 秒", "50 to 100 s"),
+    Code(8, "100 秒以上", "more than 100 s"),
+)
+"""Classes of the time of a visit, with the bounds of the same page."""
+
+DEPTHS: Codes = (
+    *[Code(n, f"{n} 页", f"{n} page{'s' * (n > 1)}") for n in range(1, 6)],
+    Code(6, "6–10 页", "6 to 10 pages"),
+    Code(7, "10 页以上", "more than 10 pages"),
+)
+"""Classes of the depth of a visit, of the same page."""
+
+PARTS: Mapping[str, Codes] = {
+    "access_source_session_cnt": VISIT_SOURCES,
+    "access_source_visit_uv": VISIT_SOURCES,
+    "access_staytime_info": STAYS,
+    "access_depth_info": DEPTHS,
+}
+"""The parts of each of `DISTRIBUTIONS`.  The page names no codes of access_source_visit_uv; in
+WeChat's community they are said to be those of access_source_session_cnt."""
+
+
+def within(lists: Mapping[str, Codes]) -> Codes:
+    """The codes of a field whose meaning another one decides (`harvester.model.Field.codes_by`)."""
+    return tuple(
+        code._replace(value=f"{name} {code.value}")
+        for name, codes in lists.items()
+        for code in codes
+    )
+
+
+def listed(codes: Codes) -> Mapping[Codes, list[str]]:
+    """Codes of such a field as lists, each with what it is of."""
+    lists: dict[str, list[Code]] = {}
+    for code in codes:
+        name, _, value = str(code.value).partition(" ")
+        lists.setdefault(name, []).append(code._replace(value=value))
+    found: dict[Codes, list[str]] = {}
+    for name, each in lists.items():
+        found.setdefault(tuple(each), []).append(name)
+    return found
+
 
 AD_SLOTS: Codes = (
     Code("SLOT_ID_BIZ_BOTTOM", "公众号底部广告", "account: bottom of an article"),

@@ -18,18 +18,19 @@ WeChat documents none of this; it was observed, and the schedules below are the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from enum import Enum
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 from harvester.base.codec import encode, parse_small
 from harvester.base.dates import DAY, ONE_DAY, china, settles_at
 from harvester.model import Endpoint
-from harvester.wechat.endpoint import day_of, in_record
+from harvester.wechat.endpoint import day_of, in_record, list_by_day
 
 AGAIN = (1, 2, 3, 5, 8, 13, 21, 30)
 """Days after a row or an entry was due on which it is requested again."""
@@ -100,12 +101,7 @@ def _grown(endpoint: Endpoint, end: date) -> date:
 
 def _entries(endpoint: Endpoint) -> tuple[str, str] | None:
     """The list of a record that grows by one entry per day, and the field of its day."""
-    if endpoint.late_days:
-        for each in endpoint.fields:
-            for part in each.fields:
-                if each.type == "list" and part.type == "date":
-                    return each.name, part.name
-    return None
+    return list_by_day(endpoint) if endpoint.late_days else None
 
 
 def has_last_entry(endpoint: Endpoint, records: Sequence[Mapping[str, Any]], end: date) -> bool:
@@ -127,13 +123,16 @@ def _days(items: object, field: str) -> list[date]:
     return [day for day in found if day is not None]
 
 
-# An answer never removes what an earlier one had.
+# An answer never removes what an earlier one had.  Records of two answers are the same if their
+# key and their number among those with that key are; entries of a list likewise, by their day.  A
+# record without a whole key is kept only if the later answer has no record at all.
 
 
 def had(endpoint: Endpoint, records: Sequence[Mapping[str, Any]]) -> str:
     """What an answer has that a later one must have, as text; empty if nothing must stay.
 
-    Of entries: for each record a checksum of its key, and the days of its entries, a bit each.
+    Of entries: for each record a checksum of its key and number, and the days of its entries, a bit
+    each; of entries with a day that the record has already, the same apart.
     """
     if delivery(endpoint) is not Delivery.ENTRIES or not records:
         return ""
@@ -143,13 +142,41 @@ def had(endpoint: Endpoint, records: Sequence[Mapping[str, Any]]) -> str:
 def _had(endpoint: Endpoint, records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     name, day = _entries(endpoint) or ("", "")
     found: dict[str, int] = {}
-    for record in records:
-        bits, items = 0, record.get(name)
-        for item in items if isinstance(items, list) else ():
-            bits |= _bit(f"{in_record(item, day)}")
-        key = f"{crc32(_key(endpoint, record))}"
-        found[key] = found.get(key, 0) | bits
+    for key, record in _numbered(records, partial(_key, endpoint)):
+        if key is None:
+            continue
+        items = record.get(name)
+        found[_place(key)] = 0
+        for entry, item in _numbered(items if isinstance(items, list) else (), partial(_day, day)):
+            if entry is not None:
+                place = _place((*key, entry[1]))
+                found[place] = found.get(place, 0) | _bit(f"{in_record(item, day)}")
     return found
+
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+
+def _numbered(
+    items: Iterable[T], key_of: Callable[[T], K | None]
+) -> Iterator[tuple[tuple[K, int] | None, T]]:
+    """Each item with its key and its number among those with that key; None without a key."""
+    numbers: Counter[K] = Counter()
+    for item in items:
+        if (key := key_of(item)) is None:
+            yield None, item
+        else:
+            yield (key, numbers[key]), item
+            numbers[key] += 1
+
+
+def _place(key: tuple[bytes, *tuple[int, ...]]) -> str:
+    """A checksum of a key and of the numbers behind it, those at its end that are not 0."""
+    text, *numbers = key
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return f"{crc32(b' '.join([text, *[b'%d' % each for each in numbers]]))}"
 
 
 @lru_cache(4096)
@@ -159,18 +186,28 @@ def _bit(value: str) -> int:
     return 0 if day is None else 1 << day.toordinal() % 63
 
 
-def _key(endpoint: Endpoint, record: Mapping[str, Any]) -> bytes:
-    """What identifies a record of a window."""
-    return encode([in_record(record, name) for name in getattr(endpoint, "key", ())])
+def _key(endpoint: Endpoint, record: Mapping[str, Any]) -> bytes | None:
+    """What identifies a record of a window; None if a part of that is missing, null or empty."""
+    parts = [in_record(record, name) for name in getattr(endpoint, "key", ())]
+    return encode(parts) if parts and all(each not in _EMPTY for each in parts) else None
+
+
+_EMPTY: tuple[object, ...] = (None, "", [], {})
+
+
+def _day(field: str, item: object) -> date | None:
+    return day_of(in_record(item, field))
 
 
 def lacks(endpoint: Endpoint, before: str, records: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether an answer lacks a record or an entry that an earlier one had.
+    """Whether an answer lacks a record or an entry that an earlier one, which had any, had.
 
     before: the result of `had`.
     """
     if not before:
         return False
+    if not records:
+        return True
     now = _had(endpoint, records)
     return any(
         key not in now or bits & ~now[key] for key, bits in parse_small(before.encode()).items()
@@ -192,10 +229,14 @@ def completed(
         both = [*records, *kept]
         both.sort(key=lambda each: day_of(in_record(each, endpoint.day_field)) or date.min)
         return both, len(kept)
-    former = {_key(endpoint, each): each for each in stored}
+    if not records:
+        return [*stored], len(stored)
+    key_of = partial(_key, endpoint)
+    former = {key: each for key, each in _numbered(stored, key_of) if key is not None}
     found, number = [], 0
-    for record in records:
-        record, more = _with_entries(endpoint, record, former.pop(_key(endpoint, record), {}))
+    for key, record in _numbered(records, key_of):
+        before = former.pop(key, {}) if key is not None else {}
+        record, more = _with_entries(endpoint, record, before)
         found.append(record)
         number += more
     return [*found, *former.values()], number + len(former)
@@ -209,10 +250,12 @@ def _with_entries(
     items, before = record.get(name), stored.get(name)
     if not isinstance(before, list):
         return record, 0
-    there = {None, *_days(items, field)}
-    kept = [each for each in before if day_of(in_record(each, field)) not in there]
+    items = items if isinstance(items, list) else []
+    day = partial(_day, field)
+    there = {None, *[key for key, _ in _numbered(items, day)]}
+    kept = [each for key, each in _numbered(before, day) if key not in there]
     if not kept:
         return record, 0
-    both = [*(items if isinstance(items, list) else ()), *kept]
+    both = [*items, *kept]
     both.sort(key=lambda each: day_of(in_record(each, field)) or date.min)
     return {**record, name: both}, len(kept)

@@ -21,7 +21,7 @@ if its list is there, or ``total_num`` is 0; otherwise it is tried again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from harvester.base.dates import WindowKind
@@ -71,6 +71,7 @@ class PublisherEndpoint(JsonEndpoint):
 
     method: ClassVar[str] = "GET"
 
+    errors: Mapping[int, Rule] = field(default_factory=lambda: PUBLISHER_ERRORS, repr=False)
     dated: bool = True
 
     def __post_init__(self) -> None:

@@ -165,6 +165,12 @@ FIELDS: dict[str, Title] = {
         ("id", "编号", "Number"),
         ("name", "名称", "Name"),
         ("group", "分组", "Group"),
+        # what is there of an interface of an account
+        ("interface", "接口", "Interface"),
+        ("first_day", "首日", "First day"),
+        ("last_day", "末日", "Last day"),
+        ("days", "天数", "Days"),
+        ("state", "状态", "State"),
         # mini-games
         ("group_dimension_list", "维度", "Dimensions"),
         ("label", "维度名", "Dimension"),
@@ -255,110 +261,3 @@ def field_title(name: str, language: str) -> str:
     """The title of a field; its name if none is known."""
     title = FIELDS.get(name)
     return name if title is None else getattr(title, language)
-
-
-_UNITS = {
-    Title("人", "people"): (
-        "new_user cancel_user cumulate_user int_page_read_user ori_page_read_user share_user"
-        " add_to_fav_user target_user int_page_from_session_read_user"
-        " int_page_from_hist_msg_read_user int_page_from_feed_read_user"
-        " int_page_from_friends_read_user int_page_from_other_read_user"
-        " int_page_from_kanyikan_read_user int_page_from_souyisou_read_user"
-        " feed_share_from_session_user feed_share_from_feed_user feed_share_from_other_user"
-        " read_user user_count zaikan_user like_user collection_user redirect_ori_page_user"
-        " read_subscribe_user msg_user visit_total share_uv visit_uv visit_uv_new page_visit_uv"
-        " page_share_uv access_source_visit_uv"
-    ),
-    Title("次", "times"): (
-        "int_page_read_count ori_page_read_count share_count add_to_fav_count read_count"
-        " int_page_from_session_read_count int_page_from_hist_msg_read_count"
-        " int_page_from_feed_read_count int_page_from_friends_read_count"
-        " int_page_from_other_read_count int_page_from_kanyikan_read_count"
-        " int_page_from_souyisou_read_count feed_share_from_session_cnt feed_share_from_feed_cnt"
-        " feed_share_from_other_cnt callback_count fail_count share_pv session_cnt visit_pv"
-        " page_visit_pv entrypage_pv exitpage_pv page_share_pv req_succ_count exposure_count"
-        " click_count"
-    ),
-    Title("条", "messages"): "msg_count",
-    Title("条", "comments"): "comment_count",
-    Title("篇", "articles"): "send_page_count",
-    Title("单", "orders"): "order_count",
-    Title("层", "pages"): "visit_depth",
-    Title("分", "fen (1/100 yuan)"): (
-        "praise_money income ecpm total_fee total_commission settled_revenue slot_settled_revenue"
-        " penalty_all revenue_all settled_revenue_all"
-    ),
-    Title("0–1", "0 to 1"): (
-        "read_delivery_rate read_finish_rate rate click_rate exposure_rate order_rate"
-    ),
-    Title("毫秒", "ms"): "total_time_cost max_time_cost max_time_count",
-    Title("秒", "s"): (
-        "stay_time_uv stay_time_session page_staytime_pv video_duration_min video_duration_max"
-    ),
-    Title("分钟", "minutes"): "read_avg_activetime",
-    Title("像素", "pixels"): "width height",
-}
-UNITS: dict[str, Title] = {name: unit for unit, names in _UNITS.items() for name in names.split()}
-"""The unit of a figure, by field.  What has none is a code, an id, or of more than one kind."""
-
-CONSOLE: dict[str, str] = {
-    # 用户分析
-    "new_user": "新关注人数",
-    "cancel_user": "取消关注人数",
-    "cumulate_user": "累积关注人数",
-    # 内容分析
-    "read_user": "阅读人数",
-    "read_count": "阅读次数",
-    "int_page_read_user": "阅读人数",
-    "int_page_read_count": "阅读次数",
-    "user_count": "阅读人数",
-    "share_user": "分享人数",
-    "share_count": "分享次数",
-    "redirect_ori_page_user": "阅读原文人数",
-    "ori_page_read_user": "阅读原文人数",
-    "ori_page_read_count": "阅读原文次数",
-    "collection_user": "收藏人数",
-    "add_to_fav_user": "收藏人数",
-    "add_to_fav_count": "收藏次数",
-    "send_page_count": "群发篇数",
-    # 消息分析
-    "msg_user": "消息发送人数",
-    "msg_count": "消息发送次数",
-    # 接口分析
-    "callback_count": "调用次数",
-    "max_time_cost": "最大耗时",
-    "max_time_count": "最大耗时",
-    # 小程序数据分析
-    "session_cnt": "打开次数",
-    "visit_pv": "访问次数",
-    "visit_uv": "访问人数",
-    "stay_time_uv": "人均停留时长",
-    "stay_time_session": "次均停留时长",
-    "visit_depth": "平均访问深度",
-}
-"""The name of a figure in WeChat's console, by field; a field without one is in no source.
-
-Sources: the heads of the console's downloads of 用户分析 and 内容分析 (全部, a row a day and
-channel), as clients that read these files quote them; WeChat's help on 消息分析 and 接口分析;
-for mini-programs developers.weixin.qq.com/miniprogram/analysis.  The retired interfaces of
-articles have the names of the fields that took the place of theirs.
-"""
-
-CONSOLE_OF_ARTICLES: dict[str, str] = {
-    "read_user": "总阅读人数",
-    "read_count": "总阅读次数",
-    "int_page_read_user": "总阅读人数",
-    "int_page_read_count": "总阅读次数",
-    "share_user": "总分享人数",
-    "share_count": "总分享次数",
-    "target_user": "送达人数",
-    "read_subscribe_user": "阅读后关注人数",
-    "read_delivery_rate": "送达阅读率",
-    "read_finish_rate": "阅读完成率",
-}
-"""The same for the totals of an article: the download 已通知内容 of 内容分析, a row an article.
-
-Source: the clients that quote its head.
-"""
-CONSOLE_DAYS = 7
-"""The days from publishing that this download has, by the same clients."""

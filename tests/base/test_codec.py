@@ -68,6 +68,7 @@ def test_a_value_comes_back_on_one_line_that_the_standard_library_understands(va
     assert alike(parse(json.dumps(value).encode()), value)
 
 
+@pytest.mark.thorough
 @PROPERTY
 @given(st.text(alphabet=st.characters(max_codepoint=0x1F)))
 def test_raw_control_characters_in_a_title_are_kept(title: str) -> None:
@@ -214,6 +215,7 @@ def test_a_record_that_cannot_be_written_is_malformed() -> None:
         lines([{"a": 1}, {"a": nested(100_000)}], METADATA)
 
 
+@pytest.mark.thorough
 @PROPERTY
 @given(RECORDS)
 def test_each_line_is_one_record_and_its_metadata(records: list[dict[str, Any]]) -> None:

@@ -27,6 +27,7 @@ from harvester.base.dates import (
     last_legal_day,
     last_settled_day,
     last_whole_day,
+    meets,
     nearest,
     next_midnight,
     next_minute,
@@ -39,6 +40,7 @@ from harvester.base.dates import (
     rfc3339_exact,
     runs,
     settles_at,
+    union,
     whole_periods,
     without,
 )
@@ -255,6 +257,7 @@ def test_windows_partition_the_range_minus_what_is_covered(
     assert days_of(found) == days_of([wanted]) - days_of(covered)
 
 
+@pytest.mark.thorough
 @given(RANGES, st.integers(1, 9), stretches())
 @PROPERTY
 def test_windows_come_oldest_first(wanted: Days, span: int, covered: list[Days]) -> None:
@@ -262,6 +265,7 @@ def test_windows_come_oldest_first(wanted: Days, span: int, covered: list[Days])
     assert found == sorted(found)
 
 
+@pytest.mark.thorough
 @given(RANGES, st.integers(1, 9), stretches())
 @PROPERTY
 def test_counting_windows_agrees_with_making_them(
@@ -270,6 +274,7 @@ def test_counting_windows_agrees_with_making_them(
     assert count_windows(*wanted, span, covered) == len(list(windows(*wanted, span, covered)))
 
 
+@pytest.mark.thorough
 @given(RANGES, st.integers(1, 9), stretches(), st.integers(0, 30))
 @PROPERTY
 def test_newest_first_are_the_same_windows_in_reverse(
@@ -332,6 +337,7 @@ def test_a_window_that_would_fit_is_named(cut: WindowKind, near: str) -> None:
     assert Grid(cut, 1, FIRST, date(2024, 6, 1)).nearest(date(2024, 1, 3)) == near
 
 
+@pytest.mark.thorough
 @given(stretches(), stretches())
 @PROPERTY
 def test_without_takes_days_away(one: list[Days], other: list[Days]) -> None:
@@ -369,6 +375,7 @@ def test_neighbouring_windows_become_one_run(
     assert list(made) == [(day(first), day(last), number) for first, last, number in found]
 
 
+@pytest.mark.thorough
 @given(RANGES, st.integers(1, 9), stretches())
 @PROPERTY
 def test_runs_of_windows_are_the_gaps(wanted: Days, span: int, covered: list[Days]) -> None:
@@ -555,3 +562,21 @@ def test_what_is_wrong_with_a_day_or_a_range_is_said_in_full() -> None:
 def test_one_near_name_is_given_if_no_number_is_named() -> None:
     assert nearest("user", ["users", "user1", "other"]).count("or") == 0
     assert nearest("user", ["users", "user1", "other"], most=2).count(" or ") == 1
+
+
+def test_ranges_that_touch_are_one_and_a_range_meets_those_that_have_a_day_of_it() -> None:
+    def of(*ranges: tuple[int, int]) -> list[Days]:
+        return [(date(2026, 3, begin), date(2026, 3, end)) for begin, end in ranges]
+
+    assert union(of((9, 10), (1, 3), (4, 5), (2, 4))) == of((1, 5), (9, 10))
+    assert union([]) == []
+    for days, met in (((6, 8), False), ((5, 6), True), ((8, 9), True), ((2, 3), True)):
+        assert meets(*of(days), of((1, 5), (9, 10))) is met
+    assert not meets(*of((1, 2)), [])
+
+
+def test_of_recent_days_only_a_window_that_ends_yesterday_is_answered() -> None:
+    days = date(2026, 3, 1), date(2026, 3, 3)
+    for last, recent in ((date(2026, 3, 3), True), (date(2026, 3, 4), False)):
+        assert Grid(WindowKind.RECENT, 30, last, last).gives(days) is recent
+        assert Grid(WindowKind.DAYS, 30, last, last).gives(days)

@@ -9,11 +9,13 @@ from harvester.base.fencing import (
     KEPT_MARKS,
     commit_entries,
     contradicted,
+    fits,
     is_current,
     is_in_history,
     latest_commit,
     lost,
     may_send,
+    new_mark,
     raised,
     refused,
     wait_after,
@@ -124,3 +126,20 @@ def test_a_ledger_contradicts_a_known_number_under_another_mark() -> None:
     assert not contradicted({"commit 1": "a", "commit 2": "b", "owner": "y"}, known)
     assert contradicted({"commit 1": "b"}, known)
     assert not contradicted({"commit 1": ""}, known)
+
+
+def test_a_ledger_fits_a_sink_that_is_one_write_ahead_and_no_other() -> None:
+    for marks, wrote, followed, fit in (
+        ("b", "b", "a", True),  # as the last commit left both
+        ("b", "c", "b", True),  # a process was killed between the sink and the ledger
+        ("cb", "b", "a", True),  # days were opened again since
+        ("cb", "d", "c", True),
+        ("ecb", "d", "c", True),  # killed, and opened once more
+        ("a", "c", "b", False),  # it lacks a commit
+        ("b", "c", "a", False),  # another ledger has written, without the last commit of this one
+        ("b", "d", "c", False),  # another has opened days again, and written
+        ("", "c", "b", True),  # it knows of no write
+        ("b", "", "", True),  # a former version has written
+    ):
+        assert fits([*marks], wrote, followed) is fit
+    assert new_mark() != new_mark()

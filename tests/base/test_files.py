@@ -92,3 +92,38 @@ def test_who_asks_for_room_is_told_by_the_disk(
 def test_no_room_has_several_numbers(number: int) -> None:
     assert durable.is_full(OSError(number, "x"))
     assert not durable.is_full(OSError(errno.EROFS, "x"))
+
+
+# macOS, by a fake of fcntl
+
+
+class Fcntl:
+    """The module as macOS has it; refuses: a file system that has no full sync."""
+
+    F_FULLFSYNC = 51
+
+    def __init__(self, *, refuses: bool) -> None:
+        self.refuses = refuses
+        self.calls: list[int] = []
+
+    def fcntl(self, descriptor: int, command: int) -> int:
+        assert os.fstat(descriptor)
+        self.calls.append(command)
+        if self.refuses:
+            raise OSError(errno.ENOTSUP, "not supported")
+        return 0
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_where_fsync_does_not_reach_the_disk_it_is_told_to(
+    refuses: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system, plain = Fcntl(refuses=refuses), list[int]()
+    monkeypatch.setattr(durable, "fcntl", system)
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, plain.append)
+    durable.replace_file(tmp_path / "a", b"12345", "file")  # the file and its directory
+    with (tmp_path / "a").open("r+b") as file:
+        durable.truncate(file.fileno(), 3, "file")
+    assert system.calls == [Fcntl.F_FULLFSYNC] * 3
+    assert len(plain) == (3 if refuses else 0)

@@ -58,6 +58,7 @@ METHODS = ("reach", "open", "write", "finish", "forget", "renewed", "close")
 CALLERS = ("api.py", "cli", "engine", "exports", "report", "service", "upkeep")
 
 
+@pytest.mark.thorough
 def test_no_method_of_a_sink_is_called_without_the_guard() -> None:
     package = Path(harvester.__file__).parent
     found = [

@@ -136,6 +136,7 @@ def test_an_answer_of_escapes_alone_takes_no_time(hostile: bytes) -> None:
     assert time.process_time() - began < 5.0  # a minute and a half, if each is tried from each
 
 
+@pytest.mark.thorough
 def test_a_sink_of_the_environment_reaches_rebuild_as_it_is(tmp_path: Path) -> None:
     done = harvest("rebuild", "--out", ".", cwd=tmp_path, HARVESTER_SINK="nowhere:x")
     assert done.returncode == 2

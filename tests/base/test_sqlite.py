@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from harvester.base import sqlite as sqlitefile
 from harvester.base.sqlite import OLDEST, as_it_lies, check_place, check_version, make, uri
 from harvester.errors import UsageError
+from harvester.ledger import SqliteLedger
+from harvester.sinks.sql.sqlite import SQLite
 
 
 def test_an_old_library_is_refused() -> None:
@@ -50,3 +54,29 @@ def test_a_file_whose_log_holds_changes_is_not_read_without_it(tmp_path: Path) -
     (tmp_path / "x.db-wal").write_bytes(b"x")
     with pytest.raises(UsageError, match=r"x\.db-wal holds changes that are not yet in x\.db"):
         as_it_lies(path)
+
+
+def test_a_commit_is_on_the_disk_itself(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        sqlitefile.make_durable(connection)
+        found = [
+            connection.execute(f"PRAGMA {each}").fetchone()
+            for each in ("synchronous", "fullfsync", "checkpoint_fullfsync")
+        ]
+    assert found == [(2,), (1,), (1,)]
+
+
+async def test_each_connection_that_writes_is_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(sqlitefile, "make_durable", made.append)
+    async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        assert len(made) == 1
+    async with ledger:
+        assert await ledger.swap_state("", "x")
+        assert len(made) == 3
+    sink = SQLite(tmp_path / "rows.db")
+    await sink.open({})
+    await sink.close()
+    assert len(made) == 4

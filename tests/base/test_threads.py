@@ -219,6 +219,7 @@ def test_an_interrupt_is_raised_once_the_coroutine_has_cleaned_up() -> None:
     assert sleeper.cleaned
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("_interruptible")
 def test_an_interrupt_is_raised_once_the_other_thread_has_ended() -> None:
     """As in a notebook, whose loop runs while Ctrl-C raises in its main thread."""
@@ -261,6 +262,7 @@ time.sleep(0.5)
 """
 
 
+@pytest.mark.thorough
 def test_the_exit_of_the_interpreter_does_not_wait_for_what_a_daemon_waits_for() -> None:
     """As in a program that runs notebooks' cells in daemon threads."""
     subprocess.run([sys.executable, "-c", EXITS], check=True, timeout=30)
@@ -321,6 +323,7 @@ async def test_a_scope_that_is_cancelled_cuts_a_call_too(
     connection.close()
 
 
+@pytest.mark.thorough
 async def test_in_a_cancelled_scope_a_call_that_has_not_begun_is_left_as_the_scope_is(
     thread: Thread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,6 +355,7 @@ async def test_a_call_that_returns_within_the_grace_keeps_its_connection(thread:
     connection.close()
 
 
+@pytest.mark.thorough
 async def test_a_call_that_waits_is_announced(
     thread: Thread, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

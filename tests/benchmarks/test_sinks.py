@@ -16,6 +16,7 @@ SELECT = f"SELECT {', '.join(COLUMNS)} FROM {ENDPOINT.name} ORDER BY msgid"
 GROUPS = sinks.groups_of(2)
 
 
+@pytest.mark.thorough
 def test_the_cheapest_way_writes_the_lines_of_the_sink(tmp_path: Path) -> None:
     written = []
     for name, write in (

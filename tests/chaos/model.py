@@ -9,14 +9,16 @@ late.  What a worker has sent can land after the worker has died, or after it wa
 
 In every state this holds:
 
-- A window that is final in the ledger stands in the sink with exactly that figure.
+- A window that is final in the ledger stands in the sink with exactly that figure, also after the
+  ledger has failed over to a standby that lacks its last commits.
 - It became final once, under a figure that was fetched by the epoch that committed it.
-- At most one worker sends requests for the account.
+- At most one worker sends requests for the account, unless the ledger has failed over.
 - A window is final in each sink of the ledger's list.
 - A sink that went back behind the ledger is written by no worker.
 - On no day more calls arrive than the quota allows.
 - The workers that live make all windows final, if nothing else goes wrong; also those that are to
-  be harvested again.
+  be harvested again, and those that a worker left which may not wait for the next day.
+- A worker that may not wait can end on the day on which nothing more may be sent.
 
 A worker is as slow as it likes between two steps, so one that is frozen needs no step of its own.
 """
@@ -26,7 +28,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
@@ -67,6 +69,7 @@ class Group(NamedTuple):
     """Windows on their way to the sinks and the ledger, under one epoch.
 
     commits: of the first sink, after they were written; lost: it has lost that commit since.
+    mark: of the write; follows: the ledger's mark that it follows.
     """
 
     phase: int
@@ -76,6 +79,8 @@ class Group(NamedTuple):
     sinks: int = 1
     commits: int = 0
     lost: bool = False
+    mark: int = 0
+    follows: int = 0
 
 
 NO_GROUP = Group(0, 0, ())
@@ -93,7 +98,10 @@ class Worker(NamedTuple):
     knows that it holds nothing any more, and it joins anew when its last write has ended.
     wants: the account is not finished for it.  sinks: of the list, as it joined; lost_sink: it must
     connect again.  refreshes: it was started with ``--refresh``; had: it does not
-    know yet that one that was has taken the account.  off: days of its clock.
+    know yet that one that was has taken the account.  off: days of its clock.  kept: whether its
+    lease goes on, it holds the account and wants it, as the standby of the ledger knows.  mark: the
+    ledger's, as of its claim or its last commit.  broken: its connection to the ledger was lost; it
+    joins anew instead of the next thing that it would do there.  plain: it may not wait.
     """
 
     up: bool = True
@@ -117,6 +125,10 @@ class Worker(NamedTuple):
     refreshes: bool = False
     had: bool = False
     off: int = 0
+    kept: tuple[bool, ...] = ()
+    mark: int = 0
+    broken: bool = False
+    plain: bool = False
 
 
 class Limits(NamedTuple):
@@ -125,7 +137,8 @@ class Limits(NamedTuple):
     changes: of figures; crashes: of workers; expiries: of leases of workers that live; cuts: of
     connections; opens: a figure is fetched that can still change; adds: of a second sink; backs: a
     sink goes back; refreshes: a worker is started with ``--refresh``; steps: of a clock; days: ends
-    of a day; others: writes of another account to a sink that went back.
+    of a day; others: writes of another account to a sink that went back; fails: 2 for a failover of
+    the ledger, to a standby that has fallen behind at any time before, and 3 also for the way back.
     """
 
     changes: int = 1
@@ -139,6 +152,16 @@ class Limits(NamedTuple):
     steps: int = 0
     days: int = 0
     others: int = 0
+    fails: int = 0
+
+
+class Standby(NamedTuple):
+    """The ledger as its standby has it; fields as of `State`."""
+
+    epoch: int
+    windows: tuple[tuple[int, int], ...]
+    marked: bool
+    marks: tuple[int, ...]
 
 
 class State(NamedTuple):
@@ -152,6 +175,11 @@ class State(NamedTuple):
     lost; before: its figures before the last write.
     marked: the windows are to be harvested again.  day: by the ledger's clock; quota: calls of a
     day, 0 if there is none; calls: those that arrived, by day; booked: those in the ledger.
+    has_marks: the account has marks.  marks: the ledger's, the latest first, back to that of its
+    last commit that followed a write; wrote: in the sink, that of the last write, and the ledger's
+    that it followed.
+    standby: what the ledger's standby has, once it has fallen behind; failed: the ledger has failed
+    over to it.
     """
 
     figures: tuple[int, ...]
@@ -174,6 +202,11 @@ class State(NamedTuple):
     quota: int = 0
     calls: tuple[int, ...] = ()
     booked: tuple[int, ...] = ()
+    has_marks: bool = False
+    marks: tuple[int, ...] = ()
+    wrote: tuple[int, int] = (0, 0)
+    standby: Standby | None = None
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,7 +225,11 @@ class Rules:
     and their marks.  opens_marked: any worker opens what is marked.  finishes_held: only what a
     worker still holds is finished by it.  takes_marked: who marks takes the account, and
     awaits_former: nothing is sent for it as long as the former holder may send.  ledgers_day: the
-    day is that of the ledger's clock.
+    day is that of the ledger's clock.  never_twice: an epoch is later than any that was ever given,
+    by the ledger's clock; else one more than the ledger knows.  reopening_marks: a mark is made
+    when windows are opened again, too; keeps_marks: and the marks before it are kept.
+    leaves_to_waiting: what a worker leaves that may not wait is wanted by those that may; ends: it
+    does not wait for what one of these holds while nothing may be sent.
     """
 
     claimable: Callable[[float | None, float], bool] = claimable
@@ -218,6 +255,12 @@ class Rules:
     takes_marked: bool = True
     awaits_former: bool = True
     ledgers_day: bool = True
+    never_twice: bool = True
+    reopening_marks: bool = True
+    keeps_marks: bool = True
+    leaves_to_waiting: bool = True
+    ends: bool = True
+    fits: Callable[[Collection[str], str, str], bool] = fencing.fits
 
 
 SOUND = Rules()
@@ -227,8 +270,8 @@ Next = tuple[str, State]
 """What happens, and what follows from it."""
 
 
-def start(workers: int, windows: int, limits: Limits, quota: int = 0) -> State:
-    """Nothing is stored, and nobody holds the account."""
+def start(workers: int, windows: int, limits: Limits, quota: int = 0, plain: int = 0) -> State:
+    """Nothing is stored, and nobody holds the account; plain: workers that may not wait."""
     days = (0,) * (limits.days + 2) if quota else ()
     return State(
         figures=(0,) * windows,
@@ -236,9 +279,10 @@ def start(workers: int, windows: int, limits: Limits, quota: int = 0) -> State:
         windows=((MISSING, -1),) * windows,
         fence=0,
         stored=(-1,) * windows,
-        workers=(Worker(),) * workers,
+        workers=(Worker(),) * (workers - plain) + (Worker(plain=True),) * plain,
         left=limits,
         second=(-1,) * windows if limits.adds else (),
+        has_marks=limits.fails > 0,
         before=(-1,) * windows if limits.backs else (),
         quota=quota,
         calls=days,
@@ -251,13 +295,47 @@ def went_back(state: State, rules: Rules = SOUND) -> bool:
     return state.commits < state.checkpoint or (rules.marks and state.lost)
 
 
+def fits(state: State, rules: Rules = SOUND) -> bool:
+    """Whether the ledger knows of the account what the sink has; else each run says so."""
+    wrote, followed = (str(mark or "") for mark in state.wrote)
+    return not state.has_marks or rules.fits([*map(str, state.marks)], wrote, followed)
+
+
 def finished(state: State) -> bool:
     """Whether every window is final, or nothing may be sent or written any more."""
-    if went_back(state):  # each run ends with the error
+    if went_back(state) or not fits(state):  # each run ends with the error
         return True
-    if state.quota and not state.left.days and state.booked[state.day] >= state.quota:
+    if _is_spent(state) and not state.left.days:
         return True
+    living = [each for each in state.workers if each.up]
+    if living and all(each.plain and not _has_work(each) for each in living):
+        return True  # a later run goes on
+    if state.failed and not any(each.up and _has_work(each) for each in state.workers):
+        return True  # what the ledger has lost is missing: a later run asks for it
     return not state.marked and all(kind == FINAL for kind, _ in state.windows)
+
+
+def _is_spent(state: State) -> bool:
+    """Whether nothing more may be sent on this day."""
+    return bool(state.quota) and state.booked[state.day] >= state.quota
+
+
+def all_end(state: State, rules: Rules) -> bool:
+    """Whether each worker that may not wait can end."""
+    waits = rules.ends and any(
+        each.up and each.lease and each.holds and not each.plain and not each.fetched
+        and each.plan and not each.group.phase
+        for each in state.workers
+    )  # fmt: skip
+    return not any(
+        each.up and each.plain and _has_work(each._replace(wants=each.wants and not waits))
+        for each in state.workers
+    )
+
+
+def _has_work(worker: Worker) -> bool:
+    busy = worker.wants or worker.cut or worker.group.phase or worker.fetched
+    return bool(busy or worker.queue or worker.claimed or worker.holds)
 
 
 def violation(state: State, rules: Rules = SOUND) -> str:
@@ -266,7 +344,9 @@ def violation(state: State, rules: Rules = SOUND) -> str:
         return state.broken
     if state.quota and max(state.calls) > state.quota:
         return "more calls have arrived on a day than the quota allows"
-    if went_back(state, rules):
+    if not (fits(state, rules) or state.failed):
+        return "a ledger that has lost nothing is refused"
+    if went_back(state, rules) or not fits(state, rules):
         return ""
     for number, ((kind, figure), stored) in enumerate(
         zip(state.windows, state.stored, strict=True)
@@ -279,7 +359,7 @@ def violation(state: State, rules: Rules = SOUND) -> str:
         if kind == FINAL and state.listed > 1 and state.second[number] != figure:
             return f"window {number} is final, and the second sink lacks it"
     sending = [n for n in range(len(state.workers)) if _may_send(state, n, rules)]
-    if len(sending) > 1:
+    if len(sending) > 1 and not state.failed:
         names = " and ".join(map(_name, sending))
         return f"{names} may send requests for the account at the same time"
     return ""
@@ -310,7 +390,10 @@ def successors(state: State, rules: Rules) -> Iterator[Next]:
         yield _LATE, _land(state._replace(landing=rest), group, rules)[0]
     for number, worker in enumerate(state.workers):
         name = _name(number)
-        for step in _STEPS if worker.up else ():
+        if worker.up and worker.broken and not worker.cut:
+            cut = worker._replace(cut=True, claimed=0)
+            yield f"{name} has lost its connection", _with(state, number, cut)
+        for step in _WITHOUT_LEDGER if worker.broken else _STEPS if worker.up else ():
             for after in step(state, number, worker, rules):
                 yield f"{name} {step.__name__[1:]}s", after
         if worker.late and (claimed := _claimed(state, number, rules)):
@@ -334,7 +417,7 @@ def _around(state: State, rules: Rules) -> Iterator[Next]:
         added = state._replace(listed=2, second=second, left=left._replace(adds=0))
         if rules.dismisses:
             gone = tuple([each._replace(holds=False) for each in workers])
-            added = added._replace(workers=gone, epoch=state.epoch + 1)
+            added = added._replace(workers=gone, epoch=_next_epoch(state, rules))
         yield "a sink is added", added
     if left.backs and state.stored != state.before:
         gone = tuple([_without_sink(each, state.commits) for each in workers])
@@ -348,9 +431,75 @@ def _around(state: State, rules: Rules) -> Iterator[Next]:
     if left.others and state.before and not left.backs and not went_back(state, rules):
         fewer = left._replace(others=left.others - 1)
         yield "another account is written", state._replace(commits=state.commits + 1, left=fewer)
+    if left.fails:
+        fewer = left._replace(fails=left.fails - 1)
+        if state.standby is None:
+            behind = tuple([each._replace(kept=(each.lease, each.holds, each.wants))
+                            for each in workers])  # fmt: skip
+            after = state._replace(standby=_standby(state), workers=behind, left=fewer)
+            yield "the standby falls behind", after
+        else:
+            yield "the ledger fails over", _failed_over(state._replace(left=fewer))
     if left.days:
         fewer = left._replace(days=left.days - 1)
         yield _DAY_ENDS, state._replace(day=state.day + 1, left=fewer)
+
+
+def _standby(state: State) -> Standby:
+    return Standby(state.epoch, state.windows, state.marked, state.marks)
+
+
+def _failed_over(state: State) -> State:
+    """The ledger is its standby, which lacks what it has committed since it fell behind.
+
+    The former one is the standby now: it lacks what is committed from here on.
+
+    A worker whose connection was lost joins anew, as another one.
+    """
+    assert state.standby is not None
+    workers = []
+    for each in state.workers:
+        lease, holds, wants = each.kept or (False, False, False)  # a worker that came later
+        kept = (each.lease, each.holds, each.wants)
+        after = each._replace(lease=lease, holds=holds, wants=wants, kept=kept, late=False)
+        if each.cut:
+            after = after._replace(holds=False, kept=(each.lease, False, each.wants))
+        after = after._replace(broken=each.up)
+        if each.group.phase == COMMIT:
+            after = after._replace(group=NO_GROUP, cut=each.up, claimed=0)
+        workers.append(after)
+    landing = tuple([each for each in state.landing if each.phase == WRITE])
+    after = state._replace(**state.standby._asdict(), workers=tuple(workers), landing=landing)
+    return after._replace(standby=_standby(state), failed=True)
+
+
+def _next_epoch(state: State, rules: Rules) -> int:
+    """The epoch of the next claim."""
+    return 1 + (max(_epochs(state)) if rules.never_twice else state.epoch)
+
+
+def _epochs(state: State) -> set[int]:
+    """Every epoch that anybody knows."""
+    used = {state.epoch, state.fence, fencing.EPOCH, *(each.epoch for each in state.landing)}
+    used.update(item.epoch for each in state.landing for item in each.items)
+    used.update([state.standby.epoch] if state.standby else ())
+    for each in state.workers:
+        used |= {each.claimed, each.epoch, each.queue, each.group.epoch}
+        used.update(item.epoch for item in (*each.fetched, *each.group.items))
+    return used
+
+
+def _next_mark(state: State) -> int:
+    """A mark that nobody knows yet."""
+    return 1 + max(_marks(state))
+
+
+def _marks(state: State) -> set[int]:
+    """Every mark that anybody knows."""
+    used = {0, *state.marks, *state.wrote, *(state.standby.marks if state.standby else ())}
+    groups = [*state.landing, *[each.group for each in state.workers]]
+    used.update(mark for each in groups for mark in (each.mark, each.follows))
+    return used | {each.mark for each in state.workers}
 
 
 def _lost(group: Group, commits: int) -> Group:
@@ -387,9 +536,10 @@ def _claimed(state: State, number: int, rules: Rules) -> State | None:
         holds=True,
         late=False,
         wants=False,
+        mark=max(state.marks, default=0),
         lease=worker.lease or rules.claim_renews or worker.late,
     )
-    epoch = state.epoch + rules.claim_raises
+    epoch = _next_epoch(state, rules) if rules.claim_raises else state.epoch
     return state._replace(epoch=epoch, workers=_put(workers, number, claimed))
 
 
@@ -411,6 +561,11 @@ def _plan(state: State, number: int, worker: Worker, rules: Rules) -> States:
     if state.marked and (rules.opens_marked or worker.refreshes) and worker.holds:
         opened = tuple([(kind and AGAIN, figure) for kind, figure in state.windows])
         state = state._replace(windows=opened, marked=False)
+        if state.marks and rules.reopening_marks:
+            mark = _next_mark(state)
+            kept = state.marks if rules.keeps_marks else state.marks[-1:]
+            state = state._replace(marks=(mark, *kept))
+            worker = worker._replace(mark=mark)
     plan = _unfinished(state) if rules.plans_anew or not worker.cached else worker.cached
     planned = worker._replace(
         claimed=0, epoch=worker.claimed, queue=worker.claimed, plan=plan, lost=False
@@ -430,6 +585,8 @@ def _fetch(state: State, number: int, worker: Worker, rules: Rules) -> States:
     if worker.cut or (former and rules.awaits_former):
         return
     if state.quota:
+        if worker.plain and _is_spent(state):
+            yield _with(state, number, worker._replace(plan=()))
         day = state.day if rules.ledgers_day else max(state.day + worker.off, 0)
         if state.booked[day] >= state.quota:
             return
@@ -457,6 +614,8 @@ def _write(state: State, number: int, worker: Worker, rules: Rules) -> States:
         return
     phase = WRITE if rules.sink_first else COMMIT
     group = Group(phase, worker.epoch, items, sinks=worker.sinks)
+    if state.has_marks:
+        group = group._replace(mark=_next_mark(state), follows=worker.mark)
     after = worker._replace(fetched=(), group=group)
     yield _with(state, number, after)
 
@@ -465,6 +624,9 @@ def _landed(state: State, number: int, worker: Worker, rules: Rules) -> States:
     """What it has sent lands."""
     group = worker.group
     if group.phase not in (WRITE, COMMIT):
+        return
+    if group.phase == COMMIT and worker.broken:
+        yield _with(state, number, worker._replace(group=NO_GROUP, cut=True))
         return
     if group.phase == WRITE and worker.lost_sink:
         worker = worker._replace(lost_sink=False)
@@ -502,6 +664,7 @@ def _stored(state: State, group: Group, rules: Rules) -> tuple[State, bool]:
             second = _put(second, window, figure)
         state = state._replace(second=second)
     fence = fencing.raised(fence, known)
+    state = state._replace(wrote=(group.mark, group.follows))
     return state._replace(stored=stored, fence=fence.get(ACCOUNT, state.fence)), False
 
 
@@ -517,6 +680,7 @@ def _committed(state: State, group: Group, rules: Rules) -> tuple[State, bool]:
         windows = _put(windows, window, (kind, figure))
     checkpoint = max(state.checkpoint, group.commits)
     state = state._replace(checkpoint=checkpoint, lost=state.lost or group.lost)
+    state = state._replace(marks=(group.mark,) if state.has_marks else ())
     return state._replace(windows=windows, broken=broken), False
 
 
@@ -533,6 +697,8 @@ def _answered(state: State, number: int, worker: Worker, rules: Rules) -> States
         yield _with(state, number, worker._replace(group=group))
         return
     after = worker._replace(group=NO_GROUP)
+    if group.epoch == worker.epoch and not group.refused:
+        after = after._replace(mark=group.mark)
     yield _with(state, number, _loses(after, group.epoch, rules) if group.refused else after)
 
 
@@ -579,8 +745,12 @@ def _release(state: State, number: int, worker: Worker, rules: Rules) -> States:
         after = _dropped(worker)._replace(epoch=0, holds=False, had=False)
         if worker.holds or not rules.finishes_held:
             later = any(kind == OPEN for kind, _ in state.windows)
-            rest = tuple([each._replace(wants=later) for each in state.workers])
-            state, after = state._replace(workers=rest), after._replace(wants=later)
+            left = worker.plain and rules.leaves_to_waiting and bool(_unfinished(state))
+            rest = [
+                each._replace(wants=later or (left and not each.plain and each.wants))
+                for each in state.workers
+            ]
+            state, after = state._replace(workers=tuple(rest)), after._replace(wants=later)
         yield _with(state, number, after)
 
 
@@ -596,9 +766,11 @@ def _join(state: State, number: int, worker: Worker, rules: Rules) -> States:
     if worker.left:
         if worker.group.phase in (WRITE, WRITTEN):  # the sink does one thing after the other
             return
-        after = worker._replace(cut=False, left=False, lease=True, sends=True, sinks=state.listed)
+        after = worker._replace(
+            cut=False, left=False, broken=False, lease=True, sends=True, sinks=state.listed
+        )
         after = after._replace(wants=state.marked or bool(_unfinished(state)))
-        if worker.lost_sink and went_back(state, rules):
+        if (worker.lost_sink and went_back(state, rules)) or not fits(state, rules):
             after = Worker(up=False, lease=False, sends=False)
         yield _with(state, number, after)
     elif not rules.anew:  # it goes on under the same epoch
@@ -606,7 +778,7 @@ def _join(state: State, number: int, worker: Worker, rules: Rules) -> States:
         yield _with(state, number, after._replace(lease=True, sends=True))
     else:
         if worker.holds and rules.leaving_raises:
-            state = state._replace(epoch=state.epoch + 1)
+            state = state._replace(epoch=_next_epoch(state, rules))
         late = worker.late and not rules.refuses_late_claims
         after = _dropped(worker)._replace(left=True, epoch=0, holds=False, late=late, wants=False)
         after = after._replace(had=False)
@@ -616,6 +788,7 @@ def _join(state: State, number: int, worker: Worker, rules: Rules) -> States:
 _STEPS = (
     _claim, _plan, _fetch, _write, _landed, _answered, _drop, _renew, _release, _join,
 )  # fmt: skip
+_WITHOUT_LEDGER = (_fetch, _write, _landed, _answered, _drop, _join)
 
 
 # what goes wrong
@@ -640,7 +813,7 @@ def _disturbed(state: State, number: int, worker: Worker, rules: Rules) -> State
     if left.crashes:
         fewer = left._replace(crashes=left.crashes - 1)
         lease = worker.lease and worker.holds
-        dead = Worker(up=False, lease=lease, sends=False, holds=worker.holds)
+        dead = Worker(up=False, lease=lease, sends=False, holds=worker.holds, kept=worker.kept)
         landing = _orphaned(state.landing, worker.group)
         yield _with(state._replace(left=fewer, landing=landing), number, dead)
     if left.cuts and not worker.cut:
@@ -655,7 +828,8 @@ def _refreshed(state: State, number: int, rules: Rules) -> State:
     taken = rules.takes_marked and holders != state.workers
     workers = holders if taken else state.workers
     workers = tuple([each._replace(wants=each.wants or each.lease) for each in workers])
-    state = state._replace(workers=workers, marked=True, epoch=state.epoch + taken)
+    epoch = _next_epoch(state, rules) if taken else state.epoch
+    state = state._replace(workers=workers, marked=True, epoch=epoch)
     return _with(state, number, workers[number]._replace(refreshes=True))
 
 
@@ -711,6 +885,8 @@ def explore(begin: State, rules: Rules = SOUND) -> Found:
     """
     parents: dict[State, State | None] = {normal(begin, rules): None}
     undisturbed: dict[State, list[State]] = {}
+    today: dict[State, list[State]] = {}
+    plain = any(each.plain for each in begin.workers)
     waiting = deque(parents)
     while waiting:
         state = waiting.popleft()
@@ -724,17 +900,24 @@ def explore(begin: State, rules: Rules = SOUND) -> Found:
             same = state.left == after.left or what == _DAY_ENDS
             if same and what != _LATE:  # else it need not happen
                 undisturbed.setdefault(after, []).append(state)
-    if stuck := _stuck(parents, undisturbed):
+                if plain and what != _DAY_ENDS:
+                    today.setdefault(after, []).append(state)
+    if stuck := _stuck(parents, undisturbed, finished):
         way = _way(begin, stuck, parents, rules)
         return Found(len(parents), "the windows do not become final any more", way)
+    if stuck := plain and _stuck(parents, today, lambda state: all_end(state, rules)):
+        way = _way(begin, stuck, parents, rules)
+        return Found(len(parents), "a worker that may not wait does not end", way)
     return Found(len(parents))
 
 
 def _stuck(
-    states: Mapping[State, object], undisturbed: Mapping[State, list[State]]
+    states: Mapping[State, object],
+    undisturbed: Mapping[State, list[State]],
+    goal: Callable[[State], bool],
 ) -> State | None:
-    """The first state from which the living workers do not get on without a disturbance."""
-    good = {state for state in states if finished(state)}
+    """The first state from which the living workers do not get there without a disturbance."""
+    good = {state for state in states if goal(state)}
     waiting = deque(good)
     while waiting:
         for before in undisturbed.get(waiting.popleft(), ()):
@@ -755,7 +938,7 @@ def normal(state: State, rules: Rules) -> State:
     """
     landing = tuple(each for each in state.landing if _land(state, each, rules)[0] is not state)
     workers = tuple(sorted([_normal_worker(each, rules) for each in state.workers]))
-    return _renumbered(state._replace(landing=landing, workers=workers))
+    return _renumbered(_remarked(state._replace(landing=landing, workers=workers)))
 
 
 def _normal_worker(worker: Worker, rules: Rules) -> Worker:
@@ -765,8 +948,10 @@ def _normal_worker(worker: Worker, rules: Rules) -> Worker:
             each for each in worker.fetched if rules.is_current(each.epoch, held, ACCOUNT)
         )
         worker = worker._replace(fetched=fetched)
+    if not (worker.epoch or worker.claimed or worker.group.phase or worker.late):
+        worker = worker._replace(mark=0)
     if not worker.up:
-        return worker if worker.holds else _DEAD
+        return worker._replace(mark=0) if worker.holds or any(worker.kept[:2]) else _DEAD
     return worker
 
 
@@ -779,14 +964,30 @@ def _is_idle(worker: Worker, rules: Rules) -> bool:
 _DEAD = Worker(up=False, lease=False, sends=False)
 
 
+def _remarked(state: State) -> State:
+    """The same with the marks 1, 2, 3 and so on."""
+    used = _marks(state)
+    if max(used) == len(used) - 1:
+        return state
+    of = {mark: number for number, mark in enumerate(sorted(used))}
+
+    def group(one: Group) -> Group:
+        return one._replace(mark=of[one.mark], follows=of[one.follows])
+
+    workers = [each._replace(mark=of[each.mark], group=group(each.group)) for each in state.workers]
+    standby = state.standby
+    return state._replace(
+        marks=tuple([of[mark] for mark in state.marks]),
+        wrote=(of[state.wrote[0]], of[state.wrote[1]]),
+        standby=standby and standby._replace(marks=tuple([of[mark] for mark in standby.marks])),
+        landing=tuple(sorted(map(group, state.landing))),
+        workers=tuple(sorted(workers)),
+    )
+
+
 def _renumbered(state: State) -> State:
     """The same with the epochs 1, 2, 3 and so on."""
-    used = {state.epoch, state.fence, fencing.EPOCH, *(each.epoch for each in state.landing)}
-    used.update(item.epoch for each in state.landing for item in each.items)
-    for each in state.workers:
-        used |= {each.claimed, each.epoch, each.queue, each.group.epoch}
-        used.update(item.epoch for item in (*each.fetched, *each.group.items))
-    used.discard(0)
+    used = _epochs(state) - {0}
     if max(used) == len(used):
         return state
     of = {0: 0, **{epoch: number for number, epoch in enumerate(sorted(used), fencing.EPOCH)}}
@@ -810,6 +1011,7 @@ def _renumbered(state: State) -> State:
     return state._replace(
         epoch=of[state.epoch],
         fence=of[state.fence],
+        standby=state.standby and state.standby._replace(epoch=of[state.standby.epoch]),
         landing=tuple(sorted(map(group, state.landing))),
         workers=tuple(sorted(workers)),
     )

@@ -16,9 +16,10 @@ import pytest
 
 from harvester.cli.commands import invoke
 from harvester.ledger import FILE_NAME, VERSION
+from harvester.ledger.sqlite_tables import RELEASED
 from tests.chaos.crash.sinks import FILES, SINKS, stored
 from tests.chaos.harvests import NAME, Sudden, assert_the_truth, job
-from tests.support import A, Wechat, harvest
+from tests.support import A, Wechat, harvest, sentences
 
 pytestmark = pytest.mark.thorough
 
@@ -67,6 +68,7 @@ def damage(home: Path, draw: Random) -> str:
     return f"{path.name} {places[:3]}"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("sink", FILES)
 def test_bits_that_turned_over_are_found_or_harmless_and_rebuilding_loses_nothing(
     server: Wechat, tmp_path: Path, sink: str, capsys: pytest.CaptureFixture[str]
@@ -87,7 +89,7 @@ def test_bits_that_turned_over_are_found_or_harmless_and_rebuilding_loses_nothin
         if status != 0:
             refused += 1
             assert status in (2, 4), (where, said)  # 2: it has lost all, and knows no sink
-            [sentence] = [line for line in said.splitlines() if line.startswith("harvester: ")]
+            [sentence] = sentences(said)
             assert "harvester rebuild --out" in sentence, where
             assert status == 2 or data(home) == before, where
             assert (
@@ -127,7 +129,7 @@ def test_every_command_that_meets_a_damaged_ledger_names_the_way_out(
     }
     assert invoke(todo.get(what, [what, "--out", str(home)])) == 4
     said = capsys.readouterr().err
-    [line] = [line for line in said.splitlines() if line.startswith("harvester: ")]
+    [line] = sentences(said)
     assert "is damaged (file is not a database)" in line
     assert line.endswith(f"harvester rebuild --out '{home}' makes a new ledger from what is stored")
 
@@ -176,7 +178,7 @@ def test_a_rebuilding_tells_what_it_found_and_where_the_former_ledger_is(
     assert found.startswith(f"jsonl:{home}: {records:,} records of 31 windows of 1 account; 1 of")
     assert compared.startswith("the former ledger could not be read: records that are missing")
     assert empty.startswith("days without a record are not known any more")
-    [place] = home.glob(f"{FILE_NAME}.damaged-*")
+    [place] = home.glob(f"{FILE_NAME}.former*")
     assert former == f"the former ledger is now {place}"
     assert place.read_bytes().startswith(b"no ledger at all")
     asked = server.simulator.counts["data"]
@@ -198,13 +200,27 @@ def test_a_ledger_of_a_newer_version_is_left_alone_and_can_be_made_anew(
         assert invoke(todo) == 4
         said = capsys.readouterr().err
         assert f"has format version {VERSION + 1}, this harvester needs {VERSION}" in said
-        assert "use the harvester that wrote it, or a newer one; if there is none," in said
+        assert "a newer harvester wrote it: use that one; if there is none, harvester rebu" in said
         assert (home / FILE_NAME).read_bytes() == before
     # It still names the sinks: nobody has to.
     assert invoke(["rebuild", "--out", str(home)]) == 0
     assert "sqlite:" in capsys.readouterr().out
     assert invoke(job(server, home, "sqlite")) == 0
     assert_the_truth(server, home, "sqlite")
+
+
+def test_for_a_ledger_before_the_first_release_no_command_is_named(
+    server: Wechat, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    assert invoke(job(server, home, "sqlite")) == 0
+    with closing(sqlite3.connect(home / FILE_NAME)) as database:
+        database.execute(f"PRAGMA user_version = {RELEASED - 1}")
+    for todo in (job(server, home, "sqlite"), ["status", "--out", str(home)]):
+        assert invoke(todo) == 4
+        said = capsys.readouterr().err
+        assert "a harvester before the first release wrote it; how to go on: https://" in said
+        assert "rebuild" not in said
 
 
 def test_a_sink_whose_kind_is_not_known_here_is_left_out_and_told(
@@ -252,8 +268,10 @@ def test_during_a_run_no_other_command_may_change_anything_and_looking_is_allowe
     in_use = f"the directory {home} is in use by another harvester"
     assert [status for status, _ in said] == [2, 2, 0]
     assert in_use in said[0][1]
-    assert said[1][1] == f"harvester: {in_use}; let it end, or choose another directory\n"
-    assert not list(home.glob("*.damaged-*"))
+    told = sentences(said[1][1])
+    assert told == [f"harvester: {in_use}; let it end, or choose another directory"]
+    assert len(said[1][1].splitlines()) == 2
+    assert not list(home.glob("*.former*"))
 
 
 def test_own_interfaces_of_a_configuration_are_known_when_a_ledger_is_made_anew(

@@ -13,7 +13,7 @@ from harvester.cli.commands import invoke
 from tests.chaos.crash.sinks import FILES
 from tests.chaos.harvests import Sudden, assert_the_truth, job
 from tests.chaos.small_disks import Ext4, LongestFile, SmallDisk, Tmpfs, read_only_disk, small_disk
-from tests.support import Wechat
+from tests.support import Wechat, sentences
 
 pytestmark = pytest.mark.thorough
 
@@ -52,7 +52,7 @@ def full(
         return False
     assert status == 4, said
     assert not out or json.loads(out.splitlines()[-1])["state"] == "failed"
-    [sentence] = [line for line in said.splitlines() if line.startswith("harvester: ")]
+    [sentence] = sentences(said)
     assert FULL.search(sentence)
     assert "is lost: " in sentence
     assert sentence.endswith("run the same command again")
@@ -62,6 +62,7 @@ def full(
     return True
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("sink", FILES)
 def test_a_full_disk_ends_with_4_wherever_it_is_met_and_nothing_is_lost(
     wechat: Callable[..., Wechat], disk: SmallDisk, sink: str, capsys: pytest.CaptureFixture[str]
@@ -122,7 +123,7 @@ def test_a_disk_that_turns_read_only_in_the_midst_of_a_run_loses_nothing(
         simulator.happens = disk.turn_read_only
         assert invoke(job(server, home, sink, "100/s")) == 4
         said = capsys.readouterr().err
-        [sentence] = [line for line in said.splitlines() if line.startswith("harvester: ")]
+        [sentence] = sentences(said)
         assert READ_ONLY.search(sentence)
         assert sentence.endswith("run the same command again")
         assert "Traceback" not in said

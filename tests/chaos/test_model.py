@@ -15,6 +15,11 @@ ADDED = NOTHING._replace(changes=1, expiries=1, cuts=1, adds=1)
 BACK = NOTHING._replace(changes=1, cuts=1, backs=1)
 FAILS_OVER = NOTHING._replace(cuts=1, backs=1, others=1)
 CLOCKS = NOTHING._replace(steps=1, days=1)
+DAY = NOTHING._replace(days=1)
+LEDGER = NOTHING._replace(changes=1, fails=2)
+AGAIN = NOTHING._replace(changes=1, crashes=2, refreshes=2, fails=1)
+"""A refresh that is killed, and one more, beside a standby."""
+AND_BACK = NOTHING._replace(changes=1, fails=3)
 
 QUICK = {
     (1, 2): Limits(changes=1, crashes=0, expiries=1, cuts=1, opens=1),
@@ -24,6 +29,7 @@ QUICK = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("workers", "windows"),
@@ -34,6 +40,7 @@ def test_it_holds_in_every_state(workers: int, windows: int) -> None:
     assert not found.wrong, str(found)
 
 
+@pytest.mark.sampled
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("workers", "windows", "limits", "quota"),
@@ -42,6 +49,11 @@ def test_it_holds_in_every_state(workers: int, windows: int) -> None:
         (1, 2, BACK, 0),
         (1, 2, FAILS_OVER, 0),
         (2, 1, REFRESH._replace(expiries=1), 0),
+        (2, 1, LEDGER, 0),
+        (1, 2, AND_BACK, 0),
+        (1, 1, AND_BACK._replace(refreshes=1), 0),
+        (2, 1, LEDGER._replace(expiries=1), 0),
+        (2, 1, AGAIN, 0),
         (2, 2, CLOCKS, 1),
         pytest.param(2, 1, ADDED._replace(crashes=1), 0, marks=pytest.mark.thorough),
         pytest.param(2, 1, BACK, 0, marks=pytest.mark.thorough),
@@ -55,6 +67,34 @@ def test_it_holds_with_sinks_that_change_a_refresh_and_the_days_end(
 ) -> None:
     found = explore(start(workers, windows, limits, quota))
     assert not found.wrong, str(found)
+
+
+@pytest.mark.parametrize(
+    ("workers", "plain", "limits"),
+    [
+        (1, 1, DAY),
+        (2, 1, DAY._replace(crashes=1)),
+        (3, 2, DAY),
+        pytest.param(2, 1, DAY._replace(expiries=1, cuts=1), marks=pytest.mark.thorough),
+        pytest.param(3, 1, DAY._replace(crashes=1, expiries=1), marks=pytest.mark.thorough),
+    ],
+)
+def test_it_holds_with_workers_that_may_not_wait(workers: int, plain: int, limits: Limits) -> None:
+    found = explore(start(workers, 2, limits, 1, plain))
+    assert not found.wrong, str(found)
+
+
+@pytest.mark.parametrize(
+    ("rules", "wrong"),
+    [
+        (Rules(leaves_to_waiting=False), "the windows do not become final any more"),
+        (Rules(ends=False), "a worker that may not wait does not end"),
+    ],
+)
+def test_a_rule_about_waiting_that_is_left_out_is_found(rules: Rules, wrong: str) -> None:
+    found = explore(start(2, 2, DAY, 1, 1), rules)
+    assert found.wrong == wrong
+    assert found.steps
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -97,6 +137,10 @@ def stale(ledger: int, sink: str) -> str:
         (Rules(awaits_former=False), TWO_SEND, REFRESH),
         (Rules(loses_by_epoch=False), STUCK, Limits(changes=0, expiries=2)),
         (Rules(refuses_late_claims=False), STUCK, Limits(changes=0, expiries=0, cuts=1)),
+        (Rules(never_twice=False), stale(0, "figure 1"), LEDGER),
+        (Rules(fits=lambda *marks: True), stale(0, "figure 1"), AND_BACK),
+        (Rules(keeps_marks=False), "a ledger that has lost nothing is refused", AGAIN),
+        (Rules(reopening_marks=False), stale(0, "figure 1"), AND_BACK._replace(refreshes=1)),
     ],
 )
 def test_a_rule_that_is_left_out_is_found(rules: Rules, wrong: str, limits: Limits) -> None:

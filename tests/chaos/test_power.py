@@ -24,6 +24,7 @@ def drivers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drivers]:
         yield made
 
 
+@pytest.mark.sampled
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("sink", FILES)
 def test_a_power_cut_at_any_durable_step_loses_and_doubles_nothing(

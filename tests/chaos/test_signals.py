@@ -99,6 +99,7 @@ def test_the_first_signal_finishes_what_is_in_flight(
     assert set(server.simulator.served.values()) == {1}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("number", "signals", "apart"),
     [(signal.SIGINT, 2, 0.3), (signal.SIGINT, 2, 0.0), (signal.SIGINT, 2, 0.001),
@@ -158,6 +159,7 @@ main()
 """
 
 
+@pytest.mark.timeout(400)
 def test_ctrl_c_while_the_command_is_imported_is_130_and_nothing_else() -> None:
     for number in range(40):
         todo = [sys.executable, "-c", SOON, f"{0.0005 + number * 0.006:f}", "run", "users"]

@@ -12,6 +12,7 @@ from tests.chaos.worlds.planted import FAULTS, ROOT, Planted, faulty
 from tests.chaos.worlds.world import live
 
 
+@pytest.mark.thorough
 def test_a_world_is_the_same_each_time() -> None:
     once: list[str] = []
     again: list[str] = []

@@ -1,18 +1,24 @@
-"""What a shell completes, by click's protocol, and in a real bash."""
+"""What a shell completes: what click offers, in bash, zsh and fish, for both names."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from harvester.cli import completion
-from harvester.config import plugins
 from tests.machine import program
-from tests.support import environment, harvest
+from tests.support import ROOT, environment, harvest
+
+NAMES = ("harvester", "wechat-harvester")
+OFFERED = {
+    ("sta",): "status", ("sink", "re"): "remove", ("run", "--sta"): "--start",
+    ("run", "--sink", "sqlite", ":", "a.db", "--sta"): "--start",  # as bash cuts words
+}  # fmt: skip
+"""What is typed, and the word that is offered."""
 
 
 def completed(folder: Path, *typed: str) -> list[str]:
@@ -27,83 +33,28 @@ def completed(folder: Path, *typed: str) -> list[str]:
     return [line.partition("\t")[0] for line in done.stdout.splitlines()]
 
 
-def values(folder: Path, *typed: str) -> list[str]:
-    return [line.partition(",")[2] for line in completed(folder, *typed)]
-
-
-@pytest.mark.parametrize(
-    "typed",
-    [("run", "us"), *[pytest.param(each, marks=pytest.mark.thorough) for each in (
-        ("status", "--endpoint", "us"), ("export", "--endpoint", "us"),
-        ("forget", "--endpoint", "us"), ("endpoints", "us"),
-    )]],
-)  # fmt: skip
-def test_groups_and_interfaces_are_completed(tmp_path: Path, typed: tuple[str, ...]) -> None:
-    assert values(tmp_path, *typed) == ["users"]
-    whole = values(tmp_path, *typed[:-1], "getuser")
-    assert whole == [name for name in plugins.endpoint_names() if name.startswith("getuser")]
-
-
-def test_interfaces_of_the_configuration_are_completed_and_nothing_else_is_said(
+@pytest.mark.thorough
+def test_files_are_left_to_the_shell_and_words_of_a_choice_are_offered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "harvester.toml").write_text(
-        '[[interface]]\nname = "ourfigures"\npath = "/datacube/ourfigures"\n'
-        'first_day = "2026-01-01"\nspan = 7\n'
-    )
-    monkeypatch.setenv("HARVESTER_NONSENSE", "1")  # a command would warn
-    assert values(tmp_path, "run", "our") == ["ourfigures"]
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize(
-    "typed",
-    [("run", "--sink", ""), ("export", "--from", ""), ("mcp", "--from", ""), ("sink", "add", ""),
-     ("report", "--sink", "")],
-)  # fmt: skip
-def test_sinks_are_completed_with_their_colon(tmp_path: Path, typed: tuple[str, ...]) -> None:
-    offered = values(tmp_path, *typed[:-1], "m")
-    assert offered == ["memory:", "mysql:"]
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("typed", [("export",), ("run", "--export")])
-def test_exports_are_completed_with_their_colon(tmp_path: Path, typed: tuple[str, ...]) -> None:
-    assert values(tmp_path, *typed, "p") == ["parquet:"]
-    assert len(values(tmp_path, *typed, "x")) == 1
-
-
-@pytest.mark.thorough
-def test_files_are_left_to_the_shell_and_words_are_offered(tmp_path: Path) -> None:
-    for option in ("--accounts", "--out", "--config", "--metrics"):
-        assert completed(tmp_path, "run", option, "b") == ["file,b"]
-    assert values(tmp_path, "run", "--order", "n") == ["newest"]
-    assert values(tmp_path, "run", "--token-store", "r") == ["redis:"]
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_script_asks_the_command_for_its_words(shell: str) -> None:
-    done = harvest("completion", shell)
-    assert done.returncode == 0
-    assert f"_HARVESTER_COMPLETE={shell}_complete" in done.stdout
-    assert "harvester" in done.stdout
-
-
-def test_another_shell_is_refused() -> None:
-    done = harvest("completion", "csh")
-    assert done.returncode == 2
-    assert "bash" in done.stderr
+    """Nothing is said of a configuration meanwhile, and its mistakes hold up nothing."""
+    (tmp_path / "harvester.toml").write_text("nonsense = 1")
+    monkeypatch.setenv("HARVESTER_NONSENSE", "1")
+    for command, option in (
+        ("run", "--accounts"), ("run", "--out"), ("run", "--config"), ("report", "--html"),
+    ):  # fmt: skip
+        assert completed(tmp_path, command, option, "b") == ["file,b"]
+    assert completed(tmp_path, "status", "--state", "w") == ["plain,waiting"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the script of each shell is, and the command that it asks."""
+    """Where the command is, by both names; they are those of a new installation."""
     folder = tmp_path_factory.mktemp("completion")
-    for shell in completion.SHELLS:
-        (folder / f"completion.{shell}").write_text(harvest("completion", shell).stdout)
-    program = folder / "harvester"
-    program.write_text('#!/bin/sh\nexec python -m harvester "$@"\n')
-    program.chmod(0o755)
+    for name in NAMES:
+        start = "import sys; from harvester.cli import main; main()"
+        (folder / name).write_text(f"#!{sys.executable}\n{start}\n")
+        (folder / name).chmod(0o755)
     return folder
 
 
@@ -113,56 +64,65 @@ def in_shell(folder: Path, shell: str, *lines: str) -> list[str]:
     done = subprocess.run(
         [program(shell), *options, "-c", "\n".join(lines)],
         cwd=folder, capture_output=True, text=True, check=True, timeout=60,
-        env=environment(PATH=f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"),
+        env=environment(PATH=f"{folder}:{os.environ['PATH']}", HOME=str(folder)),
     )  # fmt: skip
     assert done.stderr == ""
     return done.stdout.splitlines()
 
 
-def test_bash_completes_a_group(folder: Path) -> None:
+def switched_on(shell: str, name: str) -> str:
+    """The line of the page for a shell, by that name of the command."""
+    page = (ROOT / "docs" / "command.md").read_text(encoding="utf-8")
+    [line] = re.findall(rf"^.*_COMPLETE={shell}_source .*$", page, re.MULTILINE)
+    if name != "harvester":
+        line = line.replace("_HARVESTER_", "_WECHAT_HARVESTER_").replace(" harvester", f" {name}")
+    return line
+
+
+@pytest.mark.sampled
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("typed", OFFERED, ids=" ".join)
+def test_bash_completes_what_the_command_offers(
+    folder: Path, name: str, typed: tuple[str, ...]
+) -> None:
+    function = f"_{name.replace('-', '_')}_completion"
     registered, offered = in_shell(
-        folder, "bash",
-        "source completion.bash; complete -p harvester",
-        "COMP_WORDS=(harvester run us); COMP_CWORD=2",
-        '_harvester_completion harvester us run; echo "${COMPREPLY[@]}"',
+        folder, "bash", switched_on("bash", name), f"complete -p {name}",
+        f"COMP_WORDS=({name} {' '.join(typed)}); COMP_CWORD={len(typed)}",
+        f'{function} {name}; echo "${{COMPREPLY[@]}}"',
     )  # fmt: skip
-    assert registered.endswith("_harvester_completion harvester")
-    assert offered == "users"
+    assert registered.endswith(f"{function} {name}")
+    assert offered == OFFERED[typed]
 
 
-WORDS = [
-    (("run", "us"), "users"), (("status", "--endpoint", "getusersum"), "getusersummary"),
-    (("run", "--sink", "sq"), "sqlite:"), (("export", "pa"), "parquet:"),
-]  # fmt: skip
-"""What is typed, and the word that is offered: a group, an interface, a sink, an export."""
-
-
+@pytest.mark.sampled
 @pytest.mark.thorough
-@pytest.mark.parametrize(("typed", "word"), WORDS, ids=lambda each: str(each))
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("typed", OFFERED, ids=" ".join)
 def test_zsh_completes_what_the_command_offers(
-    folder: Path, typed: tuple[str, ...], word: str
+    folder: Path, name: str, typed: tuple[str, ...]
 ) -> None:
-    """Its completion system is for terminals; these functions stand for the part that we call."""
+    """Its completion system is for terminals; a function stands for the part that shows words."""
+    function = f"_{name.replace('-', '_')}_completion"
     printed = in_shell(
-        folder, "zsh",
-        'compdef() { print -r -- "compdef $*" }',
-        'compadd() { print -r -- ${(P)@[-1]} }',
-        "source ./completion.zsh",
-        f"words=(harvester {' '.join(typed)}); CURRENT={len(typed) + 1}",
-        "_harvester_completion",
+        folder, "zsh", "autoload -Uz compinit && compinit -u -D", switched_on("zsh", name),
+        f"print $_comps[{name}]", "_describe() { print -r -- ${(P)3} }",
+        f"words=({name} {' '.join(typed)}); CURRENT={len(typed) + 1}", function,
     )  # fmt: skip
-    assert printed[0] == "compdef _harvester_completion harvester"
-    assert printed[1:] == [word]
+    assert printed[0] == function
+    assert printed[1].split(":")[0] == OFFERED[typed]
 
 
+@pytest.mark.sampled
 @pytest.mark.thorough
-@pytest.mark.parametrize(("typed", "word"), WORDS, ids=lambda each: str(each))
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("typed", OFFERED, ids=" ".join)
 def test_fish_completes_what_the_command_offers(
-    folder: Path, typed: tuple[str, ...], word: str
+    folder: Path, name: str, typed: tuple[str, ...]
 ) -> None:
     printed = in_shell(
-        folder, "fish",
-        "source completion.fish",
-        f"complete --do-complete 'harvester {' '.join(typed)}'",
+        folder, "fish", switched_on("fish", name),
+        f"complete --do-complete '{name} {' '.join(typed)}'",
     )  # fmt: skip
-    assert printed == [word]
+    assert [line.split("\t")[0] for line in printed] == [OFFERED[typed]]

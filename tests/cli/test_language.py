@@ -315,6 +315,7 @@ def test_json_and_logs_as_json_are_english(
     assert json.loads(err)["message"] == note
 
 
+@pytest.mark.thorough
 def test_a_command_in_english_reads_no_catalogue() -> None:
     program = (
         "import sys; from harvester.cli import language, commands;"

@@ -53,8 +53,15 @@ class Harvest:
             for appid in appids
             for each in (
                 outcome(appid, 1, 10),
-                outcome(appid, 11, 12, "failed", detail=f"{appid}: errcode 48001 [rid: {appid}]"),
-                outcome(appid, 13, 13, "waiting", detail="quota", due=time.time() + 9_000),
+                outcome(
+                    appid,
+                    11,
+                    12,
+                    "failed",
+                    detail=f"{appid}: errcode 48001 [rid: {appid}]",
+                    kind="permission",
+                ),
+                outcome(appid, 13, 13, "waiting", due=time.time() + 9_000, kind="quota"),
             )
         ]
         self.ledger(map(month, appids), outcomes)
@@ -89,6 +96,7 @@ def month(appid: str, name: str = NAME) -> Asked:
     return appid, name, FIRST, LAST
 
 
+@pytest.mark.thorough
 def test_totals_come_first_and_causes_next_and_no_account_by_day_of_many(there: Harvest) -> None:
     there.many_accounts(1_500)
     lines = there.told().splitlines()
@@ -103,7 +111,7 @@ def test_totals_come_first_and_causes_next_and_no_account_by_day_of_many(there: 
         "  missing      27,000 days",
         "  waiting      1,500 days",
         "  records      15,000",
-        "  complete     not known: 31,500 calls left, once the causes are removed",
+        "  complete     not known: 31,500 calls to make, once the causes are removed",
         "needs attention:",
         f"  failed: {some}, {NAME}: 3,000 days, 2024-01-11 to 2024-01-12: errcode 48001",
         f"  missing: {some}, {NAME}: 27,000 days, 2024-01-14 to 2024-01-31",
@@ -157,16 +165,18 @@ def test_json_has_totals_causes_and_each_stream_with_its_ranges(there: Harvest) 
     outcomes = [
         outcome(A, 1, 20, empty=0b11),
         outcome(A, 21, 21, "open", detail="can change"),
-        outcome(A, 22, 22, "failed", detail="wrong"),
+        outcome(A, 22, 22, "failed", detail="wrong", kind="refused"),
         outcome(B, 1, 31),
     ]
     there.ledger([month(A), month(B)], outcomes)
     found = there.as_json()
-    assert {name: found[name] for name in found if name not in ("causes", "streams")} == {
+    listed = ("causes", "streams", "workers")
+    assert {name: found[name] for name in found if name not in listed} == {
         "state": "incomplete", "accounts": 2, "endpoints": [NAME], "begin_date": "2024-01-01",
         "end_date": "2024-01-31", "final": 51, "empty": 2, "provisional": 1, "waiting": 0,
         "failed": 1, "missing": 9, "late": 0,
-        "never_delivered": 0, "cannot_be_asked": 0, "not_asked": 0, "stale": 0, "records": 52,
+        "never_delivered": 0, "cannot_be_asked": 0, "not_asked": 0, "not_due": 0, "stale": 0,
+        "records": 52,
         "never_harvested": [],
         "completion": {
             "calls": 0, "blocked": 10, "days": None, "date": None, "assumed_daily_quota": None,
@@ -298,13 +308,13 @@ def test_quota_and_completion_are_shown_as_far_as_they_are_known(there: Harvest)
     spent = [Spent(appid, NAME, today, 12) for appid in (A, B)]
     there.ledger([month(A), month(B)], [outcome(A, 1, 31)], spent)
     assert quota_lines(there.told()) == [
-        "  complete     with the next run: 31 calls left",
+        "  complete     with the next run: 31 calls to make",
         "calls today (in China):",
         f"  {NAME}: 24 used",
     ]
     finished = today + timedelta(days=2)
     assert quota_lines(there.told("--daily-quota", "15")) == [
-        f"  complete     on {finished}, in 2 days with a run each day: 31 calls left",
+        f"  complete     on {finished}, in 2 days with a run each day: 31 calls to make",
         "calls today (in China):",
         f"  {NAME}: 24 used, 6 left (15 per day for each of 2 accounts)",
     ]

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from harvester.base.codec import encode
 from harvester.cli import terminal as screen
 from harvester.cli.terminal import (
     escaped,
+    fitted,
     harmless,
     log_as,
     name_accounts,
@@ -103,3 +105,12 @@ def test_lines_are_broken_by_the_width_of_characters_and_not_before_a_full_stop(
     assert wrapped("one two three four", 9) == ["one two", "three", "four"]
     assert wrapped("one two three four", 9, most=2) == ["one two", "three …"]
     assert wrapped("", 9) == []
+
+
+def test_a_sentence_is_broken_between_words_on_a_terminal_alone() -> None:
+    text = "complete: 14 windows harvested, 451 records, 14 requests in 0.7 s, stored in harvest"
+    for width in (20, 40, 80):
+        lines = fitted(text, Console(force_terminal=True, width=width)).split("\n")
+        assert " ".join(lines) == text
+        assert max(map(len, lines)) <= width
+    assert fitted(text, Console(force_terminal=False, width=20)) == text

@@ -87,6 +87,18 @@ def test_a_wrong_key_or_value_is_refused(text: str, said: str, tmp_path: Path) -
         ("sink = '-'", "-"),
         ("export = 'xlsx:x.xlsx?lang=zh'", "xlsx:there/x.xlsx?lang=zh"),
         ("export = 'parquet:s3://b/x'", "parquet:s3://b/x"),
+        (
+            "export = 'parquet:s3://b/x?access_key=file:k/id&region=a&secret_key=file:../key'",
+            "parquet:s3://b/x?access_key=file:there/k/id&region=a&secret_key=file:there/../key",
+        ),
+        (
+            "export = 'parquet:s3://b/x?access_key=env:ID&secret_key=file:~/key'",
+            "parquet:s3://b/x?access_key=env:ID&secret_key=file:~/key",
+        ),
+        (
+            "export = 'parquet:s3://b/x?access_key=file:/id&secret_key=file:key'",
+            "parquet:s3://b/x?access_key=file:/id&secret_key=file:there/key",
+        ),
         ("base-url = 'http://x'", "http://x"),
     ],
 )
@@ -116,3 +128,11 @@ def test_the_environment_goes_before_the_file() -> None:
     file = {"appid": "wx1", "accounts": "a.toml", "rate": 1}
     assert over(file, {"rate": 2}) == {**file, "rate": 2}
     assert over(file, {"appid": "wx2"}) == {"rate": 1, "appid": "wx2"}
+
+
+def test_what_the_file_selects_of_its_accounts_goes_with_them() -> None:
+    file = {"accounts": "a.toml", "only": ["north"]}
+    assert over(file, {"appid": "wx2"}) == {"appid": "wx2"}
+    assert over(file, {"accounts": "b.toml"}) == {"accounts": "b.toml", "only": ["north"]}
+    both = {"appid": "wx2", "only": ["south"]}
+    assert over(file, both) == both

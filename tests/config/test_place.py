@@ -173,6 +173,7 @@ def given_values(home: Path, url: str) -> dict[str, str]:
 FLAGS = {"ask_quota", "refresh", "wait", "uvloop", "json", "quiet", "waiting_ok", "metrics_appid"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("where", ["argv", "environment", "file"])
 def test_an_option_is_converted_once_from_argv_to_where_it_acts(
     where: str,

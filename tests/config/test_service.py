@@ -88,6 +88,7 @@ def test_other_commands_read_a_file_with_the_table(tmp_path: Path) -> None:
         read_config(tmp_path / "h.toml")
 
 
+@pytest.mark.thorough
 def test_the_example_can_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     example = ROOT / "examples" / "harvester.toml"
     shutil.copy(example, tmp_path)
@@ -146,3 +147,18 @@ def test_a_run_that_a_service_cannot_repeat_is_refused(
     with pytest.raises(UsageError) as caught:
         Setup.load(tmp_path / "h.toml")
     assert said in str(caught.value)
+
+
+def test_the_environment_overrides_the_file_and_is_named_where_it_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARVESTER_SECRET", "s")
+    (tmp_path / "h.toml").write_text(
+        'endpoint = "users"\nstart = "2024-01-01"\nend = "yesterday"\nappid = "wx1"\nout = "x"\n'
+    )
+    assert Setup.load(tmp_path / "h.toml").job.out == str(tmp_path / "x")
+    monkeypatch.setenv("HARVESTER_OUT", str(tmp_path / "y"))
+    assert Setup.load(tmp_path / "h.toml").job.out == str(tmp_path / "y")
+    monkeypatch.setenv("HARVESTER_WAIT", "yes")
+    with pytest.raises(UsageError, match=r"h\.toml with HARVESTER_\w+, HARVESTER_\w+: wait is not"):
+        Setup.load(tmp_path / "h.toml")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from harvester.engine.claims import LedgerClock, Sharing, boot_time
-from harvester.ledger.base import Lease
+from harvester.ledger.base import Lease, Unfinished
 from tests.support import virtual
 
 
@@ -48,16 +49,19 @@ class Slow:
 
     async def plan(self, leases: Any) -> Any:
         await asyncio.sleep(10)
-        return [SimpleNamespace(appid=appid, turn=SimpleNamespace(open=0)) for appid in leases]
+        return [
+            SimpleNamespace(appid=appid, turn=SimpleNamespace(open=0), leaves=False)
+            for appid in leases
+        ]
 
     async def finish(self, accounts: Any) -> None:
         await asyncio.sleep(10)
 
-    async def release(self, appids: Any) -> None:
-        return None
+    async def release(self, appids: Any, later: Any) -> None:
+        assert not later
 
-    async def unfinished(self) -> int:
-        return 1
+    async def unfinished(self) -> Unfinished:
+        return Unfinished(1, 0)
 
     def add(self, accounts: Any) -> None:
         self.wanted.set()
@@ -72,7 +76,7 @@ class Slow:
 @virtual()
 async def test_a_worker_without_accounts_says_what_it_does() -> None:
     slow = cast("Any", Slow())
-    sharing = Sharing(slow, 60.0, 4, print, slow.rejoin)
+    sharing = Sharing(slow, 60.0, 4, print, slow.rejoin, LedgerClock(time.time))
     task = asyncio.create_task(sharing.run(slow, slow.plan, slow.finish))
     said = []
     for second in range(5, 70, 10):

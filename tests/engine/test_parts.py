@@ -193,7 +193,7 @@ def test_what_grows_is_provisional_and_due_hours_later() -> None:
     for records in (grown(1, 2), grown(*range(1, 8)), []):
         found = part(GROWS, wall, records)
         assert (found.state, found.due, found.waits) == ("open", wall + RECHECK_INTERVAL, False)
-        assert found.why == "its figures can change until 2020-01-13"
+        assert found.why == "its figures can change"
         assert bool(found.had) is bool(records)
 
 
@@ -230,8 +230,41 @@ def test_days_whose_figures_change_are_not_cut() -> None:
 # what WeChat calls late
 
 
-def test_what_wechat_calls_late_waits_as_a_whole_and_is_due_at_once() -> None:
+def test_what_wechat_calls_late_is_late_as_a_whole_and_waits_for_three_days() -> None:
     for endpoint, records in ((DAYS, rows(1, 3)), (DAILY, rows(1, 3)), (DAYS, [])):
-        (found,) = parts_of(endpoint, WEEK, records, after(7, 400), delayed=True)
-        assert (found.days, found.state, found.waits) == (days(1, 7), "late", True)
-        assert (found.due, found.why) == (0.0, DELAYED)
+        for day, due in ((0, None), (1, 2), (2, 3), (3, 5), (21, 30)):
+            again = called_late(day) if day else None
+            (found,) = parts_of(endpoint, WEEK, records, after(7, day), delayed=True, again=again)
+            assert (found.days, found.state, found.waits) == (days(1, 7), "late", day < 3)
+            assert (found.due, found.why) == (after(7, due) if due else 0.0, DELAYED)
+
+
+def test_what_wechat_calls_late_for_ever_is_final_or_was_never_delivered() -> None:
+    for endpoint in (DAYS, DAILY):
+        (found,) = parts_of(
+            endpoint, WEEK, rows(1), after(7, 30), delayed=True, again=called_late(30)
+        )
+        assert (found.state, found.empty, found.had) == ("final", 0b1111110, "")
+        (found,) = parts_of(endpoint, WEEK, [], after(7, 30), delayed=True, again=called_late(30))
+        assert (found.state, found.empty) == ("never", 0b1111111)
+
+
+def test_what_wechat_calls_late_and_can_change_is_requested_as_often_as_without_it() -> None:
+    changes = replace(DAYS, late_days=62)
+    for day in (0, 1, 4, 30):
+        wall = after(7, day)
+        (found,) = parts_of(changes, WEEK, rows(1), wall, delayed=True, again=called_late(9))
+        assert (found.state, found.why, found.waits) == ("late", DELAYED, day < 3)
+        assert (found.due, found.tries) == (wall + RECHECK_INTERVAL if day else 0.0, 0)
+    since = 61  # after it was due
+    for day, due in ((0, None), (1, 2), (21, 30)):
+        wall = after(7, since + day)
+        (found,) = parts_of(changes, WEEK, rows(1), wall, delayed=True, again=called_late(day))
+        assert (found.state, found.due) == ("late", after(7, since + due) if due else 0.0)
+    wall = after(7, since + 30)
+    (found,) = parts_of(changes, WEEK, rows(1), wall, delayed=True, again=called_late(30))
+    assert (found.state, found.had) == ("final", "")
+
+
+def called_late(tries: int) -> OpenWindow:
+    return OpenWindow(WEEK.begin, WEEK.end, "late", Tally(1, 1), tries=tries)

@@ -234,6 +234,7 @@ STRETCHES = st.tuples(NEAR, st.integers(1, 12)).map(
 )
 
 
+@pytest.mark.thorough
 @settings(max_examples=150)
 @given(
     st.lists(
@@ -462,7 +463,7 @@ async def test_what_remains_is_what_failed_what_waits_and_what_nobody_has_asked_
     asked = scope(*days("2024-01-01", "2024-01-08"), endpoints=(SUMMARY,))
     async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
         await ledger.commit(came, {})
-        found = await planner.remains(asked, ledger, WALL, 0.0, began, marks=False)
+        found = await planner.remains(asked, ledger, WALL, 0.0, began, marks=False, apart={})
     assert found.missing == 1
     of, late = (A, SUMMARY.name), WALL + NOT_READY_AGAIN
     assert sorted(found.events, key=lambda each: each.begin) == [
@@ -493,7 +494,7 @@ async def test_a_stored_window_remains_if_the_run_had_to_request_it_again_and_di
     async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
         await ledger.commit([Outcome(window, "open", due=due, **why)], {})
         asked = scope(*days("2024-01-02", "2024-01-02"), endpoints=(SUMMARY,))
-        found = await planner.remains(asked, ledger, WALL, joined, "", marks=False)
+        found = await planner.remains(asked, ledger, WALL, joined, "", marks=False, apart={})
     where = (A, SUMMARY.name, *days("2024-01-02"), 1)
     assert (
         found.events
@@ -511,7 +512,7 @@ async def test_what_is_marked_remains_for_the_job_that_has_marked_it(tmp_path: P
         await ledger.commit([outcome("2024-01-02"), outcome("2024-01-03")], {})
         await ledger.mark_refresh([(A, SUMMARY.name, *days("2024-01-03"))])
         found = [
-            (await planner.remains(asked, ledger, WALL, WALL, "", marks=marks)).missing
+            (await planner.remains(asked, ledger, WALL, WALL, "", marks=marks, apart={})).missing
             for marks in (False, True)
         ]
     assert found == [0, 1]
@@ -792,7 +793,7 @@ async def test_days_that_were_stored_without_their_row_are_late_at_the_end_of_a_
         await ledger.commit(came, {})
         hole = Window(A, name, *days("2024-01-04", "2024-01-05"))
         assert await planner.late_in(asked, ledger, WALL) == [late(hole)]
-        found = await planner.remains(asked, ledger, WALL, WALL, "", marks=False)
+        found = await planner.remains(asked, ledger, WALL, WALL, "", marks=False, apart={})
     assert found.events == [late(Window(A, name, *days("2024-01-10"))), late(hole)]
     assert found.missing == 0
 
@@ -811,7 +812,7 @@ async def test_a_late_window_that_was_due_and_was_not_got_waits(tmp_path: Path) 
     asked = scope(*days("2024-01-10", "2024-01-10"), endpoints=(CUMULATED,))
     async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
         await ledger.commit([missed], {})
-        found = await planner.remains(asked, ledger, WALL, WALL, "", marks=False)
+        found = await planner.remains(asked, ledger, WALL, WALL, "", marks=False, apart={})
     where = (A, CUMULATED.name, *days("2024-01-10"), 1)
     assert found.events == [Deferred(*where, WALL - 60, "why")]
 

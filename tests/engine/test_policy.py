@@ -13,6 +13,7 @@ from harvester.engine.policy import (
     WINDOW,
     Rule,
     decide,
+    kind_of,
 )
 from harvester.model import Action, Verdict
 
@@ -75,3 +76,32 @@ def test_a_token_that_is_not_ready_is_requested_less_and_less_often() -> None:
 
 def test_a_window_has_a_rule_for_each_action_but_done() -> None:
     assert WINDOW.keys() == {*Action} - {Action.DONE}
+
+
+@pytest.mark.parametrize(
+    ("after", "verdict", "kind"),
+    [
+        (Action.FAIL_WINDOW, Verdict(Action.FAIL_WINDOW, "strange refusal", 40199), "refused"),
+        (Action.FAIL_WINDOW, Verdict(Action.RETRY, "WeChat is busy", -1), "retry"),
+        (Action.FAIL_WINDOW, Verdict(Action.SLOW_DOWN, "too many", 45011), "retry"),
+        (Action.FAIL_WINDOW, Verdict(Action.RETRY, "HTTP 502"), "retry"),
+        (Action.FAIL_WINDOW, Verdict(Action.FAIL_WINDOW, "HTTP 404"), "refused"),
+        (Action.STOP_ACCOUNT, Verdict(Action.RETRY, "limited", 50002), "frozen"),
+        (Action.STOP_ENDPOINT, Verdict(Action.STOP_ENDPOINT, "gone", 47009), "retired"),
+        (Action.NO_PERMISSION, Verdict(Action.NO_PERMISSION, "no", 48001), "permission"),
+        (Action.QUOTA, Verdict(Action.QUOTA, "used up", 45009), "quota"),
+        (Action.QUOTA, Verdict(Action.SLOW_DOWN, "blocked", 45102, then=Action.QUOTA), "blocked"),
+        (Action.NOT_READY, Verdict(Action.NOT_READY, "the quota of attempts", 61006), "late"),
+    ],
+)
+def test_the_kind_of_a_cause_follows_from_the_code_and_the_action(
+    after: Action, verdict: Verdict, kind: str
+) -> None:
+    for more in ("", ", after too many attempts", ": no access token", ": quota"):
+        assert kind_of(after, verdict._replace(message=verdict.message + more)) == kind
+
+
+def test_a_token_that_is_not_given_for_an_unknown_reason_is_the_accounts() -> None:
+    for code, kind in ((None, "token"), (40199, "token"), (40001, "secret")):
+        verdict = Verdict(Action.STOP_ACCOUNT, "x", code)
+        assert kind_of(Action.STOP_ACCOUNT, verdict, "token") == kind

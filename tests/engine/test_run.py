@@ -11,6 +11,7 @@ import pytest
 
 from harvester import events
 from harvester.base.dates import days_in
+from harvester.engine.scheduler import Scheduler
 from harvester.engine.writer import CHANNEL_ITEMS
 from harvester.errors import AttemptError, NetworkError, SinkError, UsageError
 from harvester.ledger.coverage import FAILED
@@ -155,6 +156,7 @@ def test_a_token_that_expires_under_64_tasks_costs_one_fetch() -> None:
     assert 0 < simulator.counts["errcode 40001"] <= 64
 
 
+@pytest.mark.thorough
 def test_a_short_lived_token_is_renewed_before_it_ends() -> None:
     simulator = Simulator(token_lifetime=20.0)
     report = run(simulator, scope(*YEAR), MemorySink(), rate="5/s")
@@ -287,6 +289,38 @@ def test_a_sink_that_fails_stops_the_run_and_the_next_one_goes_on(tmp_path: Path
     assert_exactly_the_truth(failing.records, simulator, (A,), *JANUARY)
 
 
+def test_a_run_that_ends_since_a_sink_failed_sends_nothing_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also if the scheduler would start a worker at any turn of the loop in which tasks end."""
+    schedulers: list[Scheduler] = []
+    employ = Scheduler.employ
+
+    def employed(self: Scheduler, *given: Any) -> None:
+        schedulers.append(self)
+        employ(self, *given)
+
+    def wake(turns: int) -> None:
+        if turns:
+            asyncio.get_running_loop().call_soon(wake, turns - 1)
+        else:
+            schedulers[0]._wake_worker()  # as its timer does
+
+    class Failing(MemorySink):
+        async def write(self, batches: Any, fence: Any) -> Written:
+            wake(turns)
+            sent.append(simulator.counts.total())
+            raise SinkError("memory could not be written: the disk is full")
+
+    monkeypatch.setattr(Scheduler, "employ", employed)
+    for turns in range(30):
+        sent, simulator = [], Simulator()
+        schedulers.clear()
+        with pytest.raises(SinkError, match="the disk is full"):
+            run(simulator, scope(*JANUARY), Failing(), concurrency=8, rate="4/s")
+        assert simulator.counts.total() <= sent[0] + 1, turns  # one may leave beside the failure
+
+
 class _ListedSink(MemorySink):
     listed = True
 
@@ -383,6 +417,8 @@ async def test_what_an_observer_raises_ends_the_run_as_it_is(loop: VirtualTimeLo
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+@pytest.mark.sampled
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "part", [0, *(pytest.param(part, marks=pytest.mark.thorough) for part in range(1, 8))]
 )
@@ -445,3 +481,58 @@ def test_a_window_that_nobody_knows_of_any_more_is_not_cut_in_two(
     )
     truth = simulator.truth_of(USERS.name, A, FIRST, date(2024, 1, max(10, last)))
     assert found == {(record["ref_date"], record["user_source"]): 1 for record in truth}
+
+
+@pytest.mark.parametrize(
+    ("answer", "kinds"),
+    [
+        ({"errcode": 40199, "errmsg": "strange refusal"}, {("failed", "refused")}),
+        (
+            {"errcode": 40199, "errmsg": "no access token, after too many attempts: quota"},
+            {("failed", "refused")},
+        ),
+        ({"errcode": -1, "errmsg": "busy"}, {("failed", "retry")}),
+        (Response(404, b"no"), {("failed", "refused")}),
+        ({"errcode": 48001, "errmsg": "no"}, {("failed", "permission")}),
+        (_refused, {("failed", "token")}),
+        ({"errcode": 45009, "errmsg": "used up"}, {("waiting", "quota")}),
+        ({"errcode": 45102, "errmsg": "used up, a quota"}, {("waiting", "blocked")}),
+        ({"errcode": 61503, "errmsg": "the quota of attempts"}, {("waiting", "late")}),
+    ],
+)
+def test_the_ledger_has_the_kind_of_each_failure_and_of_each_wait(
+    answer: Any, kinds: set[tuple[str, str]], tmp_path: Path
+) -> None:
+    asked = scope(date(2024, 1, 1), date(2024, 1, 3))
+    told: list[events.Event] = []
+    run(Script(lambda _: answer), asked, MemorySink(), tmp_path / "l", attempts=2,
+        on_event=told.append)  # fmt: skip
+    [calendar] = calendars(tmp_path / "l").values()
+    assert {(window.state, window.kind) for window in calendar.windows.values()} == kinds
+    failed = {("failed", each.kind) for each in told if isinstance(each, events.Failed)}
+    assert failed == {each for each in kinds if each[0] == "failed"}
+
+
+@pytest.mark.parametrize(
+    ("token", "kind"),
+    [
+        ({"errcode": 40125, "errmsg": "invalid appsecret"}, "secret"),
+        ({"errcode": 40199, "errmsg": "strange refusal, after too many attempts"}, "token"),
+        ({"errcode": -1, "errmsg": "busy"}, "retry"),
+    ],
+)
+def test_the_ledger_has_the_kind_of_a_token_that_was_not_given(
+    token: Any, kind: str, tmp_path: Path
+) -> None:
+    asked = scope(date(2024, 1, 1), date(2024, 1, 3))
+    transport = Script(lambda _: {"list": []}, lambda: token)
+    run(transport, asked, MemorySink(), tmp_path / "l", attempts=2)
+    [calendar] = calendars(tmp_path / "l").values()
+    assert {window.kind for window in calendar.windows.values()} == {kind}
+
+
+def test_a_day_for_which_no_calls_are_left_waits_for_quota(tmp_path: Path) -> None:
+    asked, transport = scope(date(2024, 1, 1), date(2024, 1, 5)), Script(lambda _: {"list": []})
+    run(transport, asked, MemorySink(), tmp_path / "l", daily_quota=2)
+    [calendar] = calendars(tmp_path / "l").values()
+    assert {window.kind for window in calendar.windows.values()} == {"quota"}

@@ -200,6 +200,8 @@ class Claimed(Sharing):
         self._cut_off = ""
         self._epochs = {A: 2}
 
+    marks: Mapping[str, str] = {}
+
 
 async def test_what_was_fetched_under_a_former_epoch_is_not_stored(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
@@ -662,3 +664,40 @@ def test_a_window_is_as_large_as_the_answers_that_it_came_in(tmp_path: Path) -> 
     writer = Desk(tmp_path).writer
     assert writer.offer(harvested(1, size=9 * 1024 * 1024))
     assert not writer.offer(harvested(2, size=1))
+
+
+# what a shared ledger and a sink know of each other
+
+
+class Marks:
+    """What a sink or a ledger answers when it is asked for marks, one answer after the other."""
+
+    identity = "postgresql://x"
+    claim = None  # a shared ledger has it
+
+    def __init__(self, *answers: dict[str, Any]) -> None:
+        self._answers = [*answers]
+
+    async def marks(self) -> dict[str, Any]:
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+    all_marks = marks
+
+
+async def apart(ledger: Marks, sink: Marks) -> dict[str, str]:
+    writer: Any = Writer([], None, lambda event: None, list)
+    writer.ledger, writer.sinks = ledger, [("postgresql://x", sink)]
+    found: dict[str, str] = await writer._not_in_step()
+    return found
+
+
+async def test_an_account_of_which_the_ledger_does_not_know_the_last_writes_is_apart() -> None:
+    sink = Marks({"a": ("3", "2"), "b": ("7", "6"), "c": ("9", "8")})
+    found = await apart(Marks({"a": ["1"], "b": ["6"], "d": ["5"]}), sink)
+    assert [*found] == ["a"]
+    assert "the ledger does not know what postgresql://x has of it" in found["a"]
+
+
+async def test_an_account_that_another_worker_writes_meanwhile_is_not_apart() -> None:
+    sink = Marks({"a": ("2", "1"), "b": ("2", "1")}, {"a": ("6", "5"), "b": ("2", "1")})
+    assert [*await apart(Marks({"a": ["4"], "b": ["4"]}, {"a": ["5"]}), sink)] == ["b"]

@@ -18,6 +18,7 @@ from harvester.exports.charts import SHEET
 from harvester.exports.equal import export, is_equal
 from harvester.exports.source import Source
 from harvester.exports.targets import open_target
+from harvester.exports.xlsx import COLUMNS
 from harvester.model import Batch, Window
 from harvester.sinks.memory import MemorySink
 from harvester.wechat.interfaces import INTERFACES
@@ -103,7 +104,8 @@ def tables(spec: str) -> dict[str, list[dict[str, Any]]]:
                     found[name] = [dict(zip(names, row, strict=True)) for row in rows.fetchall()]
     elif kind == "xlsx":
         book = openpyxl.load_workbook(place)
-        for sheet in [each for each in book.worksheets[1:] if each.title not in SHEET.values()]:
+        others = {*SHEET.values(), *COLUMNS.values()}
+        for sheet in [each for each in book.worksheets[1:] if each.title not in others]:
             head, *rows = sheet.iter_rows(values_only=True)
             name = next(
                 row[1] for row in book.worksheets[0].iter_rows(values_only=True)

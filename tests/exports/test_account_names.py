@@ -43,6 +43,7 @@ def rows(spec: str) -> list[dict[str, Any]]:
 FLAT = [each for each in TARGETS if not each.startswith("iceberg")]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("target", FLAT)
 def test_the_accounts_that_an_export_is_given_are_a_table(target: str, tmp_path: Path) -> None:
     spec = f"{target.format(tmp_path)}?shape=flat"
@@ -56,6 +57,7 @@ def test_the_accounts_that_an_export_is_given_are_a_table(target: str, tmp_path:
     assert rows(spec) == ROWS[1:]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("target", [each for each in FLAT if not each.startswith("xlsx")])
 def test_an_export_that_is_given_none_leaves_them(target: str, tmp_path: Path) -> None:
     spec = f"{target.format(tmp_path)}?shape=flat"
@@ -70,4 +72,13 @@ def test_the_library_takes_one_account_or_several(tmp_path: Path) -> None:
     harvester.export(few(), spec, accounts=[NORTH, SOUTH])
     assert rows(spec) == ROWS
     harvester.export(few(), spec, accounts=NORTH)
+    assert rows(spec) == ROWS[1:]
+
+
+def test_an_account_that_is_not_listed_may_have_a_name(tmp_path: Path) -> None:
+    spec = f"csv:{tmp_path}/c"
+    source = Source(few(), lambda: None, accounts=[NORTH], names={SOUTH.appid: "south"})
+    export(source, open_target(spec), (), INTERFACES.get)
+    named = {(row["_appid"], row["account"]) for row in tables(spec)["followers_by_source"]}
+    assert named == {(SOUTH.appid, "south"), (NORTH.appid, NORTH.name)}
     assert rows(spec) == ROWS[1:]

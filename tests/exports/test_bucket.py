@@ -12,7 +12,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,9 @@ from tests.object_store import KEYS, REGION, Store, object_store
 from tests.support import environment
 
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(300)]
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/task").is_dir(), reason="processes are found in /proc"
+)
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +255,45 @@ def test_keys_are_taken_from_where_the_spec_says(
     assert not [key for key in KEYS.values() if key in shown]
 
 
+def test_an_endpoint_is_taken_from_the_environment(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = re.sub("endpoint=[^&]+&", "", store.spec("from-environment/x"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", store.endpoint)
+    assert do(few(), spec).written == 4
+    assert USERS in in_bucket(store, spec)
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    """The spec of a bucket in a store that refuses each request, and says why if it may."""
+    words = "<Error><Code>RequestTimeTooSkewed</Code><Message>Your clock is late.</Message></Error>"
+
+    class Refusing(BaseHTTPRequestHandler):
+        def _refuse(self) -> None:
+            self.send_response(403)
+            self.send_header("Content-Type", "application/xml")
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(words.encode())
+
+        do_GET = do_HEAD = do_PUT = do_DELETE = _refuse  # noqa: N815
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"parquet:s3://b/x?endpoint=http://127.0.0.1:{server.server_port}&region={REGION}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("call", [do, equal])
+def test_a_refusal_is_shown_in_the_words_of_the_store(refusing: str, call: Any) -> None:
+    with pytest.raises(ExportError, match="Your clock is late") as raised:
+        call(few(), refusing)
+    assert "No response body" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("endpoint", "virtual"),
     [
@@ -323,24 +367,80 @@ def test_a_call_ends_when_the_export_is_interrupted(silent: str) -> None:
     assert time.monotonic() - began < 5
 
 
+def _children(pid: int) -> list[int]:
+    """The processes that a process has started, whichever of its threads it was."""
+    found = [each.read_text().split() for each in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(child) for each in found for child in each]
+
+
+def _is_alive(pid: int) -> bool:
+    with suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+@pytest.mark.sampled
+@needs_proc
 @pytest.mark.usefixtures("_interruptible")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("arguments", [[], ["--check"]])
-def test_ctrl_c_ends_the_command_while_a_store_does_not_answer(
-    silent: str, tmp_path: Path, arguments: list[str]
+def test_a_signal_ends_the_command_while_a_store_does_not_answer(
+    silent: str, tmp_path: Path, arguments: list[str], number: signal.Signals
 ) -> None:
     harvested(f"jsonl:{tmp_path}/out")
     command = [sys.executable, "-m", "harvester", "export", silent, "--out", f"{tmp_path}/out"]
     process = subprocess.Popen(
         [*command, *arguments], env=environment() | KEYS, stderr=subprocess.PIPE, text=True
     )
-    time.sleep(4)
+    ends = time.monotonic() + 60
+    while not _children(process.pid):  # it sends the requests
+        assert process.poll() is None
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+    time.sleep(1)
     assert process.poll() is None
     began = time.monotonic()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert time.monotonic() - began < 10
     assert process.returncode == 130
     assert "Traceback" not in said
+
+
+@needs_proc
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_an_export_that_is_killed_puts_nothing_any_more_and_leaves_no_draft(
+    store: Store, tmp_path: Path, number: signal.Signals
+) -> None:
+    harvested(f"jsonl:{tmp_path}/out")
+    spec, drafts = store.spec(f"killed-by-{int(number)}/x"), tmp_path / "drafts"
+    drafts.mkdir()
+    command = [sys.executable, "-m", "harvester", "export", spec, "--out", f"{tmp_path}/out"]
+    store.held.add(f"killed-by-{int(number)}/x/get")
+    store.asked.clear()
+    try:
+        process = subprocess.Popen(command, env=environment() | KEYS | {"TMPDIR": str(drafts)})
+        while not any(each.startswith("PUT") and "parquet" in each for each in store.asked):
+            assert process.poll() is None
+            time.sleep(0.05)
+        children = _children(process.pid)
+        process.send_signal(number)
+        assert process.wait(30) == (130 if number == signal.SIGTERM else -number)
+        ends = time.monotonic() + 10
+        while any(map(_is_alive, children)):
+            assert time.monotonic() < ends
+            time.sleep(0.05)
+        assert children
+        assert [*drafts.iterdir()] == []
+    finally:
+        store.held.clear()
+    asked = len(store.asked)
+    time.sleep(1)
+    assert len(store.asked) == asked
+    assert subprocess.run(command, env=environment() | KEYS, check=False).returncode == 0
+    assert (
+        subprocess.run([*command, "--check"], env=environment() | KEYS, check=False).returncode == 0
+    )
 
 
 def test_two_exports_at_the_same_time_do_not_mix(store: Store) -> None:
@@ -384,6 +484,26 @@ def test_another_export_that_has_written_meanwhile_is_noticed(
     assert {row["new_user"] for row in in_bucket(store, spec)[USERS]} == {1, 31}
 
 
+def test_of_two_first_exports_none_is_told_to_remove_the_files_of_the_other(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, sink, existing = store.spec("first/x"), few(), Bucket.existing
+
+    def beside(self: Bucket, names: Any) -> list[str]:
+        with monkeypatch.context() as patched:
+            patched.setattr(Bucket, "existing", existing)
+            do(sink, spec)
+        return existing(self, names)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Bucket, "existing", beside)
+        with pytest.raises(ExportError, match="another export has written there at the same time"):
+            do(few(), spec)
+    assert equal(sink, spec)  # whose export had ended: its note is as it was
+    assert do(few(), spec) == Exported(kept=4)
+
+
+@pytest.mark.sampled
 @pytest.mark.parametrize("torn", [{1}, {1, 2}, {2}, {2, 3}, {3}, {3, 4}])
 def test_a_note_of_which_a_store_gives_a_part_is_read_again(
     torn: set[int], store: Store, monkeypatch: pytest.MonkeyPatch

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from harvester.errors import UsageError
-from tests.exports.support import FIRST, USERS, articles, do, equal, few, harvest, users
+from tests.exports.support import (
+    ARTICLES,
+    FIRST,
+    USERS,
+    articles,
+    do,
+    equal,
+    few,
+    harvest,
+    tables,
+    users,
+)
 
 pytestmark = pytest.mark.thorough
 
@@ -75,3 +87,63 @@ def test_another_shape_after_a_month_is_gone(tmp_path: Path) -> None:
     left = harvest(articles(FIRST), users(FIRST))
     do(left, f"{spec}?shape=flat", replace=True)
     assert equal(left, f"{spec}?shape=flat")
+
+
+CHANGES = [
+    "DELETE FROM getusersummary",
+    "DELETE FROM getusersummary WHERE _row = 0 AND _begin_date = DATE '2026-01-30'",
+    "UPDATE getusersummary SET new_user = 5 WHERE _row = 0",
+    "INSERT INTO getusersummary (_begin_date) VALUES (DATE '1999-01-01')",
+    "INSERT INTO getusersummary (_begin_date) VALUES (NULL)",
+    "DROP TABLE getusersummary",
+    "DROP TABLE articles",
+    "DELETE FROM article_totals",
+    "ALTER TABLE getusersummary ADD COLUMN mine INTEGER",
+    "ALTER TABLE getusersummary RENAME new_user TO more_user",
+    "ALTER TABLE getusersummary ALTER _begin_date TYPE VARCHAR",
+    "DELETE FROM _harvester_export",
+    "ALTER TABLE _harvester_export DROP content",
+]
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize("shape", ["nested", "flat"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_somebody_has_changed_is_found_and_replaced(
+    tmp_path: Path, change: str, shape: str
+) -> None:
+    spec, sink = f"duckdb:{tmp_path}/d.duckdb?shape={shape}", few()
+    do(sink, spec)
+    right = tables(spec)
+    with duckdb.connect(f"{tmp_path}/d.duckdb") as database:
+        if shape == "nested" and "article" in change:
+            change = f"DELETE FROM {ARTICLES}"
+        database.execute(change)
+    assert not equal(sink, spec)
+    do(sink, spec, replace=True)
+    assert equal(sink, spec)
+    assert tables(spec) == right
+    assert do(sink, spec).written == 0
+
+
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/New_York"])
+def test_an_export_is_equal_in_another_time_zone(
+    tmp_path: Path, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, sink = f"duckdb:{tmp_path}/d.duckdb", few()
+    do(sink, spec)
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    assert equal(sink, spec)
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_a_table_that_somebody_dropped_and_nobody_needs_holds_up_nothing(tmp_path: Path) -> None:
+    spec, sink = f"duckdb:{tmp_path}/d.duckdb", few()
+    do(sink, spec)
+    with duckdb.connect(f"{tmp_path}/d.duckdb") as database:
+        database.execute(f"DROP TABLE {USERS}")
+    left = harvest(articles(FIRST))
+    do(left, spec)
+    assert equal(left, spec)

@@ -147,6 +147,7 @@ def test_no_text_of_a_column_is_a_formula(tmp_path: Path) -> None:
         assert about(tmp_path / "c")[USERS][1]["meaning"] == expected
 
 
+@pytest.mark.thorough
 def test_a_file_about_columns_that_is_changed_or_gone_is_written_anew(tmp_path: Path) -> None:
     spec, sink = f"csv:{tmp_path}/c", few()
     do(sink, spec)
@@ -182,6 +183,7 @@ def test_it_is_no_table_of_accounts(tmp_path: Path) -> None:
     assert is_equal(Source(few(), lambda: None), open_target(spec), (), INTERFACES.get)
 
 
+@pytest.mark.thorough
 def test_an_export_that_ends_at_any_step_is_finished_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -263,6 +263,7 @@ SCHEMAS: dict[str, tuple[Field, ...]] = {
 }
 
 
+@pytest.mark.sampled
 @each_target
 @each_shape
 @pytest.mark.parametrize("case", SCHEMAS)
@@ -322,6 +323,7 @@ def test_nothing_is_made_of_an_empty_sink(tmp_path: Path, target: str) -> None:
 PLACES = ["with space", "quo'te", 'quo"te', "早安", "a;b", "percent%20", "hash#", "ta\tb"]
 
 
+@pytest.mark.sampled
 @each_target
 @pytest.mark.parametrize("name", PLACES)
 def test_any_path_can_be_a_target_or_is_refused(tmp_path: Path, target: str, name: str) -> None:

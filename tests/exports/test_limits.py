@@ -20,6 +20,7 @@ from harvester.exports.shapes import FLAT, Shape
 from harvester.exports.source import Limits, Source
 from harvester.exports.targets import open_target
 from harvester.model import Account, Batch, Window
+from harvester.sinks.memory import MemorySink
 from harvester.tables import TABLES
 from harvester.testing import FakeTransport, Simulator
 from harvester.wechat.interfaces import INTERFACES
@@ -51,6 +52,7 @@ def limited(sink: Any, spec: str, limits: Limits) -> None:
     assert is_equal(source, open_target(spec), (), INTERFACES.get)
 
 
+@pytest.mark.thorough
 @each_target
 def test_limits_are_part_of_what_a_target_is(target: str, tmp_path: Path) -> None:
     spec, sink = target.format(tmp_path), few()
@@ -97,6 +99,7 @@ def windows(name: str, field: str, *of: tuple[date, date]) -> list[Batch]:
     ]
 
 
+@pytest.mark.thorough
 @each_target
 def test_a_record_that_names_no_day_belongs_to_all_days_of_its_window(
     target: str, tmp_path: Path
@@ -164,6 +167,7 @@ def test_another_account_does_not_change_what_is_limited_to_one(tmp_path: Path) 
     assert export(source, open_target(spec), (), INTERFACES.get).written == 0
 
 
+@pytest.mark.thorough
 @each_target
 def test_a_target_has_the_tables_that_it_names(target: str, tmp_path: Path) -> None:
     spec = f"{target.format(tmp_path)}?tables=article_totals,{USERS}"
@@ -185,7 +189,7 @@ def test_a_table_that_does_not_exist_is_refused_with_a_near_name(tmp_path: Path)
 def test_a_workbook_has_joined_tables_in_place_of_lists(tmp_path: Path) -> None:
     spec = f"xlsx:{tmp_path}/x.xlsx"
     do(few(), spec)
-    assert {*tables(spec)} == {"articles", "article_totals", "followers_by_source", USERS}
+    assert {*tables(spec)} == {"articles", "article_totals", USERS}
     assert [
         (row["_appid"][-1], row["stat_date"].day) for row in tables(spec)["article_totals"]
     ] == [(number, day) for number in "01" for day in (30, 31, 31, 1, 1, 2, 2, 3)]
@@ -262,9 +266,11 @@ def test_an_account_that_is_unknown_is_refused_and_the_target_stays(
 # names
 
 
+@pytest.mark.thorough
 def test_joined_tables_have_the_names_of_accounts(tmp_path: Path) -> None:
     for target in TARGETS:
-        spec, sink = f"{target.format(tmp_path)}?shape=flat", few()
+        spec = f"{target.format(tmp_path)}?shape=flat&tables=followers_by_source,accounts"
+        sink = few()
         given = [Account(ONE, name="=北方")]
         export(Source(sink, lambda: None, accounts=given), open_target(spec), (), INTERFACES.get)
         known = {f"wx{0:016x}": "", ONE: "=北方"}
@@ -277,12 +283,14 @@ def test_joined_tables_have_the_names_of_accounts(tmp_path: Path) -> None:
 
         assert named() == known
         assert [*tables(spec)["followers_by_source"][0]][1] == "account"
-        assert [*tables(spec)["followers_by_source"][0]][-1] == "_begin_date"
+        last = ["_begin_date"] if target.startswith("xlsx") else ["_begin_date", "_fetched_at"]
+        assert [*tables(spec)["followers_by_source"][0]][-len(last) :] == last
         harvest(users(FIRST, 0, figure=9), users(FIRST, 1, figure=9), sink=sink)
         do(sink, spec)  # it is given no names, and has those of its table
         assert named() == ({ONE: "", f"wx{0:016x}": ""} if target.startswith("xlsx") else known)
 
 
+@pytest.mark.thorough
 def test_a_run_knows_the_names_of_its_accounts(tmp_path: Path) -> None:
     spec = f"csv:{tmp_path}/c"
     accounts = [replace(account(A), name="北方"), account(B)]
@@ -303,6 +311,7 @@ def test_an_account_is_asked_for_by_its_name() -> None:
         place.appids_of(["aa"])
 
 
+@pytest.mark.thorough
 def test_the_command_and_the_library_take_the_same_limits(tmp_path: Path) -> None:
     where, spec = f"sqlite:{tmp_path}/u.db", f"csv:{tmp_path}/c"
     harvested(where, A, B, C, endpoints="users", days=("2024-01-01", "2024-01-31"))
@@ -338,3 +347,50 @@ def test_the_command_and_the_library_take_the_same_limits(tmp_path: Path) -> Non
         accounts=Account(A, name="北方"),
     )
     assert done.written == 0
+
+
+@each_target
+def test_check_without_interfaces_judges_what_the_target_holds(target: str, tmp_path: Path) -> None:
+    spec, sink = target.format(tmp_path), few()
+    do(sink, spec, USERS)
+    assert equal(sink, spec)
+    assert equal(sink, spec, USERS)
+    assert not equal(sink, spec, ARTICLES)
+    harvest(articles(FIRST, 0, title="晚安"), sink=sink)
+    assert equal(sink, spec)  # of these it has none
+    harvest(users(FIRST, 0, 99), sink=sink)
+    assert not equal(sink, spec)
+
+
+@pytest.mark.thorough
+@each_target
+def test_check_without_interfaces_of_tables_that_join_some(target: str, tmp_path: Path) -> None:
+    spec, sink = target.format(tmp_path), few()
+    do(sink, spec, ARTICLES)
+    assert equal(sink, spec)
+    (tmp_path / "chosen").mkdir()
+    do(sink, chosen := f"{target.format(tmp_path / 'chosen')}?tables=articles&shape=flat")
+    assert equal(sink, chosen)
+    harvest(articles(FIRST, 0, title="晚安"), sink=sink)
+    assert not equal(sink, spec)
+    assert not equal(sink, chosen)
+
+
+@each_target
+def test_a_target_that_has_no_record_is_judged_by_all(target: str, tmp_path: Path) -> None:
+    spec = target.format(tmp_path)
+    assert not equal(few(), spec)
+    do(MemorySink(), spec)
+    assert equal(MemorySink(), spec)
+    assert not equal(few(), spec)
+
+
+@pytest.mark.thorough
+@each_target
+def test_tables_of_what_nobody_knows_any_more_differ(target: str, tmp_path: Path) -> None:
+    spec, sink = target.format(tmp_path), few()
+    window = Window(A, "once", FIRST, FIRST)
+    harvest(Batch(window, [{"a": 1}], STAMP, replaces=True), sink=sink)
+    do(sink, spec)
+    assert equal(sink, spec)
+    assert not equal(few(), spec)

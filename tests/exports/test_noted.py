@@ -44,6 +44,7 @@ def file_of_users(tmp_path: Path, target: str) -> Path:
     return tmp_path / "pq" / USERS / "2026-01.parquet"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("target", FOLDERS)
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_differs_and_is_written_anew(

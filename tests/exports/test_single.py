@@ -11,6 +11,7 @@ from harvester.exports.targets import open_target
 from tests.exports.support import do, equal, few, tables
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["duckdb", "xlsx"])
 def test_beside_the_file_nothing_is_left(tmp_path: Path, kind: str) -> None:
     spec, sink = f"{kind}:{tmp_path}/x.{kind}", few()
@@ -26,6 +27,7 @@ def test_beside_the_file_nothing_is_left(tmp_path: Path, kind: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [f"x.{kind}"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["duckdb", "xlsx"])
 def test_a_file_that_another_export_has_is_refused(tmp_path: Path, kind: str) -> None:
     spec, sink = f"{kind}:{tmp_path}/x.{kind}", few()

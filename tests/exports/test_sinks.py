@@ -38,7 +38,9 @@ class Changing(Simulator):
         ]
 
 
-@pytest.fixture(params=["jsonl", "jsonl?compress=gzip", "sqlite", "postgresql", "mysql"])
+@pytest.fixture(params=["jsonl", "sqlite", "postgresql", *[
+    pytest.param(kind, marks=pytest.mark.nightly) for kind in ("jsonl?compress=gzip", "mysql")
+]])  # fmt: skip
 def spec(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A sink of each kind."""
     kind, _, option = request.param.partition("?")

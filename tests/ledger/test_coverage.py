@@ -115,7 +115,7 @@ class Naive:
     def apply(self, outcome: Outcome) -> None:
         begin, end = outcome.window.begin, outcome.window.end
         these = days(begin, end)
-        why = (outcome.due, outcome.detail, outcome.code, outcome.rid)
+        why = (outcome.due, outcome.detail, outcome.code, outcome.rid, *outcome[8:])
         if outcome.state == "final":
             self.clear(these)
             for number, each in enumerate(these):
@@ -129,7 +129,9 @@ class Naive:
             for first, window in self.windows().items():
                 if window.stored and begin <= first and window.end <= end:
                     number = self.of[first][1]
-                    self.causes[number] = (*self.causes[number][:3], *why[1:])
+                    old = self.causes[number]
+                    kept = (*old[6:], "", 0, "")[:3]
+                    self.causes[number] = (*old[:3], *why[1:4], *kept, outcome.kind)
             free = [each for each in these if self.letter(each) in (MISSING, WAITING, FAILED)]
             for first, last in in_runs(free):
                 self.put(days(first, last), LETTERS[outcome.state], outcome.state, Tally(), *why)
@@ -204,9 +206,11 @@ def outcomes(draw: st.DrawFn) -> Outcome:
         draw(st.sampled_from([None, 1])),
     )
     tally = draw(TALLIES) if state in ("open", "late") else Tally()
-    return Outcome(place, state, tally, 0, *why, draw(st.sampled_from(["", "r"])))
+    kind = draw(st.sampled_from(["", "late", "quota"]))
+    return Outcome(place, state, tally, 0, *why, draw(st.sampled_from(["", "r"])), kind=kind)
 
 
+@pytest.mark.thorough
 @settings(max_examples=150)
 @given(st.data())
 def test_a_calendar_is_what_a_list_of_days_would_be(data: st.DataObject) -> None:
@@ -221,7 +225,7 @@ def test_a_calendar_is_what_a_list_of_days_would_be(data: st.DataObject) -> None
             reopen(data, calendar, naive)
         else:
             begin, end = data.draw(RANGES, "range")
-            calendar.forget(begin, end)
+            calendar.forget([(begin, end)])
             naive.forget(begin, end)
         compare(calendar, naive)
     asked = data.draw(RANGES, "asked")
@@ -242,7 +246,7 @@ def reopen(data: st.DataObject, calendar: Calendar, naive: Naive) -> None:
     years = sorted(naive.years)
     sums = {year: data.draw(st.none() | TALLIES, "sum") for year in years[:2]}
     within = data.draw(st.sampled_from([None, (begin, end)]), "within")
-    calendar.reopen(within, windows, sums)
+    calendar.reopen([within] if within else (), windows, sums)
     naive.reopen(within, windows)
     naive.sums.update(sums)
 
@@ -541,7 +545,7 @@ def test_a_sum_that_is_not_known_stays_so() -> None:
 def test_to_reopen_makes_final_windows_open_and_the_rest_of_the_range_missing() -> None:
     calendar = calendar_of(final("2024-01-01", "2024-01-09", empty=1 << 7), opened("2024-01-11"))
     again = OpenWindow(day("2024-01-04"), day("2024-01-05"), "open", Tally(2, 2))
-    calendar.reopen((day("2024-01-03"), day("2024-01-20")), [again], {2024: Tally(4, 4)})
+    calendar.reopen([(day("2024-01-03"), day("2024-01-20"))], [again], {2024: Tally(4, 4)})
     assert text(calendar, "2024-01-01", "2024-01-12") == "ff.oo.....o."
     assert calendar.windows[day("2024-01-04")] == again
     assert calendar.sums == {2024: Tally(4, 4)}
@@ -549,7 +553,7 @@ def test_to_reopen_makes_final_windows_open_and_the_rest_of_the_range_missing() 
 
 def test_to_reopen_without_a_range_leaves_what_is_final() -> None:
     calendar = calendar_of(final("2024-01-01", "2024-01-03"))
-    calendar.reopen(None, [OpenWindow(day("2024-01-02"), day("2024-01-02"), "open")], {})
+    calendar.reopen((), [OpenWindow(day("2024-01-02"), day("2024-01-02"), "open")], {})
     assert text(calendar, "2024-01-01", "2024-01-03") == "fof"
     assert calendar.sums == {2024: Tally(1, 7)}
 
@@ -558,7 +562,7 @@ def test_to_forget_makes_stored_days_missing_and_their_sums_unknown() -> None:
     calendar = calendar_of(
         final("2023-05-05"), final("2024-01-01", "2024-01-05"), opened("2024-01-06", "2024-01-08")
     )
-    calendar.forget(day("2024-01-04"), day("2024-01-06"))
+    calendar.forget([(day("2024-01-04"), day("2024-01-06"))])
     assert text(calendar, "2024-01-01", "2024-01-08") == "fff....."
     assert calendar.sums == {2023: Tally(1, 7), 2024: None}
     assert calendar.windows == {}
@@ -566,13 +570,13 @@ def test_to_forget_makes_stored_days_missing_and_their_sums_unknown() -> None:
 
 def test_to_forget_what_was_never_known_leaves_no_trace() -> None:
     calendar = calendar_of(final("2024-01-01"))
-    calendar.forget(day("2021-01-01"), day("2023-12-31"))
+    calendar.forget([(day("2021-01-01"), day("2023-12-31"))])
     assert (list(calendar.years), calendar.sums) == ([2024], {2024: Tally(1, 7)})
 
 
 def test_to_forget_the_end_of_a_window_makes_the_sum_of_the_year_unknown_that_it_began_in() -> None:
     calendar = calendar_of(final("2023-12-30", "2024-01-02", 3))
-    calendar.forget(day("2024-01-01"), day("2024-01-31"))
+    calendar.forget([(day("2024-01-01"), day("2024-01-31"))])
     assert text(calendar, "2023-12-30", "2024-01-02") == "ff.."
     assert calendar.sums == {2023: None, 2024: None}
 
@@ -587,6 +591,7 @@ def test_a_year_of_one_letter_is_stored_as_that_letter(letter: int) -> None:
     assert unpacked(packed(row), 2024) == row
 
 
+@pytest.mark.thorough
 @given(st.lists(st.sampled_from(list(ALL)), min_size=365, max_size=365).map(bytearray))
 @settings(max_examples=20)
 def test_a_year_comes_back_as_it_was_stored(row: bytearray) -> None:

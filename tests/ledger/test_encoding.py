@@ -82,6 +82,7 @@ def test_a_window_that_was_late_and_is_final_in_one_commit_is_final_and_counted_
     assert calendar.stored_tally() == Tally(1, 7)
 
 
+@pytest.mark.thorough
 @settings(max_examples=100)
 @given(st.lists(RANGES, max_size=12), st.integers(0, 12), st.integers(0, 12), st.data())
 def test_a_journal_makes_of_a_calendar_what_the_windows_would(
@@ -109,3 +110,10 @@ def test_a_journal_makes_of_a_calendar_what_the_windows_would(
         assert (found.years, found.windows, found.sums) == (
             wanted.years, wanted.windows, wanted.sums,
         )  # fmt: skip
+
+
+def test_a_row_of_the_first_released_version_has_no_kind() -> None:
+    came = unstored("2024-01-02")._replace(kind="quota")
+    [row] = as_rows([came])
+    assert as_outcome(row) == came
+    assert as_outcome(row[:-1]) == came._replace(kind="")

@@ -1,4 +1,4 @@
-"""The shared ledger on a real PostgreSQL: what `check_ledger` tries, and faults that it finds."""
+"""The shared ledger on a real PostgreSQL: the checks of ledgers, and faults that they find."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import pytest
 
 from harvester.ledger import PostgresLedger, statements
 from harvester.ledger import leases as shared
-from harvester.ledger.leases import give_back, join
-from harvester.testing import LEDGER_CHECKS, BrokenPromiseError, check_ledger
-from harvester.testing.check_shared import SHARED_CHECKS
+from harvester.ledger.base import Unfinished
+from harvester.ledger.leases import give_back, join, release, unfinished
+from harvester.testing import BrokenPromiseError
+from tests.ledger.checks import LEDGER_CHECKS, check_ledger
+from tests.ledger.shared_checks import SHARED_CHECKS
 from tests.postgres_server import PostgresServer
 
 Make = Callable[..., PostgresLedger]
@@ -31,14 +33,12 @@ def make(postgres: PostgresServer) -> Make:
 
 
 def tried(make: Make, name: str) -> None:
-    asyncio.run(
-        check_ledger(
-            make, reader=lambda name: make(name, readonly=True), shared=True, only=name
-        )
-    )  # fmt: skip
+    asyncio.run(check_ledger(name, make, reader=lambda name: make(name, readonly=True)))
 
 
-@pytest.mark.parametrize("name", [name for name in LEDGER_CHECKS if name != "crash"])
+@pytest.mark.parametrize(
+    "name", [*[name for name in LEDGER_CHECKS if name != "crash"], *SHARED_CHECKS]
+)
 def test_it_keeps_what_a_ledger_promises(name: str, make: Make) -> None:
     tried(make, name)
 
@@ -46,7 +46,7 @@ def test_it_keeps_what_a_ledger_promises(name: str, make: Make) -> None:
 FAULTS: list[tuple[str, str, str, str]] = [
     ("claim", "_CLAIM", "seen.holder IS NULL OR", "true OR"),
     ("claim", "_CLAIM", "LIMIT %s", "LIMIT %s + 1"),
-    ("epochs", "_CLAIM", "epoch = epoch + 1", "epoch = account.epoch"),
+    ("epochs", "_CLAIM", "epoch = greatest(epoch + 1,", "epoch = least(epoch,"),
     ("takeover", "_ENDED", "until < clock_timestamp()", "false"),
     ("takeover", "_ENDED", "until < clock_timestamp()", "true"),
 ]
@@ -69,6 +69,15 @@ def nothing_is_lost(*_: object) -> set[str]:
 
 def does_nothing(*_: Any) -> None:
     return None
+
+
+def finished_for_all(tables: Any, worker: int, held: Any, later: Any) -> None:
+    release(tables, worker, held, ())
+
+
+def waits_for_all(tables: Any, worker: int) -> Unfinished | None:
+    found = unfinished(tables, worker)
+    return found and Unfinished(sum(found), 0)
 
 
 def left_to_all(tables: Any, worker: int, appids: list[str]) -> None:
@@ -106,8 +115,10 @@ RULES: list[tuple[str, object, str, object]] = [
     ("lost", shared, "lost", nothing_is_lost),
     ("former_claim", shared, "lost", nothing_is_lost),
     ("renewal", shared, "renew", does_nothing),
-    ("renewal", shared, "_RENEW", shared._RENEW + " OR id = -1"),
+    ("renewal", shared, "_IF_NOT_ENDED", " WHERE id = %s"),
     ("finished", shared, "release", does_nothing),
+    ("later", shared, "release", finished_for_all),
+    ("later", shared, "unfinished", waits_for_all),
     ("anew", shared, "leave", does_nothing),
     ("given_back", shared, "give_back", left_to_all),
     ("given_back", shared, "give_back", finished_here),

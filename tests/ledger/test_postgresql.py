@@ -17,7 +17,7 @@ from harvester.base import threads as thread
 from harvester.base.outage import Away
 from harvester.errors import LedgerError, UsageError
 from harvester.ledger import PostgresLedger, postgresql
-from harvester.ledger.base import OPENING, WorkerJob
+from harvester.ledger.base import OPENING, Spent, WorkerJob
 from harvester.ledger.coverage import Outcome
 from harvester.model import Tally, Window
 from tests.postgres_server import PostgresServer
@@ -103,6 +103,19 @@ async def test_a_commit_whose_fate_is_unknown_is_not_repeated(
         proxy.silent = True
         with pytest.raises(Away, match="it has not answered for 1 s"):
             await ledger.commit(outcomes()[:1], {})
+
+
+async def test_a_worker_that_joins_again_does_not_end_since_calls_are_not_booked_meanwhile(
+    url: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thread, "LIMIT", 1.0)
+    spent = [Spent(APPIDS[0], "x", date(2024, 1, 1), 1)]
+    async with PostgresLedger(proxy.through(url)) as ledger:
+        await joined(ledger, 60.0)
+        await ledger.leave()
+        proxy.silent = True
+        with pytest.raises(Away, match="it has not answered for 1 s"):
+            await ledger.commit([], {}, spent)
 
 
 async def test_a_commit_that_another_program_holds_up_is_repeated(
@@ -209,6 +222,8 @@ async def test_a_worker_that_was_removed_is_told_so(url: str, postgres: Postgres
     async with PostgresLedger(url) as ledger:
         await joined(ledger, 60.0)
         postgres.execute("DELETE FROM harvester.worker", url.rpartition("/")[2])
-        with pytest.raises(LedgerError, match="this worker is no longer in it") as caught:
-            await ledger.want(["wx1"])
-        assert "foreign key" not in str(caught.value)
+        await ledger.want(["wx1"])
+        with pytest.raises(Away, match="its lease has expired"):
+            await ledger.claim(1)
+        await joined(ledger, 60.0)
+        assert len(await ledger.claim(100)) == len(APPIDS)

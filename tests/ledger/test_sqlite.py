@@ -1,4 +1,4 @@
-"""The embedded ledger: the suite for ledgers, and what is its own (its journal, its file)."""
+"""The embedded ledger: the checks of ledgers, and what is its own (its journal, its file)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -15,10 +16,9 @@ from harvester.errors import LedgerError, UsageError
 from harvester.ledger import Spent, SqliteLedger, checkpoint_in, named_sinks
 from harvester.ledger.coverage import FINAL
 from harvester.ledger.statements import LATEST
-from harvester.testing import LEDGER_CHECKS, check_ledger
-from harvester.testing.check_ledger import _any_call
-from harvester.testing.ledger_bench import INTERFACE, TODAY, LedgerBench, day, outcome
 from harvester.testing.sink_bench import ONE
+from tests.ledger.bench import INTERFACE, TODAY, LedgerBench, day, outcome
+from tests.ledger.checks import LEDGER_CHECKS, any_call, check_ledger
 
 KEY = (ONE, INTERFACE)
 
@@ -37,13 +37,13 @@ def dies(ledger: SqliteLedger) -> None:
     ledger._thread = None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", LEDGER_CHECKS)
 def test_it_keeps_what_a_ledger_promises(tmp_path: Path, name: str) -> None:
-    asyncio.run(
-        check_ledger(at(tmp_path), reader=at(tmp_path, readonly=True), crash=dies, only=name)
-    )
+    asyncio.run(check_ledger(name, at(tmp_path), reader=at(tmp_path, readonly=True), crash=dies))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(8))
 async def test_it_knows_what_it_was_told_through_closings_deaths_and_readers(
     tmp_path: Path, seed: int
@@ -55,7 +55,7 @@ async def test_it_knows_what_it_was_told_through_closings_deaths_and_readers(
         here, next_ = tmp_path / str(life - 1), tmp_path / str(life)
         async with at(here)("random") as ledger, _beside(here) as reader:
             for number in range(draw.choice((1, LATEST - 1, LATEST, LATEST + 1, 50))):
-                await _any_call(bench, ledger, draw)
+                await any_call(bench, ledger, draw)
                 if number % 11 == 0:
                     await bench.expect(reader)
             await bench.expect(ledger)
@@ -124,6 +124,21 @@ async def test_a_merge_that_fails_leaves_the_commit_undone(
         calendar, checkpoint = calendars[KEY], await ledger.checkpoint("one")
     assert calendar.count(bytes([FINAL])) == LATEST - 1
     assert checkpoint == {"a": str(LATEST - 2)}
+
+
+async def test_another_program_that_holds_the_ledger_is_not_called_a_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harvester.ledger.sqlite.SWAP_SECONDS", 0.1)
+    path = tmp_path / "ledger.sqlite"
+    async with SqliteLedger(path):
+        pass
+    async with SqliteLedger(path, readonly=True) as ledger:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(LedgerError, match="another program holds") as caught:
+                await ledger.swap_state("", "{}")
+    assert "disk" not in str(caught.value)
 
 
 async def test_a_year_is_stored_as_one_letter_where_all_its_days_are_alike(tmp_path: Path) -> None:
@@ -195,7 +210,7 @@ async def test_a_value_that_cannot_be_is_told_as_damage(tmp_path: Path, change: 
     path = tmp_path / "ledger.sqlite"
     async with SqliteLedger(path) as ledger:
         await ledger.commit([outcome(0), outcome(5, "open")], {})
-        await ledger.forget(KEY, (day(90), day(90)))  # what lies in the journal is merged
+        await ledger.forget(KEY, [(day(90), day(90))])  # what lies in the journal is merged
         assert ledger._database is not None
         assert ledger._thread is not None
         await ledger._thread.call(ledger._database.execute, change)
@@ -222,3 +237,64 @@ async def test_the_checkpoint_of_a_sink_can_be_read_without_a_loop(tmp_path: Pat
     assert checkpoint_in(path, "two") == {}
     assert checkpoint_in(path, "three") is None
     assert named_sinks(path) == ["one", "two"]
+
+
+async def test_a_ledger_of_the_first_released_version_has_no_kinds(tmp_path: Path) -> None:
+    waits = outcome(0, "waiting")._replace(kind="quota")
+    async with at(tmp_path)("l") as ledger:
+        await ledger.commit([waits], {})
+    file = tmp_path / "l" / "ledger.sqlite"
+    with closing(sqlite3.connect(file)) as database:
+        database.executescript(_AS_RELEASED)
+    for readonly in (True, False, True):
+        async with at(tmp_path, readonly=readonly)("l") as ledger:
+            [calendar] = (await ledger.calendars([ONE])).values()
+            assert {window.kind for window in calendar.windows.values()} == {""}
+    async with at(tmp_path)("l") as ledger:
+        await ledger.commit([waits], {})
+        [calendar] = (await ledger.calendars([ONE])).values()
+    assert {window.kind for window in calendar.windows.values()} == {"quota"}
+
+
+async def test_the_first_released_version_has_the_places_of_sinks_outside_absolute(
+    tmp_path: Path,
+) -> None:
+    names = [
+        f"sqlite:{tmp_path}/a.db",
+        "jsonl:.",
+        "postgresql://host/db",
+        f"jsonl:{tmp_path}/b?x=1",
+    ]
+    async with at(tmp_path)("l") as ledger:
+        for name in names:
+            await ledger.commit([], {name: {"key": name}})
+            await ledger.list_sinks({name: ""})
+    file = tmp_path / "l" / "ledger.sqlite"
+    with closing(sqlite3.connect(file)) as database:
+        database.executescript(_AS_RELEASED)
+    now = ["jsonl:.", "jsonl:../b?x=1", "postgresql://host/db", "sqlite:../a.db"]
+    for readonly in (True, False, True):
+        async with at(tmp_path, readonly=readonly)("l") as ledger:
+            assert [*await ledger.sinks()] == named_sinks(file) == now
+            assert await ledger.checkpoint("sqlite:../a.db") == {"key": names[0]}
+        assert checkpoint_in(file, "jsonl:../b?x=1") == {"key": names[3]}
+
+
+_AS_RELEASED = """
+ALTER TABLE open_window RENAME TO later;
+CREATE TABLE open_window (account integer NOT NULL, interface integer NOT NULL,
+  first_day text NOT NULL, last_day text NOT NULL, state text NOT NULL, records bigint NOT NULL,
+  checksum bigint NOT NULL, due double precision NOT NULL, detail text NOT NULL, code bigint NULL,
+  rid text NOT NULL, fetched_at text NOT NULL, tries integer NOT NULL, had text NOT NULL,
+  PRIMARY KEY (account, interface, first_day)) WITHOUT ROWID;
+INSERT INTO open_window SELECT account, interface, first_day, last_day, state, records, checksum,
+  due, detail, code, rid, fetched_at, tries, had FROM later;
+DROP TABLE later;
+DROP TABLE asked;
+DROP TABLE refresh;
+CREATE TABLE asked (appid text NOT NULL, endpoint text NOT NULL, first_day text NOT NULL,
+  last_day text NOT NULL, PRIMARY KEY (appid, endpoint)) WITHOUT ROWID;
+CREATE TABLE refresh (appid text NOT NULL, endpoint text NOT NULL, first_day text NOT NULL,
+  last_day text NOT NULL, PRIMARY KEY (appid, endpoint)) WITHOUT ROWID;
+PRAGMA user_version = 10;
+"""

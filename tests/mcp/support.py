@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,10 +12,8 @@ from typing import Any, Self
 import harvester
 from harvester.config.accounts import ListedAccount
 from harvester.config.place import Place
-from harvester.exports.source import Source
 from harvester.mcp.flat_copy import Copy
 from harvester.mcp.tools import Answers
-from harvester.reading import source_of
 from harvester.sinks.base import Sink
 from harvester.testing import FakeTransport, Simulator
 from tests.support import A, B
@@ -54,14 +52,10 @@ class Desk:
         listed = [ListedAccount(appid, name, "", True) for appid, name in (names or {}).items()]
         listed += [ListedAccount(appid, "", "", False) for appid in disabled]
         place = Place(directory, sinks=given, listed=listed)
-
-        async def source() -> Source:
-            return await source_of(place.ledger(), given)
-
         self._stack = ExitStack()
-        private = Path(self._stack.enter_context(TemporaryDirectory()))
+        self.directory = Path(self._stack.enter_context(TemporaryDirectory()))
         self._runner = self._stack.enter_context(asyncio.Runner())
-        self.copy = Copy(private, source, place.find)
+        self.copy = Copy(self.directory, place)
         self.answers = Answers(place, self.copy)
 
     def __enter__(self) -> Self:
@@ -73,5 +67,9 @@ class Desk:
 
     def __call__(self, tool: str, **given: Any) -> dict[str, Any]:
         """The answer to a call of a tool."""
-        found: dict[str, Any] = self._runner.run(getattr(self.answers, tool)(**given))
+        found: dict[str, Any] = self.run(getattr(self.answers, tool)(**given))
         return found
+
+    def run(self, calls: Coroutine[Any, Any, Any]) -> Any:
+        """What a coroutine returns, on the loop of the calls."""
+        return self._runner.run(calls)

@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from harvester.config.place import Place
 from harvester.mcp import flat_copy as copying
 from harvester.mcp.flat_copy import Copy, QueryError
 from harvester.mcp.query import answer_to
@@ -36,6 +37,7 @@ ONE = "only one SELECT is run"
 DISABLED = "disabled by configuration"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("sql", "why"),
     [
@@ -121,10 +123,11 @@ def test_rows_come_as_json_within_the_bounds(
 
 
 def in_a_process(file: Path, sql: str) -> dict[str, Any]:
-    copy = Copy(file.parent, None, None)  # type: ignore[arg-type]
+    copy = Copy(file.parent, Place(file.parent))
     return asyncio.run(copy.query(sql))
 
 
+@pytest.mark.sampled
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     "sql",
@@ -145,6 +148,7 @@ def test_a_query_that_needs_too_much_memory_is_refused(file: Path, sql: str) -> 
 ENDLESS = "WITH RECURSIVE a AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM a) SELECT count(*) FROM a"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "sql",
     [
@@ -165,13 +169,14 @@ def test_a_query_without_end_is_ended_by_its_bounds(
     assert not _queries(file)
 
 
+@pytest.mark.thorough
 def test_a_query_has_a_process_without_our_environment_which_ends_with_the_call(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WX_SECRET", "practice")
 
     async def main() -> str:
-        copy = Copy(file.parent, None, None)  # type: ignore[arg-type]
+        copy = Copy(file.parent, Place(file.parent))
         task = asyncio.create_task(copy.query(ENDLESS))
         while not (queries := _queries(file)):
             await asyncio.sleep(0.02)

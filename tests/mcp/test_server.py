@@ -24,7 +24,6 @@ from harvester.ledger.reach import NOTHING
 from harvester.mcp import flat_copy, server, tools
 from harvester.mcp.server import DATA, INSTRUCTIONS, make_server
 from harvester.mcp.tools import Answers
-from harvester.report.days import counts_to_dict
 from tests.mcp.support import harvested
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.support import ROOT, A, command, environment, harvest
@@ -124,7 +123,7 @@ def test_a_list_may_come_as_text_as_some_clients_send_it() -> None:
 
 def test_the_tool_says_what_each_state_of_a_day_means() -> None:
     [coverage, *_] = beside(None, lambda client: client.list_tools()).tools
-    for state in {*counts_to_dict(NOTHING, 0, 0), *tools.STATE_NAMES.values()}:
+    for state in NOTHING.to_dict():
         assert re.search(rf"\b{state} \(", coverage.description), state
 
 
@@ -231,6 +230,7 @@ ENDLESS = {
 }  # fmt: skip
 
 
+@pytest.mark.sampled
 @pytest.mark.thorough
 @pytest.mark.parametrize("busy", [False, True])
 @pytest.mark.parametrize("ending", ["EOF", "INT", "TERM", "HUP"])
@@ -298,6 +298,7 @@ def test_the_page_has_the_bounds_and_a_configuration_that_the_command_takes() ->
         assert str(context.params["accounts"]) == "/srv/accounts.toml"
 
 
+@pytest.mark.thorough
 def test_without_its_library_one_sentence_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['mcp'] = None\n")
     path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])

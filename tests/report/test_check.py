@@ -21,8 +21,8 @@ def requested(code: int | None, name: str = E) -> Event:
     return events.Requested((Answer(A, name, code, 0.1),))
 
 
-def failed(error: str, code: int | None = None, name: str = E) -> Event:
-    return Failed(A, name, DAY, DAY, 1, error, code, "r-1")
+def failed(kind: str, error: str, code: int | None = None, name: str = E) -> Event:
+    return Failed(A, name, DAY, DAY, 1, error, code, "r-1", kind=kind)
 
 
 def waits(reason: str) -> Event:
@@ -50,16 +50,20 @@ IP = "no access token: errcode 40164 (invalid ip 203.0.113.7, not in whitelist):
         ([requested(45102), waits("errcode 45102")], "waiting", "blocked", "ok", "ok"),
         ([TOKEN, waits("used up")], "waiting", "quota", "ok", "ok"),
         ([waits("used up")], "waiting", "quota", "unknown", "unknown"),
-        ([requested(48001), failed("errcode 48001", 48001)], "unusable", "permission", "ok", "ok"),
-        ([failed(f"{A}: {IP}", 40164)], "unusable", "ip", "none", "missing"),
-        ([requested(61004), failed("errcode 61004", 61004)], "unusable", "ip", "ok", "missing"),
-        ([AccountStopped(A, "no access token: x", 40125)], "unusable", "secret", "none", "unknown"),
-        ([failed("no access token: WX is not set")], "unusable", "token", "none", "unknown"),
-        ([requested(-1), failed("errcode -1", -1)], "unknown", "retry", "ok", "ok"),
-        ([requested(None), failed("HTTP 502, after 1 attempts")], "unknown", "retry", "unknown",
-         "unknown"),
-        ([TOKEN, failed("no access token: WeChat refused the static token")], "unusable", "token",
+        ([requested(48001), failed("permission", "errcode 48001", 48001)], "unusable",
+         "permission", "ok", "ok"),
+        ([failed("ip", f"{A}: {IP}", 40164)], "unusable", "ip", "none", "missing"),
+        ([requested(61004), failed("ip", "errcode 61004", 61004)], "unusable", "ip", "ok",
+         "missing"),
+        ([AccountStopped(A, "no access token: x", 40125, kind="secret")], "unusable", "secret",
          "none", "unknown"),
+        ([failed("token", "no access token: WX is not set")], "unusable", "token", "none",
+         "unknown"),
+        ([requested(-1), failed("retry", "errcode -1", -1)], "unknown", "retry", "ok", "ok"),
+        ([requested(None), failed("retry", "HTTP 502, after 1 attempts")], "unknown", "retry",
+         "unknown", "unknown"),
+        ([TOKEN, failed("token", "no access token: WeChat refused the static token")], "unusable",
+         "token", "none", "unknown"),
         ([TOKEN, requested(61501), Split(A, E, 2), waits("used up")], "usable", "", "ok", "ok"),
         ([requested(40001), waits("used up")], "unknown", "retry", "unknown", "unknown"),
         ([TOKEN, REFUSED, requested(40001)], "unusable", "token", "none", "unknown"),
@@ -78,7 +82,7 @@ def test_an_answer_shows_what_an_account_may_do(
 
 
 def test_the_address_and_the_request_id_are_those_that_wechat_names() -> None:
-    account = seen(failed(f"{A}: {IP}", 40164))
+    account = seen(failed("ip", f"{A}: {IP}", 40164))
     [cause] = account.causes()
     assert account.ip == cause.ip == "203.0.113.7"
     found = account.to_dict()
@@ -119,8 +123,8 @@ def test_the_gravest_state_counts(states: list[str], expected: str) -> None:
 def test_causes_of_accounts_are_together_the_most_urgent_first() -> None:
     access = Access()
     for appid in (A, B):
-        access(Failed(appid, E, DAY, DAY, 1, "errcode 48001", 48001))
-        access(Failed(appid, OTHER, DAY, DAY, 1, "errcode 40125", 40125))
+        access(Failed(appid, E, DAY, DAY, 1, "errcode 48001", kind="permission"))
+        access(Failed(appid, OTHER, DAY, DAY, 1, "errcode 40125", kind="secret"))
     accounts = access.accounts({A: [E, OTHER], B: [E, OTHER]}, {})
     causes = by_kind([cause for each in accounts for cause in each.causes()])
     assert [(cause.kind, sorted(cause.appids)) for cause in causes] == [

@@ -57,5 +57,10 @@ def test_the_squares_of_all_accounts_have_room(count: int) -> None:
 
 
 def test_a_line_is_broken_where_there_are_no_figures() -> None:
-    assert line([0, 2, None, 1]) == "M0 19L4 1M12 10"
-    assert line([None, None]) == ""
+    assert line([0, 2, None, 1], [False] * 4) == ("M0 19L4 1M12 10", "")
+    assert line([None, None], [False] * 2) == ("", "")
+
+
+def test_a_line_is_broken_at_partial_weeks_which_do_not_scale_it() -> None:
+    part = [False, True, False, True]
+    assert line([1, 9, 2, None], part) == ("M0 10M8 1", "M2 0h4v20h-4zM10 0h4v20h-4z")

@@ -73,18 +73,16 @@ def test_a_stored_day_is_not_lacking(state: str) -> None:
 
 @pytest.mark.parametrize(
     ("state", "code", "detail", "due", "reason"),
-    [
+    [  # none has a kind, as in a ledger of the first released version
         ("failed", 40001, FAILURES[0][1].format(A), 0.0, "AppSecret is wrong or frozen"),
         ("failed", 40164, FAILURES[1][1].format(A), 0.0, "IP 203.0.113.7 is not on the white list"),
         ("failed", *FAILURES[2], 0.0, f"No permission for the interface: {USERS}"),
         ("failed", *FAILURES[3], 0.0, "WeChat refused the request"),
-        ("failed", None, "HTTP 502, after 5 attempts", 0.0, "Failed after all attempts"),
+        ("failed", None, "HTTP 502, after 5 attempts", 0.0, "No success after several attempts"),
         ("waiting", 45009, "errcode 45009", MIDNIGHT, "Waiting for quota"),
         ("waiting", 45009, "errcode 45009", NOW - 9, "The quota is back: run again"),
         ("waiting", 61503, "errcode 61503", MIDNIGHT, NOT_READY),
         ("waiting", None, "its figures are not settled yet", MIDNIGHT, NOT_READY),
-        ("waiting", None, "the calls that today's quota allows are used up", MIDNIGHT,
-         "Waiting for quota"),
         ("late", None, "a day of it has no row yet", 0.0, NOT_READY),
     ],
 )  # fmt: skip
@@ -206,7 +204,7 @@ def test_the_reasons_come_with_what_to_do_and_the_accounts_and_then_the_totals(
         "  account             since       interfaces",
         f"  {B}  2024-01-01  {USERS}",
         "",
-        "2024-01-20: 2 of 3 interfaces of accounts lack it: 1 failed, 1 missing",
+        "2024-01-20: 2 of 3 account–interface pairs lack this day: 1 failed, 1 missing",
     ]
 
 
@@ -226,7 +224,7 @@ def test_where_nothing_is_to_do_accounts_are_counted_unless_all_are_asked_for(
     given = ["status", "--out", str(tmp_path), "--missing", "2024-01-20"]
     assert invoke(given) == 0
     text = capsys.readouterr().out
-    assert text.startswith("Failed after all attempts (failed): 2 accounts, 2 interfaces\n")
+    assert text.startswith("No success after several attempts (failed): 2 accounts, 2 interfaces\n")
     assert A not in text
     assert "--all shows each account and interface" in text
     assert invoke([*given, "--all"]) == 0

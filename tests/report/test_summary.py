@@ -81,7 +81,7 @@ def test_an_interface_that_never_came_is_late() -> None:
     assert (part.appid, part.late, part.expected, part.behind) == (B, 1, 2, DAYS)
     assert newest(part)[1][1] == f"1 of 2 interfaces, up to {DAYS} days late"
     assert (never.late, never.expected, never.behind) == (1, 1, None)
-    assert newest(never)[1][1] == "1 of 1 interface, never came"
+    assert newest(never)[1][1] == "1 of 1 interface never had data"
 
 
 def test_fresh_is_not_complete() -> None:
@@ -137,7 +137,7 @@ def test_weeks_are_fresh_with_the_last_whole_one() -> None:
     ledger.asked_for(A, "getupstreammsgweek", date(2026, 10, 30), YESTERDAY)
     seen = ledger.seen()
     assert said(seen) == ("well", "Yesterday is complete")
-    assert (sum(seen.counts), seen.calls) == (21, 0)
+    assert (seen.counts.asked, seen.calls) == (21, 0)
 
 
 def test_recent_figures_are_never_missing_in_the_past() -> None:
@@ -145,8 +145,7 @@ def test_recent_figures_are_never_missing_in_the_past() -> None:
     ledger.harvested(A, "getweanalysisappiduserportrait", YESTERDAY, YESTERDAY)
     ledger.asked_for(A, "getweanalysisappiduserportrait", BEGIN, YESTERDAY)
     seen = ledger.seen()
-    assert seen.counts == Counts(1)
-    assert seen.totals.gone == DAYS - 1
+    assert seen.counts == Counts(1, gone=DAYS - 1)
 
 
 def test_there_is_nothing_yet() -> None:
@@ -170,7 +169,7 @@ def test_not_a_single_day_came() -> None:
 def waits(calls_today: int) -> Overview:
     ledger = two("final")
     ledger.asked_for(A, "getupstreammsghour", BEGIN, YESTERDAY)
-    ledger.put(A, "getupstreammsghour", BEGIN, YESTERDAY, "waiting", due=NOW + 9, detail="quota")
+    ledger.put(A, "getupstreammsghour", BEGIN, YESTERDAY, "waiting", due=NOW + 9, kind="quota")
     ledger.calls[A, "getupstreammsghour"] = calls_today
     return ledger.seen()
 

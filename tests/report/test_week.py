@@ -71,6 +71,7 @@ def listed(folder: Path, *accounts: tuple[str, str, str]) -> list[str]:
     return ["--accounts", str(file), "--out", str(folder / "out")]
 
 
+@pytest.mark.thorough
 def test_the_figures_of_a_week_are_those_of_wechat(wechat: Start, tmp_path: Path) -> None:
     server, names = wechat(), {A: "茶馆", B: "Bookshop", C: "Third"}
     groups = {"one": (A, C), "two": (B,)}
@@ -177,6 +178,7 @@ def test_figures_that_can_change_are_marked_and_those_that_are_not_there_are_emp
     assert text.endswith("\n*: some days are missing, or their figures can still change\n")
 
 
+@pytest.mark.thorough
 def test_the_week_before_is_marked_too_and_an_interface_that_ended_marks_nothing(
     wechat: Start, tmp_path: Path
 ) -> None:

@@ -102,7 +102,7 @@ def on(day: str) -> date:
         ),
         pytest.param(
             [of_day("2026-03-02", 30), of_day("2026-03-04", 5), of_day("2026-03-05", None)],
-            Article(35, on("2026-03-02"), "9_1", "", None, on("2026-03-04"), 2, False, A),
+            Article(35, on("2026-03-02"), "9_1", "", None, on("2026-03-04"), 2, False, A, False),
             id="no list has the article: its first day, and its msgid as its title",
         ),
         pytest.param(
@@ -135,6 +135,14 @@ def test_the_readers_of_an_article(stored: list[Stored], expected: Article) -> N
     assert made.articles == {A: [expected]}
     assert made.top == {expected.day.year: [expected]}
     assert made.count(expected.day.year) == 1
+
+
+def test_how_many_articles_with_readers_have_a_title() -> None:
+    made = read(
+        totals("2026-03-01", ("2026-03-02", 50)), of_day("2026-03-02", 3, "8_1"),
+        of_day("2025-12-31", 4, "7_1"), summary("2025-11-01", 5, 6, "6_1"),
+    )  # fmt: skip
+    assert (made.named, made.with_figures) == (2, 4)
 
 
 def test_a_row_that_came_twice_in_a_day_counts_once() -> None:

@@ -12,6 +12,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from tests import forks
+from tests.forks import Clock
 from tests.support import A, Wechat, at, command, environment, harvest
 
 Start = Callable[..., Wechat]
@@ -22,7 +24,7 @@ Done = subprocess.CompletedProcess[str]
 def asked(
     url: str, endpoint: str, begin: str | date, end: str | date, *more: str | Path
 ) -> list[str]:
-    """The arguments of a run of one account; of an option that is given again the last counts."""
+    """The arguments of a run of one account."""
     return [
         "run", endpoint, "--appid", A, "--start", str(begin), "--end", str(end),
         "--base-url", url, "--rate", "1000/s", *map(str, more),
@@ -129,6 +131,5 @@ def started(
 
 def harvest_at(day: str | date, hour: float, *arguments: str | Path, factor: float = 1.0) -> Ended:
     """Run the command to its end, from an hour in China on a day."""
-    with started(day, hour, *arguments, factor=factor) as process:
-        out, err = process.communicate(timeout=100)
-    return Ended(process.returncode, out, err)
+    done = forks.run([*map(str, arguments)], None, environment(), Clock(at(str(day), hour), factor))
+    return Ended(done.returncode, done.stdout, done.stderr)

@@ -64,9 +64,9 @@ class Job:
         """How many requests for data came."""
         return self.server.simulator.counts["data"]
 
-    def called(self, calls: int) -> None:
+    def called(self, calls: int, seconds: float = 60) -> None:
         """Wait for so many requests for data."""
-        until(lambda: self.calls >= calls)
+        until(lambda: self.calls >= calls, seconds)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """What stands in the database of the ledger."""
@@ -78,6 +78,24 @@ class Job:
         return {
             name: str(self.rows(f"SELECT * FROM harvester.{name}")) for (name,) in self.rows(tables)
         }
+
+    def keep_ledger(self) -> None:
+        """Keep the ledger as it is, as a server has it that others do not reach any more."""
+        self.rows("CREATE SCHEMA kept")
+        for name in self.contents():
+            self.rows(f"CREATE TABLE kept.{name} AS TABLE harvester.{name}")
+
+    def bring_back_ledger(self) -> None:
+        """The ledger is again as it was kept."""
+        names = [name for (name,) in self.rows(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'kept'"
+            " ORDER BY table_name = 'wanted'"  # it refers to the workers
+        )]  # fmt: skip
+        self.rows(f"TRUNCATE {', '.join(f'harvester.{name}' for name in names)}")
+        for name in names:
+            self.rows(
+                f"INSERT INTO harvester.{name} OVERRIDING SYSTEM VALUE SELECT * FROM kept.{name}"
+            )
 
     def assert_each_once(
         self, records: list[tuple[Any, ...]] | None = None, days: int = 31

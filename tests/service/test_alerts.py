@@ -25,7 +25,9 @@ ONE_DAY = timedelta(days=1)
 SECRET = "no access token: errcode 40125 (invalid appsecret): the secret is wrong; correct it"
 
 
-def seen(*late: str, code: int = 40125, detail: str = SECRET, behind: int = 1) -> Overview:
+def seen(
+    *late: str, code: int = 40125, detail: str = SECRET, behind: int = 1, kind: str = ""
+) -> Overview:
     """Three accounts, of which some lack the last days of an interface."""
     ledger = KnownLedger()
     for appid in ("wx1", "wx2", "wx3"):
@@ -33,7 +35,8 @@ def seen(*late: str, code: int = 40125, detail: str = SECRET, behind: int = 1) -
         last = YESTERDAY - (behind * ONE_DAY if appid in late else 0 * ONE_DAY)
         ledger.put(appid, USERS, BEGIN, last, "final")
         if appid in late and code:
-            ledger.put(appid, USERS, last + ONE_DAY, YESTERDAY, "failed", code=code, detail=detail)
+            ledger.put(appid, USERS, last + ONE_DAY, YESTERDAY, "failed", code=code, detail=detail,
+                       kind=kind)  # fmt: skip
     return ledger.seen(names={"wx1": "甲"})
 
 
@@ -135,7 +138,7 @@ def test_a_token_that_another_program_ends_is_no_wrong_secret() -> None:
         "wx1: WeChat refused a token that was just fetched (errcode 40001 (invalid credential)"
         "); another program may be fetching tokens for this account [rid: 6543-21]"
     )
-    now = seen("wx1", code=40001, detail=detail)
+    now = seen("wx1", code=40001, kind="token", detail=detail)
     said = alert(change({}, causes_of(now, AT, STALE), now), now, "en")
     assert said is not None
     assert said.body == (
@@ -333,7 +336,7 @@ def test_the_digest_in_both_languages() -> None:
         "到齐：3 / 3 个账号",
         "今天调用 0 次，剩余限额未知",
         "历史完整度：100%（共 987 个接口日）",
-        "预计补齐：已补齐（无剩余调用）",
+        "预计补齐：已补齐（无需再调用）",
     ]
 
 

@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock
@@ -131,9 +131,10 @@ def test_a_run_that_an_error_ended_and_messages_that_do_not_arrive_are_named(fol
         text = "env:HOOK did not take the message 'alert 1': it answered 500"
         service.sender.undelivered["env:HOOK"] = text
         service.sender.given_up = 2
-        service._row.state = State(mail=(Message("alert 1", "env:HOOK", "t", "b"),))
+        removed = Message("alert 1", "env:REMOVED", "t", "b")
+        service._row.state = State(mail=(Message("alert 1", "env:HOOK", "t", "b"), removed))
         named = ["the last run ended with an error: the disk is full", text]
-        assert (await get("/readyz"))[:2] == (503, "\n".join(named) + "\n")
+        assert (await get("/readyz"))[:2] == (200, "ready\n")  # of ledger and sinks
         document = json.loads((await get("/status.json"))[1])
         assert document["service"]["trouble"] == "; ".join(named)
         _, shown, _ = await get("/metrics")
@@ -149,7 +150,8 @@ def test_a_run_that_an_error_ended_and_messages_that_do_not_arrive_are_named(fol
         assert time.time() - 60 < float(due) < time.time() + 86_400
         service.stopped = ""
         service.sender.undelivered.clear()
-        assert (await get("/readyz"))[:2] == (200, "ready\n")
+        document = json.loads((await get("/status.json"))[1])
+        assert document["service"]["trouble"] is None
 
     asked(folder, story)
 
@@ -173,6 +175,44 @@ def test_half_requests_take_a_hundred_connections_and_others_are_answered(folder
     asked(folder, story)
 
 
+OWES = HALF + b"Content-Length: 1000\r\n\r\n"
+
+
+@pytest.mark.parametrize("path", [b"/healthz", b"/", b"/nothing"])
+def test_who_owes_a_body_and_has_an_answer_takes_no_connection(folder: Path, path: bytes) -> None:
+    with (folder / "harvester.toml").open("a") as file:
+        file.write('token = "env:TOKEN"\n')
+    request = OWES.replace(b"/healthz", path)
+
+    async def story(get: Any) -> None:
+        opened = [await connected(get.port, request) for _ in range(2 * http.CONNECTIONS)]
+        assert (await get("/healthz"))[0] == (await get("/readyz"))[0] == 200
+        begun = time.monotonic()
+        assert all(each.startswith(b"HTTP/1.1 ") for each in await ended(*opened))
+        assert time.monotonic() - begun < 5
+
+    asked(folder, story)
+
+
+@pytest.mark.thorough
+def test_who_waits_for_a_ledger_that_does_not_answer_shuts_nobody_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pages, "_check", lambda self: asyncio.sleep(5, result=[]))
+    request = HALF.replace(b"/healthz", b"/readyz") + b"\r\n"
+
+    async def story(get: Any) -> None:
+        opened = [await connected(get.port, request) for _ in range(http.CONNECTIONS + 10)]
+        await asyncio.sleep(0.2)
+        assert (await get("/healthz"))[0] == 200
+        answers = await ended(*opened)
+        assert [each[:12] for each in answers].count(b"HTTP/1.1 200") >= http.CONNECTIONS - 2
+        assert answers[:10] == [b""] * 10
+
+    asked(folder, story)
+
+
+@pytest.mark.thorough
 def test_a_head_that_comes_slowly_is_not_waited_for(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,6 +313,7 @@ def test_pages_are_read_only(method: str, folder: Path) -> None:
     assert with_head.endswith(b"\r\n\r\n")
 
 
+@pytest.mark.thorough
 def test_each_page(folder: Path) -> None:
     async def story(get: Any) -> None:
         assert (await get("/healthz"))[:2] == (200, "ok\n")
@@ -282,6 +323,8 @@ def test_each_page(folder: Path) -> None:
         assert (status, headers["Content-Type"]) == (200, "application/json")
         assert (document["accounts"], document["service"]["accounts"]) == (2, 2)
         assert document["service"]["running"] is False
+        made = datetime.fromisoformat(document["made"]).timestamp()
+        assert time.time() - 60 < made <= time.time()
         status, text, headers = await get("/")
         assert status == 200
         assert text.startswith("<!doctype html>")
@@ -366,6 +409,47 @@ def test_it_is_not_ready_without_its_ledger_or_its_sink(folder: Path) -> None:
         assert status == 503
 
     (folder / "harvest" / "ledger.sqlite").unlink()
+    asked(folder, story)
+
+
+def test_who_may_not_see_the_pages_is_not_told_what_cannot_be_reached(folder: Path) -> None:
+    (folder / "harvest" / "ledger.sqlite").unlink()
+    with (folder / "harvester.toml").open("a") as file:
+        file.write('token = "env:TOKEN"\n')
+
+    async def story(get: Any) -> None:
+        status, text, _ = await get("/readyz")
+        said = "the ledger or a sink cannot be reached; who may see the pages is told why\n"
+        assert (status, text) == (503, said)
+        status, text, _ = await get("/readyz", Authorization=f"Bearer {TOKEN}")
+        assert (status, str(folder) in text) == (503, True)
+
+    asked(folder, story)
+
+
+def test_what_the_service_does_is_as_it_is_now_and_the_rest_says_when_it_was_made(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "KEPT", 0.0)
+    look, waits = Setup.look, asyncio.Event()
+
+    async def looked(self: Setup, now: float) -> Any:
+        seen = await look(self, now - 300)
+        if waits.is_set():
+            await asyncio.sleep(60)
+        return seen
+
+    async def story(get: Any) -> None:
+        first = json.loads((await get("/status.json"))[1])
+        waits.set()
+        get.service.trouble = "the disk is full"
+        second = json.loads((await get("/status.json"))[1])
+        assert second.pop("service")["trouble"] == "the disk is full"
+        assert first.pop("service")["trouble"] is None
+        assert first == second
+        assert datetime.fromisoformat(first["made"]).timestamp() < time.time() - 299
+
+    monkeypatch.setattr(Pages, "_look", lambda self: looked(self._service.setup, time.time()))
     asked(folder, story)
 
 

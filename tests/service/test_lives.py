@@ -23,6 +23,7 @@ KILLS = [f"killed {when} a {step}" for step in STEPS for when in ("before", "aft
 TWICE = ("killed after a sending", "killed before a settling")
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.thorough)])
 def test_a_message_is_sent_twice_only_by_who_dies_between_its_answer_and_the_swap(

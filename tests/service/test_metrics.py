@@ -131,6 +131,46 @@ def test_no_appid_is_a_label_unless_it_is_asked_for() -> None:
     assert found[f"harvester_requests_total{{appid={A},endpoint={E},errcode=0}}"] == 1
 
 
+def test_accounts_that_were_refused_count_for_an_hour_each_once() -> None:
+    clock = [NOW]
+    metrics = Metrics(wall=lambda: clock[0])
+    metrics.observe(events.Requested((Answer(A, E, -1, 0.2), Answer(A, OTHER, None, 0.2))))
+    metrics.observe(events.Requested((Answer(B, E, 0, 0.2),)))
+    assert values(metrics)["harvester_accounts_refused"] == 1
+    clock[0] += 1800
+    metrics.observe(events.Requested((Answer(B, E, 45009, 0.2),)))
+    assert values(metrics)["harvester_accounts_refused"] == 2
+    clock[0] += 1801
+    assert values(metrics)["harvester_accounts_refused"] == 1
+
+
+def test_an_account_that_breaks_as_another_one_recovers_is_seen() -> None:
+    """An account has needed a person since the first failure of its newest cause."""
+
+    def broken(*failing: tuple[str, int, str]) -> float | None:
+        ledger, metrics = KnownLedger(), Metrics(wall=lambda: NOW)
+        for appid in (A, B):
+            ledger.harvested(appid, E, YESTERDAY - 9 * DAY, YESTERDAY - 5 * DAY)
+            ledger.asked_for(appid, E, YESTERDAY - 9 * DAY, YESTERDAY)
+        for appid, code, since in failing:
+            day = YESTERDAY - (code == 48001) * DAY
+            told = {"code": code, "detail": f"errcode {code}", "fetched_at": since}
+            ledger.put(appid, E, day, day, "failed", **told)
+        metrics.update(ledger.seen())
+        found = values(metrics)
+        assert found["harvester_accounts{state=failed}"] == len({each[0] for each in failing})
+        return found.get("harvester_account_broken_timestamp_seconds")
+
+    old, new = "2026-03-01T00:00:00Z", "2026-03-02T00:00:00.5Z"
+    day = 86_400 + 0.5
+    first = broken((A, 50004, old))
+    assert first is not None
+    assert broken() is None
+    assert broken((B, 50004, new)) == first + day
+    assert broken((A, 50004, old), (A, 48001, new)) == first + day
+    assert broken((A, 50004, "")) is None
+
+
 def test_every_metric_of_the_contract_has_a_type_and_a_text() -> None:
     lines = Metrics().render().decode().splitlines()
     assert {line.split()[2] for line in lines if line.startswith("# HELP")} == NAMES

@@ -40,6 +40,7 @@ from tests.webhook import TOKEN, Webhook
 NOW, HOUR = 1_772_323_500.0, 3600.0
 
 
+@pytest.mark.thorough
 def test_a_message_goes_through_apprise_and_a_ping_is_a_get(hook: Webhook) -> None:
     message = Message("alert 1", "env:A", "the title", "one\ntwo", level="failure")
     asyncio.run(deliver(message, Secret(f"json://{hook.url}")))
@@ -51,6 +52,7 @@ def test_a_message_goes_through_apprise_and_a_ping_is_a_get(hook: Webhook) -> No
     assert ping == ("GET", f"/{TOKEN}", None)
 
 
+@pytest.mark.thorough
 def test_a_mail_shows_a_name_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mail of Apprise is HTML, and the name of an account may look like that."""
     mails: list[str] = []

@@ -25,17 +25,19 @@ from harvester import api
 from harvester.base.secrets import Secret
 from harvester.config.settings import engine_options
 from harvester.engine.run import Engine
-from harvester.errors import AttemptError, SinkError, UsageError
+from harvester.engine.writer import Writer
+from harvester.errors import AttemptError, LedgerError, SinkError, UsageError
 from harvester.events import Event, Requested
 from harvester.exports import run as run_of_exports
 from harvester.ledger import SqliteLedger
 from harvester.model import Request, Response
+from harvester.report.week import Week
 from harvester.service import serve
 from harvester.service.mail import Message
 from harvester.service.sender import DeliveryError, describe
 from harvester.service.serve import Service, Setup
 from harvester.service.state import State, update
-from harvester.testing import FakeTransport, Simulator, VirtualTimeLoop, run_virtual
+from harvester.testing import FakeTransport, Faults, Simulator, VirtualTimeLoop, run_virtual
 from tests.support import as_multiset, at, bare, days, stored
 
 A, B, C, D = (f"wx00000000000000{letter}{letter}" for letter in "abcd")
@@ -67,7 +69,8 @@ class World:
     warned: those of what went wrong.  asked: when
     something of an account was.  off:
     seconds by which the machine's clock is ahead; reading: seconds that each reading of it takes.
-    away: whether no server answers; deaf: whether the webhook does not.
+    away: whether no server answers; deaf: whether the webhook does not.  hangs: seconds until a
+    connection is reset.
     """
 
     def __init__(self, folder: Path, loop: VirtualTimeLoop, **how: Any) -> None:
@@ -78,7 +81,7 @@ class World:
         self.warned: list[str] = []
         self.begun: list[float] = []
         self.asked: defaultdict[str, list[float]] = defaultdict(list)
-        self.off = self.reading = 0.0
+        self.off = self.reading = self.hangs = 0.0
         self.away = self.deaf = False
         self.kill_after = 0
         self.then: Callable[[], None] = self.kill
@@ -118,7 +121,11 @@ class World:
             self.kill_after -= 1
             if not self.kill_after:
                 self.then()
-        return await self._network.send(request)
+        try:
+            return await self._network.send(request)
+        except AttemptError:
+            await asyncio.sleep(self.hangs)
+            raise
 
     async def deliver(self, message: Message, url: Secret) -> None:
         """The webhook."""
@@ -252,6 +259,7 @@ def live(folder: Path, monkeypatch: pytest.MonkeyPatch, story: Any, **how: Any) 
     return run_virtual(main)
 
 
+@pytest.mark.thorough
 def test_a_day_is_harvested_at_its_hour_and_nothing_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +285,7 @@ def test_a_day_is_harvested_at_its_hour_and_nothing_before(
     assert "Here: 3 of 3 accounts" in digest.body
 
 
+@pytest.mark.thorough
 def test_figures_that_are_late_are_fetched_the_same_day_as_soon_as_they_are_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +313,7 @@ def test_figures_that_are_late_are_fetched_the_same_day_as_soon_as_they_are_ther
     assert world.alerts() == []
 
 
+@pytest.mark.thorough
 def test_a_quota_goes_to_the_newest_figures_first_and_to_the_past_day_by_day(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,6 +336,7 @@ def test_a_quota_goes_to_the_newest_figures_first_and_to_the_past_day_by_day(
     assert world.alerts() == []
 
 
+@pytest.mark.thorough
 def test_what_a_person_must_do_is_said_once_and_so_is_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -451,6 +462,8 @@ STORIES = [
 ]
 
 
+@pytest.mark.sampled
+@pytest.mark.thorough
 @pytest.mark.parametrize("happens", STORIES[:-1], ids=lambda happens: happens.__name__[1:])
 def test_each_day_is_harvested_once_and_told_once_when(
     happens: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -472,6 +485,7 @@ def test_each_day_is_harvested_once_and_told_once_when(
         assert set(world.served()) == {1}
 
 
+@pytest.mark.thorough
 def test_what_a_clock_that_was_a_day_ahead_did_does_not_take_the_place_of_the_day_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -488,6 +502,7 @@ def test_what_a_clock_that_was_a_day_ahead_did_does_not_take_the_place_of_the_da
     assert set(world.served()) == {1}
 
 
+@pytest.mark.thorough
 def test_a_morning_opens_the_ledger_three_times(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -515,6 +530,7 @@ def test_a_morning_opens_the_ledger_three_times(
     live(tmp_path, monkeypatch, story)
 
 
+@pytest.mark.thorough
 def test_on_mondays_the_week_is_told_beside_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -554,6 +570,37 @@ def test_on_mondays_the_week_is_told_beside_the_one_before(
     assert second.body.count("\n1. ") == 1
 
 
+@pytest.mark.thorough
+def test_a_week_is_that_of_one_setup_whatever_is_reloaded_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        def reading(*what: Any) -> Week:
+            read = read_week(*what)
+            if C in read.accounts:
+                world.list_accounts(A, B, D)
+                assert world.service is not None
+                world.service.reload()
+            return read
+
+        monkeypatch.setattr(serve, "read_week", reading)
+        world.start()
+        await world.until(1, 12)
+        await world.stop()
+
+    read_week = serve.read_week
+    world = live(tmp_path, monkeypatch, story)
+    [week] = [each for _, each in world.sent if each.key.startswith("week")]
+    named = [line for line in week.body.splitlines() if line.startswith("name of ")]
+    assert [line.partition(": ")[0] for line in named] == [
+        f"name of {each[-1]} ({each})" for each in (A, B, D)
+    ]
+    assert C not in week.body
+    assert all("new " in line for line in named)
+    world.check_days(2)
+
+
+@pytest.mark.thorough
 @pytest.mark.parametrize("error", [SinkError("a segment is gone"), KeyError("ref_date")])
 def test_a_week_that_cannot_be_read_is_a_line_of_the_log(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -607,6 +654,7 @@ def test_a_month_of_mornings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.thorough
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_memory_does_not_grow_over_a_year(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks: list[int] = []
@@ -630,6 +678,7 @@ def test_memory_does_not_grow_over_a_year(tmp_path: Path, monkeypatch: pytest.Mo
     assert max(blocks[-6:]) < 1.01 * max(month), blocks
 
 
+@pytest.mark.thorough
 def test_an_export_that_fails_is_tried_again_and_holds_up_no_harvest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -657,6 +706,7 @@ def test_an_export_that_fails_is_tried_again_and_holds_up_no_harvest(
     assert len(rows) == 1 + len(stored(tmp_path / "data", "getusersummary"))
 
 
+@pytest.mark.thorough
 def test_nothing_is_expected_or_said_of_an_account_that_was_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -679,6 +729,7 @@ def test_nothing_is_expected_or_said_of_an_account_that_was_removed(
     assert "Here: 2 of 2 accounts" in world.digest(4).body
 
 
+@pytest.mark.thorough
 def test_nothing_is_expected_of_an_interface_that_was_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -698,6 +749,7 @@ def test_nothing_is_expected_of_an_interface_that_was_removed(
     assert "Here: 3 of 3 accounts" in world.digest(4).body
 
 
+@pytest.mark.thorough
 def test_a_reload_in_the_middle_of_a_harvest_goes_on_with_what_is_new(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -719,6 +771,7 @@ def test_a_reload_in_the_middle_of_a_harvest_goes_on_with_what_is_new(
     assert world.digest(0).title.endswith("Yesterday is complete for all 4 accounts")
 
 
+@pytest.mark.thorough
 def test_a_clock_that_is_set_back_after_a_failure_delays_no_harvest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -799,10 +852,57 @@ def test_nothing_that_a_disk_or_an_export_raises_ends_the_service(
     world.check_days(4)
     world.check_records(BEGIN + timedelta(days=2), A, B, C)
     assert world.lines.count("/a/disk cannot be used (Stale file handle)") == 1
-    [stopped, over] = world.alerts()
+    [gone, back, stopped, over] = world.alerts()
+    assert "/a/disk cannot be used (Stale file handle)" in gone.splitlines()[0]
+    assert back.startswith("○ Over: runs end with an error")
     assert stopped.startswith("● Runs end with an error")
     assert "OSError: [Errno 28] No space left" in stopped
     assert over.startswith("○ Over: runs end with an error")
+
+
+NO_ROOM = LedgerError("the disk is full: the ledger could not be written")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("readable", [True, False], ids=["full", "away"])
+def test_a_ledger_that_cannot_be_written_is_told_all_the_same_and_once(
+    readable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = False
+
+    def failing(write: Any) -> Any:
+        async def called(self: SqliteLedger, *what: Any) -> Any:
+            if fails:
+                raise NO_ROOM
+            return await write(self, *what)
+
+        return called
+
+    async def story(world: World) -> None:
+        nonlocal fails
+        world.start()
+        await world.until(0, 12)
+        sent = len(world.sent)
+        fails = True
+        await world.until(1, 8.6)
+        [(moment, alert)] = world.sent[sent:]
+        assert moment < at(str(BEGIN + timedelta(days=1)), 8.6)
+        said = f"● Runs end with an error ({socket.gethostname()}): {NO_ROOM}"
+        assert (alert.target, alert.body.splitlines()[0]) == ("env:ALERTS", said)
+        await world.until(1, 20)
+        assert len(world.sent) == sent + 1
+        fails = False
+        await world.until(1, 22)
+        over = f"○ Over: runs end with an error ({socket.gethostname()})"
+        assert next(each.body for _, each in world.sent[sent + 1 :] if each.title) == over
+        await world.until(2, 12)
+        await world.stop()
+
+    for name in ("swap_state", "commit", "register", *(() if readable else ("service_state",))):
+        monkeypatch.setattr(SqliteLedger, name, failing(getattr(SqliteLedger, name)))
+    world = live(tmp_path, monkeypatch, story)
+    world.check_days(3)
+    assert len(world.alerts()) == 2
 
 
 def test_a_configuration_on_a_disk_that_is_away_changes_nothing(
@@ -824,6 +924,7 @@ def test_a_configuration_on_a_disk_that_is_away_changes_nothing(
     live(tmp_path, monkeypatch, story)
 
 
+@pytest.mark.thorough
 def test_a_message_whose_target_the_configuration_lacks_waits_for_it_for_30_days(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -861,6 +962,7 @@ def test_a_message_whose_target_the_configuration_lacks_waits_for_it_for_30_days
     assert [key for key in world.keys("alert") if key in keys] == keys[1:]
 
 
+@pytest.mark.thorough
 def test_what_never_came_is_told_once_and_never_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -890,6 +992,8 @@ BOTH = [(C, name) for name in ("getusersummary", "getarticleread")]
 ATTEMPTS = engine_options().attempts
 
 
+@pytest.mark.sampled
+@pytest.mark.thorough
 @pytest.mark.parametrize("refused", [
     "secret", "banned",
     *[pytest.param(each, marks=pytest.mark.thorough) for each in ("limited", "permission", "set")],
@@ -923,15 +1027,19 @@ def test_an_account_that_needs_a_person_is_asked_once_a_day_and_after_a_reload(
     lasted = [moment - begin for moment, begin in zip(asked, occasions, strict=True)]
     assert max(lasted) < 5 * MINUTE
     calls = Counter(occasions)
+    first, later = calls.pop(moments[0]), 1 if refused == "secret" else 2  # with the token's
     if refused == "limited":  # it pauses between attempts, with some windows in flight
-        assert calls.keys() == {*moments}
-        assert all(ATTEMPTS < each <= 4 * ATTEMPTS for each in calls.values())
+        assert ATTEMPTS < first <= 4 * ATTEMPTS
     else:
-        assert calls == dict.fromkeys(moments, 1 if refused == "secret" else 1 + len(BOTH))
+        assert first == (1 if refused == "secret" else 1 + len(BOTH))
+    if refused in ("permission", "set"):  # each interface is another permission
+        later = 1 + len(BOTH)
+    assert calls == dict.fromkeys(moments[1:], later)
     world.check_records(BEGIN + timedelta(days=2), A, B, C)
     assert "○ Over:" in world.alerts()[-1]
 
 
+@pytest.mark.thorough
 def test_an_account_that_needs_a_person_is_asked_once_though_runs_are_stopped_after_an_hour(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -941,7 +1049,7 @@ def test_an_account_that_needs_a_person_is_asked_once_though_runs_are_stopped_af
         world.simulator.refuse_token[C] = 40125
         world.start()
         await world.until(0, 13)
-        assert len(world.begun) == 3
+        assert len(world.begun) == 4  # the first is over when nothing was stored for 5 minutes
         await world.stop()
 
     world = live(tmp_path, monkeypatch, story)
@@ -949,6 +1057,107 @@ def test_an_account_that_needs_a_person_is_asked_once_though_runs_are_stopped_af
     assert asked < at(str(BEGIN), 8 + 5 / 60) + 5 * MINUTE
 
 
+@pytest.mark.thorough
+def test_an_account_that_needs_a_person_is_asked_once_though_runs_end_with_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        world.simulator.refuse_token[C] = 40125
+        world.start()
+        await world.until(1, 12)
+        assert len([each for each in world.warned if "the disk is full" in each]) > 4
+        await world.stop()
+
+    write = Writer.run
+
+    async def written(self: Writer, *what: Any) -> None:
+        await write(self, *what)
+        raise SinkError("the disk is full")
+
+    monkeypatch.setattr(Writer, "run", written)
+    world = live(tmp_path, monkeypatch, story)
+    assert len(world.asked[C]) == 2
+
+
+@pytest.mark.thorough
+def test_exports_are_brought_up_to_date_though_the_past_is_not_here_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        config = world.folder / "harvester.toml"
+        text = config.read_text().replace("1000/s", "20/h").replace(str(FIRST), "2025-02-20")
+        config.write_text('export = ["csv:tables"]\n' + text)
+        world.start()
+        await world.until(0, 9.2)
+        assert world.digest(0)
+        assert world.service is not None
+        assert world.service.running
+        table = (tmp_path / "tables" / "getusersummary.csv").read_text()
+        assert f",{BEGIN - timedelta(days=1)}," in table
+        await world.stop()
+
+    world = live(tmp_path, monkeypatch, story)
+    assert world.alerts() == []
+
+
+SICK = {"busy": Faults(busy=1.0), "deaf": Faults(reset=1.0)}
+
+
+@pytest.mark.sampled
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    "past",
+    [
+        pytest.param(False, id="of_yesterday"),
+        pytest.param(True, id="of_months", marks=pytest.mark.thorough),
+    ],
+)
+@pytest.mark.parametrize("sick", SICK)
+def test_nothing_waits_for_an_account_that_is_tried_again_and_again(
+    sick: str, past: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither if all of its past is left: more windows than can be tried in an hour."""
+    yesterday = BEGIN + timedelta(days=1)
+
+    async def story(world: World) -> None:
+        world.hangs = 30.0
+        config = world.folder / "harvester.toml"
+        text = 'export = ["csv:tables"]\n' + config.read_text()
+        config.write_text(text.replace(str(FIRST), str(FIRST - timedelta(days=60))))
+        if past:
+            world.list_accounts(A, B)
+        world.start()
+        await world.until(1, 7)
+        world.simulator.faults_of[C] = SICK[sick]
+        world.list_accounts(A, B, C)
+        await world.stop()
+        world.start()
+        await world.until(1, 8.2)
+        assert f"○ Still under way, tried again by itself: name of c ({C})" in world.digest(1).body
+        assert "Here: 2 of 3 accounts" in world.digest(1).body
+        assert "Asks again by itself: 09:" in world.digest(1).body
+        assert len(world.keys("ping")) == 2
+        table = (world.folder / "tables" / "getusersummary.csv").read_text()
+        newest = [line for line in table.splitlines() if str(BEGIN) in line]
+        assert {line.split('"')[1] for line in newest if f",{BEGIN}," in line} == {A, B}
+        await world.until(1, 23)
+        del world.simulator.faults_of[C]
+        asked.extend(world.asked[C])
+        await world.until(2, 12)
+        await world.stop()
+
+    asked: list[float] = []
+    world = live(tmp_path, monkeypatch, story)
+    world.check_days(3)
+    stale, over = world.alerts()
+    assert stale.startswith(("● Stale figures", "● No figures so far"))
+    assert over.startswith(("○ Over: Stale figures", "○ Over: No figures so far"))
+    hours = {int(moment - at(str(yesterday), 8)) // 3600 for moment in asked}
+    if not past:
+        assert {hour for hour in hours if hour >= 0} == {0, 1, 2, 4, 8}
+
+
+@pytest.mark.thorough
 def test_an_interface_that_is_refused_holds_up_nothing_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -968,6 +1177,7 @@ def test_an_interface_that_is_refused_holds_up_nothing_of_the_others(
     live(tmp_path, monkeypatch, story)
 
 
+@pytest.mark.thorough
 def test_where_all_accounts_need_a_person_nothing_is_sent_until_the_next_day(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

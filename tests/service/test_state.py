@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -90,6 +88,7 @@ def test_of_four_who_replace_it_at_the_same_time_one_does(opened: Open, before: 
     tried(opened, story)
 
 
+@pytest.mark.thorough
 def test_of_four_services_one_decides_and_one_sends(opened: Open) -> None:
     """Each posts a day's message unless another has; each sends what is due."""
     sent: Counter[str] = Counter()
@@ -186,25 +185,6 @@ def test_without_a_ledger_there_is_no_state(begun: bool, tmp_path: Path) -> None
         asyncio.run(main())
     assert path.exists() == begun
     assert not begun or path.stat().st_size == 0
-
-
-def test_tables_of_the_former_state_are_dropped_with_the_names_in_them(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite"
-
-    async def main() -> None:
-        async with SqliteLedger(path):
-            pass
-
-    asyncio.run(main())
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("CREATE TABLE message (body TEXT)")
-        database.execute("INSERT INTO message VALUES (?)", [A])
-        database.execute("CREATE TABLE service (value TEXT)")
-        database.commit()
-    asyncio.run(main())
-    with closing(sqlite3.connect(path)) as database:
-        names = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-        assert not {"message", "service"} & names
 
 
 def test_an_account_is_forgotten_by_the_same_swap(opened: Open) -> None:

@@ -13,7 +13,7 @@ import harvester
 from harvester.config import plugins
 from harvester.ledger import SqliteLedger
 from harvester.model import Batch, Window
-from harvester.sinks.base import Stamp
+from harvester.sinks.base import Stamp, is_outside, name_in, spec_of
 from harvester.testing import MemorySink, check_sink
 from tests.builders import harvested
 from tests.sinks.small_ledger import ENDPOINT, batch
@@ -63,6 +63,29 @@ def test_a_ledger_lists_it_and_does_not_ask_again_for_what_it_has(tmp_path: Path
             return [*await kept.sinks()]
 
     assert asyncio.run(listed()) == ["plain:"]
+
+
+def test_a_ledger_names_a_local_sink_by_its_place_relative_to_the_ledger(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "home").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "home")
+    for place, name, outside in (
+        ("deep/home", "jsonl:.?x=1", False),
+        ("deep/home/lines", "jsonl:lines?x=1", False),
+        ("deep/..lines", "jsonl:../..lines?x=1", True),
+        ("deep/home/..lines", "jsonl:..lines?x=1", False),
+        ("rows", "jsonl:../../rows?x=1", True),
+    ):
+        sink = Plain()
+        sink.path = tmp_path / place
+        sink.identity = f"jsonl:{sink.path}?x=1"
+        for folder in ("deep/home", "link"):
+            ledger = tmp_path / folder / "ledger.sqlite"
+            assert name_in(sink, ledger) == name
+            spec = spec_of(name, ledger)
+            found = Path(spec.removeprefix("jsonl:").removesuffix("?x=1"))
+            assert (found.resolve(), is_outside(name)) == (sink.path, outside)
+            moved = spec_of(name, Path("/there/deep/home/ledger.sqlite"))
+            assert moved == f"jsonl:/there/{place}?x=1"
 
 
 def test_what_it_lacks_it_does_not_promise() -> None:

@@ -213,6 +213,7 @@ asyncio.run(die(Place(sys.argv[1], Path(sys.argv[2])), again, new))
 """
 
 
+@pytest.mark.sampled
 @pytest.mark.thorough
 def test_what_lies_in_files_beyond_the_checkpoint_is_left_out_and_in_a_database_it_stands(
     place: Place,
@@ -262,10 +263,25 @@ def test_a_directory_with_several_sinks_wants_to_be_told_which(tmp_path: Path) -
     with pytest.raises(UsageError, match=r"does not know sqlite:.*/c.db; it knows sqlite:.*a.db"):
         (tmp_path / "c.db").touch()
         harvester.read(f"sqlite:{tmp_path}/c.db", MINE, ledger=tmp_path / "ledger.sqlite")
+    spec = f"sqlite:{tmp_path}/ledger.sqlite"
+    assert harvester.read(other.spec, MINE, ledger=spec).read_all()["n"].to_pylist() == [2]
     with pytest.raises(UsageError, match="there is no ledger"):
         harvester.read(one.spec, MINE, ledger=tmp_path / "nowhere")
     write(Place(f"jsonl:{tmp_path}", tmp_path), [mine(1, {"n": 3})])
     assert harvester.read(tmp_path, MINE).read_all()["n"].to_pylist() == [3]  # it lies there
+
+
+@pytest.mark.parametrize("given", [SqliteLedger("l"), 3, b"l"])
+def test_a_ledger_is_named_by_its_place(given: Any, tmp_path: Path) -> None:
+    place = Place(f"sqlite:{tmp_path}/a.db", tmp_path)
+    write(place, [mine(1, {"n": 1})])
+    refused = pytest.raises(UsageError, match=r"^ledger=.*: expected a path, sqlite:FILE, postg")
+    with refused:
+        harvester.read(place.spec, MINE, ledger=given)
+    with refused:
+        harvester.rows(place.spec, MINE, ledger=given)
+    with refused:
+        harvester.export(place.spec, f"csv:{tmp_path}/t", MINE, ledger=given)
 
 
 def test_a_feed_beside_a_database_is_not_asked_for_what_was_harvested(tmp_path: Path) -> None:

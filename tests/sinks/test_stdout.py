@@ -100,6 +100,7 @@ def test_a_piece_is_whole_lines_and_fits_into_a_pipe_at_once(sizes: tuple[int, .
         assert len(found) <= 2 * sum(sizes) // CHUNK + 1
 
 
+@pytest.mark.thorough
 async def test_a_write_that_nobody_takes_can_be_cancelled_and_holds_up_nothing_else() -> None:
     reading, writing = os.pipe()
     sink = StandardOutput(writing)

@@ -14,7 +14,7 @@ import harvester.base.postgresql
 from harvester.model import Batch, Field
 from harvester.tables import TABLES
 from harvester.wechat.interfaces import INTERFACES
-from tests.sinks.sql.test_base import CHECKED, Target, batch
+from tests.sinks.sql.test_base import CHECKED, STAMP, Target, batch
 from tests.support import ROOT
 
 ITEM = (
@@ -43,6 +43,14 @@ def plain(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     ]
 
 
+MOMENT = STAMP[:-1].replace("T", " ")
+
+
+def moments(rows: list[tuple[Any, ...]]) -> list[str]:
+    """The last column of rows, in UTC."""
+    return [str(row[-1])[:19].replace("T", " ") for row in rows]
+
+
 def shown(target: Target, view: str, columns: str = "*") -> list[tuple[Any, ...]]:
     order = "ORDER BY _appid, _begin_date, _row, _item"
     return plain(target.execute(f"SELECT {columns} FROM checked_{view} {order}"))
@@ -56,12 +64,15 @@ def test_a_view_has_a_row_for_each_item_with_the_key_of_its_record(target: Targe
     ]  # fmt: skip
     record = {"ref_date": "20240131", "msgid": "m", "items": items, "detail": {"ids": [3, 4]}}
     target.harvest([batch(1, record, {**record, "items": []}, endpoint=NESTED)])
-    assert shown(target, "items") == [
+    found = shown(target, "items")
+    assert [row[:-1] for row in found] == [
         (*KEY, 0, "2024-01-31", 1, 0.5, "题 '\"\\", 1, 7),
         (*KEY, 1, "2024-02-29", -(10**17), 2.0, "", 0, None),
     ]
     day = "2024-01-31"  # of the item that the list is within
-    assert shown(target, "items_parts") == [(*KEY, day, 0, 0, 5), (*KEY, day, 0, 1, 6)]
+    columns = "_appid, _begin_date, _row, ref_date, msgid, day, _item, _item_2, part"
+    assert shown(target, "items_parts", columns) == [(*KEY, day, 0, 0, 5), (*KEY, day, 0, 1, 6)]
+    assert moments([*found, *shown(target, "items_parts")]) == [MOMENT] * 4
     assert shown(target, "detail_ids", "_row, _item, value") == [
         (0, 0, 3), (0, 1, 4), (1, 0, 3), (1, 1, 4),
     ]  # fmt: skip
@@ -71,6 +82,7 @@ ODD = [None, "", "x", "2024-02-30", "2023-02-29", "99999999", "20240131 ", [], {
        10**30, 10**400, 1e300, 1.5, "nul \0", "\\u0000", "%s"]  # fmt: skip
 
 
+@pytest.mark.sampled
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", ["n", "rate", "label", "open", "day", "where", "parts"])
 def test_no_value_makes_a_view_fail_and_its_other_columns_are_shown(
@@ -238,6 +250,51 @@ def test_somebody_elses_table_of_such_a_name_stays(what: str, target: Target) ->
     assert len(target.scan(INTERFACES["getarticletotaldetail"].name)) == 1
     assert target.execute("SELECT a FROM articles") == ([] if what[0] == "T" else [(1,)])
     assert rows(target, "article_totals", "msgid") == []
+
+
+def test_views_of_a_former_version_are_made_again_as_the_sink_is_opened(target: Target) -> None:
+    growth = [{"stat_date": "2024-01-05"}]
+    mine = batch(1, {"items": [{"n": 1}]}, endpoint=NESTED)
+    target.harvest([
+        mine,
+        of("getarticletotaldetail", 4, {"msgid": "7_1", "detail_list": growth}),
+        of("getarticletotal", 4, {"msgid": "7_2", "details": growth}),
+    ])  # fmt: skip
+    former = {
+        "checked_items": "checked", "articles": "getarticletotal",
+        "article_totals": "getarticletotal_details",
+        "getarticletotal_details": "getarticletotal",
+    }  # fmt: skip
+    for view in former:
+        target.execute(f"DROP VIEW {view}")
+    for view, table in reversed(former.items()):
+        target.execute(f"CREATE VIEW {view} AS SELECT _appid FROM {table}")
+    target.execute("CREATE VIEW own AS SELECT _appid FROM checked")
+    target.harvest()  # nothing is written
+    for view, number in (("articles", 2), ("article_totals", 2), ("getarticletotal_details", 1)):
+        found = target.execute(f"SELECT _fetched_at FROM {view}")
+        assert moments(found) == [MOMENT] * number
+    assert target.execute("SELECT * FROM checked_items") == [("wx1",)]  # nobody knows its fields
+    target.harvest([mine])
+    assert moments(shown(target, "items")) == [MOMENT]
+    assert target.execute("SELECT * FROM own") == [("wx1",)]
+
+
+def test_a_former_view_that_others_use_stays_as_a_part_and_is_reported(pg: Target) -> None:
+    growth = [{"stat_date": "2024-01-05"}]
+    pg.harvest([
+        of("getarticletotaldetail", 4, {"msgid": "7_1", "detail_list": growth}),
+        of("getarticletotal", 4, {"msgid": "7_2", "details": growth}),
+    ])  # fmt: skip
+    pg.execute("DROP VIEW article_totals")
+    pg.execute("DROP VIEW getarticletotal_details")
+    columns = "_appid, _begin_date, _row, 0 AS _item, ref_date, msgid, ref_date AS stat_date"
+    pg.execute(f"CREATE VIEW getarticletotal_details AS SELECT {columns} FROM getarticletotal")
+    pg.execute("CREATE VIEW own AS SELECT _appid FROM getarticletotal_details")
+    one = of("getarticletotaldetail", 5, {"msgid": "7_3", "detail_list": growth})
+    [said, *_] = asyncio.run(drift(pg, one))
+    assert said.startswith("getarticletotal: the views of its lists could not be made: cannot drop")
+    assert pg.execute("SELECT * FROM own") == [("wx1",)]
 
 
 TEXTS = {

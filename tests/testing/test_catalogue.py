@@ -9,7 +9,7 @@ import pytest
 
 from harvester.base.dates import WindowKind, last_legal_day
 from harvester.testing import Faults
-from harvester.testing.catalogue import INTERFACES, SPARSE, Interface
+from harvester.testing.catalogue import INTERFACES, Interface
 from harvester.wechat.interfaces import INTERFACES as ENDPOINTS
 from tests.support import at, noon
 from tests.testing.support import LIST, PUBLISHER, Wechat, code, legal, read, written
@@ -255,19 +255,10 @@ def test_periods_and_whole_answers_have_no_neighbours() -> None:
         assert wechat.data(name, MONDAY) == plain.data(name, MONDAY)
 
 
-@pytest.mark.parametrize("name", SPARSE)
-def test_fields_can_be_missing_in_every_second_row(name: str) -> None:
-    wechat, end = Wechat(NOW, sparse=True), MONDAY + days(SPANS[name] - 1)
-    rows = wechat.data(name, MONDAY, end)["list"]
-    whole = Wechat(NOW).data(name, MONDAY, end)["list"]
-    assert rows == wechat.truth_of(name, "wx1", MONDAY, end)
-    for number, (row, full) in enumerate(zip(rows, whole, strict=True)):
-        assert set(full) - set(row) == (set(SPARSE[name]) if number % 2 == 0 else set())
-
-
 # what there is
 
 
+@pytest.mark.thorough
 def test_the_truth_of_a_long_range_is_that_of_its_days() -> None:
     wechat = Wechat(NOW)
     for name in ("getusersummary", "getarticlesummary", "getarticleread", "getarticletotal"):

@@ -2,12 +2,14 @@
 
 from datetime import date, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.testing.data.draw import chance, month, spread, week
 
 
+@pytest.mark.thorough
 @given(
     st.integers(min_value=0, max_value=10**7),
     st.lists(st.floats(min_value=0.001, max_value=1000.0), min_size=1, max_size=40),
@@ -19,6 +21,7 @@ def test_parts_are_never_negative_and_together_the_total(total: int, weights: li
     assert sum(parts) == total
 
 
+@pytest.mark.thorough
 @given(st.dates(min_value=date(2014, 12, 1), max_value=date(2100, 1, 1)))
 def test_a_day_lies_in_its_week_and_month(day: date) -> None:
     monday, sunday = week(day)

@@ -76,6 +76,7 @@ NONE_IN_JANUARY = {
 }  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_what_is_stored_of_a_fake_account_is_what_it_says_it_has_record_by_record() -> None:
     fake, sink = account_with_figures(), MemorySink("memory:")
     report = harvester.run_sync(

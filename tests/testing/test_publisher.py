@@ -134,6 +134,7 @@ def test_faults_and_quotas_are_the_publishers_too() -> None:
     assert code(wechat.stat(GOODS, BEGIN, END)) == 45009
 
 
+@pytest.mark.thorough
 def test_years_of_settlements_can_be_had_in_one_call() -> None:
     wechat = Wechat(NOW)
     for asked, size in ((LONG, 90), ({**LONG, "page_size": 100}, 100)):

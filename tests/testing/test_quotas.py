@@ -197,6 +197,7 @@ def test_a_request_id_that_cannot_be_found_is_refused(given: dict[str, Any], exp
     assert code(Wechat().call(RID, **given)) == expected
 
 
+@pytest.mark.thorough
 def test_no_more_requests_than_a_bound_are_remembered() -> None:
     wechat = Wechat()
     first = refused(wechat)

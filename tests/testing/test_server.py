@@ -5,10 +5,13 @@ import socket
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
+import pytest
+
 from harvester.testing import Simulator
 from tests.support import Wechat
 
 
+@pytest.mark.thorough
 def test_a_server_that_ends_while_connections_come_leaves_none_open(recwarn) -> None:
     for number in range(40):
         with ExitStack() as stack, Wechat(Simulator()) as server:

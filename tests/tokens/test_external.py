@@ -146,6 +146,26 @@ async def test_a_token_server_gets_its_header_and_nothing_of_ours() -> None:
     assert "Authorization: Bearer b\r\n" in head
 
 
+@pytest.mark.parametrize(
+    ("proxy", "said"),
+    [
+        ("socks5://127.0.0.1:9", "HTTP_PROXY names a proxy of the scheme socks5, which is not"),
+        ("http://127.0.0.1:port", "the proxy that the environment names cannot be read"),
+    ],
+)
+async def test_a_proxy_before_a_token_server_that_cannot_be_used_is_named_at_once(
+    proxy: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("http_proxy", proxy)
+    async with HttpTransport("https://127.0.0.1:1") as transport:
+        with pytest.raises(TokenRefusedError) as refused:
+            await HttpToken("http://tokens.example/t?s3cret").fetch(transport.send)
+    assert refused.value.verdict.action is Action.STOP_ACCOUNT
+    assert refused.value.verdict.message.startswith(f"the token server: {said}")
+
+
 def test_a_static_token_is_read_from_a_private_file(tmp_path: Path) -> None:
     (tmp_path / "t").write_text("t0ken\n")
     (tmp_path / "t").chmod(0o600)

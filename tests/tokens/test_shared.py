@@ -51,6 +51,7 @@ async def test_a_fetched_token_serves_without_waiting() -> None:
     assert repr(token) == "<SharedToken of wx1: fresh, 1 fetched>"
 
 
+@pytest.mark.thorough
 def test_where_no_loop_runs_a_token_is_held_or_not() -> None:
     held, none = shared(Token("a")), shared()
     asyncio.run(held.get())

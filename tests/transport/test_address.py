@@ -60,6 +60,28 @@ def test_a_proxy_that_speaks_no_http_is_refused_by_its_scheme(
     HttpTransport("http://api.weixin.qq.com")  # it is for https alone
 
 
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://[::1",
+        "http://h:port",
+        "http://h:99999",
+        "http://",
+        "h:p:q",
+        "http://u:p@",
+        "http://a b",
+    ],
+)
+def test_a_proxy_that_is_no_url_is_refused(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("https_proxy", proxy)
+    with pytest.raises(UsageError, match=r"^the proxy that the environment names cannot be read"):
+        HttpTransport("https://api.weixin.qq.com")
+    for url in ("HTTP://user:p%40ss@Host.example:8080/", "https://[::1]:3128", "http://proxy_1"):
+        monkeypatch.setenv("https_proxy", url)
+        HttpTransport("https://api.weixin.qq.com")
+
+
 def test_a_proxy_without_a_scheme_speaks_http(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "127.0.0.1:3128")
     HttpTransport("https://api.weixin.qq.com")

@@ -5,7 +5,9 @@ import subprocess
 import sys
 import warnings
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
 import pytest
@@ -15,6 +17,7 @@ from harvester.errors import AttemptError
 from harvester.model import Response
 from harvester.transport import HttpTransport, exchange
 from tests.transport.test_http import REQUEST, serving, sized
+from tests.wire_servers import Certificates
 
 KEEPS = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -48,6 +51,27 @@ def test_a_connection_is_kept_for_the_next_request() -> None:
             return len(server.connections)
 
     assert asyncio.run(main()) == 1
+
+
+@pytest.mark.parametrize("size", [1, exchange.TLS_RECORD, 5 * exchange.TLS_RECORD + 1])
+def test_over_tls_an_answer_of_any_length_is_read_record_by_record(
+    size: int, tmp_path: Path
+) -> None:
+    certificates = Certificates(tmp_path)
+
+    async def main() -> list[Response]:
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
+        async with (
+            serving(answer, hold=True, tls=certificates.good()) as server,
+            HttpTransport(server.url, ca_file=certificates.ca_file) as transport,
+        ):
+            assert transport._exchange is not None
+            connection: Any = await transport._exchange.connect()
+            assert connection.transport._ssl_protocol.max_size == exchange.TLS_RECORD
+            connection.release()
+            return [await transport.send(REQUEST) for _ in range(2)]
+
+    assert asyncio.run(main()) == [Response(200, b"x" * size)] * 2
 
 
 def test_a_connection_that_was_idle_for_long_is_not_used_again(
@@ -112,6 +136,7 @@ def test_what_a_server_sends_or_begins_to_send_without_a_request_is_no_answer(
 ) -> None:
     """Neither alone, nor joined with what it sends after the next request."""
     connections = 0
+    answered, sent = asyncio.Event(), asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal connections
@@ -120,8 +145,9 @@ def test_what_a_server_sends_or_begins_to_send_without_a_request_is_no_answer(
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             await reader.readuntil(REQUEST.body or b"")
             writer.write(KEEPS + STRANGE[:begun] if is_first and not waits else KEEPS)
-            await asyncio.sleep(0.005)
+            await answered.wait()
             writer.write(STRANGE[:begun] if is_first and waits else b"")
+            sent.set()
             await reader.readuntil(REQUEST.body or b"")
             writer.write(STRANGE[begun:] if is_first else KEEPS)
         writer.close()
@@ -134,7 +160,9 @@ def test_what_a_server_sends_or_begins_to_send_without_a_request_is_no_answer(
             for _ in range(3):
                 with suppress(AttemptError):  # the connection is closed
                     answers.append(await transport.send(REQUEST))
-                await asyncio.sleep(0.01)
+                answered.set()
+                await sent.wait()
+                await asyncio.sleep(0.01)  # what was sent has come, however slow the machine is
         assert len(answers) >= 2
         return {answer.body for answer in answers}
 
@@ -233,6 +261,7 @@ def test_with_another_aiohttp_the_session_is_asked(
     assert asyncio.run(main()) == Response(200, b"{}")
 
 
+@pytest.mark.thorough
 def test_what_is_tried_is_tried_without_assertions_too() -> None:
     tried = (
         "import asyncio, harvester.transport as t\n"

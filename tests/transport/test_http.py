@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import re
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -59,11 +60,15 @@ class Connection(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def serving(answer: bytes | None, *, hold: bool = False) -> AsyncIterator[Server]:
+async def serving(
+    answer: bytes | None, *, hold: bool = False, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Server]:
     server = Server(answer, hold=hold)
     loop = asyncio.get_running_loop()
-    async with await loop.create_server(lambda: Connection(server), "127.0.0.1", 0) as running:
-        server.url = f"http://127.0.0.1:{running.sockets[0].getsockname()[1]}"
+    made = await loop.create_server(lambda: Connection(server), "127.0.0.1", 0, ssl=tls)
+    async with made as running:
+        scheme, port = "https" if tls else "http", running.sockets[0].getsockname()[1]
+        server.url = f"{scheme}://127.0.0.1:{port}"
         try:
             yield server
         finally:

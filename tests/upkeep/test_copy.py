@@ -136,7 +136,7 @@ def test_where_nothing_that_has_it_can_be_read_back_a_new_sink_is_refused(
 def test_a_sum_that_is_not_known_may_be_of_records(tmp_path: Path) -> None:
     async def test(ledger: SqliteLedger) -> None:
         days = date(2024, 1, 1), date(2024, 1, 1)
-        await ledger.forget((A, SUMMARY.name), days)
+        await ledger.forget((A, SUMMARY.name), [days])
         with pytest.raises(UsageError, match="does not have what was harvested before"):
             await copy(ledger, "memory:new", Empty(), [], find)
 

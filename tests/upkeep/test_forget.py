@@ -8,7 +8,7 @@ import re
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,7 @@ def without(rows: Rows, gone: Callable[[str, str], bool]) -> Rows:
     return Counter({row: number for row, number in rows.items() if not gone(*row[:2])})
 
 
+@pytest.mark.thorough
 def test_an_account_goes_from_the_ledger_and_every_sink(harvested: Harvest) -> None:
     before = harvested.rows()
     assert harvested.forget("--yes") == 0
@@ -152,6 +153,8 @@ def moments(harvested: Harvest, folder: Path, numbers: range) -> Iterator[Harves
         shutil.rmtree(copy.folder)
 
 
+@pytest.mark.sampled
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("harvested", "numbers"),
     [
@@ -327,13 +330,14 @@ class Restarting(Own):
 class RestartingLedger(SqliteLedger):
     calls = 0
 
-    async def forget(self, key: Key, days: Days) -> None:
+    async def forget(self, key: Key, ranges: Sequence[Days]) -> None:
         self.calls += 1
-        await super().forget(key, days)
+        await super().forget(key, ranges)
         if self.calls % 2:
             raise Away("connection reset")
 
 
+@pytest.mark.thorough
 def test_a_server_that_is_away_is_waited_for(tmp_path: Path) -> None:
     own = Restarting()
     Harvest(tmp_path, "jsonl").run(A, B, sinks=(quiet := Own()))

@@ -100,6 +100,18 @@ def test_what_a_killed_run_has_written_is_no_difference(tmp_path: Path) -> None:
     assert (verified.differences, verified.unknown) == ([], 1)
 
 
+def test_an_open_window_that_a_killed_refresh_has_replaced_is_not_known(tmp_path: Path) -> None:
+    both, third = batch("2024-01-01", "2024-01-02", records=4), batch("2024-01-03", records=1)
+    former = [still_open(FIRST), still_open(SECOND), still_open(third)]
+    verified = found(tmp_path, [both, third], *former)
+    assert (verified.differences, verified.unknown) == ([], 1)
+    verified = found(tmp_path / "x", [both], *former)
+    assert said(verified) == ["0 records are stored, 1 were fetched"]
+    assert str(third.window) == verified.differences[0].where
+    verified = found(tmp_path / "y", [FIRST], still_open(both), still_open(third))
+    assert (said(verified), verified.unknown) == (["0 records are stored, 1 were fetched"], 1)
+
+
 def test_the_first_write_of_a_killed_run_is_no_difference(tmp_path: Path) -> None:
     async def test(ledger: SqliteLedger) -> Verified:
         window = FIRST.window

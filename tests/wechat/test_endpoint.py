@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import harvester
-from harvester.base.dates import Grid, Load, WindowKind, last_settled_day
+from harvester.base.dates import CHINA, Grid, Load, WindowKind, last_settled_day
 from harvester.errors import UsageError
 from harvester.model import Action, Field, Request, Response, Token, Verdict, Window
 from harvester.wechat.endpoint import (
@@ -19,8 +19,11 @@ from harvester.wechat.endpoint import (
     check_endpoint,
     check_name,
     day_of,
+    figures_of,
+    first_not_due,
     grid,
     in_record,
+    list_by_day,
     load_of,
     within,
 )
@@ -505,6 +508,7 @@ NAMES = ["errcode", "errmsg", "list", "rid", "is_delay", "ref_date"]
 ANSWERS = st.dictionaries(st.sampled_from(NAMES), JSON)
 
 
+@pytest.mark.thorough
 @PROPERTY
 @given(ANSWERS)
 def test_any_object_gives_a_verdict(answer: dict[str, Any]) -> None:
@@ -645,3 +649,88 @@ def test_the_first_day_of_an_interface_may_be_the_earliest_one() -> None:
     check_endpoint("own", EARLIEST)
     with pytest.raises(UsageError, match="is not a day from 2000-01-01 on"):
         check_endpoint("own", date(1999, 12, 31))
+
+
+NESTED = JsonEndpoint(
+    "nested", "/x", date(2020, 1, 1), day_field="item.date", key=("item.date", "id"), fields=(
+        Field("id", "str"),
+        Field("item", "object", fields=(Field("date", "date"), Field("n", "int"))),
+        Field("list", "list", fields=(Field("n", "int"),)),
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("record", "figures"),
+    [
+        ({}, False),
+        ({"id": "a", "item": {"date": "2020-01-01"}}, False),
+        ({"id": "a", "item": {"date": "2020-01-01", "n": None}, "list": []}, False),
+        ({"item": None, "list": [{}, {"n": None, "more": {"x": [[], None]}}]}, False),
+        ({"item": {"date": "2020-01-01", "n": 0}}, True),
+        ({"list": [{"n": None}, {"n": 0}]}, True),
+        ({"list": [{"date": "2020-01-01"}]}, True),  # not the day of the record
+        ({"id": "a", "unknown": False}, True),
+        ({"id": "a", "unknown": {"date": []}}, False),
+        ({"id": "a", "unknown": ""}, True),
+    ],
+)
+def test_a_record_has_figures_if_it_has_a_value_beside_its_key_and_day(
+    record: dict[str, Any], figures: bool
+) -> None:
+    assert figures_of(NESTED)(record) is figures
+
+
+def test_a_record_of_an_interface_of_keys_alone_has_figures() -> None:
+    bare = replace(NESTED, fields=(Field("id", "str"),))
+    assert figures_of(bare)({"id": None})
+    assert figures_of(replace(NESTED, fields=()))({"item": {"date": "2020-01-01"}})
+
+
+@pytest.mark.parametrize(
+    ("name", "record"),
+    [
+        ("getusercumulate", {"ref_date": "2026-01-01", "user_source": 0, "cumulate_user": None}),
+        ("getweanalysisappidvisitdistribution", {"ref_date": "20260101", "list": []}),
+        ("getarticleread", {"ref_date": "2026-01-01", "msgid": "1_1", "detail": {}}),
+        ("publisher_adpos_general", {"date": "2026-01-01", "income": None}),
+    ],
+)
+def test_a_record_of_wechat_that_holds_nothing_but_its_day_has_no_figures(
+    name: str, record: dict[str, Any]
+) -> None:
+    has = figures_of(INTERFACES[name])
+    assert not has(record)
+    assert has({**record, "a field that came later": 0})
+
+
+@pytest.mark.parametrize("more", [{"grows": True}, {"fields": (
+    Field("list", "list", fields=(Field("day", "date"),)),
+)}])  # fmt: skip
+def test_records_that_grow_need_a_key(more: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="name the fields that identify a record: key = "):
+        JsonEndpoint("own", "/x", date(2020, 1, 1), late_days=7, **more)
+    JsonEndpoint("own", "/x", date(2020, 1, 1), late_days=7, key=("id",), **more)
+    JsonEndpoint("own", "/x", date(2020, 1, 1), **more)
+
+
+def test_a_day_is_due_from_its_hour_on_and_a_week_or_month_once_it_is_over() -> None:
+    def at(hour: int) -> float:  # Wednesday 2026-03-11, in China
+        return datetime(2026, 3, 11, hour, tzinfo=CHINA).timestamp()
+
+    made = JsonEndpoint("x", "/x", date(2020, 1, 1), settled_hour=8)
+    for hour, day in ((7, 10), (8, 11)):
+        assert first_not_due(made, at(hour)) == date(2026, 3, day)
+    assert first_not_due(replace(made, cut=WindowKind.WEEK), at(12)) == date(2026, 3, 9)
+    assert first_not_due(replace(made, cut=WindowKind.MONTH), at(12)) == date(2026, 3, 1)
+
+
+def test_only_a_list_has_entries_with_a_day() -> None:
+    day = Field("day", "date")
+    plain = Field("of_day", "object", fields=(day,))
+    without = Field("names", "list", fields=(Field("name", "str"),))
+    entries = Field("days", "list", fields=(day,))
+    assert list_by_day(JsonEndpoint("x", "/x", date(2020, 1, 1), fields=(plain, without))) is None
+    assert list_by_day(
+        JsonEndpoint("x", "/x", date(2020, 1, 1), fields=(plain, without, entries))
+    ) == ("days", "day")

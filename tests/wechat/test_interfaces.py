@@ -244,6 +244,7 @@ def test_the_records_of_a_window_are_all_that_there_is(endpoint: JsonEndpoint) -
     assert asked >= 2
 
 
+@pytest.mark.thorough
 @EVERY
 def test_no_two_records_of_an_account_have_the_same_key(endpoint: JsonEndpoint) -> None:
     asked = {days: wechat for wechat, found in windows(endpoint) for days in found}
@@ -279,6 +280,7 @@ def names_of(fields: tuple[Field, ...]) -> set[str]:
     return {name for field in fields for name in (field.name, *names_of(field.fields))}
 
 
+@pytest.mark.thorough
 @EVERY
 def test_the_described_fields_are_those_of_the_answers(endpoint: JsonEndpoint) -> None:
     seen: dict[str, set[str]] = {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -170,10 +172,11 @@ def test_only_what_must_stay_is_noted() -> None:
 
 
 def test_what_must_stay_is_a_checksum_of_each_key_and_a_bit_for_each_day() -> None:
-    records = [row(1, id=1), row(2, id=1), row(3, id=2)]  # two of one key are one
+    records = [row(1, id=1), row(2, id=1), row(3, 3, id=2), row(4), row(5, id=None)]
     first, second, third = (1 << JAN[day].toordinal() % 63 for day in range(3))
     assert json.loads(had(GROWS, records)) == {
-        str(crc32(b"[1]")): first | second, str(crc32(b"[2]")): third
+        str(crc32(b"[1]")): first, str(crc32(b"[1] 1")): second,
+        str(crc32(b"[2]")): third, str(crc32(b"[2] 0 1")): third,
     }  # fmt: skip
 
 
@@ -197,6 +200,65 @@ def test_what_an_answer_lacks_is_kept_and_what_it_has_is_newer() -> None:
     assert completed(GROWS, stored, stored) == (stored, 0)
     bare: list[dict[str, Any]] = [{"id": 1, "parts": None}]
     assert completed(GROWS, bare, stored[:1]) == ([row(1, 2, id=1, parts=stored[0]["parts"])], 2)
+
+
+def union(
+    newer: Sequence[dict[str, Any]], older: Sequence[dict[str, Any]], field: str
+) -> list[dict[str, Any]]:
+    """The items of both: of equal ones as many as the answer with more of them has."""
+    found, left = list(newer), [each.get(field) for each in newer]
+    for each in older:
+        if each.get(field) in left:
+            left.remove(each.get(field))
+        else:
+            found.append(each)
+    return found
+
+
+def drawn(draw: random.Random, title: str) -> list[dict[str, Any]]:
+    """Records with doubled, null, empty and missing keys; in their lists doubled days, and none."""
+    made = []
+    for number in range(draw.randrange(5)):
+        days = [draw.choice([None, 1, 2, 2, 3]) for _ in range(draw.randrange(4))]
+        parts = [
+            {"n": f"{title}{number}", **({"stat_date": f"2020-01-0{day}"} if day else {})}
+            for day in days
+        ]
+        record: dict[str, Any] = {"title": title, "parts": parts}
+        if (key := draw.choice([1, 1, 2, 3, None, "", "no"])) != "no":
+            record["id"] = key
+        made.append(record)
+    return made
+
+
+@pytest.mark.thorough
+def test_what_is_kept_is_a_union_of_both_answers_by_key_and_day() -> None:
+    draw, differing = random.Random(7), 0
+    for _ in range(3_000):
+        older, newer = drawn(draw, "old"), drawn(draw, "new")
+        keyed = [each for each in older if each.get("id")]
+        rest = list(keyed)
+        wanted = []
+        for record in newer:
+            same = next((one for one in rest if one["id"] == record.get("id")), None)
+            if same is not None:
+                rest.remove(same)
+                dated = [one for one in same["parts"] if "stat_date" in one]
+                parts = union(record["parts"], dated, "stat_date")
+                if len(parts) > len(record["parts"]):
+                    parts.sort(key=lambda one: one.get("stat_date", ""))
+                record = {**record, "parts": parts}
+            wanted.append(record)
+        wanted = [*wanted, *rest] if newer else older
+        both, kept = completed(GROWS, newer, older)
+        assert both == wanted
+        entries = sum(len(each["parts"]) for each in both if each["title"] == "new")
+        more = entries - sum(len(each["parts"]) for each in newer)
+        assert kept == sum(each["title"] == "old" for each in both) + more
+        if older:
+            assert lacks(GROWS, had(GROWS, older), newer) is bool(kept)
+        differing += bool(kept)
+    assert 500 < differing < 2_900
 
 
 def test_the_rows_of_days_that_an_answer_lacks_are_kept_in_the_order_of_days() -> None:

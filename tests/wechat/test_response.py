@@ -41,12 +41,14 @@ FIELDS = ("errcode", "errmsg", "list", "access_token", "expires_in", "_appid", "
 ANSWERS = st.dictionaries(st.sampled_from(FIELDS), VALUES | st.lists(VALUES)) | VALUES
 
 
+@pytest.mark.thorough
 @BOUNDED
 @given(st.binary(max_size=300))
 def test_bytes_of_any_kind_give_a_verdict(body: bytes) -> None:
     everything(body)
 
 
+@pytest.mark.thorough
 @BOUNDED
 @given(st.lists(st.sampled_from(TOKENS) | st.binary(max_size=4), max_size=30).map(b"".join))
 def test_bytes_that_look_like_json_give_a_verdict(body: bytes) -> None:
@@ -60,6 +62,7 @@ def test_json_of_any_shape_gives_a_verdict(answered: Any, ascii_only: bool) -> N
     everything(json.dumps(answered, ensure_ascii=ascii_only).encode(errors="surrogatepass"))
 
 
+@pytest.mark.thorough
 @BOUNDED
 @given(st.data())
 def test_a_valid_answer_that_was_damaged_gives_a_verdict(data: st.DataObject) -> None:
@@ -69,6 +72,7 @@ def test_a_valid_answer_that_was_damaged_gives_a_verdict(data: st.DataObject) ->
     everything(body[:at] + data.draw(st.binary(max_size=6)) + body[to:])
 
 
+@pytest.mark.thorough
 @BOUNDED
 @given(st.lists(st.tuples(st.sampled_from(FIELDS), LEAVES), min_size=2, max_size=8))
 @example([("errcode", 1), ("errcode", 0)])
@@ -77,6 +81,7 @@ def test_keys_that_stand_twice_give_a_verdict(pairs: list[tuple[str, Any]]) -> N
     everything(f"{{{written}}}".encode())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "body",
     [

@@ -19,11 +19,12 @@ from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import IO, NamedTuple
+from zlib import crc32
 
 from harvester.base import files as durable
 from harvester.base.codec import METADATA_BEGINS, encode, parse
 from harvester.base.lock import FileLock
-from harvester.errors import SinkError, UsageError
+from harvester.errors import SinkError, UsageError, unreadable
 from harvester.sinks.jsonl.compression import CHUNK, compression_of
 from harvester.texts import of_system, say
 
@@ -32,6 +33,8 @@ NAME = re.compile(r"[^/]+/\d{4}(-\d\d)?\.jsonl(\.gz|\.zst)?")
 """A file of windows, below the directory."""
 _JOURNAL = re.compile(r"\.([^/]+)\.replaced")
 _FORMAT = 3
+CHECKED = 4096
+"""Bytes before the noted end of a file whose checksum is noted, too."""
 _ENDPOINT = re.compile(rb'"_endpoint": ?("(?:[^"\\]|\\.)*")')
 """As we write it, or with a space, as others do that write JSON."""
 
@@ -116,14 +119,15 @@ class Directory:
         form, state = _FORMAT, None
         with suppress(ValueError, KeyError, TypeError, AttributeError):
             found = parse(self.note())
-            form = found.get("format", _FORMAT)
+            form = int(found.get("format", _FORMAT))
             whole = found["whole"]
             state = State(str(found["owner"]), int(found["number"]), whole and int(whole))
         if form != _FORMAT:
             raise UsageError(
                 "the directory {} holds JSON lines of another version of harvester, which are"
-                " not continued; choose another directory",
+                " not continued; {}",
                 self.path,
+                unreadable(form, _FORMAT),
             )
         if state is not None:
             return state
@@ -144,13 +148,13 @@ class Directory:
     # its files
 
     def files(self, endpoint: str = "") -> list[str]:
-        """The names of the files, of an interface or of all, that are named as ours are."""
+        """The names of the files, of an interface or of all, that have the form of ours."""
         folders = [endpoint] if endpoint else _listed(self.path)
         names = [f"{folder}/{name}" for folder in folders for name in _listed(self.path / folder)]
         return sorted(name for name in names if NAME.fullmatch(name) and self._is_file(name))
 
     def names(self, endpoint: str = "") -> list[str]:
-        """The names of the journals, then of the files, that are named as ours are."""
+        """The names of the journals, then of the files, that have the form of ours."""
         journals = [journal_of(endpoint)] if endpoint else filter(is_journal, _listed(self.path))
         return [*filter(self._is_file, journals), *self.files(endpoint)]
 
@@ -188,7 +192,7 @@ class Directory:
             yield from compression_of(name).pieces(file, os.fstat(file.fileno()).st_size)
 
     def refuse_strangers(self, name: str, known: Container[str]) -> None:
-        """Raise `SinkError` if a file beside a new one is named as ours are, and is not ours."""
+        """Raise `SinkError` if a file beside a new one has a name like ours, and is not ours."""
         for other in self.names(endpoint_of(name)):
             if other not in known and not self.is_ours(other):
                 raise SinkError(
@@ -211,6 +215,12 @@ class Directory:
         finally:
             os.close(descriptor)
         return size
+
+    def check(self, name: str, size: int) -> int:
+        """The checksum of the last bytes of a file of this size: another program may change it."""
+        with self.opened(name) as file:
+            first = max(size - CHECKED, 0)
+            return crc32(os.pread(file.fileno(), size - first, first))
 
     def opened(self, name: str) -> FileIO:
         """A file, to be read."""

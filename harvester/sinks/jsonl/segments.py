@@ -32,14 +32,16 @@ class Extent(NamedTuple):
     """How much of a file counts.
 
     size: in bytes.  last: no window has a day after this one, an ordinal; 0 of a journal, which
-    may have windows of any day.
+    may have windows of any day.  check: of the bytes before its end (`Directory.check`), -1 if it
+    is not known: the first released version did not note it.
     """
 
     size: int = 0
     last: int = 0
+    check: int = -1
 
     def __str__(self) -> str:
-        return f"{self.size} {self.last}"
+        return " ".join(map(str, self if self.check >= 0 else self[:2]))
 
 
 Extents = dict[str, Extent]

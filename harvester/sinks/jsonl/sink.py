@@ -25,6 +25,7 @@ former ledger stays valid until the first run with the new one, which makes itse
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from collections import defaultdict
@@ -40,7 +41,7 @@ from harvester.base import files as durable
 from harvester.base.codec import line_end
 from harvester.base.dates import Days as Range
 from harvester.base.threads import Thread
-from harvester.errors import SinkError, UsageError
+from harvester.errors import NoRecordsError, SinkError, UsageError
 from harvester.model import Batch, Window, metadata
 from harvester.sinks.base import (
     OWNER,
@@ -76,6 +77,8 @@ from harvester.sinks.jsonl.segments import (
 )
 from harvester.sinks.spec import read_spec
 from harvester.texts import of_system, say
+
+_log = logging.getLogger("harvester")
 
 JOURNAL_BYTES = 32 * 1024 * 1024
 """Journals of this size are to be merged: the positions of their windows are in memory until
@@ -274,14 +277,20 @@ class JsonLines(Sink):
             self._check(name, extent, exactly=exactly)
         return False
 
-    def _check(self, name: str, extent: Extent, *, exactly: bool) -> None:
-        """Raise `SinkError` if a file has not the bytes that the ledger has."""
+    def _check(self, name: str, extent: Extent, *, exactly: bool = False) -> None:
+        """Raise `SinkError` if a file has not the bytes that the ledger has.
+
+        Of one that is longer the last of these bytes are read; of others nothing.
+        """
         path = self.path / name
         try:
             size = path.stat().st_size
         except FileNotFoundError:
             size = -1
-        if size == extent.size or (size > extent.size and not exactly):
+        if size == extent.size:
+            return
+        is_killed = size > extent.size and not exactly  # a run that was killed has written more
+        if is_killed and extent.check in (-1, self._home.check(name, extent.size)):
             return
         how = say("differs from the ledger: one of the two is older, or it was changed")
         if size < extent.size:
@@ -336,19 +345,36 @@ class JsonLines(Sink):
         self._state, self._ready = state, True
         return {OWNER: state.owner, _NUMBER: str(state.number), **self._report()}
 
-    def _clean(self) -> None:
-        """Remove what does not count: drafts, ends of files, files of ours."""
+    def _clean(self, made: Collection[str] = ()) -> None:
+        """Remove what does not count: drafts, ends of files, files of ours.
+
+        made: by a write that has just failed; all others are named.
+        """
         for path in self._home.drafts():
             durable.remove(path, "draft of lines")
         for name, extent in self._extents.items():
+            self._check(name, extent)
             self._home.cut(name, extent.size)
         for name in self._home.names():
             if name not in self._extents and self._home.is_ours(name):
+                if not (is_journal(name) or name in made):
+                    _log.warning(
+                        say(
+                            "{} is removed: the ledger does not know it; a killed run has left it,"
+                            " or another program",
+                            self.path / name,
+                        )
+                    )
                 self._home.remove(name)
 
     def _report(self) -> Checkpoint:
         """The entries that changed since the last call."""
-        former, self._stored = self._stored, dict(self._extents)
+        former = self._stored
+        for name, extent in self._extents.items():
+            if former.get(name) != extent:
+                check = self._home.check(name, extent.size)
+                self._extents[name] = extent._replace(check=check)
+        self._stored = dict(self._extents)
         changed = {
             name: str(extent)
             for name, extent in self._extents.items()
@@ -376,9 +402,9 @@ class JsonLines(Sink):
             for endpoint, group in by_endpoint(batches).items():
                 self._store(endpoint, group)
         except Exception:
-            self._extents = before
-            with suppress(OSError):  # as far as the disk allows
-                self._clean()
+            made, self._extents = self._extents.keys(), before
+            with suppress(OSError, SinkError):  # as far as the disk, and who changes it, allows
+                self._clean(made)
             raise
         journals = (self._extents.get(journal_of(endpoint)) for endpoint in self._days)
         size = sum(extent.size for extent in journals if extent)
@@ -438,6 +464,7 @@ class JsonLines(Sink):
             pieces = [packing.pack(pieces)]
         extent = self._extents.get(name)
         if extent is not None:
+            self._check(name, extent)
             size = self._home.append(name, extent.size, pieces)
             last = max(last, extent.last)
         else:
@@ -453,6 +480,8 @@ class JsonLines(Sink):
         names = {*self._extents}
         if not self._home.is_locked:
             names = {*self._home.names()}
+            if checkpoint is None and not names and not self._home.note():
+                raise NoRecordsError("{} holds no harvest", self.path)
             if checkpoint is not None:
                 names |= _Known.of(checkpoint).extents.keys()
         found = sorted({endpoint_of(name) for name in names})

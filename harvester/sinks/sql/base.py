@@ -11,8 +11,8 @@ one that was cut off in the middle of its commit: a write that failed is simply 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import date
 from functools import partial
 from itertools import chain, groupby
@@ -24,6 +24,7 @@ from harvester.base.codec import line_end
 from harvester.base.dates import Days
 from harvester.base.fencing import (
     EPOCH,
+    Epochs,
     commit_entries,
     is_in_history,
     latest_commit,
@@ -32,9 +33,24 @@ from harvester.base.fencing import (
 )
 from harvester.base.outage import AGAIN, DISK_FULL, PATIENCE, Away, Undone, until_it_answers
 from harvester.base.threads import Thread
-from harvester.errors import SinkAwayError, SinkError, UsageError
+from harvester.errors import (
+    NoRecordsError,
+    SinkAwayError,
+    SinkError,
+    UsageError,
+    unreadable,
+)
 from harvester.model import Batch, Endpoint, Field, Tally, Window, many, metadata
-from harvester.sinks.base import OWNER, Checkpoint, Fence, Sink, Stamp, StoredWindow, Written
+from harvester.sinks.base import (
+    OWNER,
+    VERIFY,
+    Checkpoint,
+    Fence,
+    Sink,
+    Stamp,
+    StoredWindow,
+    Written,
+)
 from harvester.sinks.groups import by_endpoint, last_of_overlapping, windows_of
 from harvester.sinks.rows import Row
 from harvester.sinks.sql.schema import (
@@ -47,13 +63,10 @@ from harvester.sinks.sql.schema import (
     moment_of,
 )
 from harvester.sinks.views import joined_query, meanings
-from harvester.tables import KEY, TABLES, JoinedTable
+from harvester.tables import FETCHED, KEY, TABLES, JoinedTable, built_in, views_of
 from harvester.texts import say
 
-DAMAGED = say("it is damaged")
-"""The beginning of a message about stored records that cannot be read any more."""
-_VERIFY = say("`harvester verify` with the same --out or --ledger shows what to type")
-_GONE = say("restore it, or {}", _VERIFY)
+_GONE = say("restore it, or {}", VERIFY)
 """What to do about stored records that are gone."""
 VERSION = 5
 _LATEST, _TAKEN, _FORMER = "epoch", "taken", "former"
@@ -148,6 +161,10 @@ class Driver(Protocol):
         """The kind of outage, None if the error will stay."""
         ...
 
+    def is_damaged(self, exc: Exception) -> bool:
+        """Whether what is stored is damaged."""
+        ...
+
     def is_barred(self, exc: Exception) -> bool:
         """Whether it cannot be read here, though nothing is wrong with what is stored."""
         ...
@@ -180,7 +197,7 @@ def make_ready(path: Path, where: str, *, create: bool) -> None:
     if create:
         sqlitefile.check_place(path, where)
     elif not path.exists():
-        raise SinkError("{} is gone; {}", where, _GONE)
+        raise NoRecordsError("{} is gone; {}", where, _GONE)
     if path.is_dir():
         raise UsageError("{} is a directory; name a file for the database", path)
 
@@ -220,6 +237,7 @@ class SqlSink(Sink):
         self._patience = patience
         self._layouts: dict[str, Layout] = {}
         self._notes: list[str] = []  # that were not given to the caller yet
+        self._outdated: list[Endpoint] = []  # the interfaces whose views are made again
         self._owner = ""  # of the ledger, if one is kept
         self._history = _History()  # up to the last commit that is known
         self._thread: Thread | None = None
@@ -242,7 +260,10 @@ class SqlSink(Sink):
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         """Connect, and check that this is the database to which the checkpoint refers."""
         self._thread = self._thread or Thread(f"harvester-{self._identity.partition(':')[0]}")
-        return await self._persist(self._open, checkpoint)
+        entries = await self._persist(self._open, checkpoint)
+        if self._outdated:
+            await self._persist(self._renew_views)
+        return entries
 
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         """Store the batches in one transaction.
@@ -252,6 +273,13 @@ class SqlSink(Sink):
         """
         shared = any(epoch > EPOCH for epoch in fence.values())
         return await self._persist(self._write, batches, fence, repeats=Undone if shared else Away)
+
+    async def marks(self) -> dict[str, tuple[str, str]]:
+        """Of each account, the mark of its last write, and that of the ledger's commit before it.
+
+        Only of a sink that is ``fenced`` and open (`harvester.base.fencing.fits`).
+        """
+        return await self._persist(self._marks)
 
     async def forget(self, appid: str) -> None:
         """Remove the fence of an account, and free the space of its rows.
@@ -289,11 +317,12 @@ class SqlSink(Sink):
                 if outage is not Undone:
                     driver.close()
                 raise outage(problem) from None
-            if problem == DISK_FULL:  # not a fault of the request
+            full = problem is DISK_FULL
+            if full:  # not a fault of the request
                 kind = SinkError
-            after = say("; {}", AGAIN) if what == "written" or problem == DISK_FULL else ""
-            if problem.startswith(DAMAGED):
-                kind, after = SinkError, say("; {}", _VERIFY)
+            after = say("; {}", AGAIN) if what == "written" or full else ""
+            if driver.is_damaged(exc):
+                kind, after = SinkError, say("; {}", VERIFY)
             failed = (
                 "{} could not be opened: {}{}"
                 if what == "opened"
@@ -320,6 +349,9 @@ class SqlSink(Sink):
                 driver.query("DELETE FROM _harvester_state WHERE 1 = 0")  # may we?
                 continues = bool(checkpoint and not checkpoint.get(_TAKEN))
                 holding = self._check_tables(checkpoint is not None, gone_is_error=continues)
+                self._outdated = self._with_former_views() if checkpoint is not None else []
+                if self.fenced and checkpoint is not None and not driver.columns("_harvester_mark"):
+                    driver.query(self._created("mark"))  # a former version has not made it
                 if checkpoint and continues:
                     return self._own(checkpoint)
                 if holding and checkpoint is not None and not checkpoint:
@@ -339,6 +371,26 @@ class SqlSink(Sink):
             self._owner = str(owner)
         entries = {OWNER: str(owner), **history.entries, _LATEST: str(epoch or 0)}
         return {**entries, _TAKEN: "1" if checkpoint is None else ""}
+
+    def _with_former_views(self) -> list[Endpoint]:
+        """The built-in interfaces that have views of a former version.
+
+        Views of other interfaces are made again when these are written.
+        """
+        former = {name for name, is_new in self._there().items() if not is_new}
+        names = self._driver.query("SELECT name FROM _harvester_interface") if former else ()
+        return [
+            endpoint
+            for endpoint in filter(None, [built_in(name) for (name,) in names])
+            if former & {*views_of(endpoint)}
+        ]
+
+    def _renew_views(self) -> None:
+        with self._translated(UsageError, "opened"):
+            for endpoint in self._outdated:
+                with suppress(UsageError):  # the next write says what is wrong with the table
+                    self._layout(endpoint.name, endpoint)
+        self._outdated = []
 
     def _own(self, checkpoint: Checkpoint) -> Checkpoint:
         """Write on for the ledger of this checkpoint; a new owner is noted here, too."""
@@ -362,45 +414,55 @@ class SqlSink(Sink):
     def _make(self) -> None:
         """Make the tables of the sink's own."""
         driver = self._driver
-        kind = driver.dialect.types
-        key, text, number = kind["key"], kind["str"], kind["int"]
-        tables = {
+        for table in ("state", "interface", "layout", "fence", *(["mark"] if self.fenced else [])):
+            driver.query(self._created(table))
+        marks = driver.dialect.marks(4)
+        values = [VERSION, _new_owner(), 0, ""]
+        driver.query(f"INSERT INTO _harvester_state VALUES ({marks})", values)
+
+    def _created(self, table: str) -> str:
+        """A statement that makes one of the sink's own tables."""
+        dialect = self._driver.dialect
+        key, text, number = (dialect.types[kind] for kind in ("key", "str", "int"))
+        columns = {
             "state": f"version {number} PRIMARY KEY, owner {text}, commits {number}, marks {text}",
             # days of the longest window ever; whether there are records
             "interface": f"name {key} PRIMARY KEY, longest {number}, holding {number}",
             "layout": f"interface {key}, number {number}, columns {text},"
             " PRIMARY KEY (interface, number)",
             "fence": f"account {key} PRIMARY KEY, epoch {number}",
-        }
-        for table, columns in tables.items():
-            driver.query(
-                f"CREATE TABLE IF NOT EXISTS _harvester_{table} ({columns}){driver.dialect.ends}"
-            )
-        marks = driver.dialect.marks(4)
-        values = [VERSION, _new_owner(), 0, ""]
-        driver.query(f"INSERT INTO _harvester_state VALUES ({marks})", values)
+            # of the last write of an account, and of the ledger's commit that it followed
+            "mark": f"account {key} PRIMARY KEY, mark {text}, followed {text}",
+        }[table]
+        return f"CREATE TABLE IF NOT EXISTS _harvester_{table} ({columns}){dialect.ends}"
 
     def _check_tables(self, owned: bool, *, gone_is_error: bool) -> list[str]:
-        """The interfaces of which records are there; that no table was emptied or dropped.
+        """The interfaces of which records are there; that no table or column is gone.
 
         owned: by the ledger that opens it; else nothing is changed.
         """
         driver = self._driver
         there = []
+        mark, same = driver.dialect.mark, driver.dialect.same
         for (name,) in driver.query("SELECT name FROM _harvester_interface WHERE holding = 1"):
-            if _has_rows(driver, name):
+            has, known = {*map(same, driver.columns(name))}, self._former(name)
+            lost = [n for n, each in known.items() if not {*_types([each], driver.dialect)} <= has]
+            if filled := _has_rows(driver, name):
                 driver.query(f"DELETE FROM {driver.dialect.quoted(name)} WHERE 1 = 0")  # may we?
                 there.append(name)
-            elif gone_is_error:
+            if gone_is_error and (lost or not filled):
                 raise SinkError(
-                    "the table {} of {} is gone or empty, though the ledger refers to its"
-                    " records; {}",
+                    "the table {} of {} is gone or empty, or lacks columns, though the ledger"
+                    " refers to its records; {}",
                     name,
                     driver.where,
                     _GONE,
                 )
-            elif owned:
+            if owned and not filled:
                 self._note(name, holding=0)
+            for number in lost if owned else ():  # their rows are as changed: requested again
+                sql = f"DELETE FROM _harvester_layout WHERE interface = {mark} AND number = {mark}"
+                driver.query(sql, [name, number])
         return there
 
     def _note(self, name: str, *, holding: int) -> None:
@@ -477,22 +539,25 @@ class SqlSink(Sink):
 
     def _lists(self, layout: Layout, joined: Sequence[JoinedTable], *, anew: bool) -> list[str]:
         views, there = layout.views(), self._there()
-        if not anew:
+        ours = [*[table.name for table in joined], *views]
+        if not anew and all(there.get(name, True) for name in ours):
             return [sql for name, made in views.items() if name not in there for sql in made]
-        former = [name for name in (*[table.name for table in joined], *views) if name in there]
-        drops = [f"DROP VIEW {self._driver.dialect.quoted(name)}" for name in former]
+        quoted = self._driver.dialect.quoted
+        drops = [f"DROP VIEW {quoted(name)}" for name in ours if name in there]
         return [*drops, *chain.from_iterable(views.values())]
 
     def _joined(self, table: JoinedTable) -> list[str]:
         dialect, there = self._driver.dialect, self._there()
         if table.name in there:
             return []
-        existing: dict[str, Collection[str]] = {}
+        existing: dict[str, set[str]] = {}
         for part in table.parts:
             if not part.lists:
-                existing[part.table] = self._driver.columns(part.table)
+                existing[part.table] = {*self._driver.columns(part.table)}
             elif part.table in there:
                 existing[part.table] = {*KEY, *part.columns.values()}
+                if there[part.table]:
+                    existing[part.table].add(FETCHED.name)
         query = joined_query(
             table, {name: each for name, each in existing.items() if each}, dialect
         )
@@ -500,12 +565,16 @@ class SqlSink(Sink):
             return []
         return [
             f"CREATE VIEW {dialect.quoted(table.name)} AS {query}",
-            *dialect.remarked(table.name, meanings(table.columns)),
+            *dialect.remarked(table.name, meanings((*table.columns, FETCHED))),
         ]
 
-    def _there(self) -> set[str]:
-        """The views that have a column for the account, as ours do."""
-        return {str(name) for (name,) in self._driver.query(self._driver.dialect.views)}
+    def _there(self) -> dict[str, bool]:
+        """The views that have a column for the account, as ours do; whether they have all of ours.
+
+        Those of former versions lack ``_fetched_at``.
+        """
+        found = self._driver.query(self._driver.dialect.views)
+        return {str(name): bool(is_new) for name, is_new in found}
 
     def _insert_new(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         dialect = self._driver.dialect
@@ -534,7 +603,9 @@ class SqlSink(Sink):
                 left = [batch for batch in batches if batch.window.appid not in gone]
                 for name, group in by_endpoint(left).items():
                     self._replace(self._layouts[name], group, gone)
-                history = self._count() if left else None
+                if isinstance(fence, Epochs):
+                    self._note_marks({a: m for a, m in fence.marks.items() if a not in gone})
+                history = self._count(fence) if left else None
         self._history = history or self._history
         notes, self._notes = self._notes, []
         drift = chain.from_iterable([layout.table.drift() for layout in layouts])
@@ -562,6 +633,22 @@ class SqlSink(Sink):
             sql = f"UPDATE _harvester_fence SET epoch = {mark} WHERE account = {mark}"
             self._driver.query_many(sql, [(higher[each], each) for each in sorted(higher)])
         return refused(fence, epochs)
+
+    def _note_marks(self, marks: Mapping[str, tuple[str, str]]) -> None:
+        """Note the marks of a write to accounts, which are locked."""
+        dialect = self._driver.dialect
+        for some in _portions(sorted(marks)):
+            sql = f"DELETE FROM _harvester_mark WHERE account IN ({dialect.marks(len(some))})"
+            self._driver.query(sql, some)
+        rows = [(account, *marks[account]) for account in sorted(marks)]
+        self._insert_new("mark", ("account", "mark", "followed"), rows)
+
+    def _marks(self) -> dict[str, tuple[str, str]]:
+        driver = self._driver
+        with self._translated(SinkError, "opened"):
+            driver.connect(create=False)
+            rows = driver.query("SELECT account, mark, followed FROM _harvester_mark")
+        return {account: (mark, followed) for account, mark, followed in rows}
 
     def _epochs(self, accounts: Sequence[str]) -> dict[str, int]:
         dialect = self._driver.dialect
@@ -595,7 +682,7 @@ class SqlSink(Sink):
         elif holding and not _has_rows(driver, layout.name):
             self._note(layout.name, holding=0)
 
-    def _count(self) -> _History:
+    def _count(self, fence: Fence) -> _History:
         """The history with this commit: last, since other writers wait for it from here on.
 
         It may be another server by now, which lacks commits that this process has seen.
@@ -605,6 +692,8 @@ class SqlSink(Sink):
             f"SELECT owner, commits, marks FROM _harvester_state{dialect.locks}"
         )
         if self._owner not in ("", owner):
+            if isinstance(fence, Epochs):  # a shared ledger may know of that: it is opened again
+                raise Away(say("another ledger, or another run of this one, has opened it"))
             raise SinkError(
                 "{} belongs to another ledger now, which began to write it; use that ledger, or "
                 "another sink",
@@ -690,9 +779,11 @@ class SqlSink(Sink):
         driver = self._driver
         try:
             with driver.reading() as reader:
-                if not _is_made(reader):
-                    raise SinkError("{} holds no harvest", driver.where)
-                _check(reader, checkpoint or {}, self._identity)
+                is_made = _is_made(reader)
+                if not (is_made or (not checkpoint and reader.columns("_harvester_interface"))):
+                    raise NoRecordsError("{} holds no harvest", driver.where)
+                if is_made:  # else its state is gone, and not what is stored
+                    _check(reader, checkpoint or {}, self._identity)
                 yield reader
             return
         except Away as exc:
@@ -764,10 +855,11 @@ def _check(driver: Driver, checkpoint: Checkpoint, identity: str) -> _History:
     if version != VERSION:
         raise UsageError(
             "{} was written by another version of harvester (its tables have version {}, this"
-            " one knows {}); use that one, or choose another database",
+            " one knows {}); {}",
             where,
             version,
             VERSION,
+            unreadable(version, VERSION),
         )
     history = _History.of(*found)
     if not checkpoint:

@@ -37,7 +37,10 @@ _TYPES = {
 }  # fmt: skip
 
 
-_CASTS = {"int": "signed", "float": "double", "str": "char", "date": "date"}
+_CASTS = {
+    "int": "signed", "float": "double", "str": "char", "date": "date",
+    "timestamp": "datetime",
+}  # fmt: skip
 _NUMBERS = "JSON_TYPE({json}) IN ('INTEGER', 'UNSIGNED INTEGER', 'DOUBLE', 'DECIMAL')"
 _READS = {  # MariaDB takes 1e300 for an integer, so the digits of a number decide
     "int": f"CASE WHEN {_NUMBERS} AND {{json}} REGEXP '^-?[0-9]{{{{1,19}}}}$' THEN"
@@ -110,9 +113,10 @@ DIALECT = Dialect(
     indexed=", INDEX by_day ({2})",
     comment=" COMMENT '{}'",
     notes=("", " COMMENT '{}'"),
-    views="SELECT table_name FROM information_schema.tables"
+    views="SELECT table_name, MAX(column_name = '_fetched_at') FROM information_schema.tables"
     " JOIN information_schema.columns USING (table_schema, table_name)"
-    " WHERE table_schema = DATABASE() AND table_type = 'VIEW' AND column_name = '_appid'",
+    " WHERE table_schema = DATABASE() AND table_type = 'VIEW' GROUP BY table_name"
+    " HAVING MAX(column_name = '_appid') = 1",
     unnested=_unnested,
     casts=_CASTS,
     reached=_reached,
@@ -138,7 +142,9 @@ class MySQL(SqlSink):
 
     def __init__(self, url: str | Secret, *, patience: float = PATIENCE) -> None:
         url = Secret(url)
-        driver = MySQLDriver(server_of(url, "sink"))
+        server = server_of(url, "sink")
+        self.unnamed = server.unnamed
+        driver = MySQLDriver(server)
         super().__init__(driver.identity, driver, patience=patience)
 
     fenced = True
@@ -165,6 +171,9 @@ class MySQLDriver:
         self._connection: Any = None
         self._ever = False
         self._packet = 0
+
+    def is_damaged(self, exc: Exception) -> bool:
+        return False
 
     def connect(self, *, create: bool) -> None:
         if self._connection is not None:

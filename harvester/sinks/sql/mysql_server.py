@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Any, NamedTuple
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
 from harvester.base.outage import DISK_FULL, Away, Undone
-from harvester.base.secrets import Secret, advice, place_of
+from harvester.base.secrets import UNNAMED, Secret, advice, place_of
 from harvester.base.threads import can_be_cut
 from harvester.errors import UsageError, needs
 from harvester.texts import say
@@ -46,10 +48,11 @@ _SETTINGS = (
 _ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
 _LOST = frozenset({
-    1040, 1047, 1053, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1203, 1226, 1927, 2003, 2006, 2013,
-    4031,
+    1040, 1047, 1053, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1203, 1226, 1290, 1792, 1836, 1927,
+    2003, 2006, 2013, 4031,
 })  # fmt: skip
-"""Error numbers: connections, shutdowns, too many clients."""
+"""Error numbers: connections, shutdowns, too many clients, a server that is read-only until it is
+promoted."""
 _UNDONE = frozenset({1020, 1205, 1213, 1317, 1412, 1969, 3024})
 """A deadlock (1213), a lock's end (1205), statements that were interrupted or took too long, a
 table that changed under a snapshot: the transaction is rolled back then."""
@@ -62,11 +65,28 @@ _WRONG_PASSWORD = 1045
 _DATE_AND_DATETIME = (10, 12)  # in the protocol
 
 
-class Server(NamedTuple):
+class _NotShownError(RuntimeError):
+    """A server asks for a password that it must not see."""
+
+
+class _Signing(bytes):
+    """A password with which PyMySQL signs, and which it cannot send.
+
+    A signature is a hash of the bytes.  Each form that a server can read, in clear or encrypted
+    with the key that it sent, is made of the bytes and a NUL.
+    """
+
+    def __add__(self, other: object) -> bytes:
+        raise _NotShownError(UNNAMED)
+
+
+@dataclass(eq=False)
+class Server:
     """A database of a server.
 
     library: PyMySQL.  given: the parameters of a connection; password: that of the URL, if any.
     where: the database as a message names it; identity: its URL without the password.
+    signs: it is shown no password of the environment.
     """
 
     library: Any
@@ -74,6 +94,11 @@ class Server(NamedTuple):
     password: Secret
     where: str
     identity: str
+    signs: bool = False
+
+    def unnamed(self, hosts: Collection[str]) -> None:
+        """Show no password of the environment unless the host is one of these."""
+        self.signs = self.given["host"] not in hosts and not self.password.value
 
     def connect(self, *, again: bool = False) -> Any:
         """A new connection.
@@ -92,8 +117,7 @@ class Server(NamedTuple):
         """A connection; or the error, and whether a retry may succeed."""
         try:
             connection = self.library.connect(
-                **_OURS | self.given,
-                password=self._password().value.encode(errors="surrogateescape"),
+                **_OURS | {"password": self._encoded()} | self.given,
                 conv=self._conversions(),
                 defer_connect=True,
             )
@@ -115,6 +139,8 @@ class Server(NamedTuple):
         """Whether a connection can be made in a moment."""
         if isinstance(exc, self.library.MySQLError) and number(exc) not in (None, 2003, 2013):
             return self.outage(exc) is not None
+        if isinstance(exc, _NotShownError):
+            return False
         return not any(sign in problem.lower() for sign in _WRONG)
 
     def lift_limits(self, connection: Any) -> None:
@@ -132,6 +158,10 @@ class Server(NamedTuple):
         return (
             self.password if self.password.value else Secret(os.environ.get(PASSWORD_VARIABLE, ""))
         )
+
+    def _encoded(self) -> bytes:
+        encoded = self._password().value.encode(errors="surrogateescape")
+        return _Signing(encoded) if self.signs else encoded
 
     def describe(self, exc: BaseException) -> str:
         """The server's own words, on one line, without a secret."""

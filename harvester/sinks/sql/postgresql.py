@@ -136,9 +136,10 @@ DIALECT = Dialect(
     locks=" FOR UPDATE",
     keyed=' COLLATE "C"',
     remarks=True,
-    views="SELECT relname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid"
-    " WHERE relkind = 'v' AND attname = '_appid'"
-    " AND relnamespace = to_regnamespace(quote_ident(current_schema()))",
+    views="SELECT relname, bool_or(attname = '_fetched_at') FROM pg_class"
+    " JOIN pg_attribute ON attrelid = pg_class.oid WHERE relkind = 'v'"
+    " AND relnamespace = to_regnamespace(quote_ident(current_schema()))"
+    " GROUP BY relname HAVING bool_or(attname = '_appid')",
     unnested=_unnested,
     casts=_TYPES,
     position="strpos({}, '_')",
@@ -165,7 +166,9 @@ class PostgreSQL(SqlSink):
                 schema,
                 DIALECT.longest,
             )
-        driver = PostgresDriver(server_of(self.ledger_url, "sink"), schema or "")
+        server = server_of(self.ledger_url, "sink")
+        self.unnamed = server.unnamed
+        driver = PostgresDriver(server, schema or "")
         super().__init__(driver.identity, driver, patience=patience)
 
     fenced = True
@@ -198,6 +201,9 @@ class PostgresDriver:
         self._settings = _SETTINGS
         self._connection: Any = None
         self._ever = False
+
+    def is_damaged(self, exc: Exception) -> bool:
+        return False
 
     def connect(self, *, create: bool) -> None:
         if self._connection is None:

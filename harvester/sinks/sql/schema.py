@@ -73,9 +73,9 @@ class Dialect(NamedTuple):
     comment: what gives a column its comment, after its type; notes: what gives a table its comment,
         before the columns and at the end; noted: what gives a column of a view its comment, if the
         database keeps that; remarks: comments are statements of their own.
-    views: a query of the names of all views with a column ``_appid``; unnested: the query of a
-        list's, and casts, position and reached: what that of a joined table needs
-        (`harvester.sinks.views`).
+    views: a query of the names of all views with a column ``_appid``, each with whether it has
+        ``_fetched_at``; unnested: the query of a list's, and casts, position and reached: what
+        that of a joined table needs (`harvester.sinks.views`).
     locks: what a SELECT ends with that locks its rows until the commit.
     insert_new: a statement that inserts a row unless its key is there; of table, columns, marks,
         and a column of the key.

@@ -21,7 +21,6 @@ from harvester.errors import SinkError, UsageError
 from harvester.model import Field
 from harvester.sinks.spec import read_spec
 from harvester.sinks.sql.base import (
-    DAMAGED,
     AccountDays,
     MakeRows,
     Rows,
@@ -129,7 +128,8 @@ DIALECT = Dialect(
     comment=" /* {} */",
     notes=("/* {} */ ", ""),
     noted=" /* {} */",
-    views="SELECT name FROM sqlite_master WHERE type = 'view' AND instr(sql, '_appid') > 0",
+    views="SELECT name, instr(sql, '_fetched_at') > 0 FROM sqlite_master"
+    " WHERE type = 'view' AND instr(sql, '_appid') > 0",
     unnested=_unnested,
     casts=_TYPES,
     reached=_reached,
@@ -178,7 +178,7 @@ class SQLiteDriver:
             if create and existed and connection.execute(check).fetchone() != ("ok",):
                 raise sqlite3.DatabaseError(_MALFORMED)
         except sqlite3.DatabaseError as exc:
-            if create and (self.describe(exc).startswith((DAMAGED, _OTHER))):
+            if create and (self.is_damaged(exc) or _is_another(exc)):
                 raise self._damaged(exc) from None
             raise
         if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
@@ -186,12 +186,12 @@ class SQLiteDriver:
                 "{} is on a file system that SQLite cannot share (no WAL); choose a local one",
                 self.where,
             )
-        connection.execute("PRAGMA synchronous = FULL")
+        sqlitefile.make_durable(connection)
 
     def _damaged(self, exc: sqlite3.DatabaseError) -> SinkError | UsageError:
         """What a ledger says that is to take what is stored."""
         place = shlex.quote(str(self._path))
-        if self.describe(exc) == _OTHER and not self._was_ours():
+        if _is_another(exc) and not self._was_ours():
             return UsageError("{} could not be opened: {}", self.where, _OTHER)
         return SinkError(
             "{} could not be opened: it is damaged ({}); restore it from a backup, or run `mv {} "
@@ -313,10 +313,10 @@ class SQLiteDriver:
         text = str(exc)
         if "full" in text or ("disk I/O" in text and not durable.has_room(self._path.parent)):
             return DISK_FULL
-        if "not a database" in text:
+        if _is_another(exc):
             return _OTHER
-        if any(sign in text for sign in _DAMAGE):
-            return say("{} ({})", DAMAGED, say(text))
+        if self.is_damaged(exc):
+            return say("{} ({})", say("it is damaged"), say(text))
         if "locked" in text:
             return say("another program has kept it locked for {:.0f} s", BUSY)
         if "unable to open" in text or "readonly" in text:
@@ -326,5 +326,13 @@ class SQLiteDriver:
     def outage(self, exc: Exception) -> None:
         return None
 
+    def is_damaged(self, exc: Exception) -> bool:
+        return any(sign in str(exc) for sign in _DAMAGE)
+
     def is_barred(self, exc: Exception) -> bool:
         return getattr(exc, "sqlite_errorcode", 0) & 0xFF in _BARRED
+
+
+def _is_another(exc: Exception) -> bool:
+    """Whether the file is of another kind."""
+    return "not a database" in str(exc)

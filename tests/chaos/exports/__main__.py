@@ -34,6 +34,8 @@ from harvester.model import Batch, Window
 from harvester.wechat.interfaces import INTERFACES
 from tests.chaos.forks import KILLED, Forks
 from tests.exports.support import ARTICLES, STAMP, TARGETS, USERS, do, tables
+from tests.exports.test_bucket import in_bucket
+from tests.object_store import KEYS, Store, object_store
 
 SINKS = ("sqlite:{}/in.db", "jsonl:{}/in")
 CASES = [
@@ -318,6 +320,30 @@ class Trial:
             self.wrong.append(f"{self._target}: drafts are left: {drafts}")
 
 
+class BucketTrial(Trial):
+    """The same for a bucket; nobody reads it meanwhile."""
+
+    def __init__(
+        self, forks: Forks, case: tuple[str, str], home: Path, random: Random, store: Store
+    ) -> None:
+        super().__init__(forks, case, home, random)
+        self._store = store
+        self._target = f"{store.spec(f'trial{home.name}/tables')}&shape=nested"
+
+    def _export(self, newer: Seen, *, reads: bool, dies: bool = False) -> int | None:
+        return super()._export(newer, reads=False, dies=dies)
+
+    def _compare(self) -> None:
+        found = in_bucket(self._store, self._target.partition("?")[0])
+        wanted = {name: rows for name, rows in tables(self._anew).items() if rows}
+        self.done["rows"] += sum(map(len, found.values()))
+        if {name: rows for name, rows in found.items() if rows} != wanted:
+            self.wrong.append(f"{self._target} round {self._number}: is not as one made anew")
+        again = do(plugins.sink(self._sink), self._target)
+        if again != Exported(kept=again.kept):
+            self.wrong.append(f"{self._target}: a second export wrote {again}")
+
+
 def _about(spec: str, names: Collection[str]) -> dict[str, bytes]:
     """What the files beside these tables say of their columns; empty but of CSV."""
     paths = {name: Path(_place(spec), f"{name}.columns.csv") for name in names}
@@ -329,14 +355,17 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def trial(kills: int, seed: int, cases: list[tuple[str, str]]) -> tuple[Counter[str], list[str]]:
-    """Kill exports so often, equally often for each case."""
+def trial(
+    kills: int, seed: int, cases: list[tuple[str, str]], store: Store | None = None
+) -> tuple[Counter[str], list[str]]:
+    """Kill exports so often, equally often for each case; store: of buckets, in place of files."""
     done: Counter[str] = Counter()
     wrong: list[str] = []
     share = -(-kills // len(cases))
     with Forks("tests.chaos.exports.worker") as forks, tempfile.TemporaryDirectory() as place:
         for number, case in enumerate(cases):
-            made = Trial(forks, case, Path(place) / str(number), Random(f"{seed} {case}"))
+            how = forks, case, Path(place) / str(number), Random(f"{seed} {case}")
+            made = Trial(*how) if store is None else BucketTrial(*how, store)
             made.round(0)
             while made.done["kills"] < share and not made.wrong:
                 made.round(min(3, share - made.done["kills"]))
@@ -351,10 +380,17 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="targets with this word")
+    parser.add_argument("--bucket", action="store_true", help="only to buckets of an object store")
     given = parser.parse_args()
     began = time.monotonic()
     cases = [case for case in CASES if given.only in case[0]]
-    done, wrong = trial(given.kills, given.seed, cases)
+    if given.bucket:
+        os.environ.update(KEYS)
+        cases = [("parquet:{}/pq?shape=nested", sink) for sink in SINKS]
+        with object_store() as store:
+            done, wrong = trial(given.kills, given.seed, cases, store)
+    else:
+        done, wrong = trial(given.kills, given.seed, cases)
     for problem in wrong[:20]:
         print(f"WRONG: {problem}")
     print(

@@ -45,7 +45,9 @@ _SETTINGS = """
 [tool.mutmut]
 source_paths = ["harvester"]
 only_mutate = ["harvester/{module}.py"]
-pytest_add_cli_args = ["-p", "tests.chaos.mutants.quick", "-p", "no:cacheprovider"]
+pytest_add_cli_args = [
+  "-m", "not nightly", "-p", "tests.chaos.mutants.quick", "-p", "no:cacheprovider",
+]
 pytest_add_cli_args_test_selection = {tests}
 timeout_multiplier = 4.0
 timeout_constant = 2.0

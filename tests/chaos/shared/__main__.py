@@ -3,6 +3,9 @@
 The figures change with every few answers, and each worker cuts its windows differently.  So a row
 that is lost, doubled or stale differs from the ledger's tally, which was made from the same answer
 as the last committed write; ``verify`` compares them all.
+
+In a failover the ledger loses what it has committed since a moment before, and all connections; the
+sink keeps all.  Accounts that do not fit then are rebuilt from the sink.
 """
 
 from __future__ import annotations
@@ -20,9 +23,12 @@ from datetime import date, timedelta
 from random import Random
 from typing import Any
 
+import psycopg
+
 from harvester.config import plugins
 from harvester.ledger import PostgresLedger
 from harvester.testing import Reply, Simulator
+from harvester.upkeep.rebuild import rebuild_shared
 from harvester.upkeep.verify import verify
 from harvester.wechat.interfaces import INTERFACES
 from tests.chaos.forks import Forks
@@ -32,7 +38,8 @@ from tests.support import Wechat
 
 ENDPOINT = "getusersummary"
 LEASE = 1.0
-RATE = 100
+RATE, SLOW = 100, 10
+"""Requests a second; in the trials with failovers, so that an account has several commits."""
 DAYS = 200
 ACCOUNTS = 20
 WORKERS = 3
@@ -65,15 +72,22 @@ class Changing(Simulator):
 
 Done = Counter[str]
 """How often each of `DISTURBANCES`, and of ``rounds``, ``rows``, ``requests``."""
-DISTURBANCES = ("kills", "freezes", "restarts")
+DISTURBANCES = ("kills", "freezes", "restarts", "failovers")
 
 
 class Trial:
     """A harvest in rounds: in each a range of days is harvested by workers that are disturbed."""
 
     def __init__(
-        self, server: PostgresServer, simulator: Changing, url: str, spec: str, seed: int
+        self,
+        server: PostgresServer,
+        simulator: Changing,
+        url: str,
+        spec: str,
+        seed: int,
+        rate: int,
     ) -> None:
+        self._rate = rate
         self._server = server
         self._simulator = simulator
         self._url = url
@@ -82,6 +96,8 @@ class Trial:
         self._workers: set[int] = set()
         self._frozen: dict[int, float] = {}
         self._end = LATEST
+        self._behind = False  # the standby of the ledger
+        self._apart = False  # a worker has found accounts that do not fit
         self.done: Done = Counter()
         self.wrong: list[str] = []
 
@@ -106,7 +122,10 @@ class Trial:
             assert time.monotonic() - began < 300, "a round does not end"
             self._thaw()
             complete = self._reap(forks) or complete
-            while not complete and len(self._workers) < WORKERS:
+            if self._apart and not self._workers:
+                self._rebuild()
+                complete = False
+            while not complete and not self._apart and len(self._workers) < WORKERS:
                 self._workers.add(forks.start(self._job(base_url)))
             time.sleep(random.uniform(0.05, 0.4))
             left = [pid for pid in sorted(self._workers) if pid not in self._frozen]
@@ -125,6 +144,8 @@ class Trial:
                 self._server.stop(signal.SIGQUIT)
                 time.sleep(random.uniform(0.0, 0.5))
                 self._server.start()
+            elif done["failovers"] < asked["failovers"] and draw < 0.65:
+                self._fail_over()
         done["rounds"] += 1
         self._end -= timedelta(days=DAYS)
 
@@ -137,11 +158,59 @@ class Trial:
             "ledger": self._url,
             "sink": self._spec,
             "base_url": base_url,
-            "rate": f"{RATE}/s",
+            "rate": f"{self._rate}/s",
             "daily_quota": 100_000,
             "concurrency": 12,
             "lease": LEASE,
         }
+
+    def _fail_over(self) -> None:
+        """Let the standby of the ledger fall behind; or make it the ledger, if it has."""
+        with psycopg.connect(self._url) as database:
+            database.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            names = [name for (name,) in database.execute(
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = 'harvester'"
+                " ORDER BY table_name = 'wanted', table_name"  # it refers to the workers
+            )]  # fmt: skip
+            if not names:  # no worker has made it yet
+                return
+            if not self._behind:
+                database.execute("DROP SCHEMA IF EXISTS kept CASCADE; CREATE SCHEMA kept")
+                for name in names:
+                    database.execute(f"CREATE TABLE kept.{name} AS TABLE harvester.{name}")
+                self._behind = True
+                return
+            tables = ", ".join(f"harvester.{name}" for name in names)
+            database.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            database.execute(f"TRUNCATE {tables}")
+            for name in names:
+                database.execute(
+                    f"INSERT INTO harvester.{name} OVERRIDING SYSTEM VALUE"
+                    f" SELECT * FROM kept.{name}"
+                )
+            database.execute(  # those that wait for the locks have sent what is not to be lost
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        self._behind = False
+        self.done["failovers"] += 1
+
+    def _rebuild(self) -> None:
+        """Make the ledger anew from the sink."""
+        time.sleep(LEASE + 0.2)  # of those that were killed
+        asyncio.run(self._rebuilt())
+        self._apart = self._behind = False
+        self.done["rebuilt"] += 1
+
+    async def _rebuilt(self) -> None:
+        found = await rebuild_shared(
+            PostgresLedger(self._url), [self._sink()], INTERFACES.get, time.time()
+        )
+        if found.lost or found.doubtful or found.strange:
+            self.wrong.append(f"a rebuild has found {found}")
 
     def _signal(self, pid: int, which: signal.Signals) -> bool:
         with suppress(ProcessLookupError):
@@ -165,7 +234,8 @@ class Trial:
             self._workers.discard(pid)
             self._frozen.pop(pid, None)
             complete = complete or status == 0
-            if status not in (0, 3, 4, -signal.SIGKILL):
+            self._apart = self._apart or status == 1
+            if status not in (0, 3, 4, -signal.SIGKILL, 1 if self.done["failovers"] else 0):
                 self.wrong.append(f"a worker ended with {status}")
         return complete
 
@@ -189,14 +259,15 @@ class Trial:
         for moments in simulator.arrived.values():
             # a frozen process may let out what it was just sending
             early = sum(late - soon < 1.0 - 0.05 for soon, late in
-                        zip(moments, moments[RATE:], strict=False))  # fmt: skip
-            if early > done["freezes"] + done["kills"]:
+                        zip(moments, moments[self._rate :], strict=False))  # fmt: skip
+            if early > done["freezes"] + done["kills"] + done["failovers"] * self._rate:
                 wrong.append(f"{early} requests came earlier than the rate allows")
         [(booked,)] = self._server.execute(
             "SELECT sum(calls) FROM harvester.budget", self._url.rpartition("/")[2]
         )
-        unknown = done["kills"] * len(simulator.arrived) * RATE  # of the last second before a kill
-        if booked < simulator.answers - unknown:
+        # of the last second before a kill
+        unknown = done["kills"] * len(simulator.arrived) * self._rate
+        if not done["failovers"] and booked < simulator.answers - unknown:
             wrong.append(f"{simulator.answers:,} calls were sent, {booked:,} were booked")
 
     async def _verified(self) -> list[str]:
@@ -220,10 +291,12 @@ def trial(asked: Mapping[str, int], seed: int, kind: str) -> tuple[Done, list[st
             if mysql is not None:
                 spec = mysql.url(mysql.new_database())
             with Wechat(simulator := Changing()) as wechat:
-                one = Trial(server, simulator, url, spec, seed)
-                one.run({name: asked[name] - total[name] for name in DISTURBANCES}, wechat.url)
+                one = Trial(
+                    server, simulator, url, spec, seed, SLOW if asked["failovers"] else RATE
+                )
+                one.run({name: asked[name] - total[name] for name in asked}, wechat.url)
             total += one.done
-            if one.wrong or total >= Counter(asked):
+            if one.wrong or all(total[name] >= number for name, number in asked.items()):
                 return total, one.wrong
             seed += 1
 
@@ -234,6 +307,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--freezes", type=int, default=50)
     parser.add_argument("--restarts", type=int, default=3)
+    parser.add_argument("--failovers", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sink", choices=KINDS, default=KINDS[0])
     given = parser.parse_args()
@@ -244,7 +318,8 @@ def main() -> int:
         print(f"WRONG: {problem}")
     print(
         f"{done['kills']:,} kills, {done['freezes']:,} freezes, {done['restarts']} restarts of the"
-        f" database in {done['rounds']} rounds: {done['rows']:,} rows compared,"
+        f" database, {done['failovers']} failovers of the ledger ({done['rebuilt']} times rebuilt)"
+        f" in {done['rounds']} rounds: {done['rows']:,} rows compared,"
         f" {done['requests']:,} requests, {len(wrong)} wrong ({time.monotonic() - began:.0f} s)"
     )
     return bool(wrong)

@@ -1,6 +1,7 @@
 """The worker processes.
 
-One ends with 0 if everything requested is harvested, with 3 if not, with 4 if it raised an error.
+One ends with 0 if everything requested is harvested, with 3 if not, with 1 if the ledger does not
+know what the sink has of an account, with 4 if it raised an error.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ async def _harvest(job: dict[str, Any]) -> int:
         date.fromisoformat(end),
         **job,
     )
-    return 0 if report.state == "complete" else 3
+    return 0 if report.state == "complete" else 1 if report.stopped else 3
 
 
 def _work(job: dict[str, Any]) -> int:

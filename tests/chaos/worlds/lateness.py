@@ -27,6 +27,8 @@ ASKED_FOR = {Delivery.DAILY: 30, Delivery.ENTRIES: 30, Delivery.UNCERTAIN: 7}
 """What comes so many days late is got; it is asked for until then, and seldom later."""
 YOUNG = 3
 """Days for which a run is not complete without it."""
+CALLED_LATE = 0.2
+"""How many days of an interface of lists are called late for ever."""
 LISTS = {"getarticletotaldetail": ("detail_list", "stat_date", 30)}
 """The list that grows, its day, and the days for which it does."""
 
@@ -91,11 +93,18 @@ class Lateness:
         if not isinstance(answer.get("list"), list):
             return body
         lacking = draw.random() < self.forgetful
+        if endpoint.name in LISTS and self._is_called_late(appid, answer["list"]):
+            answer["is_delay"] = True
         found = []
         for record in answer["list"]:
             if kept := self._record(endpoint, appid, record, wall, draw if lacking else None):
                 found.append(kept)
         return json.dumps({**answer, "list": found}).encode()
+
+    def _is_called_late(self, appid: str, records: list[dict[str, Any]]) -> bool:
+        """Whether WeChat calls a day late for ever, also if all of its figures are there."""
+        text = f"called late {self.seed} {appid} {[each['ref_date'] for each in records[:1]]}"
+        return Random(text).random() < CALLED_LATE
 
     def _record(
         self,

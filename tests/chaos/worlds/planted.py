@@ -48,7 +48,7 @@ FAULTS = (
     Planted(
         "the gate is disabled: only the bucket sets the pace",
         "engine/limiter.py",
-        "departures[0] <= now - self._gap)",
+        "departures[0][0] <= now - self._gap)",
         "True)",
     ),
     Planted(
@@ -316,7 +316,7 @@ FAULTS = (
     Planted(
         "a run is complete without yesterday's row",
         "engine/parts.py",
-        "        waits = self._wall < waits_until(self._endpoint, part.days[1])\n",
+        "        waits = self._waits(part.days)\n",
         "        waits = False\n",
     ),
     Planted(

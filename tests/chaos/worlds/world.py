@@ -276,6 +276,8 @@ class World:
         if not path.exists():
             return
         calendars, _ = run_virtual(lambda _: _read(path, ""))
+        if not (calendars or self._model._batches):  # no run has made the sinks
+            return
         if lost:
             for beside in ("", "-wal", "-shm"):
                 path.with_name(path.name + beside).unlink(missing_ok=True)

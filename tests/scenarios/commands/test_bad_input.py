@@ -73,6 +73,18 @@ BAD = [
     (["plan", "getarticlesummary", *DAYS, "--out", "x" * 300], "cannot be used"),
     (["simulate", "--port", "99999"], "--port"),
     ([*RUN, *ME, *DAYS, "--out", "/dev/null/x"], "cannot be written"),
+    ([*RUN, *ME, *DAYS, "--out", ""], "invalid --out '': expected a path"),
+    (["export", "x.xlsx"], "write xlsx:x.xlsx"),
+    (["export", "a/x.parquet"], "write parquet:a/x"),
+    (["export", "csv"], "write csv:DIR"),
+    (["export", "xlsx:x.csv"], "write xlsx:x.xlsx"),
+    (["export"], "For example: harvester export xlsx:harvest.xlsx"),
+    (["forget"], "For example: --appid wx0123456789abcdef"),
+    (["sink", "add"], "For example: harvester sink add sqlite:harvest.db"),
+    ([*RUN, "--rate"], "Expected a number above 0 with its unit, e.g. 10/s"),
+    (["version"], "write harvester --version"),
+    (["help", "run"], "write harvester --help"),
+    ([*RUN, *ME, *DAYS, "--verbose"], ". Each event of a run is shown by --log-format json."),
     ([*RUN, *ME, *DAYS, "--token-store", "nowhere"], "token store"),
     ([*RUN, *ME, *DAYS, "--config", "missing.toml"], "missing.toml cannot be read"),
     ([*RUN, *ME, "--start", "2024-01-01"], "--end"),
@@ -112,6 +124,14 @@ def test_bad_arguments_are_one_sentence_and_status_2(
     today = f"{datetime.now(CHINA):%Y-%m-%d}"
     _one_sentence([today if one == TODAY else one for one in arguments], said, capsys)
     assert not any(path.name.endswith(".jsonl") for path in tmp_path.rglob("*"))
+
+
+def test_a_csv_file_that_is_not_called_so_is_told_from_toml(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("accounts.txt").write_text(f"appid,secret\n{A},env:HARVESTER_SECRET\n")
+    said = "a CSV file ends with .csv: rename it"
+    _one_sentence([*RUN, *DAYS, "--accounts", "accounts.txt"], said, capsys)
 
 
 def test_a_password_in_a_base_url_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,6 +180,7 @@ def test_a_missing_secret_is_named(
         (GOOD + "[[account]]\nappid = 'wx2'\n", "has no secret"),
         (GOOD + "[[account]]\nappid = 'wx2'\ntoken = 'static:x'\n", "a token is a reference"),
         (2 * GOOD, "given twice"),
+        (f"{GOOD}enabled = 0\n", "enabled is true or false, not 0"),
     ],
 )  # fmt: skip
 def test_a_bad_accounts_file_is_one_sentence(
@@ -183,6 +204,9 @@ def test_a_bad_accounts_file_is_one_sentence(
     [
         ("rate = \n", "is not TOML: Invalid value (at line 1"),
         ("rat = '3/s'\n", "unknown key 'rat' (did you mean rate?)"),
+        ("secret = 'x'\n", "write secret = 'env:NAME' in accounts.toml"),
+        ("[[account]]\nappid = 'wx1'\n", "write it into accounts.toml"),
+        ("[run]\nrate = '3/s'\n", "options stand above all tables, without one"),
         ("rate = true\n", "harvester.toml: invalid rate True: expected a number above 0 with"),
         ("wait = 'yes'\n", "invalid wait 'yes': expected true or false"),
         ("start = ['2024-01-01']\n", "invalid start <list>: expected a date"),
@@ -214,6 +238,7 @@ def test_a_bad_config_file_is_one_sentence(
     _one_sentence([*RUN, *ME, "--end", "2024-01-02"], said, capsys)
 
 
+@pytest.mark.thorough
 def test_a_directory_that_is_a_file_cannot_be_written(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

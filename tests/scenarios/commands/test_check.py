@@ -49,6 +49,7 @@ def checked(capsys: Capture, url: str, *arguments: str, status: int) -> dict[str
     return found
 
 
+@pytest.mark.thorough
 def test_an_account_that_may_do_all_is_usable(wechat: Start, capsys: Capture) -> None:
     server = wechat(daily_quota=500)
     found = checked(capsys, server.url, "users", "messages", "--appid", A, status=0)
@@ -107,6 +108,7 @@ def test_what_is_wrong_is_named_with_what_to_do_after_one_call_an_interface(
     assert server.simulator.counts["data"] <= 2
 
 
+@pytest.mark.thorough
 def test_a_token_that_was_void_costs_no_second_call(wechat: Start, capsys: Capture) -> None:
     store = ["--token-store", "file:tokens"]
     checked(capsys, wechat().url, E, "--appid", A, *store, status=0)
@@ -115,6 +117,7 @@ def test_a_token_that_was_void_costs_no_second_call(wechat: Start, capsys: Captu
     assert another.simulator.counts["data"] == 1
 
 
+@pytest.mark.thorough
 def test_broken_accounts_are_rows_below_the_reason_and_the_others_are_counted(
     wechat: Start, capsys: Capture, monkeypatch: Patch
 ) -> None:
@@ -145,6 +148,7 @@ def test_broken_accounts_are_rows_below_the_reason_and_the_others_are_counted(
     assert all(wx(number) in text for number in range(1, 6))
 
 
+@pytest.mark.thorough
 def test_a_secret_that_cannot_be_read_is_a_row(wechat: Start, capsys: Capture) -> None:
     accounts = listed(A, secret="env:NOWHERE")
     with Path("accounts.csv").open("a") as file:
@@ -163,10 +167,10 @@ def test_without_names_it_tries_what_the_ledger_knows_of_each_account(
     wechat: Start, capsys: Capture
 ) -> None:
     server = wechat()
-    run = [*asked(server.url, E, "2024-01-01", "2024-01-05"), "--quiet"]
-    assert invoke(run) == 0
-    assert invoke([*run, "--appid", B]) == 0
-    assert invoke([*run[:1], OTHER, *run[2:], "--appid", B]) == 0
+    days = ("2024-01-01", "2024-01-05")
+    for endpoint, appid in ((E, A), (E, B), (OTHER, B)):
+        run = asked(server.url, endpoint, *days, "--quiet")
+        assert invoke([appid if word == A else word for word in run]) == 0
     before = Path("harvest/ledger.sqlite").read_bytes()
     sent = server.simulator.counts["data"]
     found = checked(capsys, server.url, *listed(A, B), status=0)
@@ -178,6 +182,7 @@ def test_without_names_it_tries_what_the_ledger_knows_of_each_account(
     assert Path("harvest/ledger.sqlite").read_bytes() == before
 
 
+@pytest.mark.thorough
 def test_without_a_ledger_it_tries_those_of_the_configuration(
     wechat: Start, capsys: Capture, monkeypatch: Patch
 ) -> None:
@@ -204,6 +209,7 @@ def test_wrong_use_is_refused_before_anything_is_sent(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_without_a_server_it_ends_with_4(capsys: Capture) -> None:
     found = checked(capsys, "http://127.0.0.1:9", E, "--appid", A, status=4)
     assert "Connection refused" in found["notes"][0]

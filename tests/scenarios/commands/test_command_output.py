@@ -26,6 +26,7 @@ pytestmark = pytest.mark.thorough
 ENDPOINT = "getinterfacesummaryhour"
 DAYS = ("--start", "2024-01-01", "--end", "2024-01-05")
 MOMENT = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d"
+ELSEWHERE = "harvester: requests, and the secrets in them, go to http://127.0.0.1:"
 
 
 def run(server: Wechat, folder: Path, *arguments: str | Path, **env: str) -> Done:
@@ -37,7 +38,8 @@ def run(server: Wechat, folder: Path, *arguments: str | Path, **env: str) -> Don
 def test_lines_of_the_log_and_the_last_line_have_dates(wechat: Start, tmp_path: Path) -> None:
     result = run(wechat(), tmp_path)
     assert result.returncode == 0
-    lines = result.stderr.splitlines()
+    server, *lines = result.stderr.splitlines()
+    assert server.startswith(ELSEWHERE)
     assert len(lines) == 2
     assert all(re.match(MOMENT + " ", line) for line in lines)
     (last,) = result.stdout.splitlines()
@@ -50,20 +52,24 @@ def test_lines_of_the_log_and_the_last_line_have_dates(wechat: Start, tmp_path: 
 
 def test_quietly_only_what_is_wrong_is_said(wechat: Start, tmp_path: Path) -> None:
     result = run(wechat(), tmp_path, "--quiet")
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert (result.returncode, result.stdout) == (0, "")
+    (server,) = result.stderr.splitlines()  # that of WeChat is not said
+    assert server.startswith(ELSEWHERE)
     result = run(wechat(), tmp_path / "2", "--quiet", "--json", "--daily-quota", "2")
     assert result.returncode == 3
     assert json.loads(result.stdout)["state"] == "waiting"
-    assert "must wait until" in result.stderr.splitlines()[0]
+    assert "must wait until" in result.stderr.splitlines()[1]
 
 
 def test_messages_as_json_are_an_object_a_line(wechat: Start, tmp_path: Path) -> None:
     result = run(wechat(), tmp_path, "--log-format", "json")
     assert (result.returncode, result.stdout) == (0, "")
-    lines = [json.loads(line) for line in result.stderr.splitlines()]
+    server, *lines = [json.loads(line) for line in result.stderr.splitlines()]
+    assert (server["level"], "which is not WeChat" in server["message"]) == ("warning", True)
     assert [line["event"] for line in lines] == ["RunStarted", "TokenFetched", "Summary"]
     refused = run(wechat(), tmp_path / "2", "--log-format", "json", HARVESTER_SECRET="wrong")
-    (error, *_) = told = [json.loads(line) for line in refused.stderr.splitlines()]
+    _, *told = [json.loads(line) for line in refused.stderr.splitlines()]
+    error = told[0]
     assert error.keys() >= {"time", "level", "message"}
     assert {line["level"] for line in lines} == {"info"}
     levels = {line["event"]: line["level"] for line in told if "event" in line}
@@ -108,7 +114,7 @@ def test_verify_is_json_too(wechat: Start, tmp_path: Path) -> None:
             "unknown_windows": 0, "counted_windows": 0, "read_to_its_end": True,
             "differences": [], "unread": "",
         }],
-        "commands": [],
+        "notes": [], "commands": [],
     }  # fmt: skip
     (segment,) = (tmp_path / "out" / ENDPOINT).iterdir()
     segment.write_bytes(segment.read_bytes().replace(b'"callback_count":', b'"callback_cxunt":', 1))
@@ -334,7 +340,7 @@ def test_a_missing_password_is_no_difference(
 def test_a_library_that_is_missing_is_no_difference_and_no_agreement(
     wechat: Start, tmp_path: Path
 ) -> None:
-    run_into(wechat, tmp_path, "--sink", "jsonl:p?compress=zstd")
+    run_into(wechat, tmp_path, "--sink", "jsonl:harvest/p?compress=zstd")
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nsys.modules.update(dict.fromkeys(['backports', 'compression']))\n"
     )

@@ -77,6 +77,7 @@ def test_the_library_makes_none_either(
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.thorough
 def test_the_directory_of_out_is_made(tmp_path: Path) -> None:
     with Server() as server:
         given = asked(server.url, "getusersummary", *JANUARY, "--out", "a/b")

@@ -68,6 +68,7 @@ def test_a_sink_that_is_nearly_one_is_suggested(spec: str, meant: str, capsys: O
     assert "hidden" not in said
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("appid", "said"), [
     ("wx0123456789abcde", True), ("wx0123456789abcdefa", True), ("vx0123456789abcdef", True),
     ("wx0123456789abcdeg", True), ("wx0123456789abcdef", False), ("wx0123456789ABCDEF", False),
@@ -167,6 +168,33 @@ def test_a_file_that_is_used_unasked_is_mentioned(tmp_path: Path, capsys: Output
     used = "harvester: ./harvester.toml is used, since it is there\n"
     assert done(capsys, "plan", "users")[1] == used
     assert done(capsys, "plan", "users", "--config", "harvester.toml")[1] == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*RUN, "--appid", "wx00000000000000bb"], [*RUN, f"--appid={A}"],
+        ["plan", "users", f"--appid={A}", f"--appid={A}", *DAYS],
+        ["check", "--appid", A, "users", "--appid", A],
+        ["forget", "--appid", A, "--appid", "wx00000000000000bb", "--yes"],
+    ],
+)  # fmt: skip
+def test_a_second_appid_is_refused(arguments: list[str], capsys: Output) -> None:
+    said = refused(capsys, *arguments)
+    assert said == "--appid takes one account; several are in a file: --accounts FILE"
+
+
+@pytest.mark.thorough
+def test_an_appid_of_the_environment_is_not_selected_by_the_file(
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "harvester.toml").write_text('accounts = "none.toml"\nonly = ["north"]\n')
+    monkeypatch.setenv("HARVESTER_APPID", A)
+    done(capsys, "plan", "users", *DAYS)
+    assert invoke(["check", "users", "--base-url", "http://127.0.0.1:1"]) == 4
+    assert "--only" not in capsys.readouterr().err
+    monkeypatch.setenv("HARVESTER_ONLY", "north")
+    assert "--only selects accounts of a file" in refused(capsys, "plan", "users", *DAYS)
 
 
 # --json

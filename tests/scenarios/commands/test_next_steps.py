@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -18,6 +19,7 @@ RUN = ("run", "users", "--appid", A, *DAYS)
 OLD = ("run", "users", "--appid", A, "--start", "2010-01-01", "--end", "2010-02-01")
 
 
+@pytest.mark.sampled
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arguments", "said"),
@@ -147,6 +149,7 @@ def test_a_wrong_appid_is_no_reason_to_reset_the_secret(tmp_path: Path) -> None:
     assert "reset" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_cause_names_only_what_failed_of_each_account(tmp_path: Path) -> None:
     """Each account may not use another interface; no line says so of both."""
 
@@ -169,6 +172,7 @@ def test_a_cause_names_only_what_failed_of_each_account(tmp_path: Path) -> None:
     assert sorted(lines) == [(A, "getusersummary"), (B, "getusercumulate")]
 
 
+@pytest.mark.thorough
 def test_names_are_in_no_path_and_no_command(wechat: Start, tmp_path: Path) -> None:
     platform = "wx00000000000000ff"
     server: Wechat = wechat(component=(platform, "practice"))
@@ -190,3 +194,19 @@ def test_names_are_in_no_path_and_no_command(wechat: Start, tmp_path: Path) -> N
     assert f"run: chmod 600 refresh/{A}" in done.stderr
     assert f"refresh/{A} (" not in done.stderr
     assert f"harvester: {A} (客户0032) getusersummary: " in done.stderr
+
+
+@pytest.mark.thorough
+def test_sinks_outside_of_the_ledgers_folder_are_named(wechat: Start, tmp_path: Path) -> None:
+    given = ("users", "--appid", A, "--start", "2024-01-01", "--end", "2024-01-05")
+    within, beside = f"jsonl:{tmp_path}/out", f"sqlite:{tmp_path}/rows.db"
+    job = (*given, "--out", tmp_path / "out", "--rate", "1000/s")
+    sinks = ("--sink", within, "--sink", beside)
+    assert harvest("run", *job, *sinks, "--base-url", wechat().url).returncode == 0
+    note = f"{beside} is outside of {tmp_path}/out: a copy of that folder does not have it"
+    for command in (("verify", "--out", tmp_path / "out"), ("plan", *job)):
+        said = harvest(*command)
+        assert said.returncode == 0, said.stderr
+        assert note in " ".join(said.stdout.split())
+        assert said.stdout.count("is outside of") == 1
+        assert json.loads(harvest(*command, "--json").stdout)["notes"] == [note]

@@ -16,7 +16,7 @@ import harvester
 from tests.own_server import free_port
 from tests.scenarios.command import Done, Start, begun, program
 from tests.scenarios.places import SINKS
-from tests.support import A, command, environment, harvest
+from tests.support import ROOT, A, command, environment, harvest
 
 pytestmark = pytest.mark.thorough
 
@@ -108,6 +108,32 @@ def test_an_interrupt_at_any_moment_after_the_start_shows_no_traceback(tmp_path:
 
 
 @pytest.mark.usefixtures("_interruptible")
+@pytest.mark.parametrize("command", [RUN, ("status",), ("verify",), ("plan", *RUN[1:])])
+def test_an_interrupt_before_the_loop_runs_says_nothing_of_coroutines(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(  # twice, as soon as a loop is to be made
+        "import asyncio, os, signal\n"
+        "class Runner(asyncio.Runner):\n"
+        "    def __enter__(self):\n"
+        "        for _ in range(2):\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "asyncio.Runner = asyncio.runners.Runner = Runner\n"
+    )
+    done = harvest(
+        *command,
+        "--out",
+        "o",
+        cwd=tmp_path,
+        PYTHONPATH=f"{tmp_path}:{ROOT}",
+        PYTHONWARNINGS="always",
+    )
+    assert done.returncode == 130
+    assert "never awaited" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_a_wait_for_a_server_is_told_and_ends_with_the_first_interrupt(tmp_path: Path) -> None:
     with begun(*RUN, "--sink", f"mysql://u@127.0.0.1:{free_port()}/db", cwd=tmp_path) as process:
         assert process.stderr is not None
@@ -189,6 +215,7 @@ print(report.state)
 """
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("kind", SINKS)
 def test_a_script_that_harvests_ends_with_status_0(spec: str, wechat: Start) -> None:
     server, said = wechat(), "complete\nthe handlers of atexit have"

@@ -29,9 +29,10 @@ import yaml
 
 import harvester
 from harvester.service.http import OPEN
-from tests.scenarios.command import Start
+from tests.postgres_server import PASSWORD, PostgresServer
+from tests.scenarios.command import Start, begun, until
 from tests.scenarios.docs.test_examples import EXAMPLES, FASTAPI, application, multiset, truth
-from tests.support import ROOT, A, environment, harvest
+from tests.support import ROOT, A, B, environment, harvest
 
 pytestmark = pytest.mark.thorough
 
@@ -62,6 +63,11 @@ def test_fastapi_streams_each_record_until_its_client_ends(wechat: Start, tmp_pa
 # systemd
 
 
+UNITS = (
+    "harvester.service", "harvester.timer", "harvester-failed@.service", "harvester-serve.service",
+)  # fmt: skip
+
+
 def unit(name: str) -> configparser.RawConfigParser:
     found = configparser.RawConfigParser()
     found.optionxform = str  # type: ignore[assignment,method-assign]
@@ -80,14 +86,14 @@ def program(folder: Path) -> Path:
 
 def test_systemd_takes_the_unit_and_the_timer(tmp_path: Path) -> None:
     program(tmp_path)
-    for name in ("harvester.service", "harvester.timer", "harvester-failed@.service"):
+    for name in UNITS:
         text = (EXAMPLES / name).read_text().replace("/srv/harvester", str(tmp_path))
         (tmp_path / name).write_text(text)
     failed = unit("harvester.service")["Unit"]["OnFailure"].replace("%n", "harvester.service")
     shutil.copy(tmp_path / "harvester-failed@.service", tmp_path / failed)
     checked = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", tmp_path / "harvester.service",
-         tmp_path / "harvester.timer", tmp_path / failed],
+         tmp_path / "harvester.timer", tmp_path / "harvester-serve.service", tmp_path / failed],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (checked.returncode, checked.stderr) == (0, "")
@@ -97,6 +103,69 @@ def test_systemd_takes_the_unit_and_the_timer(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=60, check=True, env=environment(TZ="UTC"),
     ).stdout  # fmt: skip
     assert re.search(r"00:05:00 UTC", shown), shown
+
+
+@pytest.mark.parametrize("name", ["harvester.service", "harvester-serve.service"])
+def test_a_unit_may_do_little_and_write_where_it_says(name: str) -> None:
+    shown = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--threshold=30", EXAMPLES / name],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert shown.returncode == 0, shown.stdout
+    service = unit(name)["Service"]
+    assert (service["ProtectSystem"], service["StateDirectory"]) == ("strict", "harvester")
+    assert "ReadWritePaths" not in service
+
+
+def test_the_unit_of_the_service_serves_and_its_reload_reads_the_accounts_again(
+    wechat: Start, tmp_path: Path
+) -> None:
+    program(tmp_path)
+    (tmp_path / "harvester.toml").write_text(
+        f'endpoint = "users"\naccounts = "accounts.toml"\nstart = "yesterday-3d"\n'
+        f'end = "yesterday"\nbase-url = "{wechat().url}"\n[serve]\nlisten = "127.0.0.1:0"\n'
+    )
+    one = '[[account]]\nappid = "{}"\nsecret = "env:HARVESTER_SECRET"\n'
+    (tmp_path / "accounts.toml").write_text(one.format(A))
+    service = unit("harvester-serve.service")["Service"]
+    arguments = shlex.split(service["ExecStart"].replace("/srv/harvester", str(tmp_path)))
+    with subprocess.Popen(
+        arguments, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr
+        until(lambda: (tmp_path / "harvest" / "ledger.sqlite").exists())
+        (tmp_path / "accounts.toml").write_text(one.format(A) + one.format(B))
+        reload = service["ExecReload"].replace("$MAINPID", str(process.pid))
+        subprocess.run(shlex.split(reload), check=True)
+        assert any("2 accounts" in line for line in process.stderr)
+        process.terminate()
+        process.communicate(timeout=60)  # what it still says is read
+    assert process.returncode == 0
+
+
+def test_what_a_procedure_tells_systemd_names_a_unit_of_the_examples_that_can_do_it() -> None:
+    pages = [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "harvester").rglob("*.py"),
+    ]
+    told = {
+        found
+        for page in [*pages, *EXAMPLES.glob("*.service")]
+        for found in re.findall(
+            r"systemctl (enable|disable|start|stop|restart|reload)(?: --now)? ([\w.@-]+)",
+            page.read_text(encoding="utf-8"),
+        )
+    }
+    assert {verb for verb, _ in told} >= {"enable", "start", "stop", "reload"}
+    for verb, name in told:
+        found = unit(name if "." in name else f"{name}.service")
+        if "Service" in found and verb != "enable":
+            assert found["Service"]["Type"] == "exec", name  # one that stays
+        if verb == "reload":
+            assert "ExecReload" in found["Service"]
+        if verb in ("enable", "disable"):
+            assert "WantedBy" in found["Install"]
 
 
 def test_the_command_of_the_unit_harvests_and_tells_as_json(wechat: Start, tmp_path: Path) -> None:
@@ -118,8 +187,9 @@ def test_the_command_of_the_unit_harvests_and_tells_as_json(wechat: Start, tmp_p
     (report,) = map(json.loads, ran.stdout.splitlines())
     assert (report["state"], report["windows"]["done"]) == ("waiting", 3)
     messages = [json.loads(each) for each in ran.stderr.splitlines()]
-    assert all(each["level"] == "warning" for each in messages)
-    assert "must wait until" in messages[0]["message"]
+    assert {each["level"] for each in messages} == {"warning"}, messages
+    assert "which is not WeChat" in messages[0]["message"]
+    assert "must wait until" in messages[1]["message"]
     assert (tmp_path / "state" / "ledger.sqlite").exists()
     assert (tmp_path / "run" / "harvester.prom").stat().st_mode & 0o444 == 0o444
 
@@ -355,6 +425,7 @@ def test_a_pod_has_no_privileges_and_bounded_resources(kind: str) -> None:
         "seccompProfile": {"type": "RuntimeDefault"},
     }  # fmt: skip
     assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False  # HARVESTER_SERVE_PORT is no option: a warning
     (container,) = pod["containers"]
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
@@ -445,3 +516,65 @@ def test_the_service_of_compose_has_a_token_and_a_port() -> None:
     assert {*re.findall(r'"env:(\w+)"', accounts), "PGPASSWORD"} <= given.keys()
     assert config["ledger"] == config["sink"]
     assert f"@database/{listed['database']['environment']['POSTGRES_DB']}" in config["ledger"]
+
+
+# the image's environment, with the configuration of compose and of Kubernetes
+
+
+def configured(place: str) -> tuple[str, str]:
+    """The configuration and the file of accounts that the service of a manifest gets."""
+    if place == "compose":
+        folder = EXAMPLES / "monitoring"
+        names = ("harvester.toml", "accounts.toml.example")
+        first, second = ((folder / name).read_text(encoding="utf-8") for name in names)
+        return first, second
+    listed = yaml.safe_load((EXAMPLES / "kubernetes.yaml").read_text(encoding="utf-8"))["items"]
+    (data,) = [each["data"] for each in listed if each["kind"] == "ConfigMap"]
+    return data["harvester.toml"], data["accounts.toml"]
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize("stored", ["as the manifest says", "in /data"])
+@pytest.mark.parametrize("place", ["compose", "Deployment"])
+def test_the_service_of_the_image_warns_of_nothing_and_writes_into_data_alone(
+    place: str, stored: str, wechat: Start, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    data, etc = tmp_path / "data", tmp_path / "etc"
+    data.mkdir()
+    etc.mkdir()
+    config, accounts = configured(place)
+    url = postgres.url(postgres.new_database()).replace(f":{PASSWORD}@", "@")
+    config = config.replace("postgresql://harvester@database/harvest", url)
+    if stored == "in /data":
+        config = re.sub(r"(?m)^(ledger|sink) = .*\n", "", config)
+    for text, value in (
+        ("/etc/harvester", str(etc)), ("0.0.0.0:8605", "127.0.0.1:0"),
+        ("2024-01-01", "yesterday-2d"),
+    ):  # fmt: skip
+        config = config.replace(text, value)
+    (etc / "harvester.toml").write_text(config)
+    (etc / "accounts.toml").write_text(accounts)
+    of_image = dict(re.findall(r"(HARVESTER_\w+)=(\S+)", dict(instructions())["ENV"]))
+    given = {name: value.replace("/data", str(data)) for name, value in of_image.items()}
+    line = [each.replace("/etc/harvester", str(etc)) for each in commands()[place]]
+    env = {
+        **given, "HARVESTER_BASE_URL": wechat().url, "HARVESTER_RATE": "1000/s",
+        "SERVE_TOKEN": "t0ken", "WX_A_SECRET": "practice", "PGPASSWORD": PASSWORD,
+    }  # fmt: skip
+    told: list[dict[str, Any]] = []
+    with begun(*line, "--log-format", "json", cwd=data, **env) as process:
+        assert process.stderr
+        for text in process.stderr:
+            told.append(json.loads(text))
+            if " complete: " in told[-1]["message"]:
+                break
+        process.terminate()
+        told += map(json.loads, process.communicate(timeout=60)[1].splitlines())
+    assert process.returncode == 0
+    warned = [each["message"] for each in told if each["level"] != "info"]
+    assert len(warned) == 1, warned
+    assert "which is not WeChat" in warned[0]
+    assert {each.name for each in etc.iterdir()} == {"harvester.toml", "accounts.toml"}
+    assert ((data / "ledger.sqlite").exists(), (data / "getusersummary").exists()) == (
+        (True, True) if stored == "in /data" else (False, False)
+    )

@@ -240,23 +240,30 @@ class Bitable(BaseHTTPRequestHandler):
         return self._answer(data=getattr(self, f"_{call}")(body))
 
     def _search(self, body: dict[str, Any]) -> dict[str, Any]:
-        wanted = {each["field_name"]: each["value"][0] for each in body["filter"]["conditions"]}
-        found = [name for name, row in self.rows.items() if wanted.items() <= row.items()]
         begin = int(dict(parse_qsl(urlsplit(self.path).query)).get("page_token", 0))
-        items = [{"record_id": name} for name in found[begin : begin + 2]]  # small pages
-        return {"items": items, "has_more": begin + 2 < len(found), "page_token": str(begin + 2)}
+        items = [
+            {
+                "record_id": name,
+                "fields": {
+                    each: [{"text": row[each], "type": "text"}] for each in body["field_names"]
+                },
+            }
+            for name, row in list(self.rows.items())[begin : begin + 20]  # small pages
+        ]
+        more = begin + 20 < len(self.rows)
+        return {"items": items, "has_more": more, "page_token": str(begin + 20)}
 
     def _batch_delete(self, body: dict[str, Any]) -> dict[str, Any]:
-        self.sizes.append(len(body["records"]))
+        assert 0 < len(body["records"]) <= 500
         for name in body["records"]:
             del self.rows[name]
         return {}
 
     def _batch_create(self, body: dict[str, Any]) -> dict[str, Any] | None:
         self.sizes.append(len(body["records"]))
-        for each in body["records"]:
-            self.rows[f"rec{time.monotonic_ns()}"] = each["fields"]
-        return None if self.is_busy else {}
+        made = {f"rec{time.monotonic_ns()}": each["fields"] for each in body["records"]}
+        self.rows.update(made)
+        return None if self.is_busy else {"records": [{"record_id": name} for name in made]}
 
     def _answer(self, **more: Any) -> None:
         busy = more.get("data", {}) is None
@@ -296,7 +303,8 @@ def test_the_feishu_sink_has_each_record_once_also_after_an_interruption(
             ]
             assert sorted(found) == wanted
         feishu.shutdown()
-    assert 0 < max(Bitable.sizes) <= 500
+    assert 0 < max(Bitable.sizes) <= 1000
+    assert len(Bitable.sizes) <= 4  # calls that write: not one for each window
     assert {row["account"] for row in Bitable.rows.values()} == {A}
 
 

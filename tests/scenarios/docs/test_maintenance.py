@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from datetime import date
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+import harvester
 from harvester.testing import Simulator
 from tests.scenarios.command import begun, succeeded, until
-from tests.support import ROOT, A, Wechat, as_multiset, bare, days, environment, stored
+from tests.support import ROOT, A, Wechat, as_multiset, bare, days, environment
 
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(180)]
 
@@ -25,8 +27,8 @@ FAKES = {
     "pip": "exit 0",
     "scp": 'cp "$1" ../new/',
     # the service is a run here, which a start makes
-    "systemctl": f'echo "$@" >> $CALLS; [ "$1" = stop ] || exec {sys.executable} -m harvester run'
-    " --config harvester.toml",
+    "systemctl": f'echo "$@" >> $CALLS; [ ! -d wechat ] || cd wechat; [ "$1" = stop ] ||'
+    f" exec {sys.executable} -m harvester run",
 }
 
 
@@ -38,13 +40,18 @@ def steps() -> dict[str, list[str]]:
     return found
 
 
+SINKS = {"": "jsonl:harvest", 'sink = "sqlite:wechat.db"\n': "sqlite:wechat.db"}
+"""A line of the configuration, and the sink that it names, in its directory."""
+beside_or_within = pytest.mark.parametrize("line", SINKS)
+
+
 class Machine:
     """A directory with a configuration and what it has harvested, up to a day."""
 
-    def __init__(self, folder: Path, wechat: Wechat) -> None:
-        self.folder, self.wechat = folder / "old", wechat
+    def __init__(self, folder: Path, wechat: Wechat, line: str = "") -> None:
+        self.folder, self.wechat, self.line = folder / "old" / "wechat", wechat, line
         self.bin, self.calls = folder / "bin", folder / "calls"
-        self.folder.mkdir()
+        self.folder.mkdir(parents=True)
         self.bin.mkdir()
         for name, text in FAKES.items():
             (self.bin / name).write_text(f"#!/bin/sh\n{text}\n")
@@ -53,28 +60,30 @@ class Machine:
             f'[[account]]\nappid = "{A}"\nsecret = "env:HARVESTER_SECRET"\n'
         )
         self.until(10)
-        succeeded("run", "--config", "harvester.toml", cwd=self.folder)
+        succeeded("run", cwd=self.folder)
 
     def until(self, day: int) -> None:
         """Let the configuration ask for the first days of a month."""
         (self.folder / "harvester.toml").write_text(
             f'endpoint = ["{ENDPOINT}"]\nstart = "{BEGIN}"\nend = "2024-01-{day:02}"\n'
             f'accounts = "accounts.toml"\nrate = "1000/s"\nbase-url = "{self.wechat.url}"\n'
+            f"{self.line}"
         )
 
     def shell(self, text: str, folder: Path | None = None) -> str:
         """Run commands; each must succeed."""
         path = f"{self.bin}:{environment()['PATH']}"
         done = subprocess.run(
-            ["sh", "-e", "-c", text], cwd=folder or self.folder, capture_output=True, text=True,
-            timeout=120, env=environment(PATH=path, CALLS=str(self.calls)), check=False,
+            ["sh", "-e", "-c", text], cwd=folder or self.folder.parent, capture_output=True,
+            text=True, timeout=120, env=environment(PATH=path, CALLS=str(self.calls)), check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def check(self, day: int, folder: Path | None = None) -> None:
         """Each record of the days is stored once."""
-        rows = stored((folder or self.folder) / "harvest", ENDPOINT)
+        scheme, place = SINKS[self.line].split(":")
+        rows = harvester.rows(f"{scheme}:{(folder or self.folder) / place}", ENDPOINT)
         truth = self.wechat.simulator.truth_of
         assert as_multiset((A, "", bare(row)) for row in rows) == as_multiset(
             (A, "", row)
@@ -88,20 +97,27 @@ def wechat() -> Wechat:
     return Wechat(Simulator())
 
 
-def test_a_backup_is_made_and_restored(tmp_path: Path, wechat: Wechat) -> None:
+@beside_or_within
+def test_a_backup_is_made_and_restored(line: str, tmp_path: Path, wechat: Wechat) -> None:
     with wechat:
-        machine = Machine(tmp_path, wechat)
+        machine = Machine(tmp_path, wechat, line)
         [backup], [restore, rebuild] = steps()["Backup"], steps()["Restore"]
         machine.until(15)
-        machine.shell(backup)
+        said = machine.shell(backup)
+        copy = machine.folder.with_name("backup")
         machine.check(15)
-        ledger = machine.folder / "harvest" / "ledger.sqlite"
-        ledger.write_bytes(b"damaged" * 1000)
+        machine.check(10, copy)
+        shutil.rmtree(machine.folder / "harvest")
+        (machine.folder / "wechat.db").unlink(missing_ok=True)
+        verified = machine.shell("harvester verify --out backup/harvest")
+        assert said.endswith(verified)
+        assert (f"{copy}/wechat.db is outside of backup/harvest: a copy" in said) == bool(line)
+        machine.check(10, copy)
         machine.shell(restore)
         machine.check(15)
         machine.shell(rebuild)
         machine.until(20)
-        succeeded("run", "--config", "harvester.toml", cwd=machine.folder)
+        succeeded("run", cwd=machine.folder)
         machine.check(20)
 
 
@@ -118,7 +134,7 @@ def test_a_log_is_rotated_while_the_service_writes_it(tmp_path: Path, wechat: We
             process = begun(*command, cwd=machine.folder, err=file)
         try:
             until(lambda: "serving" in log.read_text())
-            machine.shell(rotate)
+            machine.shell(rotate, machine.folder)
             assert "serving" in (machine.folder / "harvester.log.1").read_text()
         finally:
             process.terminate()
@@ -133,23 +149,29 @@ def test_an_upgrade(tmp_path: Path, wechat: Wechat) -> None:
     with wechat:
         machine = Machine(tmp_path, wechat)
         machine.until(20)
-        assert "10" in machine.shell(upgrade)
+        assert "10" in machine.shell(upgrade, machine.folder)
         machine.check(20)
-    assert machine.calls.read_text().split() == ["stop", "harvester", "start", "harvester"]
+    assert machine.calls.read_text().split() == [
+        "stop",
+        "harvester-serve",
+        "start",
+        "harvester-serve",
+    ]
 
 
-def test_a_harvest_moves_to_another_machine(tmp_path: Path, wechat: Wechat) -> None:
+@beside_or_within
+def test_a_harvest_moves_to_another_machine(line: str, tmp_path: Path, wechat: Wechat) -> None:
     leave, arrive = steps()["Moving to another machine"]
     new = tmp_path / "new"
     new.mkdir()
     with wechat:
-        machine = Machine(tmp_path, wechat)
+        machine = Machine(tmp_path, wechat, line)
         machine.until(20)
         machine.shell(leave)
-        machine.folder.rename(tmp_path / "gone")
+        machine.folder.parent.rename(tmp_path / "gone")
         served = len(wechat.simulator.served_of)
         machine.shell(arrive, new)
-        machine.check(20, new)
+        machine.check(20, new / "wechat")
         # ten days, and one call of the check
         assert len(wechat.simulator.served_of) <= served + 11
 

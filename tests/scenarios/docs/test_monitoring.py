@@ -63,6 +63,7 @@ def test_prometheus_takes_the_configuration(tmp_path: Path) -> None:
     assert "SUCCESS: 1 rule files found" in promtool("check", "config", config)
 
 
+@pytest.mark.thorough
 def test_prometheus_takes_what_is_rendered() -> None:
     """Each metric with a value, by account and not."""
     day = date(2026, 1, 1)
@@ -117,7 +118,15 @@ tests:
       - series: 'harvester_last_success_timestamp_seconds{endpoint="getupstreammsgweek"}'
         values: '0x500'
       - series: 'harvester_accounts{state="failed"}'
-        values: '11x300 12x200'
+        values: '11x500'
+      - series: 'harvester_account_broken_timestamp_seconds'
+        values: '-9999999x300 90000x200'
+      - series: 'harvester_accounts{state="fresh"}'
+        values: '489x500'
+      - series: 'harvester_accounts_refused{instance="a"}'
+        values: '1x400 60x100'
+      - series: 'harvester_accounts_refused{instance="b"}'
+        values: '0x400 60x100'
       - series: 'harvester_accounts{state="late"}'
         values: '0x500'
       - series: 'harvester_budget_remaining{endpoint="getusersummary"}'
@@ -125,7 +134,7 @@ tests:
       - series: 'harvester_requests_total{endpoint="getusersummary",errcode="0"}'
         values: '0+50x500'
       - series: 'harvester_requests_total{endpoint="getusersummary",errcode="-1"}'
-        values: '0+5x400 2000+450x100'
+        values: '0+5x200 1000+450x300'
       - series: 'up{job="harvester",instance="a"}'
         values: '1x200 0x300'
       - series: 'harvester_service_last_run_failed{instance="a"}'
@@ -191,14 +200,14 @@ tests:
             exp_annotations: {summary: "2 versions of harvester are in use"}
       - {eval_time: 25h, alertname: HarvesterStale}
       - {eval_time: 25h, alertname: HarvesterAccountsBroken}
-      - {eval_time: 25h, alertname: HarvesterRefused}
+      - {eval_time: 25h, alertname: HarvesterRefused}  # 90 % as well, but of one account of 500
       - {eval_time: 25h, alertname: HarvesterAccountsLate}
       - eval_time: 26h
         alertname: HarvesterAccountsBroken
         exp_alerts:
           - exp_labels: {severity: page}
             exp_annotations:
-              summary: "12 accounts need somebody: harvester status --state failed"
+              summary: "11 accounts need somebody: harvester status --state failed"
       - eval_time: 27h
         alertname: HarvesterStale
         exp_alerts:
@@ -220,10 +229,22 @@ tests:
           - exp_labels: {severity: ticket}
             exp_annotations:
               summary: "90% of the requests of an hour had no figures as their answer"
+      - eval_time: 50h  # it broke more than a day ago
+        alertname: HarvesterAccountsBroken
   - interval: 5m
     input_series:
       - series: 'harvester_oldest_gap_seconds{endpoint="getusersummary"}'
         values: '691200x400'
+      - series: 'harvester_oldest_gap_seconds{endpoint="getarticleread"}'
+        values: '691200x1000'
+      - series: 'harvester_calendar{endpoint="getusersummary",state="missing"}'
+        values: '3x400'
+      - series: 'harvester_calendar{endpoint="getarticleread",state="missing"}'
+        values: '9000-10x600 3000x400'
+      - series: 'harvester_calendar{endpoint="getarticleread",state="late"}'
+        values: '0x600 5x400'
+      - series: 'harvester_calendar{endpoint="getarticleread",state="final"}'
+        values: '0+10x1000'
       - series: 'harvester_accounts{state="failed"}'
         values: '0x400'
       - series: 'harvester_accounts{state="late"}'
@@ -237,12 +258,18 @@ tests:
         exp_alerts:
           - exp_labels: {severity: ticket}
             exp_annotations:
-              summary: "3 accounts lack yesterday, although nobody must act: harvester status"
+              summary: "3 accounts lack yesterday, although no one needs to act: harvester status"
       - eval_time: 25h
         alertname: HarvesterGap
         exp_alerts:
           - exp_labels: {severity: ticket, endpoint: getusersummary}
             exp_annotations: {summary: "getusersummary has lacked a day for 8d 0h 0m 0s"}
+      - {eval_time: 58h, alertname: HarvesterGap}  # the other one's past is being fetched
+      - eval_time: 80h  # for a day it was not
+        alertname: HarvesterGap
+        exp_alerts:
+          - exp_labels: {severity: ticket, endpoint: getarticleread}
+            exp_annotations: {summary: "getarticleread has lacked a day for 8d 0h 0m 0s"}
       - eval_time: 27h
         alertname: HarvesterFileOld
         exp_alerts:
@@ -251,14 +278,104 @@ tests:
             exp_annotations: {summary: "No run on a for 1d 3h 0m 0s"}
 """
 
+LATE = """
+rule_files: [alerts.yml]
+evaluation_interval: 5m
+tests:
+"""
+SERVED = """
+  - interval: 5m
+    input_series:
+      - series: 'harvester_accounts{{state="late"}}'
+        values: '{late}'
+      - series: 'harvester_service_last_run_timestamp_seconds{{instance="a"}}'
+        values: '{ran}'
+    alert_rule_test:
+{tests}"""
+QUIET = "      - {{eval_time: {}h, alertname: HarvesterAccountsLate}}\n"
+LOUD = QUIET.replace(
+    "}}",
+    """,
+         exp_alerts: [{{exp_labels: {{severity: ticket}}, exp_annotations: {{summary:
+         "3 accounts lack yesterday, although no one needs to act: harvester status"}}}}]}}""",
+)
+
+
+def served(at: float, *, comes: bool) -> str:
+    """Three days of a service that harvests at an hour in China; on the last one figures are late.
+
+    The times are UTC, so that the figures of a day are due at 0.
+    """
+    steps = [(day, hour / 12) for day in range(3) for hour in range(24 * 12)]
+    hour = at - 8
+    late = [3 if when < hour or (day == 2 and not comes) else 0 for day, when in steps]
+    ran = [(day - (when < hour)) * 86_400 + round(hour * 3600) + 60 for day, when in steps]
+    tests = "".join(QUIET.format(each) for each in range(1, 72) if each < 48 + hour + 6)
+    after = [each for each in range(48, 72) if each >= 48 + hour + 6.5]
+    tests += "".join((QUIET if comes else LOUD).format(each) for each in after)
+    assert after
+    values = [" ".join(map(str, each)) for each in (late, ran)]
+    return SERVED.format(late=values[0], ran=values[1], tests=tests)
+
+
+DOWN = """
+rule_files: [alerts.yml]
+evaluation_interval: 5m
+tests:
+  - interval: 5m
+    input_series:
+      - {series: 'up{job="harvester",instance="a"}', values: '1x100 _x200'}
+      - {series: 'up{job="other",instance="c"}', values: '1x300'}
+    alert_rule_test:
+      - {eval_time: 8h, alertname: HarvesterDown}
+      - eval_time: 20h
+        alertname: HarvesterDown
+        exp_alerts:
+          - exp_labels: {severity: page, job: harvester}
+            exp_annotations: {summary: "A target has disappeared"}
+  - interval: 5m
+    input_series:
+      - {series: 'up{job="harvester",instance="a"}', values: '1x100 _x200'}
+      - {series: 'up{job="harvester",instance="b"}', values: '1x300'}
+    alert_rule_test:
+      - {eval_time: 8h, alertname: HarvesterDown}
+      - eval_time: 10h
+        alertname: HarvesterDown
+        exp_alerts:
+          - exp_labels: {severity: page}
+            exp_annotations: {summary: "A target has disappeared"}
+  - interval: 1m
+    input_series:  # one takes the place of the other
+      - {series: 'up{job="harvester",instance="a"}', values: '1x100 _x500'}
+      - {series: 'up{job="harvester",instance="b"}', values: '_x98 1x500'}
+    alert_rule_test:
+      - {eval_time: 100m, alertname: HarvesterDown}
+      - {eval_time: 115m, alertname: HarvesterDown}
+      - {eval_time: 470m, alertname: HarvesterDown}
+"""
+
 
 @pytest.mark.thorough
 def test_the_alerts_come_when_they_should_and_not_before(tmp_path: Path) -> None:
     shutil.copy(FOLDER / "alerts.yml", tmp_path)
     (tmp_path / "test.yml").write_text(RULES)
     promtool("test", "rules", tmp_path / "test.yml")
+    (tmp_path / "test.yml").write_text(DOWN)
+    promtool("test", "rules", tmp_path / "test.yml")
     alerts = yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"][0]["rules"]
     assert all(each["alert"] in RULES for each in alerts)
+
+
+@pytest.mark.sampled
+@pytest.mark.thorough
+@pytest.mark.parametrize("comes", [True, False])
+@pytest.mark.parametrize("at", [8 + 1 / 12, 14.5, 20.0, 23.0])
+def test_figures_are_late_from_six_hours_after_the_harvest_on_whenever_that_is(
+    at: float, comes: bool, tmp_path: Path
+) -> None:
+    shutil.copy(FOLDER / "alerts.yml", tmp_path)
+    (tmp_path / "test.yml").write_text(LATE + served(at, comes=comes))
+    promtool("test", "rules", tmp_path / "test.yml")
 
 
 def test_the_panels_of_the_dashboard_lie_beside_each_other() -> None:

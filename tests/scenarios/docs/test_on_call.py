@@ -84,7 +84,16 @@ def fired(kind: str, lang: str, where: Where) -> tuple[Notification, str]:
             ledger.put(APPID, SHARE, BEGIN, last, "final")
         if code:
             first = last + timedelta(days=1)
-            ledger.put(APPID, SHARE, first, YESTERDAY, "failed", code=code, detail=reason)
+            ledger.put(
+                APPID,
+                SHARE,
+                first,
+                YESTERDAY,
+                "failed",
+                code=code,
+                detail=reason,
+                kind="token" if kind == "token" else "",
+            )
     seen = ledger.seen(names={APPID: "Café"})
     causes = causes_of(seen, AT, STALE_AFTER)
     if kind == RUN:

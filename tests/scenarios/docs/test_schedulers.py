@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import runpy
 import shutil
@@ -21,6 +20,7 @@ import pytest
 import yaml
 
 from harvester import Job
+from tests.own_environment import OwnEnvironment
 from tests.postgres_server import PASSWORD, USER, PostgresServer
 from tests.scenarios.command import Start
 from tests.scenarios.docs.test_deployments import ROOT, program
@@ -148,22 +148,12 @@ class Airflow:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._bin = folder / "venv" / "bin"
-        self._uv = shutil.which("uv")  # takes a tenth of the time of pip
-        subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-        self._pip("apache-airflow>=3,<4", *self._constraints())
-        self._pip(f"{ROOT}[cli,postgres]")
+        self._environment = OwnEnvironment(folder / "venv")
+        self._environment.install("apache-airflow>=3,<4", *self._constraints())
+        self._environment.install(f"{ROOT}[cli,postgres]")
         (folder / "dags").mkdir()
         shutil.copy(EXAMPLES / "airflow_dag.py", folder / "dags")
         self._run("db", "migrate")
-
-    def _pip(self, *what: str | Path) -> None:
-        python = self._bin / "python"
-        installer = (
-            [python, "-m", "pip", "install"] if self._uv is None
-            else [self._uv, "pip", "install", "--python", python]
-        )  # fmt: skip
-        subprocess.run([*installer, "-q", *what], check=True, timeout=540)
 
     def _constraints(self) -> list[str | Path]:
         """Airflow's own constraints, if they can be had here."""
@@ -181,23 +171,8 @@ class Airflow:
         return ["-c", path]
 
     def _run(self, *arguments: str, **environment: str) -> str:
-        mine = {name: text for name, text in os.environ.items() if not name.startswith("COVERAGE_")}
-        result = subprocess.run(
-            [self._bin / "airflow", *arguments],
-            env={
-                **mine,
-                "PATH": f"{self._bin}:{os.environ['PATH']}",
-                "AIRFLOW_HOME": str(self._folder),
-                "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-                **environment,
-            },
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
-        return result.stdout
+        home = {"AIRFLOW_HOME": str(self._folder), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+        return self._environment.run("airflow", *arguments, **home, **environment)
 
     def test(self, config: Path, **environment: str) -> tuple[str, list[str]]:
         """The state of a run of the DAG, and those of its tasks."""
@@ -262,6 +237,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
 
 
 @pytest.mark.thorough
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_airflow_runs_the_workers_and_skips_those_that_must_wait(
     airflow: Airflow, wechat: Start, postgres: PostgresServer, tmp_path: Path

@@ -230,6 +230,7 @@ def test_no_page_is_wider_than_a_phone_or_a_screen(view: Any, address: str, site
             assert view.evaluate(wide) is False, (path.name, width)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("words", "found"),
     [("search.html?q=late+figures", "interfaces.html"),

@@ -36,6 +36,10 @@ harvester.api.BASE_URL = os.environ["TESTED_URL"]
 """The default of a program's ``base_url``: a program of a page asks WeChat itself."""
 
 
+ANSWERS = "wx0123456789abcdef\npractice\nusers\nyesterday-90d\n"
+"""What the reader of spreadsheet.md or windows.md answers to `init`."""
+
+
 class Block(NamedTuple):
     """A block of code of a page."""
 
@@ -57,8 +61,8 @@ class Session:
         (programs / "sitecustomize.py").write_text(BASE_URL)
         path = os.pathsep.join([str(programs), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.env = environment(
-            PATH=f"{programs}:{os.environ['PATH']}", PYTHONPATH=path, TESTED_URL=url,
-            HARVESTER_BASE_URL=url, HARVESTER_RATE="100/s", HARVESTER_LANG="en",
+            PATH=f"{programs}:{os.environ['PATH']}", PYTHONPATH=path, HOME=str(folder),
+            TESTED_URL=url, HARVESTER_BASE_URL=url, HARVESTER_RATE="100/s", HARVESTER_LANG="en",
         )  # fmt: skip
         self.exported = ""
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -113,7 +117,7 @@ class Session:
     def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=100,
-            check=False,
+            check=False, input=ANSWERS,
         )  # fmt: skip
 
 
@@ -135,6 +139,8 @@ def played(page: str, folder: Path) -> list[str]:
                     printed.append(session.program(block.text))
                 case "toml":
                     session.file(block.text)
+                case "powershell" | "text" if page == "windows.md":
+                    pass  # commands of Windows, and of its Linux: packages and the desktop
                 case _:
                     assert block.text.startswith("CRON_TZ="), block  # the one that is not run
     return printed
@@ -144,7 +150,7 @@ def test_an_analyst_has_a_workbook_tables_and_a_frame(tmp_path: Path) -> None:
     harvested, exported, frame = played("spreadsheet.md", tmp_path)
     assert "1 of 1 account usable" in harvested
     for name, sheet, title in (
-        ("followers.xlsx", "getusersummary", "new_user"),
+        ("harvest.xlsx", "getusersummary", "new_user"),
         ("关注.xlsx", "用户增减", "新增关注人数"),
     ):
         book = openpyxl.load_workbook(tmp_path / name, read_only=True)
@@ -158,6 +164,13 @@ def test_an_analyst_has_a_workbook_tables_and_a_frame(tmp_path: Path) -> None:
             assert len(list(csv.DictReader(file))) >= 91
     assert "ref_date" in frame
     assert "7, 2" in frame
+
+
+def test_who_comes_from_windows_has_a_workbook(tmp_path: Path) -> None:
+    harvested, status = played("windows.md", tmp_path)
+    assert "1 of 1 account usable" in harvested
+    assert (tmp_path / "wechat" / "harvest.xlsx").exists()
+    assert "getusersummary" in status
 
 
 def test_an_operator_has_two_accounts_harvested_and_a_service(tmp_path: Path) -> None:
@@ -179,3 +192,18 @@ def test_a_developer_streams_stores_reads_and_tests(tmp_path: Path) -> None:
         "\n".join(["N-N-N N"] * 31),  # March
         "N requests were sent again",
     ]
+
+
+def test_the_example_of_the_readme_is_tried_without_an_account_as_it_stands(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [example, *_] = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    [secret] = re.findall(r"`HARVESTER_SECRET=(\w+)`", readme)
+    assert "`HARVESTER_BASE_URL=http://127.0.0.1:8765`" in readme
+    with simulating() as (url, _):
+        tried = environment(HARVESTER_SECRET=secret, HARVESTER_BASE_URL=url)
+        done = subprocess.run(
+            [sys.executable, "-c", example], cwd=tmp_path, env=tried, capture_output=True,
+            text=True, check=True,
+        )  # fmt: skip
+    assert re.fullmatch(r"\d{4,} records in users\.db\n", done.stdout)
+    assert done.stderr == ""

@@ -88,6 +88,8 @@ BOUNDS = {
 """MB beside the libraries, as docs/exports.md has them."""
 
 
+@pytest.mark.nightly
+@pytest.mark.timeout(1200)
 def test_300_000_records_are_read_and_exported_within_a_bound(tmp_path: Path) -> None:
     specs = {"jsonl": f"jsonl:{tmp_path}/lines", "sqlite": f"sqlite:{tmp_path}/many.db"}
     for kind, spec in specs.items():

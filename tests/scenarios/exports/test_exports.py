@@ -53,6 +53,15 @@ def test_a_run_brings_its_exports_up_to_date(tmp_path: Path) -> None:
     assert len(tables(f"csv:{tmp_path}/csv")["getusersummary"]) == stored
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize("target", ["csv:csv", "parquet:pq", "duckdb:d.duckdb", "xlsx:x.xlsx"])
+def test_a_first_export_of_what_was_never_stored_says_so(target: str, tmp_path: Path) -> None:
+    lines(tmp_path)
+    status, out, err = called(tmp_path, target, "--endpoint", "getupstreammsghour")
+    assert (status, err) == (0, "")
+    assert out == f"{target}: no record is stored of what was asked for\n"
+
+
 def test_an_export_that_fails_keeps_the_state_of_the_run(tmp_path: Path) -> None:
     (tmp_path / "x.xlsx").write_text("mine")
     with pytest.raises(ExportError, match="is not a workbook of harvester") as raised:
@@ -109,9 +118,10 @@ def test_the_command_exports_and_compares(tmp_path: Path) -> None:
     assert "duckdb:d.duckdb is equal to jsonl:" in said
     status, said, _ = called(tmp_path, "xlsx:x.xlsx", "--endpoint", "getusercumulate")
     assert status == 0
-    assert {*tables(f"xlsx:{tmp_path}/x.xlsx")} == {"getusercumulate"}
+    assert {*tables(f"xlsx:{tmp_path}/x.xlsx")} == {"getusercumulate", "coverage"}
 
 
+@pytest.mark.sampled
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
@@ -133,6 +143,7 @@ def test_a_command_that_cannot_export_says_why(
     assert text.count("\n") == 1
 
 
+@pytest.mark.thorough
 def test_the_report_of_a_run_whose_export_failed_is_json_and_the_status_is_4(
     tmp_path: Path,
 ) -> None:
@@ -233,4 +244,6 @@ def test_a_run_exports_its_own_interfaces_alone(tmp_path: Path) -> None:
     assert [row["figure"] for row in tables(target)["getown"]] == [7, 7]
     assert tables(target)["getusersummary"]
     harvest("getusersummary", f"csv:{tmp_path}/csv")
-    assert {*tables(f"csv:{tmp_path}/csv")} == {"getusersummary", "followers_by_source"}
+    assert {*tables(f"csv:{tmp_path}/csv")} == {
+        "coverage", "getusersummary", "followers_by_source",
+    }  # fmt: skip

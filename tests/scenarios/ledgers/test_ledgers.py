@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import harvester
+from harvester.ledger import SqliteLedger
 from tests.postgres_server import PASSWORD
 from tests.scenarios.command import asked
 from tests.scenarios.days import RECORDS, DaysOnly, each_once
@@ -87,6 +88,7 @@ def test_a_database_that_was_filled_without_a_ledger_gets_one_by_rebuild(
     assert run(spec, ledger=ledger).windows.done == 0
 
 
+@pytest.mark.thorough
 def test_a_local_sink_beside_a_server_has_the_ledger_of_both(
     run: Run, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -115,7 +117,8 @@ def test_a_ledger_is_named_by_a_path_or_a_spec(run: Run, tmp_path: Path) -> None
         ),
         ("sqlite:", "write it as sqlite:FILE"),
         ("", "its path is empty"),
-        (3, "^ledger=3: expected a path, sqlite:FILE, postgresql://…, a Ledger or None$"),
+        (3, "^ledger=3: expected a path, sqlite:FILE, postgresql://… or None$"),
+        (SqliteLedger("l"), "^ledger=<SqliteLedger>: expected a path, sqlite:FILE, post"),
     ],
 )
 def test_what_cannot_be_a_ledger_is_refused(
@@ -224,6 +227,7 @@ STEPS = {
 }  # fmt: skip
 
 
+@pytest.mark.sampled
 @pytest.mark.thorough
 @pytest.mark.parametrize("refresh", [False, True])
 @pytest.mark.parametrize("steps", STEPS)
@@ -237,6 +241,7 @@ def test_two_ledgers_in_turn(two: Two, steps: str, refresh: bool) -> None:
         two.run(ledger, days)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 @pytest.mark.parametrize(
     "ranges",
@@ -267,6 +272,7 @@ def test_two_ledgers_at_the_same_time(two: Two, ranges: tuple[Range, Range], ord
         assert "belongs to another ledger" in each
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("kind", SINKS)
 @pytest.mark.thorough
 def test_after_a_rebuild_the_former_ledger_is_refused(spec: str, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import harvester
+from harvester.cli.commands import invoke
 from tests.builders import harvested
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.scenarios.command import asked, begun, program, succeeded, until
@@ -89,7 +90,7 @@ def steps_of(out: str) -> list[str]:
 
 def is_former(place: Path) -> bool:
     """Whether the ledger of a directory is the one from before the rebuild."""
-    kept = [each for each in place.glob("*.damaged-*") if each.suffix[-4:] not in ("-wal", "-shm")]
+    kept = [each for each in place.glob("*.former*") if each.suffix[-4:] not in ("-wal", "-shm")]
     return all(each.samefile(place / "ledger.sqlite") for each in kept)
 
 
@@ -191,3 +192,23 @@ def test_a_rebuild_that_is_killed_leaves_what_a_killed_run_had_committed(
             server.data.clear()
             succeeded(*asked(server.url, NAME, *JUNE, "--out", place))
             assert len(server.data) == left, step
+
+
+@pytest.mark.thorough
+def test_after_a_refresh_that_is_killed_nothing_is_called_different(
+    server: DaysOnly, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """WeChat takes its days one by one now, so each window gives way to several."""
+    sink = "sqlite:{}/records.db"
+    first = tmp_path / "before"
+    first.mkdir()
+    succeeded(*asked(server.url, NAME, *JUNE, "--out", first, "--sink", sink.format(first)))
+    server.longest = 1
+    refresh = asked(server.url, NAME, *JUNE, "--out", "{}", "--sink", sink)
+    killed = program(KILLED, tmp_path, "3", *refresh, "--refresh")
+    assert killed.returncode == 0, killed.stderr
+    unknown = 0
+    for step in steps_of(killed.stdout):
+        assert invoke(["verify", "--out", str(tmp_path / step.split()[0])]) == 0, step
+        unknown += "not yet in the ledger" in capsys.readouterr().out
+    assert unknown

@@ -131,6 +131,7 @@ def test_without_the_library_it_is_refused_in_one_sentence(
     )
 
 
+@pytest.mark.thorough
 def test_a_damaged_file_is_replaced_and_that_is_said(
     wechat: Start, tmp_path: Path, capsys: Capture
 ) -> None:

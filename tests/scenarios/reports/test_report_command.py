@@ -89,6 +89,7 @@ def test_curves_are_drawn_from_what_is_stored(tmp_path: Path) -> None:
     assert [sum(each["new_user"] for each in stored(tmp_path, "getusersummary"))] == [31]
 
 
+@pytest.mark.thorough
 def test_articles_and_months_are_those_that_are_stored(tmp_path: Path) -> None:
     """Of each article the latest total, of each month the sums of its days and its last figure."""
     names = ("getusersummary", "getusercumulate", "getarticletotaldetail")
@@ -115,6 +116,24 @@ def test_articles_and_months_are_those_that_are_stored(tmp_path: Path) -> None:
         readers = [max(found, key=itemgetter("stat_date"))["read_user"] for found in lists]
         most = sorted(readers, reverse=True)[:20]
         assert cells[-2 * len(most) + 1 :: 2] == most
+
+
+@pytest.mark.thorough
+def test_how_many_articles_have_a_title_is_said_with_what_names_the_others(tmp_path: Path) -> None:
+    def articles_of(name: str) -> set[str]:
+        days = ("2025-11-01", "2025-11-05")
+        harvested(f"jsonl:{tmp_path}", A, endpoints=(name,), days=days).raise_for_state()
+        return {one["msgid"] for one in stored(tmp_path, name)}
+
+    read, titled = articles_of("getarticleread"), set[str]()
+    for _ in range(2):  # before and after the harvest that it names
+        every = read | titled
+        sentence = f"{len(titled)} of {len(every)} articles with figures of readers have a title. "
+        said, page = written(tmp_path, "--lang", "en")
+        assert said.splitlines()[1].startswith(f"{sentence}A harvest of getarticletotaldetail")
+        assert sentence in page
+        titled = articles_of("getarticletotaldetail")
+    assert 0 < len(titled) < len(read)
 
 
 @pytest.mark.thorough
@@ -187,6 +206,8 @@ def test_a_file_that_is_no_page_is_not_replaced(tmp_path: Path) -> None:
     before = ledger.read_bytes()
     for given, said in (
         (("--html", ledger), f"{ledger} exists and is not a page; choose another file"),
+        (("--html", "."), ". is a directory; name a file: report.html"),
+        (("--html", ".."), ".. is a directory; name a file: report.html"),
         (("--html", "-"), "the page is a file; name one"),
     ):
         done = harvest("report", "--out", tmp_path, *given, cwd=tmp_path)
@@ -197,6 +218,7 @@ def test_a_file_that_is_no_page_is_not_replaced(tmp_path: Path) -> None:
         assert harvest("report", "--out", tmp_path, "--html", page).returncode == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("ran")
 def test_the_page_says_why_it_has_no_curves(tmp_path: Path) -> None:
     (segment,) = tmp_path.glob("*/2024.jsonl")
@@ -239,6 +261,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path) -> None:
     assert "'--lang': 'fr' is not one of 'zh', 'en'" in refused("--lang", "fr")
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("ran")
 def test_without_its_library_the_page_names_the_extra(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['jinja2'] = None\n")

@@ -107,6 +107,7 @@ def test_an_accounts_own_cap_is_its_alone() -> None:
     assert most[B] >= 8
 
 
+@pytest.mark.thorough
 def test_without_a_cap_each_account_has_an_equal_part() -> None:
     most = most_in_flight(scope(*DAYS, MANY[:4])).values()
     assert max(most) <= 16

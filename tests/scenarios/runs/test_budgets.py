@@ -159,6 +159,7 @@ def test_at_its_budget_an_interface_is_parked_and_the_rest_goes_on(tmp_path: Pat
     assert "daily quota of this interface is used up" in wait.reason
 
 
+@pytest.mark.thorough
 def test_under_wait_a_parked_interface_sleeps_and_says_so(tmp_path: Path) -> None:
     wechat, told = Noted(Simulator(daily_quota={READ.name: 12})), list[Any]()
     report = run_at(
@@ -175,6 +176,7 @@ def test_under_wait_a_parked_interface_sleeps_and_says_so(tmp_path: Path) -> Non
     assert max(shares) < at(DAY, 9.1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", ["own", "wechats"])
 def test_under_wait_a_spent_quota_gets_one_call_an_hour(how: str, tmp_path: Path) -> None:
     options: dict[str, Any] = {"daily_quota": 7} if how == "own" else {}
@@ -209,6 +211,7 @@ def asked_next_day(folder: Path, **options: Any) -> list[str]:
 YOUNG = [str(YESTERDAY - timedelta(days=number)) for number in range(29)]
 
 
+@pytest.mark.thorough
 def test_newest_first_asks_for_what_can_still_change_before_the_backfill(tmp_path: Path) -> None:
     first, *days = asked_next_day(tmp_path, daily_quota=40)
     assert (first, days[:29]) == ("2026-03-11", YOUNG)
@@ -218,6 +221,7 @@ def test_newest_first_asks_for_what_can_still_change_before_the_backfill(tmp_pat
     assert not set(rest) & {*YOUNG, first}
 
 
+@pytest.mark.thorough
 def test_oldest_first_asks_for_what_can_still_change_in_its_place(tmp_path: Path) -> None:
     days = asked_next_day(tmp_path, daily_quota=80, order="oldest")
     assert days == sorted(set(days))
@@ -226,6 +230,7 @@ def test_oldest_first_asks_for_what_can_still_change_in_its_place(tmp_path: Path
     assert days[missing:] == [*reversed(YOUNG), "2026-03-11"][: 80 - missing]
 
 
+@pytest.mark.thorough
 def test_a_run_each_morning_keeps_the_present_fresh_and_eats_into_the_past(tmp_path: Path) -> None:
     wechat = Simulator()
     for number in range(6):
@@ -241,6 +246,7 @@ def test_a_run_each_morning_keeps_the_present_fresh_and_eats_into_the_past(tmp_p
 # the plan
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("endpoint", "begin", "quota"),
     [(READ, date(2026, 1, 5), 20), (GROWING, date(2026, 1, 5), 45),
@@ -279,6 +285,7 @@ def test_the_command_plans_days_of_quota_and_the_date(
 # too many requests in a minute
 
 
+@pytest.mark.thorough
 def test_45011_slows_that_account_alone_and_it_recovers_slowly() -> None:
     wechat, told = Simulator(minute_limit=(60, 60.0)), list[Any]()
     asked = scope(date(2025, 11, 1), YESTERDAY, (A,), (READ, SHARE))
@@ -361,6 +368,7 @@ def test_a_wait_is_told_once_however_long_nothing_comes(
     assert "next try in" not in told
 
 
+@pytest.mark.thorough
 def test_a_slowed_account_costs_the_other_nothing() -> None:
     wechat = Simulator(refuse={A: 45011})
     finished: dict[str, float] = {}

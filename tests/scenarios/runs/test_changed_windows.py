@@ -94,6 +94,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("last", [MAY, SEPTEMBER])
 @pytest.mark.parametrize("change", ["shorter", "a day later"])
 @pytest.mark.parametrize("kind", SINKS)
@@ -117,6 +118,7 @@ def test_a_second_sink_is_added_after_the_change(job: Job, tmp_path: Path) -> No
     assert not job.refusals
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("kind", [pytest.param("jsonl", marks=pytest.mark.thorough), "sqlite"])
 def test_every_kind_of_change(change: str, job: Job) -> None:
@@ -161,6 +163,7 @@ def test_a_window_of_which_nothing_was_stored_binds_nobody(job: Job) -> None:
     assert job.run(cut(5), BEGIN, MAY, refresh=True)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["sqlite"])
 def test_windows_that_wechat_has_shortened_stay_within_those_of_the_interface(job: Job) -> None:
     job.server.longest = 3
@@ -222,6 +225,7 @@ span = {span}
 """
 
 
+@pytest.mark.sampled
 @pytest.mark.thorough
 @pytest.mark.parametrize("described", [True, False])
 @pytest.mark.parametrize("kind", ["jsonl", "gzip", "sqlite"])
@@ -281,6 +285,7 @@ def test_a_run_is_killed_between_the_changes(job: Job) -> None:
     job.run(cut(5), BEGIN, SEPTEMBER, refresh=True)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["jsonl"])
 def test_the_refusal_says_what_to_do_and_binds_no_other_account(job: Job) -> None:
     assert job.run(cut(7), BEGIN, MAY)

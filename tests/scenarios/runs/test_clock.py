@@ -114,6 +114,7 @@ class World:
 # calls
 
 
+@pytest.mark.sampled
 @pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_the_clock_does_no_day_has_more_calls_than_its_budget_and_nothing_is_lost(
@@ -274,6 +275,7 @@ async def test_a_shared_token_is_never_believed_for_longer_than_it_lives(
 # figures that can still change
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("behind", [-3 * DAY, -DAY, -HOUR])
 def test_a_clock_that_was_behind_asks_too_often_and_loses_nothing(
     tmp_path: Path, behind: float

@@ -91,6 +91,7 @@ def test_what_waits_is_named_with_its_time(tmp_path: Path) -> None:
     assert "quota" in text
 
 
+@pytest.mark.thorough
 def test_an_interrupted_run_says_so(tmp_path: Path) -> None:
     stop = asyncio.Event()
 

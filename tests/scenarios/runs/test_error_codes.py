@@ -195,6 +195,7 @@ def test_a_code_of_the_interface_stops_it_and_the_others_go_on(code: int) -> Non
     assert failure.error == sentence(ERRORS, code, failure.rid)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("code", codes(ERRORS, Action.NO_PERMISSION))
 def test_a_permission_that_is_missing_everywhere_stops_the_account(code: int) -> None:
     told = Told(refuse={A: code})
@@ -289,6 +290,7 @@ def test_a_code_that_nobody_knows_fails_its_window_with_what_wechat_said() -> No
     assert failure.error.startswith(f"errcode 12345 (strange) [rid: {failure.rid}]; 5 windows")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("code", [1701, 2009, 45010])
 def test_the_publishers_own_codes_reach_the_window_or_the_interface(code: int) -> None:
     endpoint, days = INTERFACES["publisher_cps_general"], (date(2025, 11, 1), DAYS[1])

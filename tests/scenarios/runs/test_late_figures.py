@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harvester.base.dates import Days, last_legal_day
+from harvester.base.dates import Days, WindowKind, last_legal_day
 from harvester.cli.commands import invoke
 from harvester.engine.attempt import DEFERRALS
 from harvester.events import LATE, NEVER, Report, Retrying
@@ -22,7 +23,8 @@ from harvester.sinks.jsonl.sink import JsonLines
 from harvester.testing import Simulator, VirtualTimeLoop, run_virtual
 from harvester.transport import Transport
 from harvester.wechat.interfaces import INTERFACES
-from tests.support import A, Script, as_multiset, at, bare, calendars, run, scope, stored
+from harvester.wechat.late import EMPTY_AGAIN
+from tests.support import ROOT, A, Script, as_multiset, at, bare, calendars, run, scope, stored
 from tests.support import days as all_days
 
 DAY = "2026-03-11"
@@ -87,6 +89,35 @@ def test_figures_that_grow_are_asked_for_each_day_until_they_are_final(
     assert asked[: late - 2] == [3] * (late - 2)  # the oldest one is whole on its 7th, 30th day
     assert asked[late - 2 :] == [2, 1, *[0] * 5]
     assert provisional(tmp_path) == {}
+
+
+@pytest.mark.sampled
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", [each.name for each in INTERFACES.values() if each.late_days])
+def test_a_morning_costs_what_the_page_says(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    reference = importlib.import_module("reference")
+    wechat, calls, begin = Simulator(), list[int](), date(2026, 1, 1)
+    not_so_long = INTERFACES[name].late_days <= max(EMPTY_AGAIN)
+    for number in range(60):
+        day = date(2026, 4, 1) + timedelta(days=number)
+        days = (begin, day - timedelta(days=1))
+        report = run_at(at(str(day), 9), wechat, INTERFACES[name], days, tmp_path)
+        assert report.state == "complete"
+        eight = day - timedelta(days=1 + max(EMPTY_AGAIN))  # an empty day is asked for once more
+        by_the_day = INTERFACES[name].cut is WindowKind.DAYS
+        again = by_the_day and not_so_long and not wechat.truth_of(name, A, eight, eight)
+        calls.append(report.requests - again)
+    least, most = reference.calls_a_day(INTERFACES[name])
+    assert (min(calls[1:]), max(calls[1:])) == (least, most)
+    said = f"{most}" if least == most else f"{least}–{most}"
+    for chinese in (False, True):
+        lines = [
+            line for line in reference.costs(chinese=chinese).splitlines() if f"`{name}`" in line
+        ]
+        assert [line.split(" | ")[-1] for line in lines] == ([f"{said} |"] if most > 2 else [])
 
 
 def test_a_last_entry_that_is_late_in_silence_is_waited_for(tmp_path: Path) -> None:
@@ -168,7 +199,7 @@ def test_delayed_figures_are_stored_and_the_run_ends_as_waiting(
     spelling: object, tmp_path: Path
 ) -> None:
     day = str(YESTERDAY)
-    late = {"list": [{"ref_date": day, "msgid": "1_1", "detail": {}}], "is_delay": spelling}
+    late = {"list": [{"ref_date": day, "msgid": "1_1", "read_user": 1}], "is_delay": spelling}
     report = run_at(at(DAY, 9), Script(lambda _: late), READ, LAST_DAY, tmp_path)
     assert (report.state, report.windows.waiting, report.windows.done) == ("waiting", 1, 0)
     assert report.until == pytest.approx(at(DAY, 9.5), abs=1)
@@ -185,6 +216,7 @@ def test_delayed_figures_are_stored_and_the_run_ends_as_waiting(
     assert run_at(at(DAY, 9.7), Script(lambda _: done), READ, LAST_DAY, tmp_path).requests == 0
 
 
+@pytest.mark.thorough
 def test_under_wait_delayed_figures_are_asked_for_half_an_hour_later(tmp_path: Path) -> None:
     wechat, days = Simulator(delay_until_hour=9.75), (date(2026, 3, 1), YESTERDAY)
     told: list[Any] = []
@@ -264,6 +296,7 @@ def morning(number: int, hour: float = 9.0) -> float:
     return at(DAY, 24 * number + hour)
 
 
+@pytest.mark.thorough
 def test_a_day_that_is_empty_is_asked_for_again_on_five_days(tmp_path: Path) -> None:
     wechat, days = empty_until(9999, lambda day: []), LAST_DAY
     asked = []
@@ -286,11 +319,15 @@ def rows_without(*lacking: int) -> Script:
 
     def answer(body: dict[str, str]) -> Any:
         days = all_days(*map(date.fromisoformat, (body["begin_date"], body["end_date"])))
-        return {"list": [{"ref_date": str(day)} for day in days if day.day not in lacking]}
+        rows = [{"ref_date": str(day), "cumulate_user": day.day} for day in days]
+        return {
+            "list": [row for row, day in zip(rows, days, strict=True) if day.day not in lacking]
+        }
 
     return Script(answer)
 
 
+@pytest.mark.thorough
 def test_a_row_that_does_not_come_is_asked_for_until_day_thirty_and_is_then_never_delivered(
     tmp_path: Path,
 ) -> None:
@@ -309,6 +346,8 @@ def test_a_row_that_does_not_come_is_asked_for_until_day_thirty_and_is_then_neve
     assert calendar.count(bytes([NEVER_DELIVERED])) == 1
 
 
+@pytest.mark.thorough
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "comes",
     [
@@ -374,7 +413,9 @@ def test_before_the_first_row_only_the_window_next_to_it_is_asked_for_again(
 
     def answer(body: dict[str, str]) -> Any:
         days = all_days(*map(date.fromisoformat, (body["begin_date"], body["end_date"])))
-        return {"list": [{"ref_date": str(day)} for day in days if day >= begun]}
+        return {
+            "list": [{"ref_date": str(day), "cumulate_user": 1} for day in days if day >= begun]
+        }
 
     days, wechat = (date(2024, 1, 1), date(2024, 12, 31)), Script(answer)
     report = run_at(morning(0), wechat, CUMULATED, days, tmp_path)
@@ -417,7 +458,7 @@ def test_status_tells_every_state_apart(tmp_path: Path, capsys: pytest.CaptureFi
         day = body["begin_date"]
         if day in codes:
             return {"errcode": codes[day], "errmsg": "no rid: 1-2-3"}
-        rows = [] if day == "2026-03-04" else [{"ref_date": day, "msgid": "1_1"}]
+        rows = [] if day == "2026-03-04" else [{"ref_date": day, "msgid": "1_1", "n": 1}]
         return {"list": rows, "is_delay": "true" if day == "2026-03-10" else False}
 
     endpoint, wechat = READ, Script(answer)
@@ -443,7 +484,7 @@ def test_status_tells_every_state_apart(tmp_path: Path, capsys: pytest.CaptureFi
         ),
         (
             "  2026-03-10 (1 day) late: WeChat reports that its figures are late; the next"
-            " run asks again"
+            " run from 2026-03-14 08:00 China time on asks again"
         ),
         (
             "  2026-03-11 (1 day) waiting until 2026-03-13 13:30 China time: errcode 61503 (no):"

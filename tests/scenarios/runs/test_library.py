@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 import harvester
-from harvester.testing import Faults, MemorySink
+from harvester.testing import FakeTransport, Faults, MemorySink, Simulator
 from tests.builders import Feed
 from tests.scenarios.command import Start
 from tests.support import (
@@ -153,6 +153,7 @@ async def test_a_closed_session_is_refused_before_anything_is_sent() -> None:
         )
 
 
+@pytest.mark.thorough
 async def test_no_more_is_in_flight_than_the_callers_session_lets_through(wechat: Start) -> None:
     server = wechat(latency=0.03)
     queued, sent = [], []
@@ -177,15 +178,6 @@ async def test_no_more_is_in_flight_than_the_callers_session_lets_through(wechat
     assert report.state == "complete"
     assert len(sent) == (END - BEGIN).days + 2, "each day, and a token"
     assert not queued, "it left later than its limiter knows"
-
-
-async def test_a_ledger_that_is_open_already_is_refused_and_left_alone(tmp_path: Path) -> None:
-    async with harvester.SqliteLedger(tmp_path / "l") as ledger:
-        with pytest.raises(harvester.UsageError, match="is already open"):
-            await harvester.run(
-                ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), ledger=ledger
-            )
-        assert await ledger.sinks() == {}
 
 
 @pytest.mark.thorough
@@ -344,3 +336,50 @@ async def test_a_refresh_of_a_part_of_a_window_loses_nothing_of_a_sink_that_cann
     report = await harvest("2024-01-01", "2024-01-31")
     assert report.state == "complete"
     assert as_multiset(("", "", bare(each)) for each in sink.records) == before
+
+
+def test_a_loop_that_is_not_of_asyncio_is_refused_with_what_to_call() -> None:
+    """As trio would step it: no event loop of asyncio runs."""
+    days = ("2024-01-01", "2024-01-02")
+    for begun in (
+        harvester.run(ACCOUNT, "users", *days, sink="memory:"),
+        harvester.stream(ACCOUNT, "users", *days).__aenter__(),
+    ):
+        with pytest.raises(harvester.UsageError, match="with trio, call run_sync in a thread"):
+            begun.send(None)
+
+
+def test_a_run_has_no_more_tasks_than_work() -> None:
+    """A high concurrency is a limit; nothing is started for it beforehand."""
+    counts = []
+    report = harvester.run_sync(
+        ACCOUNT, "getusersummary", "2024-01-01", "2024-01-28", sink=MemorySink(),
+        concurrency=100_000, rate="1000/s", transport=FakeTransport(Simulator()),
+        on_event=lambda _: counts.append(len(asyncio.all_tasks())),
+    )  # fmt: skip
+    report.raise_for_state()
+    assert report.to_dict()["windows"]["done"] == 4
+    assert max(counts) < 30
+
+
+@pytest.mark.thorough
+async def test_all_that_may_be_in_flight_is_in_flight(wechat: Start) -> None:
+    """As many workers are started as there are requests that may leave."""
+    server, most = wechat(latency=0.3), 0
+
+    async def look() -> None:
+        nonlocal most
+        while True:
+            most = max(most, len(asyncio.all_tasks()))
+            await asyncio.sleep(0.01)
+
+    looking = asyncio.create_task(look())
+    report = await harvester.run(
+        ACCOUNT, "getusersummary", "2023-01-01", "2023-10-07", sink=MemorySink(), concurrency=20,
+        burst=40, rate="1000/s", base_url=server.url,
+    )  # fmt: skip
+    looking.cancel()
+    report.raise_for_state()
+    assert report.to_dict()["windows"]["done"] > 30
+    assert most >= 20
+    assert report.seconds < 40 * 0.3 / 4

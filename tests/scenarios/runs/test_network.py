@@ -250,6 +250,7 @@ SESSIONS: dict[str, tuple[dict[str, Any], bool, float]] = {
 """How a session connects; whether the server closes each connection; and how long one takes."""
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("whose", SESSIONS)
 def test_no_more_arrive_in_a_second_than_the_rate_says(whose: str, tmp_path: Path) -> None:
     certificates, (connects, closes, opens_in) = Certificates(tmp_path), SESSIONS[whose]

@@ -76,6 +76,7 @@ def test_it_is_awaited_by_a_run_of_a_script_and_in_a_stream() -> None:
         assert isinstance(seen.events[-1], events.Ended)
 
 
+@pytest.mark.thorough
 async def test_a_run_that_is_ahead_of_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harvester.engine.run.MOST_PENDING", 1)
     slow, most = Slow(0.005), 0

@@ -71,6 +71,7 @@ def harvest(
 # as long as the interface takes
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("endpoint", [USERS, INTERFACES["getusercumulate"]])
 def test_a_history_of_users_of_4353_days_takes_622_calls(endpoint: JsonEndpoint) -> None:
     asked, sink, report = harvest(endpoint, HISTORY)
@@ -80,6 +81,7 @@ def test_a_history_of_users_of_4353_days_takes_622_calls(endpoint: JsonEndpoint)
     assert len(held) == (HISTORY[1] - HISTORY[0]).days + 1 == 4353
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("endpoint", EVERY, ids=lambda each: each.name)
 def test_the_wire_sees_the_dates_that_wechat_documents(endpoint: JsonEndpoint) -> None:
     begin = max(endpoint.first_day, YESTERDAY - timedelta(days=200))
@@ -250,6 +252,7 @@ def test_a_refresh_of_windows_that_are_too_long_replaces_them_as_a_whole(tmp_pat
 # rows of other days
 
 
+@pytest.mark.thorough
 def test_rows_of_days_that_were_not_asked_for_are_kept_out_and_counted() -> None:
     days = (date(2026, 3, 1), date(2026, 3, 31))
     simulator = Simulator(faults=Faults(neighbours=0.5))
@@ -279,14 +282,19 @@ def test_a_whole_answer_of_another_day_fails_its_window_and_is_no_empty_day(
     period: str, days: Days, named: str
 ) -> None:
     asked = scope(*days, endpoints=[INTERFACES[f"getweanalysisappid{period}retaininfo"]])
-    sink, script = MemorySink(), Script(lambda _: {"ref_date": named, "visit_uv": []})
+    sink, script = (
+        MemorySink(),
+        Script(lambda _: {"ref_date": named, "visit_uv": []}),
+    )
     report = run(script, asked, sink, now=NOW, attempts=2)
     assert (sink.records, report.windows.done, report.windows.failed) == ([], 0, 1)
     assert "only rows of days that were not asked for" in report.failures[0].error
 
 
 def test_a_row_belongs_to_the_day_that_it_names_itself() -> None:
-    rows = [{"ref_date": f"2026-03-{day:02}", "user_source": 0} for day in range(1, 29)]
+    rows = [
+        {"ref_date": f"2026-03-{day:02}", "user_source": 0, "new_user": 1} for day in range(1, 29)
+    ]
     asked = scope(date(2026, 3, 8), date(2026, 3, 21), endpoints=[USERS])
     sink = MemorySink()
     report = run(Script(lambda _: {"list": rows}), asked, sink, now=NOW)

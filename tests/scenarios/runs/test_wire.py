@@ -216,6 +216,7 @@ def noting(reasons: list[str]) -> Callable[[Event], None]:
     return lambda event: reasons.append(event.reason) if isinstance(event, Retrying) else None
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("whose", WHOSE)
 @pytest.mark.parametrize("name", BAD)
 async def test_one_bad_answer_costs_one_attempt_and_loses_nothing(name: str, whose: str) -> None:
@@ -287,6 +288,7 @@ AFTER: dict[str, tuple[Bad, Response | str, bool]] = {
 """What is sent, what is made of it, and whether the connection serves the next request."""
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("whose", WHOSE)
 @pytest.mark.parametrize("name", AFTER)
 async def test_a_connection_is_kept_after_a_good_answer_alone(name: str, whose: str) -> None:
@@ -345,6 +347,7 @@ ENDLESS = ["too long", "too long, chunked", "too long, of no told length", "head
 BOMBS = ["gzip", "deflate", "zstd"]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("whose", WHOSE)
 @pytest.mark.parametrize("name", [*ENDLESS, *BOMBS])
 async def test_an_answer_that_is_too_long_when_unpacked_is_not_held(name: str, whose: str) -> None:

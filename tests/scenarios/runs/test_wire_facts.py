@@ -167,6 +167,7 @@ def test_the_publishers_too_frequent_is_a_used_up_quota_if_it_stays(tmp_path: Pa
     assert ended.report["until"] == "2026-03-11T16:01:00Z"
 
 
+@pytest.mark.thorough
 def test_an_errcode_45009_of_the_publisher_is_the_days_quota_at_once(tmp_path: Path) -> None:
     with Server(answers(then={"errcode": 45009, "errmsg": "reach max api daily"})) as server:
         ended = run(server, tmp_path, "publisher_cps_general", DAY, "2026-03-11", 9)
@@ -204,6 +205,7 @@ day_field = ""
 """
 
 
+@pytest.mark.thorough
 def test_an_interface_with_one_date_key_gets_one_day_a_request(tmp_path: Path) -> None:
     (tmp_path / "harvester.toml").write_text(OWN.format(first_day="2026-01-01"))
     with Server(lambda call: {"errcode": 0, "data": {"pay_gmv": call.body["ds"]}}) as server:
@@ -216,7 +218,7 @@ def test_an_interface_with_one_date_key_gets_one_day_a_request(tmp_path: Path) -
     found = stored(tmp_path / "harvest", "compass")
     assert sorted(row["data"]["pay_gmv"] for row in found) == bodies
     told = harvest("endpoints", "compass", cwd=tmp_path).stdout
-    assert "one day as ds" in told
+    assert '{"ds":' in told
 
 
 def test_an_interface_of_days_before_2000_is_refused_when_it_is_declared(tmp_path: Path) -> None:
@@ -243,6 +245,7 @@ def test_an_object_of_days_before_2000_is_refused_before_anything_is_sent(tmp_pa
         )  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_ask_quota_shows_the_rate_that_wechat_allows(tmp_path: Path) -> None:
     told = {
         "quota": {"daily_limit": 500000, "used": 0, "remain": 500000},

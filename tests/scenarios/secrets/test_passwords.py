@@ -61,6 +61,7 @@ PLACES = [
 ]  # fmt: skip
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("place", PLACES)
 def test_the_command_shows_no_part_of_a_password(
     redis: RedisServer, postgres: PostgresServer, mysql: MySQLServer, tmp_path: Path, place: str
@@ -119,6 +120,7 @@ def test_no_part_of_a_proxys_password_is_shown(tmp_path: Path, password: str) ->
     assert not PARTS.search(done.stdout + done.stderr), done.stderr
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("password", ["p%2Fw", "p%40w", "p%23w", "p%3Fw", "%E5%AF%86", "p%20w"])
 @pytest.mark.parametrize("kind", ["postgresql", "mysql"])
 def test_a_password_that_is_escaped_opens_the_database(
@@ -151,7 +153,7 @@ WRONG = [
     *[pytest.param(url, marks=pytest.mark.thorough) for url in MORE],
 ]
 DAYS = ("--start", "2024-01-01", "--end", "2024-01-02", "--base-url", "http://127.0.0.1:1")
-ENDED = {"simulate": ("--span", "x"), "run": RUN[1:], "plan": RUN[1:]}
+ENDED = {"simulate": ("--port", "x"), "run": RUN[1:], "plan": RUN[1:]}
 """What a command is given besides, so that it ends."""
 
 
@@ -252,6 +254,7 @@ def test_a_url_typed_in_a_wrong_place_is_shown_without_its_password(
         ended(*arguments)
 
 
+@pytest.mark.sampled
 @pytest.mark.thorough
 @pytest.mark.parametrize("url", WRONG)
 def test_a_url_in_a_wrong_variable_is_shown_without_its_password(
@@ -266,6 +269,7 @@ def test_a_url_in_a_wrong_variable_is_shown_without_its_password(
             ended("run", *given)
 
 
+@pytest.mark.sampled
 @pytest.mark.thorough
 @pytest.mark.parametrize("url", WRONG)
 def test_a_url_in_a_wrong_place_of_a_file_is_shown_without_its_password(

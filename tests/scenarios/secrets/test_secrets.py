@@ -283,6 +283,7 @@ CLASSIC = "good", "refused now and then", "wrong secret", "cut"
 """Those that are tried with the other token interface, too."""
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("token", "name"),
     [*[("stable", name) for name in RUNS], *[("classic", name) for name in CLASSIC]],

@@ -60,6 +60,7 @@ def test_what_was_changed_in_a_line_is_noticed_by_verify(server: DaysOnly, tmp_p
     succeeded("verify", "--out", tmp_path)
 
 
+@pytest.mark.thorough
 async def test_a_change_of_any_byte_of_a_line_is_noticed(tmp_path: Path) -> None:
     sink = JsonLines(tmp_path)
     opened = await sink.open({})

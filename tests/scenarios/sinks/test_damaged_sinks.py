@@ -33,7 +33,7 @@ class Place:
     """A harvest in the current directory, and the command that made it."""
 
     def __init__(self, server: Wechat, capsys: pytest.CaptureFixture[str], *sinks: str) -> None:
-        self.capsys, self.sinks = capsys, sinks
+        self.capsys, self.sinks, self.server = capsys, sinks, server
         self._run = [
             "run", "users", "--appid", A, "--start", "2023-12-01", "--end", "2024-03-31",
             "--base-url", server.url, "--rate", "10000/s",
@@ -71,17 +71,16 @@ class Place:
         """Type what is printed, until nothing is printed any more; returns what was typed."""
         typed: list[str] = []
         _, text = self.said(*begin)
-        again = ""
         todo = commands_in(text)
         while todo:
             command = todo.pop(0)
             assert len(typed) < 12, typed
             typed.append(command)
             text = self.type(command)
-            if "and the same command again" in text:
-                again = command
-            new = commands_in(text) if "failed" in text or "could not" in text else []
-            todo = [*new, *([again] if new and again else []), *todo]
+            failed = any(each in text for each in ("failed", "could not", "is not there"))
+            new = commands_in(text) if failed else []
+            again = [command] if new and "and the same command again" in text else []
+            todo = [*new, *again, *todo]
         return typed
 
     def assert_whole(self) -> None:
@@ -148,6 +147,7 @@ DAMAGE: dict[str, Callable[[], None]] = {
     "a row of another account": executed(f"UPDATE {NAME} SET _appid = '{OTHER}' WHERE {ONE}"),
     "an emptied table": executed(f"DELETE FROM {NAME}"),
     "a dropped table": executed(f"DROP TABLE {NAME}"),
+    "a dropped column": executed(f"ALTER TABLE {NAME} DROP COLUMN new_user"),
     "a dropped table of state": executed("DROP TABLE _harvester_state"),
     "a file that is gone": DATABASE.unlink,
     "a cut file": cut,
@@ -156,6 +156,8 @@ DAMAGE: dict[str, Callable[[], None]] = {
 }
 
 
+@pytest.mark.sampled
+@pytest.mark.thorough
 @pytest.mark.parametrize("what", [
     each if number == 0 else pytest.param(each, marks=pytest.mark.thorough)
     for number, each in enumerate(DAMAGE)
@@ -173,6 +175,7 @@ def test_a_damaged_database_is_mended(what: str, begins: str, place: Callable[..
     here.assert_whole()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("what", [
     "a cut file",
     pytest.param("malformed page 9", marks=pytest.mark.thorough),
@@ -192,6 +195,7 @@ def test_a_damaged_file_is_filled_from_a_sink_that_is_whole(
     here.assert_whole()
 
 
+@pytest.mark.thorough
 def test_what_is_damaged_is_not_called_mended_by_running_again(place: Callable[..., Place]) -> None:
     here = place("sqlite:rows.db")
     for number in range(1, DATABASE.stat().st_size // PAGE):
@@ -227,6 +231,7 @@ def other_account() -> None:
     path.write_bytes(b"".join(content))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("damage", [
     without_a_line, *[pytest.param(each, marks=pytest.mark.thorough)
                       for each in (cut_line, other_account)],
@@ -239,6 +244,7 @@ def test_damaged_lines_are_mended(damage: Callable[[], None], place: Callable[..
     here.assert_whole()
 
 
+@pytest.mark.thorough
 def test_a_sink_that_may_not_be_read_is_not_called_different(place: Callable[..., Place]) -> None:
     here = place("jsonl:harvest")
     path = lines()
@@ -252,6 +258,7 @@ def test_a_sink_that_may_not_be_read_is_not_called_different(place: Callable[...
     assert "different" not in text
 
 
+@pytest.mark.thorough
 def test_a_directory_of_lines_gets_no_second_ledger(place: Callable[..., Place]) -> None:
     here = place("jsonl:harvest/lines")
     status, text = here.said("rebuild", "--out", "harvest/lines")
@@ -262,6 +269,7 @@ def test_a_directory_of_lines_gets_no_second_ledger(place: Callable[..., Place])
     here.assert_whole()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sink", ["jsonl:harvest", "sqlite:rows.db"])
 def test_a_run_that_is_refused_leaves_no_ledger(sink: str, place: Callable[..., Place]) -> None:
     here = place(sink)
@@ -276,9 +284,60 @@ def test_a_run_that_is_refused_leaves_no_ledger(sink: str, place: Callable[..., 
     assert (status, "there is no ledger at harvest/ledger.sqlite" in text) == (2, True)
 
 
+@pytest.mark.thorough
+def test_a_database_that_was_moved_gets_a_ledger_by_the_printed_command(
+    place: Callable[..., Place],
+) -> None:
+    here = place("sqlite:rows.db")
+    DATABASE.rename("moved.db")
+    here._run[-1] = here.sinks[0].replace("rows", "moved")
+    here.sinks = (here._run[-1],)
+    served = here.server.simulator.counts["data"]
+    assert [each.split()[1] for each in here.mend("run")] == ["rebuild"]
+    here.assert_whole()
+    assert here.server.simulator.counts["data"] == served
+
+
+def there() -> set[Path]:
+    """The files and folders, without those of SQLite's readers."""
+    return {each for each in Path().rglob("*") if not each.name.endswith(("-wal", "-shm"))}
+
+
+@pytest.mark.sampled
+@pytest.mark.thorough
+@pytest.mark.parametrize("typo", ["sqlite:typo.db", "jsonl:typo"])
+@pytest.mark.parametrize("command", [
+    "rebuild --sink {}", "verify --sink {}", "export csv:tables --from {}", "plan --sink {}",
+    "sink remove {}", "forget --appid x --sink {}",
+])  # fmt: skip
+def test_a_mistyped_sink_is_made_by_no_command_that_reads(
+    command: str, typo: str, place: Callable[..., Place]
+) -> None:
+    here = place("sqlite:rows.db")
+    before = there()
+    status, text = here.said(*command.format(typo).split())
+    assert status == 2, text
+    assert "Traceback" not in text
+    assert there() == before, text
+    here.assert_whole()
+
+
+@pytest.mark.thorough
+def test_a_second_sink_without_records_is_filled_again(place: Callable[..., Place]) -> None:
+    here = place("jsonl:harvest", "sqlite:rows.db")
+    for table in (NAME, "getusercumulate"):
+        executed(f"DELETE FROM {table}")()
+    without_a_line()
+    status, text = here.said("rebuild", "--out", "harvest")
+    assert (status, "`harvester verify` with the same --out" in text) == (2, True)
+    assert [each.split()[1] for each in here.mend("verify")] == ["sink", "rebuild", "sink"]
+    here.assert_whole()
+
+
 # a server
 
 
+@pytest.mark.sampled
 @pytest.mark.thorough
 @pytest.mark.parametrize("sql", [
     f"DELETE FROM {NAME} WHERE {ONE}",
@@ -300,6 +359,30 @@ def test_a_damaged_table_of_a_server_is_mended(
     here.assert_whole()
 
 
+@pytest.mark.thorough
+def test_a_shared_ledger_whose_records_are_lost_gives_way_to_another_one(
+    place: Callable[..., Place], postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    url = postgres.url(postgres.new_database()).replace(f":{PASSWORD}", "")
+    here = place(url)
+    at = ["--ledger", url]
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    here._run += at
+    assert here.run() == 0
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"DELETE FROM {NAME}; DELETE FROM getusercumulate".encode())
+    assert commands_in(here.said("verify", *at)[1]) == []
+    status, text = here.said("rebuild", *at, "--sink", url)
+    assert (status, commands_in(text), "is not there, or has no records" in text) == (2, [], True)
+    here._run[-1] = f"{url}?schema=second"
+    assert here.run() == 0
+    assert here.said("verify", "--ledger", here._run[-1])[0] == 0
+    assert here.rows() == here.whole
+
+
+@pytest.mark.thorough
 def test_a_changed_row_is_noticed_without_a_former_ledger(place: Callable[..., Place]) -> None:
     here = place("sqlite:rows.db")
     DAMAGE["a changed row"]()

@@ -76,6 +76,7 @@ def test_each_record_is_read_once_while_a_run_replaces_what_is_read(
         run.join()
 
 
+@pytest.mark.thorough
 def test_what_is_held_shows_the_next_run(server: DaysOnly, tmp_path: Path) -> None:
     def run(end: date) -> None:
         succeeded(*asked(server.url, NAME, DAYS[0], end, "--out", tmp_path))

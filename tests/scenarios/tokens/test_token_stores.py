@@ -51,6 +51,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.thorough
 def test_no_file_of_a_token_store_is_touched_on_the_loops_thread(tmp_path: Path) -> None:
     assert program(MANY, tmp_path).stdout.strip() == "complete 200 0 True"
 

@@ -202,7 +202,7 @@ def test_a_lost_scheduler_is_an_error_and_a_run_elsewhere_goes_on(
         stack.callback(scheduler.wait, 10)
         stack.callback(scheduler.kill)
         until(file.exists)
-        client = stack.enter_context(dask.Client(scheduler_file=str(file), timeout=5))
+        client = stack.enter_context(dask.Client(scheduler_file=str(file), timeout=30))
         client.wait_for_workers(2, timeout=60)
         running = ThreadPoolExecutor(1).submit(distributed.run, client, shared, workers=2)
         until(lambda: here.simulator.counts["data"] > STARTED)

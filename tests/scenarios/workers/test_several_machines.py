@@ -18,7 +18,17 @@ from tests.mysql_server import MySQLServer
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.scenarios.command import Start, harvest_at, succeeded, until
 from tests.scenarios.conftest import Jobs
-from tests.scenarios.shared import ACCOUNTS, ENDPOINT, JANUARY, RECORD, Job, ended, kill, pooled
+from tests.scenarios.shared import (
+    ACCOUNTS,
+    APPIDS,
+    ENDPOINT,
+    JANUARY,
+    RECORD,
+    Job,
+    ended,
+    kill,
+    pooled,
+)
 
 
 def test_processes_share_the_accounts(job: Jobs) -> None:
@@ -99,6 +109,11 @@ def test_status_shows_who_is_at_work(job: Jobs) -> None:
     seen = one.harvester("status", "--ledger", one.ledger).stdout.splitlines()[0]
     assert f":{worker.pid}: since 2" in seen
     assert " accounts, " in seen
+    (as_json,) = json.loads(one.harvester("status", "--json", "--ledger", one.ledger).stdout)[
+        "workers"
+    ]
+    assert as_json["name"].endswith(f":{worker.pid}")
+    assert as_json["alive"]
     kill(worker)
     time.sleep(2.2)
     seen = one.harvester("status", "--ledger", one.ledger).stdout.splitlines()[0]
@@ -121,12 +136,19 @@ def test_a_sink_that_several_cannot_write_is_refused(job: Jobs, tmp_path: Path) 
 def test_a_ledger_of_another_version_is_refused(job: Jobs) -> None:
     one = job()
     assert one.run().returncode == 0
-    one.rows("UPDATE harvester.version SET number = 99")
     known = ["--ledger", one.ledger]
-    for each in (one.arguments(), ["status", *known], ["verify", *known]):
-        result = one.harvester(*each)
-        assert result.returncode == 2, result.stderr
-        assert "its ledger has version 99, this harvester knows " in result.stderr
+    remedies = (
+        (99, "a newer harvester wrote it: use that one"),
+        (3, "a harvester before the first release wrote it; how to go on: https://"),
+    )
+    for version, remedy in remedies:
+        one.rows(f"UPDATE harvester.version SET number = {version}")
+        for each in (one.arguments(), ["status", *known], ["verify", *known]):
+            result = one.harvester(*each)
+            assert result.returncode == 2, result.stderr
+            assert f"its ledger has version {version}, this harvester knows " in result.stderr
+            assert f"; {remedy}" in result.stderr
+            assert "rebuild" not in result.stderr
 
 
 def test_a_machine_with_a_wrong_clock_is_refused(
@@ -208,6 +230,38 @@ def test_the_database_may_be_restarted(job: Jobs) -> None:
         time.sleep(0.3)
         one.postgres.start()
     ended(worker)
+    one.assert_each_once()
+
+
+def test_a_ledger_that_comes_back_without_its_last_commits_is_noticed(job: Jobs) -> None:
+    one = job()
+    ended(one.start())
+    one.keep_ledger()
+    ended(one.start("--refresh", "--only", APPIDS[3]))
+    one.bring_back_ledger()
+    report = ended(one.start(), 1, "partial")
+    assert [*report["stopped"]] == [APPIDS[3]]
+    assert report["windows"]["failed"] == 5  # of seven days each
+    assert report["requests"] == 0
+    (failure,) = report["failures"]
+    assert "a failover or a restored copy has lost commits" in failure["error"]
+    made = one.harvester("rebuild", "--ledger", one.ledger, "--sink", one.sink)
+    assert made.returncode == 0, made.stderr
+    assert ended(one.start())["requests"] == 5  # what differs from the former ledger, once more
+    one.assert_each_once()
+
+
+def test_a_number_that_fences_is_never_given_twice(job: Jobs) -> None:
+    one = job()
+    ended(one.start("--only", APPIDS[0]))
+    one.keep_ledger()
+    numbers = "SELECT max(epoch) FROM harvester.account"
+    ended(one.start("--refresh"))
+    given = one.rows(numbers)
+    one.bring_back_ledger()
+    one.rows("TRUNCATE _harvester_mark")  # as if the sink did not know either
+    ended(one.start("--refresh"))
+    assert one.rows(numbers) > given
     one.assert_each_once()
 
 

@@ -143,8 +143,8 @@ def test_stored_days_that_could_not_be_harvested_again_are_no_success(
     time.sleep(1.1)  # the ledger keeps seconds
     if beside:  # a worker of another job that began yesterday, and goes on
         one.rows(
-            "INSERT INTO harvester.worker (name, job, refreshes, started, until, windows)"
-            " VALUES ('elsewhere', 'another', false, now() - interval '30 hours',"
+            "INSERT INTO harvester.worker (id, name, job, refreshes, started, until, windows)"
+            " VALUES (7, 'elsewhere', 'another', false, now() - interval '30 hours',"
             " now() + interval '1 hour', 0)"
         )
     report = ended(wrong(one, "--refresh"), 4, "failed")
@@ -155,6 +155,49 @@ def test_stored_days_that_could_not_be_harvested_again_are_no_success(
     one.assert_each_once()
     report = ended(one.start())
     assert report["windows"]["done"] == 3 * ACCOUNTS
+    one.assert_each_once()
+
+
+# Workers with other options
+
+
+def test_a_worker_that_may_not_wait_ends_beside_one_that_waits(job: Jobs) -> None:
+    one = job()
+    waiting = one.start("--wait", "--daily-quota", "2")
+    one.called(2 * ACCOUNTS)
+    begun = time.monotonic()
+    report = ended(one.start("--daily-quota", "2"), 3, "waiting")
+    assert time.monotonic() - begun < 20
+    assert report["windows"]["waiting"] == 3 * ACCOUNTS
+    assert report["until"]
+    assert waiting.poll() is None
+    assert one.calls == 2 * ACCOUNTS
+    waiting.send_signal(signal.SIGINT)
+    assert ended(waiting, 130, "interrupted")["windows"]["done"] == 2 * ACCOUNTS
+
+
+def test_one_that_waits_takes_what_another_leaves_and_does_not_end(job: Jobs) -> None:
+    one = job(latency=1)
+    plain = one.start("--concurrency", "24", "--daily-quota", "2")  # it claims all
+    one.called(ACCOUNTS)
+    waiting = one.start("--wait", "--daily-quota", "2")
+    ended(plain, 3, "waiting")
+    held = "SELECT count(*) FROM harvester.account WHERE holder IS NOT NULL"
+    until(lambda: one.rows(held) == [(ACCOUNTS,)])
+    assert waiting.poll() is None
+    waiting.send_signal(signal.SIGINT)
+    ended(waiting, 130, "interrupted")
+    assert one.calls == 2 * ACCOUNTS
+
+
+def test_one_with_a_greater_quota_goes_on_where_another_ends(job: Jobs) -> None:
+    one = job(latency=0.5)
+    less = one.start("--concurrency", "24", "--daily-quota", "2")
+    one.called(ACCOUNTS)
+    more = one.start("--daily-quota", "100")
+    ended(more)
+    less.communicate(timeout=90)
+    assert less.returncode in (0, 3)
     one.assert_each_once()
 
 

@@ -9,13 +9,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harvester.base import files as durable
-from harvester.errors import SinkError, UsageError
+from harvester.errors import NoRecordsError, SinkError, UsageError
 from harvester.model import Batch, Window
 from harvester.sinks.jsonl.compression import compression_of
 from harvester.sinks.jsonl.sink import JsonLines
@@ -322,6 +323,87 @@ async def test_what_was_not_committed_or_torn_is_cut_off(
         file.write(segment.read_bytes()[:9])
     await ledger.run(batch(2, 2))
     assert seen(tmp_path) == ledger.scanned() == [1, 2]
+
+
+LONGER: dict[str, Callable[[bytes], bytes]] = {
+    "a mark at its beginning": lambda kept: b"\xef\xbb\xbf" + kept,
+    "line ends of another system": lambda kept: kept.replace(b"\n", b"\r\n") + b"\r\n",
+    "blanks of a formatter": lambda kept: kept.replace(b":", b": ") + b" ",
+}
+
+
+@pytest.mark.parametrize("what", LONGER)
+async def test_a_file_that_another_program_made_longer_is_refused_and_stays_as_it_is(
+    tmp_path: Path, ledger: SmallLedger, what: str
+) -> None:
+    await ledger.run(*[batch(day, day) for day in range(1, 9)])
+    await ledger.open()
+    (segment,) = segments(tmp_path)
+    kept = segment.read_bytes()
+    longer = LONGER[what](kept)
+    if longer.startswith(kept):  # a compressed file may lack such bytes
+        longer = b"\n" + kept
+    segment.write_bytes(longer)
+    with pytest.raises(SinkError, match="differs from the ledger"):
+        await ledger.commit(batch(9, 9))
+    assert segment.read_bytes() == longer
+    await ledger.sink.close()
+    for _ in range(2):
+        with pytest.raises(SinkError, match="differs from the ledger"):
+            await ledger.open()
+        await ledger.sink.close()
+        assert segment.read_bytes() == longer
+    segment.write_bytes(kept + kept[:7])  # a killed run, or one who has added something
+    await ledger.run(batch(10, 10))
+    assert seen(tmp_path) == ledger.scanned() == [*range(1, 9), 10]
+
+
+async def test_an_extent_of_the_first_version_is_accepted_once(
+    tmp_path: Path, ledger: SmallLedger
+) -> None:
+    await ledger.run(batch(1, 1))
+    (segment,) = segments(tmp_path)
+    (name,) = [name for name in ledger.checkpoint if name.startswith(ENDPOINT)]
+    ledger.checkpoint[name] = ledger.checkpoint[name].rpartition(" ")[0]
+    segment.write_bytes(segment.read_bytes() + b"torn")
+    await ledger.run(batch(2, 2))
+    assert seen(tmp_path) == ledger.scanned() == [1, 2]
+    assert ledger.checkpoint[name].count(" ") == 2
+
+
+async def test_a_file_that_the_ledger_does_not_know_is_named_when_it_is_removed(
+    tmp_path: Path, ledger: SmallLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    await ledger.run(batch(1, 1))
+    (segment,) = segments(tmp_path)
+    copy = segment.with_name(segment.name.replace("2024-01", "2023-12"))
+    shutil.copy(segment, copy)
+    await ledger.run(batch(2, 2))
+    assert not copy.exists()
+    assert f"{copy} is removed: the ledger does not know it" in caplog.text
+
+
+async def test_what_a_write_has_made_that_fails_is_removed_and_not_named(
+    tmp_path: Path,
+    ledger: SmallLedger,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await ledger.open()
+    pieces, calls = durable.write_pieces, []
+
+    def written(*arguments: Any) -> int:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        return pieces(*arguments)
+
+    monkeypatch.setattr(durable, "write_pieces", written)
+    with pytest.raises(SinkError, match="the disk is full"):
+        await ledger.commit(batch(1, 1), batch(1, 1, name="other"))
+    assert not segments(tmp_path)
+    assert "is removed" not in caplog.text
+    await ledger.sink.close()
 
 
 @pytest.mark.parametrize("committed", [False, True])
@@ -776,7 +858,8 @@ async def test_files_of_somebody_else_are_left_alone(tmp_path: Path) -> None:
     sink = JsonLines(tmp_path)
     await without_ledger(sink, batch(3, 3))
     assert sink.endpoints() == [ENDPOINT]
-    assert not JsonLines(tmp_path / "nothing").endpoints()
+    with pytest.raises(NoRecordsError, match="nothing holds no harvest"):
+        JsonLines(tmp_path / "nothing").endpoints()
     assert {path: path.read_text() for path in theirs} == theirs
 
 

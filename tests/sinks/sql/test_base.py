@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ import pytest
 
 from harvester.base import files as durable
 from harvester.base.fencing import latest_commit
-from harvester.errors import SinkAwayError, SinkError, UsageError
+from harvester.errors import SinkAwayError, SinkError, UsageError, page
 from harvester.model import Batch, Field, Tally, Window
 from harvester.sinks.base import Stamp, StoredWindow, Written
 from harvester.sinks.sql.mysql import MySQL
@@ -58,11 +59,12 @@ def batch(
     appid: str = "wx1",
     endpoint: JsonEndpoint | None = CHECKED,
     name: str = "",
+    at: str = STAMP,
 ) -> Batch:
     """A batch of one window of January 2024."""
     called = name or (endpoint.name if endpoint is not None else "")
     window = Window(appid, called, day(first), day(first + days - 1))
-    return Batch(window, list(records), STAMP, endpoint=endpoint)
+    return Batch(window, list(records), at, endpoint=endpoint)
 
 
 def part(first: int, *numbers: int, **how: Any) -> Batch:
@@ -518,6 +520,25 @@ def test_a_table_that_is_gone_is_noticed_and_a_new_ledger_harvests_it_anew(
     assert target.numbers() == [2]
 
 
+@pytest.mark.sampled
+@pytest.mark.parametrize("column", ["n", "retired"])
+def test_a_column_that_is_gone_is_noticed_and_a_new_ledger_harvests_it_anew(
+    column: str, target: Target
+) -> None:
+    """One of the two is in no catalogue any more."""
+    former = replace(CHECKED, fields=(*FIELDS, Field("retired", "int")))
+    target.harvest([part(1, 1, endpoint=former)], [part(2, 2)])
+    target.execute(f"ALTER TABLE checked DROP COLUMN {column}")
+    for _ in range(2):
+        said = target.refused(SinkError)
+        assert "the table checked of the database" in said
+        assert "or lacks columns, though the ledger refers to its records; restore it, or `" in said
+    target.take_over()
+    target.harvest([part(1, 1), part(2, 2)])
+    target.harvest([part(3, 3)])
+    assert target.numbers() == [1, 2, 3]
+
+
 @pytest.mark.thorough
 def test_a_database_that_was_made_anew_is_not_called_harvested(target: Target) -> None:
     target.harvest([part(1, 1)])
@@ -541,11 +562,16 @@ def test_a_database_that_was_made_anew_is_not_called_harvested(target: Target) -
     assert "is not the one that the ledger refers to" in target.refused(SinkError)
 
 
-def test_tables_of_another_version_are_refused(target: Target) -> None:
+@pytest.mark.parametrize(("version", "whose"), [
+    (9, "a newer harvester wrote it: use that one"),
+    (4, f"a harvester before the first release wrote it; how to go on: {page('upgrading')}"),
+])  # fmt: skip
+def test_tables_of_another_version_are_refused(version: int, whose: str, target: Target) -> None:
     target.harvest([part(1, 1)])
-    target.execute("UPDATE _harvester_state SET version = 9")
-    assert "its tables have version 9, this one knows 5" in target.refused(UsageError)
-    with pytest.raises(UsageError, match="its tables have version 9, this one knows 5"):
+    target.execute(f"UPDATE _harvester_state SET version = {version}")
+    said = f"(its tables have version {version}, this one knows 5); {whose}"
+    assert target.refused(UsageError).endswith(said)
+    with pytest.raises(UsageError, match=re.escape(said)):
         target.scan()
 
 

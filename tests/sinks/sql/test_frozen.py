@@ -67,6 +67,7 @@ async def cancelled(task: asyncio.Task[Any]) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.sampled
 @pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(3))
 async def test_what_a_writer_holds_that_is_frozen_at_any_moment_is_free_after_a_stated_time(

@@ -206,6 +206,7 @@ def test_a_record_that_the_server_does_not_take_is_one_sentence(target: Target) 
 # tables are made outside of transactions
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("taken", [False, True])
 @pytest.mark.parametrize("number", range(1, 8))
 def test_a_process_that_dies_while_tables_are_made_leaves_what_the_next_one_goes_on_with(
@@ -282,7 +283,7 @@ def test_a_server_that_cannot_tell_every_name_from_others_is_refused(
 # locks, and lost connections
 
 
-def test_a_deadlock_repeats_the_write(target: Target) -> None:
+def test_a_deadlock_repeats_the_write(target: Target, mysql: MySQLServer) -> None:
     target.harvest([part(1, 1)])
     target.execute("CREATE TABLE ballast (a INTEGER) ENGINE = InnoDB")
 
@@ -294,7 +295,9 @@ def test_a_deadlock_repeats_the_write(target: Target) -> None:
             cursor.executemany("INSERT INTO ballast VALUES (%s)", rows)
             cursor.execute("SELECT * FROM _harvester_state FOR UPDATE")
             writing = asyncio.ensure_future(target.write(sink, part(1, 11), part(2, 2)))
-            await asyncio.sleep(0.5)
+            waiting = "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+            while not mysql.execute(waiting):
+                await asyncio.sleep(0.05)  # until it waits for us
             sql = "SELECT * FROM _harvester_fence WHERE account = 'wx1' FOR UPDATE"
             await asyncio.to_thread(cursor.execute, sql)
             other.rollback()
@@ -444,3 +447,34 @@ async def test_without_the_privilege_for_views_records_are_stored_and_it_is_repo
     assert said.startswith("checked: the views of its lists could not be made: CREATE VIEW command")
     assert target.execute("SELECT _item, n FROM checked_parts") == [(0, 1)]
     assert len(target.scan()) == 1
+
+
+def test_a_server_that_is_read_only_until_its_promotion_is_waited_for(
+    target: Target, mysql: MySQLServer
+) -> None:
+    user = f"writer_{target.database}"
+    mysql.execute(f"CREATE USER '{user}'@'%' IDENTIFIED BY '{PASSWORD}'")
+    mysql.execute(f"GRANT ALL ON {target.database}.* TO '{user}'@'%'")  # not: READ ONLY ADMIN
+    url = mysql.url(target.database, user=user)
+
+    async def go() -> list[Any]:
+        sink: Any = MySQL(url, patience=30)
+        await sink.open({})
+        codes = heard(sink)
+        mysql.execute("SET GLOBAL read_only = 1")
+        writing = asyncio.create_task(target.write(sink, part(1, 1)))
+        while len(codes) < 2:  # it has tried twice
+            assert not writing.done()
+            await asyncio.sleep(0.01)
+        with pytest.raises(SinkError, match=r"was away for 0\.1 s \(.*read-only"):
+            await MySQL(url, patience=0.1).open({})
+        mysql.execute("SET GLOBAL read_only = 0")
+        await writing
+        await sink.close()
+        return codes
+
+    try:
+        assert {*asyncio.run(go())} == {1290}
+    finally:
+        mysql.execute("SET GLOBAL read_only = 0")
+    assert target.numbers() == [1]

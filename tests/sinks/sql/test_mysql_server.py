@@ -20,6 +20,7 @@ from tests.mysql_server import MySQLServer
 from tests.sinks.sql.test_base import refused
 
 
+@pytest.mark.thorough
 def test_a_server_that_takes_a_connection_and_says_nothing_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -52,6 +52,7 @@ def test_a_scan_of_a_file_that_may_not_be_read_says_nothing_against_what_it_hold
             os.seteuid(user)
 
 
+@pytest.mark.thorough
 def test_a_window_of_any_number_of_records_is_stored(lite: Target) -> None:
     """A statement has many rows: as many as fit, and then what is left."""
     windows = [part(number, *range(number)) for number in range(1, 161)]

@@ -138,6 +138,7 @@ async def test_a_write_waits_for_another_one_and_then_gives_up(
     await store.close()
 
 
+@pytest.mark.thorough
 async def test_a_lease_that_its_holder_does_not_give_back_goes_to_one_of_those_who_wait(
     tmp_path: Path,
 ) -> None:

@@ -1,13 +1,12 @@
-"""The suite for ledgers finds what is wrong: faults planted one by one in a sound ledger."""
+"""The checks of ledgers find what is wrong: faults planted one by one in a sound ledger."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from datetime import date, timedelta
 from inspect import isawaitable
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import pytest
 
@@ -17,9 +16,9 @@ from harvester.errors import LedgerError
 from harvester.ledger import Exhausted, Key, Spent
 from harvester.ledger.coverage import Calendar, Outcome
 from harvester.model import Tally
-from harvester.testing import LEDGER_CHECKS, BrokenPromiseError, check_ledger
-from harvester.testing.check_shared import SHARED_CHECKS
-from harvester.testing.ledger_bench import Model
+from harvester.testing import BrokenPromiseError
+from tests.ledger.bench import Model
+from tests.ledger.checks import LEDGER_CHECKS, check_ledger
 
 T = TypeVar("T")
 DISKS: dict[str, Model] = {}
@@ -59,8 +58,8 @@ class Reference:
     async def reopen(self, key: Key, *change: Any) -> None:
         self.disk.calendar(key).reopen(*change)
 
-    async def forget(self, key: Key, days: Days) -> None:
-        self.disk.calendar(key).forget(*days)
+    async def forget(self, key: Key, ranges: Sequence[Days]) -> None:
+        self.disk.calendar(key).forget(ranges)
 
     async def remove(self, appid: str, endpoints: Collection[str]) -> None:
         for key in [(appid, endpoint) for endpoint in endpoints]:
@@ -314,16 +313,16 @@ def rebook_every_day(ledger: Reference, today: date) -> bool:
     return found
 
 
-def forget_and_know_the_sum(ledger: Reference, key: Key, days: Days) -> None:
+def forget_and_know_the_sum(ledger: Reference, key: Key, ranges: Sequence[Days]) -> None:
     calendar = ledger.disk.calendar(key)
     before = dict(calendar.sums)
-    calendar.forget(*days)
+    calendar.forget(ranges)
     calendar.sums.update(before)
 
 
-def lose_calls(ledger: Reference, key: Key, days: Days) -> None:
+def lose_calls(ledger: Reference, key: Key, ranges: Sequence[Days]) -> None:
     """Two promises that are each kept alone."""
-    ledger.disk.calendar(key).forget(*days)
+    ledger.disk.calendar(key).forget(ranges)
     for place in [place for place in ledger.disk.budget if place[0] == key]:
         del ledger.disk.budget[place]
 
@@ -433,7 +432,7 @@ FAULTS: dict[str, tuple[str, type[Reference]]] = {
         "exhausted",
         takes("exhausted", lambda _, now, *appids: (now - 1, *appids)),
     ),
-    "reopens no days": ("reopen", takes("reopen", lambda _, key, days, *more: (key, None, *more))),
+    "reopens no days": ("reopen", takes("reopen", lambda _, key, days, *more: (key, (), *more))),
     "reopens without sums": ("reopen", takes("reopen", lambda _, *given: (*given[:3], {}))),
     "takes no sum for none": ("reopen", takes("reopen", no_sum_for_none)),
     "forgets nothing": ("forget", does("forget", lambda *_: None)),
@@ -450,12 +449,10 @@ FAULTS: dict[str, tuple[str, type[Reference]]] = {
 """What is wrong with a ledger, the check that is there for it, and the ledger."""
 
 
-async def check(kind: type[Reference], only: str | None = None, **how: Any) -> None:
+async def check(kind: type[Reference], only: str) -> None:
     DISKS.clear()
-    if not how:
-        reader = kind if kind is ReadsWhenItIsOpened else Reference
-        how = {"reader": reader, "crash": lambda ledger: None}
-    await check_ledger(kind, only=only, **how)
+    reader = kind if kind is ReadsWhenItIsOpened else Reference
+    await check_ledger(only, cast("Any", kind), reader=cast("Any", reader), crash=lambda _: None)
 
 
 @pytest.mark.parametrize("name", LEDGER_CHECKS)
@@ -472,7 +469,7 @@ async def test_a_planted_fault_is_found_by_the_check_that_is_there_for_it(
 
 
 def test_for_each_check_there_is_a_fault_that_it_finds() -> None:
-    assert {only for only, _ in FAULTS.values()} == set(LEDGER_CHECKS) - set(SHARED_CHECKS)
+    assert {only for only, _ in FAULTS.values()} == set(LEDGER_CHECKS)
 
 
 async def test_what_is_broken_is_said_in_one_sentence() -> None:
@@ -493,24 +490,3 @@ async def test_a_ledger_that_breaks_down_is_told_by_what_it_raised() -> None:
 
     with pytest.raises(BrokenPromiseError, match=r"^asked: .*: RuntimeError: no table asked$"):
         await check(does("asked", breaks_down), "asked")
-
-
-async def test_a_check_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="there is no check 'cmmit'; there are new, commit, "):
-        await check(Reference, "cmmit")
-
-
-async def test_what_needs_a_reader_or_a_crash_is_not_tried_without() -> None:
-    await check(StoresWhenItIsClosed, "crash", reader=Reference)
-    await check(Reference, "reader", crash=lambda _: None)
-
-
-async def test_a_crash_may_be_a_coroutine() -> None:
-    ended = []
-
-    async def crash(ledger: Reference) -> None:
-        await asyncio.sleep(0)
-        ended.append(ledger)
-
-    await check(Reference, "crash", crash=crash)
-    assert len(ended) == 70

@@ -7,20 +7,19 @@ Empty entries may differ: a year of missing days, a sum of no records, an accoun
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from harvester.base.dates import Days
-from harvester.ledger.base import Exhausted, Key, Ledger, Range, Spent
+from harvester.base.dates import ONE_DAY, Days
+from harvester.ledger.base import Exhausted, Key, Ledger, Range, Ranges, Spent
 from harvester.ledger.coverage import MISSING, Calendar, OpenWindow, Outcome
 from harvester.model import Tally, Window
 from harvester.testing.sink_bench import ONE, BrokenPromiseError
 
 MakeLedger = Callable[[str], Ledger]
-Crash = Callable[[Any], "Awaitable[None] | None"]
+Crash = Callable[[Any], None]
 
 FIRST = date(2023, 12, 20)
 TODAY = date(2024, 2, 10)
@@ -54,12 +53,17 @@ def outcome(
     return Outcome(window, state, Tally(), 0, NOW + first, detail, 45009, f"rid-{first}")
 
 
+def _days_of(days: Days) -> Iterator[date]:
+    for number in range((days[1] - days[0]).days + 1):
+        yield days[0] + number * ONE_DAY
+
+
 class Model:
     """What a ledger knows, in memory."""
 
     def __init__(self) -> None:
         self.calendars: dict[Key, Calendar] = {}
-        self.asked: dict[Key, Days] = {}
+        self.asked: dict[Key, Ranges] = {}
         self.budget: Counter[tuple[Key, date]] = Counter()
         self.exhausted: dict[Key, Exhausted] = {}
         self.sinks: dict[str, str] = {}
@@ -68,8 +72,11 @@ class Model:
     def register(self, ranges: Iterable[Range]) -> None:
         """As `Ledger.register`."""
         for appid, endpoint, begin, end in ranges:
-            first, last = self.asked.get((appid, endpoint), (begin, end))
-            self.asked[appid, endpoint] = min(first, begin), max(last, end)
+            known = self.asked.get((appid, endpoint), ())
+            days = {day for each in (*known, (begin, end)) for day in _days_of(each)}
+            firsts = sorted(day for day in days if day - ONE_DAY not in days)
+            lasts = sorted(day for day in days if day + ONE_DAY not in days)
+            self.asked[appid, endpoint] = tuple(zip(firsts, lasts, strict=True))
 
     def commit(
         self,
@@ -138,12 +145,10 @@ class LedgerBench:
         assert self._reader is not None
         return self._reader(self.name)
 
-    async def crash(self, ledger: Ledger) -> None:
+    def crash(self, ledger: Ledger) -> None:
         """The process that had it open is gone."""
         assert self._crash is not None
-        done = self._crash(ledger)
-        if inspect.isawaitable(done):
-            await done
+        self._crash(ledger)
 
     async def commit(
         self,
@@ -165,18 +170,18 @@ class LedgerBench:
         self,
         ledger: Ledger,
         key: Key,
-        days: Days | None,
+        ranges: Sequence[Days],
         windows: Sequence[OpenWindow],
         sums: Mapping[int, Tally | None],
     ) -> None:
         """Make final windows open, here and in memory."""
-        await ledger.reopen(key, days, windows, sums)
-        self.model.calendar(key).reopen(days, windows, sums)
+        await ledger.reopen(key, ranges, windows, sums)
+        self.model.calendar(key).reopen(ranges, windows, sums)
 
-    async def forget(self, ledger: Ledger, key: Key, days: Days) -> None:
+    async def forget(self, ledger: Ledger, key: Key, ranges: Sequence[Days]) -> None:
         """Make days missing, here and in memory."""
-        await ledger.forget(key, days)
-        self.model.calendar(key).forget(*days)
+        await ledger.forget(key, ranges)
+        self.model.calendar(key).forget(ranges)
 
     async def remove(self, ledger: Ledger, appid: str, endpoints: Sequence[str]) -> None:
         """Remove interfaces of an account, here and in memory."""
