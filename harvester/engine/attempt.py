@@ -10,7 +10,7 @@ when WeChat asks to slow down, and the refusal of a token.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import date
 from typing import Any
 
@@ -203,7 +203,7 @@ class Pipeline:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._second = 0
         self._stamp = ""
-        self._figures: dict[str, Callable[[Mapping[str, Any]], bool]] = {}
+        self._figures: dict[str, Callable[[list[dict[str, Any]]], list[dict[str, Any]]]] = {}
         self._young = date.min
 
     @property
@@ -258,12 +258,11 @@ class Pipeline:
 
     def _with_figures(self, endpoint: Endpoint, verdict: Verdict) -> Verdict:
         """The same without records that have no figures: they say nothing of their day."""
-        has = self._figures.get(endpoint.name)
-        if has is None:
-            has = self._figures[endpoint.name] = figures_of(endpoint)
-        if all(map(has, verdict.records)):
-            return verdict
-        return verdict._replace(records=[each for each in verdict.records if has(each)])
+        with_figures = self._figures.get(endpoint.name)
+        if with_figures is None:
+            with_figures = self._figures[endpoint.name] = figures_of(endpoint)
+        kept = with_figures(verdict.records)
+        return verdict if len(kept) == len(verdict.records) else verdict._replace(records=kept)
 
     def _note(self, queue: InterfaceQueue, verdict: Verdict, seconds: float) -> None:
         """Report a request to the observer of the run."""

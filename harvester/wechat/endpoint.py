@@ -373,8 +373,10 @@ def in_record(record: Any, field: str) -> Any:
     return record
 
 
-def figures_of(endpoint: Endpoint) -> Callable[[Mapping[str, Any]], bool]:
-    """A function that says whether a record of an interface has a value beside its key and day.
+def figures_of(
+    endpoint: Endpoint,
+) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
+    """A function from records of an interface to those that have a value beside their key and day.
 
     Null, an empty list and an empty object are none, also within others; 0 is one, and so is what
     the catalogue does not know.  A record without any says nothing of its day.  All records of an
@@ -382,22 +384,30 @@ def figures_of(endpoint: Endpoint) -> Callable[[Mapping[str, Any]], bool]:
     """
     beside = {*getattr(endpoint, "key", ()), endpoint.day_field}
     beside.update(each.name for each in endpoint.fields if each.constant)
-    if all(each.name in beside for each in endpoint.fields):
-        return lambda record: True
+    figures = [each for each in endpoint.fields if each.name not in beside]
+    if not figures:
+        return list
+    usual = itemgetter(next((each.name for each in figures if each.type in _NUMBERS), ""))
 
     def has_figures(record: Mapping[str, Any]) -> bool:
-        for name, value in record.items():
-            if value is not None and name not in beside:
-                if value.__class__ not in _NESTED:  # the usual case
-                    return True
-                if _holds(value, f"{name}.", beside):
-                    return True
-        return False
+        return any(
+            value.__class__ not in _HOLLOW or _holds(value, f"{name}.", beside)
+            for name, value in record.items()
+            if name not in beside
+        )
 
-    return has_figures
+    def with_figures(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        try:  # a backfill comes here for each answer: no loop in Python if all have a number there
+            if {*map(type, map(usual, records))}.isdisjoint(_HOLLOW):
+                return records
+        except KeyError:
+            pass
+        return [each for each in records if has_figures(each)]
+
+    return with_figures
 
 
-_NESTED = {dict, list}
+_HOLLOW, _NUMBERS = {dict, list, type(None)}, ("int", "float")
 
 
 def _holds(value: Any, path: str, beside: Collection[str]) -> bool:

@@ -678,13 +678,16 @@ NESTED = JsonEndpoint(
 def test_a_record_has_figures_if_it_has_a_value_beside_its_key_and_day(
     record: dict[str, Any], figures: bool
 ) -> None:
-    assert figures_of(NESTED)(record) is figures
+    assert figures_of(NESTED)([record]) == [record] * figures
+    beside = {"item": {"n": 1}}
+    assert figures_of(NESTED)([beside, record]) == [beside, *[record] * figures]
 
 
 def test_a_record_of_an_interface_of_keys_alone_has_figures() -> None:
     bare = replace(NESTED, fields=(Field("id", "str"),))
-    assert figures_of(bare)({"id": None})
-    assert figures_of(replace(NESTED, fields=()))({"item": {"date": "2020-01-01"}})
+    assert figures_of(bare)([{"id": None}]) == [{"id": None}]
+    days = [{"item": {"date": "2020-01-01"}}]
+    assert figures_of(replace(NESTED, fields=()))(days) == days
 
 
 @pytest.mark.parametrize(
@@ -699,9 +702,9 @@ def test_a_record_of_an_interface_of_keys_alone_has_figures() -> None:
 def test_a_record_of_wechat_that_holds_nothing_but_its_day_has_no_figures(
     name: str, record: dict[str, Any]
 ) -> None:
-    has = figures_of(INTERFACES[name])
-    assert not has(record)
-    assert has({**record, "a field that came later": 0})
+    with_figures = figures_of(INTERFACES[name])
+    later = {**record, "a field that came later": 0}
+    assert with_figures([record, later, record]) == [later]
 
 
 @pytest.mark.parametrize("more", [{"grows": True}, {"fields": (
