@@ -469,7 +469,7 @@ def digest(
         )
     )
     lines += _empty(seen)
-    lines += [_missing(cause, seen) for cause in seen.causes if cause.kind != "ended"]
+    lines += [_missing(cause, seen) for cause in seen.causes]
     if again > seen.made:
         zh, en = moment_of(again, seen.made)
         lines.append((f"{zh} 自动再取", f"Asks again by itself: {en}"))
@@ -510,7 +510,7 @@ def _missing(cause: Cause, seen: Overview) -> Text:
         title = "仍在取数，自动重试", "Still under way, tried again by itself"
     days = sum(cause.days.values())
     shape = "●" if cause.mine else "○"
-    if cause.since:
+    if cause.since or not days:  # nothing was asked for, and so it is not missing
         return f"{shape} {title[0]}：{named[0]}", f"{shape} {title[1]}: {named[1]}"
     return (
         f"{shape} {title[0]}：{named[0]}（缺 {number(days)} 接口日）",
