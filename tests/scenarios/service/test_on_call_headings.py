@@ -6,16 +6,30 @@ cure, and not time.
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
+import harvester
+from harvester.events import Event
+from harvester.report import Overview
+from harvester.service.http import Pages
+from harvester.service.metrics import Metrics
 from harvester.testing import Faults, Simulator
 from tests.scenarios.command import harvest_at
+from tests.scenarios.docs.test_monitoring import promtool
+from tests.scenarios.service import test_no_message
 from tests.service.test_serve import BEGIN, A, B, C, World, _secrets, at, live
 from tests.support import ROOT, Wechat
 
@@ -24,6 +38,7 @@ pytestmark = [pytest.mark.thorough, pytest.mark.timeout(180)]
 USERS, READS, OLD = "getusersummary", "getarticleread", "getarticlesummary"
 WRONG = "gh0000000000000000"
 PLATFORM = "wx00000000000000ff"
+RULES_FILE = ROOT / "examples" / "monitoring" / "alerts.yml"
 OVER = "○ Over: "
 
 
@@ -53,9 +68,14 @@ class Case(NamedTuple):
 CASES: list[Case] = []
 
 
-def case(heading: str, **more: bool) -> Callable[[Steps], None]:
+def case(heading: str, **more: bool) -> Callable[[Steps], Steps]:
     """Add a case."""
-    return lambda steps: CASES.append(Case(heading, steps, **more))
+
+    def add(steps: Steps) -> Steps:
+        CASES.append(Case(heading, steps, **more))
+        return steps
+
+    return add
 
 
 # what a person does
@@ -346,10 +366,10 @@ def titles(world: World, begin: str) -> list[str]:
     lines = [line for alert in world.alerts() for line in alert.splitlines()]
     said = [line.removeprefix(begin) for line in lines if line.startswith(begin)]
     known = {each.heading.replace("IP is", r"IP \S+ is"): each.heading for each in CASES}
-    return [
+    return sorted({
         next((name for text, name in known.items() if re.match(text, each, re.IGNORECASE)), each)
         for each in said
-    ]
+    })  # fmt: skip
 
 
 @pytest.mark.parametrize("each", CASES, ids=lambda each: each.steps.__name__.strip("_"))
@@ -365,13 +385,14 @@ def test_what_a_heading_says_ends_its_alert(
         assert world.alerts() == []
         next(steps)
         await world.until(1, 12)
-        assert titles(world, "● ")[0] == each.heading
+        assert each.heading in titles(world, "● ")
         await world.until(2, 12)  # a day does not end it
         raised = titles(world, "● ")
+        assert {*raised} <= {each.heading, "Stale figures"}
         assert titles(world, OVER) == []
         assert next(steps, None) is None
         await (world.until(2, 13) if each.reloads else world.until(3, 9))
-        assert sorted(titles(world, OVER)) == (sorted(raised) if each.told else [])
+        assert titles(world, OVER) == (raised if each.told else [])
         assert world.service is not None
         assert dict(world.service.state.causes) == {}
         await world.until(3, 12)
@@ -384,5 +405,281 @@ def test_what_a_heading_says_ends_its_alert(
     live(tmp_path, monkeypatch, story, **how)
 
 
+DIGEST = "None of the last days was asked for"
+
+
+def test_the_digest_names_that_nobody_asked_for_the_last_days_until_somebody_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = DIGEST.replace("last days", "last 2 days")
+
+    async def story(world: World) -> None:
+        world.start()
+        await world.until(0, 13)
+        edit(world, 'end = "yesterday"', 'end = "yesterday-2d"')
+        reload(world)
+        await world.until(2, 12)
+        assert f"● {named}: name of a ({A})" in world.digest(2).body
+        edit(world, 'end = "yesterday-2d"', 'end = "yesterday"')
+        reload(world)
+        await world.until(3, 12)
+        assert "None of the last" not in world.digest(3).body
+        assert "Yesterday is complete for" in world.digest(3).title
+        assert world.alerts() == []
+        await world.stop()
+
+    live(tmp_path, monkeypatch, story)
+
+
+# the rules of Prometheus
+
+
+class Scraped(Pages):
+    """The pages of a service, which read its ledger in the same thread."""
+
+    async def _look(self) -> Overview:
+        return await self._service.setup.look(self._clock())
+
+
+class Prometheus:
+    """What it would have of a service: each series, by the half hour since `ZERO`.
+
+    Its tests count from 1970 on, so that Unix times are shifted.  build: the version of another
+    machine; file: what node_exporter reads.
+    """
+
+    STEP = 1800.0
+    ZERO = at(str(BEGIN), 8) - 86_400  # midnight in UTC
+
+    def __init__(self, world: World) -> None:
+        self._world, self.build, self.file = world, "", Path()
+        self._series: dict[str, dict[int, float]] = {}
+        self._metrics = Metrics(wall=world.machine)
+        self._rules = RULES_FILE.read_text()
+        observe = world.observe
+
+        def observed(event: Event) -> None:
+            observe(event)
+            self._metrics.observe(event)
+
+        world.observe = observed  # type: ignore[method-assign]
+
+    async def scrape(self) -> None:
+        """Ask for the metrics again and again."""
+        while True:
+            text = await self._asked()
+            for family in text_string_to_metric_families(text):
+                for name, labels, value, *_ in family.samples:
+                    if name in self._rules:
+                        self._add(name, value, **labels)
+            self._add("up", float(text != ""))
+            if self.build:
+                self._add("harvester_build_info", 1, instance="b", version=self.build)
+            if self.file.is_file():
+                name = "node_textfile_mtime_seconds"
+                self._add(name, self.file.stat().st_mtime, file=str(self.file))
+            await asyncio.sleep(self.STEP)
+
+    async def _asked(self) -> str:
+        """What the service answers; empty if it does not."""
+        service, task = self._world.service, self._world._task
+        if service is None or task is None or task.done():
+            return ""
+        request: Any = SimpleNamespace(path="/metrics", method="GET", headers={"Host": "127.0.0.1"})
+        answer: Any = await Scraped(service, self._metrics, self._world.machine)._answer(request)
+        return answer.body.decode() if answer.status == 200 else ""
+
+    def _add(self, name: str, value: float, **labels: str) -> None:
+        value -= self.ZERO if name.endswith(("timestamp_seconds", "mtime_seconds")) else 0
+        more = {"job": "harvester", "instance": "a", **labels}
+        key = f"{name}{{{','.join(f'{each}={json.dumps(text)}' for each, text in more.items())}}}"
+        self._series.setdefault(key, {})[int((self._world.right() - self.ZERO) / self.STEP)] = value
+
+    def check(self, rule: str, folder: Path, told: list[tuple[float, bool]]) -> None:
+        """A rule fires in the minute before each of these moments, or does not."""
+        fired = f'max(ALERTS{{alertname="{rule}",alertstate="firing"}})'
+        tests, last = [], 0
+        for moment, fires in told:
+            minute = int((moment - self.ZERO) / 60) - 1
+            last = max(last, minute // 30 + 1)
+            expected = [{"labels": "{}", "value": 1}] if fires else []
+            tests.append({"expr": fired, "eval_time": f"{minute}m", "exp_samples": expected})
+        series = [
+            {"series": key, "values": " ".join(
+                f"{found[each]:.3f}x5" if each in found else "_x6" for each in range(last))}
+            for key, found in self._series.items()
+        ]  # fmt: skip
+        shutil.copy(RULES_FILE, folder)
+        test = {"interval": "5m", "input_series": series, "promql_expr_test": tests}
+        document = {"rule_files": ["alerts.yml"], "evaluation_interval": "5m", "tests": [test]}
+        (folder / "test.yml").write_text(json.dumps(document))
+        promtool("test", "rules", folder / "test.yml")
+
+
+class Rule(NamedTuple):
+    """A rule: the heading's words as steps, as of a `Case`.
+
+    fires: the day and the hour of the cure, before which it fires; over: when it no longer does.
+    """
+
+    name: str
+    steps: Callable[[World, Prometheus], Iterator[None]]
+    fires: tuple[int, float]
+    over: tuple[int, float]
+
+
+RULES: list[Rule] = []
+
+
+def rule(name: str, fires: tuple[int, float], over: tuple[int, float]) -> Callable[..., None]:
+    """Add a rule."""
+    return lambda steps: RULES.append(Rule(name, steps, fires, over))
+
+
+@rule("HarvesterDown", (0, 14), (0, 15))
+def _started_again(world: World, _: Prometheus) -> Iterator[None]:
+    yield
+    world.kill()
+    yield
+    world.start()
+
+
+@rule("HarvesterRunFailed", (1, 12), (1, 14))
+def _as_runs_end_with_an_error(world: World, _: Prometheus) -> Iterator[None]:
+    yield from _the_reason_is_removed(world)
+
+
+@rule("HarvesterRunMissed", (1, 11), (1, 12))
+def _the_ledger_answers(world: World, _: Prometheus) -> Iterator[None]:
+    yield
+    ledger, aside = world.folder / "ledger.sqlite", world.folder / "aside"
+    aside.mkdir()
+    for each in world.folder.glob("ledger.sqlite*"):
+        each.rename(aside / each.name)
+    ledger.mkdir()
+    yield
+    assert world.service is not None
+    assert "ledger.sqlite" in world.service.trouble
+    ledger.rmdir()
+    for each in aside.iterdir():
+        each.rename(world.folder / each.name)
+
+
+@rule("HarvesterMessagesUndelivered", (1, 10), (1, 12))
+def _the_target_takes_messages(world: World, _: Prometheus) -> Iterator[None]:
+    yield
+    world.deaf = True
+    yield
+    assert world.service is not None
+    assert any("env:ALERTS" in each for each in world.service.troubles)
+    world.deaf = False
+
+
+@rule("HarvesterVersionsDiffer", (1, 14), (1, 15))
+def _the_upgrade_finished(world: World, prometheus: Prometheus) -> Iterator[None]:
+    prometheus.build = harvester.__version__
+    yield
+    prometheus.build = "0.1"
+    yield
+    prometheus.build = harvester.__version__
+
+
+@rule("HarvesterFileOld", (1, 16), (1, 17))
+def _the_timer_starts_it(world: World, prometheus: Prometheus) -> Iterator[None]:
+    prometheus.file = world.folder / "harvester.prom"
+    yield
+    run_with_metrics(world, prometheus.file)
+    yield
+    run_with_metrics(world, prometheus.file)
+
+
+def run_with_metrics(world: World, path: Path) -> None:
+    path.touch()
+    os.utime(path, (world.right(), world.right()))
+
+
+@rule("HarvesterStale", (1, 12), (1, 14))
+def _as_stale_figures(world: World, _: Prometheus) -> Iterator[None]:
+    yield
+    world.away = True
+    yield
+    world.away = False
+
+
+@rule("HarvesterAccountsBroken", (1, 10), (1, 11))
+def _by_the_headings_above(world: World, _: Prometheus) -> Iterator[None]:
+    for _ in _stored_where_the_reference_points(world):
+        yield
+
+
+@rule("HarvesterAccountsLate", (1, 15), (1, 17))
+def _wechat_is_no_longer_late(world: World, _: Prometheus) -> Iterator[None]:
+    yield
+    world.simulator.delay_until_hour = 24
+    yield
+    assert "3 late" in command(world, "status", "--missing", "yesterday")
+    world.simulator.delay_until_hour = None
+
+
+@rule("HarvesterGap", (1, 13), (2, 12))
+def _the_quota_suffices(world: World, _: Prometheus) -> Iterator[None]:
+    edit(world, "2026-02-26", "2026-02-20")
+    world.simulator.daily_quota = {READS: 1}
+    yield
+    yield
+    assert "2026-02-20" in command(world, "status", "--endpoint", READS)
+    world.simulator.daily_quota = None
+
+
+@rule("HarvesterRefused", (1, 10.75), (1, 13))
+def _what_the_code_asks_for(world: World, _: Prometheus) -> Iterator[None]:
+    yield
+    world.simulator.faults = Faults(busy=1.0)
+    yield
+    world.simulator.faults = Faults()
+
+
+@rule("HarvesterQuotaUsedUp", (0, 15), (1, 0.75))
+def _after_midnight(world: World, _: Prometheus) -> Iterator[None]:
+    edit(world, "rate =", "daily-quota = 4\nrate =")
+    yield
+    edit(world, "2026-02-26", "2026-02-24")
+    reload(world)
+    yield
+
+
+@pytest.mark.parametrize("each", RULES, ids=lambda each: each.name)
+def test_what_a_heading_says_ends_its_rule(
+    each: Rule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        edit(world, "2026-02-20", "2026-02-26")
+        prometheus = Prometheus(world)
+        scraping = asyncio.ensure_future(prometheus.scrape())
+        steps = each.steps(world, prometheus)
+        next(steps)
+        world.start()
+        await world.until(0, 13)
+        next(steps)
+        await world.until(*each.fires)
+        assert next(steps, None) is None
+        await world.until(*each.over)
+        scraping.cancel()
+        days = [(0, 13), each.fires, each.over]
+        first, fires, over = [at(str(BEGIN + timedelta(days=day)), hour) for day, hour in days]
+        folder = tmp_path / "rules"
+        folder.mkdir()
+        prometheus.check(each.name, folder, [(first, False), (fires, True), (over, False)])
+        await world.stop()
+
+    monkeypatch.chdir(tmp_path)
+    live(tmp_path, monkeypatch, story)
+
+
 def test_each_heading_has_a_case() -> None:
-    assert {*headings()} == {each.heading for each in CASES}
+    rules = {each.name for each in RULES}
+    groups = yaml.safe_load(RULES_FILE.read_text())["groups"]
+    assert rules == {each["alert"] for group in groups for each in group["rules"]}
+    assert callable(test_no_message.test_the_command_shows_which_row_of_the_table_it_is)
+    known = {each.heading for each in CASES} | rules | {DIGEST, "No message by 08:15"}
+    assert {*headings()} == known
