@@ -30,8 +30,8 @@ from harvester.testing import Faults, Simulator
 from tests.scenarios.command import harvest_at
 from tests.scenarios.docs.test_monitoring import promtool
 from tests.scenarios.service import test_no_message
-from tests.service.test_serve import BEGIN, A, B, C, World, _secrets, at, live
-from tests.support import ROOT, Wechat
+from tests.service.test_serve import BEGIN, A, B, C, World, _secrets, live
+from tests.support import ROOT, Wechat, at
 
 __all__ = ["_secrets"]  # a fixture
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(180)]
@@ -588,12 +588,13 @@ def _the_upgrade_finished(world: World, prometheus: Prometheus) -> Iterator[None
 def _the_timer_starts_it(world: World, prometheus: Prometheus) -> Iterator[None]:
     prometheus.file = world.folder / "harvester.prom"
     yield
-    run_with_metrics(world, prometheus.file)
+    written(world, prometheus.file)
     yield
-    run_with_metrics(world, prometheus.file)
+    written(world, prometheus.file)
 
 
-def run_with_metrics(world: World, path: Path) -> None:
+def written(world: World, path: Path) -> None:
+    """As `run --metrics` leaves its file; only its time counts for the rule."""
     path.touch()
     os.utime(path, (world.right(), world.right()))
 
@@ -608,8 +609,7 @@ def _as_stale_figures(world: World, _: Prometheus) -> Iterator[None]:
 
 @rule("HarvesterAccountsBroken", (1, 10), (1, 11))
 def _by_the_headings_above(world: World, _: Prometheus) -> Iterator[None]:
-    for _ in _stored_where_the_reference_points(world):
-        yield
+    yield from _stored_where_the_reference_points(world)
 
 
 @rule("HarvesterAccountsLate", (1, 15), (1, 17))
@@ -631,7 +631,7 @@ def _the_quota_suffices(world: World, _: Prometheus) -> Iterator[None]:
     world.simulator.daily_quota = None
 
 
-@rule("HarvesterRefused", (1, 10.75), (1, 13))
+@rule("HarvesterRefused", (1, 10.75), (1, 13.25))
 def _what_the_code_asks_for(world: World, _: Prometheus) -> Iterator[None]:
     yield
     world.simulator.faults = Faults(busy=1.0)
