@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from harvester.base.dates import ONE_DAY
 from harvester.errors import without_passwords
+from harvester.ledger.reach import LATE
 from harvester.model import Endpoint
 from harvester.report import Overview
 from harvester.report import summary as verdict
@@ -314,24 +315,31 @@ def _explained(cause: str, whom: tuple[str, ...], seen: Overview, where: Where) 
     """What is missing since when, WeChat's message, and the command that shows more."""
     kind = cause.partition(" ")[0]
     if kind != RUN:
-        yield _lacking(whom, seen)
+        rows = _lacking(kind, whom, seen)
+        yield _since_when([row for _, row in rows])
+        yield from _why(rows, len(_accounts({kind: whom}))) if kind in (STALE, NEVER) else ()
         if kind not in (*_SAID, NOT_ASKED) and (said := _said_by_wechat(kind, whom, seen)):
             yield f"{MORE}{said}", f"{MORE}{said}"
     command = f"{MORE}$ {_command(kind, whom, where)}"
     yield command, command
 
 
-def _lacking(whom: tuple[str, ...], seen: Overview) -> Text:
-    """The interfaces of these accounts that lack figures, and since when."""
-    appids = {each.partition(" ")[0] for each in whom}
+def _lacking(kind: str, whom: tuple[str, ...], seen: Overview) -> list[tuple[AccountView, Row]]:
+    """The interfaces of these accounts that lack figures."""
+    appids = set(_accounts({kind: whom}))
     named = {each.partition(" ")[2] for each in whom} - {""}
-    found = {
-        row.endpoint: _since(row)
+    return [
+        (account, row)
         for account in seen.accounts
         if account.appid in appids
         for row in account.rows
-        if (row.endpoint in named if named else row.late)
-    }
+        if (row.endpoint in named if named else row.late or (kind == STALE and _late_day(row)))
+    ]
+
+
+def _since_when(rows: Iterable[Row]) -> Text:
+    """The interfaces, and since when their figures are lacking."""
+    found = {row.endpoint: _since(row) for row in rows}
     days = {name: day for name, day in found.items() if day is not None}
     titles = [title_of(name) for name in sorted(days or found)]
     zh, en = "、".join([t[0] for t in titles[:NAMED]]), "; ".join([t[1] for t in titles[:NAMED]])
@@ -344,9 +352,33 @@ def _lacking(whom: tuple[str, ...], seen: Overview) -> Text:
 
 
 def _since(row: Row) -> date | None:
-    """The first day behind all that was answered; None if nothing was."""
-    answered = row.reach.answered
-    return None if answered is None else answered + ONE_DAY
+    """From which day on figures are lacking; None if none were ever answered."""
+    reach = row.reach
+    if (answered := reach.answered) is None:
+        return None
+    if late := _late_day(row):
+        return late
+    return reach.since(answered) if reach.at(answered) == LATE else answered + ONE_DAY
+
+
+def _late_day(row: Row) -> date | None:
+    """The first late day of an interface that has its newest figures; None if there is none."""
+    return None if row.late is not False else next(row.reach.runs(LATE), (None,))[0]
+
+
+def _why(rows: Iterable[tuple[AccountView, Row]], count: int) -> Iterable[Text]:
+    """Why these figures are lacking, if that is known of most of so many accounts."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for account, row in rows:
+        since = _since(row) or date.min  # what is lacking before it is no alert
+        for reason in account.reasons:
+            known = not reason.mine and reason.kind != "missing"
+            if known and row.endpoint in reason.days and reason.end >= since:
+                found[reason.kind].append(f"{account.appid} {row.endpoint}")
+    if 2 * len(_accounts(found)) > count:
+        titles = [_titled(KINDS[kind].title, "", tuple(whom)) for kind, whom in found.items()]
+        zh, en = "、".join([t[0] for t in titles]), "; ".join([t[1] for t in titles])
+        yield f"{MORE}原因：{zh}", f"{MORE}Reason: {en}"
 
 
 def _command(kind: str, whom: tuple[str, ...], where: Where) -> str:
@@ -395,7 +427,7 @@ def _titled(title: Text, ip: str, whom: tuple[str, ...]) -> Text:
     )
 
 
-def _accounts(causes: Causes) -> list[str]:
+def _accounts(causes: Mapping[str, Iterable[str]]) -> list[str]:
     """The accounts that any of these concern."""
     found = {
         each.partition(" ")[0]
@@ -437,7 +469,7 @@ def digest(
         )
     )
     lines += _empty(seen)
-    lines += [_missing(cause, seen) for cause in seen.causes if cause.kind != "ended"]
+    lines += [_missing(cause, seen) for cause in seen.causes]
     if again > seen.made:
         zh, en = moment_of(again, seen.made)
         lines.append((f"{zh} 自动再取", f"Asks again by itself: {en}"))
@@ -478,7 +510,7 @@ def _missing(cause: Cause, seen: Overview) -> Text:
         title = "仍在取数，自动重试", "Still under way, tried again by itself"
     days = sum(cause.days.values())
     shape = "●" if cause.mine else "○"
-    if cause.since:
+    if cause.since or not days:  # nothing was asked for, and so it is not missing
         return f"{shape} {title[0]}：{named[0]}", f"{shape} {title[1]}: {named[1]}"
     return (
         f"{shape} {title[0]}：{named[0]}（缺 {number(days)} 接口日）",

@@ -14,7 +14,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar
@@ -276,8 +276,9 @@ class Pages:
         return _text("\n".join(problems) or "ready", 503 if problems else 200)
 
     async def _metrics_text(self) -> web.Response:
-        self._metrics.update(await self._overview.get())
         service = self._service
+        with suppress(HarvestError, OSError):  # what the service does is known without a ledger
+            self._metrics.update(await self._overview.get())
         self._metrics.update_service(
             last_run=service.state.ended,
             failed=bool(service.stopped),
@@ -304,24 +305,27 @@ class Pages:
         return await aside(lambda: asyncio.run(setup.look(now)))
 
     async def _status_json(self) -> web.Response:
-        seen = await self._overview.get()
+        try:
+            seen = await self._overview.get()
+        except HarvestError as exc:  # the service names it once it has tried
+            return _json({"service": self._doing(str(exc))}, 503)
+        document = {"service": self._doing(), "made": rfc3339(seen.made), **seen.to_dict()}
+        return _json(document)
+
+    def _doing(self, unread: str = "") -> dict[str, Any]:
+        """What the service does; unread: why its ledger cannot be read."""
         service, state = self._service, self._service.state
-        document = {
-            "service": {
-                "version": harvester.__version__,
-                "running": service.running,
-                "accounts": service.setup.number,
-                "day": None if state.day is None else state.day.isoformat(),
-                "ended": _moment(state.ended),
-                "until": _moment(state.until),
-                "next_run": None if service.running else _moment(service.next_run(self._clock())),
-                "alerted": {cause: list(whom) for cause, whom in state.causes.items()},
-                "trouble": without_passwords("; ".join(service.troubles)) or None,
-            },
-            "made": rfc3339(seen.made),
-            **seen.to_dict(),
+        return {
+            "version": harvester.__version__,
+            "running": service.running,
+            "accounts": service.setup.number,
+            "day": None if state.day is None else state.day.isoformat(),
+            "ended": _moment(state.ended),
+            "until": _moment(state.until),
+            "next_run": None if service.running else _moment(service.next_run(self._clock())),
+            "alerted": {cause: list(whom) for cause, whom in state.causes.items()},
+            "trouble": without_passwords("; ".join(service.troubles) or unread) or None,
         }
-        return web.Response(body=encode(document), content_type="application/json")
 
     async def _make_page(self) -> bytes:
         setup = self._service.setup
@@ -352,6 +356,10 @@ class Pages:
 
 def _text(text: str, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(text=text + "\n", status=status, headers={**_HEADERS, **(headers or {})})
+
+
+def _json(document: dict[str, Any], status: int = 200) -> web.Response:
+    return web.Response(body=encode(document), status=status, content_type="application/json")
 
 
 def _moment(unix: float) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, time, timedelta
+from typing import Any
 
 import pytest
 
@@ -131,6 +132,74 @@ def test_figures_that_wechat_calls_late_are_stale_after_all_of_the_time(
         ledger.put("wx1", USERS, day, day, "late", due=NOW + 60)
         day += ONE_DAY
     assert causes_of(ledger.seen(), AT, STALE) == ({"stale": ("wx1",)} if stale else {})
+
+
+QUOTA = {"code": 45009, "detail": "errcode 45009 (reach max api daily quota limit)"}
+TRIED = {"code": -1, "detail": "errcode -1 (system error)"}
+
+
+@pytest.mark.parametrize(
+    ("state", "more", "ever", "reason"),
+    [
+        ("waiting", QUOTA, True, ("等待限额", "Waiting for quota")),
+        ("waiting", QUOTA, False, ("等待限额", "Waiting for quota")),
+        ("late", {}, True, ("微信还没有算出这些数字", "WeChat does not have the figures yet")),
+        ("failed", TRIED, True, ("多次重试未成功", "No success after several attempts")),
+        ("failed", TRIED, False, ("多次重试未成功", "No success after several attempts")),
+    ],
+)
+def test_an_alert_of_figures_that_are_too_old_or_never_came_says_why(
+    state: str, more: dict[str, Any], ever: bool, reason: tuple[str, str]
+) -> None:
+    ledger = KnownLedger()
+    ledger.harvested("wx1", SHARE, BEGIN, YESTERDAY)
+    ledger.asked_for("wx1", USERS, BEGIN, YESTERDAY)
+    begin = YESTERDAY - 2 * ONE_DAY if ever else BEGIN
+    if ever:
+        ledger.put("wx1", USERS, BEGIN, begin - ONE_DAY, "final")
+    ledger.put("wx1", USERS, begin, YESTERDAY, state, due=NOW + 60, **more)
+    now = ledger.seen()
+    found = causes_of(now, AT, STALE)
+    assert [*found] == ["stale" if ever else "never"]
+    for place, lang in enumerate(("zh", "en")):
+        said = alert(change({}, found, now), now, lang)
+        assert said is not None
+        _, since, why, _ = said.body.splitlines()
+        assert (str(begin) in since) == ever
+        assert why == f"  {('原因：', 'Reason: ')[place]}{reason[place]}"
+
+
+@pytest.mark.parametrize(("known", "named"), [(1, False), (2, True)])
+def test_the_reason_of_most_accounts_is_named_and_that_of_the_past_is_not(
+    known: int, named: bool
+) -> None:
+    ledger, past = KnownLedger(), BEGIN + 30 * ONE_DAY
+    for number in range(3):
+        appid = f"wx{number}"
+        ledger.asked_for(appid, USERS, BEGIN, YESTERDAY)
+        ledger.put(appid, USERS, BEGIN, past, "waiting", due=NOW + 60, **QUOTA)
+        ledger.put(appid, USERS, past + ONE_DAY, YESTERDAY - ONE_DAY, "final")
+        if number < known:
+            ledger.put(appid, USERS, YESTERDAY, YESTERDAY, "failed", **TRIED)
+    now = ledger.seen()
+    said = alert(change({}, causes_of(now, AT, STALE), now), now, "en")
+    assert said is not None
+    assert "quota" not in said.body
+    assert ("\n  Reason: No success after several attempts\n" in said.body) == named
+
+
+def test_a_late_day_of_the_past_is_named_with_its_interface() -> None:
+    ledger, day = KnownLedger(), YESTERDAY - 5 * ONE_DAY
+    ledger.harvested("wx1", USERS, BEGIN, YESTERDAY)
+    ledger.harvested("wx1", SHARE, BEGIN, YESTERDAY)
+    ledger.put("wx1", USERS, day, day, "late", due=NOW + 60)
+    now = ledger.seen()
+    said = alert(change({}, causes_of(now, AT, STALE), now), now, "en")
+    assert said is not None
+    assert said.body.splitlines()[1:3] == [
+        f"  Lacking since {day}: Followers gained, lost",
+        "  Reason: WeChat does not have the figures yet",
+    ]
 
 
 def test_a_token_that_another_program_ends_is_no_wrong_secret() -> None:

@@ -407,6 +407,11 @@ def test_it_is_not_ready_without_its_ledger_or_its_sink(folder: Path) -> None:
         assert (await get("/healthz"))[0] == 200
         status, text, _ = await get("/status.json")
         assert status == 503
+        assert "ledger" in json.loads(text)["service"]["trouble"]
+        status, text, _ = await get("/metrics")
+        assert status == 200
+        assert "harvester_service_last_run_failed 0" in text
+        assert "harvester_accounts{" not in text
 
     (folder / "harvest" / "ledger.sqlite").unlink()
     asked(folder, story)
