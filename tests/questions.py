@@ -186,7 +186,7 @@ QUESTIONS = (
         Title("阅读来源", "Entrances"),
         Title(
             "单位是人·篇·天·来源：同一人每篇、每天、每个来源各计一次，各来源之和大于读者数。",
-            "A person counts once an article, day and entrance: the sum is more than the readers.",
+            "A person counts once per article, day and entrance, so the sum exceeds the readers.",
         ),
         _text("""
             SELECT scene_desc, SUM(read_user) AS reader_days,
@@ -215,8 +215,8 @@ QUESTIONS = (
         Title("留存", "Retention"),
         Title(
             "上月末的关注者中，当月没有取消的比例；当月关注又取消的人也计入取消。",
-            "Of the followers at the end of the month before, those who did not unfollow; who came"
-            " and went within the month is counted among those who went.",
+            "The share of the followers at the end of the month before who did not unfollow."
+            " People who followed and unfollowed within the month also count as unfollowed.",
         ),
         _text("""
             WITH months AS (
@@ -419,8 +419,8 @@ QUESTIONS = (
         Title("周", "Weeks"),
         Title(
             "单位是人·篇·天，与 `harvester report --week` 相同；days 小于 7 的周不完整。",
-            "A person counts once an article and day, as in `harvester report --week`; a week with"
-            " less than 7 days is not whole.",
+            "A person counts once per article and day, as in `harvester report --week`; a week with"
+            " fewer than 7 days is not whole.",
         ),
         _text("""
             WITH weeks AS (
@@ -496,9 +496,9 @@ QUESTIONS = (
         Title(
             "没有行的日子，已是终值才是 0，否则未知：表 `coverage` 写明哪些天是终值。known 是分享"
             "人数已知的行数，mean 是它们的平均；单位是人·篇·天。",
-            "A day without a row is a 0 if it is final, and else not known: the table `coverage`"
-            " says which days are final. known: the rows of which the sharers are known; mean: of"
-            " these. A person counts once an article and day.",
+            "A day without a row is 0 if it is final, else unknown: the table `coverage` says which"
+            " days are final. known: the number of rows with known sharers; mean: the mean of these"
+            " rows. A person counts once per article and day.",
         ),
         _text("""
             WITH shares AS (
@@ -555,9 +555,9 @@ QUESTIONS = (
         Title(
             "上个月：表 `coverage` 的末日次日所在月份的前一个月。没有列出的已经齐全，或者没有请求"
             "过、无法再请求、始终没有给出。",
-            "Last month: the one before that of the day behind the last one of the table"
-            " `coverage`. What is not listed is there, or was not asked for, or cannot be asked"
-            " for, or was never delivered.",
+            "Last month: take the day after the last day of the table `coverage`; last month is the"
+            " month before that day's. An interface that is not listed is complete, was not"
+            " requested, cannot be requested, or was never delivered.",
         ),
         _text("""
             WITH months AS (
