@@ -34,86 +34,89 @@ HEAD = """# 数据字典 · Tables
 扁平导出（`?shape=flat`，DuckDB、CSV、XLSX 的默认形状）的所有表；前六张在数据库中是视图。
 嵌套导出和数据库里每个接口一张表，字段名相同，列表留在行内。数据库没有 `accounts` 和 `coverage`。
 
-All tables of flat exports (`?shape=flat`, the default of DuckDB, CSV and XLSX). The first six are
-views in databases. Nested exports and databases have one table an interface, with the same names;
-lists stay within the rows. Databases have no `accounts` and no `coverage`.
+These are all tables of flat exports (`?shape=flat`, the default of DuckDB, CSV and XLSX). In
+databases the first six are views. Nested exports and databases have one table for each interface,
+with the same column names, and lists within the rows. Databases have no `accounts` and no
+`coverage`.
 
 - 先看这几张 / Begin with: {joined}.
 - 每张表都有 `_appid` 和 `_begin_date`（该请求的第一天）。`msgid` 只在一个公众号内唯一：文章按
   `USING (_appid, msgid)` 关联，主表是 `articles`。文章链接里的 `mid` 和 `idx` 就是 `msgid` 的两
   部分。`getarticleread`、`getarticleshare` 只有 `msgid`，没有标题；2025-11 以前发布的文章，只有采集
   过已下线的 `getarticletotal` 才在 `articles` 里。
-- Each table has `_appid` and `_begin_date` (the first day of the request). A `msgid` is unique
-  within an account only: articles are joined by `USING (_appid, msgid)`; `articles` is the table
-  to join on. `mid` and `idx` in an article's link are the parts of `msgid`. `getarticleread` and
+- Each table has `_appid` and `_begin_date` (the first day of the request). A `msgid` is unique only
+  within an account: join articles by `USING (_appid, msgid)`, with `articles` as the main table.
+  The `mid` and `idx` in an article's link are the parts of `msgid`. `getarticleread` and
   `getarticleshare` have a `msgid` and no title. An article that was published before November 2025
-  is in `articles` only if the retired `getarticletotal` was harvested. Drafts and freepublish
-  lists share no key with these tables but the two parts of the link.
+  is in `articles` only if the retired `getarticletotal` was harvested. Drafts and freepublish lists
+  share no key with these tables, except the two parts of the link.
 - 主键各列唯一，从不为空；例外：没有任何结算时 `publisher_settlement` 只有一行合计，`month` 和
   `order` 为空；微信也可能返回同键的几条记录，或缺少键的记录。接口表的 `_appid`、`_begin_date`、
   `_row` 没有例外。除 `accounts` 和 `coverage` 外每张表都有 `_fetched_at`，按它和主键增量加载：
   [exports.md](zh/exports.md)。
-- A key is unique, and none of its columns is empty, but: while nothing is settled,
-  `publisher_settlement` has one row of sums, without `month` and `order`; and WeChat may return
-  several records of one key, or one without it. `_appid`, `_begin_date` and `_row` of an
-  interface's table have no exception. Each table but `accounts` and `coverage` has `_fetched_at`:
-  increments are loaded by it and the key ([exports.md](exports.md#increments)).
+- A key is unique, and its columns are never empty. There are two exceptions: while nothing is
+  settled, `publisher_settlement` has one row of sums, without `month` and `order`; and WeChat may
+  return several records with one key, or a record without its key. `_appid`, `_begin_date` and
+  `_row` of an interface's table have no exception. Each table but `accounts` and `coverage` has
+  `_fetched_at`: load increments by it and the key ([exports.md](exports.md#increments)).
 - 数值一列是该值覆盖的时段。**累计**是从开始到当天的总数，取最后一行，不能相加；**期末**是当天结束时
   的存量。含义里写明什么不能相加：人数在一天、一个渠道内去重，跨日或跨渠道相加会重复计人。
-- The column *figure* has the time that it covers. **total** is a running total: take the last row,
-  never a sum; **level** is what there was at the end of the day. The meaning says what must not be
-  summed: people are counted once a day and channel, so a sum over days or channels counts some of
-  them twice.
+- The column *figure* says which time a value covers. **total** is a running total: take the last
+  row, do not sum; **level** is the value at the end of the day. The meaning says what must not be
+  summed: a person is counted once per day and channel, so a sum over days or channels counts some
+  people several times.
 - `article_sources` 不含来源“全部”：全部读者是 `article_days` 的 `read_user`。同一读者可有多个来源，
   各来源相加会超过它。
-- `article_sources` has no row for the entrance 全部 (all): all readers are `read_user` of
-  `article_days`. One reader may come by several entrances, so these add up to more.
+- `article_sources` has no row for the entrance 全部 (all): the number of all readers is `read_user`
+  of `article_days`. One reader may come by several entrances, so the sum over entrances is larger.
 - 值的类型与列不同时为空，原值在 `_extra` 里；各数据库、导出和 `harvester.read` 都一样。应为文本的键
   如果是整数 (`msgid`)，在列表和联表中按文本读取。联表中缺少键的记录各成一行，同键的几条记录也各成
   一行，所以合计不会丢失；只有 `articles` 是一篇文章一行。
-- A value of another type than its column's is null, and is in `_extra`; so it is in each database,
-  export and in `harvester.read`. A whole number in the place of a key that is text (`msgid`) is
-  read as its text in lists and in tables that join interfaces. There, a record without its key is
-  a row of its own, and so is a second one with the same key: no figure is lost. `articles` alone
-  has one row an article.
+- If a value has another type than its column, the column is null, and `_extra` has the value; this
+  holds in each database, export and in `harvester.read`. If a key that should be text (`msgid`) is
+  a whole number, lists and tables that join interfaces read it as text. In these tables a record
+  without its key has a row of its own, and so has a second record with the same key: no figure is
+  lost. Only `articles` has one row for each article.
 - `…_label` 是编码的名称，语言由 `?lang=zh|en` 决定；数据库视图中是 `…_zh` 和 `…_en`。微信会不加
   通知地增加编码，未知编码没有名称。
-- `…_label` is the label of a code, in the language of `?lang=zh|en`; views in databases have
-  `…_zh` and `…_en`. WeChat adds codes without notice; an unknown one has no label.
+- `…_label` is the label of a code, in the language of `?lang=zh|en`; views in databases have `…_zh`
+  and `…_en`. WeChat adds codes without notice; an unknown code has no label.
 - 空值不是 0：接口没有返回这个字段，或没有返回这一行。只有 `getarticleshare` 的页面写明何时没有行：
   当天没有文章的数据变化，列表就为空；同一处也写明数据可能延迟。其他页面没有说明（已下线的接口不返回
   合计不足 3 的文章）。数据库视图不知道哪一天已是终值，而视图、导出和 `harvester.read` 的值都相同，
   所以联表中缺少的一方为空；对表 `coverage` 中为终值的日子可以写 `COALESCE(share_user, 0)`：
   问题 11。
-- An empty value is not 0: the interface did not return the field, or the row. Only the page of
-  `getarticleshare` says when there is no row: its list is empty if no article's figure changed that
-  day; it adds that figures may be late. The other pages do not say (a retired interface left out
-  articles with less than 3 in all). A view of a database does not know which days are final, and
-  views, exports and `harvester.read` have the same values; so what one part of a joined table lacks
-  is empty. For days that the table `coverage` calls final, write `COALESCE(share_user, 0)`:
-  question 11.
+- An empty value is not 0: the interface did not return the field, or the row. Only WeChat's page of
+  `getarticleshare` says when it returns no row: if no article's figure changed that day. The page
+  adds that figures may be late. The other pages do not say (a retired interface left out articles
+  with fewer than 3 in all). A view of a database does not know which days are final, and views,
+  exports and `harvester.read` have the same values. So if one part of a joined table lacks a value,
+  the value is empty. For days that the table `coverage` calls final, write
+  `COALESCE(share_user, 0)`: question 11.
 - `articles` 里没有采集范围之前发布的文章：用 `LEFT JOIN` 关联才不会丢掉它们的数值。
-- `articles` lacks what was published before the harvested days: a `LEFT JOIN` keeps their figures.
+- `articles` lacks the articles that were published before the harvested days: use `LEFT JOIN` to
+  keep their figures.
 
 ### 标题 · Titles
 
 - 2025-11-01 起发布的：`getarticletotaldetail`。
 - Published from 2025-11-01 on: `getarticletotaldetail`.
 - 2021-12 至 2025-10：不通知粉丝的发布在列表 `freepublish/batchget` 里；群发的没有官方来源。
-- December 2021 to October 2025: what was published without a notice is in the list
+- December 2021 to October 2025: articles published without a notice to followers are in the list
   `freepublish/batchget`; mass-sent articles have no official source.
 - 2021-11 及以前：永久素材列表 `material/batchget_material`，如果素材没有删除。素材链接里的 `mid`
   是否就是群发后的 `mid`，不确定。
 - To November 2021: the list of permanent materials, `material/batchget_material`, if the material
-  was not deleted. It is unsure whether the `mid` in its link is that of the message.
+  was not deleted. It is not known whether the `mid` in the material's link is the `mid` of the
+  message.
 - 在微信下线之前采集过 `getarticletotal` 或 `getarticlesummary` 的日子，标题已在库中。
-- Of days of which `getarticletotal` or `getarticlesummary` was harvested before WeChat took them
-  offline, the titles are stored.
+- If `getarticletotal` or `getarticlesummary` was harvested before WeChat took them offline, the
+  titles of those days are stored.
 - 两个列表不是统计接口：[article_lists.py](../examples/article_lists.py) 把它们写成自己的接口。
   `harvester report` 写明有阅读数字的文章中多少篇有标题。
-- The two lists are no statistics: [article_lists.py](../examples/article_lists.py) has them as
-  interfaces of one's own. `harvester report` says how many of the articles with figures of readers
-  have a title.
+- The two lists are not statistics: [article_lists.py](../examples/article_lists.py) defines them as
+  interfaces of your own. `harvester report` says how many of the articles with readers have a
+  title.
 """
 
 
@@ -159,7 +162,7 @@ def _accounts() -> str:
         ACCOUNTS,
         AccountsShape(()),
         "仅在导出时给出账号 (`export --accounts FILE`) 才有；名称不在已入库的数据里。",
-        "Only of an export that is given accounts (`export --accounts FILE`); no name is stored.",
+        "Only in an export with `export --accounts FILE`; the stored records have no names.",
     )
 
 
@@ -169,8 +172,8 @@ def _coverage(shape: ListedShape) -> str:
         COVERAGE,
         shape,
         "每个账号每个接口的日期，连续而状态相同的为一行；取自台账，没有台账就没有这张表。",
-        "The days of each interface of each account, a row for each run of days of one state; of"
-        " the ledger: without one there is no such table.",
+        "The days of each interface of each account, with one row for each series of days in one"
+        " state. The table is made from the ledger; without a ledger it does not exist.",
         f"{states}.",
     )
 

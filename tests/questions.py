@@ -97,7 +97,8 @@ QUESTIONS = (
         Title("每月增长", "Growth by month"),
         Title(
             "新增和取消可以相加；关注人数是期末值，取当月最后一天。",
-            "Those that came and went are summed; the followers are those of the month's last day.",
+            "Gained and lost followers are sums over the month; followers are those at the end of"
+            " its last day.",
         ),
         _text("""
             WITH months AS (
@@ -144,8 +145,8 @@ QUESTIONS = (
         Title("最好的文章", "The best articles"),
         Title(
             "累计值取最后一行，不能相加。days 小于 30 的文章还在增长。",
-            "Of running totals the last row counts, never a sum. An article with less than 30 days"
-            " is still growing.",
+            "For running totals take the last row, never a sum. An article with fewer than 30"
+            " days is still growing.",
         ),
         _text("""
             WITH totals AS (
@@ -186,7 +187,7 @@ QUESTIONS = (
         Title("阅读来源", "Entrances"),
         Title(
             "单位是人·篇·天·来源：同一人每篇、每天、每个来源各计一次，各来源之和大于读者数。",
-            "A person counts once an article, day and entrance: the sum is more than the readers.",
+            "A person counts once per article, day and entrance, so the sum exceeds the readers.",
         ),
         _text("""
             SELECT scene_desc, SUM(read_user) AS reader_days,
@@ -215,8 +216,8 @@ QUESTIONS = (
         Title("留存", "Retention"),
         Title(
             "上月末的关注者中，当月没有取消的比例；当月关注又取消的人也计入取消。",
-            "Of the followers at the end of the month before, those who did not unfollow; who came"
-            " and went within the month is counted among those who went.",
+            "The share of the followers at the end of the month before who did not unfollow."
+            " People who followed and unfollowed within the month also count as unfollowed.",
         ),
         _text("""
             WITH months AS (
@@ -261,8 +262,8 @@ QUESTIONS = (
         Title("第 1 至 30 天", "Days 1 to 30"),
         Title(
             "只算满 30 天的文章：各文章同一天龄的累计值相加，第 30 天为 100%。",
-            "Of articles that have 30 days: totals of different articles at one age are summed; day"
-            " 30 is 100 %.",
+            "For articles that have 30 days: the totals of all articles at the same age are"
+            " summed; day 30 is 100 %.",
         ),
         _text("""
             WITH totals AS (
@@ -299,8 +300,8 @@ QUESTIONS = (
         Title("从送达到分享", "From delivery to share"),
         Title(
             "送达阅读率、完读率是比例，每篇各看，不能相加或求平均；少于 100 位读者的文章不列。",
-            "Rates are of an article, neither summed nor averaged; articles of fewer than 100"
-            " readers are left out.",
+            "Each rate is of one article, neither summed nor averaged; articles with fewer than"
+            " 100 readers are left out.",
         ),
         _text("""
             WITH totals AS (
@@ -344,8 +345,8 @@ QUESTIONS = (
         Title("两个公众号对比", "Two accounts compared"),
         Title(
             "文章在同一天龄（第 7 天）比较，新旧文章才可比；按每百名关注者计，大小账号才可比。",
-            "Articles at one age, their day 7, so that young ones are not at a disadvantage; for"
-            " 100 followers, so that accounts of different size are comparable.",
+            "All articles are compared on their day 7, so that new ones have no disadvantage, and"
+            " per 100 followers, so that accounts of different size are comparable.",
         ),
         _text("""
             WITH levels AS (
@@ -419,8 +420,8 @@ QUESTIONS = (
         Title("周", "Weeks"),
         Title(
             "单位是人·篇·天，与 `harvester report --week` 相同；days 小于 7 的周不完整。",
-            "A person counts once an article and day, as in `harvester report --week`; a week with"
-            " less than 7 days is not whole.",
+            "A person counts once per article and day, as in `harvester report --week`; a week with"
+            " fewer than 7 days is not whole.",
         ),
         _text("""
             WITH weeks AS (
@@ -467,8 +468,8 @@ QUESTIONS = (
             "没有行不等于缺失：要问台账。先执行 `harvester status --json > status.json`"
             "（`--out` 为采集的位置）；provisional 的日子已入库，还会变动。",
             "A day without a row is not always missing: the ledger knows. First run"
-            " `harvester status --json > status.json` (`--out` names the place of the harvest);"
-            " days that are provisional are stored, and can still change.",
+            " `harvester status --json > status.json` (`--out` names the folder of the harvest)."
+            " Provisional days are stored, and can still change.",
         ),
         _text("""
             WITH streams AS (
@@ -496,9 +497,9 @@ QUESTIONS = (
         Title(
             "没有行的日子，已是终值才是 0，否则未知：表 `coverage` 写明哪些天是终值。known 是分享"
             "人数已知的行数，mean 是它们的平均；单位是人·篇·天。",
-            "A day without a row is a 0 if it is final, and else not known: the table `coverage`"
-            " says which days are final. known: the rows of which the sharers are known; mean: of"
-            " these. A person counts once an article and day.",
+            "A day without a row is 0 if it is final, else unknown: the table `coverage` says which"
+            " days are final. known: the number of rows with known sharers; mean: the mean of these"
+            " rows. A person counts once per article and day.",
         ),
         _text("""
             WITH shares AS (
@@ -555,9 +556,9 @@ QUESTIONS = (
         Title(
             "上个月：表 `coverage` 的末日次日所在月份的前一个月。没有列出的已经齐全，或者没有请求"
             "过、无法再请求、始终没有给出。",
-            "Last month: the one before that of the day behind the last one of the table"
-            " `coverage`. What is not listed is there, or was not asked for, or cannot be asked"
-            " for, or was never delivered.",
+            "Last month: take the day after the last day of the table `coverage`; last month is the"
+            " month before that day's. An interface that is not listed is complete, was not"
+            " requested, cannot be requested, or was never delivered.",
         ),
         _text("""
             WITH months AS (
@@ -619,17 +620,18 @@ _HEAD = f"""## 十二个问题 · Twelve questions
 “我的文章有多少读者？”一篇：问题 2。一个公众号的一天：`getbizsummary` 的 `detail_read_user`。
 一周、一个月的去重读者数微信不提供：各篇、各天相加会重复计人，所以下面写明单位。
 
-“How many readers did my articles have?” Of one article: question 2. Of an account on a day:
-`detail_read_user` of `getbizsummary`. WeChat has no number of different readers of a week or month:
-a sum over articles or days counts people twice, so each answer below says what it counts.
+“How many readers did my articles have?” For one article, see question 2. For an account on a day,
+see `detail_read_user` of `getbizsummary`. For a week or a month WeChat has no number of different
+readers: a sum over articles or days counts people twice, so each answer below says what it counts.
 
 - SQL: `harvester export duckdb:wechat.duckdb`. SQLite 库的视图中日期是文本 / in the views of a
   SQLite sink days are texts: `julianday(a) - julianday(b)` 代替 / for `a - b`,
   `date(d, 'weekday 0', '-6 days')` 代替 / for `date_trunc('week', d)`.
 - 表格 / Sheet: `harvester export xlsx:wechat.xlsx`. 公式写在第 2 行，向下填充；`MAXIFS` 需要 Excel
   2019、WPS 或 LibreOffice；`?header=zh` 时工作表名是中文；存有已下线接口的数据时，文章各表多几列，
-  列号后移。Formulas are for row 2, filled down; with `?header=zh` the sheets have Chinese names;
-  where a retired interface is stored, the sheets of articles have more columns: letters move.
+  列号后移。Write the formulas into row 2 and fill down. With `?header=zh` the sheets have
+  Chinese names. If a retired interface is stored, the sheets of articles have more columns, and
+  the letters of columns change.
 - pandas:
 
 ```python
