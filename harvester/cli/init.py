@@ -11,13 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import click
 
 from harvester.base import files as durable
-from harvester.base.dates import china, parse_day
+from harvester.base.dates import china, parse_past_day
 from harvester.base.secrets import Secret
 from harvester.cli.check import Asked, show_check
 from harvester.cli.exit_status import COMPLETE, INTERRUPTED
@@ -76,7 +77,9 @@ def init() -> int:
     show_text("Written: {}", joined(", ", _written(answers)))
     program = click.get_current_context().find_root().info_name
     if status != COMPLETE:
-        show_text("Do what is said above, and try again: {} check", program)
+        show_text(
+            "Do what is said above (a secret is in its file), and try again: {} check", program
+        )
     show_text("Then harvest, and see what is there:")
     show_line("  {}", f"{program} run")
     show_line("  {}", f"{program} status")
@@ -108,10 +111,11 @@ def _asked() -> Answers:
     goes = _ask(
         say("Where to"),
         say(
-            "1 a workbook, 2 a folder of lines (a record each), 3 a database file, or a sink's spec"
+            "1 a workbook (harvest.xlsx), 2 a folder of JSON lines, 3 a database file; also"
+            " NAME.xlsx, or a spec such as postgresql://…"
         ),
         lambda text: _goes(text, endpoints, start),
-        "1",
+        "1" if find_spec("xlsxwriter") else "2",
     )
     while more := _account(say("Another account: its AppID, or nothing"), accounts):
         accounts.append(more)
@@ -192,12 +196,16 @@ def _interfaces(text: str) -> list[str]:
 
 def _day(text: str) -> str:
     if text != "first":
-        parse_day(text, time.time(), "start")
+        parse_past_day(text, time.time(), "start")
     return text
 
 
 def _goes(text: str, endpoints: Sequence[str], start: str) -> Mapping[str, list[str]]:
-    goes = WHERE.get(text, {"sink": [text]})
+    if text.isdigit() and text not in WHERE:
+        raise UsageError("answer 1, 2 or 3")
+    workbook = text.removeprefix("xlsx:")
+    named = {"export": [f"xlsx:{workbook}"]} if workbook.endswith(".xlsx") else {"sink": [text]}
+    goes = WHERE.get(text, named)
     given: dict[str, Any] = {"endpoints": endpoints, "start": start, "end": "yesterday", **goes}
     Job(accounts=ACCOUNTS, **given)  # raises what is wrong with it
     return goes
@@ -211,12 +219,11 @@ def _file(appid: str) -> str:
 
 
 def _check_free(*names: str) -> None:
-    for name in names:
-        if os.path.lexists(name):
-            raise UsageError(
-                "{} is there already, and init overwrites nothing: move it, or change the folder",
-                name,
-            )
+    if there := [name for name in names if os.path.lexists(name)]:
+        raise UsageError(
+            "{} is there already, and init overwrites nothing: move it, or change the folder",
+            joined(", ", there),
+        )
 
 
 def _written(answers: Answers) -> list[str]:

@@ -90,7 +90,7 @@ def described(target: Target, done: Exported) -> str:
         return say("{}: nothing has changed ({})", target.identity, many(done.kept, "month"))
     removed = say(", {:,} removed", done.removed) if done.removed else ""
     months = many(done.written, "month")
-    return say(
+    said = say(
         "{}: {} of interfaces written ({}){}, {:,} unchanged",
         target.identity,
         months,
@@ -98,3 +98,5 @@ def described(target: Target, done: Exported) -> str:
         removed,
         done.kept,
     )
+    aside = getattr(target, "aside", "")
+    return say("{}; what somebody had changed in it is kept in {}", said, aside) if aside else said

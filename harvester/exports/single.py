@@ -22,6 +22,8 @@ class SingleFile:
     scheme: ClassVar[str] = ""
     language = "en"
     tables: frozenset[str] = frozenset()
+    aside = ""
+    """Where the former content is, if somebody had changed it."""
 
     def __init__(self, spec: Spec, shape: str) -> None:
         path = Path(spec.place)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+import shutil
 import sys
 import traceback
 import warnings
@@ -23,6 +24,7 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from hashlib import blake2b
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 from xml.etree import ElementTree as ET
@@ -128,6 +130,7 @@ class Xlsx(SingleFile):
         self._told: Any = None
         self._rows_told = 0
         self._sheets: list[_Sheet] = []
+        self._edited = False  # by somebody, who may have sheets and formulas there
 
     def open(self, *, create: bool, thorough: bool = False) -> Held:
         with failing(self.identity):
@@ -136,6 +139,7 @@ class Xlsx(SingleFile):
                 return Held()
             harvest, _, digest = _noted(self.path).partition(" ")
             tables = _signed(self.path)
+            self._edited = create and tables is None
             return Held(harvest, digest=_CHANGED if tables is None else digest, tables=tables or ())
 
     def write(
@@ -268,6 +272,11 @@ class Xlsx(SingleFile):
                 raise exc.args[0] from exc  # the error of the system
             self._book = None
             _sign(self.draft, [sheet.table for sheet in self._sheets])
+            if self._edited:
+                kept = (self.path.with_suffix(f".edited-{n}.xlsx") for n in count(1))
+                aside = next(path for path in kept if not os.path.lexists(path))
+                shutil.copy2(self.path, aside)
+                self.aside = str(aside)
             self.show()
 
     def _write_contents(self) -> None:

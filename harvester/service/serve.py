@@ -355,6 +355,12 @@ class Service:
             async with self.setup.job.open_ledger() as ledger:
                 await self._row.update(ledger, _same)
         self._looked = -math.inf
+        if self.seen is None:  # the service has just started
+            now = self._clock()
+            if not all(map(alerts.is_run, self.state.causes)):  # somebody may have acted
+                self._reloaded = now
+            begins = china(self.next_run(now))
+            self.log(say("next harvest: {:%Y-%m-%d %H:%M} in China", begins))
 
     def next_run(self, now: float) -> float:
         """The Unix time of the next run; now, or before it, if that is due."""

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from harvester.base import files
+from harvester.cli import init
 from harvester.cli.commands import invoke
 from harvester.job import Job
 from tests.scenarios.command import Start, until
@@ -115,7 +116,7 @@ def test_a_check_that_fails_says_what_to_do_and_the_files_are_written(
     assert answered(monkeypatch, A, "practice", "users", "", "2") == 1
     said = capsys.readouterr().out
     assert "white list" in said
-    assert "Do what is said above, and try again: harvester check" in said
+    assert "Do what is said above (a secret is in its file), and try again: harvester check" in said
     assert there(folder) == FILES
 
 
@@ -127,6 +128,8 @@ def test_a_check_that_fails_says_what_to_do_and_the_files_are_written(
         (("gh_0123456789ab",), "is the original id of an account"),
         ((A, "practice", "user"), "users"),
         ((A, "practice", "", "01.02.2024"), "is not a day"),
+        ((A, "practice", "", "2130-01-01"), "the last day with data is yesterday"),
+        ((A, "practice", "", "", "7"), "answer 1, 2 or 3"),
         ((A, "practice", "", "", "postgresql://me:pw@host/db"), "a job holds no password"),
         ((A, "practice", "", "", "", A), f"{A} is there already"),
     ],
@@ -138,6 +141,19 @@ def test_an_answer_that_is_missing_or_cannot_be_used_writes_nothing(
     assert answered(monkeypatch, *lines) == 2
     assert said in capsys.readouterr().err
     assert there(folder) == set()
+
+
+@pytest.mark.parametrize(
+    ("said", "goes"),
+    [
+        ("my.xlsx", {"export": ["xlsx:my.xlsx"]}),
+        ("xlsx:my.xlsx", {"export": ["xlsx:my.xlsx"]}),
+        ("sqlite:my.db", {"sink": ["sqlite:my.db"]}),
+        ("2", {}),
+    ],
+)
+def test_where_it_goes(said: str, goes: dict[str, list[str]]) -> None:
+    assert init._goes(said, ["users"], "first") == goes
 
 
 @pytest.mark.parametrize("name", sorted(FILES))

@@ -740,11 +740,14 @@ def test_a_workbook_that_somebody_has_changed_differs_and_is_written_anew(
     do(sink, spec)
     right = tables(spec)
     change(tmp_path / "x.xlsx")
+    changed = (tmp_path / "x.xlsx").read_bytes()
     assert not equal(sink, spec)
     assert do(sink, spec, replace=replace).written > 0
+    assert (tmp_path / "x.edited-1.xlsx").read_bytes() == changed  # it may have their formulas
     assert equal(sink, spec)
     assert tables(spec) == right
     assert do(sink, spec).written == 0
+    assert not (tmp_path / "x.edited-2.xlsx").exists()
 
 
 def test_a_changed_workbook_differs_from_a_sink_that_has_nothing_left(tmp_path: Path) -> None:

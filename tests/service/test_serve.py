@@ -707,6 +707,28 @@ def test_an_export_that_fails_is_tried_again_and_holds_up_no_harvest(
 
 
 @pytest.mark.thorough
+def test_an_account_that_needed_a_person_is_tried_at_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        world.start()
+        await world.until(0, 12)
+        world.simulator.refuse_token[C] = 40125
+        world.simulator.revoke(C)
+        await world.until(1, 12)
+        del world.simulator.refuse_token[C]
+        await world.until(1, 14)
+        assert len(world.alerts()) == 1
+        await world.stop()
+        world.start()
+        await world.until(1, 15)
+        assert world.alerts()[1].startswith("○ Over: AppSecret is wrong or frozen")
+        await world.stop()
+
+    live(tmp_path, monkeypatch, story)
+
+
+@pytest.mark.thorough
 def test_nothing_is_expected_or_said_of_an_account_that_was_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
