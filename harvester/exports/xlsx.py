@@ -496,8 +496,11 @@ def _numbered(column: Any) -> Any:
 
 
 def _days_of(table: TableShape) -> tuple[str, str] | None:
-    """The columns with the first and the last day of a row."""
-    if "_end_date" in table.schema.names:
+    """The columns with the first and the last day of a row; a request may be of more days."""
+    names = table.schema.names
+    if "ref_date" in names and str(table.schema.field("ref_date").type) == "date32[day]":
+        return "ref_date", "ref_date"
+    if "_end_date" in names:
         return "_begin_date", "_end_date"
     if table.name == COVERAGE.name:
         return "first_day", "last_day"

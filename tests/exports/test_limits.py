@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 
 import harvester
@@ -78,6 +79,10 @@ def test_a_window_over_the_first_day_has_its_days_behind_it(target: str, tmp_pat
     spec = target.format(tmp_path)
     limited(harvest(batch), spec, Limits((date(2026, 2, 2), date(2026, 2, 3))))
     assert [int(row["new_user"]) for row in tables(spec)[USERS]] == [2, 3]
+    if target.startswith("xlsx"):  # its first sheet says the same
+        sheet = openpyxl.load_workbook(spec.partition(":")[2], read_only=True)["harvester"]
+        [told] = [row for row in sheet.iter_rows(values_only=True) if row[1] == USERS]
+        assert [str(day)[:10] for day in told[4:6]] == ["2026-02-02", "2026-02-03"]
 
 
 UNITS, SETTLEMENT = "get_adunit_list", "publisher_settlement"
