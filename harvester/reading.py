@@ -650,7 +650,15 @@ def _named(spec: str) -> Sink:
         )
     if place is not None and not sink.is_file and not place.is_dir():
         raise UsageError("{} is a file, not a directory; of SQLite it is sqlite:{}", place, place)
+    if place is not None and place.is_dir() and not _is_written(place, spec.partition(":")[0]):
+        raise UsageError("{} holds nothing that was harvested and can be read back", place)
     return sink
+
+
+def _is_written(directory: Path, scheme: str) -> bool:
+    """Whether a sink of this kind has written into a directory; True if that cannot be told."""
+    sign, files = _SIGNS.get(scheme, ("", ""))
+    return not sign or (directory / sign).exists() or any(directory.glob(files))
 
 
 def _ledger_file(path: Path) -> Path:
@@ -662,8 +670,8 @@ def _ledger_file(path: Path) -> Path:
 
 def _written_from(directory: Path, ledger: Path) -> Sink:
     """The sink in a directory; else the one that the ledger there knows."""
-    for scheme, (sign, files) in _SIGNS.items():
-        if (directory / sign).exists() or any(directory.glob(files)):
+    for scheme in _SIGNS:
+        if _is_written(directory, scheme):
             return plugins.sink(f"{scheme}:{directory}")
     known = [spec_of(name, ledger) for name in named_sinks(ledger) if _can_be_read(name)]
     if not known:

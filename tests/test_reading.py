@@ -152,6 +152,10 @@ def test_days_are_told_apart_by_a_field_within_an_object_too(spec: str, tmp_path
 
 
 def test_what_cannot_be_read_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "models" / "sql").mkdir(parents=True)
+    for where in (tmp_path / "models", f"jsonl:{tmp_path}/models"):
+        with pytest.raises(UsageError, match="models holds nothing that was harvested"):
+            harvester.read(where, "getarticlesummary")
     with pytest.raises(UsageError, match="there is no directory"):
         harvester.read(tmp_path / "none", "getarticlesummary")
     with pytest.raises(UsageError, match="there is no directory"):
