@@ -617,6 +617,8 @@ def http_statuses(*, chinese: bool) -> str:
 
 _ENTRY = re.compile(r"((?:\*{0,2}[A-Za-z_]\w*)(?:, \*{0,2}[A-Za-z_]\w*)*): (?=\S)")
 """The beginning of a line that describes arguments or fields: ``begin, end: the days``."""
+_WITHIN = re.compile(r"(?<=\.)  (?=\*{0,2}[a-z_]\w*(?:, \*{0,2}[a-z_]\w*)*: )")
+"""What is before such a description within a line."""
 _LITERAL = re.compile(r"(``.*?``)")
 _SCHEME = re.compile(r"(?<![`\w])(file):(?=\w)")
 """What would become a link, and is a spec."""
@@ -625,8 +627,8 @@ _SCHEME = re.compile(r"(?<![`\w])(file):(?=\w)")
 def as_rst(lines: Sequence[str]) -> list[str]:
     """A docstring of the house style as reStructuredText.
 
-    A line ``name: …`` begins an item of a list, with the lines that follow it; an indented block
-    after an empty line stays as it is.
+    ``name: …`` at the beginning of a line, or behind a sentence, begins an item of a list, with
+    the lines that follow it; an indented block after an empty line stays as it is.
     """
     made: list[str] = []
     literal = False
@@ -638,7 +640,7 @@ def as_rst(lines: Sequence[str]) -> list[str]:
             literal = True
             continue
         item = literal = False
-        for written in block:
+        for written in _WITHIN.sub("\n", "\n".join(block)).split("\n"):
             parts = _LITERAL.split(written)
             parts[::2] = [_SCHEME.sub(r"\1\\:", each) for each in parts[::2]]
             line = "".join(parts)
