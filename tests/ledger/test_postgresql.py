@@ -163,13 +163,14 @@ async def test_others_open_a_ledger_though_the_one_that_opens_it_is_frozen(
 async def test_whose_lock_is_lost_stores_nothing_and_is_told_so_whatever_goes_wrong_then(
     limit: float, error: type[Exception], url: str, postgres: PostgresServer
 ) -> None:
-    locks = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+    ended = "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks"  # returns once it has ended
+    locks = f"locktype = 'advisory' AND classid = {postgresql._LOCK}"
     async with PostgresLedger(url) as ledger:
         for wrong in (False, True):
             with pytest.raises(error, match="the connection that kept others from opening it was"):
                 async with ledger.alone(limit):
                     await ledger.list_sinks({"kept": ""})
-                    postgres.execute(f"{locks} AND classid = {postgresql._LOCK}")
+                    postgres.execute(f"{ended} WHERE {locks}")
                     if wrong:
                         raise UsageError("what was read is not true any more")
                     await ledger.list_sinks({"lost": ""})

@@ -26,7 +26,7 @@ OPENING, WAIT = 1.5, 4.0
 """Seconds for which one worker may open its sinks here, and for which another waits for it."""
 ACCOUNTS = [harvester.Account(f"wx{n:016x}", secret="practice") for n in range(4)]
 LOCKS = (
-    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+    "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory' AND granted"
     f" AND classid = {postgresql._LOCK}"
     " AND database = (SELECT oid FROM pg_database WHERE datname = '{}')"
 )
