@@ -6,6 +6,7 @@ done by hand, and the manifests are read, but no image is made and no container 
 
 from __future__ import annotations
 
+import asyncio
 import configparser
 import json
 import os
@@ -19,7 +20,8 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -29,6 +31,8 @@ import yaml
 
 import harvester
 from harvester.service.http import OPEN
+from harvester.service.serve import Setup
+from harvester.service.state import State, update
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.scenarios.command import Start, begun, until
 from tests.scenarios.docs.test_examples import EXAMPLES, FASTAPI, application, multiset, truth
@@ -533,12 +537,23 @@ def configured(place: str) -> tuple[str, str]:
     return data["harvester.toml"], data["accounts.toml"]
 
 
+async def harvested_before(config: Path) -> None:
+    """Note a harvest of some days ago: before its first one the service waits for the hour."""
+
+    async def noted(state: State) -> State:
+        return replace(state, day=date.today() - timedelta(days=5))
+
+    async with Setup.load(config).job.open_ledger() as ledger:
+        await update(ledger, noted)
+
+
 @pytest.mark.sampled
 @pytest.mark.parametrize("stored", ["as the manifest says", "in /data"])
 @pytest.mark.parametrize("place", ["compose", "Deployment"])
 def test_the_service_of_the_image_warns_of_nothing_and_writes_into_data_alone(
-    place: str, stored: str, wechat: Start, postgres: PostgresServer, tmp_path: Path
-) -> None:
+    place: str, stored: str, wechat: Start, postgres: PostgresServer, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     data, etc = tmp_path / "data", tmp_path / "etc"
     data.mkdir()
     etc.mkdir()
@@ -561,15 +576,21 @@ def test_the_service_of_the_image_warns_of_nothing_and_writes_into_data_alone(
         **given, "HARVESTER_BASE_URL": wechat().url, "HARVESTER_RATE": "1000/s",
         "SERVE_TOKEN": "t0ken", "WX_A_SECRET": "practice", "PGPASSWORD": PASSWORD,
     }  # fmt: skip
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    asyncio.run(harvested_before(etc / "harvester.toml"))
     told: list[dict[str, Any]] = []
     with begun(*line, "--log-format", "json", cwd=data, **env) as process:
-        assert process.stderr
-        for text in process.stderr:
-            told.append(json.loads(text))
-            if " complete: " in told[-1]["message"]:
-                break
-        process.terminate()
-        told += map(json.loads, process.communicate(timeout=60)[1].splitlines())
+        try:
+            assert process.stderr
+            for text in process.stderr:
+                told.append(json.loads(text))
+                if " complete: " in told[-1]["message"]:
+                    break
+            process.terminate()
+            told += map(json.loads, process.communicate(timeout=60)[1].splitlines())
+        finally:
+            process.kill()  # the block waits for its end
     assert process.returncode == 0
     warned = [each["message"] for each in told if each["level"] != "info"]
     assert len(warned) == 1, warned
