@@ -72,6 +72,7 @@ def article_list(name: str, path: str, title: str, body: dict[str, Any], key: st
         name,
         path,
         date(2020, 1, 1),
+        settled_hour=0,  # the list of now
         cut=harvester.WindowKind.RECENT,
         group="article_lists",
         title=title,
