@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from harvester.base import files as durable
-from harvester.base.dates import china, parse_past_day
+from harvester.base.dates import last_legal_day, parse_past_day
 from harvester.base.secrets import Secret
 from harvester.cli.check import Asked, show_check
 from harvester.cli.exit_status import COMPLETE, INTERRUPTED
@@ -106,7 +106,7 @@ def _asked() -> Answers:
         say("First day"),
         say("From which day on: YYYY-MM-DD, or `first` for all that WeChat has"),
         _day,
-        f"{china(time.time()).year}-01-01",
+        f"{last_legal_day(time.time()).year}-01-01",
     )
     goes = _ask(
         say("Where to"),
