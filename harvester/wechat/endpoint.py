@@ -399,7 +399,7 @@ def figures_of(
     def with_figures(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         try:
             sum(map(usual, records))  # without a loop in Python, and fails if one has no number
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, OverflowError):  # the last: too large for a sum with a float
             return [each for each in records if has_figures(each)]
         return records
 

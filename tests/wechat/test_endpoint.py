@@ -1,6 +1,7 @@
 """From a window to a request, from a response to a verdict."""
 
 import json
+import math
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -681,6 +682,14 @@ def test_a_record_has_figures_if_it_has_a_value_beside_its_key_and_day(
     assert figures_of(NESTED)([record]) == [record] * figures
     beside = {"item": {"n": 1}}
     assert figures_of(NESTED)([beside, record]) == [beside, *[record] * figures]
+
+
+@pytest.mark.parametrize("value", [0.5, 10**400, "1e400", True, -1, "", math.nan])
+def test_a_number_of_any_size_is_a_figure(value: Any) -> None:
+    of_numbers = replace(NESTED, fields=(Field("id", "str"), Field("n", "float")))
+    records = [{"id": "a", "n": 0.5}, {"id": "b", "n": value}, {"id": "c", "n": -(10**400)}]
+    assert figures_of(of_numbers)([*records, {"id": "d", "n": None}]) == records
+    assert figures_of(of_numbers)(records) == records
 
 
 def test_a_record_of_an_interface_of_keys_alone_has_figures() -> None:
