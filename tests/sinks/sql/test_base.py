@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import sqlite3
 import threading
@@ -19,6 +18,7 @@ import psycopg
 import pymysql
 import pytest
 
+import harvester
 from harvester.base import files as durable
 from harvester.base.fencing import latest_commit
 from harvester.errors import SinkAwayError, SinkError, UsageError, page
@@ -168,13 +168,16 @@ class Target:
         return {begin: one.tally for (_, begin), one in self.scan().items()}
 
 
+PACKAGE = Path(harvester.__file__).parent
+
+
 def without_password(error: BaseException) -> str:
     """What it says; no frame of ours and no message on the way holds the password."""
     exc: BaseException | None = error
     while exc is not None:
         trace = exc.__traceback__
         while trace is not None:
-            if f"{os.sep}harvester{os.sep}" in trace.tb_frame.f_code.co_filename:
+            if Path(trace.tb_frame.f_code.co_filename).is_relative_to(PACKAGE):
                 for password in PASSWORDS.values():
                     assert password not in repr(trace.tb_frame.f_locals), trace.tb_frame
             trace = trace.tb_next
