@@ -99,4 +99,8 @@ def described(target: Target, done: Exported) -> str:
         done.kept,
     )
     aside = getattr(target, "aside", "")
-    return say("{}; what somebody had changed in it is kept in {}", said, aside) if aside else said
+    return (
+        say("{}; the former file may have changes of yours, and is kept in {}", said, aside)
+        if aside
+        else said
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +24,7 @@ class SingleFile:
     language = "en"
     tables: frozenset[str] = frozenset()
     aside = ""
-    """Where the former content is, if somebody had changed it."""
+    """Where the former content is, if somebody may have changed it."""
 
     def __init__(self, spec: Spec, shape: str) -> None:
         path = Path(spec.place)
@@ -74,6 +75,13 @@ class SingleFile:
         """Replace the file by the draft."""
         assert self._drafts is not None, "not open"
         self._drafts.show(self.path.name, self.path)
+
+    def keep(self, aside: Path) -> None:
+        """Keep the former content in another file, durably and as a whole."""
+        assert self._drafts is not None, "not open"
+        shutil.copy2(self.path, self._drafts.path(aside.name))
+        self._drafts.show(aside.name, aside)
+        self.aside = str(aside)
 
     def release(self) -> None:
         """Remove what the export began, and let others have the file."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 import gc
 import os
 import re
-import shutil
 import sys
 import traceback
 import warnings
@@ -275,8 +274,7 @@ class Xlsx(SingleFile):
             if self._edited:
                 kept = (self.path.with_suffix(f".edited-{n}.xlsx") for n in count(1))
                 aside = next(path for path in kept if not os.path.lexists(path))
-                shutil.copy2(self.path, aside)
-                self.aside = str(aside)
+                self.keep(aside)
             self.show()
 
     def _write_contents(self) -> None:

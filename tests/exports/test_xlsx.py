@@ -20,6 +20,7 @@ import harvester
 from harvester.cli.commands import invoke
 from harvester.errors import ExportError
 from harvester.exports.equal import export
+from harvester.exports.run import described
 from harvester.exports.source import Source
 from harvester.exports.targets import open_target
 from harvester.ledger.coverage import Calendar, Outcome
@@ -748,6 +749,20 @@ def test_a_workbook_that_somebody_has_changed_differs_and_is_written_anew(
     assert tables(spec) == right
     assert do(sink, spec).written == 0
     assert not (tmp_path / "x.edited-2.xlsx").exists()
+
+
+def test_who_exports_is_told_where_a_changed_workbook_is(tmp_path: Path) -> None:
+    def told(spec: str) -> str:
+        target = open_target(spec)
+        return described(target, export(Source(few(), lambda: None), target, (), INTERFACES.get))
+
+    spec, aside = f"xlsx:{tmp_path}/x.xlsx", tmp_path / "x.edited-1.xlsx"
+    do(few(), spec)
+    for place in (aside, tmp_path / "x.edited-2.xlsx"):
+        emptied(tmp_path / "x.xlsx")
+        assert told(spec).endswith(f", and is kept in {place}")
+        assert openpyxl.load_workbook(place)[USERS].max_row == 1 + 16 - 4  # with its head
+    assert ": nothing has changed (" in told(spec)
 
 
 def test_a_changed_workbook_differs_from_a_sink_that_has_nothing_left(tmp_path: Path) -> None:
