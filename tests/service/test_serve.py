@@ -723,6 +723,8 @@ def test_an_account_that_needed_a_person_is_tried_at_a_restart(
         world.start()
         await world.until(1, 15)
         assert world.alerts()[1].startswith("○ Over: AppSecret is wrong or frozen")
+        said = [each for each in world.lines if each.startswith("next harvest: ")]
+        assert said[0].endswith(" 08:05 in China")
         await world.stop()
 
     live(tmp_path, monkeypatch, story)

@@ -146,6 +146,12 @@ def test_each_public_name_is_in_the_reference(site: Path) -> None:
     assert len(events) > 10
 
 
+def test_each_parameter_is_an_item_of_its_own(site: Path) -> None:
+    text = (site / "api.html").read_text(encoding="utf-8")
+    for name in ("accounts", "endpoints", "start, end", "sink", "options"):
+        assert re.search(rf"<li>(<p>)?<strong>{name}</strong>: ", text), name
+
+
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_the_reference_of_the_command_is_what_help_prints(site: Path, lang: str) -> None:
     page = text_of(folder(site, lang) / "command.html")
