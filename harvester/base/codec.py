@@ -23,7 +23,7 @@ import orjson
 
 from harvester.texts import say
 
-METADATA = ("_appid", "_endpoint", "_begin_date", "_end_date", "_fetched_at")
+METADATA = frozenset(("_appid", "_endpoint", "_begin_date", "_end_date", "_fetched_at"))
 """The metadata fields of every record, beside the interface's own."""
 
 _DIGITS = bytes(0x30 if chr(byte).isdigit() and byte < 0x80 else 0x20 for byte in range(256))
@@ -168,13 +168,11 @@ def encode(value: Any) -> bytes:
 
 def own_fields(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The records without fields that are named as the metadata is; mostly the same list."""
-    for name in METADATA:
-        for record in records:
-            if name in record:
-                return [
-                    {key: record[key] for key in record if key not in METADATA}
-                    for record in records
-                ]
+    for record in records:
+        if not METADATA.isdisjoint(record):
+            return [
+                {key: record[key] for key in record if key not in METADATA} for record in records
+            ]
     return records
 
 

@@ -45,7 +45,9 @@ async def guard_cancellation(
         if failure is None:
             raise
     else:
-        return _checked(value, error, function, returns)
+        if isinstance(value, returns):
+            return value
+        failure = error(_returned(value, function))
     raise failure  # here, where it gets no context
 
 
@@ -65,15 +67,16 @@ def guard_call(
         if failure is None:
             raise
     else:
-        return _checked(value, error, function, returns)
+        if isinstance(value, returns):
+            return value
+        failure = error(_returned(value, function))
     raise failure
 
 
-def _checked(value: T, error: ErrorOf, function: Callable[..., object], returns: Any) -> T:
-    if not isinstance(value, returns):
-        name = getattr(function, "__name__", "call")
-        raise error(say("its {} returned {}", name, type(value).__name__))
-    return value
+def _returned(value: object, function: Callable[..., object]) -> str:
+    """Says what a function returned, which is nothing that it may return."""
+    name = getattr(function, "__name__", "call")
+    return say("its {} returned {}", name, type(value).__name__)
 
 
 def _failure(

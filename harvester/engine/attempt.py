@@ -347,15 +347,9 @@ class Pipeline:
                 expected=attempt.expected,
                 silent=queue.silent,
             )
-        first, *others = parts
-        more = tuple(
-            [
-                Harvested(*self._part(queue, attempt, part, stamp), epoch=queue.epoch)
-                for part in others
-            ]
-        )
-        made = self._part(queue, attempt, first, stamp)
-        return Harvested(*made, attempt.former, verdict.foreign, size, queue.epoch, more, kept)
+        made = [self._part(queue, attempt, part, stamp) for part in parts]
+        more = tuple([Harvested(*part, epoch=queue.epoch) for part in made[1:]])
+        return Harvested(*made[0], attempt.former, verdict.foreign, size, queue.epoch, more, kept)
 
     def _is_settled(self, endpoint: Endpoint, window: Window, verdict: Verdict) -> bool:
         """Whether any answer is final: the usual case of a backfill."""

@@ -349,11 +349,13 @@ def within(records: list[dict[str, Any]], day_field: str, window: Window) -> lis
     once.
     """
     begin, end = window.begin, window.end
-    try:
-        if begin == end and {*map(itemgetter(day_field), records)} == {begin.isoformat()}:
-            return records
-    except (KeyError, TypeError):
-        pass
+    if begin == end:
+        try:
+            days = [*map(itemgetter(day_field), records)]
+            if days.count(begin.isoformat()) == len(days):
+                return records
+        except KeyError:  # one has no day, or has it in an object
+            pass
     return [record for record in records if _lies_in(in_record(record, day_field), begin, end)]
 
 
