@@ -305,6 +305,12 @@ async def test_two_batches_of_one_second_have_one_stamp_and_those_of_the_next_an
     assert [one.harvested.batch.fetched_at[-3:] for one in found] == ["21Z", "21Z", "22Z"]
 
 
+def test_a_record_without_a_figure_says_nothing_of_its_day() -> None:
+    nothing, something = {"ref_date": "2020-01-01"}, {"ref_date": "2020-01-01", "a": 0}
+    assert batch({"list": [nothing, something, nothing]}).records == [something]
+    assert harvested({"list": [nothing]}).outcome.empty == 1
+
+
 # figures that can still change
 
 
@@ -359,6 +365,19 @@ def test_days_without_a_row_that_must_have_one_are_asked_for_once_more(
         endpoint=replace(DAYS, daily=True), wall=settles_at(FOUR.end) + 10 * 86_400,
     )  # fmt: skip
     assert (found.outcome.state, found.outcome.tries) == (state, tries)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+@virtual()
+async def test_a_young_day_without_its_row_keeps_a_run_waiting_unless_none_comes_any_more(
+    silent: bool,
+) -> None:
+    daily = replace(DAYS, daily=True)
+    scene = Scene({"list": []}, endpoint=daily, wall=settles_at(DAY) + 600)
+    scene.queue.silent = silent
+    found = (await scene.run()).harvested
+    assert found is not None
+    assert (found.outcome.state, found.batch.late) == ("late", not silent)
 
 
 def test_of_old_days_without_a_row_of_each_day_the_window_is_emptied() -> None:
@@ -465,7 +484,7 @@ def test_an_answer_that_lacks_what_no_sink_gives_back_waits() -> None:
     assert (found.action, found.harvested) == (Action.NOT_READY, None)
     assert found.attempt.deferrals == 0
     assert found.attempt.window == WINDOW
-    assert found.reason == CANNOT_KEEP
+    assert (found.reason, found.kind) == (CANNOT_KEEP, "late")
     assert found.delay == NOT_READY_AGAIN
 
 
@@ -556,8 +575,10 @@ def test_a_window_of_which_any_part_is_late_is_late(late: int) -> None:
 def test_an_answer_that_always_promises_another_page_comes_to_an_end() -> None:
     page = {"list": [], "more": True}
     answered_in_turn([page, {"list": []}], Attempt(FOUR, page=Page(PAGES - 1)))
-    found = outcome(page, attempt=Attempt(FOUR, page=Page(PAGES)), endpoint=PAGED)
-    assert (found.action, found.reason) == (Action.FAIL_WINDOW, "it has more than 1000 pages")
+    last = Attempt(FOUR, page=Page(PAGES))
+    found = outcome(page, attempt=last, endpoint=PAGED)
+    why = "it has more than 1000 pages"
+    assert found == Decision(Action.FAIL_WINDOW, last, reason=why, kind="refused")
 
 
 def test_a_window_that_is_too_long_is_told_apart() -> None:
@@ -856,8 +877,9 @@ def test_no_answer_at_all_is_tried_again_soon() -> None:
 async def test_a_refused_token_costs_the_window_no_attempt() -> None:
     scene = Scene({"errcode": 42001, "errmsg": "expired"})
     reason = "errcode 42001 (expired): the access token is not valid (any more)"
-    renewed = Decision(Action.RENEW_TOKEN, Attempt(WINDOW), reason=reason, code=42001, first=True)
-    assert (await scene.run())._replace(kind="") == renewed
+    assert await scene.run() == Decision(
+        Action.RENEW_TOKEN, NEW, reason=reason, code=42001, first=True, kind="refused"
+    )
     assert scene.account.token.peek() is None
 
 
@@ -933,23 +955,26 @@ def test_figures_that_are_not_ready_send_the_window_away_for_half_an_hour() -> N
 
 
 @pytest.mark.parametrize(
-    ("answer", "action", "said"),
+    ("answer", "action", "kind", "said"),
     [
-        ({"errcode": 61501, "errmsg": "date range error rid: 1-2"}, Action.FAIL_WINDOW, r"1-2\]$"),
-        ({"errcode": 12345}, Action.FAIL_WINDOW, r"^errcode 12345 \(no errmsg\)$"),
-        (Response(403, b""), Action.FAIL_WINDOW, r"^HTTP 403: an intermediate server forbids"),
-        ({"errcode": 47009}, Action.STOP_ENDPOINT, r"getarticleread, getarticleshare"),
-        (Response(404, b""), Action.STOP_ENDPOINT, r"^HTTP 404"),
-        ({"errcode": 48001}, Action.NO_PERMISSION, r"^errcode 48001"),
-        ({"errcode": 48004}, Action.STOP_ACCOUNT, r"^wx1: errcode 48004"),
-        ({"errcode": 40164}, Action.STOP_ACCOUNT, r"^wx1: errcode 40164 .* white list"),
+        ({"errcode": 61501, "errmsg": "date range error rid: 1-2"}, Action.FAIL_WINDOW, "refused",
+         r"1-2\]$"),
+        ({"errcode": 12345}, Action.FAIL_WINDOW, "refused", r"^errcode 12345 \(no errmsg\)$"),
+        (Response(403, b""), Action.FAIL_WINDOW, "refused",
+         r"^HTTP 403: an intermediate server forbids"),
+        ({"errcode": 45009}, Action.QUOTA, "quota", r"^errcode 45009"),
+        ({"errcode": 47009}, Action.STOP_ENDPOINT, "retired", r"getarticleread, getarticleshare"),
+        (Response(404, b""), Action.STOP_ENDPOINT, "refused", r"^HTTP 404"),
+        ({"errcode": 48001}, Action.NO_PERMISSION, "permission", r"^errcode 48001"),
+        ({"errcode": 48004}, Action.STOP_ACCOUNT, "frozen", r"^wx1: errcode 48004"),
+        ({"errcode": 40164}, Action.STOP_ACCOUNT, "ip", r"^wx1: errcode 40164 .* white list"),
     ],
-)
+)  # fmt: skip
 def test_a_refusal_reaches_as_far_as_its_code_says(
-    answer: object, action: Action, said: str
+    answer: object, action: Action, kind: str, said: str
 ) -> None:
     found = outcome(answer)
-    assert found.action is action
+    assert (found.action, found.kind) == (action, kind)
     assert re.search(said, found.reason)
 
 
@@ -981,6 +1006,14 @@ async def test_a_failure_keeps_the_code_and_the_request_id(code: int) -> None:
         scene.queue.token_refused(True)
     found = await scene.run(Attempt(WINDOW, failures=7))
     assert (found.code, found.rid) == (code, "1-2-3")
+
+
+@virtual()
+async def test_what_has_stopped_the_account_before_is_tried_once() -> None:
+    scene = Scene(BUSY, {"errcode": 50002})
+    scene.account.refused = frozenset({-1})
+    assert (await scene.run()).action is Action.FAIL_WINDOW
+    assert (await scene.run()).action is Action.RETRY
 
 
 @virtual()

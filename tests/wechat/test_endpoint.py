@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -279,6 +280,13 @@ def test_late_figures_are_told(given: object, delayed: bool) -> None:
     assert said({"list": [{"a": 1}], "is_delay": given}) == Verdict(
         Action.DONE, records=[{"a": 1}], delayed=delayed
     )
+
+
+def test_an_answer_with_numbers_that_no_float_holds_says_so() -> None:
+    assert said(b'{"list": [{"a": 1e400}]}') == Verdict(
+        Action.DONE, records=[{"a": "1e400"}], as_text=True
+    )
+    assert not said(b'{"list": [{"a": 1e40}]}').as_text
 
 
 def test_what_stands_beside_the_rows_can_be_lifted_into_each() -> None:
@@ -594,29 +602,36 @@ def test_an_interface_whose_name_is_no_folders_is_refused(name: object) -> None:
     assert len(str(caught.value)) < 250
 
 
+NO_COLUMN = (
+    "cannot be the name of a column; take up to 100 letters, digits, _ and -, a letter first, or"
+    " leave it out: _extra has it then"
+)
+NO_LISTS = "no item is a list; leave the field out: _extra has it then"
+KINDS = "date, int, float, str, bool, object, list"
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ([Field("/../../outside", "int")], "field '/../../outside' cannot be the name of a column"),
-        ([Field('a"b', "int")], "field 'a\"b' cannot be the name of a column"),
-        ([Field("", "int")], "field '' cannot be the name of a column"),
-        ([Field("_row", "int")], "field '_row' cannot be the name of a column"),
-        ([Field("x" * 101, "int")], "cannot be the name of a column"),
-        ([Field("a", "object", fields=(Field("b/c", "int"),))], "field 'b/c' cannot be"),
-        ([Field("a", "list", fields=(Field("b", "list", item="list"),))], "b: no item is a list"),
-        ([Field("a", "list", item="list")], "field a: no item is a list; leave the field out"),
-        ([Field("a", "text")], "field a: type 'text' is not one of date, int, float, str, bool"),
-        ([Field("a", "list", item="text")], "field a: item 'text' is not one of date, int, float"),
-        ([Field("a", "json")], "field a: type 'json' is not one of"),
+        ([Field("/../../outside", "int")], f"field '/../../outside' {NO_COLUMN}"),
+        ([Field('a"b', "int")], f"field 'a\"b' {NO_COLUMN}"),
+        ([Field("", "int")], f"field '' {NO_COLUMN}"),
+        ([Field("_row", "int")], f"field '_row' {NO_COLUMN}"),
+        ([Field("x" * 101, "int")], f"field '{'x' * 79} {NO_COLUMN}"),
+        ([Field("a", "object", fields=(Field("b/c", "int"),))], f"field 'b/c' {NO_COLUMN}"),
+        ([Field("a", "list", fields=(Field("b", "list", item="list"),))], f"field b: {NO_LISTS}"),
+        ([Field("a", "list", item="list")], f"field a: {NO_LISTS}"),
+        ([Field("a", "text")], f"field a: type 'text' is not one of {KINDS}"),
+        ([Field("a", "list", item="text")], f"field a: item 'text' is not one of {KINDS}"),
     ],
 )
 def test_a_field_that_could_not_be_a_column_is_refused(fields: list[Field], said: str) -> None:
     with pytest.raises(UsageError) as caught:
         replace(ENDPOINT, fields=tuple(fields))
-    assert said in str(caught.value)
+    assert str(caught.value) == f"interface summary: {said}"
     with pytest.raises(UsageError) as caught:
         check_endpoint("own", EARLIEST, fields)
-    assert said in str(caught.value)
+    assert str(caught.value) == f"interface own: {said}"
 
 
 def test_fields_of_all_types_are_taken() -> None:
@@ -670,6 +685,10 @@ NESTED = JsonEndpoint(
         ({"item": None, "list": [{}, {"n": None, "more": {"x": [[], None]}}]}, False),
         ({"item": {"date": "2020-01-01", "n": 0}}, True),
         ({"list": [{"n": None}, {"n": 0}]}, True),
+        ({"unknown": [[None], [[1], None]]}, True),
+        ({"unknown": [{"x": 1}, []]}, True),
+        ({"list": [{"m": {"x": 1}, "n": None}, None]}, True),
+        ({"item": {"a": [0], "date": "2020-01-01", "n": {}}}, True),
         ({"list": [{"date": "2020-01-01"}]}, True),  # not the day of the record
         ({"id": "a", "unknown": False}, True),
         ({"id": "a", "unknown": {"date": []}}, False),
@@ -692,11 +711,22 @@ def test_a_number_of_any_size_is_a_figure(value: Any) -> None:
     assert figures_of(of_numbers)(records) == records
 
 
+def test_records_that_all_have_a_number_are_not_examined_one_by_one() -> None:
+    usual = replace(NESTED, fields=(*NESTED.fields, Field("n", "int"), Field("m", "float")))
+    records = [{"id": "a", "n": 0}, {"id": "b", "n": 2, "m": None}]
+    assert figures_of(usual)(records) is records
+
+
 def test_a_record_of_an_interface_of_keys_alone_has_figures() -> None:
     bare = replace(NESTED, fields=(Field("id", "str"),))
     assert figures_of(bare)([{"id": None}]) == [{"id": None}]
     days = [{"item": {"date": "2020-01-01"}}]
     assert figures_of(replace(NESTED, fields=()))(days) == days
+
+
+def test_an_interface_of_a_users_own_class_may_have_no_key() -> None:
+    own: Any = SimpleNamespace(fields=(Field("n", "int"),), day_field="day")
+    assert figures_of(own)([{"day": "2020-01-01"}, {"n": 1}]) == [{"n": 1}]
 
 
 @pytest.mark.parametrize(
@@ -720,8 +750,12 @@ def test_a_record_of_wechat_that_holds_nothing_but_its_day_has_no_figures(
     Field("list", "list", fields=(Field("day", "date"),)),
 )}])  # fmt: skip
 def test_records_that_grow_need_a_key(more: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="name the fields that identify a record: key = "):
+    with pytest.raises(UsageError) as caught:
         JsonEndpoint("own", "/x", date(2020, 1, 1), late_days=7, **more)
+    assert str(caught.value) == (
+        "interface own: its records grow, so a later answer must be compared with them; "
+        'name the fields that identify a record: key = ["ref_date", …]'
+    )
     JsonEndpoint("own", "/x", date(2020, 1, 1), late_days=7, key=("id",), **more)
     JsonEndpoint("own", "/x", date(2020, 1, 1), **more)
 
@@ -730,8 +764,8 @@ def test_a_day_is_due_from_its_hour_on_and_a_week_or_month_once_it_is_over() -> 
     def at(hour: int) -> float:  # Wednesday 2026-03-11, in China
         return datetime(2026, 3, 11, hour, tzinfo=CHINA).timestamp()
 
-    made = JsonEndpoint("x", "/x", date(2020, 1, 1), settled_hour=8)
-    for hour, day in ((7, 10), (8, 11)):
+    made = JsonEndpoint("x", "/x", date(2020, 1, 1), settled_hour=9)
+    for hour, day in ((8, 10), (9, 11)):
         assert first_not_due(made, at(hour)) == date(2026, 3, day)
     assert first_not_due(replace(made, cut=WindowKind.WEEK), at(12)) == date(2026, 3, 9)
     assert first_not_due(replace(made, cut=WindowKind.MONTH), at(12)) == date(2026, 3, 1)
