@@ -32,6 +32,10 @@ class Kind:
 
     mine: whether a person must act.  short: in a list of counts; title: one line, with ``{ip}``,
     ``{since}``, ``{interfaces}`` or ``{days}`` where they are known; advice: what to do, and where.
+    of_interfaces: whether each interface has the cause by itself, and not the account as a whole.
+    quoted: whether WeChat's message is what a person needs, in place of the advice.
+    command: what shows more, with ``{config}``, ``{only}`` (the account, where there can be others)
+    and ``{interface}``; level: of its alert, as Apprise has it.
     """
 
     name: str
@@ -39,7 +43,14 @@ class Kind:
     short: Text
     title: Text
     advice: Text
+    of_interfaces: bool = False
+    quoted: bool = False
+    command: str = "check --config {config}{only}"
+    level: str = "failure"
 
+
+WHAT_IS_MISSING = "status --config {config} --missing yesterday"
+"""The command of the kinds that are about days, and not about a refusal."""
 
 _CONSOLE_ZH = "公众平台「设置与开发 → 开发接口管理」"
 
@@ -65,6 +76,8 @@ KINDS = {
                 "运行时包含这些接口和账号；不再需要的用 harvester forget 移除。",
                 "Run with these interfaces and accounts; harvester forget removes what is done.",
             ),
+            of_interfaces=True,
+            command=WHAT_IS_MISSING,
         ),
         Kind(
             "secret",
@@ -105,6 +118,7 @@ KINDS = {
                 "完成微信认证，或让管理员把这项权限授权给平台；不需要的接口就不要再采。",
                 "Have the account verified or the permission set granted, or leave it out.",
             ),
+            of_interfaces=True,
         ),
         Kind(
             "authorisation",
@@ -132,6 +146,8 @@ KINDS = {
                 "改采替代接口：harvester endpoints 接口名 会列出。",
                 "Harvest its successors; harvester endpoints NAME lists them.",
             ),
+            of_interfaces=True,
+            command="endpoints {interface}",
         ),
         Kind(
             "token",
@@ -142,6 +158,7 @@ KINDS = {
                 "看下方原话：账号文件里引用的密钥或 token 不可用，或另一个程序使它失效。",
                 "See the message: the secret cannot be used, or another program ends the token.",
             ),
+            quoted=True,
         ),
         Kind(
             "refused",
@@ -152,6 +169,8 @@ KINDS = {
                 "看下方原话；同样的命令会再试。若一直如此，请带 rid 报告。",
                 "See its message; the same command tries again. If it stays, report the rid.",
             ),
+            of_interfaces=True,
+            quoted=True,
         ),
         Kind(
             "quota",

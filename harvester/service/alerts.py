@@ -22,7 +22,7 @@ from harvester.ledger.reach import LATE
 from harvester.model import Endpoint
 from harvester.report import Overview
 from harvester.report import summary as verdict
-from harvester.report.causes import KINDS, Cause, Kind, Text
+from harvester.report.causes import KINDS, WHAT_IS_MISSING, Cause, Kind, Text
 from harvester.report.days import stale_since
 from harvester.report.overview import AccountView, Row
 from harvester.report.texts import moment as moment_of
@@ -36,10 +36,9 @@ LONGEST_REASON = 300
 """Characters of a message that is passed on."""
 NAMED = 3
 """Accounts of a cause that are named."""
-STALE, NEVER = "stale", "never"
-"""The causes that time makes: figures that are too old, and interfaces that never had any."""
-RUN = "run"
-"""The cause that is about no account: runs that end with an error."""
+STALE, NEVER, RUN = "stale", "never", "run"
+"""The causes that time makes, figures that are too old and interfaces that never had any; and the
+one that is about no account: runs that end with an error."""
 
 Causes = Mapping[str, tuple[str, ...]]
 """The accounts of each cause, with an interface each if it is about that."""
@@ -55,6 +54,8 @@ _ALERTS = {
             "超过规定时间没有新数据，请查看状态页。",
             "Nothing new for longer than allowed; see the page.",
         ),
+        command=WHAT_IS_MISSING,
+        level="warning",
     ),
     NEVER: Kind(
         NEVER,
@@ -65,12 +66,19 @@ _ALERTS = {
             "超过规定时间仍没有任何数据，请查看状态页。",
             "None came for longer than allowed; see the page.",
         ),
+        of_interfaces=True,
+        command=WHAT_IS_MISSING,
+        level="warning",
+    ),
+    RUN: Kind(
+        RUN,
+        True,
+        ("运行出错", "runs fail"),
+        ("运行出错（{since}）", "Runs end with an error ({since})"),
+        ("", ""),
+        command="run --config {config}",
     ),
 }
-NOT_ASKED = "not_asked"
-_OF_INTERFACES = (NOT_ASKED, "permission", "retired", "refused")
-_SAID = ("refused", "token")
-"""Kinds of which the message is what a person needs."""
 
 
 class Notification(NamedTuple):
@@ -137,7 +145,7 @@ def causes_of(seen: Overview, at: time, stale_after: float) -> dict[str, tuple[s
 
 
 def _whom(account: AccountView, reason: Cause) -> Iterable[str]:
-    if reason.kind in _OF_INTERFACES:
+    if KINDS[reason.kind].of_interfaces:
         return [f"{account.appid} {name}" for name in reason.days]
     return [account.appid]
 
@@ -165,7 +173,7 @@ def tried(seen: Overview) -> frozenset[str]:
 
 def _is_barred(account: AccountView) -> bool:
     """Whether a person must act before any interface of an account can be harvested."""
-    return any(each.mine and each.kind not in _OF_INTERFACES for each in account.reasons)
+    return any(each.mine and not KINDS[each.kind].of_interfaces for each in account.reasons)
 
 
 def _is_overdue(
@@ -290,21 +298,18 @@ def alert(
         title = "运行出错", "Runs end with an error"
         if not raised:
             title = "运行已恢复", "Runs end well again"
-    level = "failure" if raised else "success"
-    if raised and all(cause in (STALE, NEVER) for cause in changed.raised):
-        level = "warning"
+    levels = {_ALERTS[cause.partition(" ")[0]].level for cause in changed.raised}
+    level = next((each for each in ("failure", "warning") if each in levels), "success")
     return notification(title, [*raised, *over], lang, where, level)
 
 
 def _raised(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
-    kind, _, rest = cause.partition(" ")
+    kind, title = cause.partition(" ")[0], _title(cause, whom)
     if kind == RUN:
-        host, said = _host_of(cause), without_passwords(" ".join(whom))
-        return f"● 运行出错（{host}）：{said}", f"● Runs end with an error ({host}): {said}"
-    zh, en = _named(whom, seen)
-    known = _ALERTS[kind]
-    title = _titled(known.title, rest, whom)
-    said = f" {_said_by_wechat(kind, whom, seen)}" if kind in _SAID else ""
+        said = without_passwords(" ".join(whom))
+        return f"● {title[0]}：{said}", f"● {title[1]}: {said}"
+    known, (zh, en) = _ALERTS[kind], _named(whom, seen)
+    said = f" {_said_by_wechat(kind, whom, seen)}" if known.quoted else ""
     return (
         f"● {title[0]}：{zh}。{said or known.advice[0]}",
         f"● {title[1]}: {en}.  {said.strip() or known.advice[1]}",
@@ -314,14 +319,18 @@ def _raised(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
 def _explained(cause: str, whom: tuple[str, ...], seen: Overview, where: Where) -> Iterable[Text]:
     """What is missing since when, WeChat's message, and the command that shows more."""
     kind = cause.partition(" ")[0]
+    known = _ALERTS[kind]
     if kind != RUN:
         rows = _lacking(kind, whom, seen)
         yield _since_when([row for _, row in rows])
         yield from _why(rows, len(_accounts({kind: whom}))) if kind in (STALE, NEVER) else ()
-        if kind not in (*_SAID, NOT_ASKED) and (said := _said_by_wechat(kind, whom, seen)):
+        refused = not known.quoted and known.command != WHAT_IS_MISSING
+        if refused and (said := _said_by_wechat(kind, whom, seen)):
             yield f"{MORE}{said}", f"{MORE}{said}"
-    command = f"{MORE}$ {_command(kind, whom, where)}"
-    yield command, command
+    appid, _, name = whom[0].partition(" ")
+    only = f" --only {appid}" if where.lists else ""
+    shown = known.command.format(config=shlex.quote(where.config), only=only, interface=name)
+    yield f"{MORE}$ harvester {shown}", f"{MORE}$ harvester {shown}"
 
 
 def _lacking(kind: str, whom: tuple[str, ...], seen: Overview) -> list[tuple[AccountView, Row]]:
@@ -381,19 +390,6 @@ def _why(rows: Iterable[tuple[AccountView, Row]], count: int) -> Iterable[Text]:
         yield f"{MORE}原因：{zh}", f"{MORE}Reason: {en}"
 
 
-def _command(kind: str, whom: tuple[str, ...], where: Where) -> str:
-    """What shows more."""
-    config = f"--config {shlex.quote(where.config)}"
-    appid, _, name = whom[0].partition(" ")
-    if kind == RUN:
-        return f"harvester run {config}"
-    if kind in (STALE, NEVER, NOT_ASKED):
-        return f"harvester status {config} --missing yesterday"
-    if kind == "retired":
-        return f"harvester endpoints {name}"
-    return f"harvester check {config}" + (f" --only {appid}" if where.lists else "")
-
-
 def _said_by_wechat(kind: str, whom: Iterable[str], seen: Overview) -> str:
     """The first message of a cause, unless it only states that the cause exists."""
     appids = {each.partition(" ")[0] for each in whom}
@@ -408,13 +404,18 @@ def _said_by_wechat(kind: str, whom: Iterable[str], seen: Overview) -> str:
 
 
 def _over(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
-    kind, _, rest = cause.partition(" ")
-    if kind == RUN:
-        host = _host_of(cause)
-        return f"○ 已恢复：运行出错（{host}）", f"○ Over: runs end with an error ({host})"
+    title = _title(cause, whom)
+    if is_run(cause):
+        return f"○ 已恢复：{title[0]}", f"○ Over: {title[1]}"
     zh, en = _named(whom, seen)
-    title = _titled(_ALERTS[kind].title, rest, whom)
     return f"○ 已恢复：{title[0]}，{zh}", f"○ Over: {title[1]}, {en}"
+
+
+def _title(cause: str, whom: tuple[str, ...]) -> Text:
+    kind, _, about = cause.partition(" ")
+    if kind == RUN:
+        return _titled(_ALERTS[RUN].title, _host_of(cause), ())
+    return _titled(_ALERTS[kind].title, about, whom)
 
 
 def _titled(title: Text, ip: str, whom: tuple[str, ...]) -> Text:

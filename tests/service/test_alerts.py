@@ -300,7 +300,7 @@ def test_another_error_of_a_machine_is_told_alone_and_the_end_of_all_once() -> N
         None,
         "● Runs end with an error (a): the disk is full\n  $ harvester run --config harvester.toml",
         None,
-        "○ Over: runs end with an error (a)",
+        "○ Over: Runs end with an error (a)",
         None,
     ]
 

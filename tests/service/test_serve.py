@@ -478,7 +478,7 @@ def test_each_day_is_harvested_once_and_told_once_when(
     world = live(tmp_path, monkeypatch, story)
     world.check_days(3)
     world.check_records(BEGIN + timedelta(days=1), A, B, C)
-    stopped = ["● Runs end with an error", "○ Over: runs end with an error"]
+    stopped = ["● Runs end with an error", "○ Over: Runs end with an error"]
     begun = [alert.partition(" (")[0] for alert in world.alerts()]
     assert begun == (stopped if happens is _nobody_answers else [])
     if happens is not _killed_in_the_middle:  # what was not committed is asked for again
@@ -647,7 +647,7 @@ def test_a_month_of_mornings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert sum(number > 1 for number in world.served()) <= 1
     told = [line.partition(" (")[0] for alert in world.alerts() for line in alert.split("\n")]
     assert (
-        told.count("● Runs end with an error") == told.count("○ Over: runs end with an error") == 1
+        told.count("● Runs end with an error") == told.count("○ Over: Runs end with an error") == 1
     )
     assert told.count(f"● {secret}: name of c") == 1
     assert told.count(f"○ Over: {secret}, name of c") == 1
@@ -878,10 +878,10 @@ def test_nothing_that_a_disk_or_an_export_raises_ends_the_service(
     assert world.lines.count("/a/disk cannot be used (Stale file handle)") == 1
     [gone, back, stopped, over] = world.alerts()
     assert "/a/disk cannot be used (Stale file handle)" in gone.splitlines()[0]
-    assert back.startswith("○ Over: runs end with an error")
+    assert back.startswith("○ Over: Runs end with an error")
     assert stopped.startswith("● Runs end with an error")
     assert "OSError: [Errno 28] No space left" in stopped
-    assert over.startswith("○ Over: runs end with an error")
+    assert over.startswith("○ Over: Runs end with an error")
 
 
 NO_ROOM = LedgerError("the disk is full: the ledger could not be written")
@@ -917,7 +917,7 @@ def test_a_ledger_that_cannot_be_written_is_told_all_the_same_and_once(
         assert len(world.sent) == sent + 1
         fails = False
         await world.until(1, 22)
-        over = f"○ Over: runs end with an error ({socket.gethostname()})"
+        over = f"○ Over: Runs end with an error ({socket.gethostname()})"
         assert next(each.body for _, each in world.sent[sent + 1 :] if each.title) == over
         await world.until(2, 12)
         await world.stop()

@@ -12,10 +12,10 @@ import yaml
 
 from harvester.cli.commands import invoke
 from harvester.report.causes import KINDS
+from harvester.report.missing import NOT_ASKED
 from harvester.report.texts import title_of
 from harvester.service.alerts import (
     NEVER,
-    NOT_ASKED,
     RUN,
     STALE,
     Notification,
