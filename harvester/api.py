@@ -176,10 +176,10 @@ def run_sync(
 ) -> Report:
     """Call `run` from code that is not asynchronous, and wait for its end.
 
-    Arguments, report and errors as of `run`, less ``session``, which belongs to an event loop.  For
-    scripts and schedulers; where an event loop runs already, as in a notebook, the run has its own
-    thread, in which ``on_event`` is called.  Ctrl-C ends the run as a cancellation does, and is
-    raised as KeyboardInterrupt once that is done; the same call again resumes.
+    It takes, returns and raises what `run` does, but takes no ``session``, which belongs to an
+    event loop.  It is for scripts and schedulers.  Where an event loop runs already, as in a
+    notebook, the run has its own thread, and ``on_event`` is called there.  Ctrl-C cancels the run,
+    and raises KeyboardInterrupt when the run has ended; the same call again resumes it.
     """
     if options.get("session") is not None:
         raise UsageError("session: it belongs to an event loop, and run_sync has its own")
@@ -200,10 +200,10 @@ async def stream(
 
     Arguments as of `run`, without a sink.  Returns an async iterator of dicts: the interface's own
     fields, and beside them ``_appid``, ``_endpoint``, ``_begin_date``, ``_end_date`` and
-    ``_fetched_at``.  Only a few windows are fetched ahead of a reader that is slow or stops, and
-    more while it waits for them; leaving the block ends the requests.  A window whose figures are
-    late, so that they will change, comes with ``_late`` (true) in each record, once: with ``wait``
-    at the end, unless its figures came in the meantime.
+    ``_fetched_at``.  If the reader is slow or stops, only a few windows are fetched ahead; while it
+    waits, there are more.  Leaving the block ends the requests.  Each record of a window whose
+    figures are late has ``_late`` (true): they will change.  Such a window comes once; with
+    ``wait`` it comes at the end, and only if its figures have not come by then.
 
     Raises `UsageError` on entering; while iterating `RunError` if the run had to stop, and
     `IncompleteError` at the end if windows failed or must wait.

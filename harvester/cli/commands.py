@@ -277,7 +277,7 @@ def plan(**values: Any) -> int:
     "--all",
     "everything",
     is_flag=True,
-    help="A row for each account, not only for those with something to do.",
+    help="Show each account, not only those that need something.",
 )
 @json_option
 @options_of("check")
@@ -333,7 +333,7 @@ def check(**values: Any) -> int:
     "states",
     type=click.Choice(STATES),
     multiple=True,
-    help="Only what has such days, repeatable.",
+    help="Only interfaces with days in this state, repeatable.",
 )
 @click.option(
     "--check",
@@ -349,7 +349,7 @@ def check(**values: Any) -> int:
     "--all",
     "everything",
     is_flag=True,
-    help="With --missing: a row also for accounts for which nothing is to do.",
+    help="With --missing: show also the accounts that need nothing.",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="With --missing: CSV for Excel.")
 @json_option
@@ -424,7 +424,7 @@ def _selected(
 @click.option(
     "--no-curves",
     is_flag=True,
-    help="Read the ledger alone: no readers, followers and articles.",
+    help="Read only the ledger, and leave out readers, followers and articles.",
 )
 @click.option(
     "--lang",
@@ -518,10 +518,11 @@ def rebuild(**values: Any) -> int:
     "source",
     metavar="SPEC",
     type=click.UNPROCESSED,
-    help="The sink to export, its spec or path, if the ledger has several; without a ledger any.",
+    help="If the ledger has several sinks, the one to export: its spec or path.  Without a ledger,"
+    " any sink.",
 )
-@click.option("--start", "first", metavar="DATE", help="Only days from this one on, as of run.")
-@click.option("--end", "last", metavar="DATE", help="Only days to this one.")
+@click.option("--start", "first", metavar="DATE", help="First day, written as for run.")
+@click.option("--end", "last", metavar="DATE", help="Last day, included.")
 @click.option(
     "--appid",
     "appids",
@@ -529,7 +530,9 @@ def rebuild(**values: Any) -> int:
     multiple=True,
     help="Only this account, repeatable; or its name in --accounts.",
 )
-@click.option("--replace", is_flag=True, help="Also a target that was made from another harvest.")
+@click.option(
+    "--replace", is_flag=True, help="Replace a target even if it was made from another harvest."
+)
 @click.option(
     "--check", is_flag=True, help="Change nothing; exit with 1 if a target differs from the sink."
 )
@@ -586,7 +589,7 @@ def export(**values: Any) -> int:
     "source",
     metavar="SPEC",
     type=click.UNPROCESSED,
-    help="The sink to read, if the ledger has several; without a ledger any sink.",
+    help="If the ledger has several sinks, the one to read.  Without a ledger, any sink.",
 )
 @options_of("mcp")
 def mcp(**values: Any) -> int:

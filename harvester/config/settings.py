@@ -220,8 +220,8 @@ class Keywords(TypedDict, total=False):
     """The options of `run` and `stream`, all by keyword."""
 
     rate: Annotated[Rate | str, Option(RATE, "300/min",
-        "Requests sent for one account, with the unit: 10/s, 300/min, 2/h; in no period of that "
-        "length are more sent.  WeChat publishes no limit; the default is cautious.",
+        "The most requests sent for one account in any period of the unit: 10/s, 300/min, 2/h."
+        "  WeChat publishes no limit; the default is cautious.",
         ASKING)]
     burst: Annotated[int, Option(COUNT, 1,
         "Requests of one account that may be sent at once.", ASKING)]
@@ -234,8 +234,8 @@ class Keywords(TypedDict, total=False):
         "Attempts at one window before it fails; with the delays between them, the default gives a"
         " busy server a minute or two.")]
     patience: Annotated[str | float, Option(DURATION, "10m",
-        "How long a run waits while no server answers, once one has answered: 90s, 10m, 2h;"
-        " during that time attempts do not count.  With wait there is no limit.", ASKING)]
+        "How long a run waits while no server answers, if one has answered before: 90s, 10m, 2h."
+        "  During that time attempts do not count.  With wait there is no limit.", ASKING)]
     daily_quota: Annotated[int | None, Option(COUNT, None,
         "Calls per day (in China) for each interface of each account; if not given, as many as "
         "WeChat allows.", (*ASKING, "status", "report"))]
@@ -267,9 +267,9 @@ class Keywords(TypedDict, total=False):
         " a postgresql:// sink, else nowhere, which the report notes; stream keeps it nowhere.",
         WITH_OUT, secret=True)]
     export: Annotated[str | Secret | Sequence[str | Secret], Option(EXPORT, (),
-        "A table for readers that is brought up to date at the end of the run, repeatable:"
-        " parquet:DIR, parquet:s3://BUCKET/PREFIX, csv:DIR, xlsx:FILE, duckdb:FILE;"
-        " not if the run is interrupted.", RUN, metavar="TARGET", several=True)]
+        "Tables to bring up to date at the end of the run, unless it is interrupted; repeatable:"
+        " parquet:DIR, parquet:s3://BUCKET/PREFIX, csv:DIR, xlsx:FILE, duckdb:FILE.",
+        RUN, metavar="TARGET", several=True)]
     lease: Annotated[str | float, Option(DURATION, "60s",
         "With a shared ledger: other processes take over the accounts of this one if it has not"
         " renewed its lease for so long.", RUN)]
@@ -311,8 +311,8 @@ class Arguments(TypedDict):
     out: Annotated[Path, Option(PATH, Path("harvest"),
         "Directory of the JSON lines and the ledger.", WITH_OUT, "DIR")]
     sink: Annotated[list[Secret], Option(SPEC, (),
-        "Another sink, repeatable, instead of the JSON lines; the ledger stays in --out."
-        "  With - standard output holds the records alone, all else goes to standard error.",
+        "A sink in place of the JSON lines, repeatable; the ledger stays in --out.  With -,"
+        " standard output has the records and nothing else; all messages go to standard error.",
         secret=True, several=True)]
     uvloop: Annotated[bool, Option(FLAG, False,
         "Run on uvloop, if it is installed: 4 to 10 percent less CPU.", RUN)]
@@ -328,13 +328,13 @@ class Arguments(TypedDict):
         "Exit with 0 instead of 3 if nothing is wrong but something must wait: for schedulers that"
         " take every other status for a failure.", RUN)]
     allow_failed: Annotated[Tolerance, Option(TOLERANCE, None,
-        "Exit with 0 instead of 1 if no more accounts than these failed, 20 or 5% of them; what"
-        " failed and had not failed in the run before is marked in any case.", RUN)]
+        "Exit with 0 instead of 1 if at most so many accounts failed: a number (20) or a share"
+        " (5%).  What did not fail in the run before is marked in any case.", RUN)]
     metrics: Annotated[Path, Option(PATH, None,
         "Write metrics for the textfile collector of Prometheus' node_exporter to FILE.prom at "
         "the end of the run, even if it fails; counters continue from run to run.", RUN)]
     metrics_appid: Annotated[bool, Option(FLAG, False,
-        "Metrics of an interface for each account, with the label appid.", RUN)]
+        "Write the metrics of an interface for each account, with the label appid.", RUN)]
 
 
 # fmt: on

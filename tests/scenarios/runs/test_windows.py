@@ -130,7 +130,7 @@ def test_every_interface_is_harvested_exactly_into_jsonl(tmp_path: Path) -> None
     asked = scope(begin, YESTERDAY, endpoints=EVERY)
     report = run(simulator, asked, JsonLines(tmp_path), tmp_path / "l", now=NOW)
     assert (report.state, report.windows.failed, report.foreign) == ("complete", 0, 0)
-    assert len(EVERY) == 37
+    assert {each.name for each in EVERY} >= INTERFACES.keys()
     found = 0
     for endpoint in EVERY:
         rows = stored(tmp_path, endpoint.name)

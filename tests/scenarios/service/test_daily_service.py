@@ -24,6 +24,7 @@ from harvester.base.secrets import Secret
 from harvester.ledger import open_ledger
 from harvester.service.state import State
 from harvester.testing import Simulator
+from harvester.wechat.interfaces import INTERFACES
 from tests.own_server import free_port
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.scenarios.command import begun, started, until
@@ -135,7 +136,7 @@ def test_started_before_its_hour_killed_in_the_middle_and_started_again(
         until(lambda: len(simulator.served_of) >= 20)
         assert clock.hour >= 8 + 5 / 60
         ended(first, signal.SIGKILL)
-        assert len(simulator.served_of) < 4 * 37
+        assert len(simulator.served_of) < 4 * len(INTERFACES)
         second = start(started(DAY, clock.hour, *command, factor=60))
         until(lambda: hook.titled("Yesterday is complete"))
         until(lambda: status(port)["service"].get("day") == DAY)
