@@ -35,15 +35,16 @@ from benchmarks.figures import Figure, Spent, take_turns, timed
 from benchmarks.peer import with_aiohttp, with_harvester
 from benchmarks.server import RECORDS, serving
 
-ACCOUNTS, DAYS, FEWER = 4, 1_000, 400
+ACCOUNTS, DAYS, FEWER = 4, 3_000, 400
+"""The long job is long: the noise of a shared machine is that of each turn, however short it is."""
 WINDOWS = ACCOUNTS * (DAYS - FEWER)
 """Windows of the long job less those of the short one."""
 FIRST = date(2015, 1, 1)
 ENDPOINT = "getarticlesummary"
 SECRET = "practice"
-ROUNDS = 9
+ROUNDS = 5
 
-GOALS = {False: {64: 1.0, 256: 1.1, 1_024: 1.3}, True: {64: 1.0, 256: 1.2}}
+GOALS = {False: {64: 1.0, 256: 1.15, 1_024: 1.3}, True: {64: 1.0, 256: 1.2}}
 """Whether over TLS, requests in flight, and the CPU of the tightest loop ÷ harvester's."""
 REACHED: dict[bool, dict[int, float]] = {False: {1_024: 1.25}, True: {}}
 """What is reached today, where that may miss the goal."""
