@@ -24,6 +24,7 @@ from harvester.report import Overview
 from harvester.report import summary as verdict
 from harvester.report.causes import KINDS, WHAT_IS_MISSING, Cause, Kind, Text
 from harvester.report.days import stale_since
+from harvester.report.missing import NOT_ASKED
 from harvester.report.overview import AccountView, Row
 from harvester.report.texts import moment as moment_of
 from harvester.report.texts import number, plural, title_of
@@ -66,7 +67,6 @@ _ALERTS = {
             "超过规定时间仍没有任何数据，请查看状态页。",
             "None came for longer than allowed; see the page.",
         ),
-        of_interfaces=True,
         command=WHAT_IS_MISSING,
         level="warning",
     ),
@@ -324,8 +324,8 @@ def _explained(cause: str, whom: tuple[str, ...], seen: Overview, where: Where) 
         rows = _lacking(kind, whom, seen)
         yield _since_when([row for _, row in rows])
         yield from _why(rows, len(_accounts({kind: whom}))) if kind in (STALE, NEVER) else ()
-        refused = not known.quoted and known.command != WHAT_IS_MISSING
-        if refused and (said := _said_by_wechat(kind, whom, seen)):
+        shown = known.quoted or kind == NOT_ASKED  # the line above says it
+        if not shown and (said := _said_by_wechat(kind, whom, seen)):
             yield f"{MORE}{said}", f"{MORE}{said}"
     appid, _, name = whom[0].partition(" ")
     only = f" --only {appid}" if where.lists else ""
