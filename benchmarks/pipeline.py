@@ -36,7 +36,8 @@ from benchmarks.peer import with_aiohttp, with_harvester
 from benchmarks.server import RECORDS, serving
 
 ACCOUNTS, DAYS, FEWER = 4, 3_000, 400
-"""The long job is long: the noise of a shared machine is that of each turn, however short it is."""
+"""A turn on a shared machine is off by about a tenth: between jobs of similar length that would be
+much of their difference."""
 WINDOWS = ACCOUNTS * (DAYS - FEWER)
 """Windows of the long job less those of the short one."""
 FIRST = date(2015, 1, 1)

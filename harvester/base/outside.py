@@ -45,9 +45,7 @@ async def guard_cancellation(
         if failure is None:
             raise
     else:
-        if isinstance(value, returns):
-            return value
-        failure = error(_returned(value, function))
+        return _checked(value, error, function, returns)
     raise failure  # here, where it gets no context
 
 
@@ -67,16 +65,15 @@ def guard_call(
         if failure is None:
             raise
     else:
-        if isinstance(value, returns):
-            return value
-        failure = error(_returned(value, function))
+        return _checked(value, error, function, returns)
     raise failure
 
 
-def _returned(value: object, function: Callable[..., object]) -> str:
-    """Says what a function returned, which is nothing that it may return."""
-    name = getattr(function, "__name__", "call")
-    return say("its {} returned {}", name, type(value).__name__)
+def _checked(value: T, error: ErrorOf, function: Callable[..., object], returns: Any) -> T:
+    if not isinstance(value, returns):
+        name = getattr(function, "__name__", "call")
+        raise error(say("its {} returned {}", name, type(value).__name__))
+    return value
 
 
 def _failure(

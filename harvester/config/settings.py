@@ -329,7 +329,7 @@ class Arguments(TypedDict):
         " take every other status for a failure.", RUN)]
     allow_failed: Annotated[Tolerance, Option(TOLERANCE, None,
         "Exit with 0 instead of 1 if at most so many accounts failed: a number (20) or a share"
-        " (5%).  What did not fail in the run before is marked in any case.", RUN)]
+        " (5%).  New failures are marked in any case.", RUN)]
     metrics: Annotated[Path, Option(PATH, None,
         "Write metrics for the textfile collector of Prometheus' node_exporter to FILE.prom at "
         "the end of the run, even if it fails; counters continue from run to run.", RUN)]
