@@ -324,8 +324,8 @@ def _explained(cause: str, whom: tuple[str, ...], seen: Overview, where: Where) 
         rows = _lacking(kind, whom, seen)
         yield _since_when([row for _, row in rows])
         yield from _why(rows, len(_accounts({kind: whom}))) if kind in (STALE, NEVER) else ()
-        shown = known.quoted or kind == NOT_ASKED  # the line above says it
-        if not shown and (said := _said_by_wechat(kind, whom, seen)):
+        said_already = known.quoted or kind == NOT_ASKED  # by the line above
+        if not said_already and (said := _said_by_wechat(kind, whom, seen)):
             yield f"{MORE}{said}", f"{MORE}{said}"
     appid, _, name = whom[0].partition(" ")
     only = f" --only {appid}" if where.lists else ""
