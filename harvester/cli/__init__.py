@@ -25,7 +25,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         status = _status(arguments)
     except KeyboardInterrupt:
-        exec("")  # clears an interrupt that Python still holds: it would end by the signal
         status = INTERRUPTED
     except BrokenPipeError:  # the reader of our output has closed it
         status = FAILED_WINDOWS
@@ -51,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     ours = arguments is None or status == INTERRUPTED  # nothing is left while Python takes leave
     _on_interrupt("SIG_IGN" if ours else "default_int_handler")
+    exec("")  # Python notes an interrupt of executed text, and would end by the signal
     sys.exit(status)
 
 

@@ -75,11 +75,13 @@ PLACES = {
 
 @pytest.mark.usefixtures("_interruptible")
 @pytest.mark.parametrize("where", PLACES)
-@pytest.mark.parametrize("module", ["click", "rich", "orjson", "aiohttp"])
+@pytest.mark.parametrize("module", ["click", "rich", "orjson", "aiohttp", "mmap"])
 def test_an_interrupt_of_an_import_ends_with_130(tmp_path: Path, module: str, where: str) -> None:
     (tmp_path / f"{module}.py").write_text(PLACES[where])
     done = harvest(*RUN, "--base-url", "http://127.0.0.1:1", cwd=tmp_path, PYTHONPATH=str(tmp_path))
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    called = module == "mmap" and where != "in a callback"
+    said = "\n" if called else ""  # click, which has begun the command, ends the line after ^C
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", said)
 
 
 @pytest.mark.usefixtures("_interruptible")
