@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, time
+from itertools import chain
 from typing import NamedTuple
 
 from harvester.base.dates import ONE_DAY
@@ -30,6 +31,7 @@ from harvester.report.texts import moment as moment_of
 from harvester.report.texts import number, plural, title_of
 from harvester.service.mail import MORE
 from harvester.service.schedule import moment
+from harvester.service.state import RUN, Alert, Alerts, Subject
 
 LONGEST = 1900
 """Bytes of a body: WeCom's robot takes 2,048."""
@@ -37,12 +39,9 @@ LONGEST_REASON = 300
 """Characters of a message that is passed on."""
 NAMED = 3
 """Accounts of a cause that are named."""
-STALE, NEVER, RUN = "stale", "never", "run"
-"""The causes that time makes, figures that are too old and interfaces that never had any; and the
-one that is about no account: runs that end with an error."""
-
-Causes = Mapping[str, tuple[str, ...]]
-"""The accounts of each cause, with an interface each if it is about that."""
+STALE, NEVER = "stale", "never"
+OF_TIME = Alert(STALE), Alert(NEVER)
+"""What time alone makes: figures that are too old, and interfaces that never had any."""
 
 _ALERTS = {
     **KINDS,
@@ -119,16 +118,16 @@ class Problem(NamedTuple):
 # which causes there are
 
 
-def causes_of(seen: Overview, at: time, stale_after: float) -> dict[str, tuple[str, ...]]:
+def alerts_of(seen: Overview, at: time, stale_after: float) -> Alerts:
     """What a person must act on now."""
-    found: defaultdict[str, set[str]] = defaultdict(set)
+    found: defaultdict[Alert, set[Subject]] = defaultdict(set)
     endpoints = {view.name: view.endpoint for view in seen.interfaces}
     for account in seen.accounts:
         explained = set[str]()
         for reason in account.reasons:  # of one that is here what it lacks of the past is no alert
             if reason.mine and (account.late or reason.since):
-                about = reason.ip or reason.since
-                found[f"{reason.kind} {about}".strip()].update(_whom(account, reason))
+                alert = Alert(reason.kind, reason.ip or reason.since)
+                found[alert].update(_whom(account, reason))
                 explained.update(reason.days)
         if _is_barred(account):
             continue
@@ -138,16 +137,16 @@ def causes_of(seen: Overview, at: time, stale_after: float) -> dict[str, tuple[s
             if not _is_overdue(seen, row, endpoints.get(row.endpoint), at, stale_after):
                 continue
             if row.late and row.reach.answered is None:
-                found[NEVER].add(f"{account.appid} {row.endpoint}")
+                found[Alert(NEVER)].add(Subject(account.appid, row.endpoint))
             else:
-                found[STALE].add(account.appid)
-    return {cause: tuple(sorted(whom)) for cause, whom in sorted(found.items())}
+                found[Alert(STALE)].add(Subject(account.appid))
+    return {alert: tuple(sorted(whom)) for alert, whom in sorted(found.items())}
 
 
-def _whom(account: AccountView, reason: Cause) -> Iterable[str]:
+def _whom(account: AccountView, reason: Cause) -> Iterable[Subject]:
     if KINDS[reason.kind].of_interfaces:
-        return [f"{account.appid} {name}" for name in reason.days]
-    return [account.appid]
+        return [Subject(account.appid, name) for name in reason.days]
+    return [Subject(account.appid)]
 
 
 def barred(seen: Overview) -> frozenset[str]:
@@ -198,93 +197,85 @@ def _is_overdue(
 class Change(NamedTuple):
     """What is new, what is over, and what is alerted from now on."""
 
-    raised: Causes
-    over: Causes
-    causes: Causes
+    raised: Alerts
+    over: Alerts
+    alerts: Alerts
 
 
-def change(before: Causes, now: Causes, seen: Overview) -> Change:
+def change(before: Alerts, now: Alerts, seen: Overview) -> Change:
     """What has changed.
 
-    A cause is over for an interface once its newest figures are there, and for an account once
+    An alert is over for an interface once its newest figures are there, and for an account once
     those of any interface are.  Until then it is kept, and not reported; neither is anything that
     is no longer harvested.
     """
     accounts = {each.appid: each for each in seen.expected}
-    raised, over, causes = {}, {}, {cause: set(whom) for cause, whom in now.items()}
-    for cause, whom in now.items():
-        if new := tuple(each for each in whom if each not in before.get(cause, ())):
-            raised[cause] = new
-    for cause, whom in before.items():
-        gone = [each for each in whom if each not in now.get(cause, ())]
-        late = {each: not is_run(cause) and _is_late(cause, each, accounts) for each in gone}
+    raised, over, alerts = {}, {}, {alert: set(whom) for alert, whom in now.items()}
+    for alert, whom in now.items():
+        if new := tuple(each for each in whom if each not in before.get(alert, ())):
+            raised[alert] = new
+    for alert, whom in before.items():
+        gone = [each for each in whom if each not in now.get(alert, ())]
+        late = {each: _is_late(alert.kind, each, accounts) for each in gone}
         if ended := tuple(each for each in gone if late[each] is False):
-            over[cause] = ended
+            over[alert] = ended
         if kept := [each for each in gone if late[each]]:
-            causes.setdefault(cause, set()).update(kept)
+            alerts.setdefault(alert, set()).update(kept)
     return Change(
-        raised, over, {cause: tuple(sorted(whom)) for cause, whom in sorted(causes.items())}
+        raised, over, {alert: tuple(sorted(whom)) for alert, whom in sorted(alerts.items())}
     )
 
 
-def _is_late(cause: str, whom: str, accounts: Mapping[str, AccountView]) -> bool | None:
-    """Whether what a cause is about lacks its newest figures; None if it is not harvested."""
-    appid, _, name = whom.partition(" ")
-    account = accounts.get(appid)
+def _is_late(kind: str, whom: Subject, accounts: Mapping[str, AccountView]) -> bool | None:
+    """Whether what an alert is about lacks its newest figures; None if it is not harvested."""
+    if kind == RUN:
+        return False
+    account = accounts.get(whom.appid)
     if account is None:
         return None
-    if cause == STALE:  # an account that cannot be harvested at all is not called stale
+    if kind == STALE:  # an account that cannot be harvested at all is not called stale
         return bool(account.late) and _is_barred(account)
     late = {row.endpoint: row.late for row in account.rows}
-    return late.get(name) if name else False not in late.values()
+    return late.get(whom.interface) if whom.interface else False not in late.values()
 
 
-def run_causes(before: Causes, host: str, reported: Problem | None) -> dict[str, tuple[str, ...]]:
-    """The causes that are about runs: those of other machines are unchanged.
+def of_runs(before: Alerts, host: str, reported: Problem | None) -> Alerts:
+    """The alerts that are about runs: those of other machines are unchanged.
 
     reported: why runs end with an error on this machine, None if unknown.  A kind of error keeps
     its first text.
     """
-    found = {cause: whom for cause, whom in before.items() if is_run(cause)}
+    found = {alert: whom for alert, whom in before.items() if alert.kind == RUN}
     if reported is None:
         return found
     if reported:
-        found.setdefault(f"{RUN} {host} {reported.kind}", (reported.text,))
+        found.setdefault(Alert(RUN, host, reported.kind), (Subject(said=reported.text),))
         return found
-    return {cause: whom for cause, whom in found.items() if _host_of(cause) != host}
+    return {alert: whom for alert, whom in found.items() if alert.about != host}
 
 
 def of_machine(host: str, now: Problem, before: Problem) -> Change:
     """What has changed between two problems of a machine of which the ledger knows nothing."""
-    raised, over = run_causes({}, host, now), run_causes({}, host, before)
+    raised, over = of_runs({}, host, now), of_runs({}, host, before)
     return Change(raised, over if not now else {}, {})
-
-
-def _host_of(cause: str) -> str:
-    return cause.split(" ")[1]
-
-
-def is_run(cause: str) -> bool:
-    """Whether a cause is about stopped runs on some machine, and not about an account."""
-    return cause.partition(" ")[0] == RUN
 
 
 # texts
 
 
-def alert(
+def message_of(
     changed: Change, seen: Overview, lang: str, where: Where = NOWHERE
 ) -> Notification | None:
     """The message about a change; None if there is none."""
     raised = [
         line
-        for cause, whom in changed.raised.items()
-        for line in (_raised(cause, whom, seen), *_explained(cause, whom, seen, where))
+        for alert, whom in changed.raised.items()
+        for line in (_raised(alert, whom, seen), *_explained(alert, whom, seen, where))
     ]
-    over = dict.fromkeys([_over(cause, whom, seen) for cause, whom in changed.over.items()])
+    over = dict.fromkeys([_over(alert, whom, seen) for alert, whom in changed.over.items()])
     if not raised and not over:
         return None
-    concerned = _accounts(changed.raised or changed.over)
+    concerned = _accounts(chain(*(changed.raised or changed.over).values()))
     count = len(concerned)
     if not raised:
         title = f"已恢复：{number(count)} 个账号", f"Recovered: {plural(count, 'account')}"
@@ -298,45 +289,48 @@ def alert(
         title = "运行出错", "Runs end with an error"
         if not raised:
             title = "运行已恢复", "Runs end well again"
-    levels = {_ALERTS[cause.partition(" ")[0]].level for cause in changed.raised}
+    levels = {_ALERTS[alert.kind].level for alert in changed.raised}
     level = next((each for each in ("failure", "warning") if each in levels), "success")
     return notification(title, [*raised, *over], lang, where, level)
 
 
-def _raised(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
-    kind, title = cause.partition(" ")[0], _title(cause, whom)
-    if kind == RUN:
-        said = without_passwords(" ".join(whom))
+def _raised(alert: Alert, whom: tuple[Subject, ...], seen: Overview) -> Text:
+    known, title = _ALERTS[alert.kind], _title(alert, whom)
+    if alert.kind == RUN:
+        said = without_passwords(whom[0].said)
         return f"● {title[0]}：{said}", f"● {title[1]}: {said}"
-    known, (zh, en) = _ALERTS[kind], _named(whom, seen)
-    said = f" {_said_by_wechat(kind, whom, seen)}" if known.quoted else ""
+    zh, en = _named(_accounts(whom), seen)
+    said = f" {_said_by_wechat(alert.kind, whom, seen)}" if known.quoted else ""
     return (
         f"● {title[0]}：{zh}。{said or known.advice[0]}",
         f"● {title[1]}: {en}.  {said.strip() or known.advice[1]}",
     )
 
 
-def _explained(cause: str, whom: tuple[str, ...], seen: Overview, where: Where) -> Iterable[Text]:
+def _explained(
+    alert: Alert, whom: tuple[Subject, ...], seen: Overview, where: Where
+) -> Iterable[Text]:
     """What is missing since when, WeChat's message, and the command that shows more."""
-    kind = cause.partition(" ")[0]
-    known = _ALERTS[kind]
+    kind, known = alert.kind, _ALERTS[alert.kind]
     if kind != RUN:
         rows = _lacking(kind, whom, seen)
         yield _since_when([row for _, row in rows])
-        yield from _why(rows, len(_accounts({kind: whom}))) if kind in (STALE, NEVER) else ()
+        yield from _why(rows, len(_accounts(whom))) if kind in (STALE, NEVER) else ()
         said_already = known.quoted or kind == NOT_ASKED  # by the line above
         if not said_already and (said := _said_by_wechat(kind, whom, seen)):
             yield f"{MORE}{said}", f"{MORE}{said}"
-    appid, _, name = whom[0].partition(" ")
-    only = f" --only {appid}" if where.lists else ""
-    shown = known.command.format(config=shlex.quote(where.config), only=only, interface=name)
+    first = whom[0]
+    only = f" --only {first.appid}" if where.lists else ""
+    shown = known.command.format(
+        config=shlex.quote(where.config), only=only, interface=first.interface
+    )
     yield f"{MORE}$ harvester {shown}", f"{MORE}$ harvester {shown}"
 
 
-def _lacking(kind: str, whom: tuple[str, ...], seen: Overview) -> list[tuple[AccountView, Row]]:
+def _lacking(kind: str, whom: Iterable[Subject], seen: Overview) -> list[tuple[AccountView, Row]]:
     """The interfaces of these accounts that lack figures."""
-    appids = set(_accounts({kind: whom}))
-    named = {each.partition(" ")[2] for each in whom} - {""}
+    appids = {each.appid for each in whom}
+    named = {each.interface for each in whom} - {""}
     return [
         (account, row)
         for account in seen.accounts
@@ -377,22 +371,22 @@ def _late_day(row: Row) -> date | None:
 
 def _why(rows: Iterable[tuple[AccountView, Row]], count: int) -> Iterable[Text]:
     """Why these figures are lacking, if that is known of most of so many accounts."""
-    found: defaultdict[str, list[str]] = defaultdict(list)
+    found: defaultdict[str, list[Subject]] = defaultdict(list)
     for account, row in rows:
         since = _since(row) or date.min  # what is lacking before it is no alert
         for reason in account.reasons:
             known = not reason.mine and reason.kind != "missing"
             if known and row.endpoint in reason.days and reason.end >= since:
-                found[reason.kind].append(f"{account.appid} {row.endpoint}")
-    if 2 * len(_accounts(found)) > count:
-        titles = [_titled(KINDS[kind].title, "", tuple(whom)) for kind, whom in found.items()]
+                found[reason.kind].append(Subject(account.appid, row.endpoint))
+    if 2 * len(_accounts(chain(*found.values()))) > count:
+        titles = [_title(Alert(kind), whom) for kind, whom in found.items()]
         zh, en = "、".join([t[0] for t in titles]), "; ".join([t[1] for t in titles])
         yield f"{MORE}原因：{zh}", f"{MORE}Reason: {en}"
 
 
-def _said_by_wechat(kind: str, whom: Iterable[str], seen: Overview) -> str:
+def _said_by_wechat(kind: str, whom: Iterable[Subject], seen: Overview) -> str:
     """The first message of a cause, unless it only states that the cause exists."""
-    appids = {each.partition(" ")[0] for each in whom}
+    appids = {each.appid for each in whom}
     found = (
         reason.reason
         for account in seen.accounts
@@ -403,47 +397,34 @@ def _said_by_wechat(kind: str, whom: Iterable[str], seen: Overview) -> str:
     return without_passwords(next(found, ""))[:LONGEST_REASON]
 
 
-def _over(cause: str, whom: tuple[str, ...], seen: Overview) -> Text:
-    title = _title(cause, whom)
-    if is_run(cause):
+def _over(alert: Alert, whom: Iterable[Subject], seen: Overview) -> Text:
+    title = _title(alert, whom)
+    if alert.kind == RUN:
         return f"○ 已恢复：{title[0]}", f"○ Over: {title[1]}"
-    zh, en = _named(whom, seen)
+    zh, en = _named(_accounts(whom), seen)
     return f"○ 已恢复：{title[0]}，{zh}", f"○ Over: {title[1]}, {en}"
 
 
-def _title(cause: str, whom: tuple[str, ...]) -> Text:
-    kind, _, about = cause.partition(" ")
-    if kind == RUN:
-        return _titled(_ALERTS[RUN].title, _host_of(cause), ())
-    return _titled(_ALERTS[kind].title, about, whom)
-
-
-def _titled(title: Text, ip: str, whom: tuple[str, ...]) -> Text:
-    names = dict.fromkeys(each.partition(" ")[2] for each in whom)
+def _title(alert: Alert, whom: Iterable[Subject]) -> Text:
+    names = dict.fromkeys(each.interface for each in whom)
     titles = [title_of(name) for name in names if name]
     zh, en = "、".join(t[0] for t in titles), ", ".join(t[1] for t in titles)
+    title, about = _ALERTS[alert.kind].title, alert.about
     return (
-        " ".join(title[0].format(ip=ip, since=ip, interfaces=zh, days="").split()),
-        " ".join(title[1].format(ip=ip, since=ip, interfaces=en, days="").split()),
+        " ".join(title[0].format(ip=about, since=about, interfaces=zh, days="").split()),
+        " ".join(title[1].format(ip=about, since=about, interfaces=en, days="").split()),
     )
 
 
-def _accounts(causes: Mapping[str, Iterable[str]]) -> list[str]:
-    """The accounts that any of these concern."""
-    found = {
-        each.partition(" ")[0]
-        for cause, whom in causes.items()
-        if not is_run(cause)
-        for each in whom
-    }
-    return sorted(found)
+def _accounts(whom: Iterable[Subject]) -> list[str]:
+    """The accounts that an alert concerns; none if it is about runs."""
+    return [*dict.fromkeys(each.appid for each in whom if each.appid)]
 
 
-def _named(whom: Iterable[str], seen: Overview) -> Text:
+def _named(appids: Collection[str], seen: Overview) -> Text:
     """The first accounts by name and appid, and how many others."""
-    appids = list(dict.fromkeys(each.partition(" ")[0] for each in whom))
     names = {account.appid: account.name for account in seen.accounts if account.name}
-    shown = [f"{names[a]} ({a})" if a in names else a for a in appids[:NAMED]]
+    shown = [f"{names[a]} ({a})" if a in names else a for a in [*appids][:NAMED]]
     more = len(appids) - NAMED
     zh, en = "、".join(shown), ", ".join(shown)
     if more > 0:

@@ -34,6 +34,7 @@ from harvester.report.charts import Figures, days_for, figures
 from harvester.service.metrics import Metrics
 from harvester.service.sender import describe
 from harvester.service.serve import Service, Setup
+from harvester.service.state import texts_of
 from harvester.sinks.base import name_in
 from harvester.sinks.scan import error_of
 from harvester.texts import of_system, say
@@ -323,7 +324,7 @@ class Pages:
             "ended": _moment(state.ended),
             "until": _moment(state.until),
             "next_run": None if service.running else _moment(service.next_run(self._clock())),
-            "alerted": {cause: list(whom) for cause, whom in state.causes.items()},
+            "alerted": texts_of(state.alerts),
             "trouble": without_passwords("; ".join(service.troubles) or unread) or None,
         }
 

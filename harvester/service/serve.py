@@ -53,7 +53,7 @@ from harvester.service.sender import (
     deliver,
     describe,
 )
-from harvester.service.state import State, StateRow
+from harvester.service.state import RUN, State, StateRow
 from harvester.service.week import message, read_week
 from harvester.texts import joined, of_system, say
 
@@ -324,7 +324,7 @@ class Service:
         setup, now = self.setup, self._clock()
         changed = alerts.of_machine(socket.gethostname(), problem, self._told)
         seen = self.seen or Overview(now, china(now).date())
-        said, self._told = alerts.alert(changed, seen, setup.lang, setup.where), problem
+        said, self._told = alerts.message_of(changed, seen, setup.lang, setup.where), problem
         self.sender.tell(_messages("alert", f"{now:.0f}", said, setup, now))
 
     async def _step(self) -> None:
@@ -357,7 +357,7 @@ class Service:
         self._looked = -math.inf
         if self.seen is None:  # the service has just started
             now = self._clock()
-            if not all(map(alerts.is_run, self.state.causes)):  # somebody may have acted
+            if any(alert.kind != RUN for alert in self.state.alerts):  # somebody may have acted
                 self._reloaded = now
             begins = china(self.next_run(now))
             self.log(say("next harvest: {:%Y-%m-%d %H:%M} in China", begins))
@@ -531,17 +531,16 @@ def _next(
 ) -> State:
     """What is stored next, with the messages that follow; see `Service._conclude`."""
     at, stale_after = setup.options.at, setup.options.stale_after
-    now = alerts.causes_of(seen, at, stale_after)
+    now = {**alerts.alerts_of(seen, at, stale_after)}
     if due is None:  # between two runs a cause is not over, and only time adds one
-        added = {name: now.get(name, ()) for name in (alerts.STALE, alerts.NEVER)}
-        now = {name: whom for name, whom in before.causes.items() if not alerts.is_run(name)}
-        for name, whom in added.items():
-            if whom:
-                now[name] = tuple(sorted({*now.get(name, ()), *whom}))
-    now |= alerts.run_causes(before.causes, socket.gethostname(), reported)
-    changed = alerts.change(before.causes, now, seen)
-    after = replace(before, causes=dict(changed.causes))
-    said = [("alert", alerts.alert(changed, seen, setup.lang, setup.where))]
+        added = {alert: now[alert] for alert in alerts.OF_TIME if alert in now}
+        now = {alert: whom for alert, whom in before.alerts.items() if alert.kind != RUN}
+        for alert, whom in added.items():
+            now[alert] = tuple(sorted({*now.get(alert, ()), *whom}))
+    now |= alerts.of_runs(before.alerts, socket.gethostname(), reported)
+    changed = alerts.change(before.alerts, now, seen)
+    after = replace(before, alerts=changed.alerts)
+    said = [("alert", alerts.message_of(changed, seen, setup.lang, setup.where))]
     if due is None:
         return _posted(after, setup, said, seen.made)
     if any(cause.kind == "retry" for cause in seen.causes):

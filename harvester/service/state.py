@@ -8,10 +8,10 @@ reads that and decides again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from harvester.base import codec
 from harvester.errors import RunError
@@ -20,6 +20,52 @@ from harvester.service.mail import Mail, Message, Sent, forgotten
 
 TURNS = 20
 """Attempts at replacing a state that other processes change, too."""
+RUN = "run"
+"""The kind of alert that is about no account: runs that end with an error."""
+
+
+class Alert(NamedTuple):
+    """What a person was alerted to; as text, in the ledger: its parts with a space between them.
+
+    kind: of a cause.  about: the address, the day, or (`RUN`) the machine.  error: of runs, its
+    kind.
+    """
+
+    kind: str
+    about: str = ""
+    error: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, self))
+
+
+class Subject(NamedTuple):
+    """What an alert concerns: an account, an interface of it, or (`RUN`) what an error said."""
+
+    appid: str = ""
+    interface: str = ""
+    said: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, self))
+
+
+Alerts = Mapping[Alert, tuple[Subject, ...]]
+
+
+def parsed(texts: Mapping[str, Iterable[str]]) -> Alerts:
+    """The alerts from their text."""
+
+    def subject(alert: Alert, text: str) -> Subject:
+        return Subject(said=text) if alert.kind == RUN else Subject(*text.split(" ", 1))
+
+    named = {Alert(*text.split(" ", 2)): whom for text, whom in texts.items()}
+    return {alert: tuple(subject(alert, each) for each in whom) for alert, whom in named.items()}
+
+
+def texts_of(alerts: Alerts) -> dict[str, list[str]]:
+    """The alerts as text."""
+    return {str(alert): [*map(str, whom)] for alert, whom in alerts.items()}
 
 
 @dataclass(frozen=True)
@@ -28,8 +74,7 @@ class State:
 
     day: the last day in China whose harvest was made, None before the first one.  ended: the Unix
     time of the last run's end.  until: from when the next run can get more, 0 if it cannot.
-    pinged: the last day that was reported as good.  causes: what was alerted and still is: the
-    accounts (with an interface, if it is about that) of each cause.
+    pinged: the last day that was reported as good.  alerts: those that are not over.
     mail: what is to be sent.  sent: when each target had its last message.
     number: one more each time that it is replaced, so that no two states are the same.
     """
@@ -38,7 +83,7 @@ class State:
     ended: float = 0.0
     until: float = 0.0
     pinged: date | None = None
-    causes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    alerts: Alerts = field(default_factory=dict)
     mail: Mail = ()
     sent: Sent = field(default_factory=dict)
     number: int = 0
@@ -54,7 +99,7 @@ class State:
             ended=float(values["ended"]),
             until=float(values["until"]),
             pinged=_day(values["pinged"]),
-            causes={name: tuple(whom) for name, whom in values["causes"].items()},
+            alerts=parsed(values["causes"]),
             mail=tuple([Message(*each) for each in values["mail"]]),
             sent={target: float(moment) for target, moment in values["sent"].items()},
             number=int(values["number"]),
@@ -68,7 +113,7 @@ class State:
                 "ended": self.ended,
                 "until": self.until,
                 "pinged": _text(self.pinged),
-                "causes": {name: list(whom) for name, whom in self.causes.items()},
+                "causes": texts_of(self.alerts),
                 "mail": [list(each) for each in self.mail],
                 "sent": dict(self.sent),
                 "number": self.number,
@@ -116,21 +161,18 @@ async def forget(
 
     names: these interfaces, none for the whole account; words: what messages call them.
     """
-    gone = {f"{appid} {name}" for name in names} or {appid}
+
+    def left(each: Subject) -> Subject | None:
+        if each.appid == appid and (not names or each.interface in names):
+            return None
+        return each if names else each._replace(said=each.said.replace(appid, "…"))
 
     async def change(state: State) -> State:
-        causes = {
-            cause: tuple(
-                [
-                    each if names else each.replace(appid, "…")  # in the sentence of a run's error
-                    for each in whom
-                    if each not in gone and each.partition(" ")[0] not in gone
-                ]
-            )
-            for cause, whom in state.causes.items()
+        alerts = {
+            alert: tuple(filter(None, map(left, whom))) for alert, whom in state.alerts.items()
         }
-        left = {cause: whom for cause, whom in causes.items() if whom}
-        return replace(state, causes=left, mail=forgotten(state.mail, appid, [*names, *words]))
+        alerts = {alert: whom for alert, whom in alerts.items() if whom}
+        return replace(state, alerts=alerts, mail=forgotten(state.mail, appid, [*names, *words]))
 
     await update(ledger, change)
 

@@ -12,12 +12,13 @@ from harvester.service.alerts import (
     LONGEST,
     Change,
     Problem,
-    alert,
-    causes_of,
+    alerts_of,
     change,
     digest,
-    run_causes,
+    message_of,
+    of_runs,
 )
+from harvester.service.state import Alerts, parsed, texts_of
 from tests.report_data import BEGIN, NOW, YESTERDAY, KnownLedger, agency
 
 AT, STALE = time(8, 5), 26 * 3600.0
@@ -41,14 +42,19 @@ def seen(
     return ledger.seen(names={"wx1": "甲"})
 
 
+def words(alerts: Alerts) -> dict[str, tuple[str, ...]]:
+    """As text, which is shorter to compare."""
+    return {alert: tuple(whom) for alert, whom in texts_of(alerts).items()}
+
+
 def test_a_cause_is_raised_once_and_again_for_others_and_is_over_once() -> None:
     told: list[Change] = []
-    known: dict[str, tuple[str, ...]] = {}
+    known: Alerts = {}
     for late in (("wx1",), ("wx1",), ("wx1", "wx2"), ("wx2",), ()):
         now = seen(*late)
-        told.append(change(known, causes_of(now, AT, STALE), now))
-        known = dict(told[-1].causes)
-    assert [(dict(each.raised), dict(each.over)) for each in told] == [
+        told.append(change(known, alerts_of(now, AT, STALE), now))
+        known = told[-1].alerts
+    assert [(words(each.raised), words(each.over)) for each in told] == [
         ({"secret": ("wx1",)}, {}),
         ({}, {}),
         ({"secret": ("wx2",)}, {}),
@@ -60,17 +66,17 @@ def test_a_cause_is_raised_once_and_again_for_others_and_is_over_once() -> None:
 
 def test_another_cause_of_an_account_is_told_and_the_first_is_over_when_figures_are_there() -> None:
     now = seen("wx1", code=40164, detail="errcode 40164 (invalid ip 203.0.113.7)")
-    changed = change({"secret": ("wx1",)}, causes_of(now, AT, STALE), now)
-    assert changed.raised == {"ip 203.0.113.7": ("wx1",)}
+    changed = change(parsed({"secret": ("wx1",)}), alerts_of(now, AT, STALE), now)
+    assert words(changed.raised) == {"ip 203.0.113.7": ("wx1",)}
     assert changed.over == {}
-    changed = change(changed.causes, {}, seen())
-    assert changed.over == {"ip 203.0.113.7": ("wx1",), "secret": ("wx1",)}
+    changed = change(changed.alerts, {}, seen())
+    assert words(changed.over) == {"ip 203.0.113.7": ("wx1",), "secret": ("wx1",)}
 
 
 def test_an_interface_without_permission_hides_no_other_cause() -> None:
     """One account: a secret that breaks twice, beside an interface that it may never use."""
     told: list[Change] = []
-    known: dict[str, tuple[str, ...]] = {}
+    known: Alerts = {}
     for broken in (False, True, False, True):
         ledger = KnownLedger()
         for name, bad, code, detail in (
@@ -82,10 +88,10 @@ def test_an_interface_without_permission_hides_no_other_cause() -> None:
             if bad:
                 ledger.put("wx1", name, YESTERDAY, YESTERDAY, "failed", code=code, detail=detail)
         now = ledger.seen()
-        told.append(change(known, causes_of(now, AT, STALE), now))
-        known = dict(told[-1].causes)
+        told.append(change(known, alerts_of(now, AT, STALE), now))
+        known = told[-1].alerts
     secret, permission = {"secret": ("wx1",)}, {"permission": (f"wx1 {SHARE}",)}
-    assert [(dict(each.raised), dict(each.over)) for each in told] == [
+    assert [(words(each.raised), words(each.over)) for each in told] == [
         (permission, {}), (secret, {}), ({}, secret), (secret, {}),
     ]  # fmt: skip
 
@@ -101,12 +107,12 @@ def test_of_two_permissions_one_is_granted_and_the_other_stays() -> None:
                 made.put("wx1", name, YESTERDAY, YESTERDAY, "failed", code=48001, detail="x")
         return made.seen()
 
-    before = {"permission": (f"wx1 {USERS}", f"wx1 {SHARE}")}
+    before = parsed({"permission": (f"wx1 {USERS}", f"wx1 {SHARE}")})
     now = ledger(SHARE)
-    changed = change(before, causes_of(now, AT, STALE), now)
-    assert changed.over == {"permission": (f"wx1 {USERS}",)}
+    changed = change(before, alerts_of(now, AT, STALE), now)
+    assert words(changed.over) == {"permission": (f"wx1 {USERS}",)}
     now = ledger(USERS, SHARE)
-    assert change(changed.causes, causes_of(now, AT, STALE), now).raised == {
+    assert words(change(changed.alerts, alerts_of(now, AT, STALE), now).raised) == {
         "permission": (f"wx1 {USERS}",)
     }
 
@@ -117,7 +123,7 @@ def test_an_interface_that_is_stale_is_told_beside_one_without_permission() -> N
         ledger.asked_for("wx1", name, BEGIN, YESTERDAY)
         ledger.put("wx1", name, BEGIN, YESTERDAY - ONE_DAY, "final")
     ledger.put("wx1", SHARE, YESTERDAY, YESTERDAY, "failed", code=48001, detail="x")
-    assert causes_of(ledger.seen(), AT, STALE) == {
+    assert words(alerts_of(ledger.seen(), AT, STALE)) == {
         "permission": (f"wx1 {SHARE}",), "stale": ("wx1",),
     }  # fmt: skip
 
@@ -131,7 +137,7 @@ def test_figures_that_wechat_calls_late_are_stale_after_all_of_the_time(
     while day <= YESTERDAY:
         ledger.put("wx1", USERS, day, day, "late", due=NOW + 60)
         day += ONE_DAY
-    assert causes_of(ledger.seen(), AT, STALE) == ({"stale": ("wx1",)} if stale else {})
+    assert words(alerts_of(ledger.seen(), AT, STALE)) == ({"stale": ("wx1",)} if stale else {})
 
 
 QUOTA = {"code": 45009, "detail": "errcode 45009 (reach max api daily quota limit)"}
@@ -159,10 +165,10 @@ def test_an_alert_of_figures_that_are_too_old_or_never_came_says_why(
         ledger.put("wx1", USERS, BEGIN, begin - ONE_DAY, "final")
     ledger.put("wx1", USERS, begin, YESTERDAY, state, due=NOW + 60, **more)
     now = ledger.seen()
-    found = causes_of(now, AT, STALE)
-    assert [*found] == ["stale" if ever else "never"]
+    found = alerts_of(now, AT, STALE)
+    assert [*words(found)] == ["stale" if ever else "never"]
     for place, lang in enumerate(("zh", "en")):
-        said = alert(change({}, found, now), now, lang)
+        said = message_of(change({}, found, now), now, lang)
         assert said is not None
         _, since, why, _ = said.body.splitlines()
         assert (str(begin) in since) == ever
@@ -182,7 +188,7 @@ def test_the_reason_of_most_accounts_is_named_and_that_of_the_past_is_not(
         if number < known:
             ledger.put(appid, USERS, YESTERDAY, YESTERDAY, "failed", **TRIED)
     now = ledger.seen()
-    said = alert(change({}, causes_of(now, AT, STALE), now), now, "en")
+    said = message_of(change({}, alerts_of(now, AT, STALE), now), now, "en")
     assert said is not None
     assert "quota" not in said.body
     assert ("\n  Reason: No success after several attempts\n" in said.body) == named
@@ -194,7 +200,7 @@ def test_a_late_day_of_the_past_is_named_with_its_interface() -> None:
     ledger.harvested("wx1", SHARE, BEGIN, YESTERDAY)
     ledger.put("wx1", USERS, day, day, "late", due=NOW + 60)
     now = ledger.seen()
-    said = alert(change({}, causes_of(now, AT, STALE), now), now, "en")
+    said = message_of(change({}, alerts_of(now, AT, STALE), now), now, "en")
     assert said is not None
     assert said.body.splitlines()[1:3] == [
         f"  Lacking since {day}: Followers gained, lost",
@@ -208,7 +214,7 @@ def test_a_token_that_another_program_ends_is_no_wrong_secret() -> None:
         "); another program may be fetching tokens for this account [rid: 6543-21]"
     )
     now = seen("wx1", code=40001, kind="token", detail=detail)
-    said = alert(change({}, causes_of(now, AT, STALE), now), now, "en")
+    said = message_of(change({}, alerts_of(now, AT, STALE), now), now, "en")
     assert said is not None
     assert said.body == (
         "● There is no access token that can be used: 甲 (wx1).  WeChat refused a token that was"
@@ -236,15 +242,15 @@ def test_the_digest_names_interfaces_that_have_no_record_so_far() -> None:
 
 
 def test_nothing_is_said_of_an_account_that_is_gone() -> None:
-    changed = change({"secret": ("wx9",)}, {}, seen())
-    assert (changed.raised, changed.over, changed.causes) == ({}, {}, {})
+    changed = change(parsed({"secret": ("wx9",)}), {}, seen())
+    assert (changed.raised, changed.over, changed.alerts) == ({}, {}, {})
 
 
 def test_what_is_left_of_a_former_cause_is_none_once_the_newest_figures_are_there() -> None:
     ledger = KnownLedger()
     ledger.harvested("wx1", USERS, BEGIN, YESTERDAY)
     ledger.put("wx1", USERS, BEGIN, BEGIN + ONE_DAY, "failed", code=40125, detail=SECRET)
-    assert causes_of(ledger.seen(), AT, STALE) == {}
+    assert words(alerts_of(ledger.seen(), AT, STALE)) == {}
 
 
 @pytest.mark.parametrize(
@@ -255,8 +261,8 @@ def test_figures_are_stale_once_they_were_due_for_too_long(
     behind: int, hours: float, *, stale: bool
 ) -> None:
     """It is 16:30; yesterday's figures were due at 08:05."""
-    found = causes_of(seen("wx1", code=0, behind=behind), AT, hours * 3600)
-    assert found == ({"stale": ("wx1",)} if stale else {})
+    found = alerts_of(seen("wx1", code=0, behind=behind), AT, hours * 3600)
+    assert words(found) == ({"stale": ("wx1",)} if stale else {})
 
 
 def test_a_week_that_is_not_due_yet_is_not_stale() -> None:
@@ -264,25 +270,26 @@ def test_a_week_that_is_not_due_yet_is_not_stale() -> None:
     ledger.harvested("wx1", USERS, BEGIN, YESTERDAY - ONE_DAY)
     ledger.asked_for("wx1", USERS, BEGIN, YESTERDAY)
     ledger.harvested("wx1", "getupstreammsgweek", date(2026, 1, 5), date(2026, 11, 22))
-    assert causes_of(ledger.seen(), AT, 40 * 3600) == {}
-    assert causes_of(ledger.seen(NOW + 7 * 86_400), AT, 40 * 3600) == {"stale": ("wx1",)}
+    assert words(alerts_of(ledger.seen(), AT, 40 * 3600)) == {}
+    assert words(alerts_of(ledger.seen(NOW + 7 * 86_400), AT, 40 * 3600)) == {"stale": ("wx1",)}
 
 
 def test_runs_that_stop_are_a_cause_of_their_machine_whatever_the_wording() -> None:
-    others = {"run b Disk": ("disk full",), "secret": ("wx1",)}
-    found = run_causes(others, "a", Problem("Network", "no answer for 600 s"))
-    assert found == {"run a Network": ("no answer for 600 s",), "run b Disk": ("disk full",)}
-    assert run_causes(found, "a", Problem("Network", "host api.example is not known")) == found
-    assert run_causes(found, "a", None) == found
-    both = run_causes(found, "a", Problem("Sink", "the sink is away"))
-    assert both == found | {"run a Sink": ("the sink is away",)}
-    assert run_causes(both, "a", Problem("Network", "connection refused")) == both
-    assert run_causes(both, "a", Problem()) == {"run b Disk": ("disk full",)}
+    others = parsed({"run b Disk": ("disk full",), "secret": ("wx1",)})
+    found = of_runs(others, "a", Problem("Network", "no answer for 600 s"))
+    first = {"run a Network": ("no answer for 600 s",), "run b Disk": ("disk full",)}
+    assert words(found) == first
+    assert of_runs(found, "a", Problem("Network", "host api.example is not known")) == found
+    assert of_runs(found, "a", None) == found
+    both = of_runs(found, "a", Problem("Sink", "the sink is away"))
+    assert words(both) == first | {"run a Sink": ("the sink is away",)}
+    assert of_runs(both, "a", Problem("Network", "connection refused")) == both
+    assert words(of_runs(both, "a", Problem())) == {"run b Disk": ("disk full",)}
 
 
 def test_another_error_of_a_machine_is_told_alone_and_the_end_of_all_once() -> None:
-    now, known = seen(), dict[str, tuple[str, ...]]()
-    said = []
+    now, said = seen(), []
+    known: Alerts = {}
     for problem in (
         Problem("Network", "no answer"),
         Problem("Network", "no such host"),
@@ -291,9 +298,9 @@ def test_another_error_of_a_machine_is_told_alone_and_the_end_of_all_once() -> N
         Problem(),
         Problem(),
     ):
-        changed = change(known, run_causes(known, "a", problem), now)
-        known = dict(changed.causes)
-        message = alert(changed, now, "en")
+        changed = change(known, of_runs(known, "a", problem), now)
+        known = changed.alerts
+        message = message_of(changed, now, "en")
         said.append(message and message.body)
     assert said == [
         "● Runs end with an error (a): no answer\n  $ harvester run --config harvester.toml",
@@ -307,7 +314,8 @@ def test_another_error_of_a_machine_is_told_alone_and_the_end_of_all_once() -> N
 
 def test_an_interface_that_never_had_figures_is_told_once_and_over_when_it_has() -> None:
     """Its calls are refused day after day, as by a quota that is used up."""
-    ledger, known = KnownLedger(), dict[str, tuple[str, ...]]()
+    ledger = KnownLedger()
+    known: Alerts = {}
     said = list[tuple[str, str]]()
     for number in range(4):
         day = YESTERDAY + number * ONE_DAY
@@ -318,9 +326,9 @@ def test_an_interface_that_never_had_figures_is_told_once_and_over_when_it_has()
             ledger.put("wx1", SHARE, day, day, "final")
         for hour in (8.1, 10.2, 16.5):
             now = ledger.seen(NOW + number * 86_400 + (hour - 16.5) * 3600)
-            changed = change(known, causes_of(now, AT, STALE), now)
-            known = dict(changed.causes)
-            if (message := alert(changed, now, "en")) is not None:
+            changed = change(known, alerts_of(now, AT, STALE), now)
+            known = changed.alerts
+            if (message := message_of(changed, now, "en")) is not None:
                 said.append((f"{number} {hour}", message.body))
     advice = "None came for longer than allowed; see the page."
     assert said == [
@@ -342,9 +350,9 @@ def test_figures_that_came_once_are_stale_beside_those_that_never_did() -> None:
         ledger.asked_for("wx1", name, BEGIN, YESTERDAY)
     ledger.put("wx1", USERS, BEGIN, YESTERDAY - ONE_DAY, "final")
     now = ledger.seen()
-    found = causes_of(now, AT, STALE)
-    assert found == {"never": (f"wx1 {SHARE}",), "stale": ("wx1",)}
-    said = alert(change({}, found, now), now, "zh")
+    found = alerts_of(now, AT, STALE)
+    assert words(found) == {"never": (f"wx1 {SHARE}",), "stale": ("wx1",)}
+    said = message_of(change({}, found, now), now, "zh")
     assert said is not None
     assert said.body == (
         "● 从未取到数据：文章每日分享：wx1。超过规定时间仍没有任何数据，请查看状态页。\n"
@@ -357,8 +365,8 @@ def test_figures_that_came_once_are_stale_beside_those_that_never_did() -> None:
 
 
 def test_a_message_about_runs_shows_no_password() -> None:
-    raised = {"run a LedgerError": ("postgresql://me:p4ss@host/db does not answer",)}
-    said = alert(Change(raised, {}, raised), seen(), "en")
+    raised = parsed({"run a LedgerError": ("postgresql://me:p4ss@host/db does not answer",)})
+    said = message_of(Change(raised, {}, raised), seen(), "en")
     assert said is not None
     assert said.title == "harvester: Runs end with an error"
     assert "p4ss" not in said.body
@@ -366,7 +374,7 @@ def test_a_message_about_runs_shows_no_password() -> None:
 
 def test_a_refusal_comes_with_what_wechat_said() -> None:
     now = seen("wx1", code=99, detail="errcode 99 (strange): no such thing")
-    said = alert(change({}, causes_of(now, AT, STALE), now), now, "en")
+    said = message_of(change({}, alerts_of(now, AT, STALE), now), now, "en")
     assert said is not None
     assert said.body.splitlines()[0] == (
         "● WeChat refused the request: 甲 (wx1).  errcode 99 (strange): no such thing"
@@ -375,11 +383,11 @@ def test_a_refusal_comes_with_what_wechat_said() -> None:
 
 def test_the_alert_and_its_end_in_chinese() -> None:
     now = seen("wx1", "wx2")
-    said = alert(change({}, causes_of(now, AT, STALE), now), now, "zh")
+    said = message_of(change({}, alerts_of(now, AT, STALE), now), now, "zh")
     assert said is not None
     assert said.title == "harvester: 需要处理：2 个账号"
     assert said.body.startswith("● AppSecret 不正确或已冻结：甲 (wx1)、wx2。在公众平台")
-    said = alert(change({"secret": ("wx1", "wx2")}, {}, seen()), seen(), "zh")
+    said = message_of(change(parsed({"secret": ("wx1", "wx2")}), {}, seen()), seen(), "zh")
     assert said == (
         "harvester: 已恢复：2 个账号",
         "○ 已恢复：AppSecret 不正确或已冻结，甲 (wx1)、wx2",
@@ -414,13 +422,13 @@ def test_the_digest_in_both_languages() -> None:
 def test_messages_about_many_accounts_fit_into_a_robots_message(lang: str) -> None:
     ledger, names = agency(1500)
     now = ledger.seen(names=names)
-    changed = change({}, causes_of(now, AT, STALE), now)
-    said = alert(changed, now, lang), digest(now, date(2026, 11, 26), 0.0, lang)
+    changed = change({}, alerts_of(now, AT, STALE), now)
+    said = message_of(changed, now, lang), digest(now, date(2026, 11, 26), 0.0, lang)
     for each in said:
         assert each is not None
         assert len(each.body.encode()) <= LONGEST
-    many = {f"ip 203.0.113.{n}": ("wx1",) for n in range(99)}
-    cut = alert(Change(many, {}, many), now, lang)
+    many = parsed({f"ip 203.0.113.{n}": ("wx1",) for n in range(99)})
+    cut = message_of(Change(many, {}, many), now, lang)
     assert cut is not None
     assert len(cut.body.encode()) <= LONGEST
     assert cut.body.splitlines()[-1].startswith("…")

@@ -744,7 +744,7 @@ def test_nothing_is_expected_or_said_of_an_account_that_was_removed(
         assert world.service is not None
         world.service.reload()
         await world.until(4, 12)
-        assert dict(world.service.state.causes) == {}
+        assert world.service.state.alerts == {}
         await world.stop()
 
     world = live(tmp_path, monkeypatch, story)

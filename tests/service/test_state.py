@@ -18,7 +18,7 @@ from harvester.ledger import PostgresLedger, SqliteLedger, named_sinks
 from harvester.service import state as states
 from harvester.service.mail import Message
 from harvester.service.sender import DeliveryError, Sender
-from harvester.service.state import State, StateRow, forget, update
+from harvester.service.state import State, StateRow, forget, parsed, update
 from tests.postgres_server import PostgresServer
 from tests.support import A, B
 
@@ -194,16 +194,16 @@ def test_an_account_is_forgotten_by_the_same_swap(opened: Open) -> None:
     async def story(ledger: Any) -> None:
         await forget(ledger, A, [], [])
         assert await ledger.service_state() == ""
-        before = State(DAY, causes=causes, mail=mail, number=1)
+        before = State(DAY, alerts=parsed(causes), mail=mail, number=1)
         assert await ledger.swap_state("", before.write())
         await forget(ledger, A, ["getusersummary"], ["getusersummary"])
         state = State.read(await ledger.service_state())
-        assert state.causes == {**causes, "never": (f"{B} getusersummary",)}
+        assert state.alerts == parsed({**causes, "never": (f"{B} getusersummary",)})
         assert state.mail == mail
         await forget(ledger, A, [], [])
         assert State.read(await ledger.service_state()) == State(
             DAY,
-            causes={"stale": (B,), "never": (f"{B} getusersummary",)},
+            alerts=parsed({"stale": (B,), "never": (f"{B} getusersummary",)}),
             mail=(mail[0]._replace(body=f"● stale: {B}"),),
             number=3,
         )
@@ -219,14 +219,14 @@ def test_an_account_is_in_no_cause_after_it_was_forgotten(opened: Open) -> None:
 
     async def story(ledger: Any) -> None:
         async def change(before: State) -> State:
-            return replace(before, causes=causes)
+            return replace(before, alerts=parsed(causes))
 
         await update(ledger, change)
         await forget(ledger, A, [], [])
-        assert State.read(await ledger.service_state()).causes == {
+        assert State.read(await ledger.service_state()).alerts == parsed({
             "secret": (B,), "stale": (f"{B} getusersummary",),
             "run host SinkError": ("…: the disk is full",),
-        }  # fmt: skip
+        })  # fmt: skip
 
     tried(opened, story)
 

@@ -16,17 +16,17 @@ from harvester.report.missing import NOT_ASKED
 from harvester.report.texts import title_of
 from harvester.service.alerts import (
     NEVER,
-    RUN,
     STALE,
     Notification,
     Problem,
     Where,
-    alert,
-    causes_of,
+    alerts_of,
     change,
     digest,
-    run_causes,
+    message_of,
+    of_runs,
 )
+from harvester.service.state import RUN, Alert, Subject
 from tests.report_data import BEGIN, YESTERDAY, KnownLedger
 from tests.support import ROOT
 
@@ -95,12 +95,12 @@ def fired(kind: str, lang: str, where: Where) -> tuple[Notification, str]:
                 kind="token" if kind == "token" else "",
             )
     seen = ledger.seen(names={APPID: "Café"})
-    causes = causes_of(seen, AT, STALE_AFTER)
+    alerts = alerts_of(seen, AT, STALE_AFTER)
     if kind == RUN:
         reason = "the disk is full"
-        causes |= run_causes({}, "host", Problem("SinkError", reason))
-    assert [each.partition(" ")[0] for each in causes] == [kind]
-    said = alert(change({}, causes, seen), seen, lang, where)
+        alerts = {**alerts, **of_runs({}, "host", Problem("SinkError", reason))}
+    assert [alert.kind for alert in alerts] == [kind]
+    said = message_of(change({}, alerts, seen), seen, lang, where)
     assert said is not None
     return said, reason
 
@@ -148,7 +148,8 @@ def test_a_message_is_failure_warning_or_success() -> None:
     told = digest(late.seen(), YESTERDAY, 0.0, "en", Where(URL))
     assert told.level == "warning"
     assert told.body.endswith(f"\n{URL}")
-    over = alert(change({"secret": (APPID,)}, {}, here.seen()), here.seen(), "en", Where(URL))
+    ended = change({Alert("secret"): (Subject(APPID),)}, {}, here.seen())
+    over = message_of(ended, here.seen(), "en", Where(URL))
     assert over is not None
     assert over.level == "success"
 

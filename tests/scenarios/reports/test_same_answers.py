@@ -35,10 +35,12 @@ from harvester.config.service import Address
 from harvester.ledger import Outcome, SqliteLedger
 from harvester.model import Tally, Window
 from harvester.report import Overview
-from harvester.service.alerts import causes_of, digest
+from harvester.report.missing import NOT_ASKED
+from harvester.service.alerts import OF_TIME, alerts_of, digest
 from harvester.service.http import Pages
 from harvester.service.metrics import Metrics
 from harvester.service.serve import Service, Setup
+from harvester.service.state import Subject
 from harvester.wechat.interfaces import INTERFACES
 from tests.mcp.support import Desk, harvested
 from tests.support import A, B, C, at, csv_rows
@@ -612,19 +614,17 @@ def check_messages(world: World, seen: Overview) -> None:
                     for n in re.findall(r"\(([\d,]+) interface-days? missing\)", line))  # fmt: skip
     harvested = [each for each in world.streams.values() if not world.resting(each.appid)]
     assert of_causes == lacking(world.counts(harvested))
-    since: defaultdict[str, set[str]] = defaultdict(set)
+    since: defaultdict[str, set[Subject]] = defaultdict(set)
     for each in world.streams.values():
         if each.since:
-            since[str(each.since)].add(f"{each.appid} {each.name}")
+            since[str(each.since)].add(Subject(each.appid, each.name))
     said = {day for line in lines for day in re.findall(r"Not asked for since ([\d-]+):", line)}
     assert said == {*since}
-    causes = causes_of(seen, time(8, 5), 26 * 3600.0)
-    alerted = {cause.removeprefix("not_asked "): {*whom} for cause, whom in causes.items()
-               if cause.startswith("not_asked ")}  # fmt: skip
-    assert alerted == since
-    stale = {each for cause in ("stale", "never") for each in causes.get(cause, ())}
+    alerts = alerts_of(seen, time(8, 5), 26 * 3600.0)
+    assert {each.about: {*whom} for each, whom in alerts.items() if each.kind == NOT_ASKED} == since
+    stale = {each for alert in OF_TIME for each in alerts.get(alert, ())}
     for each in stale:
-        assert any(one.stale(YESTERDAY) for one in world.of(each.partition(" ")[0]))
+        assert any(one.stale(YESTERDAY) for one in world.of(each.appid))
 
 
 def check_workbook(world: World) -> None:

@@ -394,7 +394,7 @@ def test_what_a_heading_says_ends_its_alert(
         await (world.until(2, 13) if each.reloads else world.until(3, 9))
         assert titles(world, OVER) == (raised if each.told else [])
         assert world.service is not None
-        assert dict(world.service.state.causes) == {}
+        assert world.service.state.alerts == {}
         await world.until(3, 12)
         assert "Yesterday is complete for" in world.digest(3).title
         assert titles(world, "● ") == raised
