@@ -41,8 +41,8 @@ from harvester.ledger import (
     PostgresLedger,
     SqliteLedger,
     open_ledger,
+    shared,
 )
-from harvester.ledger.base import shared
 from harvester.model import Account, Batch, Endpoint, Request, Response
 from harvester.sinks.base import (
     Checkpoint,

@@ -37,7 +37,7 @@ from harvester.engine.limiter import Rate
 from harvester.engine.options import StopSignal
 from harvester.errors import UsageError
 from harvester.events import Observer, Report
-from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.ledger import Ledger
 from harvester.model import Account
 from harvester.sinks.base import Sink
 from harvester.texts import say
@@ -190,7 +190,7 @@ class Job:
         """Its sinks, not opened yet; raises `UsageError`."""
         return api.open_sinks(self.sink or self._place.lines)
 
-    def open_ledger(self, *, readonly: bool = False) -> SqliteLedger | PostgresLedger:
+    def open_ledger(self, *, readonly: bool = False) -> Ledger:
         """Its ledger, not entered yet; raises `UsageError`.
 
         readonly: it is only read, but for the state of the daily service.

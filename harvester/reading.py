@@ -33,7 +33,6 @@ from harvester.errors import UsageError
 from harvester.ledger import (
     FILE_NAME,
     Ledger,
-    PostgresLedger,
     SqliteLedger,
     checkpoint_in,
     named_sinks,
@@ -535,7 +534,7 @@ def _source(
 
 
 async def source_of(
-    ledger: SqliteLedger | PostgresLedger,
+    ledger: Ledger,
     given: Sequence[Sink],
     coverage: Callable[[Ledger], Awaitable[Coverage]] | None = None,
     *,

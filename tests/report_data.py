@@ -9,7 +9,8 @@ from datetime import date, timedelta
 from typing import Any, cast
 
 from harvester.base.dates import WindowKind, period_of
-from harvester.ledger.base import Exhausted, Key, Ledger, Ranges
+from harvester.ledger import Ledger
+from harvester.ledger.base import Exhausted, Key, Ranges
 from harvester.ledger.coverage import Calendar, Outcome
 from harvester.model import Tally, Window
 from harvester.report import Overview, overview

@@ -15,7 +15,7 @@ from harvester.cli.sink import unused
 from harvester.cli.terminal import many, named, plain, readable, show_line
 from harvester.config.place import Place, as_known, sink_named
 from harvester.errors import UsageError
-from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.ledger import Ledger
 from harvester.ledger.base import LockLostError
 from harvester.report.texts import title_of
 from harvester.service import state
@@ -64,7 +64,7 @@ async def show_forgetting(place: Place, appid: str, endpoints: Collection[str]) 
 
 
 async def _known(
-    ledger: SqliteLedger | PostgresLedger,
+    ledger: Ledger,
     appid: str,
     endpoints: Collection[str],
     given: Sequence[Sink],
@@ -89,9 +89,7 @@ def _line(appid: str, known: Extent) -> str:
     )
 
 
-async def _sinks(
-    ledger: SqliteLedger | PostgresLedger, given: Sequence[Sink]
-) -> Mapping[str, Sink]:
+async def _sinks(ledger: Ledger, given: Sequence[Sink]) -> Mapping[str, Sink]:
     """Every sink of the ledger; raises `UsageError` if one cannot be made here."""
     known = await ledger.sinks()
     reached = as_known(ledger, known, given)

@@ -18,7 +18,7 @@ from harvester.cli.exit_status import COMPLETE
 from harvester.cli.terminal import LibraryLog, notify
 from harvester.config.place import Place
 from harvester.errors import NoLedgerError
-from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.ledger import Ledger
 from harvester.mcp.flat_copy import Copy
 from harvester.mcp.server import closable_stdin, make_server, serve
 from harvester.mcp.tools import Answers
@@ -49,7 +49,7 @@ def serve_answers(place: Place) -> int:
     return COMPLETE
 
 
-async def _say_if_nothing(ledger: SqliteLedger | PostgresLedger) -> None:
+async def _say_if_nothing(ledger: Ledger) -> None:
     """Say if nothing is stored yet: the first run may come later."""
     if ledger.path is not None:  # a server may be unreachable, and the client waits
         with suppress(NoLedgerError):

@@ -18,7 +18,7 @@ from harvester.cli.language import LANGUAGES, language
 from harvester.cli.terminal import notify, plain, show_json, show_line, show_rows, show_text
 from harvester.config.place import Place, as_known, sink_named
 from harvester.errors import SinkError, UsageError
-from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
+from harvester.ledger import Ledger
 from harvester.reading import source_of
 from harvester.report import Overview, overview, page
 from harvester.report import summary as verdict
@@ -126,7 +126,7 @@ async def week_at(place: Place, now: float) -> Week:
 
 
 async def _figures(
-    ledger: SqliteLedger | PostgresLedger,
+    ledger: Ledger,
     seen: Overview,
     wanted: Sequence[str],
     given: Mapping[str, Sink],

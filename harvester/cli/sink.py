@@ -13,7 +13,7 @@ from harvester.cli.exit_status import COMPLETE
 from harvester.cli.terminal import many, plain, show_line
 from harvester.config.place import Place, as_known, sink_named
 from harvester.errors import UsageError
-from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.ledger import Ledger
 from harvester.sinks.base import Sink, name_in, spec_of
 from harvester.texts import say
 from harvester.upkeep.copy import add_sink, exclusively, remove_sink
@@ -51,7 +51,7 @@ async def show_removal(place: Place, sink: Sink) -> int:
 
 
 @asynccontextmanager
-async def unused(place: Place) -> AsyncIterator[SqliteLedger | PostgresLedger]:
+async def unused(place: Place) -> AsyncIterator[Ledger]:
     """The ledger, entered, while no run uses it."""
     ledger = place.ledger(readonly=False)
     if ledger.path is not None and not ledger.path.exists():

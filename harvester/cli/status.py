@@ -36,7 +36,8 @@ from harvester.cli.terminal import (
 )
 from harvester.config.accounts import ListedAccount
 from harvester.config.place import Place
-from harvester.ledger.base import WorkerState, shared
+from harvester.ledger import shared
+from harvester.ledger.base import WorkerState
 from harvester.ledger.coverage import MISSING, NEVER, Calendar, OpenWindow
 from harvester.ledger.reach import GONE, LATE, NOT_DUE, STATE_OF, UNASKED, Counts, Reach
 from harvester.model import listed as listing

@@ -15,7 +15,7 @@ from harvester.cli.terminal import many, notify, plain, readable, show_json, sho
 from harvester.config.place import Place, as_known, outside, sink_named
 from harvester.engine.sink_list import at_ledger
 from harvester.errors import UsageError
-from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.ledger import Ledger
 from harvester.sinks.base import Sink, spec_of
 from harvester.texts import say
 from harvester.upkeep.rebuild import away
@@ -69,7 +69,7 @@ def _show_differences(found: Sequence[Verified], show: Callable[..., None]) -> N
 
 
 def _commands(
-    ledger: SqliteLedger | PostgresLedger,
+    ledger: Ledger,
     found: Mapping[str, Verified | None],
     given: Mapping[str, Sink],
 ) -> list[str]:
@@ -136,7 +136,7 @@ def _verified_object(name: str, found: Verified | None) -> dict[str, Any]:
 
 
 async def _verified(
-    ledger: SqliteLedger | PostgresLedger,
+    ledger: Ledger,
     name: str,
     copied: str,
     given: Mapping[str, Sink],

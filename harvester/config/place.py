@@ -61,7 +61,7 @@ class Place:
         """The sink of a run that names none."""
         return f"jsonl:{self.directory}"
 
-    def ledger(self, *, readonly: bool = True) -> SqliteLedger | PostgresLedger:
+    def ledger(self, *, readonly: bool = True) -> Ledger:
         """The ledger, not entered; raises `UsageError`.
 
         The directory of one that is named must be there, if it is to be written; that of ``out`` is
@@ -148,9 +148,7 @@ async def outside(ledger: Ledger) -> list[str]:
     ]
 
 
-def as_known(
-    ledger: SqliteLedger | PostgresLedger, known: Collection[str], given: Sequence[Sink]
-) -> dict[str, Sink]:
+def as_known(ledger: Ledger, known: Collection[str], given: Sequence[Sink]) -> dict[str, Sink]:
     """The given sinks by their names in the ledger; raises `UsageError` for another one."""
     named = {name_in(sink, ledger.path): sink for sink in given}
     if strange := sorted(named.keys() - known):
@@ -158,9 +156,7 @@ def as_known(
     return named
 
 
-def sink_named(
-    ledger: SqliteLedger | PostgresLedger, name: str, given: Mapping[str, Sink]
-) -> Sink | None:
+def sink_named(ledger: Ledger, name: str, given: Mapping[str, Sink]) -> Sink | None:
     """The sink of a name in the ledger: a given one, or the one that its spec names.
 
     None if that is no spec, or if it was in the memory of a process.  Raises `UsageError` if it
@@ -173,7 +169,7 @@ def sink_named(
     return sink
 
 
-def unnamed(sink: Sink, ledger: SqliteLedger | PostgresLedger | None = None) -> Sink:
+def unnamed(sink: Sink, ledger: Ledger | None = None) -> Sink:
     """A sink that a ledger alone names; of servers the user has named that of the ledger."""
     if sink.unnamed is not None:
         sink.unnamed(ledger.hosts if isinstance(ledger, PostgresLedger) else ())

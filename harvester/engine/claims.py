@@ -26,7 +26,8 @@ from harvester.engine.scheduler import Scheduler
 from harvester.engine.window_queue import StopReason
 from harvester.errors import SinkError
 from harvester.events import Claimed, Lost, Observer
-from harvester.ledger.base import LEASE_ENDED, Lease, SharedLedger
+from harvester.ledger import PostgresLedger
+from harvester.ledger.base import LEASE_ENDED, Lease
 from harvester.texts import say
 
 CLAIM_EVERY = 0.25
@@ -122,7 +123,7 @@ class Sharing:
 
     def __init__(
         self,
-        ledger: SharedLedger,
+        ledger: PostgresLedger,
         lease: float,
         concurrency: int,
         emit: Observer,

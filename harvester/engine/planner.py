@@ -38,7 +38,8 @@ from harvester.engine.quota import NEVER, Budget
 from harvester.engine.scope import Scope
 from harvester.engine.window_queue import Attempt, InterfaceQueue, WindowQueue
 from harvester.events import Committed, Deferred, Failed, late
-from harvester.ledger.base import Exhausted, Key, Lease, Ledger, account_groups
+from harvester.ledger import Ledger
+from harvester.ledger.base import Exhausted, Key, Lease, account_groups
 from harvester.ledger.coverage import KNOWN, STORED, Calendar, OpenWindow
 from harvester.model import RECHECK_INTERVAL, Endpoint, Request, Response, Window, many
 from harvester.texts import say

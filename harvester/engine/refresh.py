@@ -13,7 +13,8 @@ from functools import partial
 
 from harvester.base.dates import WindowKind, gaps, last_legal_day, meets, union
 from harvester.errors import SinkError
-from harvester.ledger.base import Key, Ledger, Ranges
+from harvester.ledger import Ledger
+from harvester.ledger.base import Key, Ranges
 from harvester.ledger.coverage import DONE, Calendar, OpenWindow, Outcome
 from harvester.model import Endpoint, Tally, Window, many
 from harvester.sinks.base import Sink, StoredWindow, name_in

@@ -59,17 +59,8 @@ from harvester.events import (
     Report,
     State,
 )
-from harvester.ledger.base import (
-    OPENING,
-    Key,
-    Lease,
-    Ledger,
-    Range,
-    SharedLedger,
-    Spent,
-    WorkerJob,
-    shared,
-)
+from harvester.ledger import Ledger, PostgresLedger, shared
+from harvester.ledger.base import OPENING, Key, Lease, Range, Spent, WorkerJob
 from harvester.ledger.coverage import Calendar
 from harvester.model import duration, many
 from harvester.sinks.base import Sink
@@ -237,7 +228,7 @@ class Engine:
             self._stack = stack.pop_all()
         return self
 
-    async def _join(self, ledger: SharedLedger, stack: AsyncExitStack) -> None:
+    async def _join(self, ledger: PostgresLedger, stack: AsyncExitStack) -> None:
         """Enter as one of the workers of a shared ledger."""
         options = self._options
         marks = self._ranges() if options.refresh else []
@@ -256,7 +247,7 @@ class Engine:
             self._clock,
         )
 
-    async def _leave(self, ledger: SharedLedger) -> None:
+    async def _leave(self, ledger: PostgresLedger) -> None:
         """Leave as a worker; if the ledger cannot be reached, the lease ends by itself."""
         if not self._is_cut_off():
             with suppress(LedgerError, Away):
@@ -266,7 +257,7 @@ class Engine:
         """Whether the shared ledger has just failed to answer: the end does not wait for it."""
         return self._writer.sharing is not None and self._writer.sharing.is_cut_off
 
-    async def _join_anew(self, ledger: SharedLedger) -> None:
+    async def _join_anew(self, ledger: PostgresLedger) -> None:
         """Leave, and enter again with all checks."""
 
         async def join() -> float:
@@ -282,7 +273,7 @@ class Engine:
         await self._want(ledger)
 
     async def _enter(
-        self, ledger: SharedLedger, stack: AsyncExitStack, join: Callable[[], Awaitable[float]]
+        self, ledger: PostgresLedger, stack: AsyncExitStack, join: Callable[[], Awaitable[float]]
     ) -> None:
         """Join and open the sinks while no other worker does; repeat it if that lock was lost."""
 
@@ -480,7 +471,7 @@ class Engine:
 
     # with a shared ledger
 
-    async def _prepare_shared(self, ledger: SharedLedger) -> None:
+    async def _prepare_shared(self, ledger: PostgresLedger) -> None:
         """Count the requested windows; accounts are planned when they are claimed."""
         planned, skipped = await self._want(ledger)
         self._plan = Plan([], planner.share_of(self._options), planned, skipped)
@@ -491,7 +482,7 @@ class Engine:
         await ledger.register(self._ranges())
         self._worker.serve(Scheduler([], self._wall, self._plan.share, more=True))
 
-    async def _want(self, ledger: SharedLedger) -> tuple[int, int]:
+    async def _want(self, ledger: PostgresLedger) -> tuple[int, int]:
         """Register the accounts that have windows left; returns windows planned and skipped."""
         planned = skipped = 0
         appids = []

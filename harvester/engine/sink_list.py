@@ -10,8 +10,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from harvester.errors import UsageError
-from harvester.ledger import FILE_NAME
-from harvester.ledger.base import Ledger, account_groups, place_of
+from harvester.ledger import FILE_NAME, Ledger, place_of
+from harvester.ledger.base import account_groups
 from harvester.sinks.base import Sink, spec_of
 from harvester.sinks.scan import call
 from harvester.texts import joined, say

@@ -30,7 +30,8 @@ from harvester.engine.sink_list import check_list, finish, holds_records
 from harvester.engine.window_queue import Harvested
 from harvester.errors import SinkError
 from harvester.events import Code, Committed, Level, Notice, Observer
-from harvester.ledger.base import Ledger, Spent, shared
+from harvester.ledger import Ledger, shared
+from harvester.ledger.base import Spent
 from harvester.ledger.coverage import Outcome
 from harvester.model import Batch, Window, listed
 from harvester.sinks.base import Checkpoint, Fence, Sink, name_in

@@ -97,6 +97,11 @@ class PostgresLedger(Statements):
 
     An async context manager.  Raises `UsageError` for a URL that cannot be used, if the library is
     missing, and for a ledger of another version.
+
+    A worker joins it with a `WorkerJob`, claims accounts, and renews its lease.  Other workers
+    claim the accounts of one whose lease has expired.  All times are the ledger's.  `commit`,
+    `claim` and `reopen` raise `Away` if the server does not answer: the worker leaves and joins
+    again.
     """
 
     path: Path | None = None
@@ -164,14 +169,23 @@ class PostgresLedger(Statements):
 
     @property
     def epochs(self) -> Mapping[str, int]:
+        """The epochs of the accounts that this worker holds, as far as it knows."""
         return self._held.epochs
 
     @property
     def marks(self) -> Mapping[str, str]:
+        """The latest mark of each account that this worker holds; empty if it has none."""
         return self._held.marks
 
     @asynccontextmanager
     async def alone(self, limit: float = math.inf) -> AsyncIterator[None]:
+        """A context in which no other worker is alone, for changes before a run.
+
+        limit: seconds after which it is cancelled, raises `TimeoutError`, and others may be alone,
+            also if this process is frozen.
+        If others may hold the lock, since the connection was lost, nothing is changed any more, and
+        an error is raised: `Away` if there is a limit, else `LedgerError`.
+        """
         self._work.under = await self._until_alone(limit)
         still = False
         try:
@@ -216,6 +230,11 @@ class PostgresLedger(Statements):
         return held
 
     async def join(self, job: WorkerJob) -> float:
+        """Join as a worker; returns the ledger's Unix time.
+
+        Marked ranges are taken from the workers that hold their accounts, and wanted by all that
+        are running.  Raises `UsageError` if this machine's clock is wrong.
+        """
         self._lease = job.lease
         name = f"{socket.gethostname()}:{os.getpid()}"
         begun = time.monotonic()
@@ -240,9 +259,17 @@ class PostgresLedger(Statements):
         return self._worker is not None and (self._work.lost or self._leases.lost)
 
     async def want(self, appids: Sequence[str], refused: Collection[str] = ()) -> None:
+        """Add accounts that this worker should claim, also lost ones.
+
+        refused: those of them that others try first (`give_back`).
+        """
         await self._call(shared.want, self._worker, appids, refused)
 
     async def claim(self, limit: int) -> list[Lease]:
+        """Claim up to ``limit`` more of the wanted accounts that no other worker holds.
+
+        Also renews the lease; raises `Away` if that has expired.
+        """
         async with self._turn:
             if self._is_apart:
                 raise Away(_RECONNECTED)
@@ -257,6 +284,11 @@ class PostgresLedger(Statements):
         return found[0]
 
     async def renew(self, windows: int, waiting: Collection[str] = ()) -> Renewal | None:
+        """Renew the lease; None if it has expired: it is never renewed then.
+
+        windows: the number that this worker has stored.  waiting: the accounts that it holds and
+        for which it can request nothing before a later time.
+        """
         async with self._turn:
             if self._is_apart:
                 return None
@@ -271,16 +303,29 @@ class PostgresLedger(Statements):
         return Renewal({appid: held[appid][1] for appid in lost}, now)
 
     async def release(self, appids: Collection[str], later: Collection[str] = ()) -> None:
+        """These accounts are finished, for all workers that request them for this job now.
+
+        later: those of which something is left for later: workers of a higher rank take them.
+        """
         held = self._held.some(appids)
         await self._once(shared.release, self._worker, held, later)
         self._held.lose(held, held)
 
     async def give_back(self, appids: Collection[str]) -> None:
+        """Release accounts that fail on this machine.
+
+        This worker claims one again once no other running worker is left that requests it and has
+        not given it back.
+        """
         held = self._held.some(appids)
         await self._call(shared.give_back, self._worker, sorted(appids))
         self._held.lose(held, held)
 
     async def unfinished(self) -> Unfinished:
+        """The wanted accounts that are neither finished nor held by this worker.
+
+        Raises `Away` if its lease has expired: then others may have what it wanted.
+        """
         found = await self._again(
             self._leases, lambda: self._leases.call(shared.unfinished, self._worker)
         )
@@ -289,6 +334,7 @@ class PostgresLedger(Statements):
         return found
 
     async def leave(self) -> None:
+        """Leave as a worker, and release its accounts; also one that has not joined may."""
         self._held.clear()
         if self._worker is not None:
             await self._leases.call(shared.leave, self._worker)
@@ -328,6 +374,15 @@ class PostgresLedger(Statements):
         spent: Iterable[Spent] = (),
         epochs: Mapping[str, int] | None = None,
     ) -> Collection[str]:
+        """Store all of it, or nothing, durably.
+
+        epochs: those under which the outcomes were fetched, perhaps also of other accounts; by
+            default the current ones of this worker.  Those of a write to sinks have its marks
+            (`harvester.base.fencing.Epochs`).
+        Returns the accounts that are no longer held under these epochs: none of their windows was
+        stored.  Raises `LedgerError`, and stores nothing, if it knows a commit of a sink by another
+        mark (`harvester.base.fencing.COMMIT`).
+        """
         spent_ = list(spent)
         arguments = outcomes, checkpoints, spent_
         if not outcomes and not spent_ and not epochs:  # idempotent

@@ -27,7 +27,8 @@ from harvester.base.dates import (
     whole_periods,
     without,
 )
-from harvester.ledger.base import Key, Ledger, Ranges, account_groups
+from harvester.ledger import Ledger
+from harvester.ledger.base import Key, Ranges, account_groups
 from harvester.ledger.coverage import (
     EMPTY,
     FAILED,

@@ -250,7 +250,10 @@ _IS = "(SELECT id FROM {0} WHERE {0}.name = %s)"
 
 
 def remove(tables: Tables, appid: str, endpoints: Iterable[str]) -> None:
-    """Remove what is known of interfaces of an account; its commits are merged before."""
+    """Remove what is known of interfaces of an account; its commits are merged before.
+
+    The calls of the last days, and used-up quotas, stay: WeChat counts them anyway.
+    """
     account, interface = _IS.format("account"), _IS.format("interface")
     for name in sorted(endpoints):
         for table in (CALENDAR, OPEN_WINDOW):
@@ -319,7 +322,11 @@ def service_state(tables: Tables) -> str:
 
 
 def sinks(tables: Tables) -> dict[str, str]:
-    """The listed sinks, by name."""
+    """The listed sinks, by name.
+
+    The value is the latest fetch time (RFC 3339, UTC) of a window that was copied from a sink of
+    another form: the records of windows up to then can be counted, but their checksums differ.
+    """
     rows = tables.rows("SELECT name, copied FROM sink ORDER BY name")
     return {str(name): str(copied) for name, copied in rows}
 
@@ -442,7 +449,7 @@ def _values(
 
 
 class Statements(ABC):
-    """The methods of `Ledger` that are one statement, the same in both ledgers."""
+    """The methods that are one statement, the same in both ledgers."""
 
     @abstractmethod
     async def _call(self, function: Callable[..., T], *args: object) -> T:

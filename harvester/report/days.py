@@ -23,7 +23,8 @@ from harvester.base.dates import (
     without,
 )
 from harvester.config import plugins
-from harvester.ledger.base import Key, Ledger, Ranges, check_known
+from harvester.ledger import Ledger
+from harvester.ledger.base import Key, Ranges, check_known
 from harvester.ledger.coverage import FAILED, OPEN, WAITING, Calendar, OpenWindow
 from harvester.ledger.reach import LATE, Counts, Found, Reach, reaches
 from harvester.model import Endpoint

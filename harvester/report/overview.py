@@ -30,7 +30,8 @@ from harvester.base.dates import (
     quota_day,
     quota_days,
 )
-from harvester.ledger.base import Ledger, WorkerState, shared
+from harvester.ledger import Ledger, shared
+from harvester.ledger.base import WorkerState
 from harvester.ledger.coverage import EMPTY, FINAL, NEVER, OPEN, Calendar
 from harvester.ledger.reach import GONE, LATE, LETTERS, NOTHING, Counts, Reach, counts_of, sum_of
 from harvester.model import Endpoint

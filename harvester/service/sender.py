@@ -26,7 +26,7 @@ from harvester.base.retry import Backoff
 from harvester.base.secrets import Secret
 from harvester.base.threads import aside
 from harvester.errors import HarvestError, UsageError, needs
-from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.ledger import Ledger
 from harvester.service.mail import SPACING, Mail, Message, Turn, settled, turn
 from harvester.service.state import State, StateRow
 from harvester.texts import say
@@ -139,7 +139,7 @@ class Sender:
                 due = await self._send_one(ledger)
         return due
 
-    async def _send_one(self, ledger: SqliteLedger | PostgresLedger) -> float:
+    async def _send_one(self, ledger: Ledger) -> float:
         """Send the first message that is due; returns the Unix time of the next one."""
         targets, now = dict(self._targets()), self._clock()
         found = Turn(None, math.inf, ())
@@ -161,7 +161,7 @@ class Sender:
             await self._settle(ledger)
         return self._clock()
 
-    async def _settle(self, ledger: SqliteLedger | PostgresLedger) -> None:
+    async def _settle(self, ledger: Ledger) -> None:
         """Store the outcome of the last message; it is not sent again if that fails at first."""
         if self._ended is None:
             return

@@ -34,8 +34,7 @@ from harvester.engine.options import Round
 from harvester.errors import ExportError, NoLedgerError, RunError, UsageError
 from harvester.events import Event, Failure, Report, Wait, causes
 from harvester.job import Job
-from harvester.ledger import PostgresLedger, SqliteLedger
-from harvester.ledger.base import Ledger
+from harvester.ledger import Ledger
 from harvester.model import Account, Endpoint, many
 from harvester.reading import source_of
 from harvester.report import Overview
@@ -143,11 +142,11 @@ class Setup:
         async with self.job.open_ledger(readonly=True) as ledger:
             return await self.look_into(ledger, now)
 
-    async def look_into(self, ledger: SqliteLedger | PostgresLedger, now: float) -> Overview:
+    async def look_into(self, ledger: Ledger, now: float) -> Overview:
         """The same of a ledger that is entered."""
         mine = dict.fromkeys([each.appid for each in self.accounts], True)
         wanted = StatusFilter(endpoints=self.endpoints, listed=mine)
-        reader = Reader(cast("Ledger", ledger), now, self.own, wanted)
+        reader = Reader(ledger, now, self.own, wanted)
         quota = cast("int | None", self.job.options.get("daily_quota"))
         seen = await overview_of(reader, names=self.names, daily_quota=quota)
         seen.where = ledger.place

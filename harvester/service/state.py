@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from harvester.base import codec
 from harvester.errors import RunError
-from harvester.ledger import PostgresLedger, SqliteLedger
+from harvester.ledger import Ledger
 from harvester.service.mail import Mail, Message, Sent, forgotten
 
 TURNS = 20
@@ -133,7 +133,7 @@ Change = Callable[[State], Awaitable[State]]
 """The state to store instead of a given one; the same object for no change."""
 
 
-async def update(ledger: SqliteLedger | PostgresLedger, change: Change) -> State:
+async def update(ledger: Ledger, change: Change) -> State:
     """Replace the state in an entered ledger; returns what is stored then.
 
     If another process replaces it first, it is read and changed again.  Raises `LedgerError`, and
@@ -152,7 +152,7 @@ async def update(ledger: SqliteLedger | PostgresLedger, change: Change) -> State
 
 
 async def forget(
-    ledger: SqliteLedger | PostgresLedger,
+    ledger: Ledger,
     appid: str,
     names: Collection[str],
     words: Collection[str],
@@ -184,13 +184,13 @@ class StateRow:
     state: the last one.  renewed: set when it has changed.
     """
 
-    def __init__(self, opened: Callable[[], SqliteLedger | PostgresLedger]) -> None:
+    def __init__(self, opened: Callable[[], Ledger]) -> None:
         self.opened = opened
         self.state = State()
         self.renewed = asyncio.Event()
         self._one = asyncio.Lock()  # what was stored first is kept first
 
-    async def update(self, ledger: SqliteLedger | PostgresLedger, change: Change) -> bool:
+    async def update(self, ledger: Ledger, change: Change) -> bool:
         """Replace it as `update` does; returns whether it is another one than before."""
         async with self._one:
             before, self.state = self.state, await update(ledger, change)

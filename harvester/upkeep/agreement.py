@@ -19,7 +19,8 @@ from harvester.base.codec import parse
 from harvester.base.dates import Days, last_legal_day, without
 from harvester.engine.sink_list import holds_records
 from harvester.errors import HarvestError
-from harvester.ledger.base import Key, Ledger, Ranges, account_groups
+from harvester.ledger import Ledger
+from harvester.ledger.base import Key, Ranges, account_groups
 from harvester.ledger.coverage import DONE, FINAL, Calendar
 from harvester.model import Batch, Endpoint, Tally, Window
 from harvester.sinks.base import Sink, StoredWindow, name_in
@@ -140,7 +141,7 @@ class Former:
         self.accounts: list[str] = []
         self.asked: Mapping[Key, Ranges] = {}
         self.copied: Mapping[str, str] = {}
-        """The listed sinks, as of `Ledger.sinks`."""
+        """The listed sinks, as of `statements.sinks`."""
 
     def __bool__(self) -> bool:
         return self._ledger is not None

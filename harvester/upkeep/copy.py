@@ -28,7 +28,8 @@ from harvester.base.dates import Days, rfc3339, without
 from harvester.base.fencing import EPOCH
 from harvester.engine.sink_list import finish, holds_records
 from harvester.errors import UsageError
-from harvester.ledger.base import Key, Ledger, account_groups, shared
+from harvester.ledger import Ledger, shared
+from harvester.ledger.base import Key, account_groups
 from harvester.ledger.coverage import DONE, STORED, Calendar
 from harvester.model import Batch, Endpoint, Find, Window
 from harvester.sinks.base import (
@@ -109,7 +110,7 @@ async def remove_sink(ledger: Ledger, name: str) -> None:
 class Source(NamedTuple):
     """A listed sink.
 
-    checkpoint: of one that is not open; copied: as of `Ledger.sinks`.
+    checkpoint: of one that is not open; copied: as of `statements.sinks`.
     """
 
     sink: Sink
@@ -158,7 +159,7 @@ async def copy(
 class _Filling:
     """One sink that is being filled.
 
-    windows: copied; copied: as of `Ledger.sinks`.
+    windows: copied; copied: as of `statements.sinks`.
     """
 
     def __init__(

@@ -24,8 +24,8 @@ from harvester.base.outage import PATIENCE, until_it_answers
 from harvester.base.outside import guard_call
 from harvester.engine.sink_list import finish
 from harvester.errors import LedgerError, UsageError
-from harvester.ledger import PostgresLedger
-from harvester.ledger.base import Key, Ledger, Ranges, check_known, shared
+from harvester.ledger import Ledger, PostgresLedger, shared
+from harvester.ledger.base import Key, Ranges, check_known
 from harvester.ledger.coverage import STORED, Calendar
 from harvester.model import Batch, Find, Tally, Window, listed
 from harvester.sinks.base import Fence, Sink

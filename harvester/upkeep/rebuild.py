@@ -37,8 +37,7 @@ from harvester.errors import (
     NoLedgerError,
     UsageError,
 )
-from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
-from harvester.ledger.base import shared
+from harvester.ledger import Ledger, PostgresLedger, SqliteLedger, shared
 from harvester.ledger.coverage import Calendar, Outcome
 from harvester.model import Batch, Endpoint, Find, Window
 from harvester.sinks.base import VERIFY, Sink, StoredWindow, name_in
@@ -276,7 +275,7 @@ class _How(NamedTuple):
 class _TakingIn:
     """The windows that sinks hold, on their way into a new ledger.
 
-    sinks: the first is the one whose checksums the ledger gets.  copied: as of `Ledger.sinks`.
+    sinks: the first is the one whose checksums the ledger gets.  copied: as of `statements.sinks`.
     """
 
     def __init__(

@@ -13,7 +13,8 @@ from datetime import date
 from typing import NamedTuple
 
 from harvester.errors import SinkAwayError, SinkError, UsageError
-from harvester.ledger.base import Key, Ledger, account_groups
+from harvester.ledger import Ledger
+from harvester.ledger.base import Key, account_groups
 from harvester.ledger.coverage import DONE, Calendar
 from harvester.model import Tally, Window, many
 from harvester.sinks.base import Checkpoint, Sink, StoredWindow, within
@@ -41,7 +42,7 @@ class Verified:
 
     where: its spec.  unread: why it could not be opened here, empty if it could.  broken: it could
     not be read to its end.  bare: it differs, and has no records.  unknown: windows that a run
-    wrote and did not commit.  counted: windows whose records can only be counted (`Ledger.sinks`).
+    wrote and did not commit.  counted: windows of which only the records are counted (`copied`).
     """
 
     where: str

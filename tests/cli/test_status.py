@@ -16,8 +16,7 @@ import pytest
 from harvester.base.dates import last_settled_day, quota_day
 from harvester.cli.commands import invoke
 from harvester.ledger import FILE_NAME, Spent, SqliteLedger
-from harvester.ledger.base import Outcome
-from harvester.ledger.coverage import Calendar
+from harvester.ledger.coverage import Calendar, Outcome
 from harvester.model import Tally, Window
 from tests.scenarios.commands.test_messages import FILE
 from tests.support import A, B

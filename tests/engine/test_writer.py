@@ -673,7 +673,6 @@ class Marks:
     """What a sink or a ledger answers when it is asked for marks, one answer after the other."""
 
     identity = "postgresql://x"
-    claim = None  # a shared ledger has it
 
     def __init__(self, *answers: dict[str, Any]) -> None:
         self._answers = [*answers]
@@ -684,20 +683,26 @@ class Marks:
     all_marks = marks
 
 
-async def apart(ledger: Marks, sink: Marks) -> dict[str, str]:
+async def apart(ledger: Marks, sink: Marks, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    monkeypatch.setattr("harvester.engine.writer.shared", lambda ledger: ledger)
     writer: Any = Writer([], None, lambda event: None, list)
     writer.ledger, writer.sinks = ledger, [("postgresql://x", sink)]
     found: dict[str, str] = await writer._not_in_step()
     return found
 
 
-async def test_an_account_of_which_the_ledger_does_not_know_the_last_writes_is_apart() -> None:
+async def test_an_account_of_which_the_ledger_does_not_know_the_last_writes_is_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     sink = Marks({"a": ("3", "2"), "b": ("7", "6"), "c": ("9", "8")})
-    found = await apart(Marks({"a": ["1"], "b": ["6"], "d": ["5"]}), sink)
+    found = await apart(Marks({"a": ["1"], "b": ["6"], "d": ["5"]}), sink, monkeypatch)
     assert [*found] == ["a"]
     assert "the ledger does not know what postgresql://x has of it" in found["a"]
 
 
-async def test_an_account_that_another_worker_writes_meanwhile_is_not_apart() -> None:
+async def test_an_account_that_another_worker_writes_meanwhile_is_not_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     sink = Marks({"a": ("2", "1"), "b": ("2", "1")}, {"a": ("6", "5"), "b": ("2", "1")})
-    assert [*await apart(Marks({"a": ["4"], "b": ["4"]}, {"a": ["5"]}), sink)] == ["b"]
+    ledger = Marks({"a": ["4"], "b": ["4"]}, {"a": ["5"]})
+    assert [*await apart(ledger, sink, monkeypatch)] == ["b"]

@@ -13,7 +13,8 @@ from datetime import date, timedelta
 from typing import Any
 
 from harvester.base.dates import ONE_DAY, Days
-from harvester.ledger.base import Exhausted, Key, Ledger, Range, Ranges, Spent
+from harvester.ledger import Ledger
+from harvester.ledger.base import Exhausted, Key, Range, Ranges, Spent
 from harvester.ledger.coverage import MISSING, Calendar, OpenWindow, Outcome
 from harvester.model import Tally, Window
 from harvester.testing.sink_bench import ONE, BrokenPromiseError

@@ -1,4 +1,4 @@
-"""A check for each guarantee of `harvester.ledger.base.Ledger`; both ledgers must pass all of them.
+"""A check for each guarantee of a ledger; both ledgers must pass all of them.
 
 Rule: a check's first line is the guarantee that it tests; only documented guarantees are tested.
 """
@@ -11,7 +11,8 @@ from datetime import timedelta
 from random import Random
 
 from harvester.errors import LedgerError
-from harvester.ledger.base import Exhausted, Key, Ledger, Spent
+from harvester.ledger import Ledger
+from harvester.ledger.base import Exhausted, Key, Spent
 from harvester.ledger.coverage import DONE, OpenWindow, Outcome
 from harvester.model import Tally
 from harvester.testing.sink_bench import ONE, OTHER, BrokenPromiseError

@@ -1,4 +1,4 @@
-"""A check for each guarantee of `harvester.ledger.base.SharedLedger`.
+"""A check for each guarantee of `PostgresLedger`.
 
 Rule: a check's first line is the guarantee that it tests; only documented guarantees are tested.
 
@@ -17,7 +17,8 @@ import anyio
 
 from harvester.base.outage import Away
 from harvester.errors import UsageError
-from harvester.ledger.base import SharedLedger, Spent, WorkerJob
+from harvester.ledger import PostgresLedger
+from harvester.ledger.base import Spent, WorkerJob
 from harvester.ledger.coverage import STORED
 from harvester.testing.sink_bench import ONE, OTHER
 from tests.ledger.bench import INTERFACE, TODAY, LedgerBench, day, outcome
@@ -40,12 +41,12 @@ def _job(lease: float = LONG, name: str = "a job", rank: float = 0.0) -> WorkerJ
 
 
 @asynccontextmanager
-async def _workers(bench: LedgerBench, *jobs: WorkerJob) -> AsyncIterator[list[SharedLedger]]:
+async def _workers(bench: LedgerBench, *jobs: WorkerJob) -> AsyncIterator[list[PostgresLedger]]:
     """A worker for each of these jobs."""
     async with AsyncExitStack() as stack:
         found = []
         for job in jobs:
-            ledger = cast("SharedLedger", await stack.enter_async_context(bench.make()))
+            ledger = cast("PostgresLedger", await stack.enter_async_context(bench.make()))
             await ledger.join(job)
             await ledger.want([ONE, OTHER])
             found.append(ledger)
@@ -57,21 +58,21 @@ async def _ended() -> None:
     await anyio.sleep(SHORT + 0.2)
 
 
-async def _claimed(ledger: SharedLedger, limit: int = 2) -> dict[str, int]:
+async def _claimed(ledger: PostgresLedger, limit: int = 2) -> dict[str, int]:
     return {lease.appid: lease.epoch for lease in await ledger.claim(limit)}
 
 
-async def _unfinished(ledger: SharedLedger) -> int:
+async def _unfinished(ledger: PostgresLedger) -> int:
     return (await ledger.unfinished()).left
 
 
-async def _lost(ledger: SharedLedger) -> dict[str, int]:
+async def _lost(ledger: PostgresLedger) -> dict[str, int]:
     """What a renewal reports as lost."""
     renewed = await ledger.renew(0)
     return {} if renewed is None else dict(renewed.lost)
 
 
-async def _days(ledger: SharedLedger, appid: str) -> int:
+async def _days(ledger: PostgresLedger, appid: str) -> int:
     """How many days of an account are stored."""
     calendar = (await ledger.calendars([appid])).get((appid, INTERFACE))
     return calendar.count(STORED) if calendar is not None else 0
@@ -315,7 +316,7 @@ async def alone(bench: LedgerBench) -> None:
     """Only one worker at a time is alone."""
     inside = most = 0
 
-    async def enter(ledger: SharedLedger) -> None:
+    async def enter(ledger: PostgresLedger) -> None:
         nonlocal inside, most
         async with ledger.alone():
             inside += 1
@@ -333,7 +334,7 @@ async def alone(bench: LedgerBench) -> None:
 async def joining(bench: LedgerBench) -> None:
     """A worker whose clock is wrong is refused; others learn the ledger's time."""
     async with bench.make() as ledger:
-        late = cast("SharedLedger", ledger)
+        late = cast("PostgresLedger", ledger)
         job = _job()._replace(wall=time.time() + 3600)
         try:
             await late.join(job)

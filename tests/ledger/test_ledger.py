@@ -8,8 +8,7 @@ import pytest
 
 from harvester.base.secrets import Secret
 from harvester.errors import UsageError
-from harvester.ledger import PostgresLedger, SqliteLedger, open_ledger
-from harvester.ledger.base import place_of, shared
+from harvester.ledger import PostgresLedger, SqliteLedger, open_ledger, place_of, shared
 
 URL = "postgresql://user:s3cret@host/db"
 

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from harvester.base.dates import ONE_DAY
-from harvester.ledger.base import Ledger
+from harvester.ledger import Ledger
 from harvester.ledger.coverage import Calendar, days_of
 from harvester.ledger.reach import LETTERS, UNASKED, reach_of
 from harvester.report.days import Reader, Stream

@@ -18,8 +18,9 @@ from rich.cells import cell_len
 from harvester.base.dates import last_legal_day
 from harvester.cli import missing, terminal
 from harvester.cli.commands import invoke
-from harvester.ledger import FILE_NAME, SqliteLedger
-from harvester.ledger.base import Exhausted, Ledger, Outcome
+from harvester.ledger import FILE_NAME, Ledger, SqliteLedger
+from harvester.ledger.base import Exhausted
+from harvester.ledger.coverage import Outcome
 from harvester.model import Tally, Window
 from harvester.report.days import Reader, StatusFilter
 from harvester.report.missing import LACKING, Lack, lacks_of

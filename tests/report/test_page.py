@@ -12,6 +12,7 @@ from collections import Counter
 from datetime import date, timedelta
 from functools import cache
 from html.parser import HTMLParser
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -210,10 +211,10 @@ def test_the_days_of_every_account_are_in_the_page() -> None:
             assert "".join(letter * count for letter, count in runs) == row.reach.letters.decode()
 
 
-def test_workers_that_are_at_work_are_told() -> None:
-    class Shared(KnownLedger):
-        claim = None
+def test_workers_that_are_at_work_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("harvester.report.overview"), "shared", lambda ledger: ledger)
 
+    class Shared(KnownLedger):
         async def workers(self) -> list[WorkerState]:
             return [WorkerState("a", 0.0, 0.0, 1, 1, alive) for alive in (True, False)]
 

@@ -14,7 +14,7 @@ from harvester.service.schedule import (
     next_run,
     retry_after,
 )
-from harvester.service.state import State
+from harvester.service.state import RUN, Alert, State, Subject
 from tests.support import at
 
 AT = time(8, 5)
@@ -83,6 +83,11 @@ def test_a_run_that_stops_is_tried_again_less_and_less_often() -> None:
 
 def test_what_is_kept_comes_back_as_it_was() -> None:
     mail = (Message("alert 7", "env:A", "title", "body", 3.5, 4.5, 2),)
-    state = State(SECOND, 1.5, 2.5, FIRST, {"secret": ("wx1", "wx2")}, mail, {"env:A": 3.5}, 7)
+    alerts = {
+        Alert("ip", "203.0.113.7"): (Subject("wx1"), Subject("wx2")),
+        Alert("permission"): (Subject("wx1", "getusersummary"),),
+        Alert(RUN, "host", "SinkError"): (Subject(said="the disk is full"),),
+    }
+    state = State(SECOND, 1.5, 2.5, FIRST, alerts, mail, {"env:A": 3.5}, 7)
     assert State.read(state.write()) == state
     assert State.read(State().write()) == State() == State.read("")
