@@ -1,6 +1,6 @@
 """What an export is: tables for readers, derived from a sink, and their stamps.
 
-Rule: an interface and its values; no implementation.
+Rule: a base class and its values; what is particular to a kind is in its own module.
 
 A unit is a month of an interface.  Each of its tables has a stamp in the target, made from the
 stamp of the sink (`harvester.sinks.base.Stamp`) and from the form of the table.  A unit with
@@ -11,10 +11,12 @@ finished by the next one.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 from harvester.ledger.reach import Run, Together
+from harvester.sinks.spec import Spec
 from harvester.tables import Column
 
 EVERY_MONTH = ""
@@ -96,7 +98,7 @@ class Exported(NamedTuple):
     rows: int = 0
 
 
-class Target(Protocol):
+class Target(ABC):
     """A destination of exports; used from one thread.
 
     identity: its spec, without a secret.  shape: ``nested`` or ``flat``.  language: of the labels
@@ -109,22 +111,28 @@ class Target(Protocol):
     called while it waits, and raises to end that; set before `open`.
     """
 
-    identity: str
-    shape: str
-    language: str
-    tables: frozenset[str]
-    form: str
-    whole: bool
-    harvest: str
-    digest: str
-    contents: Mapping[str, Content]
-    sizes: Mapping[str, Size]
-    stopped: Callable[[], None]
+    scheme: ClassVar[str] = ""
+    whole = False
+    language = "en"
+    tables: frozenset[str] = frozenset()
 
+    def __init__(self, spec: Spec, shape: str) -> None:
+        self.identity = f"{self.scheme}:{spec.place}"
+        self.shape = spec.options.get("shape", shape)
+        self.form = ""
+        self.harvest = self.digest = ""
+        self.contents: Mapping[str, Content] = {}
+        self.sizes: Mapping[str, Size] = {}
+        self.stopped: Callable[[], None] = lambda: None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.identity}>"
+
+    @abstractmethod
     def check(self) -> None:
         """Raise `UsageError` if it cannot be used here, as far as that is known before `open`."""
-        ...
 
+    @abstractmethod
     def open(self, *, create: bool, thorough: bool = False) -> Held:
         """Lock it, and return what it holds; create: it is made if it does not exist.
 
@@ -133,29 +141,28 @@ class Target(Protocol):
 
         Raises `UsageError` if it cannot be used, or another export uses it.
         """
-        ...
 
     def names(self) -> Mapping[str, str]:
         """The names of accounts that it holds, by appid; after `open`."""
-        ...
+        return {}
 
     def stored(self, table: TableShape) -> list[tuple[Any, ...]]:
         """The rows of a table of one part that readers see; after `open`.
 
         None of a target that shows everything at once.
         """
-        ...
+        return []
 
+    @abstractmethod
     def write(
         self, tables: Sequence[TableShape], units: Iterable[Unit], removed: Sequence[Part]
     ) -> None:
         """Replace months of the tables of an interface, and remove others."""
-        ...
 
+    @abstractmethod
     def finish(self) -> None:
         """Show readers what was written, if that is done as a whole."""
-        ...
 
+    @abstractmethod
     def close(self) -> None:
         """Release everything; may be called twice, and after a failure."""
-        ...

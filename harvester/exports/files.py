@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
@@ -27,11 +27,15 @@ from harvester.base.spreadsheet import BOM, FORMULA
 from harvester.errors import ExportError
 from harvester.exports.arrow import pa, pc
 from harvester.exports.base import WHOLE, Part, TableShape, Unit
-from harvester.exports.noted import ABOUT, Entry, Months, Noted, Place
+from harvester.exports.noted import ABOUT, Entry, Months, Noted
 from harvester.exports.shapes import LABEL
 from harvester.sinks.spec import Spec
 from harvester.tables import NO_FIGURE
 from harvester.wechat.titles import Title, field_title
+
+if TYPE_CHECKING:
+    from harvester.exports.bucket import Bucket
+    from harvester.exports.folder import Folder
 
 _PARQUET = re.compile(rf"([^/.][^/]*)/(?:\d{{4}}-\d{{2}}|{WHOLE})(?:\.\d+)?\.parquet")
 _CSV = re.compile(rf"([^/.][^/]*?)(?:{re.escape(ABOUT)}|\.csv)")
@@ -65,7 +69,7 @@ class Parquet(Noted):
 
     scheme = "parquet"
 
-    def place_of(self, spec: Spec) -> Place:
+    def place_of(self, spec: Spec) -> Folder | Bucket:
         if not spec.place.startswith("s3://"):
             return super().place_of(spec)
         from harvester.exports.bucket import OPTIONS, Bucket
@@ -108,7 +112,7 @@ class _Month:
     names: of the files.
     """
 
-    def __init__(self, table: TableShape, month: str, place: Place) -> None:
+    def __init__(self, table: TableShape, month: str, place: Folder | Bucket) -> None:
         self.names: list[str] = []
         self._table, self._month, self._place = table, month, place
         self._file: BinaryIO | None = None

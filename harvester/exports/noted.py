@@ -12,17 +12,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
-from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harvester.base.codec import MalformedError, encode, parse
 from harvester.errors import ExportError, HarvestError, UsageError
-from harvester.exports.base import Content, Held, Part, Size, TableShape, Unit
+from harvester.exports.base import Held, Part, TableShape, Target, Unit
 from harvester.exports.folder import Folder, checksum_of
 from harvester.sinks.spec import Spec
 from harvester.tables import ACCOUNTS
 from harvester.texts import changed, of_system
+
+if TYPE_CHECKING:
+    from harvester.exports.bucket import Bucket
 
 NOTE = ".harvester.json"
 ABOUT = ".columns.csv"
@@ -42,29 +44,6 @@ class Entry(NamedTuple):
     months: Months
 
 
-class Place(Protocol):
-    """Where the files are; `harvester.exports.folder` says what the methods do.
-
-    most: how many bytes a file may have; None: any number.  is_shared: whether another export may
-    write there at the same time.
-    """
-
-    most: int | None
-    is_shared: bool
-
-    def check(self) -> None: ...
-    def open(self, *, create: bool) -> None: ...
-    def new_draft(self, name: str) -> BinaryIO: ...
-    def draft(self, name: str) -> BufferedReader | BytesIO: ...
-    def read(self, name: str) -> bytes: ...
-    def save(self, name: str, data: bytes) -> None: ...
-    def existing(self, names: Iterable[str]) -> list[str]: ...
-    def has(self, name: str, size: int, checksum: str, *, thorough: bool) -> bool: ...
-    def put(self, name: str) -> None: ...
-    def remove(self, name: str) -> None: ...
-    def close(self) -> None: ...
-
-
 def _as_day(value: date | str) -> date:
     return value if isinstance(value, date) else date.fromisoformat(value)
 
@@ -73,33 +52,19 @@ def _as_text(value: str | None) -> str:
     return value or ""
 
 
-class Noted:
+class Noted(Target):
     """A target of several files.
 
     A subclass says where they are, how they are named and how they are written.
     """
 
-    scheme: ClassVar[str] = ""
-    whole = False
-    language = "en"
-    tables: frozenset[str] = frozenset()
-
     def __init__(self, spec: Spec, shape: str) -> None:
-        self.identity = f"{self.scheme}:{spec.place}"
-        self.shape = spec.options.get("shape", shape)
-        self.form = ""
-        self.harvest = self.digest = ""
+        super().__init__(spec, shape)
         self._place = self.place_of(spec)
         self._files: dict[str, Entry] = {}
         self._noted = b""
-        self.contents: Mapping[str, Content] = {}
-        self.sizes: Mapping[str, Size] = {}
-        self.stopped: Callable[[], None] = lambda: None
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.identity}>"
-
-    def place_of(self, spec: Spec) -> Place:
+    def place_of(self, spec: Spec) -> Folder | Bucket:
         """Where a spec says that the files are."""
         return Folder(Path(spec.place), self.identity)
 

@@ -3,45 +3,31 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar
 
 from harvester.errors import UsageError
-from harvester.exports.base import Content, Size, TableShape
+from harvester.exports.base import Target
 from harvester.exports.drafts import Claim, Drafts
 from harvester.sinks.spec import Spec
 
 
-class SingleFile:
+class SingleFile(Target):
     """A target that is one file.
 
     draft: where its next content is written.
     """
 
-    scheme: ClassVar[str] = ""
-    language = "en"
-    tables: frozenset[str] = frozenset()
     aside = ""
     """Where the former content is, if somebody may have changed it."""
 
     def __init__(self, spec: Spec, shape: str) -> None:
+        super().__init__(spec, shape)
         path = Path(spec.place)
         self.path = path.resolve() if path.is_symlink() else path  # the link itself stays
-        self.identity = f"{self.scheme}:{spec.place}"
-        self.shape = spec.options.get("shape", shape)
-        self.form = ""
-        self.harvest = self.digest = ""
-        self.contents: Mapping[str, Content] = {}
-        self.sizes: Mapping[str, Size] = {}
-        self.stopped: Callable[[], None] = lambda: None
         self._drafts: Drafts | None = None
         self._claim: Claim | None = None
         self._elsewhere: TemporaryDirectory[str] | None = None
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.path}>"
 
     def check(self) -> None:
         if self.path.is_dir():
@@ -59,12 +45,6 @@ class SingleFile:
             raise UsageError("there is no directory {}", self.path.parent)
         self._claim = Claim(self.path.with_name(f".{self.path.name}.lock"), self.identity)
         self._drafts = Drafts(self.path.with_name(f".{self.path.name}.new"))
-
-    def names(self) -> Mapping[str, str]:
-        return {}
-
-    def stored(self, table: TableShape) -> list[tuple[Any, ...]]:
-        return []
 
     @property
     def draft(self) -> Path:
