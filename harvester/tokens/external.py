@@ -12,7 +12,7 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -23,7 +23,7 @@ from harvester.base.secrets import Secret, advice, place_of, read_reference
 from harvester.errors import AttemptError, UsageError
 from harvester.model import Action, Request, Send, Token, TokenProvider, Verdict
 from harvester.texts import of_system, say
-from harvester.tokens.shared import CallableProvider, TokenRefusedError
+from harvester.tokens.shared import TokenRefusedError
 
 LONGEST_TOKEN = 4096
 """The most characters of a token.  WeChat asks to reserve 512; it is part of every URL."""
@@ -90,17 +90,17 @@ class NoToken:
 
 
 class CloudbaseToken:
-    """The token of cloud hosting: from the file that WeChat rewrites there, or from a callable.
+    """The token of cloud hosting, from the file that WeChat rewrites there.
 
-    source: the path, or a callable, plain or async, that returns the token, unchanged with a
-    request in the header X-WX-CLOUDBASE-ACCESS-TOKEN.
+    Inside a request WeChat also sends it, in the header X-WX-CLOUDBASE-ACCESS-TOKEN: an application
+    writes that to a file of its own.
     """
 
     shareable = False
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | Callable[[], Awaitable[str] | str] = CLOUDBASE_FILE,
+        source: str | os.PathLike[str] = CLOUDBASE_FILE,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._source = source
@@ -111,11 +111,7 @@ class CloudbaseToken:
 
     async def fetch(self, send: Send) -> Token:
         """The current token, for the rest of its half hour; raises `TokenRefusedError`."""
-        if callable(self._source):
-            text: Secret | str = await CallableProvider(self._source).fetch(send)
-            left = math.inf
-        else:
-            text, left = self._read(Path(self._source))
+        text, left = self._read(Path(self._source))
         token = _given(text, say("the source of the cloudbase token"))
         lifetime = min(token.lifetime, CLOUDBASE_LIFETIME, left)
         if lifetime <= 0:

@@ -207,14 +207,6 @@ def test_the_token_of_cloud_hosting_lives_half_an_hour_from_its_writing(tmp_path
         at(0.0)
 
 
-def test_the_token_of_cloud_hosting_may_come_from_a_callable() -> None:
-    async def source() -> str:
-        return "cl0ud"
-
-    token = asyncio.run(CloudbaseToken(source).fetch(no_sending))
-    assert (token.value, token.lifetime) == ("cl0ud", 1800.0)
-
-
 @pytest.mark.parametrize(
     "provider",
     [NoToken(), CloudbaseToken("s3cret"), CommandToken(["/bin/x", "s3cret"]),

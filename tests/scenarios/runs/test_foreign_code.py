@@ -17,7 +17,6 @@ import pytest
 
 import harvester
 from harvester.testing import FakeTransport, Faults, Simulator, serve
-from harvester.tokens.external import CloudbaseToken
 from harvester.wechat.interfaces import INTERFACES
 from tests.support import A
 
@@ -224,7 +223,7 @@ def test_a_store_that_fails_once_there_is_a_token_does_no_harm(fails: Any, exc: 
 
 @pytest.mark.parametrize("wait", [False, True])
 @pytest.mark.parametrize("given", [None, 5, "", b"token", {"access_token": "x"}])
-@pytest.mark.parametrize("kind", ["callable", "provider", "cloudbase"])
+@pytest.mark.parametrize("kind", ["callable", "provider"])
 def test_what_is_no_token_stops_the_account_at_once(kind: str, given: object, wait: bool) -> None:
     calls = 0
 
@@ -236,8 +235,6 @@ def test_what_is_no_token_stops_the_account_at_once(kind: str, given: object, wa
     token: Any = source
     if kind == "provider":
         token = Provider(source)
-    elif kind == "cloudbase":
-        token = CloudbaseToken(source)
     report = run(account=harvester.Account(A, token=token), wait=wait, attempts=8)
     assert (report.state, calls) == ("failed", 1)
     assert f"returned {type(given).__name__}, not a token" in report.stopped[A]
