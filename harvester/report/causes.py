@@ -48,6 +48,14 @@ class Kind:
     command: str = "check --config {config}{only}"
     level: str = "failure"
 
+    def said(self, interfaces: Text = ("", ""), **known: object) -> Text:
+        """The title, with what is known: interfaces in both languages, ``ip since days``."""
+        values = {"ip": "", "since": "", "days": "", **known}
+        return (
+            " ".join(self.title[0].format(**values, interfaces=interfaces[0]).split()),
+            " ".join(self.title[1].format(**values, interfaces=interfaces[1]).split()),
+        )
+
 
 WHAT_IS_MISSING = "status --config {config} --missing yesterday"
 """The command of the kinds that are about days, and not about a refusal."""

@@ -147,15 +147,10 @@ def words(cause: Cause) -> tuple[Text, Text]:
     kind, names = KINDS[cause.kind], sorted(cause.days)
     zh = "、".join(names[:NAMED]) + (f" 等 {len(names)} 个" if len(names) > NAMED else "")
     until = f"{china(cause.latest):%Y-%m-%d %H:%M}" if cause.latest else ""
-    return (
-        _filled(kind.title[0], cause.ip, zh) + (f"，{until}（北京时间）恢复" if until else ""),
-        _filled(kind.title[1], cause.ip, listed(names, "interface"))
-        + (f" until {until} China time" if until else ""),
-    ), kind.advice
-
-
-def _filled(title: str, ip: str, interfaces: str) -> str:
-    return " ".join(title.format(ip=ip, interfaces=interfaces, days="").split())
+    said = kind.said((zh, listed(names, "interface")), ip=cause.ip)
+    if until:
+        said = f"{said[0]}，{until}（北京时间）恢复", f"{said[1]} until {until} China time"
+    return said, kind.advice
 
 
 def gravest(states: Iterable[str]) -> str:

@@ -239,13 +239,12 @@ class _OfDay:
     def _of_kind(self, kind: str, state: State, **more: Any) -> Lack:
         """For a cause as of `harvester.report.causes`."""
         appid, name = self._stream.key
-        values = {"ip": ip_in(more.get("detail", "")), "interfaces": name}
-        zh, en = (" ".join(text.format(**values).split()) for text in KINDS[kind].title)
-        reason = zh, en
+        found = KINDS[kind]
+        reason = found.said((name, name), ip=ip_in(more.get("detail", "")))
         if kind == "quota" and more["until"] <= self._now:
             reason = _QUOTA_IS_BACK
-        advice, mine = KINDS[kind].advice, KINDS[kind].mine
-        return Lack(appid, name, state.name, reason, advice, since=self._since(), mine=mine, **more)
+        since, mine = self._since(), found.mine
+        return Lack(appid, name, state.name, reason, found.advice, since=since, mine=mine, **more)
 
     def _made(self, state: str, texts: tuple[Text, Text], **values: object) -> Lack:
         (zh, en), advice = texts

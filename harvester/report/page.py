@@ -275,11 +275,8 @@ def newest(account: AccountView) -> tuple[Text, Text]:
         if account.state == "todo":
             return ("已到齐，历史要处理", "Here; its past needs you"), ("", "")
         return ("已到齐", "Here"), ("", "")
-    title = KINDS[account.kind].title
-    why = (
-        " ".join(title[0].format(ip="", interfaces="").split()).rstrip("："),
-        " ".join(title[1].format(ip="", interfaces="").split()).rstrip(":"),
-    )
+    said = KINDS[account.kind].said()
+    why = said[0].rstrip("："), said[1].rstrip(":")
     zh = f"共 {account.expected} 个接口，其中 {account.late} 个"
     en = f"{account.late} of {plural(account.expected, 'interface')}"
     if account.behind is None:

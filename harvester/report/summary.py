@@ -257,16 +257,11 @@ def cause_title(cause: Cause, seen: Overview) -> Text:
     more = len(cause.days) - NAMED
     zh = "、".join(zh for zh, _ in names) + (f" 等 {len(cause.days)} 个" if more > 0 else "")
     en = ", ".join(en for _, en in names) + (f" and {more} more" if more > 0 else "")
-    title, more_said = KINDS[cause.kind].title, ("", "")
     if cause.kind == "quota" and cause.latest <= seen.made:
-        title = ("限额已恢复，运行即可", "The quota is back: run again")
-    elif cause.kind == "quota":
-        until = moment(cause.latest, seen.made)
-        more_said = f"，{until[0]} 恢复", f" until {until[1]}"
+        return "限额已恢复，运行即可", "The quota is back: run again"
     days = number(seen.silent)
-    return (
-        " ".join(title[0].format(ip=cause.ip, since=cause.since, interfaces=zh, days=days).split())
-        + more_said[0],
-        " ".join(title[1].format(ip=cause.ip, since=cause.since, interfaces=en, days=days).split())
-        + more_said[1],
-    )
+    said = KINDS[cause.kind].said((zh, en), ip=cause.ip, since=cause.since, days=days)
+    if cause.kind != "quota":
+        return said
+    until = moment(cause.latest, seen.made)
+    return f"{said[0]}，{until[0]} 恢复", f"{said[1]} until {until[1]}"

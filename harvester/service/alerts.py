@@ -408,12 +408,8 @@ def _over(alert: Alert, whom: Iterable[Subject], seen: Overview) -> Text:
 def _title(alert: Alert, whom: Iterable[Subject]) -> Text:
     names = dict.fromkeys(each.interface for each in whom)
     titles = [title_of(name) for name in names if name]
-    zh, en = "、".join(t[0] for t in titles), ", ".join(t[1] for t in titles)
-    title, about = _ALERTS[alert.kind].title, alert.about
-    return (
-        " ".join(title[0].format(ip=about, since=about, interfaces=zh, days="").split()),
-        " ".join(title[1].format(ip=about, since=about, interfaces=en, days="").split()),
-    )
+    named = "、".join(t[0] for t in titles), ", ".join(t[1] for t in titles)
+    return _ALERTS[alert.kind].said(named, ip=alert.about, since=alert.about)
 
 
 def _accounts(whom: Iterable[Subject]) -> list[str]:
