@@ -22,7 +22,7 @@ from harvester.engine.account_queue import AccountQueue
 from harvester.engine.limiter import Limiter
 from harvester.engine.network import Network, unreachable
 from harvester.engine.parts import Part, empty_days, parts_of
-from harvester.engine.policy import NOT_READY_AGAIN, WINDOW, Decision, decide, kind_of
+from harvester.engine.policy import NOT_READY_AGAIN, WINDOW, Decision, Tried, decide, kind_of
 from harvester.engine.window_queue import Attempt, Harvested, InterfaceQueue, Page
 from harvester.errors import (
     AccountError,
@@ -409,9 +409,7 @@ class Pipeline:
         """What follows an answer without records."""
         failures, reason, first = attempt.failures + 1, explain(verdict), False
         attempts = 1 if verdict.code in account.refused else self.attempts
-        action, delay = decide(
-            WINDOW, verdict, failures=failures, attempts=attempts, wall=self._wall()
-        )
+        action, delay = decide(WINDOW, verdict, Tried(failures, attempts, self._wall()))
         kind = kind_of(action, verdict)
         match action:
             case Action.RETRY:

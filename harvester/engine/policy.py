@@ -53,39 +53,50 @@ class Decision(NamedTuple):
     kind: str = ""
 
 
+class Tried(NamedTuple):
+    """What limits the next attempt.
+
+    failures: failed attempts so far, including this one; attempts: their limit; wall: the Unix
+    time.
+    """
+
+    failures: int
+    attempts: int
+    wall: float
+
+
 class Rule(NamedTuple):
     """When the next request leaves, and what is done instead once no attempt is left.
 
-    delay: seconds, by the verdict, the failed attempts, this one included, and the Unix time.
-    last: None: attempts do not count.
+    delay: returns seconds.  last: None: attempts do not count.
     """
 
-    delay: Callable[[Verdict, int, float], float]
+    delay: Callable[[Verdict, Tried], float]
     last: Action | None = None
 
 
-def _at_once(verdict: Verdict, failures: int, wall: float) -> float:
+def _at_once(verdict: Verdict, tried: Tried) -> float:
     return 0.0
 
 
-def _backoff(verdict: Verdict, failures: int, wall: float) -> float:
-    return retry.delay(failures, answered=verdict.answered)
+def _backoff(verdict: Verdict, tried: Tried) -> float:
+    return retry.delay(tried.failures, answered=verdict.answered)
 
 
-def _next_minute(verdict: Verdict, failures: int, wall: float) -> float:
-    return next_minute(wall) - wall + AFTER_THE_MINUTE
+def _next_minute(verdict: Verdict, tried: Tried) -> float:
+    return next_minute(tried.wall) - tried.wall + AFTER_THE_MINUTE
 
 
-def _next_day(verdict: Verdict, failures: int, wall: float) -> float:
-    return next_quota_day(wall) - wall
+def _next_day(verdict: Verdict, tried: Tried) -> float:
+    return next_quota_day(tried.wall) - tried.wall
 
 
-def _half_an_hour(verdict: Verdict, failures: int, wall: float) -> float:
+def _half_an_hour(verdict: Verdict, tried: Tried) -> float:
     return NOT_READY_AGAIN
 
 
-def _longer_each_time(verdict: Verdict, failures: int, wall: float) -> float:
-    return min(TOKEN_AGAIN_AT_MOST, TOKEN_AGAIN * failures)
+def _longer_each_time(verdict: Verdict, tried: Tried) -> float:
+    return min(TOKEN_AGAIN_AT_MOST, TOKEN_AGAIN * tried.failures)
 
 
 WINDOW: Mapping[Action, Rule] = {
@@ -125,20 +136,16 @@ def kind_of(action: Action, verdict: Verdict, other: str = "refused") -> str:
     return KIND_OF.get(verdict.code) or ("retry" if verdict.action in _TRIED else other)
 
 
-def decide(
-    rules: Mapping[Action, Rule], verdict: Verdict, *, failures: int, attempts: int, wall: float
-) -> tuple[Action, float]:
+def decide(rules: Mapping[Action, Rule], verdict: Verdict, tried: Tried) -> tuple[Action, float]:
     """What to do after a verdict, and the seconds until the next request.
 
-    rules: `WINDOW` or `TOKEN`.  failures: failed attempts so far, including this one; attempts:
-    their limit.  wall: the Unix time.
+    rules: `WINDOW` or `TOKEN`.
     """
     rule = rules.get(verdict.action)
     if rule is None:
         return Action.STOP_ACCOUNT, 0.0
-    if rule.last is None or failures < attempts:
-        return verdict.action, rule.delay(verdict, failures, wall)
+    if rule.last is None or tried.failures < tried.attempts:
+        return verdict.action, rule.delay(verdict, tried)
     if verdict.then is None:
         return rule.last, 0.0
-    instead = verdict._replace(action=verdict.then, then=None)
-    return decide(rules, instead, failures=failures, attempts=attempts, wall=wall)
+    return decide(rules, verdict._replace(action=verdict.then, then=None), tried)

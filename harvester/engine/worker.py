@@ -29,7 +29,7 @@ from harvester.engine.attempt import DEFERRALS, Pipeline, explain
 from harvester.engine.network import Network
 from harvester.engine.options import Options
 from harvester.engine.planner import Plan
-from harvester.engine.policy import NOT_READY_AGAIN, TOKEN, Decision, decide, kind_of
+from harvester.engine.policy import NOT_READY_AGAIN, TOKEN, Decision, Tried, decide, kind_of
 from harvester.engine.scheduler import Scheduler
 from harvester.engine.window_queue import (
     LOST,
@@ -488,7 +488,7 @@ class Worker:
         attempts = 1 if verdict.code in account.refused else self._pipeline.attempts
         reason = account.why = say("no access token: {}", explain(verdict))
         failures = account.token_failed()
-        action, delay = decide(TOKEN, verdict, failures=failures, attempts=attempts, wall=wall)
+        action, delay = decide(TOKEN, verdict, Tried(failures, attempts, wall))
         match action:
             case Action.STOP_ACCOUNT:
                 await self._no_token(account, verdict, failures)

@@ -12,6 +12,7 @@ from harvester.engine.policy import (
     TOKEN_AGAIN_AT_MOST,
     WINDOW,
     Rule,
+    Tried,
     decide,
     kind_of,
 )
@@ -43,10 +44,7 @@ FAIL, STOP = (Action.FAIL_WINDOW, 0.0), (Action.STOP_ACCOUNT, 0.0)
 def test_an_action_of_the_first_and_of_the_last_of_eight_attempts(
     action: Action, rules: Mapping[Action, Rule], first: object, last: object
 ) -> None:
-    found = [
-        decide(rules, Verdict(action), failures=failures, attempts=8, wall=WALL)
-        for failures in (1, 8)
-    ]
+    found = [decide(rules, Verdict(action), Tried(failures, 8, WALL)) for failures in (1, 8)]
     assert found == [first, last]
 
 
@@ -55,22 +53,22 @@ def test_what_is_tried_again_is_so_while_attempts_are_left(
     rules: Mapping[Action, Rule], last: object
 ) -> None:
     verdict = Verdict(Action.RETRY)
-    action, delay = decide(rules, verdict, failures=7, attempts=8, wall=WALL)
+    action, delay = decide(rules, verdict, Tried(7, 8, WALL))
     assert action is Action.RETRY
     assert 0.0 <= delay <= 60.0
-    assert decide(rules, verdict, failures=8, attempts=8, wall=WALL) == last
-    assert decide(rules, verdict, failures=1, attempts=1, wall=WALL) == last
+    assert decide(rules, verdict, Tried(8, 8, WALL)) == last
+    assert decide(rules, verdict, Tried(1, 1, WALL)) == last
 
 
 def test_once_no_attempt_is_left_an_action_can_become_another() -> None:
     verdict = Verdict(Action.SLOW_DOWN, then=Action.QUOTA)
-    assert decide(WINDOW, verdict, failures=7, attempts=8, wall=WALL)[0] is Action.SLOW_DOWN
-    assert decide(WINDOW, verdict, failures=8, attempts=8, wall=WALL) == (Action.QUOTA, DAY)
+    assert decide(WINDOW, verdict, Tried(7, 8, WALL))[0] is Action.SLOW_DOWN
+    assert decide(WINDOW, verdict, Tried(8, 8, WALL)) == (Action.QUOTA, DAY)
 
 
 def test_a_token_that_is_not_ready_is_requested_less_and_less_often() -> None:
     verdict = Verdict(Action.NOT_READY)
-    found = decide(TOKEN, verdict, failures=10**6, attempts=8, wall=WALL)
+    found = decide(TOKEN, verdict, Tried(10**6, 8, WALL))
     assert found == (Action.NOT_READY, TOKEN_AGAIN_AT_MOST)
 
 
