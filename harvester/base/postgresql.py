@@ -19,7 +19,7 @@ import socket
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from harvester.base import files as durable
 from harvester.base.outage import DISK_FULL, Away, Undone
@@ -28,6 +28,7 @@ from harvester.base.threads import can_be_cut
 from harvester.errors import UsageError, needs
 from harvester.texts import say
 
+_OPTION = "schema="
 FORM = "postgresql://[USER@]HOST[:PORT]/DATABASE"
 
 _SECRETS = ("password", "sslpassword")
@@ -224,6 +225,21 @@ def holder(connection: Any, pids: str) -> str:
     whose = name or say("another program")
     whose = say("{} ({}, process {} of the server)", whose, address or "local", pid)
     return say("a lock that {} holds", whose)
+
+
+def without_schema(url: Secret) -> tuple[Secret, str | None]:
+    """The URL as libpq takes it, and the schema that it names: libpq has no such option."""
+    place, _, query = url.value.partition("?")
+    options = query.split("&") if query else []
+    schemas = [each for each in options if each.startswith(_OPTION)]
+    rest = "&".join([each for each in options if each not in schemas])
+    schema = unquote(schemas[-1].removeprefix(_OPTION)) if schemas else None
+    return Secret(f"{place}?{rest}" if rest else place), schema
+
+
+def with_schema(identity: str, schema: str) -> str:
+    """The URL of a database without secrets, and a schema of it."""
+    return f"{identity}{'&' if '?' in identity else '?'}{_OPTION}{quote(schema)}"
 
 
 def server_of(url: Secret, what: str) -> Server:

@@ -31,14 +31,22 @@ from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
-from urllib.parse import unquote
 
 import anyio
 
 from harvester.base.dates import Days
 from harvester.base.fencing import Epochs
 from harvester.base.outage import PATIENCE, SLOW, Away, Undone, announce, until_it_answers
-from harvester.base.postgresql import SETTINGS, Server, begin, holder, limits, server_of
+from harvester.base.postgresql import (
+    SETTINGS,
+    Server,
+    begin,
+    holder,
+    limits,
+    server_of,
+    with_schema,
+    without_schema,
+)
 from harvester.base.secrets import Secret
 from harvester.base.threads import Thread
 from harvester.errors import HarvestError, LedgerError, UsageError
@@ -109,13 +117,14 @@ class PostgresLedger(Statements):
 
     def __init__(self, url: str | Secret, *, readonly: bool = False) -> None:
         self._held = _Held()
-        plain, schema = _without_schema(Secret(url))
+        plain, named = without_schema(Secret(url))
+        schema = SCHEMA if named is None else named
         if not _NAME.fullmatch(schema):
             raise UsageError("ledger: a schema is named by small letters, digits and _")
         server = server_of(plain, "ledger")
-        option = "" if schema == SCHEMA else f"schema={schema}"
-        mark = "&" if "?" in server.identity else "?"
-        self.identity = f"{server.identity}{mark}{option}" if option else server.identity
+        self.identity = server.identity
+        if schema != SCHEMA:
+            self.identity = with_schema(self.identity, schema)
         self.place, self.hosts = server.where, server.hosts
         self.where = say("the ledger in {}", self.place)
         self.url = plain
@@ -668,14 +677,3 @@ class _Held:
         """The commits of these accounts are merged."""
         for appid in appids:
             del self._commits[appid]
-
-
-def _without_schema(url: Secret) -> tuple[Secret, str]:
-    """The URL as libpq takes it, and the schema that it names."""
-    plain, _, query = url.value.partition("?")
-    parts = query.split("&")
-    schemas = [part for part in parts if part.startswith("schema=")]
-    if not schemas:
-        return url, SCHEMA
-    left = "&".join([part for part in parts if part not in schemas])
-    return Secret(f"{plain}?{left}" if left else plain), unquote(schemas[-1].partition("=")[2])

@@ -22,10 +22,17 @@ from contextlib import contextmanager
 from copy import copy
 from hashlib import sha256
 from typing import Any
-from urllib.parse import quote, unquote
 
 from harvester.base.outage import PATIENCE
-from harvester.base.postgresql import SETTINGS, Server, begin, limits, server_of
+from harvester.base.postgresql import (
+    SETTINGS,
+    Server,
+    begin,
+    limits,
+    server_of,
+    with_schema,
+    without_schema,
+)
 from harvester.base.secrets import Secret
 from harvester.errors import UsageError
 from harvester.model import Field
@@ -45,7 +52,6 @@ _IS_LEDGER = (  # whether the tables would be made in the schema of a shared led
     " AND to_regclass({0} || '.wanted') IS NOT NULL"
 )
 _SCHEMA = re.compile(r"[\w-]+")
-_OPTION = "schema="
 
 _TYPES = {
     "int": "bigint", "float": "double precision", "str": "text", "bool": "boolean", "date": "date",
@@ -158,7 +164,7 @@ class PostgreSQL(SqlSink):
 
     def __init__(self, url: str | Secret, *, patience: float = PATIENCE) -> None:
         url = Secret(url)
-        self.ledger_url, schema = _parts(url)
+        self.ledger_url, schema = without_schema(url)
         """Where a ledger is kept by default: in the same database."""
         if schema is not None and not (_SCHEMA.fullmatch(schema) and DIALECT.takes(schema)):
             raise UsageError(
@@ -190,8 +196,7 @@ class PostgresDriver:
         self.identity = server.identity
         self.where = server.where
         if schema:
-            mark = "&" if "?" in self.identity else "?"
-            self.identity += f"{mark}{_OPTION}{quote(schema)}"
+            self.identity = with_schema(self.identity, schema)
             self.where = say("the schema {} of {}", schema, self.where)
         self.describe = server.describe
         self.outage = server.outage
@@ -313,15 +318,6 @@ class PostgresDriver:
 
 
 _quoted = DIALECT.quoted
-
-
-def _parts(url: Secret) -> tuple[Secret, str | None]:
-    """A sink's URL as libpq takes it, and the schema that it names."""
-    place, _, query = url.value.partition("?")
-    options = query.split("&") if query else []
-    schemas = [unquote(each[len(_OPTION) :]) for each in options if each.startswith(_OPTION)]
-    rest = "&".join([each for each in options if not each.startswith(_OPTION)])
-    return Secret(f"{place}?{rest}" if rest else place), schemas[-1] if schemas else None
 
 
 def _names(columns: Sequence[Field]) -> str:
