@@ -23,7 +23,8 @@ from harvester.base.outage import PATIENCE, Away, Undone
 from harvester.base.secrets import Secret
 from harvester.errors import SinkError, UsageError
 from harvester.model import Field
-from harvester.sinks.sql.base import AccountDays, MakeRows, Rows, SqlSink, before
+from harvester.sinks.sql.base import SqlSink
+from harvester.sinks.sql.driver import AccountDays, MakeRows, Rows, before
 from harvester.sinks.sql.mysql_server import LOCK, Server, server_of
 from harvester.sinks.sql.schema import Dialect, as_text, is_negative_zero
 from harvester.sinks.views import DAY, EXACT, ListView

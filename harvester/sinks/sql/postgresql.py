@@ -36,7 +36,8 @@ from harvester.base.postgresql import (
 from harvester.base.secrets import Secret
 from harvester.errors import UsageError
 from harvester.model import Field
-from harvester.sinks.sql.base import AccountDays, MakeRows, Rows, SqlSink
+from harvester.sinks.sql.base import SqlSink
+from harvester.sinks.sql.driver import AccountDays, MakeRows, Rows
 from harvester.sinks.sql.schema import Dialect, as_text
 from harvester.sinks.views import DAY, EXACT, ListView
 from harvester.texts import say

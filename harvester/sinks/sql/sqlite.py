@@ -20,15 +20,8 @@ from harvester.base.outage import DISK_FULL, PATIENCE
 from harvester.errors import SinkError, UsageError
 from harvester.model import Field
 from harvester.sinks.spec import read_spec
-from harvester.sinks.sql.base import (
-    AccountDays,
-    MakeRows,
-    Rows,
-    SqlSink,
-    before,
-    make_ready,
-    overlapping,
-)
+from harvester.sinks.sql.base import SqlSink
+from harvester.sinks.sql.driver import AccountDays, MakeRows, Rows, before, make_ready, overlapping
 from harvester.sinks.sql.schema import Dialect, as_text, is_negative_zero
 from harvester.sinks.views import EXACT, ListView
 from harvester.tables import Column
