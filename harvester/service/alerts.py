@@ -31,7 +31,7 @@ from harvester.report.texts import moment as moment_of
 from harvester.report.texts import number, plural, title_of
 from harvester.service.mail import MORE
 from harvester.service.schedule import moment
-from harvester.service.state import RUN, Alert, Alerts, Subject
+from harvester.service.state import OF_RUNS, Alert, Alerts, Subject
 
 LONGEST = 1900
 """Bytes of a body: WeCom's robot takes 2,048."""
@@ -69,8 +69,8 @@ _ALERTS = {
         command=WHAT_IS_MISSING,
         level="warning",
     ),
-    RUN: Kind(
-        RUN,
+    OF_RUNS: Kind(
+        OF_RUNS,
         True,
         ("运行出错", "runs fail"),
         ("运行出错（{since}）", "Runs end with an error ({since})"),
@@ -228,7 +228,7 @@ def change(before: Alerts, now: Alerts, seen: Overview) -> Change:
 
 def _is_late(kind: str, whom: Subject, accounts: Mapping[str, AccountView]) -> bool | None:
     """Whether what an alert is about lacks its newest figures; None if it is not harvested."""
-    if kind == RUN:
+    if kind == OF_RUNS:
         return False
     account = accounts.get(whom.appid)
     if account is None:
@@ -245,11 +245,11 @@ def of_runs(before: Alerts, host: str, reported: Problem | None) -> Alerts:
     reported: why runs end with an error on this machine, None if unknown.  A kind of error keeps
     its first text.
     """
-    found = {alert: whom for alert, whom in before.items() if alert.kind == RUN}
+    found = {alert: whom for alert, whom in before.items() if alert.kind == OF_RUNS}
     if reported is None:
         return found
     if reported:
-        found.setdefault(Alert(RUN, host, reported.kind), (Subject(said=reported.text),))
+        found.setdefault(Alert(OF_RUNS, host, reported.kind), (Subject(said=reported.text),))
         return found
     return {alert: whom for alert, whom in found.items() if alert.about != host}
 
@@ -296,7 +296,7 @@ def message_of(
 
 def _raised(alert: Alert, whom: tuple[Subject, ...], seen: Overview) -> Text:
     known, title = _ALERTS[alert.kind], _title(alert, whom)
-    if alert.kind == RUN:
+    if alert.kind == OF_RUNS:
         said = without_passwords(whom[0].said)
         return f"● {title[0]}：{said}", f"● {title[1]}: {said}"
     zh, en = _named(_accounts(whom), seen)
@@ -312,7 +312,7 @@ def _explained(
 ) -> Iterable[Text]:
     """What is missing since when, WeChat's message, and the command that shows more."""
     kind, known = alert.kind, _ALERTS[alert.kind]
-    if kind != RUN:
+    if kind != OF_RUNS:
         rows = _lacking(kind, whom, seen)
         yield _since_when([row for _, row in rows])
         yield from _why(rows, len(_accounts(whom))) if kind in (STALE, NEVER) else ()
@@ -399,7 +399,7 @@ def _said_by_wechat(kind: str, whom: Iterable[Subject], seen: Overview) -> str:
 
 def _over(alert: Alert, whom: Iterable[Subject], seen: Overview) -> Text:
     title = _title(alert, whom)
-    if alert.kind == RUN:
+    if alert.kind == OF_RUNS:
         return f"○ 已恢复：{title[0]}", f"○ Over: {title[1]}"
     zh, en = _named(_accounts(whom), seen)
     return f"○ 已恢复：{title[0]}，{zh}", f"○ Over: {title[1]}, {en}"

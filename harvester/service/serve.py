@@ -52,7 +52,7 @@ from harvester.service.sender import (
     deliver,
     describe,
 )
-from harvester.service.state import RUN, State, StateRow
+from harvester.service.state import OF_RUNS, State, StateRow
 from harvester.service.week import message, read_week
 from harvester.texts import joined, of_system, say
 
@@ -356,7 +356,7 @@ class Service:
         self._looked = -math.inf
         if self.seen is None:  # the service has just started
             now = self._clock()
-            if any(alert.kind != RUN for alert in self.state.alerts):  # somebody may have acted
+            if any(alert.kind != OF_RUNS for alert in self.state.alerts):  # somebody may have acted
                 self._reloaded = now
             begins = china(self.next_run(now))
             self.log(say("next harvest: {:%Y-%m-%d %H:%M} in China", begins))
@@ -533,7 +533,7 @@ def _next(
     now = {**alerts.alerts_of(seen, at, stale_after)}
     if due is None:  # between two runs a cause is not over, and only time adds one
         added = {alert: now[alert] for alert in alerts.OF_TIME if alert in now}
-        now = {alert: whom for alert, whom in before.alerts.items() if alert.kind != RUN}
+        now = {alert: whom for alert, whom in before.alerts.items() if alert.kind != OF_RUNS}
         for alert, whom in added.items():
             now[alert] = tuple(sorted({*now.get(alert, ()), *whom}))
     now |= alerts.of_runs(before.alerts, socket.gethostname(), reported)

@@ -20,14 +20,14 @@ from harvester.service.mail import Mail, Message, Sent, forgotten
 
 TURNS = 20
 """Attempts at replacing a state that other processes change, too."""
-RUN = "run"
+OF_RUNS = "run"
 """The kind of alert that is about no account: runs that end with an error."""
 
 
 class Alert(NamedTuple):
     """What a person was alerted to; as text, in the ledger: its parts with a space between them.
 
-    kind: of a cause.  about: the address, the day, or (`RUN`) the machine.  error: of runs, its
+    kind: of a cause.  about: the address, the day, or (`OF_RUNS`) the machine.  error: of runs, its
     kind.
     """
 
@@ -40,7 +40,7 @@ class Alert(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """What an alert concerns: an account, an interface of it, or (`RUN`) what an error said."""
+    """What an alert concerns: an account, an interface of it, or (`OF_RUNS`) what an error said."""
 
     appid: str = ""
     interface: str = ""
@@ -57,7 +57,7 @@ def parsed(texts: Mapping[str, Iterable[str]]) -> Alerts:
     """The alerts from their text."""
 
     def subject(alert: Alert, text: str) -> Subject:
-        return Subject(said=text) if alert.kind == RUN else Subject(*text.split(" ", 1))
+        return Subject(said=text) if alert.kind == OF_RUNS else Subject(*text.split(" ", 1))
 
     named = {Alert(*text.split(" ", 2)): whom for text, whom in texts.items()}
     return {alert: tuple(subject(alert, each) for each in whom) for alert, whom in named.items()}

@@ -14,7 +14,7 @@ from harvester.service.schedule import (
     next_run,
     retry_after,
 )
-from harvester.service.state import RUN, Alert, State, Subject
+from harvester.service.state import OF_RUNS, Alert, State, Subject
 from tests.support import at
 
 AT = time(8, 5)
@@ -86,7 +86,7 @@ def test_what_is_kept_comes_back_as_it_was() -> None:
     alerts = {
         Alert("ip", "203.0.113.7"): (Subject("wx1"), Subject("wx2")),
         Alert("permission"): (Subject("wx1", "getusersummary"),),
-        Alert(RUN, "host", "SinkError"): (Subject(said="the disk is full"),),
+        Alert(OF_RUNS, "host", "SinkError"): (Subject(said="the disk is full"),),
     }
     state = State(SECOND, 1.5, 2.5, FIRST, alerts, mail, {"env:A": 3.5}, 7)
     assert State.read(state.write()) == state

@@ -26,7 +26,7 @@ from harvester.service.alerts import (
     message_of,
     of_runs,
 )
-from harvester.service.state import RUN, Alert, Subject
+from harvester.service.state import OF_RUNS, Alert, Subject
 from tests.report_data import BEGIN, YESTERDAY, KnownLedger
 from tests.support import ROOT
 
@@ -47,19 +47,19 @@ CODES = {
 }
 """A code of each kind for which a person must act, and its reason."""
 IN_THE_DIGEST = {"ended"}
-ALERTS = [*CODES, NOT_ASKED, STALE, NEVER, RUN]
+ALERTS = [*CODES, NOT_ASKED, STALE, NEVER, OF_RUNS]
 CHECK = ("check", "--config", "CONFIG", "--only", APPID)
 MISSING = ("status", "--config", "CONFIG", "--missing", "yesterday")
 COMMANDS = {
     **dict.fromkeys(CODES, CHECK),
     "retired": ("endpoints", SHARE),
     **dict.fromkeys((NOT_ASKED, STALE, NEVER), MISSING),
-    RUN: ("run", "--config", "CONFIG"),
+    OF_RUNS: ("run", "--config", "CONFIG"),
 }
 """What a person types after each alert."""
 LACKS = {**dict.fromkeys(CODES, 3), NOT_ASKED: 5, STALE: 1}
 """The newest days that the interface lacks; it never had any, or runs fail, where there is none."""
-SAID_AT_ONCE = {"token", "refused", RUN}
+SAID_AT_ONCE = {"token", "refused", OF_RUNS}
 """Alerts whose reason is in their first line, in the place of advice."""
 
 
@@ -75,7 +75,7 @@ def fired(kind: str, lang: str, where: Where) -> tuple[Notification, str]:
         ledger.asked_for(APPID, name, BEGIN, YESTERDAY)
         ledger.put(APPID, name, BEGIN, YESTERDAY, "final")
     code, reason = CODES.get(kind, (0, ""))
-    if kind != RUN:
+    if kind != OF_RUNS:
         ledger.known.pop((APPID, SHARE))
         last = YESTERDAY - timedelta(days=LACKS.get(kind, 0))
         if kind == NOT_ASKED:
@@ -96,7 +96,7 @@ def fired(kind: str, lang: str, where: Where) -> tuple[Notification, str]:
             )
     seen = ledger.seen(names={APPID: "Café"})
     alerts = alerts_of(seen, AT, STALE_AFTER)
-    if kind == RUN:
+    if kind == OF_RUNS:
         reason = "the disk is full"
         alerts = {**alerts, **of_runs({}, "host", Problem("SinkError", reason))}
     assert [alert.kind for alert in alerts] == [kind]
@@ -121,7 +121,7 @@ def test_an_alert_says_what_since_when_why_and_what_to_do(
     since = YESTERDAY - timedelta(days=LACKS.get(kind, 0) - 1)
     lacking = {"en": f"  Lacking since {since}: {title}", "zh": f"  自 {since} 起缺：{title}"}
     never = {"en": f"  Never had: {title}", "zh": f"  从未有过：{title}"}
-    if kind == RUN:
+    if kind == OF_RUNS:
         assert lines == []
     else:
         assert f"Café ({APPID})" in first
@@ -160,7 +160,7 @@ def test_the_page_has_a_heading_for_each_alert_and_each_rule() -> None:
     # a heading has neither the values of an alert nor the machine
     own = {kind: re.sub(r" 203\.0\.113\.7| \(host\)| \{days\}| since \S+", "", text)
            for kind, text in own.items()}  # fmt: skip
-    assert own.keys() - {STALE, NEVER, RUN} == {kind for kind in KINDS if KINDS[kind].mine}
+    assert own.keys() - {STALE, NEVER, OF_RUNS} == {kind for kind in KINDS if KINDS[kind].mine}
     text = (ROOT / "examples" / "monitoring" / "alerts.yml").read_text()
     rules = [rule["alert"] for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
     assert sorted(headings()) == sorted([*own.values(), *rules])
