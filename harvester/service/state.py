@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from harvester.base import codec
 from harvester.errors import RunError
@@ -20,7 +20,7 @@ from harvester.service.mail import Mail, Message, Sent, forgotten
 
 TURNS = 20
 """Attempts at replacing a state that other processes change, too."""
-OF_RUNS = "run"
+OF_RUNS: Final = "run"
 """The kind of alert that is about no account: runs that end with an error."""
 
 
