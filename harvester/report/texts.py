@@ -12,7 +12,6 @@ from harvester.base.dates import CHINA
 from harvester.model import Endpoint
 from harvester.report.causes import Text
 from harvester.report.quotas import InterfaceQuota
-from harvester.wechat.labels import CHANNELS, SCENES
 from harvester.wechat.titles import INTERFACES
 
 TEXTS: dict[str, Text] = {
@@ -223,8 +222,28 @@ INTERFACE_TITLES: dict[str, Text] = {
 """Names of the built-in interfaces."""
 
 
-SOURCES: dict[str, Text] = {str(each.value): (each.zh, each.en) for each in (*SCENES, *CHANNELS)}
-"""Names of sources: ``scene_desc`` of readers, ``user_source`` of followers."""
+SOURCES: dict[str, Text] = {
+    "公众号消息": ("公众号消息", "account message"),
+    "聊天会话": ("聊天会话", "chat"),
+    "朋友圈": ("朋友圈", "Moments"),
+    "公众号主页": ("公众号主页", "account page"),
+    "推荐": ("推荐", "recommended"),
+    "搜一搜": ("搜一搜", "search"),
+    "其他": ("其他", "other"),
+    "0": ("其他", "other"),
+    "1": ("搜索", "search"),
+    "17": ("名片分享", "name card"),
+    "30": ("扫二维码", "QR code"),
+    "51": ("支付后关注", "after payment"),
+    "57": ("文章内账号名称", "name in article"),
+    "100": ("微信广告", "WeChat ads"),
+    "149": ("小程序关注", "mini-program"),
+    "161": ("他人转载", "reprint"),
+    "176": ("专辑内账号名称", "name in album"),
+    "200": ("视频号", "Channels"),
+    "201": ("直播", "live"),
+}
+"""Short names of sources: ``scene_desc`` of readers, ``user_source`` of followers."""
 
 
 def title_of(name: str, endpoint: Endpoint | None = None) -> Text:
