@@ -2,7 +2,7 @@
 
 - 20,000 accounts: a claim of a lot, a renewal, a release, and the takeover of a dead worker's;
 - the commit, beside the embedded ledger's: CPU of this process a window;
-- two processes beside one, where answers take 100 ms and the concurrency is the limit;
+- two processes beside one, where answers take 50 ms and the concurrency is the limit;
 - a process that is killed: how long until its accounts run again, and what is asked for twice.
 """
 
@@ -32,6 +32,7 @@ from harvester.ledger.coverage import Outcome
 from harvester.model import Tally, Window
 
 ACCOUNTS, LOT, LEASE = 20_000, 100, 2.0
+LATENCY = 0.05
 COMMIT_WINDOWS = 30_000
 GOAL_TWO, GOAL_COMMIT, GOAL_TAKEOVER = 1.85, {1: 2.0, 1_000: 10.0}, 5.0
 FIRST, DAYS, FEWER = date(2023, 1, 1), 120, 60
@@ -174,7 +175,7 @@ def _ended(worker: subprocess.Popen[str]) -> dict[str, Any]:
 
 def _speed(processes: int, accounts: int) -> float:
     """Windows a second of so many processes, of each from its first claim to the last commit."""
-    with postgresql() as url, serving(latency=0.1) as server:
+    with postgresql() as url, serving(latency=LATENCY) as server:
         workers = [_started(url, server.url, accounts, DAYS) for _ in range(processes)]
         found = [_ended(worker) for worker in workers]
     done = sum(each["done"] for each in found)
@@ -189,9 +190,9 @@ def _killed(accounts: int) -> tuple[float, int]:
 
     And the windows that were asked for twice.
     """
-    with postgresql() as url, serving(latency=0.1) as server:
+    with postgresql() as url, serving(latency=LATENCY) as server:
         killed, other = [_started(url, server.url, accounts, FEWER) for _ in range(2)]
-        time.sleep(4.0)
+        time.sleep(3.0)
         killed.kill()
         at = time.time()
         lines = killed.communicate()[0].splitlines()
@@ -211,7 +212,7 @@ def _processes(accounts: int) -> list[Figure]:
     with ThreadPoolExecutor() as threads:  # side by side: they mostly wait
         kills = [*threads.map(_killed, [accounts] * 3)]
     late, twice = map(statistics.median, zip(*kills, strict=True))
-    name = "sharing, 100 ms an answer"
+    name = "sharing, 50 ms an answer"
     return [
         Figure(f"{name}: windows a second of two processes ÷ one", two / one, "", GOAL_TWO),
         Figure(f"{name}: windows a second of one process", one),

@@ -1,10 +1,5 @@
 """Download years of WeChat Official Account statistics, every record exactly once.
 
-Read `harvester.model`, `harvester.engine.attempt` and `harvester.engine.worker` first; then
-`harvester.engine.window_queue` and `harvester.engine.scheduler` (what is requested next),
-`harvester.ledger` and `harvester.sinks.base` (how it is stored), `harvester.wechat` (the interfaces
-of WeChat), `harvester.exports` (tables for readers).
-
 Rule: a name is imported when it is first used: a program that imports the package without
 harvesting does not wait for aiohttp and SQLite.
 """
@@ -57,7 +52,6 @@ _HOMES = {
     }.items()
     for name in names
 }
-"""The module of each public name."""
 
 __version__ = "0.1.0"
 
@@ -127,7 +121,6 @@ else:  # the same for type checkers, which cannot read the table; a test compare
 
 
 def __getattr__(name: str) -> object:
-    """A public name or a module of the package, imported on first use."""
     from importlib import import_module
 
     if name in _HOMES:

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Container, Iterable, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
-    AsyncExitStack,
     asynccontextmanager,
     nullcontext,
 )
@@ -79,18 +78,23 @@ async def run(
 ) -> Report:
     """Harvest the days from ``start`` to ``end``, both included, into a sink.
 
-    accounts: an `Account`, or several.  endpoints: a name (``"getusersummary"``), an
-    `Endpoint`, or several.  start, end: a `datetime.date`, ``YYYY-MM-DD``, ``yesterday`` (in
-    China; before 08:00 there the day before, whose figures are settled) or ``yesterday-30d``; as
-    start also ``first``, the first day of each interface.  sink: a spec
-    (``"jsonl:DIR"``), a `Sink`, or a list of either.  options: see `Keywords`.
+    accounts: an `Account`, or several.
+    endpoints: the name of an interface or a group (``"getusersummary"``, ``"users"``), an
+    `Endpoint`, or several.
+    start, end: a `datetime.date`, ``YYYY-MM-DD``, ``yesterday`` or ``yesterday-30d``.
+    ``yesterday`` is the previous day in China; before 08:00 in China it is the day before that,
+    because only its figures are settled.  start can also be ``first``, the first day of each
+    interface.
+    sink: a spec (``"jsonl:DIR"``), a `Sink`, or a list of these.
+    options: see `Keywords`.
 
-    Running it again resumes: what is stored and final is not requested again.  It may be cancelled
-    at any await.  Raises `UsageError` before anything is sent, and `RunError` (with a ``report``)
-    if the sink, the ledger or the network stopped the run.  The `Report` has everything else: call
-    its ``raise_for_state()``, or look at its ``state``.  Windows that failed, must wait, or belong
-    to an account that was stopped (a wrong secret, a missing permission) raise nothing by
-    themselves, since others may have gone well.
+    The same call again resumes the run: windows that are stored and final are not requested again.
+    The run can be cancelled at any await.  Raises `UsageError` before anything is sent, and
+    `RunError` (with a ``report``) if the sink, the ledger or the network stopped the run.
+
+    If windows failed or must wait, or if an account was stopped (a wrong secret, a missing
+    permission), there is no exception, because other windows can have succeeded.  To find out, look
+    at the ``state`` of the `Report`, or call its ``raise_for_state()``.
     """
     sink = _listed_sinks(sink)
     return await run_at(accounts, endpoints, start, end, sink, converted(options))
@@ -112,7 +116,6 @@ async def run_at(
 
 
 def _check_loop() -> None:
-    """Raise `UsageError` in an event loop that is not asyncio's."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -122,12 +125,7 @@ def _check_loop() -> None:
 
 
 class Harvest:
-    """A run that is ready to start: its arguments are checked, and its options are resolved.
-
-    scope, resolved: what `resolve` has made of ``options``; of these the rest is used here.
-    ledger: replaces the one that ``options`` name.  Raises `UsageError`.  It can be created outside
-    of an event loop.
-    """
+    """A run with checked arguments, made also outside of an event loop; raises `UsageError`."""
 
     def __init__(
         self,
@@ -146,17 +144,30 @@ class Harvest:
         self._resolved, self._sinks = _within(self._transport, resolved), sinks
         self._given_store = options.get("token_store")
 
-    async def run(self, on_event: Observer | None, stop: StopSignal | None) -> Report:
-        """Run it, once; returns and raises what `run` does."""
-        _check_loop()
-        scope, sinks, ledger, targets = self._scope, self._sinks, self._ledger, self._targets
+    @asynccontextmanager
+    async def engine(
+        self, on_event: Observer | None, stop: StopSignal | None, **how: Any
+    ) -> AsyncIterator[Engine]:
         async with (
-            _closed(scope.store, self._given_store),
+            _closed(self._scope.store, self._given_store),
             self._transport as transport,
             Engine(
-                scope, self._resolved, transport, sinks, ledger, on_event=on_event, stop=stop
+                self._scope,
+                self._resolved,
+                transport,
+                self._sinks,
+                self._ledger,
+                on_event=on_event,
+                stop=stop,
+                **how,
             ) as engine,
         ):
+            yield engine
+
+    async def run(self, on_event: Observer | None, stop: StopSignal | None) -> Report:
+        _check_loop()
+        scope, sinks, ledger, targets = self._scope, self._sinks, self._ledger, self._targets
+        async with self.engine(on_event, stop) as engine:
             report = await engine.run()
             known = await _checkpoints(ledger, sinks) if targets else {}
             coverage = await _coverage(ledger, targets, scope)
@@ -176,13 +187,15 @@ def run_sync(
 ) -> Report:
     """Call `run` from code that is not asynchronous, and wait for its end.
 
-    It takes, returns and raises what `run` does, but takes no ``session``, which belongs to an
-    event loop.  It is for scripts and schedulers.  Where an event loop runs already, as in a
-    notebook, the run has its own thread, and ``on_event`` is called there.  Ctrl-C cancels the run,
-    and raises KeyboardInterrupt when the run has ended; the same call again resumes it.
+    Arguments, result and exceptions are those of `run`, except that there is no option ``session``,
+    because a session belongs to an event loop.  If an event loop is already running, for example in
+    a notebook, the run gets its own thread, and ``on_event`` is called in that thread.  Ctrl-C
+    cancels the run and raises KeyboardInterrupt when the run has ended.
     """
     if options.get("session") is not None:
-        raise UsageError("session: it belongs to an event loop, and run_sync has its own")
+        raise UsageError(
+            "session: it belongs to an event loop, and run_sync creates another one; remove it"
+        )
     sink = _listed_sinks(sink)
     options = converted(options)
     return wait_for(lambda: run_at(accounts, endpoints, start, end, sink, options))
@@ -198,41 +211,29 @@ async def stream(
 ) -> AsyncIterator[Records]:
     """Stream the records of the days from ``start`` to ``end``, both included.
 
-    Arguments as of `run`, without a sink.  Returns an async iterator of dicts: the interface's own
-    fields, and beside them ``_appid``, ``_endpoint``, ``_begin_date``, ``_end_date`` and
-    ``_fetched_at``.  If the reader is slow or stops, only a few windows are fetched ahead; while it
-    waits, there are more.  Leaving the block ends the requests.  Each record of a window whose
-    figures are late has ``_late`` (true): they will change.  Such a window comes once; with
-    ``wait`` it comes at the end, and only if its figures have not come by then.
+    The arguments are those of `run`, without a sink.  The result is an async context manager; it
+    gives an async iterator of dicts.  Each dict has the fields of the interface and ``_appid``,
+    ``_endpoint``, ``_begin_date``, ``_end_date`` and ``_fetched_at``.  If the reader is slow or
+    stops, only a few windows are fetched ahead; if it waits for records, more are fetched at once.
+    Leaving the block ends the requests.
 
-    Raises `UsageError` on entering; while iterating `RunError` if the run had to stop, and
-    `IncompleteError` at the end if windows failed or must wait.
+    If the figures of a window are late, they will change: each of its records has ``_late`` (true).
+    The stream gives such a window once.  With the option ``wait``, it gives the window at the end,
+    and only if the figures have not arrived by then.
+
+    Raises `UsageError` when the block is entered.  During iteration it raises `RunError` if the run
+    had to stop, and at the end `IncompleteError` if windows failed or must wait.
     """
     _check_loop()
     options = converted(options)
     if options.pop("export", ()):
         raise UsageError("export: a stream stores nothing that could be exported")
     scope, resolved = resolve(accounts, endpoints, start, end, options)
-    http = _transport(options)
-    ledger = _named_ledger(options)
     records = Records(holds_late=resolved.wait)
-    _check_fenced(ledger, [records._sink])
-    scope = replace(scope, store=_store(options))
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(_closed(scope.store, options.get("token_store")))
-        transport = await stack.enter_async_context(http)
-        engine = Engine(
-            scope,
-            _within(http, resolved),
-            transport,
-            [records._sink],
-            ledger,
-            on_event=options.get("on_event"),
-            stop=options.get("stop"),
-            encode=ledger is not None,
-            group=1,
-        )
-        await stack.enter_async_context(engine)
+    has_ledger = options.setdefault("ledger", None) is not None
+    harvest = Harvest(scope, resolved, [records._sink], options)
+    on_event, stop = options.get("on_event"), options.get("stop")
+    async with harvest.engine(on_event, stop, encode=has_ledger, group=1) as engine:
         task = asyncio.ensure_future(records._follow(engine))
         try:
             yield records
@@ -242,14 +243,12 @@ async def stream(
 
 
 def _store(options: Keywords) -> TokenStore | None:
-    """The token store that the option names, or the given one; raises `UsageError`."""
     given = options.get("token_store")
     return open_store(given) if isinstance(given, str | Secret) else given
 
 
 @asynccontextmanager
 async def _closed(store: TokenStore | None, given: object) -> AsyncIterator[None]:
-    """Close a store at the end, unless it was given as one."""
     try:
         yield
     finally:
@@ -259,15 +258,11 @@ async def _closed(store: TokenStore | None, given: object) -> AsyncIterator[None
 
 
 class Records:
-    """An async iterator of records; ``report`` is set once the iterator has ended."""
+    """An async iterator of records; ``report`` is set when the iterator has ended."""
 
     def __init__(self, *, holds_late: bool = False) -> None:
         self.report: Report | None = None
         self._sink = _Handover(holds_late)
-
-    def __repr__(self) -> str:
-        state = "ended" if self.report else "open"
-        return f"<Records {state}>"
 
     def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
         return self
@@ -276,7 +271,6 @@ class Records:
         return await self._sink.next()
 
     async def _follow(self, engine: Engine) -> None:
-        """Run the engine, and pass its end to the reader, also an error."""
         try:
             self.report = await engine.run()
             self.report.raise_for_state()
@@ -291,11 +285,7 @@ class Records:
 
 
 class _Handover(Sink):
-    """The sink that passes records to the reader of a stream, one window at a time.
-
-    holds_late: late windows are requested again by the same run, so they are passed on at its end
-    and only if they did not come again.
-    """
+    """Passes on records; holds_late: late windows at the end only, since they may come again."""
 
     identity = "stream"
     listed = False
@@ -310,7 +300,6 @@ class _Handover(Sink):
         self._emptied = asyncio.Event()
 
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
-        """Nothing to open."""
         return {}
 
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
@@ -338,13 +327,11 @@ class _Handover(Sink):
         self._late = []
 
     def end(self, error: BaseException | None) -> None:
-        """No more records; the reader gets the error, if there is one."""
         if not self._ended:
             self._ended, self._error = True, error
             self._filled.set()
 
     async def next(self) -> dict[str, Any]:
-        """The next record; waits for it."""
         while not self._records:
             self._emptied.set()
             if self._ended:
@@ -361,7 +348,6 @@ def _replaces(batch: Batch, late: Batch) -> bool:
 
 
 def _documents(batch: Batch) -> list[dict[str, Any]]:
-    """The records with their metadata; those of a late window are marked."""
     found = batch.documents()
     return [{**each, "_late": True} for each in found] if batch.late else found
 
@@ -401,7 +387,6 @@ def _wrong(what: str, value: object) -> UsageError:
 
 
 def _listed(what: str, given: Any) -> list[Any]:
-    """The values, one after the other."""
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
         raise _wrong(what, given)
     return list(given)
@@ -450,7 +435,6 @@ def _endpoints(given: Endpoints) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]
 
 
 def _left_out(names: list[str], found: Container[str]) -> list[str]:
-    """A sentence for each group about its retired interfaces, which are left out."""
     notes = []
     for name in dict.fromkeys(names):
         retired = [each for each in plugins.retired_of(name) if each not in found]
@@ -484,19 +468,12 @@ def open_sinks(given: Sinks) -> list[Sink]:
 
 
 def _check_sink(item: object) -> None:
-    """Raise `UsageError` for an object that is not a sink, or lacks something of one."""
     if not isinstance(item, Sink):
         raise _wrong("sink", item)
     if not hasattr(item, "identity"):
-        raise UsageError("sink: {} lacks identity of Sink", type(item).__name__)
+        raise UsageError("sink: {} has no attribute identity", type(item).__name__)
     if not isinstance(item.path, pathlib.Path | None):
         raise UsageError("sink: the path of {} is not a pathlib.Path", type(item).__name__)
-
-
-def _named_ledger(options: Keywords) -> Ledger | None:
-    """The ledger that the options name; raises `UsageError`."""
-    named = options.get("ledger")
-    return None if named is None else open_ledger(named)
 
 
 def _ledger(
@@ -504,7 +481,8 @@ def _ledger(
 ) -> tuple[Ledger | None, tuple[str, ...]]:
     """The ledger of a run, and a note if there is none although ``ledger=None`` was not given."""
     if given is not None or "ledger" in options:
-        ledger = given or _named_ledger(options)
+        named = options.get("ledger")
+        ledger = given or (None if named is None else open_ledger(named))
         _check_fenced(ledger, sinks)
         return ledger, ()
     for sink in sinks:
@@ -514,17 +492,14 @@ def _ledger(
     if urls and all(sink.fenced for sink in sinks):
         return PostgresLedger(urls[0]), ()
     names = ", ".join(sink.identity for sink in sinks)
-    note = say("no ledger was kept for {}: the same run asks for everything again", names)
+    note = say("no ledger was kept for {}: the same run requests everything again", names)
     return None, (say('{}; with ledger="sqlite:FILE" it resumes', note),)
 
 
 def open_targets(
     options: Keywords, sinks: Sequence[Sink], endpoints: Sequence[Endpoint]
 ) -> list[Target]:
-    """The targets of the option ``export``; raises `UsageError`, also if no sink can be exported.
-
-    options: as `converted` returns them.  endpoints: the interfaces of the run.
-    """
+    """The targets of the option ``export``; raises `UsageError`, also if no sink can be read."""
     given = options.get("export", ())
     listed = [given] if isinstance(given, Secret) else given
     if not listed:
@@ -542,7 +517,6 @@ def open_targets(
 
 
 async def _checkpoints(ledger: Ledger | None, sinks: Sequence[Sink]) -> dict[str, Checkpoint]:
-    """What the ledger knows of each sink, by the sink's spec."""
     if ledger is None:
         return {}
     return {
@@ -555,7 +529,6 @@ async def _checkpoints(ledger: Ledger | None, sinks: Sequence[Sink]) -> dict[str
 async def _coverage(
     ledger: Ledger | None, targets: Sequence[Target], scope: Scope
 ) -> Coverage | None:
-    """What the ledger knows of each interface, for the targets that show it."""
     if ledger is None or not targets:
         return None
     from harvester.exports.coverage import coverage_in, shows_coverage
@@ -596,7 +569,6 @@ async def _export(
 
 
 def _check_fenced(ledger: Ledger | None, sinks: Sequence[Sink]) -> None:
-    """Raise `UsageError` unless all sinks allow several workers to write."""
     others = [sink.identity for sink in sinks if not sink.fenced]
     if shared(ledger) is not None and others:
         raise UsageError(
@@ -614,7 +586,6 @@ def _within(transport: object, options: Options) -> Options:
 
 
 def _transport(options: Keywords) -> AbstractAsyncContextManager[Transport]:
-    """The transport of a run, opened for it unless it is the caller's; raises `UsageError`."""
     given = options.get("transport")
     if given is None:
         return HttpTransport(
@@ -624,22 +595,21 @@ def _transport(options: Keywords) -> AbstractAsyncContextManager[Transport]:
         )
     for name in ("base_url", "session", "ca_file"):
         if options.get(name) is not None:
-            raise UsageError("transport: it replaces the network; leave out {}", name)
+            raise UsageError("transport: it replaces the network; remove {}", name)
     return nullcontext(_Given(given))
 
 
 class _Given(Transport):
-    """The caller's transport; what it raises is an `AttemptError`."""
-
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     async def send(self, request: Request, leave: Leave | None = None) -> Response:
         send = self._transport.send
         return await guard_cancellation(
-            _transport_failed, send, request, leave, secret=True, returns=Response
+            lambda why: AttemptError("the transport failed: {}", why),
+            send,
+            request,
+            leave,
+            secret=True,
+            returns=Response,
         )
-
-
-def _transport_failed(why: str) -> AttemptError:
-    return AttemptError("the transport failed: {}", why)

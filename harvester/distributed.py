@@ -1,9 +1,9 @@
-"""One job on the workers of a Dask cluster, and one report of all of them.
+"""Run a job on the workers of a Dask cluster, with one report for all of them.
 
 Rule: Dask starts and restarts tasks; the shared ledger decides which task harvests what.
 
-A task is a whole run of the job, in a worker that claims accounts in the ledger as any process
-does.  So a task may be lost, or run twice, and no record is lost or doubled.
+Each task is a complete run of the job in a worker, which claims accounts in the ledger like any
+other process.  So if a task is lost or runs twice, no record is lost or stored twice.
 """
 
 from __future__ import annotations
@@ -37,20 +37,22 @@ class Outcome(NamedTuple):
 
 
 def run(client: Client, job: Job, *, workers: int) -> Report:
-    """Run a job on a Dask cluster, and return one report; blocks until its tasks have ended.
+    """Run a job on a Dask cluster, and return one report; blocks until all tasks have ended.
 
-    client: a `distributed.Client` that is not asynchronous.  job: its ``ledger`` is one that
-    processes share (``postgresql://…``), and what it refers to (the accounts file, variables of the
-    environment, passwords) is there on every worker.  workers: tasks that are submitted, each a
-    process that harvests; as many as the cluster has workers, or fewer.
+    client: a `distributed.Client` that is not asynchronous.
+    job: its ``ledger`` must be one that processes can share (``postgresql://…``).  Everything that
+    the job refers to (the accounts file, environment variables, passwords) must exist on every
+    worker.
+    workers: the number of tasks to submit; each task is a process that harvests; at most the number
+    of workers in the cluster.
 
-    A task whose worker is lost goes to another one; one that has begun is never moved.  If the
-    client or the scheduler is lost, the workers may finish; the same call again takes part in what
-    still runs, and asks for nothing that is stored.
+    If a worker is lost, its task goes to another worker.  Otherwise a task that has begun is never
+    moved.  If the client or the scheduler is lost, the workers can still finish.  The same call
+    again joins the tasks that still run, and requests nothing that is already stored.
 
-    Raises `UsageError` before anything is submitted, or if every task refuses the job; `RunError`
-    (with a ``report``) if every task had to stop, or the cluster was lost.  If only some had to
-    stop, the others did their work, and the report notes why.
+    Raises `UsageError` before anything is submitted, or if every task refuses the job.  Raises
+    `RunError` (with a ``report``) if every task had to stop, or if the cluster was lost.  If only
+    some tasks had to stop, the others did their work, and the report notes the reasons.
     """
     check_count("workers", workers)
     _check(client, job)
@@ -63,24 +65,20 @@ def run(client: Client, job: Job, *, workers: int) -> Report:
     parts = [each.report for each in outcomes if each.report is not None and each.error is not None]
     errors = [each.error for each in outcomes if each.error is not None]
     if not whole:
-        raise _with_report(errors[0], parts)
+        error = errors[0]
+        if isinstance(error, RunError) and parts:
+            error.report = merged(parts)
+        raise error
     report = merged([*parts, *whole])
     report.notes += dict.fromkeys(f"a worker ended early: {error}" for error in errors)
     return report
 
 
-def _with_report(error: HarvestError, parts: Sequence[Report]) -> HarvestError:
-    if isinstance(error, RunError) and parts:
-        error.report = merged(parts)
-    return error
-
-
 def _check(client: Any, job: Job) -> None:
-    """Raise `UsageError` for what cannot be run on a cluster."""
     try:
         from distributed import Client
     except ImportError:
-        raise UsageError(needs("a job on Dask needs its library", "dask")) from None
+        raise UsageError(needs("a job on Dask needs a library", "dask")) from None
     if not isinstance(job, Job):
         raise UsageError("job: expected a harvester.Job, not a {}", type(job).__name__)
     if not str(job.options.get("ledger")).startswith("postgresql://"):
@@ -93,7 +91,6 @@ def _check(client: Any, job: Job) -> None:
 
 
 def _harvest(job: Job) -> Outcome:
-    """A task: the job, run in the thread that Dask has for a task."""
     try:
         return Outcome(job.run_sync(), None)
     except HarvestError as exc:
@@ -101,8 +98,6 @@ def _harvest(job: Job) -> Outcome:
 
 
 class _Tasks:
-    """The tasks of one call on a cluster."""
-
     def __init__(self, client: Client, job: Job) -> None:
         self._client, self._job = client, job
         self._name = f"harvester-{hashlib.sha256(repr(job).encode()).hexdigest()[:16]}"
@@ -125,11 +120,7 @@ class _Tasks:
         return outcomes
 
     def _submit(self, task: int, lost: int) -> Future[Outcome]:
-        """Submit a task to any worker; another one takes it over if that is lost.
-
-        Dask steals no task that has begun.  The key is the same in every call for the same job, so
-        that a second client shares the tasks of the first.
-        """
+        """Submit a task; its key is that of the same job, so that a second client shares it."""
         key = f"{self._name}-{task}-{lost}"
         future = self._client.submit(_harvest, self._job, key=key, pure=False)
         self._futures[future] = (task, lost)
@@ -154,9 +145,6 @@ class _Tasks:
         keys = {future.key for future in self._futures}
         while not keys.isdisjoint(self._client.futures) and time.monotonic() < ends:
             time.sleep(0.001)  # the client does it in its loop; the next call has the same keys
-
-
-# one report of several
 
 
 def merged(reports: Sequence[Report]) -> Report:

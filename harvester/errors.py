@@ -1,22 +1,22 @@
-"""Every exception of the package, drawn as a tree; a class is how much a failure affects.
+"""All exceptions of the package as a tree; the class says how much a failure affects.
 
-    HarvestError                everything below, for the one ``except`` that catches all
+    HarvestError                the base class of all exceptions of the package
     ├── UsageError              wrong arguments or configuration; nothing was sent
-    │   └── NoLedgerError       there is no ledger yet, where one is to be read
-    ├── AttemptError            this attempt: it is tried again (raised by a token store or a
-    │                           transport; no run ends with it)
-    ├── WindowError             this window: it failed for good
-    ├── EndpointError           this interface of this account
-    ├── AccountError            this account: an operator must act
-    ├── RunError                the whole run
-    │   ├── NetworkError        nothing answers
+    │   └── NoLedgerError       there is no ledger yet that could be read
+    ├── AttemptError            one attempt failed and is repeated (raised by a token store or a
+    │                           transport; it never ends a run)
+    ├── WindowError             one window failed permanently
+    ├── EndpointError           one interface of one account stopped
+    ├── AccountError            one account stopped: an operator must act
+    ├── RunError                the run stopped
+    │   ├── NetworkError        no server answers
     │   ├── SinkError           the destination cannot be written
-    │   │   ├── SinkAwayError   its server does not answer
-    │   │   ├── NoRecordsError  it is not there, or nothing was ever stored in it
+    │   │   ├── SinkAwayError   the server of the destination does not answer
+    │   │   ├── NoRecordsError  the destination does not exist, or nothing was ever stored there
     │   │   └── ReaderGoneError the reader of standard output has ended
     │   ├── LedgerError         the ledger cannot be read or written
     │   └── ExportError         the target of an export cannot be written
-    └── IncompleteError         a stream or a report ended without everything requested
+    └── IncompleteError         a run ended, and not everything requested was harvested
 
 A caller needs two ``except`` lines: `UsageError` for wrong arguments, and `HarvestError` for the
 rest.
@@ -59,7 +59,8 @@ def page(name: str) -> str:
 
 
 POSIX = say(
-    "a POSIX system is needed, as Linux; on Windows install harvester in WSL: {}", page("windows")
+    "harvester needs a POSIX system such as Linux; on Windows, install it in WSL: {}",
+    page("windows"),
 )
 
 
@@ -74,8 +75,10 @@ def needs(what: str, extra: str) -> str:
 def unreadable(version: int, newest: int) -> str:
     """What to do about a stored format that this version of harvester does not read."""
     if version > newest:
-        return say("a newer harvester wrote it: use that one")
-    return say("a harvester before the first release wrote it; how to go on: {}", page("upgrading"))
+        return say("a newer version of harvester wrote it: use that version")
+    return say(
+        "a harvester older than the first release wrote it; what to do: {}", page("upgrading")
+    )
 
 
 class Summary(Protocol):
@@ -93,10 +96,9 @@ class Summary(Protocol):
 
 
 class HarvestError(Exception):
-    """The root of all exceptions of harvester; no message has the password of a URL.
+    """The base class of all exceptions of harvester; no message has the password of a URL.
 
-    It is raised with a sentence, or with a template and its values, as `harvester.texts.say` takes
-    them.
+    Its arguments are a sentence, or a template and its values, like those of `harvester.texts.say`.
     """
 
     def __init__(self, *parts: object) -> None:
@@ -106,18 +108,17 @@ class HarvestError(Exception):
 
 
 class UsageError(HarvestError, ValueError):
-    """Unusable arguments or configuration; nothing was sent."""
+    """Wrong arguments or configuration; nothing was sent."""
 
 
 class NoLedgerError(UsageError):
-    """There is no ledger yet, where one is to be read."""
+    """There is no ledger yet that could be read."""
 
 
 class AttemptError(HarvestError):
-    """An attempt failed, and may be tried again; a `TokenStore` or a `Transport` raises it.
+    """An attempt failed and can be repeated; a `TokenStore` or a `Transport` raises it.
 
-    ``answered``: whether a part of an answer arrived; ``connected``: whether the connection was
-    open.
+    ``answered``: whether part of an answer arrived; ``connected``: whether the connection was open.
     """
 
     answered = False
@@ -125,7 +126,7 @@ class AttemptError(HarvestError):
 
 
 class WindowError(HarvestError):
-    """One window failed for good."""
+    """One window failed permanently."""
 
 
 class EndpointError(HarvestError):
@@ -137,16 +138,16 @@ class AccountError(HarvestError):
 
 
 class RunError(HarvestError):
-    """The run stopped.  What the ledger holds is safe; the same call resumes.
+    """The run stopped.  Windows in the ledger are safe; the same call resumes the run.
 
-    ``report`` is the `Report` of what was done until then, or None if nothing was begun.
+    ``report`` is the `Report` of the work until then, or None if the run had not begun.
     """
 
     report: Summary | None = None
 
 
 class NetworkError(RunError):
-    """No server answers any more."""
+    """No server answers."""
 
 
 class SinkError(RunError):
@@ -154,15 +155,15 @@ class SinkError(RunError):
 
 
 class SinkAwayError(SinkError):
-    """The server of a destination does not answer: nothing is wrong with what is stored there."""
+    """The server of a destination does not answer; the stored data are not damaged."""
 
 
 class NoRecordsError(SinkError):
-    """A destination is not there, or nothing was ever stored in it."""
+    """A destination does not exist, or nothing was ever stored in it."""
 
 
 class ReaderGoneError(SinkError):
-    """The reader of a run's output has ended: no fault, but the run cannot continue."""
+    """The reader of a run's output has ended; this is not a fault, but the run cannot continue."""
 
 
 class LedgerError(RunError):
@@ -172,15 +173,15 @@ class LedgerError(RunError):
 class ExportError(RunError):
     """The target of an export could not be opened, read or written.
 
-    A run that raises it had ended before: its ``report`` has the state of the run.
+    If a run raises it, the harvest itself had already ended: ``report`` has its state.
     """
 
 
 class IncompleteError(HarvestError):
-    """A run ended without everything requested: windows failed, must wait or were not tried.
+    """A run ended, but some windows failed, must wait or were not tried.
 
-    Raised by a stream at its end and by `Report.raise_for_state`.  ``report`` is the `Report`: its
-    ``state``, ``until`` and ``failures`` have what is missing.
+    A stream raises it at its end, and so does `Report.raise_for_state`.  The ``state``, ``until``
+    and ``failures`` of its ``report`` (a `Report`) show what is missing.
     """
 
     def __init__(self, message: str, report: Summary) -> None:
@@ -188,5 +189,4 @@ class IncompleteError(HarvestError):
         self.report = report
 
     def __reduce__(self) -> tuple[type[IncompleteError], tuple[str, Summary]]:
-        """Pickle it with its report, for other processes."""
         return type(self), (str(self), self.report)

@@ -177,8 +177,7 @@ OF_ACCOUNTS = frozenset({"secret", "appid", "ip", "authorisation", "frozen", "to
 class AccountStopped:
     """An account is stopped in this run; an operator must act.
 
-    code, rid: WeChat's errcode and request id, None and empty if WeChat sent none.
-    kind: as of `Failed`.
+    code, rid, kind: as of `Failed`.
     """
 
     appid: str
@@ -295,10 +294,10 @@ def log_error(event: Event) -> None:
 
 @dataclass(slots=True)
 class Failure:
-    """Days of one interface of one account that failed for good, and why.
+    """Days of one interface of one account that failed permanently, and the reason.
 
-    code, rid: WeChat's errcode and request id, None and empty if WeChat sent none.
-    windows: the number of windows of these days.  new: as of `Failed`.
+    code, rid: WeChat's errcode and request id; None and an empty string if WeChat sent none.
+    new: see `Failed`.
     """
 
     appid: str
@@ -312,7 +311,7 @@ class Failure:
     new: bool | None = None
 
     def to_dict(self) -> dict[str, str | int | None]:
-        """As the report's JSON has it."""
+        """The entry in the JSON of the report."""
         return {
             "appid": self.appid,
             "endpoint": self.endpoint,
@@ -345,7 +344,6 @@ class Wait:
     end: date | None = None
 
     def to_dict(self) -> dict[str, str | float | None]:
-        """As the report's JSON has it."""
         return {
             "appid": self.appid,
             "endpoint": self.endpoint,
@@ -387,8 +385,7 @@ class Cause:
 
     @property
     def failed(self) -> str:
-        """What failed, and why."""
-        before = say(", in the run before too") if self.new is False else ""
+        before = say(", also in the previous run") if self.new is False else ""
         return say("{} failed{}: {}", self, before, self.error)
 
 
@@ -405,9 +402,8 @@ def without_appid(appid: str, error: str) -> str:
 def causes(found: Sequence[Failure | Wait]) -> list[Cause]:
     """Failures, or windows that must wait for a later run, as one entry for each reason.
 
-    An entry is about each of its interfaces of each of its accounts: accounts of which other
-    interfaces failed have another entry.  Failures that also occurred in the run before have
-    separate entries, at the end.
+    Accounts of which other interfaces failed have another entry.  Failures that also occurred in
+    the run before have separate entries, at the end.
     """
     gathered: dict[tuple[str, bool | None, frozenset[str]], Cause] = {}
     concerned: defaultdict[tuple[str, str, bool | None], set[str]] = defaultdict(set)
@@ -433,7 +429,6 @@ def causes(found: Sequence[Failure | Wait]) -> list[Cause]:
 
 
 def _reasons(each: Failure | Wait) -> tuple[str, float | None, bool | None]:
-    """The reason, until when it must wait, and whether it is new."""
     if isinstance(each, Failure):
         return each.error, None, each.new
     return each.reason, each.until, None
@@ -456,7 +451,6 @@ class Windows:
 
     @property
     def settled(self) -> int:
-        """Windows of which the run has nothing more to do."""
         return self.skipped + self.done + self.waiting + self.failed
 
 
@@ -477,19 +471,20 @@ class State(StrEnum):
 
 @dataclass(slots=True)
 class Report:
-    """What a run did.
+    """The results of a run.
 
-    records: written; requests: data requests sent; retries: windows tried again;
-    token_fetches: access tokens asked for; seconds: the run took.
-    until: Unix time, or None.
-    changed: windows that were stored before with other figures; provisional: windows whose figures
-        can still change, so that they are requested again; late: days that must have figures and
-        have none three days after they were due; kept: records and entries that an earlier answer
-        had and the latest one lacks; foreign: rows of days that were not requested, left out.
-    waits: what accounts wait for, the longest waits first; stopped: accounts for which somebody
-        must act, and why.
-    notes: what of the range was left out or cut, and what differs from the catalogue; exported:
-        those of them that say what the option ``export`` has written.
+    requests: data requests that were sent.  retries: windows that were tried again.
+    seconds: the duration of the run.
+    until: the Unix time at which waiting windows can be requested, or None.
+    changed: windows that were already stored, with other figures.  provisional: windows whose
+        figures can still change, so they will be requested again.  late: days that must have
+        figures, but have none three days after they were due.  kept: records and entries that were
+        in an earlier answer, but not in the latest one.  foreign: dropped rows of days that were
+        not requested.
+    waits: what accounts wait for, the longest waits first.  stopped: accounts for which an operator
+        must act, and the reasons.
+    notes: the parts of the range that were left out or cut, and differences from the catalogue.
+    exported: the notes about what the option ``export`` has written.
     """
 
     state: State = State.COMPLETE
@@ -512,12 +507,11 @@ class Report:
     exported: list[str] = field(default_factory=list)
 
     def raise_for_state(self) -> None:
-        """Raise `IncompleteError` with the first causes, unless everything is harvested."""
+        """Raise `IncompleteError` with the first causes if not everything is harvested."""
         if self.state != State.COMPLETE:
             raise IncompleteError(_incomplete(self), self)
 
     def _repr_html_(self) -> str:
-        """As a notebook shows it: numbers, causes, notes; all external text is escaped."""
         windows = self.windows
         rows = [(f"{name} windows", f"{getattr(windows, name):,}") for name in Windows.__slots__]
         rows += [(name, f"{getattr(self, name):,}") for name in ("records", "requests", "retries")]
@@ -541,7 +535,7 @@ class Report:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As the command line's ``--json`` prints it."""
+        """The report in the format of the command's option ``--json``."""
         return {
             "state": self.state,
             "windows": {name: getattr(self.windows, name) for name in Windows.__slots__},
@@ -564,14 +558,11 @@ class Report:
 
 
 SHOWN = 20
-"""The most causes and notes that a notebook shows."""
 
 CAUSES = 3
-"""Causes that the message of an `IncompleteError` names."""
 
 
 def _incomplete(report: Report) -> str:
-    """What is missing, and the first causes."""
     windows = report.windows
     parts = [say("{} failed", many(windows.failed, "window"))] if windows.failed else []
     if windows.waiting and report.until is not None:
@@ -584,7 +575,7 @@ def _incomplete(report: Report) -> str:
     if not parts:
         parts.append(say("the run stopped"))
     found = [*causes(report.failures), *causes(report.waits)]
-    text = say("not all was harvested: {}", joined(", ", parts))
+    text = say("the harvest is incomplete: {}", joined(", ", parts))
     if found:
         first = [say("{}: {}", cause, cause.error) for cause in found[:CAUSES]]
         text += say("; the first: {}", joined("; ", first))
@@ -608,8 +599,8 @@ class _Gaps:
         return say("{} {} (the first: {})", days, self.what, self.first)
 
 
-LATE = say("late: their figures must be there, and are requested again")
-NEVER = say("never delivered: their figures were requested again for 30 days")
+LATE = say("late: the figures are due, and will be requested again")
+NEVER = say("never delivered: 30 days of requests returned no figures")
 
 
 class Bookkeeper:
@@ -670,7 +661,6 @@ class Bookkeeper:
         wait.end = event.end if wait.end is None else max(wait.end, event.end)
 
     def _note_gap(self, window: Window, days: int, what: str) -> None:
-        """Keep one note for each interface, however many accounts and days it concerns."""
         notes = self.report.notes
         gaps = self._gaps.setdefault((window.endpoint, what), _Gaps(window, what))
         self.report.late += days if what == LATE else 0
@@ -691,7 +681,6 @@ class Bookkeeper:
         return found
 
     def waits(self) -> list[Wait]:
-        """The reasons for which accounts wait, the longest waits of this run first."""
         return sorted(self._waits.values(), key=lambda wait: (-wait.seconds, wait.until or 0.0))
 
     def _note(self, event: Failed) -> None:
@@ -717,7 +706,6 @@ class Bookkeeper:
         self._failures[*key, "from", begin] = self._failures[*key, "to", end] = failure
 
     def failures(self) -> list[Failure]:
-        """All failures, by account, interface and day."""
         found = [failure for key, failure in self._failures.items() if key[3] == "from"]
         return sorted(found, key=lambda each: (each.appid, each.endpoint, each.begin))
 
@@ -761,7 +749,6 @@ class Bookkeeper:
         return state
 
     def state(self, accounts: int) -> State:
-        """The state of a run that ended by itself."""
         if accounts and len(self.report.stopped) == accounts:
             return State.FAILED
         windows = self.report.windows

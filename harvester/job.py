@@ -44,7 +44,6 @@ from harvester.texts import say
 from harvester.tokens.stores import open_store
 
 Value = str | int | float | Rate | None
-"""What an option of a job may be."""
 
 _OBJECTS = ("session", "transport", "on_event", "stop")
 _OWN = ("start", "end", "appid", "accounts", "only", "out", "sink")
@@ -58,24 +57,26 @@ _PASSWORDS = {
 
 @dataclass(frozen=True, init=False, repr=False)
 class Job:
-    """A run as data, which can be pickled, sent to another machine and run there.
+    """The description of a run: it can be pickled, sent to another machine and run there.
 
-    endpoints: names of interfaces and groups.  start, end: the first and the last day, as `run`
-        takes them; ``yesterday`` is that of the day on which the job runs.
-    appid: one account; its secret is in HARVESTER_SECRET where the job runs.  accounts: instead of
-    appid, a file of accounts (TOML or CSV), whose secrets are references: ``env:NAME``,
-        ``file:PATH``.  The file is read where the job runs.  only: appids, names and groups of
-        accounts of that file; without it all that are enabled.
-    sink: specs, as ``"postgresql://host/database"``; if there is none, JSON lines in ``out``, where
-        the ledger is kept too unless the option ``ledger`` names another.
-    interfaces: tables as ``[[interface]]`` in ``harvester.toml``.
-    options: those of `Keywords` that are text or numbers: all but ``session``, ``transport``,
-        ``on_event`` and ``stop``.
+    endpoints: names of interfaces and groups.
+    start, end: the first and the last day, in the formats of `run`; ``yesterday`` is
+        evaluated when the job runs.
+    appid: one account; its secret is in HARVESTER_SECRET on the machine that runs the job.
+    accounts: instead of appid, a file with accounts (TOML or CSV).  It is read on the machine that
+        runs the job.  Its secrets are references: ``env:NAME``, ``file:PATH``.
+    only: appids, names and groups of accounts in that file; without it, all enabled accounts.
+    sink: specs, as ``"postgresql://host/database"``; without a spec, JSON lines in ``out``.
+    out: the directory of the JSON lines, and of the ledger unless the option ``ledger`` names
+        another place.
+    interfaces: tables with the keys of ``[[interface]]`` in ``harvester.toml``.
+    options: the options of `Keywords` that are text or numbers: all except ``session``,
+        ``transport``, ``on_event`` and ``stop``.
 
-    A relative path is relative to the directory in which the job runs.  A password belongs in the
-    environment of the process that runs the job, or in a file there; a URL with a password is
-    refused.  All values are checked when a job is made: raises `UsageError`, and `TypeError` for an
-    unknown name.
+    A relative path is relative to the directory in which the job runs.  Put passwords into the
+    environment of the process that runs the job, or into a file on that machine; a URL with a
+    password is refused.  All values are checked when the job is made: it raises `UsageError`, and
+    `TypeError` for an unknown name.
     """
 
     endpoints: tuple[str, ...]
@@ -135,14 +136,14 @@ class Job:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None) -> Job:
-        """The job in a file that ``harvester run --config`` takes; raises `UsageError`.
+        """Read a job from a configuration file of ``harvester run``; raises `UsageError`.
 
-        Its keys are the options of the command; ``endpoints`` may be written for ``endpoint``.
-        Options of the command alone (``json``, ``uvloop``, ``waiting-ok``) are ignored. Relative
-        paths are relative to the directory of the file.
+        The keys of the file are the options of the command; ``endpoints`` can be used instead of
+        ``endpoint``.  Options that only the command has (``json``, ``uvloop``, ``waiting-ok``) are
+        ignored.  Relative paths are relative to the directory of the file.
 
-        environ: variables ``HARVESTER_…`` that override the file, as they do for the command; none
-        without it.  Secrets are read from the environment where the job runs.
+        environ: variables ``HARVESTER_…`` that override the file, as for the command; without it
+        nothing is overridden.  Secrets are read from the environment in which the job runs.
         """
         path = Path(path)
         values = _values(path, environ or {})
@@ -160,9 +161,9 @@ class Job:
         on_event: Observer | None = None,
         stop: StopSignal | None = None,
     ) -> Report:
-        """Run it here; returns and raises what `harvester.run` does.
+        """Run the job in this process; result and exceptions are those of `harvester.run`.
 
-        accounts: what `read_accounts` has returned before; without it the accounts are read now.
+        accounts: an earlier result of `read_accounts`; without it the accounts are read now.
         """
         options = {**self.options, "on_event": on_event, "stop": stop}
         return await api.run_at(
@@ -178,7 +179,7 @@ class Job:
     def run_sync(
         self, *, on_event: Observer | None = None, stop: StopSignal | None = None
     ) -> Report:
-        """Run it here from code that is not asynchronous, as `harvester.run_sync` does."""
+        """Run the job from code that is not asynchronous, like `harvester.run_sync`."""
         return wait_for(lambda: self.run(on_event=on_event, stop=stop))
 
     @property
@@ -187,18 +188,18 @@ class Job:
         return Place(Path(self.out), cast("str | None", self.options.get("ledger")))
 
     def open_sinks(self) -> list[Sink]:
-        """Its sinks, not opened yet; raises `UsageError`."""
+        """The sinks of the job; they are not open yet.  Raises `UsageError`."""
         return api.open_sinks(self.sink or self._place.lines)
 
     def open_ledger(self, *, readonly: bool = False) -> Ledger:
-        """Its ledger, not entered yet; raises `UsageError`.
+        """The ledger of the job; enter it with ``async with``.  Raises `UsageError`.
 
-        readonly: it is only read, but for the state of the daily service.
+        readonly: the caller writes nothing but the state of the daily service.
         """
         return self._place.ledger(readonly=readonly)
 
     def read_accounts(self) -> Account | list[Account]:
-        """Its accounts with their secrets; raises `UsageError`, also if none can have a token."""
+        """The accounts with their secrets; raises `UsageError`, also if none can get a token."""
         if self.accounts is not None:
             return read_accounts(Path(self.accounts), only=self.only)
         return single_account(self.appid or "")
@@ -209,9 +210,11 @@ class Job:
     def _check(self) -> None:
         """Raise `UsageError` for a job that cannot run; reads no secret and no accounts."""
         if (self.appid is None) == (self.accounts is None):
-            raise UsageError("a job needs an appid or a file of accounts, and not both")
+            raise UsageError("a job needs either an appid or a file of accounts")
         if self.only and self.accounts is None:
-            raise UsageError("only: it selects accounts of a file, and the job has none")
+            raise UsageError(
+                "only: it selects accounts from a file, but the job has no file of accounts"
+            )
         anybody = Account(self.appid or "wx", secret="-")
         options = converted(cast("Keywords", dict(self.options)))
         scope, _ = api.resolve(anybody, self._interfaces(), self.start, self.end, options)
@@ -221,36 +224,31 @@ class Job:
             open_store(store)
 
 
-# values
-
-
 def _listed(given: Any) -> list[Any]:
-    """One value, or several."""
     several = isinstance(given, Iterable) and not isinstance(given, str)
     return list(given) if several else [given]
 
 
 def _hidden(name: str, value: Any) -> Any:
-    """The value; text that may hold a password as a `Secret`."""
     secret = name in OPTIONS and OPTIONS[name].secret
     return Secret(value) if secret and isinstance(value, str) else value
 
 
 def _refuse_password(name: str, value: object) -> None:
-    """Raise `UsageError` for a URL that holds a password."""
     if isinstance(value, Secret) and holds_password(value):
         scheme = value.value.partition(":")[0][:20]
         place = _PASSWORDS.get(scheme)
         raise UsageError(
-            say("{}: a job holds no password; remove it from the URL", name)
-            + (say(" and put it into {} of the process that runs the job", place) if place else "")
+            say("{}: a job cannot hold a password; remove it from the URL", name)
+            + (say(" and set it in {} of the process that runs the job", place) if place else "")
         )
 
 
 def _plain(name: str, value: object) -> Value:
-    """The value as text or a number; raises `UsageError`."""
     if name in _OBJECTS:
-        raise UsageError("{}: it belongs to one process, and a job holds text and numbers", name)
+        raise UsageError(
+            "{}: it belongs to one process; a job can hold only text and numbers", name
+        )
     if isinstance(value, Secret):
         return value.value  # without a password
     if isinstance(value, date):
@@ -259,11 +257,12 @@ def _plain(name: str, value: object) -> Value:
         value = os.fspath(value)
     if value is None or isinstance(value, str | int | float | Rate):
         return value
-    raise UsageError("{}: a job holds text and numbers, not a {}", name, type(value).__name__)
+    raise UsageError(
+        "{}: a job can hold text and numbers, but not a {}", name, type(value).__name__
+    )
 
 
 def _plain_parts(name: str, value: object) -> Any:
-    """Tables and lists, down to text and numbers; raises `UsageError`."""
     if isinstance(value, Mapping):
         return {str(key): _plain_parts(name, each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -271,11 +270,7 @@ def _plain_parts(name: str, value: object) -> Any:
     return _plain(name, value)
 
 
-# the file
-
-
 def _values(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
-    """The content of a file, as a job takes it; raises `UsageError`."""
     folder = path.absolute().parent
     given = over(located(read_config(path), folder), read_environment(environ, COMMAND_OPTIONS))
     for name in ("endpoint", "start", "end"):

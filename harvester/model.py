@@ -3,7 +3,7 @@
 Rule: values only; nothing here decides, waits or does I/O.
 
 Small values that are created for each window are named tuples: they cost a third of a frozen
-dataclass.  A secret or a token among them is a `Secret`.
+dataclass.
 """
 
 from __future__ import annotations
@@ -35,21 +35,20 @@ TokenSource = Callable[[], "Awaitable[Token | str] | Token | str"]
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One Official Account.
+    """One Official Account or mini-program.
 
-    appid: as WeChat gives it, ``wx`` and sixteen hexadecimal digits.
-    secret: the AppSecret, kept as a `Secret`; never shown, logged, pickled or stored.
-    token: where its access token comes from.  With a secret: ``"stable"`` (the default: WeChat's
+    appid: the AppID from WeChat, ``wx`` and sixteen hexadecimal digits.
+    secret: the AppSecret, kept as a `Secret`; it is never shown, logged, pickled or stored.
+    token: where the access token comes from.  With a secret: ``"stable"`` (the default: WeChat's
         stable_token interface, never forced) or ``"classic"`` (the older token interface; every
-        fetch ends the token of every other program).  Without one: ``"cloud"`` (cloud hosting, no
-        token at all), ``"cloudbase"`` or ``"cloudbase:file:PATH"`` (its token, from a file),
-        ``"command:PROG ARGS"`` (what a program prints), ``"https://…"`` (what a token server
-        answers), ``"static:env:NAME"`` or ``"static:file:PATH"``; or a callable, plain or async,
-        without arguments, that returns a `Token` or a string.  `Platform.account` makes accounts
-        of a third-party platform.
-    concurrency: the most requests in flight for it, independent of other accounts; None: no cap of
-        its own.
-    name, group: its display name, and the group that it belongs to; for messages and for `--only`.
+        fetch ends the token of every other program).  Without a secret: ``"cloud"`` (cloud
+        hosting, no token at all), ``"cloudbase"`` or ``"cloudbase:file:PATH"`` (a cloud hosting
+        token from a file), ``"command:PROG ARGS"`` (the output of a program), ``"https://…"`` (the
+        answer of a token server), ``"static:env:NAME"`` or ``"static:file:PATH"``.  It can also be
+        a plain or async callable without arguments that returns a `Token` or a string.
+        `Platform.account` makes accounts of a third-party platform.
+    concurrency: the most requests in flight for this account; None: no limit for this account.
+    name, group: the display name of the account, and its group; used in messages and `--only`.
     """
 
     appid: str
@@ -70,8 +69,8 @@ ACCESS_TOKEN = "access_token"  # the name of a query parameter, not a token
 class Token(Secret):
     """An access token and its lifetime in seconds, counted from when WeChat issued it.
 
-    parameter: the query parameter that carries it: ``"access_token"``, in cloud hosting
-        ``"cloudbase_access_token"``, or an empty string where no token is sent at all.
+    parameter: the query parameter that carries the token: ``"access_token"``, or in cloud hosting
+        ``"cloudbase_access_token"``; an empty string if no token is sent.
     """
 
     __slots__ = ("lifetime", "parameter")
@@ -88,7 +87,7 @@ class Token(Secret):
 
     @property
     def query(self) -> tuple[tuple[str, str], ...]:
-        """The query of a request that carries it; empty where no token is sent."""
+        """The query that carries the token in a request; empty if no token is sent."""
         return ((self.parameter, self.value),) if self.parameter else ()
 
     def _parts(self) -> tuple[object, ...]:
@@ -96,9 +95,10 @@ class Token(Secret):
 
 
 class Stored(Token):
-    """A token as a store keeps it, for all programs that share an account.
+    """A token in a token store, for all programs that share an account.
 
-    ends: the Unix time of its end; lifetime: the seconds that it had when it was given out.
+    ends: the Unix time at which the token expires.  lifetime: its lifetime in seconds when WeChat
+    issued it.
     """
 
     __slots__ = ("ends",)
@@ -112,7 +112,7 @@ class Stored(Token):
 
 
 class Window(NamedTuple):
-    """What one request asks for: days ``begin`` to ``end``, both included."""
+    """The days that one request asks for: ``begin`` to ``end``, both included."""
 
     appid: str
     endpoint: str
@@ -124,9 +124,9 @@ class Window(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One HTTP request; query, body and headers may hold a token or a secret.
+    """One HTTP request; query, body and headers can hold a token or a secret.
 
-    path: below the base URL; or, of a token server of the user's, a whole URL.
+    path: the path below the base URL; for the user's own token server, a complete URL.
     """
 
     method: str
@@ -140,7 +140,7 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """One HTTP answer, its body read to the end."""
+    """One HTTP answer, with its complete body."""
 
     status: int
     body: bytes
@@ -150,7 +150,6 @@ class Response(NamedTuple):
 
 
 Send = Callable[[Request], Awaitable[Response]]
-"""Sends a request, and returns the answer."""
 
 
 @runtime_checkable
@@ -163,7 +162,7 @@ class TokenProvider(Protocol):
 
 
 class Action(Enum):
-    """What to do after an answer, in the order of how much it affects."""
+    """The reaction to an answer; members are ordered by how much they affect, least first."""
 
     DONE = "done"
     RETRY = "retry"  # this attempt: again after a backoff
@@ -179,18 +178,18 @@ class Action(Enum):
 
 
 class Verdict(NamedTuple):
-    """What one answer means.
+    """The meaning of one answer.
 
-    code: WeChat's errcode, None if the answer had none (an HTTP or transport failure).
+    code: WeChat's errcode; None if the answer had none (an HTTP or transport failure).
     message: one sentence for the operator.
-    rid: WeChat's request id, for its support and for rid/get; empty if it gave none.
-    records: the records of an answer that is DONE, unchanged.
+    rid: WeChat's request id, for WeChat's support and for rid/get; empty if WeChat sent none.
+    records: the unchanged records, if the action is DONE.
     answered: False if no HTTP answer arrived at all.
     foreign: rows of days that were not requested; they are not among the records.
     delayed: WeChat reports that the figures are late and will change (``is_delay``).
     more: the answer has another page.
-    as_text: a number that a float cannot hold (as NaN or 1e400) is a string in the records.
-    then: the action that takes its place once no attempt is left; None: the window fails.
+    as_text: a number that a float cannot hold (NaN or 1e400) is a string in the records.
+    then: the action to take instead when no attempt is left; None: the window fails.
     """
 
     action: Action
@@ -218,13 +217,15 @@ class Field(NamedTuple):
     """One field of a record.
 
     type: ``date``, ``int``, ``float``, ``str``, ``bool``, ``object`` or ``list``; a date is a day
-        as the interface writes it.
-    fields: of an object, or of each item of a list of objects; item: the type of a list's items.
-    label: its title in Chinese.
-    codes: the values that have a label; there may be others.  codes_by: a field of the item around
-        the list that this field is in, if it decides what a value means: each code then is the text
-        of both, with a blank between.
-    constant: it has the same value in each record, and says nothing.
+        in the format of the interface.
+    meaning: one line in English.
+    fields: the fields of an object, or of each item of a list of objects.
+    item: the type of the items of a list.
+    label: the title of the field in Chinese.
+    codes: the values that have a label; other values are possible.
+    codes_by: for a field within a list, the field of the outer item that decides what a value
+        means.  Each code is then the text of both values, separated by a blank.
+    constant: the field has the same value in every record, so it has no information.
     """
 
     name: str
@@ -242,19 +243,21 @@ class Field(NamedTuple):
 class Endpoint(Protocol):
     """One interface.
 
-    name: as users type it, and the name of its folder or table.
-    group: the group that it is asked for with, or an empty string.
+    name: the name that users type; it is also the name of the folder or the table.
+    group: the group of the interface, or an empty string.
     first_day: the first day that has data.
-    cut, span: how a range is cut into windows, and the most days of one.
-    settled_hour: the hour in China from which yesterday can be asked for.
-    late_days: days for which a window's figures still change, its last day included; 0: none.  If a
-        record has a list of entries with a day each, the last one's day is the last of these.
-    daily: the interface has a row for every day: a day without one is late, never zero.
-    day_field: the field of a record that names its day, as ``ref_date``, or ``stat_item.date``
-        within an object; empty if it names none.
-    retired: WeChat has taken it offline; only its own name requests it, no group does.
-    successors: the interfaces that WeChat names instead.
-    fields: of a record, as far as they are known.
+    cut, span: how a range is cut into windows, and the most days of one window.
+    settled_hour: the hour in China from which the figures of the previous day can be requested.
+    late_days: the number of days for which the figures of a window can change, counted from its
+        last day (included); 0: they never change.  If a record has a list with one entry per day,
+        the last entry is for the last of these days.
+    daily: the interface has a row for every day: a day without a row is late, never zero.
+    day_field: the field of a record that has its day: ``ref_date``, or ``stat_item.date`` for a
+        field within an object; empty if there is no such field.
+    retired: WeChat has taken the interface offline; it is requested by its own name only, never as
+        part of a group.
+    successors: the interfaces that WeChat offers instead.
+    fields: the known fields of a record.
     """
 
     @property
@@ -283,20 +286,19 @@ class Endpoint(Protocol):
     def fields(self) -> tuple[Field, ...]: ...
 
     def request(self, window: Window, token: Token, page: int = 1) -> Request:
-        """The request for a window, or a later page of it; ``token.query`` carries the token."""
+        """The request for a window, or for a later page; ``token.query`` carries the token."""
         ...
 
     def verdict(self, response: Response, window: Window) -> Verdict:
-        """What a response means, its records if it is DONE.  Any bytes result in a verdict."""
+        """The meaning of a response, with records if it is DONE; any bytes must be accepted."""
         ...
 
     def quota_request(self, token: Token) -> Request | None:
-        """The request that asks how many calls are left today, or None if that cannot be asked."""
+        """The request for the number of calls left today; None if there is no such request."""
         ...
 
 
 Find = Callable[[str], Endpoint | None]
-"""Finds an interface by its name; None if there is none."""
 
 
 def with_rid(message: str, rid: str) -> str:
@@ -332,7 +334,6 @@ def duration(seconds: float) -> str:
 
 
 NAMES = 3
-"""Names of a list that a message shows."""
 
 
 def listed(names: Collection[str], noun: str) -> str:
@@ -349,11 +350,11 @@ again: WeChat's figures change once a day."""
 class Batch:
     """All records of one window, on their way to the sinks.
 
-    endpoint: the interface's description, for its columns; None if it is not known.
-    count: the number of records.  fetched_at: RFC 3339, UTC, whole seconds.
-    version: grows with each fetch of a window (milliseconds of the Unix time).
-    replaces: records of these days may already be in the sink.
-    late: the figures are late: the window is requested again, and does not count as done.
+    endpoint: the description of the interface, for its columns; None if it is unknown.
+    fetched_at: the time of the request (RFC 3339, UTC, whole seconds).
+    version: the Unix time in milliseconds; it grows with each fetch of a window.
+    replaces: records of these days can already be in the sink.
+    late: the figures are late: the window does not count as done, and is requested again.
     """
 
     __slots__ = (
@@ -400,7 +401,7 @@ class Batch:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """The records unchanged, without the metadata."""
+        """The unchanged records, without metadata."""
         if self._records is None:
             assert self.packed is not None, "pack has made the lines"
             self._records = own_fields(parse_lines(self.packed))
@@ -415,18 +416,18 @@ class Batch:
 
     @property
     def checksum(self) -> int:
-        """The checksum of the records, without the metadata: 32 bits."""
+        """The checksum of the records without metadata: 32 bits."""
         if self._checksum is None:
             self._checksum = records_checksum(self.pieces)
         return self._checksum
 
     @property
     def tally(self) -> Tally:
-        """How many records, and the checksum of the window."""
+        """The number of records, and the checksum of the window."""
         return Tally.of(self.count, self.checksum, self._line_end())
 
     def lines(self) -> bytes:
-        """The records as JSON lines, metadata included, UTF-8."""
+        """The records with metadata, as JSON lines in UTF-8."""
         if self.packed is not None:
             return self.packed
         return lines_of(self.pieces, self._line_end())
@@ -437,15 +438,12 @@ class Batch:
         return self._beside
 
     def pack(self) -> None:
-        """Hold the lines instead of the records, which take several times their memory.
-
-        For sinks that take lines; `records` parses them again.
-        """
+        """Keep lines instead of records: records need several times as much memory."""
         self.packed = self.lines()
         self._records = self._pieces = self._beside = None
 
     def documents(self) -> list[dict[str, Any]]:
-        """The records as dicts, metadata included."""
+        """The records with metadata, as dicts."""
         beside = metadata(self.window, self.fetched_at)
         return [{**record, **beside} for record in self.records]
 
@@ -467,11 +465,11 @@ def metadata(window: Window, fetched_at: str) -> dict[str, str]:
 
 
 class Tally(NamedTuple):
-    """How many records, and the sum of the checksums of their windows, modulo 2**63.
+    """The number of records, and the sum of the checksums of their windows, modulo 2**63.
 
-    The lower 32 bits of a window's checksum are that of its records; the others depend on its
-    metadata, too.  So figures that were exchanged between two windows, and metadata that was
-    changed or exchanged, change the sum.
+    The lower 32 bits of a window's checksum are the checksum of its records; the other bits also
+    depend on its metadata.  So the sum changes if figures were exchanged between two windows, or
+    if metadata was changed or exchanged.
     """
 
     records: int = 0
@@ -479,18 +477,18 @@ class Tally(NamedTuple):
 
     @classmethod
     def of(cls, records: int, checksum: int, beside: bytes) -> Tally:
-        """The tally of a window from the checksum of its records and the end of its lines."""
+        """The tally of a window; beside: the end of its lines, which has the metadata."""
         if not records:
             return cls()
         product = checksum * (crc32(beside) | 1)
         return cls(records, (product ^ product >> 32) << 32 & TALLY_BITS | checksum)
 
     def same_records(self, other: Tally) -> bool:
-        """Whether two tallies of one window are of the same records, whenever they were fetched."""
+        """Whether two tallies of a window describe the same records, whenever fetched."""
         return self.records == other.records and not (self.checksum ^ other.checksum) & _RECORDS
 
     def plus(self, other: Tally) -> Tally:
-        """Both together."""
+        """The sum of two tallies."""
         return Tally(self.records + other.records, (self.checksum + other.checksum) & TALLY_BITS)
 
 

@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from harvester.exports.shapes import Shape
     from harvester.exports.source import Limits, Records, Source
 
-_SIGNS = {"jsonl": (".jsonl.lock", "*/[0-9]*.jsonl*")}
 _NOT_READ_BACK = ("-", "memory")
 _SQLITE = b"SQLite format 3\0"
 
@@ -114,31 +113,33 @@ def read(
     ledger: str | os.PathLike[str] | None = None,
     shape: Shapes = "nested",
 ) -> StoredRecords | StoredTables:
-    """What was harvested, as tables for pandas, Polars, DuckDB and pyarrow.
+    """Read the harvested records as tables for pandas, Polars, DuckDB and pyarrow.
 
-    where: as it was given to `run`: a sink's spec (``"sqlite:FILE"``, ``"postgresql://…"``), or
-    the path of its file or directory, or the directory of a run's ledger; or a sink.
+    where: the spec of the sink, as for `run` (``"sqlite:FILE"``, ``"postgresql://…"``), the path of
+    its file or directory, the directory with the ledger of a run, or a `Sink`.
 
-    endpoint: a name or an `Endpoint` gives `StoredRecords`, one table; a group (``"users"``) or an
-    iterable gives `StoredTables`, a mapping with a table an interface.  It is no single table,
-    because interfaces share no columns but the account and often the day: rows of two of them
-    below each other would be half null, and a sum over them would mix what must not be added.  The
-    name may also be that of a table that joins interfaces (``"article_days"``); since ``articles``
-    is a group, too, that table is in what the group gives with ``shape="flat"``.  ``"coverage"`` is
-    what the ledger knows of the days of each interface of each account: a row for each run of days
-    of one state; an interface that is not installed is known to it if it is among these.
+    endpoint: the name of an interface or an `Endpoint` gives one table (`StoredRecords`).  A group
+    (``"users"``) or an iterable gives a mapping with one table per interface (`StoredTables`).  The
+    interfaces are not in one table, because their columns differ: often only the account and the
+    day are the same.  The name can also be that of a joined table (``"article_days"``).  The name
+    ``articles`` means the group; to read the table ``articles``, read this group with
+    ``shape="flat"``.  The table ``"coverage"`` has the states of the days of each interface of each
+    account from the ledger: one row for each series of days with the same state.  To include an
+    interface that is not installed, pass its `Endpoint` as well.
 
-    start, end: only of these days, both included, as of `run`: by the record's own day where the
-    interface names one (``ref_date``), else by whether its window has days of the range.  appids:
-    only of these accounts.  ledger: its file or directory, if it is not beside the records, or the
-    URL of a shared one.  shape: ``flat`` gives the tables of a flat export, always as a mapping:
-    an object within a record becomes columns (``stat_item_income``), each list a table
-    ``<interface>_<list>`` with a row an item, and the tables that join one of the interfaces with
-    others are there, too.
+    start, end: only records of these days, both included, in the formats of `run`.  The day of the
+    record decides (``ref_date``); if records of the interface have no day, the days of the window
+    decide.
+    appids: only records of these accounts.
+    ledger: the file or directory of the ledger, if it is not beside the records, or the URL of a
+    shared ledger.
+    shape: ``flat`` gives the tables of a flat export, always as a mapping.  An object within a
+    record becomes columns (``stat_item_income``); each list becomes a table ``<interface>_<list>``
+    with one row per item.  The mapping also has the joined tables that use one of the interfaces.
 
-    Rows are in the order of account, first day of the window, and position in it.  Lines that a
-    killed run wrote and its ledger does not know are left out; without a ledger all records are
-    read.  Needs the extra ``export`` (pyarrow), and that of the sink.  Raises `UsageError` for
+    Rows are ordered by account, first day of the window, and position in the window.  Lines that a
+    killed run wrote and that are not in its ledger are left out; without a ledger all records are
+    read.  Needs the extra ``export`` (pyarrow) and the extra of the sink.  Raises `UsageError` for
     wrong arguments, and `SinkError` if stored records are gone or cannot be read, also during
     reading.
     """
@@ -182,15 +183,13 @@ def rows(
     appids: str | Account | Iterable[str | Account] | None = None,
     ledger: str | os.PathLike[str] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """What was harvested, record by record, as `stream` gives them: dicts.
+    """Read the harvested records one by one, as dicts like those of `stream`.
 
-    The arguments and the order are those of `read`; of a group or an iterable the interfaces come
-    one after the other, and ``_endpoint`` says which it is.  Only a small part is in memory at a
-    time.  It needs the extra of the sink alone; but a table that joins interfaces
-    (``"article_days"``, then also in ``_endpoint``) needs the extra ``export``.
-
-    Raises `UsageError` for wrong arguments at the call, and `SinkError` if stored records are gone
-    or cannot be read, also during reading.
+    The arguments, the order and the errors are those of `read`.  The interfaces of a group or an
+    iterable follow one after the other; ``_endpoint`` is the name of the interface.  Only a small
+    part is in memory at a time.  Needs only the extra of the sink.  A joined table
+    (``"article_days"``) also needs the extra ``export``; ``_endpoint`` is then the name of the
+    table.
     """
     from harvester.exports.source import Source, day_field
 
@@ -217,7 +216,6 @@ def rows(
 
 
 def _as_record(row: dict[str, Any], name: str) -> dict[str, Any]:
-    """A row of a table as records are: days as texts, and where it is from."""
     texts = {key: str(each) if isinstance(each, date) else each for key, each in row.items()}
     return {**texts, "_endpoint": name}
 
@@ -234,24 +232,25 @@ def export(
     replace: bool = False,
     accounts: Account | Iterable[Account] = (),
 ) -> Exported:
-    """Make a target, a table for readers, equal to what is stored.
+    """Bring the tables of an export target up to date with the stored records.
 
-    source, ledger, start, end, appids: as of `read`; a target that was made with other limits is
-    written anew, and has nothing beyond these.  target: ``parquet:DIR``,
-    ``parquet:s3://BUCKET/PREFIX``, ``csv:DIR``, ``xlsx:FILE`` or ``duckdb:FILE``, with
-    ``?shape=nested`` or ``flat`` (a table for each list, and tables that join interfaces),
-    ``tables=A,B`` (these alone; without it a workbook leaves out interfaces whose lists are in
-    tables that join interfaces) and ``lang=zh`` or ``en`` (of the labels of codes),
-    for CSV and XLSX ``header=zh`` or ``en`` (titles in place of names) and ``raw=1`` (in a CSV file
-    texts that a spreadsheet takes for a formula are not escaped).
-    endpoints: names, groups or interfaces; none means all.  replace: also a target that was made
-    from another harvest.  accounts: those that the table ``accounts`` of a flat target has, with
-    their names and groups; without any a table that is there stays (a workbook has none then).
+    source: the place of the records, as ``where`` of `read`.
+    target: ``parquet:DIR``, ``parquet:s3://BUCKET/PREFIX``, ``csv:DIR``, ``xlsx:FILE`` or
+    ``duckdb:FILE``.  It can have these parameters: ``?shape=nested`` or ``flat`` (with a table for
+    each list, and joined tables); ``tables=A,B`` (only these tables; without it a workbook leaves
+    out interfaces whose lists are in joined tables); ``lang=zh`` or ``en`` (language of the labels
+    of codes); for CSV and XLSX ``header=zh`` or ``en`` (titles instead of names) and, for CSV,
+    ``raw=1`` (text that a spreadsheet reads as a formula is not escaped).
+    endpoints: names, groups or interfaces; none means all.
+    start, end, appids, ledger: as for `read`; a target with other limits is rewritten.
+    replace: replace the target even if it was made from another harvest.
+    accounts: accounts with names and groups, for the table ``accounts`` of a flat target.  Without
+    accounts, an existing table stays (but not in a workbook).
 
-    Returns how many months of interfaces were written, removed and unchanged.  It may be called
-    while a run goes on.  Needs the extra ``export``, for a workbook ``xlsx``.  Raises `UsageError`
-    for wrong arguments, `SinkError` if stored records cannot be read, and `ExportError` if the
-    target cannot be written.
+    Returns the numbers of months of interfaces that were written, removed and unchanged.  It can be
+    called during a run.  Needs the extra ``export``, or for a workbook the extra ``xlsx``.  Raises
+    `UsageError` for wrong arguments, `SinkError` if stored records cannot be read, and
+    `ExportError` if the target cannot be written.
     """
     from harvester.exports.targets import open_target
 
@@ -289,10 +288,7 @@ def limits_of(
 async def _coverage_in(
     place: Secret | Path, find: Find, limits: Limits, listed: Collection[str], *, is_read: bool
 ) -> Coverage | None:
-    """What the ledger of a place knows of each interface, if that is to be read.
-
-    Raises `UsageError` for an account that is neither known there nor listed.
-    """
+    """The coverage of a ledger, if it is read; raises `UsageError` for an unknown account."""
     from harvester.exports.coverage import coverage_in
 
     async with open_ledger(place, readonly=True) as ledger:
@@ -301,10 +297,10 @@ async def _coverage_in(
 
 
 class StoredRecords:
-    """Stored records; each use reads what is stored then, also while a run goes on.
+    """Stored records as a table; each use reads what is stored at that time, also during a run.
 
-    It has the Arrow C stream interface: ``polars.DataFrame(stored)``, ``pyarrow.table(stored)``,
-    ``duckdb.sql("SELECT … FROM stored")`` accept it directly.
+    It has the Arrow C stream interface, so these work directly: ``polars.DataFrame(stored)``,
+    ``pyarrow.table(stored)``, ``duckdb.sql("SELECT … FROM stored")``.
     """
 
     def __init__(
@@ -337,27 +333,28 @@ class StoredRecords:
         return self.schema.__arrow_c_schema__()
 
     def __iter__(self) -> Iterator[Any]:
-        """One `pyarrow.RecordBatch` after the other."""
+        """Iterate over the records as `pyarrow.RecordBatch`."""
         return iter(self.reader())
 
     def reader(self) -> Any:
-        """A `pyarrow.RecordBatchReader`; only a small part is in memory at a time."""
+        """A `pyarrow.RecordBatchReader` of the records, which keeps few of them in memory."""
         return self._arrow.reader(self.schema, self._batches())
 
     def read_all(self) -> Any:
-        """A `pyarrow.Table`."""
+        """All records as a `pyarrow.Table`."""
         return self.reader().read_all()
 
     def to_pandas(self, **options: Any) -> Any:
-        """A `pandas.DataFrame`, with the options of ``pyarrow.Table.to_pandas``.
+        """All records as a `pandas.DataFrame`; options: those of ``pyarrow.Table.to_pandas``.
 
-        Days are ``datetime64``, so that they are resampled; whole numbers and truth values are
-        ``int64`` and ``bool``, of a column with nulls ``Int64`` and ``boolean``: none is rounded.
+        Days are ``datetime64``, so they can be resampled.  Whole numbers are ``int64``, and truth
+        values are ``bool``.  In a column with nulls they are ``Int64`` and ``boolean``, so no
+        number is rounded.
         """
         return self._arrow.frame(self.read_all(), options)
 
     def flat(self) -> Iterator[tuple[str, StoredRecords]]:
-        """The tables of a flat export of it, by name: its own, and one for each list."""
+        """The tables of a flat export, with their names: the records, then one table per list."""
         from harvester.exports.shapes import FLAT, Shape
 
         shape = Shape(self._table.name, self.endpoint, FLAT)
@@ -382,13 +379,11 @@ class StoredRecords:
                 yield shape.split(documents, numbers)[name]
 
     def windows(self) -> Iterator[Records]:
-        """The records of each window, with their metadata and the place of each."""
+        """The records of each window, with metadata and the position of each record in it."""
         return self._source.read(self._table.name, self._day)
 
 
 class _Joined(StoredRecords):
-    """A table that joins interfaces."""
-
     def __init__(self, table: JoinedTable, parts: Mapping[str, StoredRecords]) -> None:
         from harvester.exports import arrow
         from harvester.exports.joined import JoinedShape
@@ -410,8 +405,6 @@ class _Joined(StoredRecords):
 
 
 class _Covered(StoredRecords):
-    """What a ledger knows of the days of each interface of each account."""
-
     def __init__(self, sink: Sink, place: Secret | Path | None, limits: Limits, find: Find) -> None:
         from harvester.exports import arrow
         from harvester.exports.listed import CoverageShape
@@ -441,10 +434,7 @@ class _Covered(StoredRecords):
 def table_in(
     sink: Sink, checkpoint: Callable[[], Checkpoint | None], name: str, days: Days
 ) -> StoredRecords:
-    """The table of an interface, or one that joins some, as `read` gives it; days: only of these.
-
-    checkpoint: gives what the ledger has stored for the sink.
-    """
+    """The table of an interface, or one that joins some, as `read` gives it, of some days."""
     from harvester.exports.source import Limits
 
     names = TABLES[name].interfaces if name in TABLES else [name]
@@ -458,8 +448,8 @@ def table_in(
 class StoredTables(Mapping[str, StoredRecords]):
     """Stored records of several interfaces: a mapping from a name to its `StoredRecords`.
 
-    It has all interfaces that were asked for, in that order; one of which nothing is stored has no
-    rows.
+    It has all requested interfaces, in the requested order; an interface without stored records has
+    a table without rows.
     """
 
     def __init__(self, tables: Mapping[str, StoredRecords]) -> None:
@@ -478,11 +468,11 @@ class StoredTables(Mapping[str, StoredRecords]):
         return len(self._tables)
 
     def to_pandas(self, **options: Any) -> dict[str, Any]:
-        """A `pandas.DataFrame` an interface, as `StoredRecords.to_pandas` makes it."""
+        """One `pandas.DataFrame` per table, made by `StoredRecords.to_pandas`."""
         return {name: table.to_pandas(**options) for name, table in self._tables.items()}
 
     def to_duckdb(self) -> Any:
-        """A DuckDB connection, in memory, with a table an interface: a copy, as of now.
+        """A copy of the tables in a DuckDB database in memory; returns its connection.
 
         ``database = read("users.db", "users").to_duckdb()``, then ``database.sql("FROM …")``
         """
@@ -542,12 +532,7 @@ async def source_of(
     names: Mapping[str, str] | None = None,
     limits: Limits | None = None,
 ) -> Source:
-    """The sink of a ledger to read, with the checkpoint that the ledger has for it.
-
-    coverage: gives what the ledger knows of interfaces, if that is to be read, too.  accounts,
-    names, limits: as of `harvester.exports.source.Source`.  Raises `UsageError` for an account that
-    is unknown, and if no sink can be read back.
-    """
+    """The sink of a ledger to read, with its checkpoint there; raises `UsageError`."""
     from harvester.exports.source import NO_LIMITS, Source
 
     limits = limits or NO_LIMITS
@@ -572,14 +557,13 @@ async def source_of(
                 return made(sink, partial(dict, await ledger.checkpoint(name)), covered)
         places = ", ".join(spec_of(name, ledger.path) for name in known)
     raise UsageError(
-        "no sink of this ledger can be read back ({}), so nothing can be exported; harvester"
-        " sink add SPEC copies what is stored only from one that can",
+        "no sink of this ledger can be read back ({}), so nothing can be exported; harvester sink"
+        " add SPEC copies only from a sink that can be read back",
         places or say("none is listed"),
     )
 
 
 async def _checkpoint_in_database(url: Secret, sink: Sink) -> Checkpoint | None:
-    """A shared ledger's entry for a sink."""
     async with open_ledger(url, readonly=True) as ledger:
         return await ledger.checkpoint(name_in(sink, ledger.path)) or None
 
@@ -590,7 +574,6 @@ def sink_at(where: Where) -> Sink:
 
 
 def _sink(where: Where, ledger: str | os.PathLike[str] | None) -> tuple[Sink, Path | None]:
-    """The sink to read, and the ledger that may know it."""
     given = _ledger_file(Path(ledger).expanduser()) if ledger is not None else None
     if isinstance(where, str) and (
         where.partition(":")[0] in {*plugins.sink_schemes(), *plugins.EXPORTS} or "://" in where
@@ -615,12 +598,11 @@ def _sink(where: Where, ledger: str | os.PathLike[str] | None) -> tuple[Sink, Pa
 
 
 def _in_file(path: Path) -> Sink:
-    """The sink of a database, or the one that the ledger in a file knows."""
     with path.open("rb") as file:
         if file.read(len(_SQLITE)) != _SQLITE:
             raise UsageError(
-                "{} is not an SQLite database; name the directory of a run, or its sink, as"
-                " jsonl:DIR or sqlite:FILE",
+                "{} is not an SQLite database; name the directory of a run, or its sink (jsonl:DIR"
+                " or sqlite:FILE)",
                 path,
             )
     if path.name == FILE_NAME or path.name.endswith(f".{FILE_NAME}"):
@@ -629,7 +611,6 @@ def _in_file(path: Path) -> Sink:
 
 
 def _export_at(path: Path) -> str:
-    """The kind of the export at a path; empty if there is none."""
     if path.is_file():
         return {".duckdb": "duckdb", ".xlsx": "xlsx"}.get(path.suffix, "")
     if not (path / ".harvester.json").exists():
@@ -638,9 +619,8 @@ def _export_at(path: Path) -> str:
 
 
 def _named(spec: str) -> Sink:
-    """The sink of a spec; raises `UsageError` if its file or directory does not exist."""
     if spec.partition(":")[0] == "memory":
-        raise UsageError("a new {} is empty; pass the sink that was filled", spec)
+        raise UsageError("a new {} is empty; pass the sink that has the records", spec)
     sink = plugins.sink(spec)
     place = sink.path
     if place is not None and not place.exists():
@@ -648,16 +628,15 @@ def _named(spec: str) -> Sink:
             "there is no file {}" if sink.is_file else "there is no directory {}", place
         )
     if place is not None and not sink.is_file and not place.is_dir():
-        raise UsageError("{} is a file, not a directory; of SQLite it is sqlite:{}", place, place)
-    if place is not None and place.is_dir() and not _is_written(place, spec.partition(":")[0]):
-        raise UsageError("{} holds nothing that was harvested and can be read back", place)
+        raise UsageError("{} is a file, not a directory; name it as sqlite:{}", place, place)
+    is_lines = spec.partition(":")[0] == "jsonl"
+    if place is not None and place.is_dir() and is_lines and not _has_lines(place):
+        raise UsageError("{} contains no harvest that can be read back", place)
     return sink
 
 
-def _is_written(directory: Path, scheme: str) -> bool:
-    """Whether a sink of this kind has written into a directory; True if that cannot be told."""
-    sign, files = _SIGNS.get(scheme, ("", ""))
-    return not sign or (directory / sign).exists() or any(directory.glob(files))
+def _has_lines(directory: Path) -> bool:
+    return (directory / ".jsonl.lock").exists() or any(directory.glob("*/[0-9]*.jsonl*"))
 
 
 def _ledger_file(path: Path) -> Path:
@@ -668,16 +647,14 @@ def _ledger_file(path: Path) -> Path:
 
 
 def _written_from(directory: Path, ledger: Path) -> Sink:
-    """The sink in a directory; else the one that the ledger there knows."""
-    for scheme in _SIGNS:
-        if _is_written(directory, scheme):
-            return plugins.sink(f"{scheme}:{directory}")
+    if _has_lines(directory):
+        return plugins.sink(f"jsonl:{directory}")
     known = [spec_of(name, ledger) for name in named_sinks(ledger) if _can_be_read(name)]
     if not known:
-        raise UsageError("{} holds nothing that was harvested and can be read back", directory)
+        raise UsageError("{} contains no harvest that can be read back", directory)
     if len(known) > 1:
         raise UsageError(
-            "the records of {} are in several places ({}); read one of them, with ledger={!r}",
+            "the records of {} are in several places ({}); read one of them with ledger={!r}",
             directory,
             ", ".join(known),
             str(directory),
@@ -692,14 +669,13 @@ def _can_be_read(name: str) -> bool:
 
 
 def _checkpoint(sink: Sink, ledger: Path | None, *, asked: bool) -> Checkpoint | None:
-    """A ledger's entry for a sink; None if no ledger knows it."""
     if ledger is None or not ledger.exists():
         return None
     found = checkpoint_in(ledger, name_in(sink, ledger))
     if asked and found is None:
         known = ", ".join(named_sinks(ledger))
         raise UsageError(
-            "the ledger {} does not know {}; it knows {}", ledger, sink.identity, known
+            "the ledger {} does not list {}; it lists {}", ledger, sink.identity, known
         )
     return found
 

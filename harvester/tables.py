@@ -4,8 +4,6 @@ Rule: data, and how it is read; nothing of a database or of a file.
 
 An interface has its own table, in which an object within a record becomes columns
 (``detail_read_user``), and one for each list, ``<interface>_<list>``, with one row per item.
-`TABLES` are those that join what several interfaces return.  The views of databases, flat exports,
-`harvester.read`, comments, the descriptions for assistants and docs/tables.md come from these.
 
 `articles` is the list to join on: one row per article.  WeChat's interfaces share no other key than
 ``msgid``, the id of the message and the 1-based place of the article in it; both parts are also in
@@ -48,20 +46,20 @@ ITEM = "_item"
 SCALARS = ("int", "float", "str", "bool", "date")
 _RESERVED = (*KEY, "_endpoint", "_end_date", "_fetched_at", "_extra", "_checksum")
 
-# what a figure is
 
 _KINDS = {DAY: NO_TITLE, TOTAL: Title("累计：", "total: "), SNAPSHOT: Title("期末：", "level: ")}
 _OF_KIND = {
-    TOTAL: Title("累计值，取最后一行，不能相加", "running total: the last row, never a sum"),
+    TOTAL: Title("累计值，取最后一行，不能相加", "running total: take the last row, do not sum"),
     SNAPSHOT: Title(
-        "期末值，取最后一天，跨日不能相加", "level at the end of the day: the last day, never a sum"
+        "期末值，取最后一天，跨日不能相加",
+        "level at the end of the day: take the last day, do not sum over days",
     ),
 }
 _WITH_ALL = ("getuserread", "getuserreadhour")
 """Interfaces with a row of all channels together."""
 _OF_ALL_CHANNELS = Title(
     "渠道 99999999 是全部，不能与其他渠道相加",
-    "channel 99999999 is all: never add it to the others",
+    "channel 99999999 is all channels together: do not add it to the others",
 )
 _SINCE = {"getarticletotal": 7, "getarticletotaldetail": 30}
 """Interfaces whose lists have running totals, and the days from publishing that they cover."""
@@ -69,10 +67,10 @@ _THAT_DAY, _THAT_HOUR = Title("当天", "that day"), Title("当小时", "that ho
 _WINDOWS = {
     WindowKind.WEEK: Title("当周", "that week"),
     WindowKind.MONTH: Title("当月", "that month"),
-    WindowKind.RECENT: Title("所请求的天数", "the days asked for"),
+    WindowKind.RECENT: Title("所请求的时段", "the requested days"),
 }
-_FROM_THE_BEGINNING = Title("开通起至当日", "from the beginning on")
-_FIRST_DAYS = Title("当天 (仅发布后 7 天内)", "that day; of the first 7 days of an article")
+_FROM_THE_BEGINNING = Title("开通起至当日", "from the beginning to that day")
+_FIRST_DAYS = Title("当天 (仅发布后 7 天内)", "that day, only in the first 7 days of an article")
 _PEOPLE = (
     "visit_uv_new",
     "visit_uv",
@@ -103,12 +101,10 @@ class Figure(NamedTuple):
 
     @property
     def covers(self) -> Title:
-        """Its kind, and the time that it covers."""
         return _after(_KINDS[self.kind], self.window)
 
 
 NO_FIGURE = Figure(DAY, NO_TITLE, NO_TITLE)
-"""Of a column that is no figure."""
 _AMOUNTS = ("value", "metric_value", "days")
 """Fields that say how many, of more than one kind: they have no unit."""
 
@@ -123,21 +119,21 @@ class Pair(NamedTuple):
 
 _OF_ARTICLES = Title(
     "一人看多篇文章，在账号里只计一次：各文章之和更大",
-    "one person with several articles is one of the account: the sum of articles is more",
+    "the account counts each person once: the sum of its articles is larger",
 )
 _OF_DAYS = Title(
     "一人出现在多天，在累计里只计一次：各日之和更大",
-    "a person of several days is one of the total: the sum of days is more",
+    "the total counts each person once: the sum of the days is larger",
 )
 _OF_PERIOD = Title(
     "一人出现在多个时段，在整段里只计一次：各段之和更大",
-    "a person of several periods is one of the longer one: their sum is more",
+    "the longer period counts each person once: the sum of its parts is larger",
 )
 _OF_7_DAYS = Title(
     "已下线的接口只有文章发布后 7 天的数据",
-    "the retired interface has the first 7 days of an article alone",
+    "the retired interface covers only the first 7 days of an article",
 )
-_OF_30_DAYS = Title("累计 30 天和累计 7 天", "totals of 30 days, and of 7")
+_OF_30_DAYS = Title("一个累计 30 天，另一个累计 7 天", "one total covers 30 days, the other 7 days")
 _DETAIL, _DETAILS = "getarticletotaldetail_detail_list", "getarticletotal_details"
 _VISITS = "getweanalysisappid{}visittrend"
 
@@ -151,7 +147,7 @@ PAIRS = (
         ("article_sources", "read_user"),
         Title(
             "一人可经多个来源阅读：各来源之和更大",
-            "a reader may come by several entrances: their sum is more",
+            "one reader can have several sources: the sum of the sources is larger",
         ),
     ),
     Pair(
@@ -167,7 +163,7 @@ PAIRS = (
         ("getuserread", "int_page_read_user"),
         Title(
             "微信的文章数据与账号数据口径不同，对不上",
-            "WeChat counts articles and accounts in ways that do not reconcile",
+            "WeChat counts articles and accounts differently: the figures do not match",
         ),
     ),
     Pair(("getupstreammsghour", "msg_user"), ("getupstreammsg", "msg_user"), _OF_PERIOD),
@@ -179,7 +175,6 @@ PAIRS = (
         for each in ("weekly", "monthly")
     ],
 )
-"""Figures that must not be compared."""
 
 
 def _apart(table: str, column: str, *, is_nested: bool = False) -> Title:
@@ -222,13 +217,11 @@ class Column(NamedTuple):
 
     @property
     def about(self) -> Title:
-        """What it is, what fills it, and what must not be done with it."""
         figure = self.figure or NO_FIGURE
         return _sentence(Title(self.field.label, self.field.meaning), self._only, figure.never)
 
     @property
     def meaning(self) -> Title:
-        """The same with its denominator, its name in the console and what it differs from."""
         figure = self.figure or NO_FIGURE
         return _sentence(
             Title(self.field.label, self.field.meaning),
@@ -241,21 +234,18 @@ class Column(NamedTuple):
 
     @property
     def _only(self) -> Title:
-        """That only retired interfaces fill it."""
         names = ", ".join(self.retired)
         return _after(
-            Title("仅由已下线的接口提供：", "only retired interfaces have it: "),
+            Title("仅由已下线的接口提供：", "only retired interfaces provide it: "),
             Title(names, names),
         )
 
 
 def _after(begin: Title, text: Title) -> Title:
-    """A text behind its beginning; nothing without a text."""
     return Title(begin.zh + text.zh, begin.en + text.en) if text.en else NO_TITLE
 
 
 def _sentence(*parts: Title) -> Title:
-    """Texts in a row, without those that are empty."""
     zh = "；".join(filter(None, [each.zh for each in parts]))
     return Title(zh, "; ".join(filter(None, [each.en for each in parts])))
 
@@ -312,8 +302,6 @@ def tables_of(
 
 
 class _Names:
-    """Names of which no two are the same."""
-
     def __init__(self, taken: Iterable[str]) -> None:
         self._taken = {each.lower() for each in taken}
 
@@ -353,7 +341,9 @@ def _lists(
         yield from _lists(names, name, interface, field.fields, lists, [*beside, *known])
 
 
-_NUMBER = Field("_item", "int", "the number of the item, from 0", label=field_title("_item", "zh"))
+_NUMBER = Field(
+    "_item", "int", "the position of the item in its list, from 0", label=field_title("_item", "zh")
+)
 
 
 def _lists_within(fields: Iterable[Field], within: Path) -> Iterator[tuple[Path, Field]]:
@@ -366,7 +356,6 @@ def _lists_within(fields: Iterable[Field], within: Path) -> Iterator[tuple[Path,
 
 
 def _scalars(fields: Iterable[Field], within: Path, level: int) -> Iterator[Column]:
-    """Fields that are not lists, also within objects."""
     for field in fields:
         path = (*within, field.name)
         if field.type == "object":
@@ -387,7 +376,6 @@ def _named(
 
 
 def _figure(interface: str, lists: Sequence[Path], field: Field, cut: WindowKind) -> Figure | None:
-    """What a number of the catalogue says; None if it says how many of nothing."""
     name = field.name
     facts = FIGURES.get(name)
     if name == "value" and lists and lists[-1][-1] in _PEOPLE:
@@ -407,28 +395,25 @@ def _figure(interface: str, lists: Sequence[Path], field: Field, cut: WindowKind
 
 
 def _figure_with(facts: Facts, kind: str, window: Title, interface: str) -> Figure:
-    """A figure of a kind and a time, with the facts of its field."""
     never, console = _never(facts, kind, interface), _console(facts, kind, interface)
     return Figure(kind, window, facts.unit, never, facts.of, console)
 
 
 def _console(facts: Facts, kind: str, interface: str) -> Title:
-    """The name of a figure in WeChat's console, and the days of it that are shown there."""
     known = facts.console_total if kind == TOTAL else facts.console
     if not known or kind != TOTAL or _SINCE[interface] == CONSOLE_DAYS:
         return Title(known, known)
     return Title(
-        f"{known} (只计发布后 {CONSOLE_DAYS} 天)", f"{known} (of its first {CONSOLE_DAYS} days)"
+        f"{known} (只计发布后 {CONSOLE_DAYS} 天)", f"{known} (only the first {CONSOLE_DAYS} days)"
     )
 
 
 def _since(interface: str) -> Title:
     days = _SINCE[interface]
-    return Title(f"发布起至当日 (最多 {days} 天)", f"from publishing on, up to {days} days")
+    return Title(f"发布起至当日 (最多 {days} 天)", f"from publication, up to {days} days")
 
 
 def _never(facts: Facts, kind: str, interface: str) -> Title:
-    """Operations that a figure does not allow."""
     if kind != DAY:
         return _OF_KIND[kind]
     return _OF_ALL_CHANNELS if facts.never == SUM and interface in _WITH_ALL else facts.never
@@ -457,9 +442,6 @@ def columns_of(
         apart = _apart(interface, field.name, is_nested=True)
         found[field.name] = Column(field.name, field, figure=figure, apart=apart)
     return found
-
-
-# tables that join interfaces
 
 
 class Part(NamedTuple):
@@ -502,12 +484,10 @@ class JoinedTable(NamedTuple):
 
     @property
     def interfaces(self) -> tuple[str, ...]:
-        """The interfaces that it is made from, each once."""
         return tuple(dict.fromkeys(part.interface for part in self.parts))
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """What its columns are."""
         return tuple(each.field for each in self.columns)
 
 
@@ -518,7 +498,6 @@ def _column(name: str, kind: str, meaning: str, codes: labels.Codes = ()) -> Col
 def _figure_of(
     kind: str, name: str, meaning: str, *, window: Title = _THAT_DAY, type_: str = "int"
 ) -> Column:
-    """A column with a figure of a kind."""
     interface = "getarticletotaldetail" if kind == TOTAL else ""
     window = _since(interface) if interface else window
     figure = _figure_with(FIGURES[name], kind, window, interface)
@@ -526,30 +505,29 @@ def _figure_of(
 
 
 def _articles(kind: str) -> tuple[Column, ...]:
-    """The figures of an article that both generations of interfaces have."""
     return (
         _figure_of(kind, "read_user", "readers"),
-        _figure_of(kind, "read_count", "reads"),
+        _figure_of(kind, "read_count", "number of reads"),
         _figure_of(kind, "share_user", "sharers"),
-        _figure_of(kind, "share_count", "shares"),
-        _figure_of(kind, "collection_user", "people who favourited"),
+        _figure_of(kind, "share_count", "number of shares"),
+        _figure_of(kind, "collection_user", "people who favourited the article"),
     )
 
 
 def _same(names: str) -> dict[str, str]:
-    """Columns that have the names of the fields."""
     return {name: name for name in names.split()}
 
 
 def _retired(parts: Sequence[Part], column: str) -> tuple[str, ...]:
-    """The interfaces that fill a column, if all of them are retired."""
     names = [part.interface for part in parts if column in part.columns]
     return tuple(names) if all(_BUILT_IN[name].retired for name in names) else ()
 
 
 _OF_DAY = _column("ref_date", "date", "the figures are those of this day")
-_MSGID = _column("msgid", "str", "message id and 1-based place in the message, as 12003_3")
-_PUBLISHED = _column("publish_date", "date", "the day on which it was published")
+_MSGID = _column(
+    "msgid", "str", "message id and position in the message (from 1), for example 12003_3"
+)
+_PUBLISHED = _column("publish_date", "date", "the day on which the article was published")
 _RETIRED_FIGURES = {
     "read_user": "int_page_read_user",
     "read_count": "int_page_read_count",
@@ -575,9 +553,9 @@ TABLES = {
             (
                 _MSGID,
                 _PUBLISHED,
-                _column("title", "str", "of the article"),
-                _column("url", "str", "its link"),
-                _column("publish_type", "int", "kind of publishing", labels.PUBLISH_TYPES),
+                _column("title", "str", "title of the article"),
+                _column("url", "str", "link of the article"),
+                _column("publish_type", "int", "kind of publication", labels.PUBLISH_TYPES),
             ),
             (
                 Part(
@@ -605,7 +583,7 @@ TABLES = {
             (
                 _OF_DAY,
                 _MSGID,
-                _column("title", "str", "of the article"),
+                _column("title", "str", "title of the article"),
                 *_articles(DAY),
             ),
             (
@@ -631,32 +609,36 @@ TABLES = {
             (
                 _MSGID,
                 _PUBLISHED,
-                _column("stat_date", "date", "the figures are totals to the end of this day"),
+                _column(
+                    "stat_date", "date", "the figures are running totals until the end of this day"
+                ),
                 *_articles(TOTAL),
                 _figure_of(TOTAL, "zaikan_user", "people who pressed the heart (在看)"),
                 _figure_of(TOTAL, "like_user", "people who gave a thumbs-up"),
-                _figure_of(TOTAL, "comment_count", "comments"),
+                _figure_of(TOTAL, "comment_count", "number of comments"),
                 _figure_of(TOTAL, "praise_money", "tips, in fen (1/100 yuan)"),
-                _figure_of(TOTAL, "read_subscribe_user", "people who followed after reading"),
+                _figure_of(
+                    TOTAL, "read_subscribe_user", "people who followed the account after reading"
+                ),
                 _figure_of(
                     TOTAL,
                     "read_delivery_rate",
-                    "readers of those reached, 0 to 1",
+                    "share of the recipients who read the article, 0 to 1",
                     type_="float",
                 ),
                 _figure_of(
                     TOTAL,
                     "read_finish_rate",
-                    "readers who read it to the end, 0 to 1",
+                    "share of the readers who read to the end, 0 to 1",
                     type_="float",
                 ),
                 _figure_of(
                     TOTAL,
                     "read_avg_activetime",
-                    "mean time of reading, in minutes",
+                    "mean reading time in minutes",
                     type_="float",
                 ),
-                _figure_of(TOTAL, "target_user", "people reached"),
+                _figure_of(TOTAL, "target_user", "people to whom the message was delivered"),
             ),
             (
                 Part(
@@ -684,7 +666,7 @@ TABLES = {
         ),
         JoinedTable(
             "article_sources",
-            Title("文章阅读来源", "Readers of articles by entrance"),
+            Title("文章阅读来源", "Readers of articles by source"),
             ("ref_date", "msgid", "scene_desc"),
             (
                 _OF_DAY,
@@ -692,10 +674,14 @@ TABLES = {
                 _column(
                     "scene_desc",
                     "str",
-                    "entrance; all readers together (全部) are read_user of article_days",
+                    "source; the number of all readers (全部) is read_user of article_days",
                     labels.SCENES[1:],
                 ),
-                _figure_of(DAY, "read_user", "readers who came by it; some come by several"),
+                _figure_of(
+                    DAY,
+                    "read_user",
+                    "readers from this source; one reader can have several sources",
+                ),
             ),
             (
                 Part(
@@ -713,8 +699,8 @@ TABLES = {
             (
                 _OF_DAY,
                 _column("user_source", "int", "channel", labels.CHANNELS),
-                _figure_of(DAY, "new_user", "people who followed"),
-                _figure_of(DAY, "cancel_user", "people who unfollowed"),
+                _figure_of(DAY, "new_user", "people who followed the account"),
+                _figure_of(DAY, "cancel_user", "people who unfollowed the account"),
             ),
             (Part("getusersummary", (), _same("ref_date user_source new_user cancel_user")),),
         ),
@@ -724,10 +710,10 @@ TABLES = {
             ("ref_date", "ref_hour", "msg_type"),
             (
                 _OF_DAY,
-                _column("ref_hour", "int", "the hour from then on: 0, 100, … 2300"),
+                _column("ref_hour", "int", "the start of the hour: 0, 100, … 2300"),
                 _column("msg_type", "int", "kind of message", labels.MESSAGE_TYPES),
-                _figure_of(DAY, "msg_user", "people who sent some", window=_THAT_HOUR),
-                _figure_of(DAY, "msg_count", "messages", window=_THAT_HOUR),
+                _figure_of(DAY, "msg_user", "people who sent such messages", window=_THAT_HOUR),
+                _figure_of(DAY, "msg_count", "number of messages", window=_THAT_HOUR),
             ),
             (
                 Part(
@@ -739,12 +725,11 @@ TABLES = {
         ),
     )
 }
-"""The tables by name."""
 
-FETCHED = _column("_fetched_at", "timestamp", "when the newest of its parts was fetched")
+FETCHED = _column("_fetched_at", "timestamp", "when the newest part of the row was fetched")
 """The last column of the tables that join interfaces."""
 
-ACCOUNT = _column("account", "str", "the account's name; empty where it is not known")
+ACCOUNT = _column("account", "str", "name of the account; empty if it is not known")
 """The column of the tables that join interfaces that is beside ``_appid``."""
 
 COVERED = "coverage"
@@ -755,8 +740,8 @@ ACCOUNTS = JoinedTable(
     Title("公众号", "Accounts"),
     (),
     (
-        _column("name", "str", "of the account, as it is configured"),
-        _column("group", "str", "what the account belongs to, as it is configured"),
+        _column("name", "str", "name of the account in the configuration"),
+        _column("group", "str", "group of the account in the configuration"),
     ),
     (),
 )

@@ -34,7 +34,6 @@ class Text(str):
         return text
 
     def __reduce__(self) -> tuple[type[Text], tuple[str, tuple[str, ...]]]:
-        """Pickle what it was made of."""
         return Text, (self.template, self.values)
 
     def __str__(self) -> Text:  # so an exception that was raised with it is this text, too

@@ -36,7 +36,7 @@ def account(appid: str = A) -> harvester.Account:
 def harvested(
     sink: Any,
     *appids: str,
-    endpoints: Any = "users",
+    endpoints: Any = ("getusercumulate", "getusersummary"),
     days: Sequence[str | date] = USERS_DAYS,
     simulator: Simulator | None = None,
     **options: Any,

@@ -7,14 +7,16 @@ import inspect
 import os
 import re
 import signal
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from harvester.base.dates import QUOTA_MARGIN
 from harvester.testing import Simulator
 from tests.mysql_server import MySQLServer, mysql_server
 from tests.postgres_server import PostgresServer, postgres_server
@@ -99,6 +101,20 @@ def mysql() -> Iterator[MySQLServer]:
     """A MariaDB that runs; whoever stops it starts it again."""
     with mysql_server() as server:
         yield server
+
+
+BEFORE, AFTER = 30.0, QUOTA_MARGIN
+"""Seconds around a change of day in which no test begins."""
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """A test that reads the real clock has one day: of China, of quotas, and of stored figures."""
+    for change in (16, 24):  # in UTC: midnight in China, and 08:00 there
+        left = (change * 3600 + AFTER - time.time()) % 86_400
+        if left < BEFORE + AFTER:
+            time.sleep(left)
+    return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)

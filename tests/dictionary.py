@@ -35,9 +35,9 @@ HEAD = """# 数据字典 · Tables
 嵌套导出和数据库里每个接口一张表，字段名相同，列表留在行内。数据库没有 `accounts` 和 `coverage`。
 
 These are all tables of flat exports (`?shape=flat`, the default of DuckDB, CSV and XLSX). In
-databases the first six are views. Nested exports and databases have one table for each interface,
-with the same column names, and lists within the rows. Databases have no `accounts` and no
-`coverage`.
+databases the first six tables are views. Nested exports and databases have one table for each
+interface, with the same column names; lists stay within the rows. Databases do not have the tables
+`accounts` and `coverage`.
 
 - 先看这几张 / Begin with: {joined}.
 - 每张表都有 `_appid` 和 `_begin_date`（该请求的第一天）。`msgid` 只在一个公众号内唯一：文章按
@@ -45,78 +45,80 @@ with the same column names, and lists within the rows. Databases have no `accoun
   部分。`getarticleread`、`getarticleshare` 只有 `msgid`，没有标题；2025-11 以前发布的文章，只有采集
   过已下线的 `getarticletotal` 才在 `articles` 里。
 - Each table has `_appid` and `_begin_date` (the first day of the request). A `msgid` is unique only
-  within an account: join articles by `USING (_appid, msgid)`, with `articles` as the main table.
-  The `mid` and `idx` in an article's link are the parts of `msgid`. `getarticleread` and
-  `getarticleshare` have a `msgid` and no title. An article that was published before November 2025
-  is in `articles` only if the retired `getarticletotal` was harvested. Drafts and freepublish lists
-  share no key with these tables, except the two parts of the link.
+  within an account. To join articles, write `USING (_appid, msgid)`, with `articles` as the main
+  table. The `mid` and `idx` in an article's link are the parts of `msgid`. `getarticleread` and
+  `getarticleshare` have a `msgid` but no title. An article that was published before November 2025
+  is in `articles` only if the retired interface `getarticletotal` was harvested. The lists of
+  drafts and of `freepublish` share no key with these tables, except the two parts of the link.
 - 主键各列唯一，从不为空；例外：没有任何结算时 `publisher_settlement` 只有一行合计，`month` 和
   `order` 为空；微信也可能返回同键的几条记录，或缺少键的记录。接口表的 `_appid`、`_begin_date`、
   `_row` 没有例外。除 `accounts` 和 `coverage` 外每张表都有 `_fetched_at`，按它和主键增量加载：
   [exports.md](zh/exports.md)。
-- A key is unique, and its columns are never empty. There are two exceptions: while nothing is
-  settled, `publisher_settlement` has one row of sums, without `month` and `order`; and WeChat may
-  return several records with one key, or a record without its key. `_appid`, `_begin_date` and
-  `_row` of an interface's table have no exception. Each table but `accounts` and `coverage` has
-  `_fetched_at`: load increments by it and the key ([exports.md](exports.md#increments)).
+- A key is unique, and its columns are never empty. There are two exceptions. While nothing is
+  settled, `publisher_settlement` has one row of sums, without `month` and `order`. And WeChat can
+  return several records with the same key, or a record without its key. In the table of an
+  interface, the key `_appid`, `_begin_date` and `_row` has no exceptions. All tables except
+  `accounts` and `coverage` have `_fetched_at`: use it and the key to load increments
+  ([exports.md](exports.md#increments)).
 - 数值一列是该值覆盖的时段。**累计**是从开始到当天的总数，取最后一行，不能相加；**期末**是当天结束时
   的存量。含义里写明什么不能相加：人数在一天、一个渠道内去重，跨日或跨渠道相加会重复计人。
 - The column *figure* says which time a value covers. **total** is a running total: take the last
-  row, do not sum; **level** is the value at the end of the day. The meaning says what must not be
-  summed: a person is counted once per day and channel, so a sum over days or channels counts some
-  people several times.
+  row, do not sum. **level** is the value at the end of the day. The meaning says what must not be
+  summed: each person is counted once per day and channel, so a sum over days or channels counts
+  some people several times.
 - `article_sources` 不含来源“全部”：全部读者是 `article_days` 的 `read_user`。同一读者可有多个来源，
   各来源相加会超过它。
-- `article_sources` has no row for the entrance 全部 (all): the number of all readers is `read_user`
-  of `article_days`. One reader may come by several entrances, so the sum over entrances is larger.
+- `article_sources` has no row for the source 全部 (all): the number of all readers is `read_user`
+  of `article_days`. One reader can arrive through several sources, so the sum of the sources is
+  larger.
 - 值的类型与列不同时为空，原值在 `_extra` 里；各数据库、导出和 `harvester.read` 都一样。应为文本的键
   如果是整数 (`msgid`)，在列表和联表中按文本读取。联表中缺少键的记录各成一行，同键的几条记录也各成
   一行，所以合计不会丢失；只有 `articles` 是一篇文章一行。
-- If a value has another type than its column, the column is null, and `_extra` has the value; this
-  holds in each database, export and in `harvester.read`. If a key that should be text (`msgid`) is
-  a whole number, lists and tables that join interfaces read it as text. In these tables a record
-  without its key has a row of its own, and so has a second record with the same key: no figure is
-  lost. Only `articles` has one row for each article.
+- If the type of a value is not the type of its column, the column is null, and `_extra` has the
+  value. This is the same in databases, in exports and in `harvester.read`. If a key that should be
+  text (`msgid`) is a whole number, lists and joined tables read it as text. In a joined table, each
+  record without a key has a row of its own, and so has each further record with the same key. So no
+  figure is lost. Only `articles` always has one row for each article.
 - `…_label` 是编码的名称，语言由 `?lang=zh|en` 决定；数据库视图中是 `…_zh` 和 `…_en`。微信会不加
   通知地增加编码，未知编码没有名称。
-- `…_label` is the label of a code, in the language of `?lang=zh|en`; views in databases have `…_zh`
-  and `…_en`. WeChat adds codes without notice; an unknown code has no label.
+- `…_label` is the label of a code, in the language of `?lang=zh|en`. Views in databases have `…_zh`
+  and `…_en` instead. WeChat adds codes without notice; an unknown code has no label.
 - 空值不是 0：接口没有返回这个字段，或没有返回这一行。只有 `getarticleshare` 的页面写明何时没有行：
   当天没有文章的数据变化，列表就为空；同一处也写明数据可能延迟。其他页面没有说明（已下线的接口不返回
   合计不足 3 的文章）。数据库视图不知道哪一天已是终值，而视图、导出和 `harvester.read` 的值都相同，
   所以联表中缺少的一方为空；对表 `coverage` 中为终值的日子可以写 `COALESCE(share_user, 0)`：
   问题 11。
-- An empty value is not 0: the interface did not return the field, or the row. Only WeChat's page of
-  `getarticleshare` says when it returns no row: if no article's figure changed that day. The page
-  adds that figures may be late. The other pages do not say (a retired interface left out articles
-  with fewer than 3 in all). A view of a database does not know which days are final, and views,
-  exports and `harvester.read` have the same values. So if one part of a joined table lacks a value,
-  the value is empty. For days that the table `coverage` calls final, write
-  `COALESCE(share_user, 0)`: question 11.
+- An empty value is not 0: the interface did not return the field or the row. Only WeChat's page
+  about `getarticleshare` says when there is no row: when no figure of an article changed on that
+  day. The same page says that figures can be late. The other pages do not say when there is no row
+  (retired interfaces left out articles with a total below 3). A view in a database does not know
+  which days are final, and views, exports and `harvester.read` must have the same values. So if an
+  interface has no value for a row of a joined table, the value is empty. For days that are final in
+  the table `coverage` you can write `COALESCE(share_user, 0)`: see question 11.
 - `articles` 里没有采集范围之前发布的文章：用 `LEFT JOIN` 关联才不会丢掉它们的数值。
-- `articles` lacks the articles that were published before the harvested days: use `LEFT JOIN` to
-  keep their figures.
+- `articles` does not have articles that were published before the harvested days: use `LEFT JOIN`
+  to keep their figures.
 
 ### 标题 · Titles
 
 - 2025-11-01 起发布的：`getarticletotaldetail`。
-- Published from 2025-11-01 on: `getarticletotaldetail`.
+- Published since 2025-11-01: `getarticletotaldetail`.
 - 2021-12 至 2025-10：不通知粉丝的发布在列表 `freepublish/batchget` 里；群发的没有官方来源。
-- December 2021 to October 2025: articles published without a notice to followers are in the list
-  `freepublish/batchget`; mass-sent articles have no official source.
+- Published from December 2021 to October 2025: articles that were published without a notification
+  to followers are in the list `freepublish/batchget`; mass-sent articles have no official source.
 - 2021-11 及以前：永久素材列表 `material/batchget_material`，如果素材没有删除。素材链接里的 `mid`
   是否就是群发后的 `mid`，不确定。
-- To November 2021: the list of permanent materials, `material/batchget_material`, if the material
-  was not deleted. It is not known whether the `mid` in the material's link is the `mid` of the
-  message.
+- Published until November 2021: the list of permanent materials, `material/batchget_material`, if
+  the material was not deleted. It is not known whether the `mid` in the link of the material is the
+  `mid` of the message.
 - 在微信下线之前采集过 `getarticletotal` 或 `getarticlesummary` 的日子，标题已在库中。
-- If `getarticletotal` or `getarticlesummary` was harvested before WeChat took them offline, the
-  titles of those days are stored.
+- If `getarticletotal` or `getarticlesummary` was harvested before WeChat took these interfaces
+  offline, the titles of the harvested days are stored.
 - 两个列表不是统计接口：[article_lists.py](../examples/article_lists.py) 把它们写成自己的接口。
-  `harvester report` 写明有阅读数字的文章中多少篇有标题。
-- The two lists are not statistics: [article_lists.py](../examples/article_lists.py) defines them as
-  interfaces of your own. `harvester report` says how many of the articles with readers have a
-  title.
+  `harvester report` 写明有阅读数据的文章中多少篇有标题。
+- The two lists are not statistics interfaces: [article_lists.py](../examples/article_lists.py)
+  defines them as interfaces of its own. `harvester report` says how many of the articles with
+  readers have a title.
 """
 
 
@@ -149,7 +151,7 @@ def _joined(name: str, shape: JoinedShape) -> str:
         f"## {name}",
         "",
         f"{table.title.zh} / {table.title.en}.",
-        f"来源 / from {sources}. 主键 / key: `_appid`, {_named(table.key)}.",
+        f"来源接口 / made from {sources}. 主键 / key: `_appid`, {_named(table.key)}.",
         f"{_finals([INTERFACES[each] for each in table.interfaces])}",
         "",
         *_rows(shape.tables[0]),
@@ -162,7 +164,7 @@ def _accounts() -> str:
         ACCOUNTS,
         AccountsShape(()),
         "仅在导出时给出账号 (`export --accounts FILE`) 才有；名称不在已入库的数据里。",
-        "Only in an export with `export --accounts FILE`; the stored records have no names.",
+        "This table exists only if the export has `--accounts FILE`; stored records have no names.",
     )
 
 
@@ -172,8 +174,8 @@ def _coverage(shape: ListedShape) -> str:
         COVERAGE,
         shape,
         "每个账号每个接口的日期，连续而状态相同的为一行；取自台账，没有台账就没有这张表。",
-        "The days of each interface of each account, with one row for each series of days in one"
-        " state. The table is made from the ledger; without a ledger it does not exist.",
+        "The days of each interface of each account: one row for each series of days with the"
+        " same state. The table is made from the ledger; without a ledger it does not exist.",
         f"{states}.",
     )
 
@@ -193,7 +195,7 @@ def _listed(table: JoinedTable, shape: ListedShape, *texts: str) -> str:
 
 def _pairs() -> str:
     lines = [
-        "## 不可直接比较 / Not to be compared",
+        "## 不可直接比较 / Figures that must not be compared",
         "",
         "| 数值 / figure | 数值 / figure | 原因 | why |",
         "| --- | --- | --- | --- |",
@@ -241,7 +243,7 @@ def _lists(table: TableShape) -> Iterator[str]:
     for column in table.columns:
         if column.field.codes_by:
             for codes, names in labels.listed(column.field.codes).items():
-                each = "; ".join(f"{code.value} {code.zh} / {code.en}" for code in codes)
+                each = "; ".join(f"{code.value} = {code.zh} / {code.en}" for code in codes)
                 yield f"- `{column.name}` ({', '.join(names)}): {each}."
             yield ""
 
@@ -256,12 +258,12 @@ def _finals(endpoints: list[JsonEndpoint]) -> str:
     hours = sorted({each.settled_hour for each in endpoints})
     hour = f"{hours[-1]:02}:00"
     if late == {0}:
-        return f"终值 / final: 次日 {hour} 起 / from {hour} in China on the day after."
+        return f"终值 / final: 次日 {hour} 起 / from {hour} in China on the next day."
     days = " / ".join(
         f"`{each.name}` {each.late_days or 1}" if len(endpoints) > 1 else f"{each.late_days}"
         for each in endpoints
     )
-    return f"终值 / final: 若干天后 / after this number of days: {days}."
+    return f"终值：以下天数后 / final after this number of days: {days}."
 
 
 def _rows(table: TableShape) -> Iterator[str]:

@@ -97,8 +97,8 @@ QUESTIONS = (
         Title("每月增长", "Growth by month"),
         Title(
             "新增和取消可以相加；关注人数是期末值，取当月最后一天。",
-            "Gained and lost followers are sums over the month; followers are those at the end of"
-            " its last day.",
+            "new_user and cancel_user are sums over the month; followers is the level at the end of"
+            " the last day of the month.",
         ),
         _text("""
             WITH months AS (
@@ -145,8 +145,8 @@ QUESTIONS = (
         Title("最好的文章", "The best articles"),
         Title(
             "累计值取最后一行，不能相加。days 小于 30 的文章还在增长。",
-            "For running totals take the last row, never a sum. An article with fewer than 30"
-            " days is still growing.",
+            "Take the last row of a running total; do not sum. The figures of an article with"
+            " fewer than 30 days can still grow.",
         ),
         _text("""
             WITH totals AS (
@@ -184,10 +184,11 @@ QUESTIONS = (
         ),
     ),
     Question(
-        Title("阅读来源", "Entrances"),
+        Title("阅读来源", "Sources of readers"),
         Title(
             "单位是人·篇·天·来源：同一人每篇、每天、每个来源各计一次，各来源之和大于读者数。",
-            "A person counts once per article, day and entrance, so the sum exceeds the readers.",
+            "Each person counts once per article, day and source, so the sum of the sources is"
+            " larger than the number of readers.",
         ),
         _text("""
             SELECT scene_desc, SUM(read_user) AS reader_days,
@@ -196,10 +197,10 @@ QUESTIONS = (
         """),
         _text("""
             sources = tables["article_sources"].to_pandas()
-            entrances = sources.groupby("scene_desc")["read_user"].sum().to_frame("reader_days")
-            whole = entrances["reader_days"].sum()
-            entrances["percent"] = (100 * entrances["reader_days"] / whole).round(2)
-            entrances.sort_values("reader_days", ascending=False)
+            by_source = sources.groupby("scene_desc")["read_user"].sum().to_frame("reader_days")
+            total = by_source["reader_days"].sum()
+            by_source["percent"] = (100 * by_source["reader_days"] / total).round(2)
+            by_source.sort_values("reader_days", ascending=False)
         """),
         (
             Sheet(
@@ -208,7 +209,7 @@ QUESTIONS = (
                     "{article_sources.scene_desc},$A2)",
                     "percent": "=100*B2/SUM({article_sources.read_user})",
                 },
-                typed=(Title("scene_desc 的值，各一行", "the values of scene_desc, each once"),),
+                typed=(Title("scene_desc 的值，各一行", "the values of scene_desc, one per row"),),
             ),
         ),
     ),
@@ -216,8 +217,9 @@ QUESTIONS = (
         Title("留存", "Retention"),
         Title(
             "上月末的关注者中，当月没有取消的比例；当月关注又取消的人也计入取消。",
-            "The share of the followers at the end of the month before who did not unfollow."
-            " People who followed and unfollowed within the month also count as unfollowed.",
+            "percent is the share of the followers at the end of the previous month who did not"
+            " unfollow. cancel_user also counts people who followed and unfollowed within the"
+            " month.",
         ),
         _text("""
             WITH months AS (
@@ -262,8 +264,8 @@ QUESTIONS = (
         Title("第 1 至 30 天", "Days 1 to 30"),
         Title(
             "只算满 30 天的文章：各文章同一天龄的累计值相加，第 30 天为 100%。",
-            "For articles that have 30 days: the totals of all articles at the same age are"
-            " summed; day 30 is 100 %.",
+            "Only articles with 30 days count. For each age in days, the running totals of all"
+            " articles are summed; day 30 is 100 %.",
         ),
         _text("""
             WITH totals AS (
@@ -300,7 +302,7 @@ QUESTIONS = (
         Title("从送达到分享", "From delivery to share"),
         Title(
             "送达阅读率、完读率是比例，每篇各看，不能相加或求平均；少于 100 位读者的文章不列。",
-            "Each rate is of one article, neither summed nor averaged; articles with fewer than"
+            "Each rate describes one article: do not sum or average it. Articles with fewer than"
             " 100 readers are left out.",
         ),
         _text("""
@@ -345,8 +347,8 @@ QUESTIONS = (
         Title("两个公众号对比", "Two accounts compared"),
         Title(
             "文章在同一天龄（第 7 天）比较，新旧文章才可比；按每百名关注者计，大小账号才可比。",
-            "All articles are compared on their day 7, so that new ones have no disadvantage, and"
-            " per 100 followers, so that accounts of different size are comparable.",
+            "Articles are compared at the same age (day 7), so new and old articles are comparable;"
+            " readers are divided by followers, so large and small accounts are comparable.",
         ),
         _text("""
             WITH levels AS (
@@ -392,7 +394,7 @@ QUESTIONS = (
         Title("小时", "Hours"),
         Title(
             "消息条数可以相加，发消息的人数 (msg_user) 不能。",
-            "Messages are summed; the people who sent them (msg_user) are not.",
+            "You can sum messages, but not the people who sent them (msg_user).",
         ),
         _text("""
             SELECT ref_hour, SUM(msg_count) AS messages,
@@ -420,8 +422,8 @@ QUESTIONS = (
         Title("周", "Weeks"),
         Title(
             "单位是人·篇·天，与 `harvester report --week` 相同；days 小于 7 的周不完整。",
-            "A person counts once per article and day, as in `harvester report --week`; a week with"
-            " fewer than 7 days is not whole.",
+            "Each person counts once per article and day, as in `harvester report --week`. A week"
+            " with fewer than 7 days is incomplete.",
         ),
         _text("""
             WITH weeks AS (
@@ -467,9 +469,9 @@ QUESTIONS = (
         Title(
             "没有行不等于缺失：要问台账。先执行 `harvester status --json > status.json`"
             "（`--out` 为采集的位置）；provisional 的日子已入库，还会变动。",
-            "A day without a row is not always missing: the ledger knows. First run"
-            " `harvester status --json > status.json` (`--out` names the folder of the harvest)."
-            " Provisional days are stored, and can still change.",
+            "A day without a row is not always missing: the ledger has the answer. First run"
+            " `harvester status --json > status.json` (`--out` names the directory of the harvest)."
+            " The figures of provisional days are stored, but can still change.",
         ),
         _text("""
             WITH streams AS (
@@ -497,9 +499,9 @@ QUESTIONS = (
         Title(
             "没有行的日子，已是终值才是 0，否则未知：表 `coverage` 写明哪些天是终值。known 是分享"
             "人数已知的行数，mean 是它们的平均；单位是人·篇·天。",
-            "A day without a row is 0 if it is final, else unknown: the table `coverage` says which"
-            " days are final. known: the number of rows with known sharers; mean: the mean of these"
-            " rows. A person counts once per article and day.",
+            "A day without a row means 0 if the day is final; otherwise the value is unknown. The"
+            " table `coverage` says which days are final. known is the number of rows whose number"
+            " of sharers is known; mean is their mean. A person counts once per article and day.",
         ),
         _text("""
             WITH shares AS (
@@ -552,12 +554,12 @@ QUESTIONS = (
         ),
     ),
     Question(
-        Title("上个月谁缺什么", "Who lacks what of last month"),
+        Title("上个月谁缺什么", "What each account lacks for last month"),
         Title(
             "上个月：表 `coverage` 的末日次日所在月份的前一个月。没有列出的已经齐全，或者没有请求"
             "过、无法再请求、始终没有给出。",
-            "Last month: take the day after the last day of the table `coverage`; last month is the"
-            " month before that day's. An interface that is not listed is complete, was not"
+            "Take the day after the last day in the table `coverage`: last month is the month"
+            " before the month of that day. If an interface is not listed, it is complete, was not"
             " requested, cannot be requested, or was never delivered.",
         ),
         _text("""
@@ -621,17 +623,18 @@ _HEAD = f"""## 十二个问题 · Twelve questions
 一周、一个月的去重读者数微信不提供：各篇、各天相加会重复计人，所以下面写明单位。
 
 “How many readers did my articles have?” For one article, see question 2. For an account on a day,
-see `detail_read_user` of `getbizsummary`. For a week or a month WeChat has no number of different
-readers: a sum over articles or days counts people twice, so each answer below says what it counts.
+see `detail_read_user` of `getbizsummary`. For a week or a month, WeChat does not give the number of
+different readers. A sum over articles or days counts some people several times, so each answer
+below says what it counts.
 
-- SQL: `harvester export duckdb:wechat.duckdb`. SQLite 库的视图中日期是文本 / in the views of a
-  SQLite sink days are texts: `julianday(a) - julianday(b)` 代替 / for `a - b`,
-  `date(d, 'weekday 0', '-6 days')` 代替 / for `date_trunc('week', d)`.
+- SQL: `harvester export duckdb:wechat.duckdb`. SQLite 库的视图中日期是文本 / In the views of a
+  SQLite sink, days are text: `julianday(a) - julianday(b)` 代替 / replaces `a - b`,
+  `date(d, 'weekday 0', '-6 days')` 代替 / replaces `date_trunc('week', d)`.
 - 表格 / Sheet: `harvester export xlsx:wechat.xlsx`. 公式写在第 2 行，向下填充；`MAXIFS` 需要 Excel
   2019、WPS 或 LibreOffice；`?header=zh` 时工作表名是中文；存有已下线接口的数据时，文章各表多几列，
-  列号后移。Write the formulas into row 2 and fill down. With `?header=zh` the sheets have
-  Chinese names. If a retired interface is stored, the sheets of articles have more columns, and
-  the letters of columns change.
+  列号后移。Write the formulas into row 2 and fill down. `MAXIFS` needs Excel 2019, WPS or
+  LibreOffice. With `?header=zh` the sheets have Chinese names. If data of a retired interface are
+  stored, the sheets of articles have more columns, and the column letters change.
 - pandas:
 
 ```python
@@ -663,7 +666,7 @@ def page(columns: Mapping[str, Sequence[str]]) -> str:
 
 def _sheets(sheets: Sequence[Sheet], columns: Mapping[str, Sequence[str]]) -> Iterator[str]:
     if not sheets:
-        yield "表格：第一张工作表，各表之下。Sheet: the first one, below the list of sheets."
+        yield "表格：第一张工作表，各表之下。Sheet: the first sheet, below the list of sheets."
         return
     yield "```text"
     for sheet in sheets:

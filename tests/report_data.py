@@ -91,7 +91,10 @@ _DATE = "errcode 61500 (date format error): WeChat refused the date, or the rang
 FAILURES = (
     (40001, f"{{}}: no access token: {_SECRET}"),
     (40164, f"{{}}: no access token: {_IP}"),
-    (48001, "errcode 48001 (api unauthorized): the account may not use this interface"),
+    (
+        48001,
+        ("errcode 48001 (api unauthorized): the account is not allowed to use this interface"),
+    ),
     (61500, _DATE),
 )
 INTERFACES = {

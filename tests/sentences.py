@@ -20,7 +20,7 @@ from pathlib import Path
 
 import harvester
 import harvester.testing
-from harvester.cli.language import CATALOGUE
+from harvester.base.chinese import CATALOGUE
 from tests.support import ROOT
 from tests.texts import HAN, PACKAGE, catalogue, constants, found, paragraphs, plain, text_of
 

@@ -138,7 +138,13 @@ def test_two_accounts_that_fail_by_turns_are_two_lines() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        events.Notice("info", "TokenFetched", "wx1", "", "wx1: access token, good for 2 h 00 min"),
+        events.Notice(
+            "info",
+            "TokenFetched",
+            "wx1",
+            "",
+            "wx1: got an access token that is valid for 2 h 00 min",
+        ),
         Paused("wx1", 20.0, "slower"),
         events.Stalled(10.0, ()),
         events.Claimed(("wx1",)),

@@ -66,17 +66,17 @@ def test_a_job_is_pickled_whole_and_equal() -> None:
     [
         (
             {"endpoints": "usres"},
-            "there is no interface 'usres', and no group (did you mean users?)",
+            "there is no interface or group 'usres' (did you mean users?)",
         ),
         ({"endpoints": []}, "no interface was given"),
         ({"endpoints": [1.5]}, "endpoints: expected the name of an interface or a group"),
         ({"start": "2024-02-01"}, "the start 2024-02-01 is after the end"),
         ({"end": "today"}, "end: 'today' is not a day"),
-        ({"appid": None}, "a job needs an appid or a file of accounts, and not both"),
-        ({"accounts": "a.toml"}, "a job needs an appid or a file of accounts, and not both"),
+        ({"appid": None}, "a job needs either an appid or a file of accounts"),
+        ({"accounts": "a.toml"}, "a job needs either an appid or a file of accounts"),
         ({"appid": "wx!"}, "appid: 'wx!' is not an AppID"),
         ({"rate": "fast"}, "rate='fast': expected a number above 0 with its unit"),
-        ({"sink": "nothing:x"}, "no sink for 'nothing:x'"),
+        ({"sink": "nothing:x"}, "there is no sink 'nothing:x'"),
         ({"sink": ["jsonl:x", "jsonl:x"]}, "the same sink was given twice"),
         ({"token_store": "somewhere"}, "token store: 'somewhere' is unknown"),
         ({"ledger": "mysql://host/db"}, "ledger: mysql://… is not a ledger"),
@@ -84,9 +84,12 @@ def test_a_job_is_pickled_whole_and_equal() -> None:
         ({"interfaces": [{"name": "mine"}]}, "job, interface 1 has no path"),
         ({"on_event": print}, "on_event: it belongs to one process"),
         ({"session": None}, "session: it belongs to one process"),
-        ({"sink": harvester.MemorySink()}, "sink: a job holds text and numbers, not a MemorySink"),
-        ({"token_store": harvester.MemoryStore()}, "token_store: a job holds text and numbers"),
-        ({"interfaces": [{**MINE, "body": {"a": [print]}}]}, "interfaces: a job holds text"),
+        (
+            {"sink": harvester.MemorySink()},
+            "sink: a job can hold text and numbers, but not a MemorySink",
+        ),
+        ({"token_store": harvester.MemoryStore()}, "token_store: a job can hold text and numbers"),
+        ({"interfaces": [{**MINE, "body": {"a": [print]}}]}, "interfaces: a job can hold text"),
     ],
 )
 def test_values_are_checked_when_a_job_is_made(more: dict[str, Any], message: str) -> None:
@@ -131,7 +134,9 @@ def test_a_password_in_a_url_is_found(url: str, *, holds: bool) -> None:
 def test_a_url_with_a_password_is_refused(more: dict[str, Any], place: str) -> None:
     with pytest.raises(UsageError) as caught:
         job(**more)
-    assert str(caught.value).startswith(f"{next(iter(more))}: a job holds no password; remove it")
+    assert str(caught.value).startswith(
+        f"{next(iter(more))}: a job cannot hold a password; remove it"
+    )
     assert place in str(caught.value)
     assert PASSWORD not in str(caught.value)
     assert PASSWORD not in frames(caught.value)
@@ -227,9 +232,9 @@ def test_paths_start_from_where_the_file_is(
         (FILE.replace("rate =", "rte ="), "unknown key 'rte' (did you mean rate?)"),
         (FILE.replace("10/s", "fast"), "invalid rate 'fast': expected a number above 0"),
         (FILE.replace("/datacube/mine", "mine"), "interface 1: 'mine' is not a path"),
-        (FILE.replace("users", "usres"), "there is no interface 'usres'"),
-        (FILE.replace("//host", f"//u:{PASSWORD}@host"), "sink: a job holds no password"),
-        (FILE.replace("//user@", f"//user:{PASSWORD}@"), "ledger: a job holds no password"),
+        (FILE.replace("users", "usres"), "there is no interface or group 'usres'"),
+        (FILE.replace("//host", f"//u:{PASSWORD}@host"), "sink: a job cannot hold a password"),
+        (FILE.replace("//user@", f"//user:{PASSWORD}@"), "ledger: a job cannot hold a password"),
     ],
 )
 def test_a_message_about_a_file_names_it(tmp_path: Path, text: str, message: str) -> None:

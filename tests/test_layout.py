@@ -42,6 +42,7 @@ ELSEWHERE = {
     "ledger.sqlite_tables": "SQL, tested by tests/ledger/test_sqlite.py",
     "mcp.flat_copy": "what a query runs on, tested by tests/mcp/test_query.py",
     "service.week": "the message of a week, tested by tests/service/test_serve.py",
+    "sinks.jsonl.stored": "a part of the sink, tested by tests/sinks/jsonl/test_sink.py",
     "sinks.sql.driver": "an interface, whose functions are tested by tests/sinks/sql/test_base.py",
     "sinks.sql.schema": "SQL, tested on each database by tests/sinks/sql/test_base.py",
     "sinks.sql.state": "SQL, tested on each database by tests/sinks/sql/test_base.py",

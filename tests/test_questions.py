@@ -419,6 +419,7 @@ def _fill(target: Any, sheet: Sheet, columns: Mapping[str, list[str]]) -> dict[s
     return headings
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("number", [*range(9), 10, 11])
 def test_a_workbook_answers(
     number: int, workbook: dict[int, list[dict[str, Any]]], world: World

@@ -125,7 +125,7 @@ def test_a_total_of_30_days_says_that_the_console_has_7() -> None:
     known = columns()
     for table in ("article_totals", "getarticletotaldetail_detail_list"):
         console = known[table, "read_user"].figure.console  # type: ignore[union-attr]
-        assert console == ("总阅读人数 (只计发布后 7 天)", "总阅读人数 (of its first 7 days)")
+        assert console == ("总阅读人数 (只计发布后 7 天)", "总阅读人数 (only the first 7 days)")
     of_7_days = known["getarticletotal_details", "int_page_read_user"].figure
     assert of_7_days is not None
     assert of_7_days.kind == TOTAL
@@ -143,7 +143,7 @@ def test_a_column_that_only_retired_interfaces_fill_says_so() -> None:
     }  # fmt: skip
     for column in found.values():
         for about in (column.about, column.meaning):
-            assert f"only retired interfaces have it: {column.retired[0]}" in about.en
+            assert f"only retired interfaces provide it: {column.retired[0]}" in about.en
             assert f"仅由已下线的接口提供：{column.retired[0]}" in about.zh
 
 

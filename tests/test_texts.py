@@ -151,7 +151,7 @@ ALLOWED = {
     ("events.py", "_note_gap"): "the note that is put in place of the former one",
     ("events.py", "recount"): "the notes that are made anew",
     ("report/causes.py", "ip_in"): "the address that WeChat names",
-    ("sinks/jsonl/sink.py", "*"): "the note of a directory, which is no text",
+    ("sinks/jsonl/stored.py", "*"): "the note of a directory, which is no text",
     ("sinks/rows.py", "*"): "one line for each sentence",
 }
 """Where a text is a key, or another program's; never is its sense read."""

@@ -17,18 +17,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import harvester
-from harvester.cli.language import CATALOGUE
+from harvester.base.chinese import CATALOGUE
 from harvester.texts import fields_of
 
 PACKAGE = Path(harvester.__file__).parent
 
 ELSEWHERE = (
     "report/causes.py",
-    "report/charts.py",
-    "report/drawing.py",
-    "report/page.py",
-    "report/summary.py",
-    "report/texts.py",
     "mcp/tools.py",
     "mcp/flat_copy.py",
     "mcp/server.py",
@@ -161,6 +156,11 @@ def found() -> Found:
     for name, tree in trees.items():
         if not name.startswith(ELSEWHERE) or name in OURS:
             of_module(tree, name, makers, shared | constants(tree, shared), result)
+    template = (PACKAGE / "report" / "page.html").read_text(encoding="utf-8")
+    for text in re.findall(r'\bsay\("([^"]+)"', template):
+        add(text, "report/page.html", result)
+    for noun in re.findall(r'\bmany\([^,]+, "([^"]+)"', template):
+        add(COUNTED["many"].format(noun), "report/page.html", result)
     return result
 
 

@@ -39,10 +39,7 @@ class MalformedError(ValueError):
 
 
 def parse(body: bytes) -> Any:
-    """The value that a body holds.
-
-    Raises `MalformedError` for any bytes that are not one JSON value.
-    """
+    """The value of a body; raises `MalformedError` for bytes that are not one JSON value."""
     if has_long_integer(body):
         return parse_leniently(body)
     return parse_small(body)
@@ -120,7 +117,7 @@ def _refuse(constant: str) -> NoReturn:
 def _finite(digits: str) -> float:
     number = float(digits)
     if number in (float("inf"), float("-inf")):
-        raise ValueError(say("a number that a float cannot hold"))
+        raise ValueError(say("a number that a float cannot represent"))
     return number
 
 
@@ -149,9 +146,8 @@ def _sound(value: Any) -> Any:
 def encode(value: Any) -> bytes:
     """One JSON value as UTF-8 bytes, without a line end.
 
-    Raises `MalformedError` for what JSON cannot hold: nested too deeply, or no text at all; and for
-    NaN (which no body holds, see `parse`) where orjson, which writes null for it, cannot write
-    another part of the value.
+    Raises `MalformedError` for what JSON cannot hold.  NaN, which no body holds, becomes null where
+    orjson can write the value.
     """
     try:
         return orjson.dumps(value)
@@ -177,10 +173,7 @@ def own_fields(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def pieces_of(records: Sequence[dict[str, Any]]) -> list[bytes]:
-    """Each record as JSON without its closing brace, so that metadata can follow.
-
-    Raises `MalformedError` for what JSON cannot hold.
-    """
+    """Each record as JSON without its closing brace, for metadata; raises `MalformedError`."""
     dumps = orjson.dumps
     try:
         return [dumps(record)[:-1] for record in records]

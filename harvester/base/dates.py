@@ -108,7 +108,7 @@ def parse_day(given: date | str, now: float, what: str = "date") -> date:
     """
     if isinstance(given, datetime):
         raise UsageError(
-            "{}: {!r} is a time, not a day; give a date, as {:%Y-%m-%d}", what, given, given
+            "{}: {!r} is a time, not a day; give a date such as {:%Y-%m-%d}", what, given, given
         )
     if isinstance(given, date):
         return given
@@ -129,7 +129,8 @@ def parse_past_day(given: date | str, now: float, what: str) -> date:
     day = parse_day(given, now, what)
     if day > (last := last_legal_day(now)):
         raise UsageError(
-            "{}: no account has {} yet; the last day with data is yesterday in China, {}",
+            "{}: WeChat has no figures of {} yet; the last day with data is yesterday (China"
+            " time), {}",
             what,
             day,
             last,
@@ -144,7 +145,8 @@ def check_range(begin: date, end: date, now: float) -> None:
     last = last_legal_day(now)
     if end > last:
         raise UsageError(
-            "the end {} cannot be requested yet; the last day with data is yesterday in China, {}",
+            "the end {} cannot be requested yet; the last day with data is yesterday (China time),"
+            " {}",
             end,
             last,
         )
@@ -165,7 +167,7 @@ def gaps(begin: date, end: date, covered: Sequence[Days]) -> Iterator[Days]:
 
 
 class WindowKind(Enum):
-    """How a range is cut into windows of an interface."""
+    """How the days of a range are cut into the windows of an interface."""
 
     DAYS = "days"  # any consecutive days, up to its span
     WEEK = "week"  # exactly Monday to Sunday
@@ -223,11 +225,8 @@ class Grid:
                 yield from reversed(list(periods)) if newest else periods
 
     def count(self, begin: date, end: date, covered: Sequence[Days] = ()) -> int:
-        """How many windows `windows` returns; not created for `WindowKind.DAYS`."""
         if self.cut is not WindowKind.DAYS:
             return sum(1 for _ in self.windows(begin, end, covered))
-        if self.span == 1:
-            return sum(map(days_in, gaps(begin, end, covered)))
         origin, span = self.anchor.toordinal(), self.span
         return sum(
             (last.toordinal() - origin) // span - (first.toordinal() - origin) // span + 1
@@ -247,7 +246,6 @@ class Grid:
         return self.cut is not WindowKind.RECENT or days[1] == self.last
 
     def nearest(self, begin: date) -> str:
-        """A window that would fit, for a range without one."""
         if self.cut is WindowKind.RECENT:
             numbers = recent_days(self.span)
             firsts = [f"{self.last - timedelta(days=number - 1)}" for number in numbers]
@@ -307,16 +305,12 @@ def period_of(day: date, cut: WindowKind) -> Days:
 
 def last_whole_day(day: date, cut: WindowKind) -> date:
     """The last day up to this one that ends a window: of weeks or months their last day."""
-    if cut not in (WindowKind.WEEK, WindowKind.MONTH):
-        return day
     begin, end = period_of(day, cut)
     return day if end == day else begin - ONE_DAY
 
 
 def whole_periods(days: Days, cut: WindowKind) -> Days | None:
     """The weeks or months that are in a range as a whole; None if there is none."""
-    if cut not in (WindowKind.WEEK, WindowKind.MONTH):
-        return days
     first, last = period_of(days[0], cut), period_of(days[1], cut)
     begin = days[0] if first[0] == days[0] else first[1] + ONE_DAY
     end = days[1] if last[1] == days[1] else last[0] - ONE_DAY
@@ -329,10 +323,7 @@ def days_in(days: Days) -> int:
 
 
 def runs(days: Iterable[Days]) -> Iterator[tuple[date, date, int]]:
-    """Merge adjacent windows, in ascending or descending order.
-
-    Yields first day, last day, number of windows; the rest of a plan may be in descending order.
-    """
+    """Merge adjacent windows, also in descending order: first day, last day, number of windows."""
     run: tuple[date, date, int] | None = None
     for begin, end in days:
         if run is not None and run[1] + ONE_DAY == begin:
@@ -387,9 +378,7 @@ LATENCY = 0.3
 
 
 class Estimate(NamedTuple):
-    """The estimated cost of a harvest.
-
-    Assumes that each request is answered at the first attempt, after `LATENCY` seconds.
+    """The cost of a harvest whose requests are each answered at the first attempt.
 
     calls: requests; seconds: their time; by_rate: their time if only the rate limits them.
     """
@@ -404,8 +393,7 @@ def estimate(
 ) -> Estimate:
     """The cost of these calls: a row for each account, in it a number for each interface.
 
-    per_second: requests an account may send; concurrency: requests in flight over all accounts;
-    caps: of each account.
+    per_second: requests an account may send; caps: requests in flight of each account.
     """
     rows = [sum(row) for row in calls]
     slowest = max(
@@ -433,7 +421,6 @@ class Load(NamedTuple):
     period: int = 1
 
     def due(self, today: date) -> int:
-        """Calls that each later day adds."""
         young = today - 2 * ONE_DAY if self.moves_on else self.end
         late = (young - today).days + self.late_days + 1 if self.late_days else 0
         return int(self.moves_on) - (-max(late, 0) // self.period)
@@ -445,8 +432,7 @@ MOST_DAYS = 36_525
 def quota_days(load: Load, daily: int, today: date) -> int | None:
     """Days, including today, until the backfill is complete; None if it never is.
 
-    Assumes one run per day, which requests new days first and uses the rest of the quota for the
-    past.
+    Assumes one run per day, which requests new days first.
     """
     left, budget = load.calls, daily - load.spent
     for day in range(MOST_DAYS):
@@ -459,10 +445,7 @@ def quota_days(load: Load, daily: int, today: date) -> int | None:
 
 
 def nearest(name: str, known: Iterable[str], least: float = 0.5, most: int = 1) -> str:
-    """A hint for an unknown name, or an empty string.
-
-    least: how alike the names must be; most: how many of them are given.
-    """
+    """A hint for an unknown name, or an empty string; most: how many names it gives."""
     names = {each.lower(): each for each in known}
     close = difflib.get_close_matches(name.lower(), names, n=most, cutoff=least)
     return say(" (did you mean {}?)", either([names[each] for each in close])) if close else ""

@@ -3,9 +3,7 @@
 Rule: pure; ledgers, sinks, the engine and the model in the tests use the same functions.
 
 Each claim of an account raises its epoch.  A worker that was frozen, or cut off from the ledger,
-does not know that another worker has claimed its accounts.  It may write late; its write is
-refused, because it names an epoch that is no longer the account's.  Clocks decide who may claim an
-account and who may send; they do not decide what is stored.
+may write late; its write is refused, because it names an epoch that is no longer the account's.
 """
 
 from __future__ import annotations
@@ -39,25 +37,19 @@ def may_send(deadline: float, now: float) -> bool:
 def is_current(epoch: int, held: Mapping[str, int], appid: str) -> bool:
     """Whether what was fetched under an epoch may still be stored.
 
-    held: the epochs of the accounts that this worker holds now.  An account that was lost and
-    claimed again has another epoch: another worker may have stored newer figures in between.
+    An account that was lost and claimed again has another epoch: another worker may have stored
+    newer figures in between.
     """
     return held.get(appid) == epoch
 
 
 def lost(held: Mapping[str, int], known: Mapping[str, int]) -> set[str]:
-    """The accounts of a commit that another worker has claimed.
-
-    held: the epochs that the worker has; known: those in the ledger, locked until the commit.
-    """
+    """The accounts of a commit that another worker has claimed; known: locked until the commit."""
     return {appid for appid, epoch in held.items() if known.get(appid) != epoch}
 
 
 def refused(fence: Mapping[str, int], known: Mapping[str, int]) -> set[str]:
-    """The accounts of a write that a later epoch has already written.
-
-    fence: the epochs of the write; known: those in the sink, locked until the write is committed.
-    """
+    """The accounts of a write that a later epoch has written; known: in the sink, locked."""
     return {appid for appid, epoch in fence.items() if known.get(appid, 0) > epoch}
 
 
@@ -86,8 +78,8 @@ def fits(marks: Collection[str], wrote: str, followed: str) -> bool:
 def wait_after(idle: float, period: float) -> float:
     """Seconds for which nothing is sent for an account that was claimed.
 
-    idle: seconds since another worker held it; period: of its rate.  That worker may have sent as
-    many requests as the rate allows until then.
+    idle: seconds since another worker held it, which may have sent as many requests as the rate
+    allows; period: of that rate.
     """
     return max(period - idle, 0.0)
 

@@ -3,8 +3,7 @@
 Rule: a write that must outlive the process is made here, or is wrapped in a `step`.
 
 A name is what is done and to what: ``fsync segment``, ``rename token``, ``commit ledger``.  Tests
-observe the steps, and kill the process before and after each.  Without an observer a step costs
-less than a microsecond.
+observe the steps, and kill the process before and after each.
 """
 
 from __future__ import annotations
@@ -62,10 +61,7 @@ def write(descriptor: int, data: bytes, what: str) -> None:
 
 
 def write_pieces(descriptor: int, pieces: Sequence[bytes], what: str) -> int:
-    """Write all pieces, one after the other, and give their length in bytes.
-
-    They are not joined, which would copy them.
-    """
+    """Write all pieces without joining them, which would copy them; give their length in bytes."""
     written = 0
     with step(f"write {what}"):
         for begin in range(0, len(pieces), _PIECES):
@@ -142,10 +138,7 @@ def remove(path: Path, what: str) -> None:
 
 
 def make_directory(path: Path, what: str, mode: int = 0o777) -> None:
-    """Create a directory and its parents, durably; does nothing if it exists.
-
-    mode: of the directory itself.
-    """
+    """Create a directory of a mode, and its parents, durably; does nothing if it exists."""
     if path.is_dir():
         return
     with step(f"make {what}"):
@@ -162,10 +155,7 @@ def is_full(exc: OSError) -> bool:
 
 
 def has_room(path: Path) -> bool:
-    """Whether the disk of a file or directory has space left, for errors without a number.
-
-    True if that is unknown.
-    """
+    """Whether the disk of a path has space, for errors without a number; True if unknown."""
     try:
         return os.statvfs(path).f_bavail > 0
     except OSError:

@@ -22,7 +22,6 @@ from harvester.errors import UsageError
 _CLOSED = -1
 
 _open: WeakSet[FileLock] = WeakSet()
-"""The claims of this process."""
 _guard = RLock()
 """Held while a claim is taken or released, and during a fork."""
 
@@ -34,7 +33,9 @@ class FileLock:
         """Take it, or raise `UsageError` with one sentence about ``what`` is in use."""
         if not self._take(path, 0o666):
             raise UsageError(
-                "{} is in use by another harvester; let it end, or choose another directory", what
+                "{} is in use by another harvester; wait until it has ended, or choose another"
+                " directory",
+                what,
             )
 
     @classmethod
@@ -53,23 +54,18 @@ class FileLock:
         return True
 
     def note(self, text: bytes, what: str = "note") -> None:
-        """Write bytes durably into the file.
-
-        The file is truncated last, so that a kill in between leaves no empty file.
-        """
+        """Write bytes durably into the file, truncated last: a kill leaves no empty file."""
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         durable.write(self._descriptor, text, what)
         durable.truncate(self._descriptor, len(text), what)
 
     def is_at(self, path: Path) -> bool:
-        """Whether the file that is claimed is still the one at that path."""
         try:
             return os.path.samestat(os.fstat(self._descriptor), path.lstat())
         except FileNotFoundError:
             return False
 
     def release(self) -> None:
-        """Release it."""
         with _guard:
             descriptor, self._descriptor = self._descriptor, _CLOSED
             if descriptor != _CLOSED:  # as in a process that was forked

@@ -20,7 +20,6 @@ from harvester.texts import say
 T = TypeVar("T")
 
 DISK_FULL = say("the disk is full")
-"""What is wrong with a server whose disk is full, or with a file."""
 
 PATIENCE = 60.0
 """Seconds for which a server that is away is called again, by default."""
@@ -32,7 +31,6 @@ SLOW = 5.0
 """Seconds after which a call that has not returned is announced."""
 
 AGAIN = say("nothing that was committed is lost: fix the cause and run the same command again")
-"""What to do about a sink that could not be written."""
 
 _log = logging.getLogger("harvester")
 _log.addHandler(logging.NullHandler())  # a library must not print
@@ -43,10 +41,7 @@ class Away(Exception):  # noqa: N818  (no error yet: it is tried again)
 
 
 class Undone(Away):
-    """The server refuses for now: another holds a lock, or a statement took too long.
-
-    The connection is intact and the transaction is rolled back, so the call may simply be repeated.
-    """
+    """The server refuses, and the transaction is rolled back: the call may be repeated."""
 
 
 def announce(where: str, holder: str = "") -> None:
@@ -74,7 +69,7 @@ async def until_it_answers(
             found = await call()
         except repeats as exc:
             why = str(exc)
-            did = say("took nothing") if isinstance(exc, Undone) else say("was away")
+            did = say("refused every call") if isinstance(exc, Undone) else say("did not answer")
         else:
             if reported:
                 _log.warning(say("{} answers again", where))
@@ -86,6 +81,6 @@ async def until_it_answers(
             raise error("{} {} for {:g} s ({}); {}", where, did, patience, why, AGAIN)
         if not reported and now >= begun + SILENT:
             reported = True
-            text = "{} does not answer ({}); it is called again for up to {:.0f} s"
+            text = "{} does not answer ({}); it will be called again for up to {:.0f} s"
             _log.warning(say(text, where, why, ends - now))
         await anyio.sleep(min(AWAY.delay(failures), ends - now))

@@ -20,7 +20,6 @@ from harvester.texts import say
 T = TypeVar("T")
 
 ErrorOf = Callable[[str], HarvestError]
-"""Makes the error of a call from its cause."""
 
 
 async def guard_cancellation(
@@ -36,7 +35,6 @@ async def guard_cancellation(
     A cancellation of the task, and errors of this package, pass through.
     others: turn exceptions that are no cancellation, too.
     secret: what it raises may hold a token, so it is named by its class only, and is not chained.
-    returns: the class that its result must be of.
     """
     try:
         value = await function(*args)

@@ -65,7 +65,6 @@ _SET = {
     "array_nulls": "on",
     "transform_null_equals": "off",
 }
-"""What a role or a database may have set otherwise, and changes values."""
 SETTINGS = (
     "".join([f"set_config('{name}', '{value}', true), " for name, value in _SET.items()])
     + "set_config('lock_timeout', '30s', true),"
@@ -126,11 +125,7 @@ class Server(NamedTuple):
             self.given.update([_SAFE[self.library.pq.version() >= 160000]])
 
     def connect(self, *, again: bool = False) -> Any:
-        """A new connection.
-
-        again: this process was connected before.  Raises `Away` if the server does not answer now,
-        and `UsageError` if it cannot be used.
-        """
+        """A new connection; again: it is not the first one.  Raises `Away` and `UsageError`."""
         connection, problem = self._connected()
         if problem and (again or any(sign in problem.lower() for sign in _NOT_NOW)):
             raise Away(problem)
@@ -143,14 +138,14 @@ class Server(NamedTuple):
         if encoding != "UTF8":
             connection.close()
             raise UsageError(
-                "{} has the encoding {}, which cannot hold every title; make one with UTF8",
+                "{} has the encoding {}, which cannot store every title; create a database with"
+                " UTF8",
                 self.where,
                 encoding,
             )
         return connection
 
     def _connected(self) -> tuple[Any, str]:
-        """A connection, or the reason why there is none."""
         try:
             connection = self.library.connect(
                 **_OURS | {"application_name": _our_name()} | self.given,
@@ -189,7 +184,6 @@ class Server(NamedTuple):
         return Away if lost else None
 
     def is_barred(self, exc: BaseException) -> bool:
-        """Whether the user lacks a privilege."""
         return getattr(exc, "sqlstate", None) == _NOT_ALLOWED
 
     @contextmanager
@@ -243,11 +237,7 @@ def with_schema(identity: str, schema: str) -> str:
 
 
 def server_of(url: Secret, what: str) -> Server:
-    """The server and database that a URL names; nothing is sent yet.
-
-    what: ``sink`` or ``ledger``, as messages name it.  Raises `UsageError` for a URL that cannot be
-    used, and if the library is missing.
-    """
+    """The server and database that a URL names; nothing is sent yet; raises `UsageError`."""
     found, problem = _parsed(url, what)
     if found is None:  # here, where no frame holds the URL as text
         raise UsageError(problem)
@@ -259,7 +249,7 @@ def _parsed(url: Secret, what: str) -> tuple[Server | None, str]:
         import psycopg
         from psycopg.conninfo import conninfo_to_dict
     except ImportError:
-        return None, needs(say("the {} in PostgreSQL needs its library", what), "postgres")
+        return None, needs(say("the {} in PostgreSQL needs a library", what), "postgres")
     if not url.value.startswith("postgresql://"):
         return None, say("{}: write PostgreSQL as {}", what, FORM)
     if not _is_plain(url):
@@ -272,7 +262,7 @@ def _parsed(url: Secret, what: str) -> tuple[Server | None, str]:
         option = text.split('"')[1] if "query parameter" in text and text.count('"') > 1 else ""
         known = say("it has no option {!r}", option) if option else say("it cannot be read")
         return None, say(
-            "{}: the URL of PostgreSQL is not one ({}); write it as {}", what, known, FORM
+            "{}: the URL of PostgreSQL is not valid ({}); write it as {}", what, known, FORM
         )
     if not given.get("dbname"):
         return None, say("{}: the URL of PostgreSQL names no database; write it as {}", what, FORM)

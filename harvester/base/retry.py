@@ -25,7 +25,6 @@ class Backoff(NamedTuple):
         return min(self.cap, self.base * 2.0 ** min(failures - 1, 60))
 
     def delay(self, failures: int) -> float:
-        """A delay in seconds after this number of failures."""
         return random.uniform(0.0, self.ceiling(failures))
 
 
@@ -40,10 +39,7 @@ AWAY = Backoff(base=0.25, cap=5.0)
 
 
 def delay(failures: int, *, answered: bool) -> float:
-    """Seconds until the next attempt.
-
-    failures: attempts that failed so far; answered: whether the last one got an HTTP answer.
-    """
+    """Seconds until the next attempt; answered: whether the last one got an HTTP answer."""
     return (BUSY if answered else UNREACHED).delay(failures)
 
 

@@ -25,8 +25,8 @@ from harvester.texts import of_system, say
 class Secret:
     """A secret or a token; its value appears in no repr, message, frame or pickle.
 
-    value: the text, or a `Secret` that has it.  Two are equal if their values are.  Pickling
-    it raises `TypeError`; a deep copy is the same object.
+    Two are equal if their values are.  Pickling it raises `TypeError`; a deep copy is the same
+    object.
     """
 
     __slots__ = ("value",)
@@ -106,14 +106,12 @@ def _forms(char: str) -> bytes:
     return rb"(?:\\{0,15}%b|(?i:%b|%b))" % (re.escape(plain), url, json)
 
 
-# URLs that may hold a password
-
 UNNAMED = say(
-    "only a ledger names this server, and the password of the environment would be given to it in a"
-    " form that it can read; name it: --sink SPEC, of export --from SPEC"
+    "only the ledger names this server, and a connection could show it the password of the"
+    " environment; if you trust the server, name it yourself: --sink SPEC (for export: --from SPEC)"
 )
 
-_ESCAPES = say("in a user or a password / is written %2F, @ %40, # %23, ? %3F")
+_ESCAPES = say("in a user name or password, / is written as %2F, @ as %40, # as %23, ? as %3F")
 
 _URL = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+]*)://"
@@ -124,7 +122,6 @@ _URL = re.compile(
 )
 
 _OF_SECRETS = re.compile(r"(?i)(password|passwd|passphrase|pwd|secret|token)$|^scram_")
-"""Names of options of a URL that hold a secret, as ``sslpassword``."""
 
 
 class Place(NamedTuple):
@@ -160,8 +157,6 @@ def advice(url: Secret) -> str:
     return say("; {}", _ESCAPES) if "@" in url.value else ""
 
 
-# the files that hold secrets
-
 FILE, DIRECTORY = "600", "700"
 """The modes that messages recommend."""
 
@@ -175,10 +170,7 @@ def check_private(status: os.stat_result, path: Path, what: str, mode: str = FIL
 
 
 def read_private(path: Path, what: str) -> Secret:
-    """The text of a private file, stripped; raises `UsageError`, also if it is empty.
-
-    what: the file in a sentence, as "the secret file x".
-    """
+    """The text of a private file, stripped; raises `UsageError`, also if it is empty."""
     text = ""
     try:
         with path.open(encoding="utf-8") as file:
@@ -199,15 +191,12 @@ def check_reference(reference: str, noun: str = "secret") -> tuple[str, str]:
     """The kind of a reference, ``env`` or ``file``, and the name; raises `UsageError`."""
     kind, _, name = reference.partition(":")
     if kind not in ("env", "file") or not name:
-        raise UsageError("a {} is a reference: env:NAME or file:PATH", noun)
+        raise UsageError("a {} must be a reference: env:NAME or file:PATH", noun)
     return kind, name
 
 
 def read_reference(reference: str, folder: Path, noun: str = "secret") -> Secret:
-    """What ``env:NAME`` or ``file:PATH`` refers to; raises `UsageError`.
-
-    folder: what a relative path starts from; noun: what is referred to.
-    """
+    """What ``env:NAME`` or ``file:PATH``, from a folder, refers to; raises `UsageError`."""
     kind, name = check_reference(reference, noun)
     if kind == "file":
         path = folder / Path(name).expanduser()

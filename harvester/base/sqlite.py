@@ -32,7 +32,8 @@ def check_place(path: Path, where: str) -> None:
     """Raise `UsageError` if the directory of a file that is to be made does not exist."""
     if not path.parent.is_dir():
         raise UsageError(
-            "{} cannot be made: there is no directory {}; make it, or correct the path",
+            "{} cannot be created: there is no directory {}; create the directory, or correct the"
+            " path",
             where,
             path.parent,
         )
@@ -56,15 +57,12 @@ def in_place(path: Path) -> bool:
 
 
 def as_it_lies(path: Path) -> str:
-    """The URI of a file in a read-only directory, which no process changes.
-
-    Raises `UsageError` if its log holds changes that are not yet in the file.
-    """
+    """The URI of a file that no process changes; raises `UsageError` if its log holds changes."""
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and log.stat().st_size:
         raise UsageError(
-            "{} holds changes that are not yet in {}, and {} cannot be written; copy all of it"
-            " to a directory that can be written",
+            "{} holds changes that are not yet in {}, but {} cannot be written; copy the whole"
+            " directory to one that can be written",
             log,
             path.name,
             path.parent,

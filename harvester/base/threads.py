@@ -118,7 +118,6 @@ class Thread:
         return False
 
     def register(self, connection: object, line: _Line) -> None:
-        """Keep a connection's duplicate as long as the connection."""
         self._lines.append(line)
         weakref.finalize(connection, self._forget, line).atexit = False
 
@@ -146,11 +145,7 @@ async def in_thread(name: str, function: Callable[P, T], *args: P.args, **kwargs
 
 
 class _Call(Generic[T]):
-    """One call of a function on a thread.
-
-    begun: when the function was called.  ends: when it is cut since its caller has left.  cut:
-    whether that was done.  announced: whether it was reported that it waits.
-    """
+    """One call; ends: when it is cut, since its caller has left."""
 
     def __init__(self, function: Callable[[], T]) -> None:
         self._function = function
@@ -159,7 +154,6 @@ class _Call(Generic[T]):
         self.cut = self.announced = False
 
     def run(self) -> T:
-        """Call the function."""
         self.begun = time.monotonic()
         return self._function()
 
@@ -172,10 +166,7 @@ class _Call(Generic[T]):
 
 
 async def aside(function: Callable[[], T]) -> T:
-    """Run a function in its own thread, which neither a cancellation nor the exit waits for.
-
-    For work that may be abandoned, such as rendering a page, or a message that will be sent again.
-    """
+    """Run a function in its own thread, which neither a cancellation nor the exit waits for."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
@@ -230,7 +221,6 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def _run_aside(main: Callable[[], Coroutine[Any, Any, T]], caller: asyncio.Task[Any] | None) -> T:
-    """As `wait_for`, in its own thread; caller: the task that waits in this one."""
     begun: Future[asyncio.Task[Any] | None] = Future()
     outcome: Future[T] = Future()
 

@@ -67,7 +67,6 @@ def _on_interrupt(name: str = "") -> None:
 
 
 def _leave(*_: object) -> None:
-    """End at once: nothing has begun yet, or nothing is left to do."""
     os._exit(INTERRUPTED)
 
 
@@ -79,7 +78,6 @@ def _unraisable(problem: sys.UnraisableHookArgs) -> None:
 
 
 def _status(arguments: Sequence[str] | None) -> int:
-    """Run the command and return its status."""
     _on_interrupt()  # an exception would be lost or printed in an import
     import warnings
 
@@ -117,12 +115,14 @@ def _missing() -> str:
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= allowed < FILES:
         return say(
-            "this process may open {} files; raise the limit: ulimit -n {} or more", allowed, FILES
+            "this process can open only {} files; raise the limit: ulimit -n {} or more",
+            allowed,
+            FILES,
         )
     try:
         import click
         import rich
     except ImportError:
-        return needs("the command line needs its libraries", "cli")
+        return needs("the command line needs more libraries", "cli")
     del click, rich
     return ""

@@ -1,7 +1,4 @@
-"""What a command was asked for: interfaces, days, and accounts with their secrets.
-
-Rule: reads the values of the options; raises `UsageError`, and reports what is left out.
-"""
+"""What a command was asked for: interfaces, days, and accounts with their secrets."""
 
 from __future__ import annotations
 
@@ -53,10 +50,7 @@ def own_interfaces() -> list[JsonEndpoint]:
 def place(
     values: dict[str, Any], sinks: Sequence[Sink] | None = None, *, quiet: bool = False
 ) -> Place:
-    """The place of the harvest; sinks: replace those of the option.
-
-    quiet: do not report yet that a configuration was found, and where requests go.
-    """
+    """The place of the harvest; sinks: replace those of the option."""
     _, file = chosen(values) if "appid" in values else (None, values.get("accounts"))
     if sinks is None:
         specs = values.get("sink")
@@ -76,7 +70,11 @@ def library(values: dict[str, Any]) -> Any:
 
 def require(values: dict[str, Any], *, account: bool = True) -> None:
     """Raise `UsageError` that names all that is missing, with an example."""
-    missing = [say("ENDPOINT (an interface or a group, as users)")] if not values[ENDPOINT] else []
+    missing = (
+        [say("ENDPOINT (an interface or a group, for example users)")]
+        if not values[ENDPOINT]
+        else []
+    )
     missing += [f"{flag(name)} DATE" for name in ("start", "end") if values[name] is None]
     without = account and not (values["appid"] or values["accounts"])
     if without:
@@ -145,8 +143,8 @@ def accounts(values: dict[str, Any], place: Place) -> list[Account]:
     found = accounts_in(values, file, place) if file else [single_account(appid or "")]
     if unusual := [each.appid for each in found if not is_usual(each.appid)]:
         notify(
-            "{}: an AppID is wx and 16 hexadecimal characters; if it is mistyped, correct it,"
-            " and `harvester forget --appid ID` removes what was noted for it",
+            "{}: an AppID is wx and 16 hexadecimal characters; if this one is mistyped, correct"
+            " it, and remove the wrong one from the ledger with `harvester forget --appid ID`",
             listed(unusual, "appid"),
         )
     return found
@@ -155,4 +153,4 @@ def accounts(values: dict[str, Any], place: Place) -> list[Account]:
 def refuse_only(values: dict[str, Any]) -> None:
     """Raise `UsageError` if accounts are to be selected, and there is no file of them."""
     if values["only"] and (typed("only") or not typed("appid")):  # not of a file that gives both
-        raise UsageError("--only selects accounts of a file; give --accounts FILE as well")
+        raise UsageError("--only selects accounts from a file; add --accounts FILE")

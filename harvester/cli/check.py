@@ -11,14 +11,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from harvester import events
 from harvester.api import Harvest, resolve
+from harvester.base.chinese import Titled
 from harvester.base.dates import next_quota_day, quota_day
 from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS, INTERRUPTED, MUST_WAIT, STOPPED
-from harvester.cli.language import LANGUAGES, language
+from harvester.cli.language import label
 from harvester.cli.session import conduct
 from harvester.cli.terminal import (
     many,
@@ -35,7 +36,7 @@ from harvester.errors import NoLedgerError, RunError, UsageError
 from harvester.events import Code, Event, Observer, Report, State
 from harvester.ledger.base import Key
 from harvester.model import Account, Batch, with_rid
-from harvester.report.causes import KINDS, Cause, Text
+from harvester.report.causes import KINDS, Cause
 from harvester.report.check import (
     UNKNOWN,
     USABLE,
@@ -55,33 +56,18 @@ SAID_EVERY = 10.0
 """Seconds between two lines of progress."""
 
 STATUS = {USABLE: COMPLETE, WAITING: MUST_WAIT}
-_AGAIN = "请再检查", "check again"
-SHORT: dict[str, Text] = {"retry": _AGAIN, UNKNOWN: _AGAIN}
-COLUMNS: tuple[Text, ...] = (
-    ("公众号", "account"),
-    ("名称", "name"),
-    ("凭据", "token"),
-    ("白名单", "IP list"),
-    ("可用", "usable"),
-    ("剩余", "left"),
-)
-COLON = "：", ": "
-_OK, _NO, _OPEN = ("正常", "ok"), ("无", "no"), ("", "")
-SIGNS: dict[str, Text] = {"ok": _OK, "none": _NO, "missing": _NO, "unknown": _OPEN}
+COLUMNS = say("account"), say("name"), say("token"), say("IP list"), say("usable"), say("left")
+SIGNS = {"ok": say("ok"), "none": say("no"), "missing": say("no"), "unknown": ""}
 
 
 class _Nothing(Sink):
-    """A sink that stores nothing."""
-
     identity = "nothing"
     listed = False
 
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
-        """Nothing to open."""
         return {}
 
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
-        """Drop them."""
         return Written()
 
     async def close(self) -> None:
@@ -89,11 +75,7 @@ class _Nothing(Sink):
 
 
 class Asked(NamedTuple):
-    """What is to be checked.
-
-    typed: the interfaces that were named; usual: those of the configuration; both may be empty.
-    daily_quota: of one interface, if stated.
-    """
+    """What is to be checked; usual: the interfaces that the configuration names."""
 
     accounts: Sequence[Account]
     typed: Sequence[str]
@@ -109,12 +91,7 @@ def show_check(
     as_json: bool,
     everything: bool = False,
 ) -> int:
-    """Check the accounts and show what is wrong with which; gives the exit status.
-
-    everything: show each account; JSON has them always.  Of the place the ledger is read, for its
-    interfaces and for quotas that are used up; it may not exist.  options: of the library.  Raises
-    `UsageError`.
-    """
+    """Check the accounts, show what is wrong with which, and return the exit status."""
     access = Access()
     wanted, spent = asyncio.run(_plan(place, asked))
     for event in spent:
@@ -125,7 +102,12 @@ def show_check(
 
     async def begin(observe: Observer, stop: asyncio.Event) -> Report:
         progress = _Progress(access, sum(map(len, wanted.values())))
-        return await _sent(harvests, _each(observe, access, progress), stop)
+
+        def observed(event: Event) -> None:
+            for each in (observe, access, progress):
+                each(event)
+
+        return await _sent(harvests, observed, stop)
 
     ending = conduct(begin, quiet=True)
     if ending.problem:
@@ -143,7 +125,6 @@ def show_check(
 
 
 async def _sent(harvests: Sequence[Harvest], observe: Observer, stop: asyncio.Event) -> Report:
-    """Send the requests; returns the report of the last run."""
     report = Report()
     for harvest in harvests:
         try:
@@ -157,11 +138,7 @@ async def _sent(harvests: Sequence[Harvest], observe: Observer, stop: asyncio.Ev
     return report
 
 
-# what is asked
-
-
 async def _plan(place: Place, asked: Asked) -> tuple[dict[str, list[str]], list[events.Deferred]]:
-    """The interfaces of each account, and those of them that have no call left today."""
     now = time.time()
     known: dict[str, list[str]] = {}
     spent: dict[Key, int] = {}
@@ -193,11 +170,10 @@ async def _plan(place: Place, asked: Asked) -> tuple[dict[str, list[str]], list[
 
 
 def _names(appid: str, asked: Asked, known: Mapping[str, Sequence[str]]) -> Sequence[str]:
-    """The interfaces and groups of an account; raises `UsageError` if nobody knows them."""
     names = asked.typed or known.get(appid) or asked.usual
     if not names:
         raise UsageError(
-            "no interface was named, and the ledger knows none of {}; name interfaces or groups,"
+            "no interface was named, and the ledger has none for {}; name interfaces or groups,"
             " for example: harvester check users --appid {}",
             appid,
             appid,
@@ -221,10 +197,7 @@ def _groups(
 def _harvests(
     place: Place, groups: Mapping[tuple[str, ...], Sequence[Account]], options: Mapping[str, Any]
 ) -> list[Harvest]:
-    """Runs that send one request for each interface of each account of a group.
-
-    Raises `UsageError` for anything that no request can be made of, before the first one.
-    """
+    """Runs that send one request for each interface of each account of a group."""
     given = {
         **options,
         "attempts": 1,
@@ -239,14 +212,6 @@ def _harvests(
         asked = resolve(accounts, endpoints, START, "yesterday", keywords)
         found.append(Harvest(*asked, [_Nothing()], keywords))
     return found
-
-
-def _each(*observers: Observer) -> Callable[[Event], Awaitable[None] | None]:
-    def observe(event: Event) -> None:
-        for each in observers:
-            each(event)
-
-    return observe
 
 
 class _Progress:
@@ -273,14 +238,8 @@ class _Progress:
             )
 
 
-# what is shown
-
-
 def _show(accounts: Sequence[AccountAccess], *, everything: bool) -> None:
-    """What is wrong, with the accounts that somebody must see to; then how many are usable.
-
-    everything: all accounts have a row.
-    """
+    """What is wrong, with the accounts that somebody must see to; then how many are usable."""
     known = {each.appid: each for each in accounts}
     for cause in by_kind([cause for each in accounts for cause in each.causes()]):
         _show_cause(cause)
@@ -288,7 +247,7 @@ def _show(accounts: Sequence[AccountAccess], *, everything: bool) -> None:
             _show_accounts([known[appid] for appid in sorted(cause.appids)])
         show_line()
     if everything and (usable := [each for each in accounts if not each.causes()]):
-        show_line("{}", _said(COLUMNS[-2]))
+        show_line("usable")
         _show_accounts(usable)
         show_line()
     numbers = Counter([each.state for each in accounts])
@@ -300,30 +259,19 @@ def _show(accounts: Sequence[AccountAccess], *, everything: bool) -> None:
 
 
 def _show_accounts(accounts: Sequence[AccountAccess]) -> None:
-    """A row each; what is not known is left out."""
-    rows = [[_said(title) for title in COLUMNS]]
+    rows = [[label(title) for title in COLUMNS]]
     for each in accounts:
         left = "" if each.left is None else f"{each.left:,}"
         usable = f"{each.usable}/{len(each.interfaces)}"
-        signs = (_said(SIGNS[sign]) for sign in (each.token, each.allow_list))
+        signs = (label(SIGNS[sign]) for sign in (each.token, each.allow_list))
         rows.append([each.appid, plain(each.name), *signs, usable, left])
     show_rows(rows, "  ")
 
 
-def _short(kind: str) -> str:
-    """What is wrong, in a word or two."""
-    return _said(SHORT[kind] if kind in SHORT else KINDS[kind].short)
-
-
-def _said(text: Text) -> str:
-    return text[LANGUAGES.index(language())]
-
-
 def _show_cause(cause: Cause) -> None:
-    """What is wrong with how many accounts, what to do, and WeChat's words."""
     text, advice = words(cause)
-    count = many(len(cause.appids), "account")
-    show_text("{}{}{} ({})", _short(cause.kind), _said(COLON), _said(text), count)
-    show_text("  {}", _said(advice))
+    short = say("check again") if cause.kind == "retry" else Titled(*KINDS[cause.kind].short)
+    show_text("{}: {} ({})", short, text, many(len(cause.appids), "account"))
+    show_text("  {}", advice)
     for message, rid in cause.messages.items():
         show_text("  {}", with_rid(message, rid))

@@ -1,7 +1,4 @@
-"""The commands and their options.
-
-Rule: parses arguments; the work of a command is in another module.
-"""
+"""The commands and their options."""
 
 from __future__ import annotations
 
@@ -62,8 +59,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 class _Called:
     """What is known of the called command, also if it ends early.
 
-    as_json: whether it is to end with a report as JSON.  aside: whether standard output holds
-    records, so that the report goes to standard error.
+    aside: standard output holds records, so the report goes to standard error.
     """
 
     as_json: bool = False
@@ -116,27 +112,24 @@ def _name() -> str:
 
 
 def _no_option(exc: click.NoSuchOption) -> str:
-    """The message; options that are spelled alike are named where we know no better."""
     if hint := _hint(exc.option_name):
         return joined(" ", [say("No such option {}.", repr(exc.option_name)), hint])
     return message_of(exc)
 
 
 def _hint(option: str) -> str:
-    """What to use instead of an option that users expect."""
     if option.replace("-", "").lower() in ("v", "verbose", "debug"):
-        return say("Each event of a run is shown by --log-format json.")
+        return say("--log-format json shows each event of a run.")
     if option.replace("-", "").lower() in _SECRETS:
         return say("A secret is read from the environment variable {}.", SECRET_VARIABLE)
     return (
-        say("It comes before the command: harvester --lang zh|en …")
+        say("Write it before the command: harvester --lang zh|en …")
         if option == lang.OPTION
         else ""
     )
 
 
 def _refused(text: str, status: int, called: _Called) -> int:
-    """Report why nothing was done; returns the status."""
     text = without_passwords(text)
     notify(text, level="error")
     if called.as_json:
@@ -145,7 +138,6 @@ def _refused(text: str, status: int, called: _Called) -> int:
 
 
 def _check_word(given: Sequence[str]) -> None:
-    """Raise `UsageError` for a word that is an option elsewhere, as a command."""
     if given and given[0] in ("version", "help"):
         raise UsageError("{} is an option; write {} --{}", given[0], _name(), given[0])
 
@@ -154,7 +146,9 @@ def _check_appid(given: Sequence[str]) -> None:
     """Raise `UsageError` for a second --appid of a command that takes one: click drops one."""
     typed = [each for each in given if each.partition("=")[0] == "--appid"]
     if len(typed) > 1 and given[0] in ("run", "plan", "check", "forget"):
-        raise UsageError("--appid takes one account; several are in a file: --accounts FILE")
+        raise UsageError(
+            "--appid takes one account; for several, write them into a file and use --accounts FILE"
+        )
 
 
 def _called(given: Sequence[str]) -> _Called:
@@ -181,7 +175,8 @@ STANDARD_OUTPUT = "-"
     lang.OPTION,
     type=click.Choice(lang.LANGUAGES),
     expose_value=False,  # it was read before, since messages about the arguments need it, too
-    help="The language of help and messages.  [default: HARVESTER_LANG, or the locale's]",
+    help="The language of help and messages.  [default: HARVESTER_LANG, else the language of the"
+    " locale]",
 )
 @click.version_option(harvester.__version__, message="harvester %(version)s")
 def cli() -> None:
@@ -192,10 +187,19 @@ def cli() -> None:
     harvester init                    asks for yours, and writes the configuration
     harvester run users --appid wx… --start 2014-12-01 --end yesterday
 
-    Exit status: 0 all is harvested; 1 some windows failed for good; 2 unusable arguments, nothing
-    was sent; 3 something must wait, and until when; 4 the run stopped; 130 interrupted.  Running
-    the same command again resumes.
+    Exit status: 0 everything is harvested; 1 some windows failed permanently; 2 the arguments
+    cannot be used, nothing was sent; 3 something must wait, and a message says until when; 4 the
+    run stopped; 130 interrupted.  Run the same command again to resume.
     """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
+
+
+appids_option = click.option(
+    "--appid",
+    "appids",
+    metavar="ID",
+    multiple=True,
+    help="Only this account, given by AppID or by its name in --accounts; repeatable.",
+)
 
 
 def _text(spec: str | Secret) -> str:
@@ -203,13 +207,12 @@ def _text(spec: str | Secret) -> str:
 
 
 @cli.command(
-    context_settings=CONTEXT,
-    short_help="Harvest; the same command again resumes.",
+    short_help="Harvest; run the same command again to resume.",
     epilog=PLACES,
 )
 @options_of("run")
 def run(**values: Any) -> int:
-    """Harvest ENDPOINT... from --start to --end; the same command again resumes."""
+    """Harvest ENDPOINT... from --start to --end; run the same command again to resume."""
     from harvester.cli.loop import uvloop_factory
     from harvester.cli.metrics import metrics_file
     from harvester.cli.session import OutputOptions, conclude, conduct
@@ -246,13 +249,11 @@ def run(**values: Any) -> int:
     return COMPLETE if status == MUST_WAIT and values["waiting_ok"] else status
 
 
-@cli.command(
-    context_settings=CONTEXT, short_help="Show what run would do; sends nothing.", epilog=PLACES
-)
+@cli.command(short_help="Show what run would do; nothing is sent.", epilog=PLACES)
 @json_option
 @options_of("plan")
 def plan(**values: Any) -> int:
-    """Show what `run` would do: calls, days of quota, hours.  Sends nothing, needs no secret."""
+    """Show what `run` would do: calls, days of quota, hours.  It sends nothing, needs no secret."""
     from harvester.cli.plan import show_plan
 
     asked.require(values, account=False)
@@ -270,26 +271,24 @@ def plan(**values: Any) -> int:
     return asyncio.run(show_plan(place, scope, options, time.time(), as_json=values["as_json"]))
 
 
-@cli.command(
-    context_settings=CONTEXT, short_help="Try each account: token, IP list, permissions, quota."
-)
+@cli.command(short_help="Check each account: token, IP list, permissions, quota.")
 @click.option(
     "--all",
     "everything",
     is_flag=True,
-    help="Show each account, not only those that need something.",
+    help="Show every account, not only those that need attention.",
 )
 @json_option
 @options_of("check")
 def check(**values: Any) -> int:
-    """Try what each account may do: its token, the IP allow list, its permissions, its quota.
+    """Check what each account is allowed to do: token, IP allow list, permissions, quota.
 
-    Sends one call per interface, and one that asks for its quota; stores nothing, counts nothing in
-    the ledger.  Without ENDPOINT it tries the interfaces that the ledger knows of an account, or
-    those of the configuration.
+    It sends one call per interface, and one more that requests the quota of the interface.  It
+    stores nothing, and the ledger does not count these calls.  Without ENDPOINT it checks the
+    interfaces that the ledger lists for the account, or those of the configuration.
 
-    Exit status: 0 everything is usable; 1 something is not, or no answer has shown it; 2 wrong use;
-    3 only a quota is used up; 4 no server answers.
+    Exit status: 0 everything is usable; 1 something is not usable, or could not be checked; 2 wrong
+    usage; 3 only a quota is used up; 4 no server answers.
     """
     from harvester.cli.check import Asked, show_check
 
@@ -311,16 +310,8 @@ def check(**values: Any) -> int:
     )
 
 
-@cli.command(
-    context_settings=CONTEXT, short_help="Show totals, what needs attention, coverage and gaps."
-)
-@click.option(
-    "--appid",
-    "appids",
-    metavar="ID",
-    multiple=True,
-    help="Only this account, repeatable; or its name in --accounts.",
-)
+@cli.command(short_help="Show totals, what needs attention, coverage and gaps.")
+@appids_option
 @click.option(
     "--endpoint",
     "names",
@@ -338,26 +329,29 @@ def check(**values: Any) -> int:
 @click.option(
     "--check",
     is_flag=True,
-    help="Exit with 1 if anything that was asked for is missing, failed or stale.",
+    help="Exit with 1 if anything that was requested is missing, failed or stale.",
 )
 @click.option(
     "--missing",
     metavar="DAY",
-    help="Only what lacks this day (as of --start), the reason, since when, and what to do.",
+    help=(
+        "Show the accounts and interfaces that lack this day, with reason, first day and what to"
+        " do; DAY is written as for --start."
+    ),
 )
 @click.option(
     "--all",
     "everything",
     is_flag=True,
-    help="With --missing: show also the accounts that need nothing.",
+    help="With --missing: also show the accounts that need no action.",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="With --missing: CSV for Excel.")
 @json_option
 @options_of("status")
 def status(**values: Any) -> int:
-    """Show what is harvested: totals, what needs attention by cause, coverage and gaps.
+    """Show what is harvested: totals, what needs attention and why, coverage and gaps.
 
-    With --accounts FILE these are the accounts that the file names and does not disable.
+    With --accounts FILE it shows the accounts that the file lists and does not disable.
     """
     from harvester.cli.missing import show_missing
     from harvester.cli.status import show_status
@@ -384,15 +378,16 @@ def status(**values: Any) -> int:
 
 
 def _form(values: dict[str, Any]) -> str:
-    """The output format of --missing; raises `UsageError` for options that exclude each other."""
     if values["as_csv"] and values["missing"] is None:
-        raise UsageError("--csv is for --missing DAY; --json is the whole status for programs")
+        raise UsageError(
+            "--csv requires --missing DAY; programs can read the whole status with --json"
+        )
     if values["everything"] and values["missing"] is None:
-        raise UsageError("--all is for --missing DAY")
+        raise UsageError("--all requires --missing DAY")
     if values["as_csv"] and values["as_json"]:
         raise UsageError("give either --csv or --json")
     if values["missing"] is not None and values["states"]:
-        raise UsageError("--missing lists every state of the day; leave --state out")
+        raise UsageError("--missing shows every state of the day; remove --state")
     return "csv" if values["as_csv"] else "json" if values["as_json"] else "text"
 
 
@@ -408,18 +403,22 @@ def _selected(
         if each.enabled or not {each.appid, each.name}.isdisjoint(only)
     }
     if not found:
-        raise UsageError("{} disables each of {}; name one to see it", file, ", ".join(only))
+        raise UsageError(
+            "in {} all of these are disabled: {}; to see a disabled account, give its name",
+            file,
+            ", ".join(only),
+        )
     return found
 
 
-@cli.command(context_settings=CONTEXT, short_help="Write a page that shows what is harvested.")
+@cli.command(short_help="Write a page that shows what is harvested.")
 @click.option(
     "--html",
     metavar="FILE",
     type=FILE,
     default=Path("report.html"),
     show_default=True,
-    help="Path of the page: one file that needs no network.",
+    help="Path of the page: a single file that works without a network.",
 )
 @click.option(
     "--no-curves",
@@ -429,12 +428,11 @@ def _selected(
 @click.option(
     "--lang",
     type=click.Choice(("zh", "en")),
-    help="The language in which it opens; the page has both.  [default: that of the command]",
+    help="The language in which the page opens; the page contains both languages.  [default: the"
+    " language of the command]",
 )
 @click.option(
-    "--week",
-    is_flag=True,
-    help="In place of the page: the figures of the last week, on standard output.",
+    "--week", is_flag=True, help="Print the figures of the last week instead of writing the page."
 )
 @json_option
 @known_sink_option
@@ -442,20 +440,23 @@ def _selected(
 def report(**values: Any) -> int:
     """Write a page that shows what is harvested, what needs attention, and why.
 
-    It reads the ledger, and the figures from the first sink that has everything.  It sends nothing
-    to WeChat, and may run while a harvest is running.  With --accounts FILE the accounts have the
-    names of that file.
+    It reads the ledger, and the figures from the first sink that contains everything.  It sends
+    nothing to WeChat, and can be used during a harvest.  With --accounts FILE it uses the account
+    names in that file.
     """
     from harvester.cli.report import show_week, write_report
 
     if values["week"]:
         for name in ("html", "no_curves", "lang", "daily_quota"):
             if asked.typed(name):
-                raise UsageError("--{} is for the page; leave it out", name.replace("_", "-"))
+                raise UsageError(
+                    "--{} applies only to the page, not to --week; remove it",
+                    name.replace("_", "-"),
+                )
         week = show_week(asked.place(values), time.time(), as_json=values["as_json"])
         return asyncio.run(week)
     if values["as_json"]:
-        raise UsageError("--json is for --week")
+        raise UsageError("--json requires --week")
     return asyncio.run(
         write_report(
             asked.place(values),
@@ -468,7 +469,7 @@ def report(**values: Any) -> int:
     )
 
 
-@cli.command(context_settings=CONTEXT, short_help="Compare the stored records with the ledger.")
+@cli.command(short_help="Compare the stored records with the ledger.")
 @known_sink_option
 @json_option
 @options_of("verify")
@@ -479,26 +480,26 @@ def verify(**values: Any) -> int:
     return asyncio.run(show_verification(asked.place(values), as_json=values["as_json"]))
 
 
-@cli.command(context_settings=CONTEXT, short_help="Make a new ledger from what is stored.")
+@cli.command(short_help="Make a new ledger from the stored records.")
 @sink_option(
-    "A sink that was harvested into, repeatable.  [default: those that the damaged"
-    " ledger still names, or the JSON lines in --out]"
+    "A sink that runs have written to, repeatable.  [default: the sinks that the damaged ledger"
+    " still names, or the JSON lines in --out]"
 )
 @options_of("rebuild")
 def rebuild(**values: Any) -> int:
-    """Make a new ledger from what is stored, to replace one that is damaged or lost.
+    """Make a new ledger from the stored records, to replace one that is damaged or lost.
 
     Nothing is sent. The former ledger is kept beside the new one, as ledger.sqlite.former. What the
-    records do not show is lost: empty days, failures, today's calls. The next run requests such
-    days again, and windows that may not be whole or final, or that differ between the sinks or from
-    the former ledger.
+    records do not show is lost: empty days, failures, today's calls. The next run again requests
+    empty and failed days, windows that might be incomplete or not final, and windows that differ
+    between the sinks or from the former ledger.
     """
     from harvester.cli.rebuild import show_rebuilding
 
     return asyncio.run(show_rebuilding(asked.place(values), time.time()))
 
 
-@cli.command(context_settings=CONTEXT, short_help="Export what is stored as tables for readers.")
+@cli.command(short_help="Export the stored records as tables for readers.")
 @click.argument(
     "targets",
     nargs=-1,
@@ -518,18 +519,12 @@ def rebuild(**values: Any) -> int:
     "source",
     metavar="SPEC",
     type=click.UNPROCESSED,
-    help="If the ledger has several sinks, the one to export: its spec or path.  Without a ledger,"
-    " any sink.",
+    help="The sink to export, if the ledger has several: its spec or path.  Without a ledger: any"
+    " sink.",
 )
-@click.option("--start", "first", metavar="DATE", help="First day, written as for run.")
+@click.option("--start", "first", metavar="DATE", help="First day, in the same form as for run.")
 @click.option("--end", "last", metavar="DATE", help="Last day, included.")
-@click.option(
-    "--appid",
-    "appids",
-    metavar="ID",
-    multiple=True,
-    help="Only this account, repeatable; or its name in --accounts.",
-)
+@appids_option
 @click.option(
     "--replace", is_flag=True, help="Replace a target even if it was made from another harvest."
 )
@@ -538,7 +533,7 @@ def rebuild(**values: Any) -> int:
 )
 @options_of("export")
 def export(**values: Any) -> int:
-    """Make each TARGET equal to what is stored; what has not changed is not written again.
+    """Make each TARGET equal to the stored records; unchanged parts are not written again.
 
     \b
     parquet:DIR            one file per table and month; parquet:s3://BUCKET/PREFIX
@@ -548,16 +543,16 @@ def export(**values: Any) -> int:
 
     \b
     ?shape=nested|flat     lists within a row, or in their own tables
-    ?header=zh|en          csv, xlsx: titles instead of the names of fields
-    ?lang=zh|en            labels of codes
+    ?header=zh|en          csv, xlsx: titles instead of field names
+    ?lang=zh|en            language of the labels of codes
     ?tables=A,B            only these tables
     ?raw=1                 csv, xlsx: texts that look like a formula are not escaped
 
     With --accounts FILE a flat target has a table of the accounts: appid, name and group.  A target
-    that was made with other limits (--start, --end, --appid) or tables is written anew.
+    that was made with other limits (--start, --end, --appid) or other tables is rewritten.
 
-    Exit status: 0 equal to the sink; 1 with --check, if one differs; 2 wrong use; 4 a target
-    cannot be written.
+    Exit status: 0 each target equals the sink; 1 with --check, if a target differs; 2 wrong usage;
+    4 a target cannot be written.
     """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
     from harvester.exports.targets import open_target
 
@@ -583,21 +578,21 @@ def export(**values: Any) -> int:
     )
 
 
-@cli.command(context_settings=CONTEXT, short_help="Answer an MCP client about what is stored.")
+@cli.command(short_help="Answer an MCP client about what is stored.")
 @click.option(
     "--from",
     "source",
     metavar="SPEC",
     type=click.UNPROCESSED,
-    help="If the ledger has several sinks, the one to read.  Without a ledger, any sink.",
+    help="The sink to read, if the ledger has several.  Without a ledger: any sink.",
 )
 @options_of("mcp")
 def mcp(**values: Any) -> int:
     """Answer the questions of an MCP client about what is stored, on standard input and output.
 
-    The client starts this command itself.  It reads what is stored, changes nothing and sends
-    nothing to WeChat; a harvest may be running.  With --accounts FILE the accounts have the names
-    of that file.
+    The MCP client starts this command itself.  The command reads the stored records, changes
+    nothing and sends nothing to WeChat; it can be used during a harvest.  With --accounts FILE it
+    uses the account names in that file.
     """
     import harvester.mcp.server as _server  # first, since its extra brings what the others need
     from harvester.cli.mcp import serve_answers
@@ -609,11 +604,11 @@ def mcp(**values: Any) -> int:
     return serve_answers(place)
 
 
-@cli.group(context_settings=CONTEXT, short_help="List, add or remove the sinks of a ledger.")
+@cli.group(short_help="List, add or remove the sinks of a ledger.")
 def sink() -> None:
-    """List, add or remove the sinks of a ledger: where its runs store the records.
+    """List, add or remove the sinks of a ledger: the places where its runs store the records.
 
-    The list is made by the first run, and a run with other sinks is refused.
+    The first run makes the list; a later run with other sinks is refused.
     """
 
 
@@ -624,7 +619,7 @@ def _spec(_: click.Context, __: click.Parameter, given: str) -> Secret:
 spec_argument = click.argument("spec", type=click.UNPROCESSED, callback=_spec)
 
 
-@sink.command("list", context_settings=CONTEXT, short_help="List the sinks.")
+@sink.command("list", short_help="List the sinks.")
 @options_of("sink")
 def list_sinks(**values: Any) -> int:
     """List the sinks, one per line."""
@@ -633,14 +628,14 @@ def list_sinks(**values: Any) -> int:
     return asyncio.run(show_sinks(asked.place(values)))
 
 
-@sink.command("add", context_settings=CONTEXT, short_help="Copy what is stored into a new sink.")
+@sink.command("add", short_help="Copy the stored records into a new sink.")
 @spec_argument
 @known_sink_option
 @options_of("sink")
 def add_sink(spec: Secret, **values: Any) -> int:
-    """Copy what is stored into the sink SPEC, and list it; nothing is sent.
+    """Copy the stored records into the sink SPEC, and add it to the list; nothing is sent.
 
-    Refused while a run uses the ledger.  If it is interrupted, run the same command again.
+    It is refused while a run uses the ledger.  If it is interrupted, run the same command again.
     """
     from harvester.cli.sink import show_adding
 
@@ -648,13 +643,13 @@ def add_sink(spec: Secret, **values: Any) -> int:
     return asyncio.run(show_adding(asked.place(values), made))
 
 
-@sink.command("remove", context_settings=CONTEXT, short_help="Remove a sink from the list.")
+@sink.command("remove", short_help="Remove a sink from the list.")
 @spec_argument
 @options_of("sink")
 def remove_sink(spec: Secret, **values: Any) -> int:
-    """Remove the sink SPEC from the list; what is stored in it stays.
+    """Remove the sink SPEC from the list; the records in it are kept.
 
-    Refused while a run uses the ledger.
+    It is refused while a run uses the ledger.
     """
     from harvester.cli.sink import show_removal
 
@@ -662,28 +657,28 @@ def remove_sink(spec: Secret, **values: Any) -> int:
     return asyncio.run(show_removal(asked.place(values), made))
 
 
-@cli.command(
-    context_settings=CONTEXT, short_help="Remove an account or an interface of it for good."
-)
+@cli.command(short_help="Remove an account, or one of its interfaces, permanently.")
 @click.option("--appid", "whom", metavar="ID", required=True, help="The account.")
 @click.option(
     "--endpoint",
     "names",
     metavar="NAME",
     multiple=True,
-    help="Only this interface or group of interfaces of it, repeatable.",
+    help="Only this interface or group of interfaces of the account, repeatable.",
 )
 @click.option(
-    "--yes", is_flag=True, help="Remove it; without this option the command only shows it."
+    "--yes",
+    is_flag=True,
+    help="Remove the data; without this option the command only shows what it would remove.",
 )
 @known_sink_option
 @options_of("forget")
 def forget(whom: str, names: tuple[str, ...], *, yes: bool, **values: Any) -> int:
-    """Remove an account, or an interface of it, from the ledger and all of its sinks.
+    """Remove an account, or one of its interfaces, from the ledger and all sinks of the ledger.
 
-    Without --yes it shows what would be removed, and exits with 2.  Refused while a run uses the
-    ledger.  If it is interrupted, run the same command again.  Exports drop the rows when they are
-    brought up to date; an accounts file is not changed.
+    Without --yes it only shows what it would remove, and exits with 2.  It is refused while a run
+    uses the ledger.  If it is interrupted, run the same command again.  Exports drop the rows when
+    they are next updated; an accounts file is not changed.
     """
     from harvester.cli.forget import show_forgetting, show_what_would_go
 
@@ -692,45 +687,46 @@ def forget(whom: str, names: tuple[str, ...], *, yes: bool, **values: Any) -> in
     return asyncio.run(show(place, whom, place.names_of(names)))
 
 
-@cli.command(context_settings=CONTEXT, short_help="List the interfaces, or describe one.")
+@cli.command(short_help="List the interfaces, or describe one.")
 @click.argument("name", required=False)
 @json_option
 @options_of("endpoints")
 def endpoints(name: str | None, *, as_json: bool) -> int:
-    """List all interfaces or those of a group, or describe one."""
+    """List all interfaces or those of a group, or describe one interface."""
     from harvester.cli.endpoints import show
 
     return show(name, asked.own_interfaces(), now=time.time(), as_json=as_json)
 
 
-@cli.command(context_settings=CONTEXT, short_help="Harvest each day, and show it: a service.")
+@cli.command(short_help="Run as a service: harvest each day, and show the results.")
 @click.option(
     "--config",
     metavar="FILE",
     envvar="HARVESTER_CONFIG",
     type=FILE,
     show_default=f"./{DEFAULT_FILE}",
-    help="TOML: what to harvest, as run takes it, and the table [serve].",
+    help="TOML file with the options of run, and with the table [serve].",
 )
 @click.option(
     "--log-format",
     type=click.Choice(("text", "json")),
-    help="Messages as text, or as json: one object per line.  [default: of the file, or text]",
+    help="Format of messages: text, or json (one object per line).  [default: from the file, else"
+    " text]",
 )
 def serve(config: Path | None, log_format: str | None) -> int:
-    """Harvest each day at the stated time in China, until it is stopped.
+    """Harvest each day at the configured time in China, until it is stopped.
 
     \b
     [serve]
-    at = "08:05"                  China; from 08:00 on
+    at = "08:05"                  China time, 08:00 or later
     listen = "127.0.0.1:8605"     /, /status.json, /metrics, /healthz, /readyz
-    alerts = ["env:ALERT_URL"]    Apprise URLs: digests and alerts
-    ping = "env:PING_URL"         GET after each good day
-    token = "env:TOKEN"           of the pages; needed beyond this machine
+    alerts = ["env:ALERT_URL"]    Apprise URLs for digests and alerts
+    ping = "env:PING_URL"         GET after each successful day
+    token = "env:TOKEN"           for the pages; required if other machines can connect
     stale_after = "26h"
     lang = "zh"                   or en
 
-    SIGTERM ends it in order, SIGHUP reloads the file and the accounts.
+    SIGTERM stops it in an orderly way; SIGHUP reloads the file and the accounts.
     """  # noqa: D301  (the escape is meant: click keeps such a paragraph as it is)
     from harvester.cli.serve import serve as start
 
@@ -740,25 +736,23 @@ def serve(config: Path | None, log_format: str | None) -> int:
     return start(config, lang.language())
 
 
-@cli.command(
-    context_settings=CONTEXT, short_help="Ask for an account, and write the configuration."
-)
+@cli.command(short_help="Ask for an account, and write the configuration.")
 def init() -> int:
-    """Ask for an account, or several, and for what to harvest, and write the configuration.
+    """Ask for one or more accounts and what to harvest, and write the configuration.
 
-    It writes harvester.toml, accounts.toml and for each account a file with its AppSecret that you
-    alone can read, into this directory, and overwrites nothing.  Before, it checks the accounts as
-    `check` does; a check that fails is shown, and the files are written all the same.  Without a
-    terminal an answer is a line of standard input, and an empty line is the default.
+    It first checks the accounts as `check` does.  Even if a check failed, it then writes
+    harvester.toml, accounts.toml and, for each account, a file with its AppSecret into this
+    directory.  Only you can read the files with an AppSecret; no file is overwritten.  Without a
+    terminal, each line of standard input is one answer; an empty line means the default.
 
-    Exit status: that of the check; 2 an answer is missing or cannot be used, nothing was written.
+    Exit status: that of the check; 2 if an answer is missing or cannot be used: nothing is written.
     """
     from harvester.cli.init import init as ask
 
     return ask()
 
 
-@cli.command(context_settings=CONTEXT, short_help="Serve a simulated WeChat.")
+@cli.command(short_help="Serve a simulated WeChat.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -773,7 +767,7 @@ def simulate(port: int) -> int:
     return asyncio.run(serve(port))
 
 
-@cli.command(context_settings=CONTEXT, short_help="Run a harvest against a simulated WeChat.")
+@cli.command(short_help="Run a harvest against a simulated WeChat.")
 @click.option(
     "--out",
     metavar="DIR",
@@ -783,7 +777,7 @@ def simulate(port: int) -> int:
     help="Directory of the harvest.",
 )
 def demo(out: Path) -> int:
-    """Run a harvest, start to finish, against a simulated WeChat: a year of two accounts."""
+    """Run a complete harvest against a simulated WeChat: one year of two accounts."""
     from harvester.cli.simulate import demo as start
 
     return start(out)

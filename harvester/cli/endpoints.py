@@ -1,7 +1,4 @@
-"""The command ``endpoints``: the interfaces as a table, and one of them in full.
-
-Rule: reads the catalogue, changes nothing.
-"""
+"""The command ``endpoints``: the interfaces as a table, and one of them in full."""
 
 from __future__ import annotations
 
@@ -32,10 +29,7 @@ WIDTH = 100
 def show(
     name: str | None, own: Sequence[Endpoint] = (), *, now: float, as_json: bool = False
 ) -> int:
-    """The catalogue, the table of a group, or everything about one interface.
-
-    own: those that the configuration describes.  now: a Unix time.
-    """
+    """The catalogue, the table of a group, or everything about one interface."""
     known = {each: plugins.endpoint(each) for each in plugins.endpoint_names()}
     known.update({endpoint.name: endpoint for endpoint in own})
     if name is None or (name == plugins.ALL and name not in known):
@@ -83,11 +77,9 @@ def _field(field: Field) -> dict[str, Any]:
 
 def show_endpoints(endpoints: Iterable[Endpoint]) -> None:
     """The interfaces as one table, by group."""
-    table = _table("interface", "days a call", "first day", "late days", "permission set", "state")
+    table = _table("interface", "days\na call", "first day", "late\ndays", "perm.\nset", "state")
     for column in table.columns[:-1]:
         column.no_wrap = True
-    for number, heading in ((1, "days\na call"), (3, "late\ndays"), (4, "perm.\nset")):
-        table.columns[number].header = heading
     groups: dict[str, list[Endpoint]] = {}
     for endpoint in endpoints:
         groups.setdefault(endpoint.group, []).append(endpoint)
@@ -98,8 +90,8 @@ def show_endpoints(endpoints: Iterable[Endpoint]) -> None:
         table.add_section()
     show_table(table)
     show_text(
-        "The name of a group requests all of its interfaces; a retired one is requested by its "
-        "own name only."
+        "A group stands for all of its interfaces, except retired ones; name a retired one by"
+        " itself."
     )
 
 
@@ -164,7 +156,7 @@ def _meaning(field: Field) -> str:
 
 def _code(code: Code, *, zh: bool) -> str:
     label = code.zh if zh else code.en
-    return label if code.value == label else f"{code.value} {label}"
+    return label if code.value == label else f"{code.value} = {label}"
 
 
 def newest_window(endpoint: Endpoint, now: float) -> Window | None:
@@ -191,8 +183,8 @@ def _about(endpoint: Endpoint, now: float) -> Iterator[tuple[str, str]]:
     yield "state", label(_state(endpoint))
     yield "days a call", days_a_call(endpoint)
     yield "first day", str(endpoint.first_day)
-    yield "settled", say("yesterday can be asked for from {:02}:00 in China", endpoint.settled_hour)
-    change = say("its figures change for {} days, the last day of a window counted", late)
+    yield "settled", say("yesterday can be requested from {:02}:00 in China", endpoint.settled_hour)
+    change = say("its figures change for {} days, counted from the last day of the window", late)
     yield "late days", change if late else ""
     yield "delivers", _delivers(endpoint)
     yield "key", ", ".join(getattr(endpoint, "key", ()))
@@ -202,15 +194,18 @@ def _about(endpoint: Endpoint, now: float) -> Iterator[tuple[str, str]]:
 
 
 def _delivers(endpoint: Endpoint) -> str:
-    """What must exist, and is requested again if it does not."""
     match delivery(endpoint):
         case Delivery.DAILY:
             return say("one row per day: a day without one is late")
         case Delivery.ENTRIES:
             last = endpoint.late_days
-            return say("entries to day {}: an answer has all that an earlier one had", last)
+            return say(
+                "entries up to day {}: a later answer contains all entries of an earlier one", last
+            )
         case Delivery.UNCERTAIN:
-            return say("no guaranteed rows: on a day without a record perhaps nothing happened")
+            return say(
+                "rows are not guaranteed: a day without a record can be a day without activity"
+            )
 
 
 def _flat(fields: Sequence[Field], depth: int = 0) -> Iterator[tuple[int, Field]]:

@@ -1,7 +1,4 @@
-"""The command ``export``: makes targets equal to what is stored.
-
-Rule: `harvester.exports` does the work; nothing is sent.
-"""
+"""The command ``export``: makes targets equal to what is stored."""
 
 from __future__ import annotations
 

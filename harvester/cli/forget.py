@@ -1,13 +1,11 @@
-"""The command ``forget``: removes an account, or interfaces of it, from ledger and sinks.
-
-Rule: `harvester.upkeep.forget` does the work; nothing is sent.
-"""
+"""The command ``forget``: removes an account, or interfaces of it, from ledger and sinks."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
 
+from harvester.base.chinese import shown
 from harvester.base.dates import days_in
 from harvester.cli.exit_status import COMPLETE
 from harvester.cli.language import label
@@ -24,7 +22,6 @@ from harvester.texts import joined, say
 from harvester.upkeep.forget import Extent, forget, known_of, strange_of
 
 ATTEMPTS = 3
-"""How often it begins, if the lock is lost each time."""
 
 
 async def show_what_would_go(place: Place, appid: str, endpoints: Collection[str]) -> int:
@@ -35,16 +32,13 @@ async def show_what_would_go(place: Place, appid: str, endpoints: Collection[str
             show_line(plain(named(_line(appid, each))))
         for name in await ledger.sinks():
             show_line("  {} {}", label("in"), plain(spec_of(name, ledger.path)))
-    raise UsageError("nothing was removed; --yes removes these days and records for good")
+    raise UsageError("nothing was removed; --yes removes these days and records permanently")
 
 
 async def show_forgetting(place: Place, appid: str, endpoints: Collection[str]) -> int:
-    """Remove it, and print what was removed.
-
-    It begins anew if the lock that keeps workers away was lost, as by a restart of the server.
-    """
+    """Remove it, and print what was; repeat it if the lock was lost, as by a server's restart."""
     now, known, whole = time.time(), list[Extent](), not endpoints
-    titles = [title for each in endpoints for title in title_of(each)]
+    titles = [shown(title_of(each), lang) for each in endpoints for lang in ("zh", "en")]
     for left in reversed(range(ATTEMPTS)):
         try:
             async with unused(place) as ledger:
@@ -59,7 +53,9 @@ async def show_forgetting(place: Place, appid: str, endpoints: Collection[str]) 
     for each in known:
         show_line(readable(_line(appid, each)))
     places = joined(", ", [say("the ledger"), *[sink.identity for sink in sinks.values()]])
-    show_line(plain(say("removed from {}; a run that names them harvests them again", places)))
+    show_line(
+        plain(say("removed from {}; a run that requests the same again harvests it again", places))
+    )
     return COMPLETE
 
 
@@ -80,7 +76,6 @@ async def _known(
 
 
 def _line(appid: str, known: Extent) -> str:
-    """One interface of the account."""
     days = say(", {} to {}", *known.days) if known.days else ""
     number = many(days_in(known.days), "day") if known.days else say("0 days")
     records = say("records not counted") if known.records is None else many(known.records, "record")
@@ -90,7 +85,6 @@ def _line(appid: str, known: Extent) -> str:
 
 
 async def _sinks(ledger: Ledger, given: Sequence[Sink]) -> Mapping[str, Sink]:
-    """Every sink of the ledger; raises `UsageError` if one cannot be made here."""
     known = await ledger.sinks()
     reached = as_known(ledger, known, given)
     found = {}
@@ -98,8 +92,8 @@ async def _sinks(ledger: Ledger, given: Sequence[Sink]) -> Mapping[str, Sink]:
         sink = sink_named(ledger, name, reached)
         if sink is None:
             raise UsageError(
-                "{} holds records of this ledger, and no spec names it, so the command can"
-                " remove nothing there; nothing was removed",
+                "{} has records of this ledger, but no spec can name it, so the command cannot"
+                " remove them; nothing was removed",
                 spec_of(name, ledger.path),
             )
         found[name] = sink

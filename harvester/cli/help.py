@@ -11,19 +11,17 @@ from string import Formatter
 
 import click
 
-from harvester.cli.language import is_known, label, language
+from harvester.base.chinese import is_known
+from harvester.cli.language import label, language
 from harvester.cli.terminal import padded, wrapped
 from harvester.config.settings import OPTIONS
 from harvester.texts import changed, joined, say
 
 
 class _Template(str):
-    """A template of click, which gives a text."""
-
     __slots__ = ()
 
     def format(self, *_: object, **values: object) -> str:
-        """A text with the values in the order of the template."""
         fields = [name for _, name, _, _ in Formatter().parse(self) if name is not None]
         if "number_type" in values:
             values["number_type"] = say(str(values["number_type"]))
@@ -70,7 +68,6 @@ _EXAMPLES = {
 
 
 def _what_to_write(exc: click.ClickException) -> list[str]:
-    """An example of what is missing, or what its value is to be."""
     if isinstance(exc, click.MissingParameter) and exc.param is not None:
         example = _EXAMPLES.get(exc.param.get_error_hint(exc.ctx))
         return [say("For example: {}", example)] if example else []
@@ -133,7 +130,6 @@ class _Formatter(click.HelpFormatter):
 
 
 def _described(text: str) -> str:
-    """The description of an option or a command."""
     found = _EXTRA.fullmatch(text)
     if found is None or is_known(text):
         return label(text)

@@ -78,25 +78,24 @@ def init() -> int:
     program = click.get_current_context().find_root().info_name
     if status != COMPLETE:
         show_text(
-            "Do what is said above (a secret is in its file), and try again: {} check", program
+            "Correct what is named above (each secret is in its own file), then check again: {}"
+            " check",
+            program,
         )
-    show_text("Then harvest, and see what is there:")
+    show_text("Then harvest, and look at the result:")
     show_line("  {}", f"{program} run")
     show_line("  {}", f"{program} status")
     return status
 
 
-# the questions
-
-
 def _asked() -> Answers:
-    _say(say("A default is in brackets.  Until the end nothing is written; Ctrl-C ends it."))
+    _say(say("Defaults are in brackets.  Files are written after the last answer; Ctrl-C cancels."))
     accounts = [_account("")]
     groups = joined(", ", plugins.endpoint_groups())
     endpoints = _ask(
         say("Interfaces"),
         say(
-            "What to harvest: groups or interfaces, with blanks between them; the groups are {}",
+            "What to harvest: groups or interfaces, separated by spaces; the groups are {}",
             groups,
         ),
         _interfaces,
@@ -104,36 +103,35 @@ def _asked() -> Answers:
     )
     start = _ask(
         say("First day"),
-        say("From which day on: YYYY-MM-DD, or `first` for all that WeChat has"),
+        say("First day to harvest: YYYY-MM-DD, or `first` for everything that WeChat has"),
         _day,
         f"{last_legal_day(time.time()).year}-01-01",
     )
     goes = _ask(
-        say("Where to"),
+        say("Destination"),
         say(
-            "1 a workbook (harvest.xlsx), 2 a folder of JSON lines, 3 a database file; also"
+            "1: a workbook (harvest.xlsx), 2: a folder of JSON lines, 3: a database file; or"
             " NAME.xlsx, or a spec such as postgresql://…"
         ),
         lambda text: _goes(text, endpoints, start),
         "1" if find_spec("xlsxwriter") else "2",
     )
-    while more := _account(say("Another account: its AppID, or nothing"), accounts):
+    while more := _account(
+        say("AppID of another account; leave it empty if there is none"), accounts
+    ):
         accounts.append(more)
     return Answers(accounts, endpoints, start, goes)
 
 
 def _account(instead: str, others: Sequence[Account] = ()) -> Any:
-    """An account; None if there is to be no further one.
-
-    instead: the question about a further account; empty for the first, which must be given.
-    """
+    """An account, or None; instead: the question about a further one, which may be left empty."""
 
     def free(text: str) -> str:
         if not text and instead:
             return ""
         appid = check_appid(text)
         if appid in [each.appid for each in others]:
-            raise UsageError("{} is there already", appid)
+            raise UsageError("{} was already given", appid)
         _check_free(_file(appid))
         return appid
 
@@ -144,8 +142,9 @@ def _account(instead: str, others: Sequence[Account] = ()) -> Any:
     if not (appid := _ask(NEEDED[0], instead or where, free, "" if instead else None)):
         return None
     where = say(
-        "AppSecret: on the same page; WeChat shows it once, when it is made or reset.  It is not"
-        " shown here.  Add this machine's IP address to the white list there, too"
+        "AppSecret: on the same page; WeChat shows it only once, when it is created or reset. "
+        " Your input is not displayed.  Also add this machine's IP address to the white list on"
+        " that page"
     )
     return Account(appid, secret=_ask(NEEDED[1], where, _secret, hidden=True))
 
@@ -165,7 +164,7 @@ def _ask(
         text = line.strip() or default
         if text is None:
             missing = NEEDED[NEEDED.index(name) :]
-            raise UsageError("standard input ends without {}", joined(", ", missing))
+            raise UsageError("standard input ends before {} is given", joined(", ", missing))
         return taken(text)
     while True:
         text = click.prompt(
@@ -184,7 +183,7 @@ def _say(text: str) -> None:
 def _secret(text: str) -> Secret:
     secret = Secret(text)
     if not text or not secret.is_text:
-        raise UsageError("AppSecret: it has characters that no AppSecret has")
+        raise UsageError("AppSecret: it contains characters that an AppSecret cannot contain")
     return secret
 
 
@@ -211,9 +210,6 @@ def _goes(text: str, endpoints: Sequence[str], start: str) -> Mapping[str, list[
     return goes
 
 
-# the files
-
-
 def _file(appid: str) -> str:
     return f"{appid}.secret"
 
@@ -221,7 +217,7 @@ def _file(appid: str) -> str:
 def _check_free(*names: str) -> None:
     if there := [name for name in names if os.path.lexists(name)]:
         raise UsageError(
-            "{} is there already, and init overwrites nothing: move it, or change the folder",
+            "{} already exists, and init does not overwrite files: move it, or use another folder",
             joined(", ", there),
         )
 

@@ -15,9 +15,8 @@ from typing import TypeVar
 from harvester.errors import UsageError, needs
 
 THRESHOLD = 20_000
-"""The number of new objects before the collector examines the youngest generation.  Python's 700
-come and go within a few requests; with many in flight the collector then looks at the same living
-ones over and over."""
+"""The number of new objects before the collector runs.  Python's 700 come and go within a few
+requests, so it would examine the same living objects over and over."""
 
 Factory = Callable[[], asyncio.AbstractEventLoop]
 T = TypeVar("T")
@@ -28,7 +27,7 @@ def uvloop_factory() -> Factory:
     try:
         import uvloop
     except ImportError:
-        raise UsageError(needs("--uvloop needs its library", "uvloop")) from None
+        raise UsageError(needs("--uvloop needs a library", "uvloop")) from None
     return uvloop.new_event_loop
 
 

@@ -42,7 +42,8 @@ def serve_answers(place: Place) -> int:
         return COMPLETE
     if sys.stdin.isatty():
         notify(
-            "waiting for an MCP client on standard input, which starts this command itself",
+            "waiting for an MCP client on standard input; normally the client starts this command"
+            " itself",
             level="info",
         )
     asyncio.run(main())

@@ -32,13 +32,15 @@ def metrics_file(values: dict[str, Any], place: Place) -> MetricsFile | None:
     path: Path | None = values["metrics"]
     if path is None:
         if values["metrics_appid"]:
-            raise UsageError("--metrics-appid labels the metrics of --metrics FILE; give that, too")
+            raise UsageError(
+                "--metrics-appid requires --metrics FILE, because it adds a label to these metrics"
+            )
         return None
     if path.suffix != SUFFIX:
         raise UsageError("--metrics {}: node_exporter reads files named *{} only", path, SUFFIX)
     folder = path.absolute().parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        what = say("is a directory") if path.is_dir() else say("cannot be made in {}", folder)
+        what = say("is a directory") if path.is_dir() else say("cannot be created in {}", folder)
         raise UsageError("--metrics: {} {}", path, what)
     metrics = _continued(path, by_account=values["metrics_appid"])
     return MetricsFile(path, metrics, place, values["daily_quota"])
@@ -49,21 +51,18 @@ def _continued(path: Path, *, by_account: bool) -> Metrics:
     try:
         from harvester.service.metrics import Metrics
     except ImportError:
-        raise UsageError(needs("--metrics needs its library", "serve")) from None
+        raise UsageError(needs("--metrics needs a library", "serve")) from None
     try:
         return Metrics(by_account=by_account, former=path.read_text("utf-8"))
     except FileNotFoundError:
         pass
     except (OSError, ValueError):
-        notify("{} cannot be read as metrics; its counters begin again", path)
+        notify("{} cannot be read as metrics; its counters restart at zero", path)
     return Metrics(by_account=by_account)
 
 
 class MetricsFile:
-    """The metrics of a run, and the file that they are written to.
-
-    daily_quota: as of `overview`.
-    """
+    """The metrics of a run, and the file that they are written to."""
 
     def __init__(self, path: Path, metrics: Metrics, place: Place, daily_quota: int | None) -> None:
         self._path = path
@@ -72,8 +71,6 @@ class MetricsFile:
         self._daily_quota = daily_quota
 
     def beside(self, observe: Observer) -> Observer:
-        """An observer that counts each event and passes it on."""
-
         def both(event: Event) -> Any:
             self._metrics.observe(event)
             return observe(event)
@@ -81,11 +78,10 @@ class MetricsFile:
         return both
 
     def write(self, report: Report) -> None:
-        """Write the file; a failure is reported, also as a note of the report."""
         try:
             asyncio.run(self._read())
         except HarvestError as exc:  # the gauges are unchanged
-            self._note(report, say("the metrics lack what the ledger has: {}", exc))
+            self._note(report, say("the ledger could not be read for the metrics: {}", exc))
         try:
             content = self._metrics.render()
             replace_file(self._path, content, "metrics", READABLE, masked=False)

@@ -1,7 +1,7 @@
 """The command ``status --missing DAY``: each account and interface that lacks a day, and why.
 
-Rule: reads the ledger.  As JSON and CSV a row is printed before the next one is made; as text, the
-rows of a reason come together, so the names of what lacks the day are in memory.
+As JSON and CSV a row is printed before the next one is made; as text, the names of what lacks the
+day are in memory.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import date
-from typing import Protocol
 
 from harvester.base import codec
 from harvester.base.dates import parse_past_day
 from harvester.base.spreadsheet import BOM, FORMULA
 from harvester.cli.exit_status import COMPLETE, FAILED_WINDOWS
-from harvester.cli.language import LANGUAGES, label, language, translated
+from harvester.cli.language import label, translated
 from harvester.cli.terminal import (
     china_time,
     escaped,
@@ -43,17 +42,14 @@ COUNTED = {
     "never_delivered": "{:,} never delivered", "cannot_be_asked": "{:,} cannot be asked",
     "no_figures": "{:,} no figures",
 }  # fmt: skip
-"""How many account–interface pairs are in a state."""
 COLUMNS = (
     "day", "appid", "name", "endpoint", "state", "reason", "code", "detail", "since", "until",
     "what_to_do", "rid",
 )  # fmt: skip
 _HAS = "has"
 _WAITS = ("waiting", "late", "missing")
-ENGLISH = 1
-TITLES = ("公众号", "account"), ("名称", "name"), ("起始", "since"), ("接口", "interfaces")
+TITLES = say("account"), say("name"), say("since"), say("interfaces")
 MOST_DETAILS = 3
-"""The most messages that are shown of a reason."""
 
 
 async def show_missing(
@@ -67,10 +63,8 @@ async def show_missing(
 ) -> int:
     """Print what lacks a day; gives the exit status.
 
-    day: as of ``--start``.  form: ``text``, ``json`` or ``csv``.  check: whether it is
-    a status of its own if something lacks a day that WeChat has.  everything: as text, a row also
-    where nothing is to do.  Raises `UsageError` for a day
-    that is not over.
+    day: as of ``--start``.  form: ``text``, ``json`` or ``csv``.  everything: as text, a row also
+    where nothing is to do.  Raises `UsageError` for a day that is not over.
     """
     now = time.time()
     wanted_day = parse_past_day(day, now, "--missing")
@@ -89,27 +83,7 @@ async def show_missing(
     return FAILED_WINDOWS if check and lacking else COMPLETE
 
 
-class _Printer(Protocol):
-    """A form of the answer."""
-
-    def __init__(self, day: date, names: Mapping[str, str], everything: bool) -> None: ...
-
-    def begin(self) -> None:
-        """Print what comes first."""
-        ...
-
-    def show(self, lack: Lack) -> None:
-        """Take in a row."""
-        ...
-
-    def end(self, states: Counter[str]) -> None:
-        """Print what comes last; states: account–interface pairs by state, `_HAS` as well."""
-        ...
-
-
 class _Reason:
-    """The interfaces that lack the day for one reason: by account, each with since when."""
-
     def __init__(self, first: Lack) -> None:
         self.first = first
         self.until = 0.0
@@ -117,7 +91,6 @@ class _Reason:
         self.details: dict[str, None] = {}
 
     def add(self, lack: Lack) -> None:
-        """One more interface of an account."""
         self.accounts.setdefault((lack.appid, lack.since), []).append(lack.endpoint)
         self.until = max(self.until, lack.until if lack.state in _WAITS else 0.0)
         if lack.detail and len(self.details) < MOST_DETAILS:
@@ -136,22 +109,22 @@ class _Text:
         pass
 
     def show(self, lack: Lack) -> None:
-        key = lack.state, lack.reason[ENGLISH]
+        key = lack.state, lack.reason
         self._reasons.setdefault(key, _Reason(lack)).add(lack)
 
     def _show(self, reason: _Reason) -> None:
-        first, at = reason.first, LANGUAGES.index(language())
+        first = reason.first
         interfaces = sum(map(len, reason.accounts.values()))
         accounts = many(len({appid for appid, _ in reason.accounts}), "account")
         until = say(" until {}", china_time(reason.until)) if reason.until else ""
         state = label(first.state.replace("_", " "))
         counts = [accounts, many(interfaces, "interface")] if first.endpoint else [accounts]
-        show_text("{} ({}{}): {}", first.reason[at], state, until, joined(", ", counts))
-        show_text("  {}", first.advice[at])
+        show_text("{} ({}{}): {}", first.reason, state, until, joined(", ", counts))
+        show_text("  {}", first.advice)
         for detail in reason.details:
             show_text("  {}", detail)
         if self._everything or first.to_do:
-            rows = [[title[at] for title in TITLES]]
+            rows = [[label(title) for title in TITLES]]
             rows += [
                 [appid, plain(self._names.get(appid, "")), str(since or ""), self._listed(names)]
                 for (appid, since), names in reason.accounts.items()
@@ -168,7 +141,7 @@ class _Text:
     def end(self, states: Counter[str]) -> None:
         total, have = states.total(), states[_HAS]
         if not total:
-            show_line("nothing that was requested matches")
+            show_line("no account–interface pair matches")
             return
         found = sorted(self._reasons.values(), key=lambda each: not each.first.to_do)
         for reason in found:
@@ -184,11 +157,11 @@ class _Text:
             pairs = many(asked, "account–interface pair")
             show_text("{}: {:,} of {} lack this day: {}", day, lacking, pairs, parts)
         elif asked == 1:
-            show_text("{}: the one account–interface pair has this day", day)
+            show_text("{}: the only account–interface pair has this day", day)
         elif asked:
             show_text("{}: all {} have this day", day, many(asked, "account–interface pair"))
         else:
-            show_text("{}: no interface of an account was asked for this day", day)
+            show_text("{}: this day was not requested for any account–interface pair", day)
 
 
 class _Json:
@@ -202,7 +175,7 @@ class _Json:
         print(f'{{"day":"{self._day}","missing":[', end="")
 
     def show(self, lack: Lack) -> None:
-        row = {"name": self._names.get(lack.appid, ""), **lack.to_dict(ENGLISH)}
+        row = {"name": self._names.get(lack.appid, ""), **lack.to_dict()}
         print(self._comma + escaped(codec.encode(row).decode()), end="")
         self._comma = ","
 
@@ -222,20 +195,24 @@ class _Csv:
         self._write(COLUMNS, BOM)
 
     def show(self, lack: Lack) -> None:
-        row = {**lack.to_dict(ENGLISH), "day": self._day, "name": self._names.get(lack.appid, "")}
+        row = {**lack.to_dict(), "day": self._day, "name": self._names.get(lack.appid, "")}
         self._write([_cell(row[name]) for name in COLUMNS])
 
     def _write(self, cells: Iterable[str], before: str = "") -> None:
         line = io.StringIO()
         csv.writer(line, lineterminator="\r\n").writerow(cells)
-        _write_bytes(f"{before}{line.getvalue()}".encode())
+        text = f"{before}{line.getvalue()}"
+        # standard output itself could have another encoding, and another line end
+        if (raw := getattr(sys.stdout, "buffer", None)) is not None:
+            raw.write(text.encode())
+        else:  # a caller has redirected it into a text
+            sys.stdout.write(text)
 
     def end(self, states: Counter[str]) -> None:
         sys.stdout.flush()
 
 
 def _numbers(states: Counter[str], names: Iterable[str]) -> str:
-    """How many account–interface pairs there are of some states."""
     found = {each: states[each] for each in names if states[each]}
     return joined(", ", [say(COUNTED[state], number) for state, number in found.items()])
 
@@ -246,12 +223,4 @@ def _cell(value: object) -> str:
     return f"'{text}" if re.match(FORMULA, text) else text
 
 
-def _write_bytes(line: bytes) -> None:
-    """Write to standard output as it is: in no other encoding, and with no other line end."""
-    if (raw := getattr(sys.stdout, "buffer", None)) is not None:
-        raw.write(line)
-    else:
-        sys.stdout.write(line.decode())
-
-
-_PRINTERS: Mapping[str, type[_Printer]] = {"text": _Text, "json": _Json, "csv": _Csv}
+_PRINTERS: Mapping[str, type[_Text | _Json | _Csv]] = {"text": _Text, "json": _Json, "csv": _Csv}

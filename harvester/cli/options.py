@@ -57,7 +57,6 @@ PLACES = say(
 UNASKED = "harvester.unasked"
 ENDPOINT = "endpoint"
 INTERFACES = "harvester.interfaces"
-"""The place of a context that has the interfaces of the configuration."""
 
 
 def flag(name: str) -> str:
@@ -85,7 +84,6 @@ def _read_one(name: str, given: Any) -> Any:
 
 
 def _option(name: str) -> Callable[[F], F]:
-    """An option of the table, as one of the command line."""
     option = OPTIONS[name]
     if name == ENDPOINT:
         return click.argument(name, nargs=-1, metavar="ENDPOINT...")
@@ -132,7 +130,7 @@ def sink_option(help_: str) -> Callable[[F], F]:
 
 
 known_sink_option = sink_option(
-    "A sink of the ledger, by the spec that reaches it from here, repeatable."
+    "A sink of the ledger, with a spec that works on this machine; repeatable."
 )
 
 
@@ -167,20 +165,19 @@ config_option = click.option(
     is_eager=True,
     expose_value=False,
     callback=_load_config,
-    help="TOML with any of these options; relative paths in it, and the default of --out, are "
-    "relative to its directory."
-    f"  [default: ./{DEFAULT_FILE} if it is there]",
+    help="TOML file with any of these options; relative paths in the file, and the default of"
+    " --out, are relative to the directory of the file."
+    f"  [default: ./{DEFAULT_FILE} if it exists]",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="The same as JSON, on a line.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print the same as one line of JSON."
+)
 
 
 def notify_file(*, quiet: bool = False) -> None:
-    """Report the file that is used, if none was named, and a server that is not WeChat's.
-
-    quiet: the server alone.
-    """
+    """Report a file that was found and not named, and a server that is not WeChat's."""
     context = click.get_current_context()
     if context.meta.get(UNASKED) and not quiet:
-        notify("./{} is used, since it is there", DEFAULT_FILE, level="info")
+        notify("using ./{}, which is in this directory", DEFAULT_FILE, level="info")
     if where := foreign(context.params.get("base_url", BASE_URL)):
         notify(where)

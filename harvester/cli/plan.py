@@ -1,7 +1,4 @@
-"""The command ``plan``: what a run would do.
-
-Rule: reads the ledger, changes nothing, and sends nothing.
-"""
+"""The command ``plan``: what a run would do."""
 
 from __future__ import annotations
 
@@ -66,7 +63,11 @@ async def show_plan(
     hours = {endpoint.settled_hour for endpoint in scope.endpoints}
     for hour in sorted(hours):
         if scope.end > last_settled_day(now, hour):
-            show_line("wait    {} is not settled before {:02}:00 in China", scope.end, hour)
+            show_line(
+                "wait    the figures of {} are not settled before {:02}:00 in China",
+                scope.end,
+                hour,
+            )
     show_line("nothing was sent")
     return COMPLETE
 
@@ -116,7 +117,6 @@ async def _counts(
 
 
 def _time(takes: Estimate, rate: Rate, options: Options) -> str:
-    """The duration, and what limits it."""
     if takes.seconds <= takes.by_rate:
         return say(
             "{} at {} per account, all accounts at once (assumed: {} s per answer)",
@@ -130,7 +130,8 @@ def _time(takes: Estimate, rate: Rate, options: Options) -> str:
     else:
         flight += say(" in flight")
     return say(
-        "{} with {} (assumed: {} s per answer); the rate of {} per account alone would allow {}",
+        "{} with {} (assumed: {} s per answer); limited only by the rate of {} per account, it"
+        " would take {}",
         duration(takes.seconds),
         flight,
         LATENCY,
@@ -140,7 +141,6 @@ def _time(takes: Estimate, rate: Rate, options: Options) -> str:
 
 
 def _quota(loads: Collection[tuple[str, Load]], options: Options, now: float) -> str:
-    """The calls as days of the daily quota, and the day on which they are done."""
     daily, today = options.daily_quota, china(now).date()
     if daily is None:
         return say("WeChat publishes no daily quota; --daily-quota N shows how many days it takes")
@@ -149,8 +149,15 @@ def _quota(loads: Collection[tuple[str, Load]], options: Options, now: float) ->
     never = sorted({name for (name, _), days in needed.items() if days is None})
     if never:
         return say(
-            "{}: never through {}; what can still change takes as many", ", ".join(never), each
+            "{}: never finished {}; provisional figures alone use up these calls",
+            ", ".join(never),
+            each,
         )
     most = max((days or 0 for days in needed.values()), default=0)
     finished = today + timedelta(days=max(most - 1, 0))
-    return say("{} {}; with a run each day it is finished on {}", many(most, "day"), each, finished)
+    return say(
+        "{} {}; with a run each day, everything is harvested on {}",
+        many(most, "day"),
+        each,
+        finished,
+    )

@@ -52,10 +52,8 @@ EVERY = 10.0
 """Seconds between two plain lines of progress."""
 
 LOUD = 20
-"""The most lines of one kind."""
 
 TALL = 4
-"""How many lines of a terminal one message takes at the most."""
 
 LONG = 30.0
 """Seconds after which a run is long: what failed or must wait is then shown while it runs, too."""
@@ -86,14 +84,12 @@ class _Cause:
         self._waits: dict[str, tuple[float, float, str]] = {}
 
     def text(self) -> str:
-        """The cause; empty if there is none."""
         if waits := self.waits():
             return waits
         since = self._stalled
         return say("{}: {}", duration(time.monotonic() - since), self._why) if since else self._why
 
     def waits(self) -> str:
-        """Who waits for what, and for how long already; those that wait longest first."""
         now = time.monotonic()
         left = {who: each for who, each in self._waits.copy().items() if each[1] > now}
         if not left:
@@ -134,8 +130,6 @@ class _Cause:
 
 
 class _Counts:
-    """The progress of a run."""
-
     def __init__(self) -> None:
         self._book = Bookkeeper()
         self.report = self._book.report
@@ -145,11 +139,9 @@ class _Counts:
 
     @property
     def still(self) -> bool:
-        """Whether nothing was done for a while, or for a second if something must wait."""
         return time.monotonic() - self._moved > (1.0 if self.cause.waits() else EVERY)
 
     def numbers(self) -> str:
-        """What was counted so far."""
         report, windows = self.report, self.report.windows
         parts = [many(report.records, "record"), say("{:,} tried again", report.retries)]
         parts += [say("{:,} failed", windows.failed)] if windows.failed else []
@@ -172,8 +164,6 @@ class Line(NamedTuple):
 
 
 class _News:
-    """Show events that deserve a line; frequent ones once, or a few times."""
-
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._accounts = self._foreign = 0
@@ -182,7 +172,6 @@ class _News:
         self._held: list[Line] = []
 
     def of(self, event: Event, *, silent: bool = False) -> list[Line]:
-        """The lines to show now; silent: nothing of this event."""
         if isinstance(event, events.RunStarted):
             self._accounts = event.accounts
         texts = [] if silent else self._lines(event)
@@ -221,7 +210,7 @@ class _News:
         self._foreign += len(foreign)
         return [
             *(
-                say("{}: {} of days that were not asked for, left out", window, many(rows, "row"))
+                say("{}: ignored {} of days that were not requested", window, many(rows, "row"))
                 for window, rows in foreign
             ),
             *(
@@ -233,7 +222,6 @@ class _News:
         ]
 
     def _is_new(self, reason: object) -> bool:
-        """Whether a reason comes for the first time, and is not one too many."""
         if reason in self._reasons or len(self._reasons) >= LOUD:
             return False
         self._reasons.add(reason)
@@ -258,7 +246,6 @@ def _reason(event: Event) -> object:
 
 
 def _level_and_name(event: Event) -> tuple[str, str]:
-    """How serious an event is, and what it is called."""
     if isinstance(event, events.Notice):
         return event.level, event.code
     bad = isinstance(event, events.Failed | events.AccountStopped | events.Stalled)
@@ -303,11 +290,11 @@ def message(event: Event) -> str | None:
             return say("account stopped: {}", event.error)
         case events.Stalled():
             reasons = joined("; ", map(without_rid, event.reasons))
-            return say("nothing new for {}: {}", duration(event.seconds), reasons)
+            return say("no progress for {}: {}", duration(event.seconds), reasons)
         case events.Split():
             return say(
-                "{} {}: WeChat refused a window of several days; this run requests"
-                " single days of it",
+                "{} {}: WeChat refused a window of several days; this run requests its days one by"
+                " one",
                 event.appid,
                 event.endpoint,
             )
@@ -329,7 +316,6 @@ class Lines:
         self._shown_at = time.monotonic()
 
     def __call__(self, event: Event) -> None:
-        """Print what is worth a line, and the progress every few seconds."""
         counts = self._counts
         counts.add(event)
         for line in self._news.of(event):
@@ -381,18 +367,13 @@ class _TimeLeft(TimeRemainingColumn):
 
 
 class _Done(ProgressColumn):
-    """How many windows of how many."""
-
     def render(self, task: Task) -> Text:
         total = "?" if task.total is None else f"{int(task.total):,}"
         return Text(readable("{:,}/{} windows", int(task.completed), total))
 
 
 class _Progress(Progress):
-    """A bar, below it what was counted, and why it takes its time.
-
-    These lines are made each time they are shown: there may be no event for hours.
-    """
+    """A bar, and lines that are made each time they are shown: events may not come for hours."""
 
     def __init__(self, counts: _Counts) -> None:
         self._counts = counts
@@ -427,7 +408,6 @@ class Bar:
         self._task = self.progress.add_task("", total=None)
 
     def __call__(self, event: Event) -> None:
-        """Move the bar; print what is worth a line."""
         counts = self._counts
         counts.add(event)
         for line in self._news.of(event, silent=isinstance(event, events.Stalled)):

@@ -1,7 +1,4 @@
-"""The command ``rebuild``: finds the sinks, and prints the result.
-
-Rule: `harvester.upkeep.rebuild` does the work.
-"""
+"""The command ``rebuild``: finds the sinks, and prints the result."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ async def show_rebuilding(place: Place, now: float) -> int:
     ledger, sinks = place.ledger(readonly=False), place.sinks
     if isinstance(ledger, PostgresLedger):
         if not sinks:
-            raise UsageError("name the sink that was harvested into: --sink SPEC")
+            raise UsageError("name the sink that has the records: --sink SPEC")
         found = await rebuild_shared(ledger, sinks, place.find, now)
     else:
         folder = ledger.path.parent
@@ -39,7 +36,7 @@ async def show_rebuilding(place: Place, now: float) -> int:
             make_directory(folder, "directory of the ledger")
         except OSError as exc:
             raise UsageError(
-                "the directory {} cannot be made ({})", folder, of_system(exc)
+                "the directory {} cannot be created ({})", folder, of_system(exc)
             ) from None
         found = await rebuild(ledger.path, sinks, place.find, now)
     for line in _lines(found):
@@ -48,7 +45,6 @@ async def show_rebuilding(place: Place, now: float) -> int:
 
 
 def _lines(found: Rebuilt) -> Iterator[str]:
-    """The result of the rebuild, and what the next run does."""
     text = say(
         "{}: {} of {} of {}",
         found.sink.identity,
@@ -58,35 +54,40 @@ def _lines(found: Rebuilt) -> Iterator[str]:
     )
     if found.again:
         text += say(
-            "; {:,} of these may not be whole or final, and are asked for again", found.again
+            "; {:,} of these might be incomplete or not final, and will be requested again",
+            found.again,
         )
     yield text
     if found.differing:
         yield say(
-            "{} of years that differ from the former ledger: the next run asks for them again",
+            "{} in years that differ from the former ledger: the next run requests these windows"
+            " again",
             many(found.differing, "window"),
         )
     if found.apart:
         yield say(
-            "{} not the same in every sink: the next run asks for them again",
+            "{} with differences between the sinks: the next run requests these windows again",
             many(found.apart, "window"),
         )
     yield from _no_more(found)
     for sink in found.unlisted:
-        yield say("{} cannot be read back, and is not listed: harvester sink add", sink.identity)
+        yield say(
+            "{} cannot be read back, so it is not listed; add it with `harvester sink add`",
+            sink.identity,
+        )
     for appid in found.strange[:NAMES]:
         yield say(
-            "the former ledger does not know the account {}; if it was never"
-            " harvested, `harvester forget --appid {} --yes` removes it",
+            "the former ledger does not know the account {}; if this account was never harvested,"
+            " `harvester forget --appid {} --yes` removes it",
             appid,
             shlex.quote(appid),
         )
     if not found.compared:
         yield say(
-            "the former ledger could not be read: records that are missing within a"
-            " window are not noticed; a run with --refresh asks for everything again"
+            "the former ledger could not be read: records that are missing within a window cannot"
+            " be detected; a run with --refresh requests everything again"
         )
-    yield say("days without a record are not known any more: the next run asks for them again")
+    yield say("days without a record are no longer known: the next run requests them again")
     if found.former:
         yield say("the former ledger is now {}", found.former)
 
@@ -95,20 +96,20 @@ def _no_more(found: Rebuilt) -> Iterator[str]:
     """What became of windows that WeChat does not answer any more."""
     if found.kept:
         yield say(
-            "not the same in every sink, and cannot be asked for any more; kept in"
-            " all of them, as in the sink that is named: {}",
+            "these windows differ between the sinks and can no longer be requested; all sinks now"
+            " have the records of the sink in brackets: {}",
             listed(found.kept, "window"),
         )
     if found.doubtful:
         yield say(
-            "of a year that differs from the former ledger, and cannot be asked for"
-            " any more; kept as stored: {}",
+            "these windows are in a year that differs from the former ledger, and can no longer be"
+            " requested; their stored records are kept: {}",
             listed(found.doubtful, "window"),
         )
     if found.lost:
         yield say(
-            "lost: the former ledger knows records of these days, no sink has them,"
-            " and they cannot be asked for any more: {}",
+            "lost: the former ledger lists records of these days, but no sink has them, and they"
+            " can no longer be requested: {}",
             listed(found.lost, "window"),
         )
 
@@ -125,9 +126,8 @@ def _check_place(path: Path) -> None:
         places = {spec_of(name, other).partition(":")[2] for name in named_sinks(other)}
         if folder in {Path(each.partition("?")[0]).resolve() for each in places}:
             raise UsageError(
-                "the JSON lines in {} belong to the ledger {}; to make a new one: `harvester "
-                "rebuild"
-                " --out {}`",
+                "the JSON lines in {} belong to the ledger {}; to make a new ledger, run"
+                " `harvester rebuild --out {}`",
                 path.parent,
                 other,
                 shlex.quote(str(above)),
@@ -153,5 +153,7 @@ def _sink(spec: str) -> Sink | None:
     try:
         return unnamed(plugins.sink(spec))
     except UsageError:
-        show_line(plain(say("{} is left out; if it was harvested into, name it with --sink", spec)))
+        show_line(
+            plain(say("{} is left out; if runs have written to it, name it with --sink", spec))
+        )
         return None

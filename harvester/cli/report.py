@@ -14,7 +14,7 @@ import harvester
 from harvester.base.dates import last_settled_day
 from harvester.base.files import replace_file
 from harvester.cli.exit_status import COMPLETE
-from harvester.cli.language import LANGUAGES, language
+from harvester.cli.language import label
 from harvester.cli.terminal import notify, plain, show_json, show_line, show_rows, show_text
 from harvester.config.place import Place, as_known, sink_named
 from harvester.errors import SinkError, UsageError
@@ -22,7 +22,6 @@ from harvester.ledger import Ledger
 from harvester.reading import source_of
 from harvester.report import Overview, overview, page
 from harvester.report import summary as verdict
-from harvester.report.causes import Text
 from harvester.report.charts import Figures, days_for, figures
 from harvester.report.page import template
 from harvester.report.texts import with_title
@@ -42,10 +41,7 @@ async def write_report(
     curves: bool = True,
     daily_quota: int | None = None,
 ) -> int:
-    """Write the page.
-
-    curves: whether figures are read as well.  daily_quota: as of `overview`.
-    """
+    """Write the page; curves: with the figures of a sink."""
     template()  # before anything is read, if its library is missing
     _check_target(html)
     async with place.ledger() as ledger:
@@ -66,31 +62,26 @@ async def write_report(
     if why:
         notify("the page has no curves: {}", why)
     _write(html, page(seen, lang, figures=drawn, no_figures=why, version=harvester.__version__))
-    english = language() == "en"
-    show_line(plain(verdict.headline(seen)[english]))
-    if drawn and (titled := with_title(drawn.yearly.named, drawn.yearly.with_figures)[english]):
+    show_line(plain(verdict.headline(seen)))
+    if drawn and (titled := with_title(drawn.yearly.named, drawn.yearly.with_figures)):
         show_line(plain(titled))
     show_line(plain(str(html)))
     return COMPLETE
 
 
 async def show_week(place: Place, now: float, *, as_json: bool) -> int:
-    """Print the figures of the last whole week; gives the exit status.
-
-    Raises `UsageError` if nothing can be read back, and `SinkError`.
-    """
+    """Print the figures of the last whole week; raises `UsageError` and `SinkError`."""
     week = await week_at(place, now)
     if as_json:
         show_json(week.to_dict(place.names))
         return COMPLETE
-    at, names = LANGUAGES.index(language()), place.names
-    titles: list[Text] = [("周", "week"), ("公众号", "account"), *FIGURES.values()]
-    rows = [[title[at] for title in titles]]
+    names = place.names
+    rows = [[label(title) for title in ("week", "account", *FIGURES.values())]]
     for appid, each in week.accounts.items():
         rows += _rows_of(names.get(appid, appid), each, week.days[0])
     for group, each in week.groups.items():
-        rows += _rows_of(GROUP[at] + group, each, week.days[0])
-    rows += _rows_of(ALL[at], week.total, week.days[0])
+        rows += _rows_of(label(say(GROUP, group)), each, week.days[0])
+    rows += _rows_of(label(ALL), week.total, week.days[0])
     show_text("{} to {}, and the week before", *week.days)
     show_rows(rows)
     for number, article in enumerate(week.articles, 1):
@@ -102,7 +93,6 @@ async def show_week(place: Place, now: float, *, as_json: bool) -> int:
 
 
 def _rows_of(name: str, figures: WeekFigures, begin: date) -> Iterator[list[str]]:
-    """A row of the week, and one of the week before."""
     for week, first, title in (
         (figures.now, begin, plain(name)),
         (figures.before, begin - timedelta(7), ""),
@@ -131,10 +121,7 @@ async def _figures(
     wanted: Sequence[str],
     given: Mapping[str, Sink],
 ) -> tuple[Figures | None, str]:
-    """The figures of the first sink that can be read; or why there are none.
-
-    wanted: names of sinks; given: some of them.
-    """
+    """The figures of the first sink that can be read; or why there are none."""
     reasons: list[str] = []
     endpoints = [view.name for view in seen.interfaces]
     appids = [account.appid for account in seen.accounts]
@@ -175,19 +162,17 @@ _BEGINNING = b"<!doctype html>"
 
 
 def _check_target(html: Path) -> None:
-    """Raise `UsageError` if a file that is not a report page would be overwritten."""
     if str(html) == "-":
-        raise UsageError("the page is a file; name one")
+        raise UsageError("the page must be a file; give its name")
     if html.is_dir():
         raise UsageError("{} is a directory; name a file: {}", html, "report.html")
     if html.is_file() and html.stat().st_size:
         with html.open("rb") as file:
             if file.read(len(_BEGINNING)).lower() != _BEGINNING:
-                raise UsageError("{} exists and is not a page; choose another file", html)
+                raise UsageError("{} exists and is not a report page; choose another file", html)
 
 
 def _write(path: Path, text: str) -> None:
-    """Write the whole file, or keep the former one."""
     try:
         replace_file(path, text.encode(), "page")
     except OSError as exc:

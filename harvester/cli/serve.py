@@ -29,17 +29,14 @@ from harvester.transport import BASE_URL, foreign
 
 
 def serve(path: Path | None, lang: str) -> int:
-    """Serve what a file describes until a signal comes; raises `UsageError`.
-
-    path: None for ``./harvester.toml``, which nobody has named.
-    """
+    """Serve what a file describes until a signal comes; raises `UsageError`."""
     _open_as_many_files_as_may_be()
     for name in ("asyncio", "aiohttp"):
         logging.getLogger(name).addHandler(LibraryLog(logging.WARNING))
     try:  # before anything is sent; this extra brings what the page needs
         import harvester.service.metrics as _metrics
     except ImportError:
-        raise UsageError(needs("harvester serve needs its libraries", "serve")) from None
+        raise UsageError(needs("harvester serve needs more libraries", "serve")) from None
     del _metrics
     template()
     return run(_serve(partial(_loaded, path, lang)))
@@ -92,7 +89,7 @@ async def _serve(load: Callable[[], Setup]) -> int:
     def stop() -> bool:
         nonlocal stopping
         stopping = True
-        tell(say("ending when the windows under way are stored; interrupt again to end at once"))
+        tell(say("ending after the current windows are stored; interrupt again to end at once"))
         service.stop()
         return True
 

@@ -43,7 +43,6 @@ STATUS = {
 }
 
 RETIRED = 47009
-"""WeChat's errcode of an interface that it has taken offline."""
 
 Harvest = Callable[[Observer, asyncio.Event], Coroutine[Any, Any, Report]]
 
@@ -51,8 +50,7 @@ Harvest = Callable[[Observer, asyncio.Event], Coroutine[Any, Any, Report]]
 class Ending(NamedTuple):
     """How a run ended.
 
-    problem: what stopped it, or failed after it; empty if nothing did.  unread: the reader of
-    standard output has gone.
+    problem: what stopped it, or failed after it.  unread: the reader of standard output has gone.
     """
 
     report: Report
@@ -61,11 +59,7 @@ class Ending(NamedTuple):
 
 
 def conduct(harvest: Harvest, factory: Factory | None = None, *, quiet: bool = False) -> Ending:
-    """Run a harvest with signals and progress; always returns a report.
-
-    factory: what makes its event loop, if that is not asyncio's own.  quiet: without progress.
-    Raises `UsageError`.
-    """
+    """Run a harvest with signals and progress; always returns a report; raises `UsageError`."""
     return run(_conduct(harvest, quiet=quiet), factory)
 
 
@@ -105,11 +99,7 @@ async def _conduct(harvest: Harvest, *, quiet: bool) -> Ending:
 
 
 class OutputOptions(NamedTuple):
-    """How the result of a run is printed.
-
-    as_json: the report is the last line.  aside: standard output holds records only; the rest goes
-    to standard error. quiet: only what needs attention.
-    """
+    """How a result is printed; aside: all but the records on standard error."""
 
     as_json: bool = False
     aside: bool = False
@@ -120,13 +110,12 @@ def conclude(
     ending: Ending,
     where: str,
     manner: OutputOptions,
-    days: tuple[date, date] | None = None,
-    allowed: int | None = None,
+    days: tuple[date, date],
+    allowed: int | None,
 ) -> int:
     """Show what was done; gives the exit status.
 
-    days: that were asked for.  allowed: the number of accounts that may fail; None: status 1 if any
-    window failed.
+    allowed: the number of accounts that may fail; None: status 1 if any window failed.
     """
     report, problem = ending.report, ending.problem
     if ending.unread:  # nothing but the request itself: the reader of the output is gone
@@ -150,14 +139,16 @@ def conclude(
 
 
 def _show_next(report: Report) -> None:
-    """What to do next."""
     if report.state in (State.WAITING, State.PARTIAL) and report.until is not None:
-        notify("run the same command again from {}, or with --wait", china_time(report.until))
+        notify(
+            "run the same command again at {} or later, or now with --wait",
+            china_time(report.until),
+        )
     retired = sorted({each.endpoint for each in report.failures if each.code == RETIRED})
     if retired:
         notify(
-            "leave out {}: a retired interface is never enabled again; harvester endpoints NAME"
-            " lists its successors",
+            "remove {}: a retired interface is never enabled again; harvester endpoints NAME lists"
+            " its successors",
             ", ".join(retired),
         )
     if any(each.code != RETIRED for each in report.failures):
@@ -170,14 +161,13 @@ def _show_next(report: Report) -> None:
 
 
 def _allowing(report: Report, allowed: int, status: int, *, quiet: bool) -> int:
-    """The status if a number of accounts may fail; shows which had not failed before."""
     if report.state == State.INTERRUPTED:
         return status
     failed = {each.appid for each in report.failures}
     new = sorted({each.appid for each in report.failures if each.new})
     said = say("{} failed; --allow-failed allows {:,}", many(len(failed), "account"), allowed)
     if new:
-        said += say("; not in the run before: {}", listed(new, "account"))
+        said += say("; these did not fail in the previous run: {}", listed(new, "account"))
     if len(failed) > allowed:
         notify(said)
         return status
@@ -187,15 +177,13 @@ def _allowing(report: Report, allowed: int, status: int, *, quiet: bool) -> int:
 
 
 def _show_summary(
-    report: Report, where: str, manner: OutputOptions, days: tuple[date, date] | None
+    report: Report, where: str, manner: OutputOptions, days: tuple[date, date]
 ) -> None:
-    """The last line: what was harvested, of which days, and when that was."""
     parts = summarize(report)
     if report.records and where:
         parts.append(say("stored in {}", where))
     text = joined(", ", parts)
-    if days is not None:
-        text += say("; {} to {}, ended {:%Y-%m-%d %H:%M:%S}", days[0], days[1], datetime.now())
+    text += say("; {} to {}, ended {:%Y-%m-%d %H:%M:%S}", days[0], days[1], datetime.now())
     if logs_json():
         is_fine = report.state in ("complete", "waiting")
         log(text, level="info" if is_fine else "warning", event="Summary")
@@ -205,7 +193,6 @@ def _show_summary(
 
 
 def _show_causes(report: Report) -> None:
-    """What failed and what must wait, one line per reason."""
     failed = [cause.failed for cause in causes(report.failures)]
     waiting = [
         say("{} must wait until {}: {}", cause, china_time(cause.until or 0.0), cause.error)
@@ -235,9 +222,7 @@ def summarize(report: Report) -> list[str]:
             parts.append(say(counted, number))
     parts.append(many(report.records, "record"))
     if report.foreign:
-        parts.append(
-            say("{} of days that were not asked for left out", many(report.foreign, "row"))
-        )
+        parts.append(say("ignored {} of days that were not requested", many(report.foreign, "row")))
     retries = say(" ({:,} retries)", report.retries) if report.retries else ""
     parts.append(
         say("{}{} in {}", many(report.requests, "request"), retries, duration(report.seconds))

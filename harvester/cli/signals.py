@@ -71,13 +71,15 @@ def heeding(main: Coroutine[object, object, int]) -> int:
 
 
 def _give_up() -> None:
-    """End as if killed."""
-    notify("something has not answered for {:g} s; ended without it", LONGEST_END, level="error")
+    notify(
+        "a call did not return within {:g} s; the process ends without waiting for it",
+        LONGEST_END,
+        level="error",
+    )
     os._exit(INTERRUPTED)
 
 
 def _heed_no_more() -> None:
-    """Ignore further signals."""
     for number in _SIGNALS:
         signal.signal(number, lambda *_: None)  # for one that has come and was not handled yet
         signal.signal(number, signal.SIG_IGN)

@@ -97,11 +97,13 @@ def demo(directory: Path) -> int:
     me = _command()
     steps = {
         f"{me} status --out {directory}": say("what is harvested, month by month"),
-        f"{me} report --out {directory}": say("the same as a page, report.html"),
+        f"{me} report --out {directory}": say("the same as a page: report.html"),
         f"{me} verify --out {directory}": say("the records compared with the ledger"),
-        f"{me} plan users --start 2014-12-01 --end yesterday": say("what a run takes"),
+        f"{me} plan users --start 2014-12-01 --end yesterday": say(
+            "how many calls and how much time a run takes"
+        ),
         f"{me} simulate": say("a simulated WeChat"),
-        f"{me} init": say("with an account of your own"),
+        f"{me} init": say("with your own account"),
     }
     width = max(map(len, steps))
     for command, purpose in steps.items():
@@ -110,13 +112,11 @@ def demo(directory: Path) -> int:
 
 
 def _check_free(directory: Path) -> None:
-    """Raise `UsageError` if something else was harvested here."""
     if others := asyncio.run(_accounts(Place(directory))) - {*DEMO_ACCOUNTS}:
-        raise UsageError("{} holds a harvest of {}; give another --out", directory, min(others))
+        raise UsageError("{} contains a harvest of {}; give another --out", directory, min(others))
 
 
 async def _accounts(place: Place) -> set[str]:
-    """The accounts of its ledger; none if there is none."""
     try:
         async with place.ledger() as ledger:
             return {appid for appid, _ in await ledger.asked()}
@@ -155,7 +155,6 @@ def _records(directory: Path, endpoint: str) -> Iterator[dict[str, Any]]:
 
 
 def _show_harvest(directory: Path) -> None:
-    """Both accounts together: followers by month, and messages by hour."""
     came: Counter[str] = Counter()
     left: Counter[str] = Counter()
     for record in _records(directory, DEMO_ENDPOINTS[0]):
@@ -170,7 +169,7 @@ def _show_harvest(directory: Path) -> None:
         messages[record["ref_hour"] // 100] += record["msg_count"]
     show_line("The records are in {}/<interface>/*.jsonl, one JSON object per line.", directory)
     show_line()
-    show_line("Followers by month (getusersummary; at its end: getusercumulate)")
+    show_line("Followers by month (getusersummary; at the end of the month: getusercumulate)")
     rows = [
         (
             month,

@@ -1,7 +1,4 @@
-"""The command ``sink``: the sinks of a ledger are listed, added and removed.
-
-Rule: `harvester.upkeep.copy` does the work; nothing is sent.
-"""
+"""The command ``sink``: the sinks of a ledger are listed, added and removed."""
 
 from __future__ import annotations
 
@@ -38,7 +35,9 @@ async def show_adding(place: Place, sink: Sink) -> int:
             place.find,
             time.time(),
         )
-    show_line(plain(say("{}: {} copied; it is listed now", sink.identity, many(windows, "window"))))
+    show_line(
+        plain(say("{}: {} copied; the sink is listed now", sink.identity, many(windows, "window")))
+    )
     return COMPLETE
 
 
@@ -46,7 +45,7 @@ async def show_removal(place: Place, sink: Sink) -> int:
     """Remove a sink from the list."""
     async with unused(place) as ledger:
         await remove_sink(ledger, name_in(sink, ledger.path))
-    show_line(plain(say("{} is not listed any more; what is stored in it stays", sink.identity)))
+    show_line(plain(say("{} is no longer listed; its records are kept", sink.identity)))
     return COMPLETE
 
 
@@ -56,7 +55,8 @@ async def unused(place: Place) -> AsyncIterator[Ledger]:
     ledger = place.ledger(readonly=False)
     if ledger.path is not None and not ledger.path.exists():
         raise UsageError(
-            "there is no ledger at {}; name its --out, or run first", ledger.path.parent
+            "there is no ledger at {}; name its directory with --out, or harvest first",
+            ledger.path.parent,
         )
     async with ledger, exclusively(ledger):
         yield ledger

@@ -1,6 +1,6 @@
 """The command ``status``: totals first, then what needs attention by cause, then some of it by day.
 
-Rule: reads the ledger, changes nothing.  Text is made only for what is shown.
+Text is made only for what is shown.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from harvester.ledger.reach import GONE, LATE, NOT_DUE, STATE_OF, UNASKED, Count
 from harvester.model import listed as listing
 from harvester.model import span
 from harvester.report.causes import Cause
-from harvester.report.days import STATES, Reader, StatusFilter, Stream
+from harvester.report.days import STATES, Reader, StatusFilter, Stream, cut_of
 from harvester.report.overview import Overview, overview_of
 from harvester.report.quotas import InterfaceQuota
 from harvester.report.texts import share
@@ -52,7 +52,6 @@ from harvester.texts import joined, say
 DETAILED, ASKED = 6, 50
 """The most streams that are shown by month and day, without a filter and with one."""
 LINES, CAUSES = 20, 100
-"""The most lines of a kind, and the most causes."""
 
 
 async def show_status(
@@ -63,11 +62,7 @@ async def show_status(
     check: bool = False,
     daily_quota: int | None = None,
 ) -> int:
-    """Totals, what needs attention, and some of it by day; gives the exit status.
-
-    check: whether what is missing, failed or stale is a status of its own.  daily_quota: as of
-    `overview`.
-    """
+    """Totals, what needs attention, and some of it by day; gives the exit status."""
     async with place.ledger() as ledger:
         reader = Reader(ledger, time.time(), place.own, wanted)
         overview = await overview_of(reader, daily_quota=daily_quota)
@@ -75,11 +70,7 @@ async def show_status(
     return FAILED_WINDOWS if check and not overview.is_fine else COMPLETE
 
 
-# JSON
-
-
 async def _print_json(reader: Reader, overview: Overview, listed: Sequence[ListedAccount]) -> None:
-    """One line: the totals, the causes, and each stream with its ranges."""
     names = {each.appid: {"name": each.name, "group": each.group} for each in listed}
     head = codec.encode(overview.to_dict())
     print(escaped(head.decode())[:-1] + ',"streams":[', end="")
@@ -96,7 +87,6 @@ async def _print_json(reader: Reader, overview: Overview, listed: Sequence[Liste
 
 
 def _ranges(stream: Stream, calendar: Calendar) -> Iterator[dict[str, Any]]:
-    """What is not there, and the windows that are provisional or late, wait or failed."""
     found = [(LATE, days) for days in stream.holes(calendar)]
     for letter in (MISSING, NEVER, GONE, UNASKED, NOT_DUE):
         found += [(letter, days) for days in stream.reach.runs(letter)]
@@ -112,9 +102,6 @@ def _ranges(stream: Stream, calendar: Calendar) -> Iterator[dict[str, Any]]:
                 "reason": window.detail,
                 "until": rfc3339(window.due) if window.due else None,
             }
-
-
-# text
 
 
 async def _print(reader: Reader, overview: Overview, listed: Sequence[ListedAccount]) -> None:
@@ -143,7 +130,7 @@ async def _show_streams(reader: Reader, overview: Overview) -> None:
     if not streams:
         found = wanted.narrowed or wanted.listed is not None
         text = (
-            say("nothing that was requested matches") if found else say("nothing was harvested yet")
+            say("no account–interface pair matches") if found else say("nothing was harvested yet")
         )
         if not overview.never:
             show_text(text)
@@ -154,13 +141,12 @@ async def _show_streams(reader: Reader, overview: Overview) -> None:
         return
     async for stream, calendar in reader.streams():
         if in_full:
-            _show_stream(stream, calendar, reader.cut_of(stream.key[1]), wanted.states)
+            _show_stream(stream, calendar, cut_of(reader.endpoint(stream.key[1])), wanted.states)
         else:
             show_text(_line_of(stream))
 
 
 def _line_of(stream: Stream) -> str:
-    """One interface of one account in a line."""
     return plain_row(
         "{} {}: {:,} of {} harvested{}, stale"
         if stream.overdue
@@ -173,7 +159,6 @@ def _line_of(stream: Stream) -> str:
 
 
 def _show_workers(workers: Sequence[WorkerState]) -> None:
-    """Who is at work, since when, and how fast."""
     if not workers:
         show_text("no worker is running")
     for each in workers[:LINES]:
@@ -214,9 +199,12 @@ def _show_totals(overview: Overview) -> None:
         if number := getattr(counts, name):
             show_text("  {}  {}", padded(label(name), 11), many(number, "day"))
     if counts.never:
-        show_text("  never delivered: {}, requested again in vain", many(counts.never, "day"))
+        show_text(
+            "  never delivered: {}; 30 days of requests returned no figures",
+            many(counts.never, "day"),
+        )
     if counts.gone:
-        show_text("  cannot be asked for any more: {}", many(counts.gone, "day"))
+        show_text("  can no longer be requested: {}", many(counts.gone, "day"))
     if counts.not_asked:
         show_text("  not asked for: {}", many(counts.not_asked, "day"))
     if counts.not_due:
@@ -225,26 +213,31 @@ def _show_totals(overview: Overview) -> None:
         show_text(
             "  stale        {:,} of {:,} account–interface pairs", totals.stale, totals.streams
         )
-    known = "" if not totals.uncounted else say(", and those of {:,} not counted", totals.uncounted)
+    known = (
+        ""
+        if not totals.uncounted
+        else say(" (the records of {:,} account–interface pairs are not counted)", totals.uncounted)
+    )
     show_text("  records      {:,}{}", totals.records, known)
     _show_completion(overview)
 
 
 def _show_completion(overview: Overview) -> None:
-    """How many calls are to be made, and the day on which they will be."""
     calls, days, blocked = overview.calls, overview.days_left, overview.blocked
-    after = say("; {} once the causes are removed", many(blocked, "more call")) if blocked else ""
+    after = say("; {} after the causes are removed", many(blocked, "more call")) if blocked else ""
     if not calls:
         if blocked:
             later = many(blocked, "call")
-            show_text("  complete     not known: {} to make, once the causes are removed", later)
+            show_text("  complete     not known: first remove the causes, then {} to make", later)
         return
     if days is None:
-        when = say("not known, as the daily quota is not (--daily-quota N)")
+        when = say("not known, because the daily quota is not known (give --daily-quota N)")
     elif not days:
         when = say("with the next run")
     else:
-        when = say("on {}, in {} with a run each day", overview.finished, many(days, "day"))
+        when = say(
+            "on {} (in {}), if there is a run each day", overview.finished, many(days, "day")
+        )
         if overview.assumed:
             when += say(
                 ", at {:,} calls per day for each interface of each account (assumed)",
@@ -254,7 +247,6 @@ def _show_completion(overview: Overview) -> None:
 
 
 def _show_quotas(overview: Overview) -> None:
-    """The calls of today and those that are left, a line for each interface that has any."""
     shown = [each for each in overview.quotas if each.used or each.used_up or each.daily]
     if not shown:
         return
@@ -268,7 +260,6 @@ def _show_quotas(overview: Overview) -> None:
 
 
 def _left(quota: InterfaceQuota) -> str:
-    """How many calls of an interface are left; empty if it is not known."""
     used_up = ""
     if quota.used_up:
         whose = "" if quota.used_up == quota.accounts == 1 else say(" for {}", _share(quota))
@@ -342,23 +333,23 @@ def plain_row(template: str, *values: object) -> str:
 
 
 def _show_attention(overview: Overview) -> None:
-    """The first of the streams that lack something, a line each."""
     if not overview.attention:
-        show_text("--appid or --endpoint shows some of it by month and day")
+        show_text("to see one account or interface by month and day, use --appid or --endpoint")
         return
-    show_text("the first of them:")
+    show_text("the first account–interface pairs that need attention:")
     for each in overview.attention:
         show_text(_line_of(each))
     more = overview.to_attend - len(overview.attention)
     if more > 0:
         show_text("  and {:,} more", more)
     show_text(
-        "--appid, --endpoint or --state ({}, …) shows some of it by day", ", ".join(STATES[:4])
+        "to see some accounts, interfaces or states by day, use --appid, --endpoint or --state"
+        " ({}, …)",
+        ", ".join(STATES[:4]),
     )
 
 
 def _counted(stream: Stream) -> str:
-    """How many days wait, failed, are missing."""
     counts = stream.counts
     return joined(
         "",
@@ -378,14 +369,13 @@ def _counted(stream: Stream) -> str:
 def _show_stream(
     stream: Stream, calendar: Calendar, cut: WindowKind, states: Collection[str]
 ) -> None:
-    """One interface of one account by month, and its ranges; states: only ranges of these."""
     days, (appid, name) = stream.days, stream.key
     records = (
         say("records not counted") if stream.records is None else many(stream.records, "record")
     )
     none = say(", {:,} not asked for", stream.counts.not_asked) if stream.counts.not_asked else ""
     gone = (
-        say(", {:,} cannot be asked for any more", stream.counts.gone) if stream.counts.gone else ""
+        say(", {:,} can no longer be requested", stream.counts.gone) if stream.counts.gone else ""
     )
     show_text(
         readable(
@@ -405,7 +395,7 @@ def _show_stream(
     )
     show_table(_months(days, stream.reach))
     if stream.overdue:
-        show_text("  stale since {}; the next run brings it up to date", china_time(stream.overdue))
+        show_text("  stale since {}; the next run updates it", china_time(stream.overdue))
     rows = sorted(_rows(stream, calendar, cut, states))
     for first, last, text in rows[:LINES]:
         number = many(days_in((first, last)), "day")
@@ -417,7 +407,6 @@ def _show_stream(
 def _rows(
     stream: Stream, calendar: Calendar, cut: WindowKind, states: Collection[str]
 ) -> Iterator[tuple[date, date, str]]:
-    """What is not done, or not for good."""
     if not states or "missing" in states:
         for first, last in stream.reach.runs(MISSING):
             yield first, last, say("missing")
@@ -431,43 +420,32 @@ def _rows(
         for first, last in found:
             yield first, last, say("{}: {}", state, window.detail)
     if not states or "provisional" in states:
-        yield from _provisional(each for each in calendar.windows.values() if each.state == "open")
+        opened = (each for each in calendar.windows.values() if each.state == "open")
+        yield from _again(opened, "provisional")
 
 
 def _not_asked(stream: Stream, cut: WindowKind) -> Iterator[tuple[date, date, str]]:
-    """The days that no window can have, or none any more, and why."""
     gone = say(
-        "cannot be asked for any more: this interface gives no other days than those"
-        " that end yesterday"
+        "can no longer be requested: this interface answers only for periods that end yesterday"
     )
     for first, last in stream.reach.runs(GONE):
         yield first, last, gone
     for first, last in stream.reach.runs(UNASKED):
+        text = say("not asked for")
         if not without([(first, last)], stream.asked):  # a part of a week or month
-            yield (
-                first,
-                last,
-                say("not asked for: the range contains no whole {}", label(cut.value)),
-            )
-        else:
-            yield first, last, say("not asked for")
+            text = say("not asked for: the range contains no complete {}", label(cut.value))
+        yield first, last, text
     for first, last in stream.reach.runs(NOT_DUE):
-        yield first, last, say("not due: WeChat does not have it yet")
+        yield first, last, say("not due: WeChat does not have the figures yet")
 
 
 def _late(stream: Stream, calendar: Calendar) -> Iterator[tuple[date, date, str]]:
-    """The days that lack what they must have, and those to which it never came."""
     late = [window for window in calendar.windows.values() if window.state == "late"]
     yield from _again(late, "late")
     for first, last in stream.holes(calendar):
-        yield first, last, say("late: a day of it has no row yet, and every day has one")
+        yield first, last, say("late: a day has no row yet, but each day must have one")
     for first, last in stream.reach.runs(NEVER):
-        yield first, last, say("never delivered: its figures were requested again for 30 days")
-
-
-def _provisional(again: Iterable[OpenWindow]) -> Iterator[tuple[date, date, str]]:
-    """Neighbouring windows that are provisional for the same reason, as one."""
-    return _again(again, "provisional")
+        yield first, last, say("never delivered: 30 days of requests returned no figures")
 
 
 def _again(again: Iterable[OpenWindow], what: str) -> Iterator[tuple[date, date, str]]:
@@ -478,8 +456,9 @@ def _again(again: Iterable[OpenWindow], what: str) -> Iterator[tuple[date, date,
     for reason, windows in by_reason.items():
         for first, last, _ in runs(window.days for window in windows):
             due = max(window.due for window in windows if first <= window.begin <= last)
-            when = say(" from {} on", china_time(due)) if due else ""
-            yield first, last, say("{}: {}; the next run{} asks again", say(what), reason, when)
+            when = say(" at {} or later", china_time(due)) if due else ""
+            why = say("{}: {}; the next run{} requests it again", say(what), reason, when)
+            yield first, last, why
 
 
 def _months(days: Days, reach: Reach) -> Table:
@@ -493,14 +472,13 @@ def _months(days: Days, reach: Reach) -> Table:
         signs = [_sign(period_of(date(year, month, 1), WindowKind.MONTH), days, reach)
                  for month in range(1, 13)]  # fmt: skip
         table.add_row(f"  {year}", *signs)
-    table.caption = say("  ██ harvested  ▒▒ in part  ·· none of it  ×× with failures")
+    table.caption = say("  ██ harvested  ▒▒ partly harvested  ·· not harvested  ×× with failures")
     table.caption_justify = "left"
     table.caption_style = ""
     return table
 
 
 def _sign(month: Days, days: Days, reach: Reach) -> Text:
-    """How much there is of the days that were asked for of a month."""
     if month[1] < days[0] or days[1] < month[0]:
         return Text("  ")
     counts = reach.within(month).counts

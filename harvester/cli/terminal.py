@@ -32,11 +32,6 @@ err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, markup=
 
 @dataclass
 class _Manner:
-    """The output settings of this process: a command sets them once.
-
-    names: of accounts, by appid; as_json: messages as JSON, one per line.
-    """
-
     names: Mapping[str, str] = field(default_factory=dict)
     as_json: bool = False
 
@@ -124,8 +119,6 @@ def notify(template: str, *values: object, level: str = "warning") -> None:
 
 
 class _Messages(logging.Handler):
-    """Messages of the library's logger, as sentences on standard error."""
-
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         if record.levelno < logging.ERROR:
@@ -231,11 +224,7 @@ NARROWEST = 32, 12
 
 
 def show_rows(rows: Sequence[Sequence[str]], indent: str = "") -> None:
-    """Rows of cells, each column as wide as its widest cell; an empty column is left out.
-
-    On a terminal that is too narrow the last column and the second one, of names, are wrapped;
-    elsewhere a row is a line.
-    """
+    """Rows of cells, each column as wide as its widest cell; an empty column is left out."""
     kept = [column for column in zip(*rows, strict=True) if any(column[1:])]
     widths = [max(map(cell_len, column)) for column in kept]
     if (columns := width()) is not None:

@@ -1,7 +1,4 @@
-"""The command ``verify``: compares what is stored with the ledger.
-
-Rule: `harvester.upkeep.verify` does the work; nothing is changed, and nothing is sent.
-"""
+"""The command ``verify``: compares what is stored with the ledger."""
 
 from __future__ import annotations
 
@@ -55,7 +52,6 @@ async def show_verification(place: Place, *, as_json: bool = False) -> int:
 
 
 def _show_differences(found: Sequence[Verified], show: Callable[..., None]) -> None:
-    """What differs, and what could not be verified."""
     for each in found:
         shown = each.differences[: -1 if each.broken else None]  # why it is broken is shown below
         for difference in shown:
@@ -119,7 +115,6 @@ def _hide(*_: object) -> None:
 
 
 def _verified_object(name: str, found: Verified | None) -> dict[str, Any]:
-    """What was found in a sink as JSON has it; state: exact, different, unread or not_verified."""
     if found is None:
         return {"sink": name, "state": "not_verified"}
     state = "different" if found.differences else "unread" if found.unread else "exact"
@@ -164,5 +159,5 @@ async def _verified(
         show("  {}; the next run replaces them", text)
     if found.counted:
         text = say("{} were copied from another sink", many(found.counted, "window"))
-        show("  {}; the records of these were counted, not compared", text)
+        show("  {}; their records were counted, not compared", text)
     return found

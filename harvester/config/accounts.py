@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from harvester.base.dates import nearest
-from harvester.base.secrets import Secret, read_reference
+from harvester.base.secrets import Secret, check_reference, read_reference
 from harvester.config.files import read_toml
 from harvester.errors import UsageError
 from harvester.model import Account, Action, Send, Token, Verdict
@@ -40,7 +40,6 @@ WITH_MORE = ("cloudbase", "command", "http", "https", "static")
 PLATFORM_KEYS = ("name", "appid", "secret", "ticket")
 _OTHER_SIGNS = {";": "semicolons", "\t": "tabs", "|": "bars", "，": "Chinese commas"}
 FIRST = 3
-"""Reasons that the message of a `NoAccountError` names."""
 
 
 class NoAccountError(UsageError):
@@ -53,7 +52,6 @@ class NoAccountError(UsageError):
         self.path, self.problems = path, problems
 
     def __reduce__(self) -> tuple[type[NoAccountError], tuple[Path, list[str]]]:
-        """Pickle what it was made of."""
         return type(self), (self.path, self.problems)
 
 
@@ -69,11 +67,7 @@ class _Broken:
     def __init__(self, problem: str) -> None:
         self.problem = problem
 
-    def __repr__(self) -> str:
-        return "<_Broken>"
-
     async def fetch(self, send: Send) -> Token:
-        """Stop the account; nothing is sent."""
         raise TokenRefusedError(Verdict(Action.STOP_ACCOUNT, self.problem))
 
 
@@ -85,10 +79,9 @@ class Entry(NamedTuple):
 
     @property
     def enabled(self) -> bool:
-        """Whether the account is harvested; raises `UsageError` for any other value."""
         given = self.values.get("enabled", "true").lower()
         if given not in _WORDS:
-            raise UsageError("{}: enabled takes true or false, not {!r}", self.where, given)
+            raise UsageError("{}: enabled must be true or false, not {!r}", self.where, given)
         return _WORDS[given]
 
 
@@ -102,11 +95,7 @@ class ListedAccount(NamedTuple):
 
 
 class _Reading(NamedTuple):
-    """What all accounts of a file share.
-
-    broken: platforms with a reference that cannot be read, each with the message.
-    secrets: whether references are read.
-    """
+    """What all accounts of a file share; broken: platforms that cannot be used, with the reason."""
 
     folder: Path
     platforms: dict[str, Platform]
@@ -115,9 +104,7 @@ class _Reading(NamedTuple):
 
     def secret(self, where: str, reference: str, noun: str = "secret") -> Secret:
         """The value of a reference; a placeholder if references are not read."""
-        kind, _, name = reference.partition(":")
-        if kind not in ("env", "file") or not name:
-            raise UsageError("{}: a {} is a reference: env:NAME or file:PATH", where, noun)
+        _placed(where, lambda: check_reference(reference, noun))
         if not self.secrets:
             return Secret("-")
         try:
@@ -129,10 +116,9 @@ class _Reading(NamedTuple):
         return secret
 
     def path(self, where: str, key: str, reference: str) -> Path:
-        """The path in ``file:PATH``."""
         kind, _, name = reference.partition(":")
         if kind != "file" or not name:
-            raise UsageError("{}: {} is a reference: file:PATH", where, key)
+            raise UsageError("{}: {} must be a reference: file:PATH", where, key)
         path = self.folder / Path(name).expanduser()
         if self.secrets and not path.is_file():
             raise _BrokenError("{}: {}: there is no file {}", where, key, path)
@@ -142,8 +128,6 @@ class _Reading(NamedTuple):
 def read_accounts(path: Path, *, secrets: bool = True, only: Collection[str] = ()) -> list[Account]:
     """The enabled accounts of a file; raises `UsageError`, also if none can have a token.
 
-    TOML: ``[[account]]`` tables, ``[[platform]]`` tables that these name, and ``csv = "FILE"`` for
-    more accounts.  CSV, by its ending: a header line with the keys of such a table.
     secrets: whether references are read; if not, no account can fetch a token.
     only: appids, names and groups; if there are any, only their accounts.
     """
@@ -169,10 +153,7 @@ def list_accounts(path: Path) -> list[ListedAccount]:
 def choose(
     listed: Collection[ListedAccount], only: Collection[str], where: object
 ) -> list[ListedAccount]:
-    """Those with one of these appids, names or groups; all if there are none of these.
-
-    Raises `UsageError` for one that no account has.
-    """
+    """Those with one of these appids, names or groups, or all; raises `UsageError`."""
     if not only:
         return list(listed)
     known = {word: None for each in listed for word in each[:3] if word}
@@ -187,7 +168,6 @@ def choose(
 def _enabled(
     listed: Collection[ListedAccount], path: Path, only: Collection[str]
 ) -> list[ListedAccount]:
-    """Those that are to be harvested; raises `UsageError` if there is none."""
     chosen = choose(listed, only, path)
     found = [each for each in chosen if each.enabled]
     if not found:
@@ -235,7 +215,6 @@ def single_account(appid: str) -> Account:
 
 
 def _tables(path: Path) -> tuple[list[Entry], list[Entry]]:
-    """The platforms and the accounts of a TOML file."""
     try:
         content = read_toml(path)
     except UsageError as exc:
@@ -267,7 +246,7 @@ def _entries(path: Path, content: dict[str, Any], kind: str, keys: Collection[st
             if key == "concurrency" or (key == "enabled" and isinstance(value, bool)):
                 table[key] = str(value)  # as a CSV file has it
             elif key == "enabled" and not isinstance(value, str):
-                raise UsageError("{}: enabled is true or false, not {!r}", where, value)
+                raise UsageError("{}: enabled must be true or false, not {!r}", where, value)
             elif not isinstance(value, str) or not value:
                 raise UsageError("{}: {} is not a string, or empty", where, key)
     return entries
@@ -278,7 +257,7 @@ def _check_keys(where: str, given: Collection[str], known: Collection[str]) -> N
         if key not in known:
             hint = nearest(str(key), known)
             raise UsageError(
-                "{}: unknown key {!r}{}; known are {}", where, key, hint, ", ".join(known)
+                "{}: unknown key {!r}{}; the known keys are {}", where, key, hint, ", ".join(known)
             )
 
 
@@ -314,7 +293,7 @@ def _check_header(where: str, header: list[str]) -> None:
             )
     _check_keys(where, header, ACCOUNT_KEYS)
     if "appid" not in header or len(set(header)) < len(header):
-        raise UsageError("{}: the header names appid, and each key once", where)
+        raise UsageError("{}: the header must have appid, and no key twice", where)
 
 
 def _row(where: str, header: list[str], row: list[str]) -> Entry | None:
@@ -347,7 +326,7 @@ def _add_platform(entry: Entry, reading: _Reading) -> None:
             raise UsageError("{} has no {}", where, key)
     name = table.get("name", table["appid"])
     if name in reading.platforms:
-        raise UsageError("{}: the platform {} was given before", where, name)
+        raise UsageError("{}: the platform {} was given twice", where, name)
     try:
         ticket = reading.path(where, "ticket", table["ticket"])
         secret = reading.secret(where, table["secret"])
@@ -358,7 +337,6 @@ def _add_platform(entry: Entry, reading: _Reading) -> None:
 
 
 def _completed(entry: Entry, account: Account) -> Account:
-    """The account with its name, its group, and its own cap on requests in flight if it has one."""
     account = replace(
         account, name=entry.values.get("name", ""), group=entry.values.get("group", "")
     )
@@ -367,7 +345,7 @@ def _completed(entry: Entry, account: Account) -> Account:
         return account
     if not (given.isascii() and given.isdecimal() and int(given)):
         raise UsageError(
-            "{}: concurrency takes a whole number of at least 1, not {!r}", entry.where, given
+            "{}: concurrency must be a whole number of at least 1, not {!r}", entry.where, given
         )
     return replace(account, concurrency=int(given))
 
@@ -396,7 +374,7 @@ def _usable(entry: Entry, reading: _Reading) -> Account:
         secret = reading.secret(where, table["secret"])
         return Account(table["appid"], secret=secret, token=token)
     if "secret" in table:
-        raise UsageError("{}: a secret goes with {} tokens", where, " or ".join(SECRET_KINDS))
+        raise UsageError("{}: secret is only for {} tokens", where, " or ".join(SECRET_KINDS))
     kind, _, reference = token.partition(":")
     if kind == "static":
         reading.secret(where, reference, "token")
@@ -406,7 +384,6 @@ def _usable(entry: Entry, reading: _Reading) -> Account:
 
 
 def _external(entry: Entry, account: Account, reading: _Reading) -> Account:
-    """An account whose token another program fetches."""
     where, table = entry
     if "token_header" in table:
         header = reading.secret(where, table["token_header"])
@@ -415,7 +392,6 @@ def _external(entry: Entry, account: Account, reading: _Reading) -> Account:
 
 
 def _authorised(entry: Entry, reading: _Reading) -> Account:
-    """An account of a platform."""
     where, table = entry
     for key in ("platform", "refresh_token"):
         if key not in table:
@@ -428,7 +404,7 @@ def _authorised(entry: Entry, reading: _Reading) -> Account:
         hint = nearest(table["platform"], reading.platforms)
         raise UsageError(
             "{}: there is no platform {!r}{}; write a [[platform]] table (for a CSV file: in a"
-            " TOML file that names it, csv = 'FILE')",
+            " TOML file that refers to it with csv = 'FILE')",
             where,
             table["platform"],
             hint,

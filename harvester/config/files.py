@@ -32,7 +32,6 @@ from harvester.texts import of_system, say
 
 DEFAULT_FILE = "harvester.toml"
 SERVICE = "serve"
-"""The table of the daily service (`harvester.config.service`)."""
 _SYNONYMS = {"endpoints": "endpoint"}
 COMMAND_OPTIONS = [name for name, option in OPTIONS.items() if option.commands]
 
@@ -74,12 +73,12 @@ def _check_found(path: Path, status: os.stat_result, descriptor: int | None = No
         or (status.st_mode & stat.S_IWGRP and not _is_private(status, descriptor))
     ):
         why = say(
-            "other users can write it; run: chmod go-w {} (in WSL all files below /mnt are so: move"
-            " it to a directory of Linux, as ~)",
+            "other users can write it; run: chmod go-w {} (in WSL this applies to all files under"
+            " /mnt: move the file to a Linux directory such as ~)",
             path,
         )
     if why:
-        raise UsageError("./{} is used only if it is named, --config {}: {}", path, path, why)
+        raise UsageError("./{} is used only with --config {}: {}", path, path, why)
 
 
 def _is_private(status: os.stat_result, descriptor: int) -> bool:
@@ -105,17 +104,17 @@ _HINTS = (
 
 
 def _hint(text: str, message: str) -> str:
-    """What to write instead, if that can be seen in the line that an error names."""
     found = _LINE.search(message)
     line = text.splitlines()[int(found[1]) - 1] if found else ""
     return next((hint for sign, hint in _HINTS if re.search(sign, line)), "")
 
 
 _INSTEAD = {
-    "secret": say("; put it into HARVESTER_SECRET, or write secret = 'env:NAME' in accounts.toml"),
-    "account": say("; write it into accounts.toml, and accounts = 'accounts.toml' here"),
+    "secret": say(
+        "; put the secret into HARVESTER_SECRET, or write secret = 'env:NAME' in accounts.toml"
+    ),
+    "account": say("; write the account into accounts.toml, and accounts = 'accounts.toml' here"),
 }
-"""Of a key that users expect in the configuration: what to write."""
 
 
 def dashed(name: str) -> str:
@@ -146,7 +145,7 @@ def read_config(path: Path | None) -> dict[str, Any]:
             known = sorted(dashed(each) for each in (*COMMAND_OPTIONS, "interface", SERVICE))
             hint = _INSTEAD.get(key) or nearest(key, known)
             if isinstance(value, dict) and not hint:
-                hint = say("; options stand above all tables, without one")
+                hint = say("; write options before the first table")
             raise UsageError("{}: unknown key {!r}{}", path, key, hint)
         elif isinstance(value, dict):
             raise UsageError("{}: {!r} is a table; give a value", path, key)
@@ -175,7 +174,6 @@ def _located(name: str, value: Any, folder: Path) -> Any:
 
 
 def _is_local(spec: Secret) -> bool:
-    """Whether a sink is a file or a directory."""
     return "://" not in spec.value and plugins.sink(spec).path is not None
 
 
@@ -206,7 +204,6 @@ _VARIABLES = (
     "HARVESTER_REDIS_PASSWORD",
     "HARVESTER_SECRET",
 )
-"""Those that are no options."""
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
@@ -237,7 +234,6 @@ def read_environment(environ: Mapping[str, str], names: Collection[str]) -> dict
 def _value(
     name: str, given: Any, taken: Callable[[str, Any], Any], shown: str, where: Path | None = None
 ) -> Any:
-    """The value, checked or parsed; a list if the option takes several."""
     try:
         if not OPTIONS[name].several:
             return taken(name, given)

@@ -39,10 +39,7 @@ _PATH = re.compile(r"/[^\s?#]*")
 
 
 def read_interfaces(tables: list[dict[str, Any]], where: str) -> list[JsonEndpoint]:
-    """The interfaces that ``[[interface]]`` tables describe; raises `UsageError`.
-
-    where: the file of the tables, as a message names it.
-    """
+    """The interfaces that ``[[interface]]`` tables describe; raises `UsageError`."""
     taken = set(plugins.endpoint_names())
     groups = {*plugins.endpoint_groups(), *(str(each.get("group")) for each in tables
                                             if isinstance(each, dict))}  # fmt: skip
@@ -78,11 +75,7 @@ def read_interfaces(tables: list[dict[str, Any]], where: str) -> list[JsonEndpoi
 def choose_interfaces(
     names: Iterable[str], own: Sequence[JsonEndpoint]
 ) -> list[str | JsonEndpoint]:
-    """Replace names by the interfaces of a configuration, where they mean these.
-
-    own: the interfaces that the configuration describes; one is requested by its name, and unless
-    it is retired also by its group and by ``all``.
-    """
+    """Replace names by the interfaces of a configuration (``own``), where they mean these."""
     found: list[str | JsonEndpoint] = []
     for name in names:
         mine = [
@@ -132,7 +125,6 @@ def _checked(
     needed: Sequence[str],
     where: str,
 ) -> dict[str, Any]:
-    """A table whose keys are known and whose values have their types."""
     if not isinstance(table, dict):
         raise UsageError("{} is not a table", where)
     for key, value in table.items():
@@ -169,17 +161,15 @@ def _one_of(given: str, choices: Mapping[str, Any], what: str) -> Any:
 def _strings(given: list[Any], what: str) -> tuple[str, ...]:
     for each in given:
         if not isinstance(each, str):
-            raise UsageError("{} takes a list of strings, not {!r} in it", what, each)
+            raise UsageError("{} must be a list of strings, without {!r}", what, each)
     return tuple(given)
 
 
 def _fields(given: list[Any], where: str) -> tuple[Field, ...]:
-    return tuple(
-        _field(each, say("{}, field {}", where, number)) for number, each in enumerate(given, 1)
-    )
-
-
-def _field(table: object, where: str) -> Field:
-    given = _checked(table, _FIELD, ("name", "type"), where)
-    given["fields"] = _fields(given.get("fields", []), where)
-    return Field(**given)
+    found = []
+    for number, table in enumerate(given, 1):
+        place = say("{}, field {}", where, number)
+        values = _checked(table, _FIELD, ("name", "type"), place)
+        values["fields"] = _fields(values.get("fields", []), place)
+        found.append(Field(**values))
+    return tuple(found)

@@ -50,7 +50,6 @@ class Place:
 
     @cached_property
     def directory(self) -> Path:
-        """``out`` as a path."""
         scheme, colon, rest = str(self.out).partition(":")
         if colon and scheme in ("jsonl", "sqlite") and not self.out.exists():
             return Path(rest.partition("?")[0]).expanduser()
@@ -58,7 +57,6 @@ class Place:
 
     @property
     def lines(self) -> str:
-        """The sink of a run that names none."""
         return f"jsonl:{self.directory}"
 
     def ledger(self, *, readonly: bool = True) -> Ledger:
@@ -73,7 +71,6 @@ class Place:
 
     @cached_property
     def find(self) -> Find:
-        """Finds an interface by its name."""
         return plugins.finder(self.own)
 
     def interfaces(self, names: Iterable[str]) -> list[Endpoint]:
@@ -90,7 +87,6 @@ class Place:
 
     @cached_property
     def names(self) -> Mapping[str, str]:
-        """The names of accounts that have one, by appid."""
         return {each.appid: each.name for each in self.listed or () if each.name}
 
     def appids_of(self, given: Iterable[str]) -> list[str]:
@@ -103,7 +99,9 @@ class Place:
             named = [each.appid for each in self.listed or () if word in each[:2]]
             if len(named) > 1:
                 raise UsageError(
-                    "{!r} is the name of {}; give the appid", word, joined(" · ", named)
+                    "{!r} is the name of several accounts ({}); give the appid",
+                    word,
+                    joined(" · ", named),
                 )
             if not named and self.names and not word.startswith("wx"):
                 hint = nearest(word, self.names.values())
@@ -113,12 +111,10 @@ class Place:
 
     @cached_property
     def enabled(self) -> Mapping[str, bool] | None:
-        """Whether an account of the file is harvested, by appid; None if there is no file."""
         return None if self.listed is None else {each.appid: each.enabled for each in self.listed}
 
     @property
     def disabled(self) -> list[str]:
-        """The accounts of the file that are not harvested."""
         return [each.appid for each in self.listed or () if not each.enabled]
 
 
@@ -140,7 +136,7 @@ def ledger_beside(sink: Sink) -> Path | None:
 
 async def outside(ledger: Ledger) -> list[str]:
     """A sentence about each sink that is outside of the ledger's folder."""
-    path, about = ledger.path, say("{} is outside of {}: a copy of that folder does not have it")
+    path, about = ledger.path, say("{} is outside of {}: a copy of that folder does not contain it")
     return [
         say(about, spec_of(name, path), path.parent)
         for name in await ledger.sinks()
@@ -152,15 +148,14 @@ def as_known(ledger: Ledger, known: Collection[str], given: Sequence[Sink]) -> d
     """The given sinks by their names in the ledger; raises `UsageError` for another one."""
     named = {name_in(sink, ledger.path): sink for sink in given}
     if strange := sorted(named.keys() - known):
-        raise UsageError("{} knows nothing of {}", ledger.where, strange[0])
+        raise UsageError("{} does not list {}", ledger.where, strange[0])
     return named
 
 
 def sink_named(ledger: Ledger, name: str, given: Mapping[str, Sink]) -> Sink | None:
     """The sink of a name in the ledger: a given one, or the one that its spec names.
 
-    None if that is no spec, or if it was in the memory of a process.  Raises `UsageError` if it
-    cannot be made here.
+    None if that is no spec, or was in the memory of a process; raises `UsageError`.
     """
     sink, spec = given.get(name), spec_of(name, ledger.path)
     scheme = spec.partition(":")[0]

@@ -3,8 +3,7 @@
 Built-in interfaces are in `harvester.wechat.interfaces`; others, and all sinks, are entry points.
 The group ``harvester.endpoints`` holds objects that are an `Endpoint`, and a built-in interface
 takes precedence over one of the same name.  The group ``harvester.sinks`` holds classes with a
-``from_spec(rest)`` that makes the sink of ``scheme:rest``.  A name that does not begin with a
-letter, as ``-``, is a complete spec; its rest is empty.
+``from_spec(rest)`` that makes the sink of ``scheme:rest``.
 
 Rule: an entry point is loaded by `_loaded` alone; one that is broken fails only where it is named.
 """
@@ -96,17 +95,14 @@ def endpoint(name: str) -> Endpoint:
     if name in _points(_ENDPOINTS):
         raise _loaded(_points(_ENDPOINTS)[name])
     raise UsageError(
-        "there is no interface {!r}{}; harvester endpoints lists them",
+        "there is no interface {!r}{}; harvester endpoints lists all of them",
         name,
         nearest(name, endpoint_names()),
     )
 
 
 def known_endpoint(name: str) -> Endpoint | None:
-    """The interface of that name, None if there is none.
-
-    Installed distributions are searched only for a name that is not built in: that is slow.
-    """
+    """The interface of that name, or None; plug-ins are searched last, because that is slow."""
     return INTERFACES.get(name) or _installed().get(name)
 
 
@@ -117,10 +113,7 @@ def finder(own: Iterable[Endpoint]) -> Find:
 
 
 def endpoint_groups() -> dict[str, list[str]]:
-    """The names of the interfaces of each group, and of ``all``, without retired ones.
-
-    Installed interfaces are included, in these groups or their own.
-    """
+    """The names of the interfaces of each group, and of ``all``, without retired ones."""
     groups: dict[str, list[str]] = {ALL: []}
     for made in map(endpoint, endpoint_names()):
         if not made.retired:
@@ -131,9 +124,9 @@ def endpoint_groups() -> dict[str, list[str]]:
 
 
 def endpoints_of(name: str) -> list[Endpoint]:
-    """The interface of that name, or those of the group of that name that are not retired.
+    """The interface of that name, else those of the group of that name that are not retired.
 
-    A name that is both is the interface's.  Raises `UsageError` that names the nearest of either.
+    Raises `UsageError` that names the nearest of either.
     """
     if known_endpoint(name) or name in _points(_ENDPOINTS):
         return [endpoint(name)]
@@ -145,7 +138,7 @@ def endpoints_of(name: str) -> list[Endpoint]:
                 "there is no interface {!r}; separate names by spaces: {}", name, " ".join(parts)
             )
         raise UsageError(
-            "there is no interface {!r}, and no group{}; harvester endpoints lists them",
+            "there is no interface or group {!r}{}; harvester endpoints lists all of them",
             name,
             nearest(name, [*groups, *endpoint_names()]),
         )
@@ -153,10 +146,7 @@ def endpoints_of(name: str) -> list[Endpoint]:
 
 
 def interfaces_of(given: Iterable[str | Endpoint]) -> list[Endpoint]:
-    """The interfaces of names and groups, and given interfaces; each once, in this order.
-
-    Raises `UsageError` as `endpoints_of` does.
-    """
+    """The interfaces of names and groups, and given ones, each once; raises `UsageError`."""
     found = [
         each for item in given for each in (endpoints_of(item) if isinstance(item, str) else [item])
     ]
@@ -191,14 +181,13 @@ def sink(spec: str | Secret) -> Sink:
 
 
 def _maker(spec: Secret) -> Any:
-    """The class of the sinks of a spec's scheme."""
     scheme, colon = spec.value.partition(":")[:2]
     point = _points(_SINKS).get(scheme)
     if point is None and scheme in EXPORTS:
         place = spec.value.partition(":")[2].partition("?")[0]
         raise UsageError(
-            "{}: is an export, not a sink: it is made from a sink, as jsonl:DIR, by --export"
-            " {}:… or `harvester export {}:…`; it is read by {}",
+            "{}: is an export, not a sink: --export {}:… or `harvester export {}:…` makes it from"
+            " a sink such as jsonl:DIR; to read it, use {}",
             scheme,
             scheme,
             scheme,
@@ -207,7 +196,7 @@ def _maker(spec: Secret) -> Any:
     if point is None or bool(colon) != _takes_a_place(scheme):
         known = ", ".join(f"{name}:…" if _takes_a_place(name) else name for name in sink_schemes())
         raise UsageError(
-            "no sink for {!r}{}: these are known: {}", _shown(spec), _instead_of(spec), known
+            "there is no sink {!r}{}; the sinks are: {}", _shown(spec), _instead_of(spec), known
         )
     if isinstance(made := _loaded(point), UsageError):
         raise made
@@ -224,13 +213,10 @@ _MEANT = {
     "file": "jsonl:",
     "stdout": "-",
 }
-"""What users type, and what they mean."""
 _DATABASES = (".db", ".db3", ".sqlite", ".sqlite3")
-"""Usual endings of an SQLite database file."""
 
 
 def _instead_of(spec: Secret) -> str:
-    """A hint for a spec of no sink, or an empty string."""
     scheme, colon, _ = spec.value.partition(":")
     name = scheme.lower()
     if name in _MEANT:
@@ -241,7 +227,7 @@ def _instead_of(spec: Secret) -> str:
     if not colon and name.endswith(_DATABASES):
         return say(" (did you mean sqlite:{}?)", _shown(spec))
     if not colon and (not name or set(name) & {"/", "."}):
-        return say(" (did you mean jsonl: and that path?)") if name else ""
+        return say(" (did you mean jsonl: followed by this path?)") if name else ""
     return nearest(name, [f"{each}:" for each in sink_schemes() if _takes_a_place(each)])
 
 

@@ -28,7 +28,6 @@ class Address(NamedTuple):
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine reaches it."""
         if self.host == "localhost":
             return True
         try:
@@ -91,26 +90,26 @@ class _InvalidError(HarvestError):
 def _time(value: Any) -> time:
     found = re.fullmatch(r"(\d{1,2}):(\d{2})", value) if isinstance(value, str) else None
     if found is None or int(found[1]) > 23 or int(found[2]) > 59:
-        raise _InvalidError('expected a time in China, as "08:05"')
+        raise _InvalidError('expected a time in China, for example "08:05"')
     read = time(int(found[1]), int(found[2]))
     if read.hour < SETTLED_HOUR:
         raise _InvalidError(
-            "WeChat has the figures of a day from {:02}:00 on the next day on; expected that or"
-            ' later, as "08:05"',
+            "WeChat has the figures of a day from {:02}:00 on the next day; expected this time or"
+            ' later, for example "08:05"',
             SETTLED_HOUR,
         )
     return read
 
 
 def _address(value: Any) -> Address:
-    expected = say('expected HOST:PORT, as "127.0.0.1:8605"')
+    expected = say('expected HOST:PORT, for example "127.0.0.1:8605"')
     if not isinstance(value, str):
         raise _InvalidError(expected)
     host, mark, port = value.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise _InvalidError('an IPv6 address is written in brackets, as "[::1]:8605"')
+        raise _InvalidError('write an IPv6 address in brackets, for example "[::1]:8605"')
     if not mark or not host or not re.fullmatch(r"\d{1,5}", port) or int(port) > 65535:
         raise _InvalidError(expected)
     if re.search(r"[\s/@]", host):
@@ -124,13 +123,13 @@ def _duration(value: Any) -> float:
             return float(str(DURATION.check(value)))
     except ValueError:
         pass
-    raise _InvalidError('expected a duration with its unit, as "26h"')
+    raise _InvalidError('expected a duration with its unit, for example "26h"')
 
 
 def _reference(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"(env|file):\S.*", value):
         raise _InvalidError(  # the value may be the secret itself
-            "a secret is a reference: env:NAME or file:PATH"
+            "a secret must be a reference: env:NAME or file:PATH"
         )
     return value
 
@@ -151,7 +150,7 @@ def _language(value: Any) -> str:
 def _url(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s@]+", value):
         raise _InvalidError(
-            say('expected a URL without a password, as "https://harvester.example"')
+            say('expected a URL without a password, for example "https://harvester.example"')
         )
     return value
 

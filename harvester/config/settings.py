@@ -39,8 +39,6 @@ from harvester.texts import say
 from harvester.tokens.stores import TokenStore
 from harvester.transport import BASE_URL, Session, Transport, check_base_url
 
-# what values there are
-
 
 class Kind(NamedTuple):
     """The values that an option takes.
@@ -102,7 +100,6 @@ class Tolerance(NamedTuple):
     is_share: bool = False
 
     def of(self, accounts: int) -> int:
-        """The number, of a total of accounts."""
         return int(accounts * self.number / 100 if self.is_share else self.number)
 
 
@@ -200,7 +197,6 @@ class Option(NamedTuple):
 
     commands: those that take it.
     secret: whether its text may hold a password, and must not be shown.  A spec is a `Secret`.
-    several: whether it takes a list.
     """
 
     kind: Kind
@@ -217,28 +213,28 @@ class Option(NamedTuple):
 
 
 class Keywords(TypedDict, total=False):
-    """The options of `run` and `stream`, all by keyword."""
+    """The keyword options of `run` and `stream`."""
 
     rate: Annotated[Rate | str, Option(RATE, "300/min",
-        "The most requests sent for one account in any period of the unit: 10/s, 300/min, 2/h."
-        "  WeChat publishes no limit; the default is cautious.",
+        "Maximum number of requests for one account in any period of this length: 10/s, 300/min,"
+        " 2/h.  WeChat publishes no limit; the default is cautious.",
         ASKING)]
     burst: Annotated[int, Option(COUNT, 1,
-        "Requests of one account that may be sent at once.", ASKING)]
+        "Requests of one account that can be sent at the same time.", ASKING)]
     concurrency: Annotated[int, Option(COUNT, 64,
-        "Requests in flight over all accounts.", ASKING)]
+        "Requests in flight for all accounts together.", ASKING)]
     account_concurrency: Annotated[int | None, Option(COUNT, None,
-        "Requests in flight for one account; if not given, an equal part of the concurrency, at"
+        "Requests in flight for one account.  If not given: an equal share of the concurrency, at"
         " least 2.", ASKING)]
     attempts: Annotated[int, Option(COUNT, 8,
-        "Attempts at one window before it fails; with the delays between them, the default gives a"
-        " busy server a minute or two.")]
+        "Attempts per window before the window fails; with the delays between attempts, the"
+        " default gives a busy server one to two minutes.")]
     patience: Annotated[str | float, Option(DURATION, "10m",
-        "How long a run waits while no server answers, if one has answered before: 90s, 10m, 2h."
-        "  During that time attempts do not count.  With wait there is no limit.", ASKING)]
+        "How long a run keeps trying after servers stop answering: 90s, 10m, 2h.  Attempts during"
+        " this time do not count.  With wait there is no limit.", ASKING)]
     daily_quota: Annotated[int | None, Option(COUNT, None,
-        "Calls per day (in China) for each interface of each account; if not given, as many as "
-        "WeChat allows.", (*ASKING, "status", "report"))]
+        "Calls per day (China time) for each interface of each account.  If not given: as many as"
+        " WeChat allows.", (*ASKING, "status", "report"))]
     ask_quota: Annotated[bool, Option(FLAG, False,
         "Ask WeChat how many calls are left today, once for each interface of each account.")]
     order: Annotated[str, Option(ORDER, "newest",
@@ -246,45 +242,46 @@ class Keywords(TypedDict, total=False):
         " newest first."
         "  oldest: from the first day to the last.")]
     refresh: Annotated[bool, Option(FLAG, False,
-        "Harvest days again that are already stored, and replace them.")]
+        "Harvest days again even if they are stored, and replace them.")]
     wait: Annotated[bool, Option(FLAG, False,
-        "Sleep until quotas are reset and figures are ready, instead of ending the run.", RUN)]
+        "Wait until quotas are reset and figures are ready, instead of ending the run.", RUN)]
     base_url: Annotated[str, Option(URL, BASE_URL,
         "Base URL of a server to use instead of WeChat's.", SENDING, secret=True)]
     ca_file: Annotated[str | os.PathLike[str] | None, Option(PATH, None,
-        "PEM file with authorities to trust besides the machine's own; not together with a session,"
-        " which has its own TLS.", SENDING)]
+        "PEM file with certificate authorities to trust in addition to those of the machine; not"
+        " together with a session, which has its own TLS settings.", SENDING)]
     token_store: Annotated[str | Secret | TokenStore | None, Option(STORE, "memory",
-        "Where an account's token is shared with its other programs: memory (this run alone),"
-        " file:PATH (this machine; a directory: one file per account), redis://HOST:PORT/DB (its"
-        " password in HARVESTER_REDIS_PASSWORD); in the library also a TokenStore, which stays"
-        " open.", SENDING, secret=True)]
+        "Where programs share the token of an account: memory (only this run), file:PATH (this"
+        " machine; if PATH is a directory, one file per account), redis://HOST:PORT/DB (password"
+        " in HARVESTER_REDIS_PASSWORD); in the library also a TokenStore, which is not closed.",
+        SENDING, secret=True)]
     ledger: Annotated[str | Secret | os.PathLike[str] | None, Option(LEDGER, None,
-        "Where progress is kept: a path, sqlite:FILE, or postgresql://HOST/DB, which any number of"
-        " processes and machines may share; in the library also None, for nowhere.  If"
-        " not given, the command keeps it in --out; the library beside the first sink that is a"
-        " local directory (DIR/ledger.sqlite) or file (FILE.ledger.sqlite), else in the database of"
-        " a postgresql:// sink, else nowhere, which the report notes; stream keeps it nowhere.",
+        "Where the ledger is: a path, sqlite:FILE, or postgresql://HOST/DB, which any number of"
+        " processes and machines can share; in the library also None, for no ledger.  If not"
+        " given: for the command it is in --out; for the library it is beside the first sink that"
+        " is a local directory (DIR/ledger.sqlite) or file (FILE.ledger.sqlite), else in the"
+        " database of a postgresql:// sink, else there is none, and the report says so; stream has"
+        " none.",
         WITH_OUT, secret=True)]
     export: Annotated[str | Secret | Sequence[str | Secret], Option(EXPORT, (),
-        "Tables to bring up to date at the end of the run, unless it is interrupted; repeatable:"
+        "Exports to update at the end of the run, unless the run is interrupted; repeatable:"
         " parquet:DIR, parquet:s3://BUCKET/PREFIX, csv:DIR, xlsx:FILE, duckdb:FILE.",
         RUN, metavar="TARGET", several=True)]
     lease: Annotated[str | float, Option(DURATION, "60s",
-        "With a shared ledger: other processes take over the accounts of this one if it has not"
-        " renewed its lease for so long.", RUN)]
+        "With a shared ledger: if this process does not renew its lease for this long, other"
+        " processes take over its accounts.", RUN)]
     session: Annotated[Session | None, Option(SESSION, None,
-        "Your own aiohttp.ClientSession: it is used with all its settings, and never closed."
-        "  Without one the library does less work for each request.", LIBRARY_ONLY)]
+        "Your own aiohttp.ClientSession: the library uses it with all its settings, and never"
+        " closes it.  Without it, the library does less work for each request.", LIBRARY_ONLY)]
     transport: Annotated[Transport | None, Option(TRANSPORT, None,
-        "A transport that replaces the network, as harvester.testing.FakeTransport in tests;"
-        " not together with base_url, session or ca_file.", LIBRARY_ONLY)]
+        "A transport that replaces the network, for example harvester.testing.FakeTransport in"
+        " tests; it excludes base_url, session and ca_file.", LIBRARY_ONLY)]
     on_event: Annotated[Observer | None, Option(CALLABLE, None,
-        "Called with each event (harvester.events), in the event loop.  What a coroutine function"
-        " returns is awaited, one event after the other.", LIBRARY_ONLY)]
+        "A function that is called in the event loop with each event (harvester.events).  A"
+        " coroutine function is awaited, one event after the other.", LIBRARY_ONLY)]
     stop: Annotated[StopSignal | None, Option(STOP, None,
-        "An anyio.Event or asyncio.Event: once it is set, requests in flight are finished and"
-        " committed, and the report's state is interrupted.", LIBRARY_ONLY)]
+        "An anyio.Event or asyncio.Event: once it is set, the run finishes and commits the"
+        " requests in flight, and ends; the state of the report is interrupted.", LIBRARY_ONLY)]
 
 
 class Arguments(TypedDict):
@@ -293,48 +290,51 @@ class Arguments(TypedDict):
     endpoint: Annotated[list[str], Option(STRING, REQUIRED,
         "Interfaces and groups of interfaces.", ASKING, several=True)]
     start: Annotated[str | date, Option(DAY, REQUIRED,
-        "First day: YYYY-MM-DD, yesterday (in China; before 08:00 the day before), yesterday-30d,"
-        " or first, which is the first day of each interface.")]
+        "First day: YYYY-MM-DD, yesterday (China time; before 08:00 it means the day before"
+        " yesterday), yesterday-30d, or first (the first day of each interface).")]
     end: Annotated[str | date, Option(DAY, REQUIRED, "Last day, included.")]
     appid: Annotated[str, Option(STRING, None,
         "One account; its secret comes from HARVESTER_SECRET.", ASKING, "ID")]
     only: Annotated[list[str], Option(STRING, (),
-        "Of --accounts, those with this appid, name or group, repeatable.",
+        "Only the accounts of --accounts with this appid, name or group, repeatable.",
         (*ASKING, "status"), metavar="WHO", several=True)]
     accounts: Annotated[Path, Option(PATH, None,
-        "TOML with an [[account]] table for each account: appid, name, group, enabled (false: left"
-        " out), secret (env:NAME or file:PATH, readable by its owner alone), token (stable,"
-        " classic, cloud, cloudbase, command:…, https://…, static:…), platform, refresh_token,"
-        " concurrency (its own cap); and with [[platform]] tables.  Or CSV with such a header"
-        " line.",
+        "TOML file with an [[account]] table for each account: appid, name, group, enabled (false:"
+        " the account is left out), secret (env:NAME, or file:PATH of a file that only its owner"
+        " can read), token (stable, classic, cloud, cloudbase, command:…, https://…, static:…),"
+        " platform, refresh_token, concurrency (a limit for this account); and with [[platform]]"
+        " tables.  Or a CSV file with these names in its header line.",
         (*ASKING, "status", "report", "export", "mcp"))]
     out: Annotated[Path, Option(PATH, Path("harvest"),
         "Directory of the JSON lines and the ledger.", WITH_OUT, "DIR")]
     sink: Annotated[list[Secret], Option(SPEC, (),
-        "A sink in place of the JSON lines, repeatable; the ledger stays in --out.  With -,"
-        " standard output has the records and nothing else; all messages go to standard error.",
+        "A sink that replaces the JSON lines, repeatable; the ledger stays in --out.  With -,"
+        " standard output contains only the records, and all messages go to standard error.",
         secret=True, several=True)]
     uvloop: Annotated[bool, Option(FLAG, False,
         "Run on uvloop, if it is installed: 4 to 10 percent less CPU.", RUN)]
     json: Annotated[bool, Option(FLAG, False,
-        "The report as JSON, at the end of standard output (with --sink - of standard error).",
+        "Print the report as JSON at the end of standard output (with --sink -: of standard"
+        " error).",
         RUN)]
     quiet: Annotated[bool, Option(FLAG, False,
         "Show no progress and no summary: only what needs attention, and the report of --json.",
         RUN)]
     log_format: Annotated[str, Option(LOG_FORMAT, "text",
-        "Messages and progress as text, or as json: one object per line, with its time.", RUN)]
+        "Format of messages and progress: text, or json (one object per line, with its time).",
+        RUN)]
     waiting_ok: Annotated[bool, Option(FLAG, False,
         "Exit with 0 instead of 3 if nothing is wrong but something must wait: for schedulers that"
-        " take every other status for a failure.", RUN)]
+        " treat every other status as a failure.", RUN)]
     allow_failed: Annotated[Tolerance, Option(TOLERANCE, None,
-        "Exit with 0 instead of 1 if at most so many accounts failed: a number (20) or a share"
-        " (5%).  New failures are marked in any case.", RUN)]
+        "Exit with 0 instead of 1 if no more accounts failed than this: a number (20) or a share"
+        " (5%).  Accounts that did not fail in the previous run are always named.", RUN)]
     metrics: Annotated[Path, Option(PATH, None,
-        "Write metrics for the textfile collector of Prometheus' node_exporter to FILE.prom at "
-        "the end of the run, even if it fails; counters continue from run to run.", RUN)]
+        "Write metrics to FILE.prom at the end of the run, even if the run fails, for the textfile"
+        " collector of the Prometheus node_exporter; counters continue from run to run.", RUN)]
     metrics_appid: Annotated[bool, Option(FLAG, False,
-        "Write the metrics of an interface for each account, with the label appid.", RUN)]
+        "Write the metrics of each interface separately for each account, with the label appid.",
+        RUN)]
 
 
 # fmt: on
@@ -359,9 +359,6 @@ Keywords.__doc__ = f"{Keywords.__doc__}\n\n" + "\n".join(
 )
 
 
-# checks
-
-
 class InvalidOptionError(UsageError):
     """An option has a value that it does not take."""
 
@@ -370,7 +367,6 @@ class InvalidOptionError(UsageError):
         self.name, self.shown, self.expected = name, shown, expected
 
     def __reduce__(self) -> tuple[type[InvalidOptionError], tuple[str, str, str]]:
-        """Pickle what it was made of."""
         return type(self), (self.name, self.shown, self.expected)
 
     def named(self, name: str, where: object = None) -> UsageError:

@@ -44,8 +44,7 @@ class Share:
 class WorkItem(NamedTuple):
     """What a worker is to do for an account.
 
-    Try a window of an interface; ask for the quota of an interface (no attempt); or get a token
-    (neither).
+    Try a window; ask for the quota of an interface (no attempt); or get a token (neither).
     """
 
     account: AccountQueue
@@ -119,7 +118,6 @@ class AccountQueue:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do and nothing is under way."""
         if self._renewing or self.busy:
             return False
         for queue in self.queues:  # noqa: SIM110  (asked once a window: no generator)
@@ -129,7 +127,6 @@ class AccountQueue:
 
     @property
     def full(self) -> bool:
-        """Whether as many items are under way as may be."""
         return self.busy >= self.share.slots or self.busy >= self.cap
 
     @property
@@ -139,7 +136,6 @@ class AccountQueue:
 
     @property
     def leaves(self) -> bool:
-        """Whether this run leaves something of it for later."""
         return any(each.leaves for each in self.queues)
 
     def waits(self, now: float, wall: float) -> bool:
@@ -180,11 +176,9 @@ class AccountQueue:
         return item
 
     def settled(self) -> None:
-        """An item of this account has ended."""
         self.busy -= 1
 
     def answered(self) -> None:
-        """An answer shows that the account can be harvested."""
         self.cap, self.refused = self.most, frozenset()
 
     def token_fetched(self) -> None:
@@ -203,7 +197,6 @@ class AccountQueue:
             self._renew_at = again_at
 
     def put_back(self, item: WorkItem, now: float) -> None:
-        """An item of this account was not processed after all."""
         if item.queue is None:
             self._renewing = False
         elif item.attempt is None:
@@ -247,7 +240,6 @@ class AccountQueue:
         return None
 
     def reason(self, now: float, wall: float) -> str:
-        """A few words on what this account waits for."""
         if self._renewing:
             return say("{} waits for its access token", self.appid)
         if self.in_flight:

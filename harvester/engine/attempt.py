@@ -2,9 +2,7 @@
 
 Rule: starts no task, never sleeps; returns one `Decision`, which the worker carries out.
 
-request → send → verdict → (else: when again) → encode.  The account's limiter has granted the
-request and its token is available when this begins.  It reports two things back to them: the pause
-when WeChat asks to slow down, and the refusal of a token.
+The account's limiter has granted the request and its token is available when this begins.
 """
 
 from __future__ import annotations
@@ -64,7 +62,7 @@ PAGES = 1000
 """The most pages of one window: an answer that always announces another one must end, too."""
 
 CANNOT_KEEP = say(
-    "the answer lacks records that an earlier one had, and no sink gives them back to be kept"
+    "the answer lacks records that an earlier answer had, and no sink can be read back to keep them"
 )
 
 REFUSALS = 3
@@ -77,12 +75,10 @@ PROVING = frozenset({Action.DONE, Action.NOT_READY, Action.SPLIT})
 
 
 def _unanswered(exc: AttemptError) -> Verdict:
-    """The verdict on a request without a complete answer."""
     return Verdict(Action.RETRY, str(exc), answered=exc.answered)
 
 
 def _quota_in(endpoint: Endpoint, response: Response) -> Quota | Verdict:
-    """The quota from an answer of quota/get."""
     answer = read(response)
     if isinstance(answer, Verdict):
         return answer
@@ -93,18 +89,20 @@ def _quota_in(endpoint: Endpoint, response: Response) -> Quota | Verdict:
 
 
 def _stopped_by(exc: WindowError | EndpointError | AccountError) -> Action:
-    """What an error affects."""
     if isinstance(exc, AccountError):
         return Action.STOP_ACCOUNT
     return Action.STOP_ENDPOINT if isinstance(exc, EndpointError) else Action.FAIL_WINDOW
 
 
 def _token_refused(queue: InterfaceQueue, reason: str, dropped: bool) -> tuple[Action, str]:
-    """A new token is fetched; an interface that refuses what others accept is stopped."""
     if queue.token_refused(dropped) < REFUSALS:
         return Action.RENEW_TOKEN, reason
     return Action.STOP_ENDPOINT, (
-        say("{}; this interface refused {} tokens in a row that others accepted", reason, REFUSALS)
+        say(
+            "{}; this interface refused {} tokens in a row, which other interfaces accepted",
+            reason,
+            REFUSALS,
+        )
     )
 
 
@@ -173,8 +171,6 @@ class Pipeline:
     encode: whether the records are encoded here, so that a record that cannot be encoded causes a
     retry.
     pack: whether they are kept as lines afterwards.
-    wall: the wall clock, as `time.time`.
-    network: whether any server answers.
     stored: the records of a window in the sinks; None if none of them can be read back.
     answers: where each request is noted; None: the run has no observer.
     last: whether each attempt is the last one from now on.
@@ -208,7 +204,6 @@ class Pipeline:
 
     @property
     def attempts(self) -> int:
-        """How many attempts there are at a window, or at a token."""
         return 1 if self.last else self._attempts
 
     async def run(self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt) -> Decision:
@@ -265,7 +260,6 @@ class Pipeline:
         return verdict if len(kept) == len(verdict.records) else verdict._replace(records=kept)
 
     def _note(self, queue: InterfaceQueue, verdict: Verdict, seconds: float) -> None:
-        """Report a request to the observer of the run."""
         if self._answers is not None:
             code = 0 if verdict.action is Action.DONE else verdict.code
             self._answers.append(Answer(queue.appid, queue.endpoint.name, code, seconds))
@@ -304,7 +298,6 @@ class Pipeline:
     def _done(
         self, queue: InterfaceQueue, attempt: Attempt, verdict: Verdict, size: int, kept: int = 0
     ) -> Decision:
-        """A window, or what is still missing of it."""
         if attempt.page is None and not verdict.more:
             window = self._harvested(queue, attempt, verdict, size, kept)
             return Decision(Action.DONE, attempt, window)
@@ -330,7 +323,6 @@ class Pipeline:
     def _harvested(
         self, queue: InterfaceQueue, attempt: Attempt, verdict: Verdict, size: int, kept: int
     ) -> Harvested:
-        """The parts of a window."""
         window, records, endpoint = attempt.window, own_fields(verdict.records), queue.endpoint
         stamp = self._now()
         if self._is_settled(endpoint, window, verdict):
@@ -406,7 +398,6 @@ class Pipeline:
         verdict: Verdict,
         sent: tuple[Secret, int],
     ) -> Decision:
-        """What follows an answer without records."""
         failures, reason, first = attempt.failures + 1, explain(verdict), False
         attempts = 1 if verdict.code in account.refused else self.attempts
         action, delay = decide(WINDOW, verdict, Tried(failures, attempts, self._wall()))
@@ -439,7 +430,6 @@ class Pipeline:
     def _failed(
         self, queue: InterfaceQueue, verdict: Verdict, reason: str, failures: int
     ) -> tuple[Action, str]:
-        """A window fails; its interface is stopped after several refusals in a row."""
         if verdict.action is Action.RETRY and not self.network.answered:
             raise self.lost(verdict.message)
         if verdict.action in (Action.RETRY, Action.SLOW_DOWN):
@@ -448,8 +438,8 @@ class Pipeline:
         if queue.window_refused(what) < EQUAL_REFUSALS:
             return Action.FAIL_WINDOW, reason
         return Action.STOP_ENDPOINT, say(
-            "{}; {} windows were refused in a row for this, so this run asks for no more of this"
-            " interface",
+            "{}; {} windows in a row were refused for this reason, so this run sends no more"
+            " requests for this interface",
             reason,
             EQUAL_REFUSALS,
         )
@@ -460,14 +450,13 @@ class Pipeline:
         return NetworkError(unreachable(tried, why))
 
     async def quota(self, account: AccountQueue, queue: InterfaceQueue) -> Quota | Verdict:
-        """The quota of an interface, from WeChat; or the verdict on a failure."""
         token, fetched = account.token.current, account.token.fetched
         try:
             request = None if token is None else _quota_request(queue.endpoint, token)
         except EndpointError as exc:  # the code of a user's Endpoint failed
             return Verdict(Action.FAIL_WINDOW, str(exc))
         if token is None or request is None:
-            return Verdict(Action.FAIL_WINDOW, say("its quota cannot be asked for"))
+            return Verdict(Action.FAIL_WINDOW, say("its quota cannot be requested"))
         try:
             response = await self._transport.send(request, account.limiter.taken())
         except AttemptError as exc:

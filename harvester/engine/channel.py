@@ -41,11 +41,9 @@ class Channel(Generic[T]):
 
     @property
     def is_empty(self) -> bool:
-        """Whether the channel is empty and no producer waits for room."""
         return not self._items and not self._putting
 
     async def put(self, item: T, size: int) -> None:
-        """Add an item; waits while the channel is full."""
         self._putting += 1
         try:
             while not self.offer(item, size):
@@ -67,7 +65,6 @@ class Channel(Generic[T]):
         return True
 
     def close(self) -> None:
-        """End the channel: no more items will be added."""
         self._closed = True
         self._some.set()
         self._enough.set()

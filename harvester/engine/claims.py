@@ -2,13 +2,10 @@
 
 Rule: claims and plans; the engine starts its tasks, the worker and the writer call its checks.
 
-A worker holds as many accounts as fill its slots, and claims more while slots are idle.  A finished
-account is released when all its windows are committed.  Lost accounts are dropped: windows that
-were fetched for them have an old epoch and are not stored.
+Windows that were fetched for a lost account have an old epoch and are not stored.
 
 A worker whose lease has expired, or that does not know whether a write was stored, joins again,
-with all checks of the first time.  An account that fails for a reason that may be specific to this
-machine is given back, and this worker claims it again only if no other one is left to try it.
+with all checks of the first time.
 """
 
 from __future__ import annotations
@@ -36,10 +33,10 @@ ASK_EVERY = 1.0
 """Seconds between two claims while nothing is free."""
 FIRST_PART = 8
 """While slots are idle, the first claim is for this part of them; each further one doubles."""
-_PLANS = say("accounts are being claimed, and their windows planned")
+_PLANS = say("accounts are being claimed, and their windows are being planned")
 _STORES = say("the last windows of finished accounts are being stored")
 _OTHERS = say(
-    "the accounts that are left are held by other workers, or by ended ones for their lease"
+    "the remaining accounts are held by other workers, or still leased to workers that have ended"
 )
 RENEWALS = 3
 """How often a lease is renewed before it ends."""
@@ -62,7 +59,6 @@ class LedgerClock:
         return self._ahead + self._loop.time()
 
     def set(self, now: float) -> None:
-        """Set the ledger's time."""
         self._loop = asyncio.get_running_loop()
         self._ahead = now - self._loop.time()
 
@@ -95,8 +91,6 @@ class _Lease:
 
 
 class _Claims:
-    """How many accounts are claimed at once, and when: as many as fill the slots."""
-
     def __init__(self, concurrency: int) -> None:
         self.next = 0.0
         self._concurrency = concurrency
@@ -107,7 +101,6 @@ class _Claims:
         return max(self._concurrency // Share.FEWEST - accounts, min(idle, self._lot))
 
     def found(self, number: int, limit: int, lease: float) -> None:
-        """A number of accounts was claimed, out of those asked for."""
         wait = CLAIM_EVERY if number == limit else min(ASK_EVERY, lease)
         self.next = anyio.current_time() + wait
         if number:
@@ -153,29 +146,22 @@ class Sharing:
     def __repr__(self) -> str:
         return f"<Sharing {len(self._held)} accounts held>"
 
-    # what others ask
-
     def may_send(self) -> bool:
-        """Whether a request may leave now."""
         return not self._cut_off and self._lease.may_send()
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether it must join again."""
         return bool(self._cut_off)
 
     @property
     def reason(self) -> str:
-        """Why no account is served."""
-        return say("it joins the ledger again: {}", self._cut_off) if self._cut_off else self._doing
+        return say("joining the ledger again: {}", self._cut_off) if self._cut_off else self._doing
 
     async def renewal(self) -> None:
-        """Return after the next renewal."""
         await self._lease.renewal()
 
     @property
     def marks(self) -> Mapping[str, str]:
-        """The ledger's marks of the accounts that this worker holds."""
         return self._ledger.marks
 
     def is_current(self, appid: str, epoch: int) -> bool:
@@ -205,15 +191,13 @@ class Sharing:
         self._drop(account.appid)
         self._giving.add(account.appid)
         self._scheduler.wanted.set()
-        self._emit(Lost((account.appid,), say("{}; it is left to other workers", reason.reason)))
+        self._emit(Lost((account.appid,), say("{}; other workers can claim it", reason.reason)))
         return True
 
     def cut_off(self, reason: str) -> None:
         """The lease has expired, or the result of a write is unknown: join again."""
         self._cut_off = self._cut_off or reason
         self._scheduler.wanted.set()
-
-    # the tasks
 
     async def renew(self) -> None:
         """Renew the lease, again and again; one that has ended is never renewed."""
@@ -242,8 +226,7 @@ class Sharing:
     ) -> None:
         """Claim accounts, and release those that are finished, until the job has none left.
 
-        plan: makes the queues of claimed accounts.  finish: returns when all windows of finished
-        accounts are committed.
+        finish: returns when all windows of finished accounts are committed.
         """
         self._scheduler = scheduler
         while True:
@@ -288,7 +271,6 @@ class Sharing:
         plan: Callable[[Mapping[str, Lease]], Awaitable[Sequence[AccountQueue]]],
         limit: int,
     ) -> None:
-        """Claim up to this many more accounts."""
         asked = self._lease.now()
         leases = await self._ledger.claim(limit)
         self._claims.found(len(leases), limit, self._lease.seconds)
@@ -334,7 +316,6 @@ class Sharing:
             scheduler.remove(account)
 
     def _waiting(self) -> list[str]:
-        """The held accounts for which nothing can be requested before a later time."""
         now, wall = anyio.current_time(), self._wall()
         return [appid for appid, account in self._held.items() if account.waits(now, wall)]
 

@@ -68,14 +68,14 @@ _GRAIN = 1e-6
 
 
 class Rate(NamedTuple):
-    """At most ``requests`` of them in any ``period`` seconds."""
+    """A rate limit: at most ``requests`` requests in any period of ``period`` seconds."""
 
     requests: int
     period: float
 
     @property
     def per_second(self) -> float:
-        """Requests a second in the long run."""
+        """The average number of requests per second."""
         return self.requests / self.period
 
     def __str__(self) -> str:
@@ -84,10 +84,11 @@ class Rate(NamedTuple):
 
     @classmethod
     def parse(cls, given: object) -> Rate:
-        """A rate from a text with its unit: ``10/s``, ``600/min``, ``2/h``.
+        """A rate from a text with a unit: ``10/s``, ``600/min``, ``2/h``.
 
-        A fractional number is counted over a period that makes it whole: 0.5/s is one in two
-        seconds, 2.5/s is five.  Raises `UsageError`, also for a number without a unit.
+        If the number is not whole, the period is extended until the number is whole: 0.5/s becomes
+        one request in two seconds, 2.5/s becomes five.  Raises `UsageError`, also if the unit is
+        missing.
         """
         number, period = (given[0], given[1]) if isinstance(given, Rate) else _read_rate(given)
         if not (0 < number < math.inf and 0 < period < math.inf):
@@ -180,7 +181,6 @@ class Limiter:
         return not self._waiting and self._free(now)
 
     def _free(self, now: float) -> bool:
-        """Whether a request may leave now."""
         if self.speed < 1.0 and self._slowed_until(now) > now:
             return False
         departures = self._departures
@@ -220,7 +220,6 @@ class Limiter:
         return partial(self._depart_anew, self._last)
 
     async def _depart_anew(self, counted: list[float]) -> None:
-        """Revert the count of a request, wait until it may leave, and count it again."""
         self._in_hand += 1
         with contextlib.suppress(ValueError):  # it was counted more than a period ago
             self._departures.remove(counted)
@@ -241,7 +240,6 @@ class Limiter:
         return wait
 
     def _delay(self, now: float) -> float:
-        """Seconds until a request may leave; 0 if it may now."""
         if self._free(now):
             return 0.0
         wait = max(self._paused_until, self._slowed_until(now)) - now
@@ -253,7 +251,6 @@ class Limiter:
         return max(wait, _GRAIN)
 
     async def acquire(self) -> None:
-        """Wait until a request may leave, and count it as sent."""
         loop = asyncio.get_running_loop()
         while (wait := self._delay(loop.time())) > 0:  # noqa: ASYNC110  (a pause may have come)
             await anyio.sleep(wait)

@@ -60,7 +60,6 @@ class Network:
         return f"<Network {state}>"
 
     def answer(self, now: float) -> None:
-        """The base URL has answered."""
         self.answered = True
         self.last_answer = now
         if self.lost_since is not None:
@@ -69,7 +68,6 @@ class Network:
             self._on_back(now - lost_since)
 
     def stop(self) -> None:
-        """Stop waiting: the run is to end."""
         self._stopped.set()
 
     async def counts(self, sent_at: float, why: str) -> bool:
@@ -91,7 +89,6 @@ class Network:
         return self.last_answer <= sent_at and not self._stopped.is_set()
 
     async def _probe(self) -> bool:
-        """Whether the server answers now."""
         try:
             await self._send(_PROBE)
         except AttemptError as exc:
@@ -101,7 +98,6 @@ class Network:
         return True
 
     async def _until_answered(self, why: str) -> None:
-        """Probe every few seconds, until the server answers or the run is to end."""
         self.lost_since = begun = anyio.current_time()
         while self.lost_since is not None and not self._stopped.is_set():
             seconds = anyio.current_time() - begun

@@ -32,11 +32,11 @@ from harvester.wechat.late import (
     waits_until,
 )
 
-DELAYED = say("WeChat reports that its figures are late")
-NO_ROW = say("a day of it has no row yet, and every day has one")
+DELAYED = say("WeChat reports that the figures are late")
+NO_ROW = say("a day has no row yet, but each day must have one")
 CAN_CHANGE = say("its figures can change")
-NO_RECORD = say("a day of it has no record yet, and may be late")
-NO_ENTRY = say("the entry of its last day is not there yet, and may be late")
+NO_RECORD = say("a day of the window has no record yet; the record might be late")
+NO_ENTRY = say("the entry of its last day is missing; it might be late")
 
 Records = list[dict[str, Any]]
 
@@ -128,8 +128,6 @@ def _day(endpoint: Endpoint, record: dict[str, Any]) -> date:
 
 
 class _Answer:
-    """An answer of an interface at a time; arguments as of `parts_of`."""
-
     def __init__(
         self,
         endpoint: Endpoint,
@@ -205,7 +203,6 @@ class _Answer:
         return part
 
     def _without_rows(self, part: Part, *, behind_a_row: bool) -> Part:
-        """Days without a row, although every day has one."""
         due = due_at(self._endpoint, part.days[1])
         certain = behind_a_row or (self._again is not None and self._expected)
         if not certain and self._wall >= due + WAITS * DAY:

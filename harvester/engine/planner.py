@@ -54,7 +54,6 @@ class Plan(NamedTuple):
     planned, skipped: windows that are requested, and those of them that are already done.
     unsettled: windows whose figures cannot be requested yet; no queue has them.
     held: stored windows that lack what they must have, and are not due to be requested again.
-    share: one account's share of the requests in flight.
     exhausted: queues whose quota was spent before this run, and since when.
     """
 
@@ -68,10 +67,7 @@ class Plan(NamedTuple):
 
 
 class UsedQuota(NamedTuple):
-    """What the ledger knows in addition to the calendars.
-
-    spent, before: calls of today and of yesterday; exhausted: quotas that are used up.
-    """
+    """The calls of today (spent) and of yesterday (before), and the quotas that are used up."""
 
     spent: Mapping[Key, int] = {}
     before: Mapping[Key, int] = {}
@@ -201,8 +197,7 @@ async def demands(
 ) -> AsyncIterator[tuple[str, list[Demand]]]:
     """Each account and what it needs, an entry for each interface that has days in the range.
 
-    stored: what the sinks hold, where no ledger is kept.
-    anew: as if nothing was stored.  early, counts_only: as of `needed`.
+    stored: what the sinks hold, where no ledger is kept.  anew: as if nothing was stored.
     marks: whether days that are marked to be harvested again count as missing.
     """
     last = scope.last or last_legal_day(wall)
@@ -314,7 +309,6 @@ def _left(
 
 
 def _late(appid: str, demand: Demand) -> list[Committed]:
-    """The days that were stored as final without a row that they must have."""
     holes = _holes(demand.endpoint, demand.grid, demand.need.days, demand.calendar)
     return [late(Window(appid, demand.endpoint.name, *hole.days)) for hole in holes]
 
@@ -362,8 +356,8 @@ async def gone(scope: Scope, ledger: Ledger, wall: float) -> list[str]:
             most = max(sum(map(days_in, each)) for each in lost)
             notes.append(
                 say(
-                    "{}: {} from {} to {} cannot be asked for any more: it gives only"
-                    " days that end yesterday",
+                    "{}: {} from {} to {} can no longer be requested: the interface answers only"
+                    " for periods that end yesterday",
                     endpoint.name,
                     many(most, "day"),
                     first,
@@ -389,7 +383,6 @@ async def build_plan(
 
     send: sends a request of an account's token source, with the account's limiter.
     stored: what is stored in the sinks, where no ledger is kept; it is requested again.
-    share: one account's share of the requests in flight.  leases: under which accounts are held.
     """
     has = await used_quota(ledger, wall, list(scope.accounts))
     share = share or share_of(options)
@@ -452,8 +445,6 @@ class _Order(NamedTuple):
 
     Newest first: yesterday's, then provisional ones, then the backfill; so a run that is started
     each morning stays up to date with any quota.  Oldest first: all of them by their days.
-
-    settled: the last day whose figures can be requested.
     """
 
     appid: str
@@ -497,7 +488,6 @@ class _Order(NamedTuple):
         return any(each.begin < day for each in windows if each.stored and each.tally.records)
 
     def unsettled(self) -> list[Attempt]:
-        """Windows that cannot be requested before a certain hour."""
         late = [self._again(each) for each in self.need.again if each.end > self.settled]
         newest = self.cut.windows(*self.need.days, self.need.stored, newest=True)
         new = takewhile(lambda days: days[1] > self.settled, newest)

@@ -1,9 +1,6 @@
 """What to do after an answer: one table for windows and one for tokens.
 
 Rule: decides; never waits, never sends.
-
-An error code becomes a `Verdict` with an `Action` (`harvester.wechat.codes`).  `decide` adds
-when the next request leaves, and what is done instead once no attempt is left.
 """
 
 from __future__ import annotations
@@ -32,12 +29,11 @@ decides when to stop."""
 class Decision(NamedTuple):
     """What follows one attempt at a window.
 
-    action: what to do: `Worker` has a case for each.
     attempt: the next one, or the one that failed.  harvested: the window, of an attempt that is
-    DONE.  delay: seconds until the next attempt.
+    DONE.  delay: seconds.
     reason: empty if nothing is wrong: the next page of the window, or its next attempt after an
-    outage.  code, rid: WeChat's errcode and request id.  kind: of the cause, if no further attempt
-    is made in this run (`harvester.report.causes.KINDS`).
+    outage.  kind: of the cause, if no further attempt is made in this run
+    (`harvester.report.causes.KINDS`).
     first: other requests in flight have not had the same result before: the account was not paused
     yet, or the refused token was the current one.
     """
@@ -56,8 +52,7 @@ class Decision(NamedTuple):
 class Tried(NamedTuple):
     """What limits the next attempt.
 
-    failures: failed attempts so far, including this one; attempts: their limit; wall: the Unix
-    time.
+    failures: including this one; attempts: their limit; wall: the Unix time.
     """
 
     failures: int
@@ -137,10 +132,7 @@ def kind_of(action: Action, verdict: Verdict, other: str = "refused") -> str:
 
 
 def decide(rules: Mapping[Action, Rule], verdict: Verdict, tried: Tried) -> tuple[Action, float]:
-    """What to do after a verdict, and the seconds until the next request.
-
-    rules: `WINDOW` or `TOKEN`.
-    """
+    """What to do after a verdict, and the seconds until the next request."""
     rule = rules.get(verdict.action)
     if rule is None:
         return Action.STOP_ACCOUNT, 0.0

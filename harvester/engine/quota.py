@@ -39,7 +39,6 @@ class Budget:
         return f"<Budget {self._left} left, {self.sent} sent>"
 
     def left(self, wall: float) -> float:
-        """How many calls are left now."""
         if wall >= self.until:
             self._left = self._daily
             self._spent, self._before = 0, self._spent
@@ -53,7 +52,6 @@ class Budget:
         return self._left if wall < self.until - QUOTA_MARGIN else 0
 
     def is_used_up(self, wall: float) -> bool:
-        """Whether no call is left today."""
         return self.limited and self.left(wall) <= 0
 
     def spend(self, calls: int = 1) -> None:
@@ -65,7 +63,6 @@ class Budget:
             self._spent += calls
 
     def take_unbooked(self) -> int:
-        """Return the calls that the ledger does not know yet, and count them as known."""
         unbooked, self.unbooked = self.unbooked, 0
         return unbooked
 

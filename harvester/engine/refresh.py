@@ -1,7 +1,6 @@
 """Reopens stored windows, so that a run requests them again.
 
-Rule: sends nothing to WeChat.  A run with `refresh` opens the marked ranges of its ledger
-(`reopen`); one without a ledger opens everything that its sinks hold (`calendars_in`).
+Rule: sends nothing to WeChat.
 """
 
 from __future__ import annotations
@@ -126,10 +125,7 @@ def _due(calendar: Calendar | None, ranges: Ranges, wall: float) -> list[OpenWin
 
 
 class _Reopened:
-    """The final windows of one interface of one account: some are opened, the others stay final.
-
-    ranges: those in which they are opened.
-    """
+    """The final windows of one interface of one account: those in the ranges are opened."""
 
     def __init__(self, key: Key, calendar: Calendar, ranges: Ranges) -> None:
         self._key = key

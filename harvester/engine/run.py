@@ -1,9 +1,6 @@
 """One run: opens sinks and ledger, makes the plan, starts and ends the workers.
 
 Rule: the only task group of the package; every task that is started here ends here.
-
-A worker takes an item from the scheduler, passes its window through the pipeline, and hands the
-outcome to the writer.
 """
 
 from __future__ import annotations
@@ -84,17 +81,14 @@ LAST_EVENTS = 1.0
 """Seconds for which a run that is cancelled waits until they are delivered."""
 
 SET_BACK = say(
-    "this machine's clock was set back by a day or more since the last run: its"
-    " calls count as today's, and windows that it stored as final may not be final;"
-    " --refresh requests them again"
+    "this machine's clock was set back by a day or more since the last run: the calls of that run"
+    " count as today's, and windows that it stored as final might not be final; --refresh requests"
+    " these windows again"
 )
 
 
 class Reporter:
-    """Receives the events of a run: keeps its report, logs errors, and calls an observer.
-
-    started: the loop's time at which the run began.
-    """
+    """Receives the events of a run: keeps its report, logs errors, and calls an observer."""
 
     def __init__(self, on_event: Observer | None) -> None:
         self.books = Bookkeeper()
@@ -120,7 +114,6 @@ class Reporter:
             self._added.set()
 
     async def deliver(self) -> None:
-        """Await what the observer returns, event after event."""
         while True:
             await self._added.wait()
             await self.delivered()
@@ -142,7 +135,6 @@ class Reporter:
                     raise
 
     async def finish(self) -> None:
-        """Deliver the last events; those of a cancelled run within `LAST_EVENTS` seconds."""
         cancelled = is_cancelled()
         try:
             with anyio.move_on_after(LAST_EVENTS if cancelled else math.inf, shield=cancelled):
@@ -151,7 +143,6 @@ class Reporter:
             self.close()
 
     def close(self) -> None:
-        """Stop calling the observer."""
         self._on_event = None
         while self._pending:
             pending = self._pending.popleft()
@@ -229,7 +220,6 @@ class Engine:
         return self
 
     async def _join(self, ledger: PostgresLedger, stack: AsyncExitStack) -> None:
-        """Enter as one of the workers of a shared ledger."""
         options = self._options
         marks = self._ranges() if options.refresh else []
         stack.push_async_callback(self._leave, ledger)
@@ -258,7 +248,6 @@ class Engine:
         return self._writer.sharing is not None and self._writer.sharing.is_cut_off
 
     async def _join_anew(self, ledger: PostgresLedger) -> None:
-        """Leave, and enter again with all checks."""
 
         async def join() -> float:
             try:
@@ -287,8 +276,8 @@ class Engine:
             except TimeoutError:
                 if sink := self._writer.opening:
                     raise SinkError(
-                        "{} has not answered for {:.0f} s while it was opened; nothing that was"
-                        " committed is lost: fix the cause and run the same command again",
+                        "{} did not answer for {:.0f} s while it was being opened; nothing that"
+                        " was committed is lost: fix the cause and run the same command again",
                         sink,
                         OPENING,
                     ) from None
@@ -305,7 +294,6 @@ class Engine:
         )
 
     def _ranges(self) -> list[Range]:
-        """The days of each account and interface."""
         return [
             (appid, endpoint.name, *days)
             for appid in self._scope.accounts
@@ -390,7 +378,6 @@ class Engine:
         return self._end(self._ended(unfinished, bool(waiting)))
 
     async def _work(self) -> None:
-        """Start the workers; once the last one has ended the writer ends, too."""
 
         def start() -> None:
             if not workers.cancel_scope.cancel_called:  # nobody would cancel a task of after that
@@ -423,7 +410,6 @@ class Engine:
         return report
 
     def report(self, state: State) -> Report:
-        """The current report."""
         books, accounts = self._emit.books, self._plan.accounts
         report = books.report
         report.state = state
@@ -434,10 +420,7 @@ class Engine:
         report.waits = books.waits()
         return report
 
-    # before the first request
-
     async def _prepare(self) -> None:
-        """Make the plan; nothing is sent yet."""
         self._scope = self._scope.on(last_legal_day(self._wall()))
         if (ledger := shared(self._writer.ledger)) is not None:
             await self._prepare_shared(ledger)
@@ -468,8 +451,6 @@ class Engine:
             await ledger.register(self._ranges())
         await self._worker.prepare(plan)
         self._worker.serve(Scheduler(accounts, self._wall, plan.share, paced=self._paced))
-
-    # with a shared ledger
 
     async def _prepare_shared(self, ledger: PostgresLedger) -> None:
         """Count the requested windows; accounts are planned when they are claimed."""
@@ -506,7 +487,6 @@ class Engine:
         await sharing.run(self._worker.scheduler, self._claimed, self._finish)
 
     async def _claimed(self, leases: Mapping[str, Lease]) -> Sequence[AccountQueue]:
-        """The queues of claimed accounts."""
         ledger, wall = self._writer.ledger, self._wall()
         scope = self._scope.only(leases).on(last_legal_day(wall))
         if ledger is not None:
@@ -531,11 +511,8 @@ class Engine:
         return plan.accounts
 
     async def _finish(self, accounts: Sequence[AccountQueue]) -> None:
-        """Commit all windows and calls of these accounts."""
         await self._writer.flush()
         await self._writer.book()
-
-    # beside the workers
 
     def _unreachable(self, seconds: float, patience: float, reason: str) -> None:
         since = say(" for {}", duration(seconds)) if seconds else ""
@@ -554,14 +531,12 @@ class Engine:
         scope.cancel()
 
     async def _committed(self) -> None:
-        """A group of windows is committed."""
         if self._paced:
             self._worker.scheduler.read(waits=self._writer.channel.is_empty)
         self._report_requests()
         await self._emit.delivered(MOST_PENDING)
 
     def _report_requests(self) -> None:
-        """Report the requests since the last report, if there is an observer."""
         if self._answers:
             self._emit(events.Requested(tuple(self._answers)))
             self._answers.clear()
@@ -599,14 +574,12 @@ class Engine:
         self._worker.stop()
 
     async def _stored(self) -> int:
-        """How many windows the workers of this job have stored."""
         if (ledger := shared(self._writer.ledger)) is not None:
             with suppress(LedgerError, Away):
                 return sum([worker.windows for worker in await ledger.workers()])
         return self._emit.books.report.windows.done
 
     async def _watch(self) -> None:
-        """Report what the run waits for when there is no progress, less and less often."""
         since, silent = self._worker.progressed, STALLED_AFTER
         while True:
             if self._worker.progressed != since:
@@ -622,13 +595,13 @@ class Engine:
             if not waiting and self._writer.sharing is not None:
                 reasons = [self._writer.sharing.reason]
             if sink := self._writer.writing:
-                reasons.insert(0, say("{} did not store what was written to it", sink))
+                reasons.insert(0, say("{} has not finished a write yet", sink))
             self._emit(events.Stalled(now - since, tuple(reasons)))
 
 
 async def _guarded(part: Coroutine[None, None, None]) -> None:
     """Run one task of the run; it ends without an error only if it is done or cancelled."""
-    error = lambda why: RunError("code that the run called failed: {}", why)  # noqa: E731
+    error = lambda why: RunError("a function that the run called failed: {}", why)  # noqa: E731
     await guard_cancellation(error, _same, part, others=False)
 
 

@@ -57,7 +57,6 @@ class _Timed:
 
     @property
     def first(self) -> float:
-        """When the first of them is due; NEVER if there is none."""
         return self._heap[0][0] if self._heap else NEVER
 
     def add(self, account: AccountQueue, at: float) -> None:
@@ -240,11 +239,9 @@ class Scheduler:
 
     @property
     def idle(self) -> int:
-        """How many workers are idle, or may still be started."""
         return self._spare + sum(not idle.done() for idle in self._idle)
 
     def add(self, accounts: Sequence[AccountQueue]) -> None:
-        """Add accounts."""
         for account in accounts:
             self._accounts[account] = None
             account.turn.at = 0.0
@@ -259,7 +256,6 @@ class Scheduler:
             self._wake_worker()
 
     def remove(self, account: AccountQueue) -> None:
-        """Remove a finished account."""
         self._accounts.pop(account, None)
 
     def drop(self, account: AccountQueue) -> None:
@@ -269,20 +265,17 @@ class Scheduler:
             self._finished(account)
 
     def close(self) -> None:
-        """No more accounts will be added."""
         self._more = False
         if not self._unfinished:
             self.stop()
 
     def stop(self) -> None:
-        """Start no more items."""
         self._stopped = True
         self._timed.cancel()
         while self._idle:
             self._wake_worker()
 
     def _schedule(self, account: AccountQueue, now: float, wall: float) -> None:
-        """Schedule the next check of an account that is not in the queue."""
         at, turn = account.next_at(now, wall), account.turn
         if at <= now:
             turn.at = 0.0

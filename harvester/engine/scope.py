@@ -29,7 +29,6 @@ KINDS = {
 
 
 def _kind(endpoint: Endpoint) -> str:
-    """The kind of windows that an interface accepts."""
     if endpoint.cut is not WindowKind.RECENT:
         return KINDS[endpoint.cut]
     numbers = [str(number) for number in sorted(recent_days(endpoint.span))]
@@ -43,9 +42,7 @@ class Scope:
     notes: a sentence for each part that is left out.
     last: the last day that can be requested; follows: the end was given as yesterday, so that
     interfaces of recent days end on that day as of the planning of the run.
-    store: where the accounts' tokens are shared, None if they are not.
     caps: the most requests in flight of accounts that have a limit of their own.
-    names: of accounts that have one, by appid.
     """
 
     accounts: dict[str, TokenProvider]
@@ -60,7 +57,6 @@ class Scope:
     names: Mapping[str, str] = field(default_factory=dict)
 
     def only(self, appids: Collection[str]) -> Scope:
-        """The same for some of its accounts."""
         return replace(self, accounts={appid: self.accounts[appid] for appid in appids})
 
     @property
@@ -71,7 +67,6 @@ class Scope:
         return sha256(text.encode(errors="replace")).hexdigest()[:32]
 
     def range_of(self, endpoint: Endpoint) -> Days | None:
-        """The days that an interface has of the range, or None if it has none."""
         begin, end = self.begin, self.end
         if self.follows and self.last is not None and endpoint.cut is WindowKind.RECENT:
             begin, end = begin + (self.last - end), self.last
@@ -99,7 +94,11 @@ class Scope:
             if self.end >= endpoint.first_day > self.begin and not from_first:
                 later[endpoint.first_day].append(endpoint.name)
         begins = [
-            say("{}: from {} on, there is nothing before", listed(names, "interface"), first)
+            say(
+                "{}: starts on {}, because there is no older data",
+                listed(names, "interface"),
+                first,
+            )
             for first, names in sorted(later.items())
         ]
         return replace(self, last=last)._checked(last, begins)
@@ -110,21 +109,20 @@ class Scope:
         without = [note for each in by_first_day if (note := self._why_none(each, last))]
         if len(without) == len(self.endpoints):
             early = any(self.range_of(each) is None for each in self.endpoints)
-            hint = say("; --start first begins at the first day of each")
+            hint = say("; with --start first, each interface begins at its first day")
             more = len(without) - NAMES
             shown = [*without[:NAMES], *([say("and {:,} more", more)] if more > 0 else [])]
             raise UsageError(joined("; ", shown) + (hint if early else ""))
         return replace(self, notes=tuple(dict.fromkeys([*self.notes, *notes, *without])))
 
     def _why_none(self, endpoint: Endpoint, last: date) -> str:
-        """Why an interface has no days in the range; empty if it has some."""
         days = self.range_of(endpoint)
         if days is None:
             return say("{} has no data before {}", endpoint.name, endpoint.first_day)
         cut = grid(endpoint, last)
         if not cut.count(*days):
             return say(
-                "{} takes {} only, and there is none in {} to {}; {} would do",
+                "{} accepts only {} and {} to {} has none; an example is {}",
                 endpoint.name,
                 _kind(endpoint),
                 days[0],

@@ -28,18 +28,18 @@ def check_list(ledger: Ledger, known: Collection[str], mine: Collection[str]) ->
 
     at = at_ledger(ledger)
     ways = [
-        say("`harvester sink add {}{}` copies what is stored into it", spec, at)
+        say("`harvester sink add {}{}` copies the stored records into this sink", spec, at)
         for spec in specs(new)
     ]
     ways += [
-        say("`harvester sink remove {}{}` removes it from the list", spec, at)
+        say("`harvester sink remove {}{}` removes this sink from the list", spec, at)
         for spec in specs(gone)
     ]
     if new and gone and all([_is_away(name, ledger.path) for name in gone]):
         at += "".join([f" --sink {spec}" for spec in specs(mine)])
-        ways = [say("`harvester rebuild{}` makes a ledger from what was moved there", at)]
+        ways = [say("`harvester rebuild{}` makes a ledger from the data that was moved there", at)]
     raise UsageError(
-        "the sinks of this ledger are {}, and those of this run {}; {}",
+        "the sinks of this ledger are {}, but the sinks of this run are {}; {}",
         joined(" and ", specs(known)) or say("none"),
         joined(" and ", specs(mine)) or say("none"),
         joined("; ", ways),

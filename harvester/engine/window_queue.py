@@ -79,7 +79,6 @@ class Attempt(NamedTuple):
 
     @property
     def days(self) -> Days:
-        """Its first and its last day."""
         return self.window.begin, self.window.end
 
 
@@ -104,12 +103,10 @@ class Harvested(NamedTuple):
 
     @property
     def parts(self) -> tuple[Harvested, ...]:
-        """All parts, itself first."""
         return (self, *self.more)
 
     @property
     def days(self) -> Days:
-        """The days of this part."""
         return self.batch.window.begin, self.batch.window.end
 
     @property
@@ -125,7 +122,6 @@ class Harvested(NamedTuple):
 
     @property
     def tally(self) -> Tally:
-        """Of all parts."""
         if not self.more:
             return self.outcome.tally
         return reduce(Tally.plus, [part.outcome.tally for part in self.parts])
@@ -153,7 +149,6 @@ class Harvested(NamedTuple):
 
     @property
     def is_provisional(self) -> bool:
-        """Whether a part can still change."""
         return any([part.outcome.state in ("open", "late") for part in self.parts])
 
 
@@ -181,8 +176,7 @@ class WindowQueue:
     new: the windows to request, lazily; first: those to request before them.
     replaces: records of new windows may already be in the sink.
     oldest: in the order of their days, oldest first; else newest first.
-    split: windows more than were planned, since WeChat refused one of several days, since the last
-    call of `take_split`.
+    split: windows more than were planned, since WeChat refused one of several days.
     """
 
     __slots__ = (
@@ -213,12 +207,10 @@ class WindowQueue:
         self._order = 0
 
     def __bool__(self) -> bool:
-        """Whether a window is left."""
         return self._upcoming is not None or bool(self._again) or bool(self._first)
 
     @property
     def waiting(self) -> int:
-        """How many windows wait for a retry."""
         return len(self._again)
 
     @property
@@ -304,7 +296,6 @@ class WindowQueue:
             yield upcoming
 
     def clear(self) -> None:
-        """Return no further windows."""
         self._again.clear()
         self._first.clear()
         self._upcoming = None
@@ -313,8 +304,6 @@ class WindowQueue:
 class InterfaceQueue:
     """One interface of one account: its windows, its budget, and whether one can be requested now.
 
-    Its attributes are changed by its methods only.
-
     stopped: why no window is requested any more, else None; forbidden: because the account may not
     use the interface.
     proven: an answer has shown that the account may use it; before that, one request at a time.
@@ -322,7 +311,6 @@ class InterfaceQueue:
     trying: the quota is used up, and the one call of this hour is under way.
     blocked: WeChat has refused it for a time, which says nothing about its quota.
     as_text: an answer had a number that is kept as its text.
-    epoch: under which this worker holds the account.
     failing: the errcodes for which it failed before, and since when (`Outcome.fetched_at`).
     silent: it delivers no rows any more, so no run waits for one.
     leaves: this run leaves something of it for later.
@@ -377,15 +365,12 @@ class InterfaceQueue:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do and nothing is under way."""
         return self.in_flight == 0 and not self.windows
 
     def again(self, attempt: Attempt, at: float) -> None:
-        """Try this window (again) at a time of the loop."""
         self.windows.again(attempt, at)
 
     def next_at(self, now: float, wall: float) -> float:
-        """The loop's time from which `take` returns a window; NEVER if none is known."""
         if self._asking or (self.in_flight and not self.proven):
             return NEVER
         if until := self._closed_until(wall):
@@ -412,7 +397,6 @@ class InterfaceQueue:
         return self.parked_until > wall
 
     def take(self, now: float, wall: float) -> Attempt | None:
-        """The window to try now; None if there is none."""
         budget = self.budget
         if (
             self._asking
@@ -435,11 +419,9 @@ class InterfaceQueue:
         self.settled()
 
     def unsent(self) -> None:
-        """A call that was counted was not sent."""
         self.budget.spend(-1)
 
     def settled(self) -> None:
-        """A window is no longer in flight."""
         self.in_flight -= 1
 
     def ask(self) -> None:
@@ -462,9 +444,7 @@ class InterfaceQueue:
             self.proven = True
 
     def refused(self, now: float, *, blocked: bool = False) -> bool:
-        """WeChat reports that the quota is used up, or that it has blocked the interface.
-
-        now: the loop's time.
+        """WeChat reports a used-up quota, or has blocked the interface (now: the loop's time).
 
         Returns whether that is new: not of requests that were in flight with the first one.
         """

@@ -1,9 +1,6 @@
 """The workers: each does one item after the other, and acts on the result.
 
 Rule: starts no task; the engine starts the workers and ends them.
-
-An item is a window, a token, or a quota request.  An attempt at a window returns a `Decision`;
-`Worker` carries it out.
 """
 
 from __future__ import annotations
@@ -53,13 +50,12 @@ RENEWED = 1.0
 """Seconds after which a worker whose lease has expired checks again."""
 
 
-_AS_TEXT = say("numbers that a float cannot hold (NaN, Infinity, 1e400) are kept as text")
+_AS_TEXT = say("numbers that a float cannot represent (NaN, Infinity, 1e400) are kept as text")
 
 
 class Worker:
     """The state that the workers of a run share; each of them runs `work`.
 
-    emit: receives events.  wall: the wall clock, as `time.time`.
     fatal: the error that ended the run, if any; progressed: the loop's time at which the last
     window was harvested.
     began: when the first of the workers of this job began that share the ledger now
@@ -102,16 +98,13 @@ class Worker:
                 await self._check_budget(account, queue)
 
     def serve(self, scheduler: Scheduler) -> None:
-        """Take jobs from this scheduler from now on."""
         self.scheduler = scheduler
 
     def stop(self) -> None:
-        """Take no more jobs."""
         self.scheduler.stop()
         self._network.stop()
 
     async def work(self) -> None:
-        """Do jobs until there are none."""
         scheduler, loop = self.scheduler, asyncio.get_running_loop()
         sharing = self._writer.sharing
         while (item := await scheduler.take()) is not None:
@@ -137,10 +130,7 @@ class Worker:
                 self.stop()
             scheduler.settled(item.account, loop.time() - began)
 
-    # before the first request
-
     async def _unsettled(self, queue: InterfaceQueue, attempt: Attempt) -> None:
-        """A window whose figures cannot be requested yet."""
         wall = self._wall()
         until = settles_at(attempt.window.end, queue.endpoint.settled_hour)
         if self._options.wait:
@@ -150,12 +140,11 @@ class Worker:
             await self._leave(queue, [attempt.days], reason)
 
     async def _exhausted_before(self, queue: InterfaceQueue, quota: Exhausted) -> None:
-        """The quota of an interface was used up before this run."""
         queue.refused(_now())
         if not queue.windows or not 0 <= self._wall() - quota.asked < QUOTA_AGAIN:
             return
         reason = say(
-            "WeChat reported at {:%H:%M} in China that its quota is used up", china(quota.asked)
+            "WeChat reported at {:%H:%M} (China time) that the quota is used up", china(quota.asked)
         )
         if self._options.wait:
             self._pause(queue, quota.asked + QUOTA_AGAIN, reason)
@@ -176,7 +165,6 @@ class Worker:
             self._emit(events.Paused(queue.appid, seconds, reason, queue.endpoint.name))
 
     async def _stop_queue(self, queue: InterfaceQueue, reason: StopReason) -> None:
-        """Request no more windows of an interface in this run."""
         await self._leave(queue, queue.stop(reason), reason)
 
     def _notice(
@@ -187,17 +175,13 @@ class Worker:
         queue: InterfaceQueue | None = None,
         calls: tuple[int, int] | None = None,
     ) -> None:
-        """Report something about an account, or about one interface of it."""
         name = queue.endpoint.name if queue is not None else ""
         who = f"{account.appid} {name}" if name else account.appid
         self._emit(
             events.Notice(Level.INFO, code, account.appid, name, say("{}: {}", who, text), calls)
         )
 
-    # windows
-
     async def _try(self, account: AccountQueue, queue: InterfaceQueue, attempt: Attempt) -> None:
-        """Make one attempt at one window, and carry out what follows."""
         if queue.windows.split:
             self._report_split(queue)
         decision = await self._pipeline.run(account, queue, attempt)
@@ -330,8 +314,10 @@ class Worker:
             )
         elif decision.first:
             self._emit(events.Paused(account.appid, delay, reason, action=decision.action))
-            speed = say("{:.0%} of its rate", account.limiter.speed)
-            self._notice(Code.SLOWED, account, say("from now on at {}, recovering slowly", speed))
+            speed = say("{:.0%} of the configured rate", account.limiter.speed)
+            self._notice(
+                Code.SLOWED, account, say("the rate is now {}, and recovers slowly", speed)
+            )
         self._try_again(queue, attempt, delay, reason, attempt.failures, decision.action)
 
     async def _not_ready(
@@ -368,9 +354,9 @@ class Worker:
             return
         wall = self._wall()
         await self._note_quota(queue, next_quota_day(wall))
-        why = say("its quota was used up, and it is unknown whether it is: {}", account.why)
+        why = say("its quota was used up, and might still be used up: {}", account.why)
         if queue.blocked:
-            why = say("it was blocked, and it is unknown whether it is: {}", account.why)
+            why = say("it was blocked, and might still be blocked: {}", account.why)
         if self._options.wait:
             self._pause(queue, wall + QUOTA_AGAIN, why)
         else:
@@ -415,8 +401,6 @@ class Worker:
                 queue.epoch,
             )
 
-    # quotas
-
     async def _ask_quota(self, account: AccountQueue, queue: InterfaceQueue) -> None:
         """Set an interface's budget to WeChat's number; if that stays unknown, report it."""
         try:
@@ -446,14 +430,13 @@ class Worker:
         if queue.stopped is not None or not queue.windows or not queue.budget.is_used_up(wall):
             return
         begins = next_quota_day(wall)
-        account.why = say("the calls of this interface that today's quota allows are used up")
+        account.why = say("this interface has used up the calls that today's quota allows")
         if self._options.wait or begins - wall <= QUOTA_MARGIN:
             self._pause(queue, begins, account.why)
         else:
             await self._stop_queue(queue, StopReason(begins, account.why, kind="quota"))
 
     def spent(self) -> list[Spent]:
-        """The calls since the last commit."""
         day, queues = quota_day(self._wall()), self._unbooked
         spent = [
             Spent(queue.appid, queue.endpoint.name, day, calls)
@@ -462,8 +445,6 @@ class Worker:
         ]
         self._unbooked = {queue: None for queue in queues if queue.in_flight}
         return spent
-
-    # tokens and accounts
 
     async def _renew(self, account: AccountQueue) -> None:
         sent_at = _now()
@@ -478,7 +459,9 @@ class Worker:
             if news:
                 lifetime = duration(account.token.lifetime)
                 self._notice(
-                    Code.TOKEN_FETCHED, account, say("access token, good for {}", lifetime)
+                    Code.TOKEN_FETCHED,
+                    account,
+                    say("got an access token that is valid for {}", lifetime),
                 )
         finally:
             account.renewed()
@@ -537,7 +520,6 @@ class Worker:
 
 
 def _reason(decision: Decision, until: float | None) -> StopReason:
-    """A decision as the reason for which no more windows are requested."""
     return StopReason(until, decision.reason, decision.code, decision.rid, decision.kind)
 
 

@@ -58,7 +58,6 @@ class Left(NamedTuple):
 
 
 def _parts(windows: Sequence[Harvested]) -> Sequence[Harvested]:
-    """The parts of these windows: mostly each is one."""
     if not any([each.more for each in windows]):
         return windows
     return [part for each in windows for part in each.parts]
@@ -92,7 +91,6 @@ class Writer:
         self.writing = ""
         """The sink whose write has not returned; empty if there is none."""
         self.opening = ""
-        """The sink that is being opened."""
         self._finishing: set[str] = set()
         self._begun: set[int] = set()  # of the sinks that the stack closes
         self.channel: Channel[Item] = Channel(
@@ -112,7 +110,6 @@ class Writer:
         self._emit = emit
         self._spent = spent
         self.sent = asyncio.Event()
-        """Set when a call is sent."""
         self._unsure: list[Spent] = []
         self._turn = asyncio.Lock()  # the sinks are written, or opened again
         self._stored: list[Item] = []  # the last group, until `_free_one` has freed it
@@ -130,12 +127,10 @@ class Writer:
         await committed.wait()
 
     def offer(self, window: Harvested) -> bool:
-        """Add a harvested window if the channel is not full; returns whether it was added."""
         self._free_one()
         return self.channel.offer(window, window.size)
 
     def harvested(self, window: Harvested) -> Coroutine[None, None, None]:
-        """Add a harvested window; waits while the channel is full."""
         self._free_one()
         return self.channel.put(window, window.size)
 
@@ -200,9 +195,9 @@ class Writer:
                 now = await call(sink, read) if strange else {}
                 still = {appid for appid, marks in strange.items() if now.get(appid) == marks}
                 why = say(
-                    "the ledger does not know what {} has of it: a failover or a restored copy has"
-                    " lost commits; once no worker runs, `harvester rebuild` with this --ledger and"
-                    " --sink makes it anew",
+                    "the ledger does not know the state of this account in {}: a failover or a"
+                    " restored copy has lost commits; when no worker is running, make a new"
+                    " ledger: `harvester rebuild` with this --ledger and --sink",
                     name,
                 )
                 found.update(dict.fromkeys(still, why))
@@ -219,7 +214,6 @@ class Writer:
         return sorted(self._listed - known.keys())
 
     async def _open(self, name: str, sink: Sink) -> None:
-        """Open a sink, and store its checkpoint."""
         if self.ledger is None or name not in self._kept:
             await call(sink, sink.open, None)
             return
@@ -258,7 +252,6 @@ class Writer:
             await self.book()
 
     async def book(self) -> None:
-        """Store the calls that no commit has stored."""
         if self.ledger is None or not (spent := self._calls()):
             return
         try:
@@ -289,7 +282,6 @@ class Writer:
                 item.set()
 
     async def _store(self, windows: Sequence[Harvested], left: Sequence[Outcome]) -> None:
-        """Store a group."""
         fence = {window.batch.window.appid: EPOCH for window in windows}
         parts = _parts(windows)
         checkpoints, refused = await self._write([part.batch for part in parts], fence)
@@ -337,8 +329,8 @@ class Writer:
             self.writing = ""
         if strange := sorted(refused - lost):
             raise SinkError(
-                "the sink knows a later epoch of {} than the ledger, which was restored to an "
-                "older state; `harvester rebuild --ledger` makes a new one",
+                "the sink has a later epoch of {} than the ledger, so the ledger was restored to"
+                " an older state; `harvester rebuild --ledger` makes a new ledger",
                 listed(strange, "account"),
             )
         sharing.lose({appid: epochs[appid] for appid in lost if appid in epochs})

@@ -4,8 +4,6 @@ Rule: the columns are those of `harvester.sinks.rows`; only how they are built i
 
 Records that fit the catalogue become columns field by field, which is several times faster than row
 by row; a group with one that does not fit goes row by row, where its drift is noted.
-
-Importing this module without pyarrow raises `UsageError` with the command that installs it.
 """
 
 from __future__ import annotations
@@ -38,7 +36,6 @@ except ImportError as exc:
 __all__ = [
     "batch_of",
     "frame",
-    "only",
     "pa",
     "pc",
     "reader",
@@ -52,7 +49,6 @@ _SCALARS: dict[str, Any] = {
     "date": pa.date32(), "timestamp": pa.timestamp("us", tz="UTC"), "json": pa.string(),
 }  # fmt: skip
 _NULLABLE = {pa.int64(): "Int64", pa.int32(): "Int32", pa.bool_(): "boolean"}
-"""The types of pandas that have nulls."""
 _MISFITS = (TypeMismatch, MalformedError, TypeError, ValueError, OverflowError, pa.ArrowException)
 
 
@@ -112,7 +108,6 @@ def _column(field: Field, values: Sequence[Any]) -> Sequence[Any]:
 
 
 def _batches(documents: Sequence[Document]) -> Iterable[Batch]:
-    """The records as batches of one window each."""
     beside = [field.name for field in METADATA]
     for origin, group in groupby(documents, lambda each: tuple(each[name] for name in beside)):
         appid, endpoint, begin, end, fetched_at = origin
@@ -121,18 +116,13 @@ def _batches(documents: Sequence[Document]) -> Iterable[Batch]:
         yield Batch(window, records, fetched_at)
 
 
-def only(batch: Any, stays: Sequence[bool]) -> Any:
-    """The rows of a batch that stay."""
-    return batch if all(stays) else batch.filter(pa.array(stays, pa.bool_()))
-
-
 def reader(schema: Any, batches: Iterable[Any]) -> Any:
     """A `pyarrow.RecordBatchReader`, which gives its batches as they are asked for."""
     return pa.RecordBatchReader.from_batches(schema, batches)
 
 
 def frame(table: Any, options: Mapping[str, Any]) -> Any:
-    """A table as a `pandas.DataFrame`: days as ``datetime64``, and whole numbers as they are.
+    """A `pandas.DataFrame`: days as ``datetime64``, and whole numbers as they are.
 
     options: of ``pyarrow.Table.to_pandas``; with a ``types_mapper`` it decides alone.
     """

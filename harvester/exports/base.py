@@ -33,10 +33,7 @@ Chunk = Mapping[str, Any]
 
 
 class TableShape(NamedTuple):
-    """A table of a target: its name, its schema, a `pyarrow.Schema`, and what its columns are.
-
-    A column of the schema has its meaning in Chinese and English as metadata: ``comment``.
-    """
+    """A table of a target; schema: a `pyarrow.Schema`, each column with a meaning: ``comment``."""
 
     name: str
     schema: Any
@@ -78,14 +75,6 @@ class Content(NamedTuple):
     runs: Sequence[Run] = ()
 
 
-class Size(NamedTuple):
-    """How large a table will be; is_exact: its rows are counted, not estimated."""
-
-    rows: int
-    columns: int
-    is_exact: bool = True
-
-
 class Exported(NamedTuple):
     """What an export has done.
 
@@ -107,8 +96,8 @@ class Target(ABC):
     whole: whether it can only be written anew as a whole; then it is given all units.  harvest,
     digest: the id, and the digest of all stamps, to be stored with what is written; set between
     `open` and `write`.  contents: by interface, what it is to hold; set at the same time, of a
-    target that is written as a whole; sizes: by table, set before it is written.  stopped: is
-    called while it waits, and raises to end that; set before `open`.
+    target that is written as a whole.  stopped: is called while it waits, and raises to end that;
+    set before `open`.
     """
 
     scheme: ClassVar[str] = ""
@@ -122,7 +111,6 @@ class Target(ABC):
         self.form = ""
         self.harvest = self.digest = ""
         self.contents: Mapping[str, Content] = {}
-        self.sizes: Mapping[str, Size] = {}
         self.stopped: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
@@ -147,10 +135,7 @@ class Target(ABC):
         return {}
 
     def stored(self, table: TableShape) -> list[tuple[Any, ...]]:
-        """The rows of a table of one part that readers see; after `open`.
-
-        None of a target that shows everything at once.
-        """
+        """The rows of a table of one part that readers see; after `open`."""
         return []
 
     @abstractmethod

@@ -60,7 +60,7 @@ class Bucket:
         self._root = place.removeprefix("s3://").removesuffix("/")
         if "@" in self._root:
             raise UsageError(
-                "export: parquet:s3://…@… has a key in it; set AWS_ACCESS_KEY_ID and"
+                "export: parquet:s3://…@… contains a key; set AWS_ACCESS_KEY_ID and"
                 " AWS_SECRET_ACCESS_KEY, or write ?access_key=env:NAME&secret_key=env:NAME"
             )
         if not self._root:
@@ -69,14 +69,15 @@ class Bucket:
             )
         if {"", ".", ".."} & {*self._root.split("/")}:
             raise UsageError(
-                "export: parquet:{} has an empty part, . or ..; write parquet:s3://BUCKET/PREFIX",
+                "export: parquet:{} contains an empty part, . or ..; write"
+                " parquet:s3://BUCKET/PREFIX",
                 place,
             )
         keys = [options[name] for name in _KEYS if name in options]
         for key in keys:
             check_reference(key, "key")
         if len(keys) == 1:
-            raise UsageError("export: access_key and secret_key need each other; give both")
+            raise UsageError("export: access_key and secret_key must be given together")
         if "endpoint" in options:
             _host_of(options["endpoint"], "?endpoint")
         self._stopped = stopped
@@ -85,16 +86,12 @@ class Bucket:
         self._drafts: IO[bytes] | None = None
         self._extents: dict[str, tuple[int, int]] = {}
 
-    def __repr__(self) -> str:
-        return f"<Bucket s3://{self._root}>"
-
     def check(self) -> None:
         """Raise `UsageError` if a key, or the endpoint of the environment, cannot be used here."""
         _ = self._options
 
     @property
     def _options(self) -> dict[str, Any]:
-        """What `harvester.exports.store.Store` takes, with the keys."""
         where = next((name for name in _ENDPOINTS if os.environ.get(name)), "")
         endpoint = self._given.get("endpoint") or os.environ.get(where)
         host = _host_of(endpoint, where) if endpoint else ""
@@ -121,11 +118,9 @@ class Bucket:
             self._drafts = TemporaryFile()  # noqa: SIM115  (without a name: a kill leaves nothing)
 
     def new_draft(self, name: str) -> BinaryIO:
-        """The draft of an object, open to be written."""
         return _Draft(partial(self._keep, name))
 
     def draft(self, name: str) -> BytesIO:
-        """The same, once it is written, open to be read."""
         assert self._drafts is not None, "not open"
         begin, size = self._extents[name]
         self._drafts.seek(begin)
@@ -137,7 +132,6 @@ class Bucket:
         self._drafts.write(data)
 
     def read(self, name: str) -> bytes:
-        """The content of an object; empty if there is none."""
         data: bytes | None = self._call("get", self._path(name))
         bucket = self._root.partition("/")[0]
         if data is None and not self._call("has_bucket", bucket):
@@ -145,11 +139,9 @@ class Bucket:
         return data or b""
 
     def save(self, name: str, data: bytes) -> None:
-        """Replace an object."""
         self._call("put", self._path(name), data)
 
     def existing(self, names: Iterable[str]) -> list[str]:
-        """Those of the objects that are there."""
         folders = {str(PurePosixPath(name).parent) for name in names}
         found = {path for folder in folders for path in self._call("listed", self._path(folder))}
         return [name for name in names if self._path(name) in found]
@@ -161,15 +153,12 @@ class Bucket:
         return not thorough or (data is not None and len(data) == size and made == checksum)
 
     def put(self, name: str) -> None:
-        """Put a draft in its place."""
         self.save(name, self.draft(name).read())
 
     def remove(self, name: str) -> None:
-        """Remove an object; it may be gone."""
         self._call("remove", self._path(name))
 
     def close(self) -> None:
-        """End the process, and give up the drafts."""
         drafts, self._drafts = self._drafts, None
         if drafts is not None:
             drafts.close()
@@ -182,7 +171,6 @@ class Bucket:
         return f"{self._root}/{name}"
 
     def _call(self, method: str, *arguments: Any) -> Any:
-        """What a method of `harvester.exports.store.Store` returns in the process."""
         process = self._process
         assert process is not None, "not open"
         assert process.stdin is not None
@@ -206,10 +194,6 @@ class Bucket:
 
 
 def _host_of(endpoint: str, where: str) -> str:
-    """The host of a URL; raises `UsageError` if it is none.
-
-    where: the URL is from, in the message.
-    """
     try:
         url = urlparse(endpoint)
         if url.scheme in ("http", "https") and url.hostname and url.port != 0:

@@ -1,6 +1,6 @@
 """The sheet *charts* of a workbook: followers, readers and articles at a glance.
 
-Rule: figures are noted as the rows of tables pass by, an entry a month, a day, an entrance or an
+Rule: figures are noted as the rows of tables pass by, an entry a month, a day, a source or an
 article; the sheet has them beside the charts that show them.
 """
 
@@ -15,14 +15,13 @@ from harvester.wechat.labels import SCENES
 SHEET = {"en": "charts", "zh": "图表"}
 BEST = 20
 _SHOWN = 40
-"""Letters of a title."""
 _TEXTS = {
     "en": (
         "Followers at the end of the month", "Readers by day",
-        "Readers by day and entrance, added up over the days",
-        "The twenty most read articles: readers in 30 days at most", "Month", "Followers", "Day",
-        "Readers", "Entrance", "Article",
-        "Of several accounts the figures are added: one reader of two accounts counts twice.",
+        "Readers by source (sum over the days)",
+        "The 20 most read articles: readers in at most 30 days", "Month", "Followers", "Day",
+        "Readers", "Source", "Article",
+        "With several accounts, figures are sums: a reader of two accounts counts twice.",
     ),
     "zh": (
         "月末关注人数", "每日阅读人数", "各来源阅读人数（各日相加）",
@@ -39,8 +38,6 @@ _A4 = 9
 
 
 class _Chart(NamedTuple):
-    """A chart: its kind, its title, the heads of its columns, and its points."""
-
     kind: str
     title: str
     heads: tuple[str, str]
@@ -54,14 +51,14 @@ class Charts:
         self._language = language
         self._followers: dict[str, dict[str, int]] = {}
         self._readers: dict[date, int] = {}
-        self._entrances: dict[str, int] = {}
+        self._sources: dict[str, int] = {}
         self._best: dict[tuple[str, str], int] = {}
         self._titles: dict[tuple[str, str], str] = {}
         self._notes: dict[str, tuple[Callable[[list[Any]], None], str]] = {
             "getusercumulate": (self._note_followers, "_appid ref_date cumulate_user"),
             "getbizsummary": (self._note_readers, "ref_date detail_read_user"),
             "getbizsummary_detail_read_user_source": (
-                self._note_entrances,
+                self._note_sources,
                 "scene_desc user_count",
             ),
             "article_totals": (self._note_totals, "_appid msgid read_user"),
@@ -83,10 +80,10 @@ class Charts:
         for day, readers in rows:
             self._readers[day] = self._readers.get(day, 0) + readers
 
-    def _note_entrances(self, rows: Iterable[tuple[str, int]]) -> None:
-        for entrance, readers in rows:
-            if entrance != SCENES[0].value:
-                self._entrances[entrance] = self._entrances.get(entrance, 0) + readers
+    def _note_sources(self, rows: Iterable[tuple[str, int]]) -> None:
+        for source, readers in rows:
+            if source != SCENES[0].value:
+                self._sources[source] = self._sources.get(source, 0) + readers
 
     def _note_totals(self, rows: Iterable[tuple[str, str, int]]) -> None:
         for appid, msgid, readers in rows:
@@ -98,11 +95,10 @@ class Charts:
             self._titles[appid, msgid] = title
 
     def _made(self) -> list[_Chart]:
-        """The charts that have a point."""
         texts = _TEXTS[self._language]
-        followers, daily, entrances, best, month, people, day, readers, entrance, article, _ = texts
+        followers, daily, sources, best, month, people, day, readers, source, article, _ = texts
         labels = {code.value: getattr(code, self._language) for code in SCENES}
-        by_entrance = sorted(self._entrances.items(), key=lambda each: -each[1])
+        by_source = sorted(self._sources.items(), key=lambda each: -each[1])
         most = sorted(self._best.items(), key=lambda each: (-each[1], each[0]))[:BEST]
         titled = [(self._titles.get(key, key[1]), number) for key, number in most]
         found = (
@@ -110,8 +106,8 @@ class Charts:
                 (name, sum(each.values())) for name, each in sorted(self._followers.items())
             ]),
             _Chart("line", daily, (day, readers), sorted(self._readers.items())),
-            _Chart("bar", entrances, (entrance, readers), [
-                (labels.get(name, name), number) for name, number in by_entrance
+            _Chart("bar", sources, (source, readers), [
+                (labels.get(name, name), number) for name, number in by_source
             ]),
             _Chart("bar", best, (article, readers), [
                 (title if len(title) <= _SHOWN else f"{title[: _SHOWN - 1]}…", number)
@@ -121,7 +117,6 @@ class Charts:
         return [chart for chart in found if chart.points]
 
     def write(self, book: Any, name: str, formats: Any, heading: Any) -> None:
-        """Add the sheet, if there is anything to show."""
         charts = self._made()
         if not charts:
             return
@@ -140,7 +135,6 @@ class Charts:
 
     @staticmethod
     def _put(sheet: Any, row: int, column: int, chart: _Chart, formats: Any, heading: Any) -> None:
-        """The head or a point of a chart."""
         if row == 0:
             for beside, head in enumerate(chart.heads):
                 sheet.write_string(0, column + beside, head, heading)

@@ -21,20 +21,13 @@ from harvester.model import Find
 
 @dataclass
 class Coverage:
-    """What a ledger knew.
-
-    runs: the days of each interface of each account, by interface in the order of accounts.
-    interfaces: their sums.
-    """
+    """What a ledger knew; runs: by interface, in the order of accounts; interfaces: their sums."""
 
     runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
     interfaces: dict[str, Together] = field(default_factory=lambda: defaultdict(Together))
 
     def rows(self, interfaces: Collection[str], names: Mapping[str, str]) -> list[Row]:
-        """The rows of the table, in the order of account, interface and day.
-
-        interfaces: only these; names: of accounts, by appid.
-        """
+        """The rows of the table, in the order of account, interface and day."""
         runs = [run for name in interfaces for run in self.runs.get(name, ())]
         return [(run.appid, names.get(run.appid, ""), *run[1:]) for run in sorted(runs)]
 
@@ -51,10 +44,7 @@ def shows_coverage(target: Target) -> bool:
 async def coverage_in(
     ledger: Ledger, find: Find, days: Days | None = None, only: Collection[str] | None = None
 ) -> Coverage:
-    """What a ledger, which is entered, knows; raises `LedgerError`.
-
-    days, only: of these days and accounts; None: of all.
-    """
+    """What an entered ledger knows of these days and accounts, None: all; raises `LedgerError`."""
     asked, appids = await ledger.asked(), await ledger.accounts()
     if only is not None:
         appids = [appid for appid in appids if appid in only]

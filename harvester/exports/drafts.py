@@ -1,7 +1,6 @@
 """Drafts: files that are written beside their place, and take it when they are whole and durable.
 
-Rule: a file of an export is replaced by `Drafts.show` alone; readers find the former one or the new
-one.  What an export began, its end removes: drafts, and the lock.
+Rule: a file of an export is replaced by `Drafts.show` alone; readers find the former or the new.
 """
 
 from __future__ import annotations
@@ -15,10 +14,7 @@ from harvester.base.lock import FileLock
 
 
 class Drafts:
-    """A hidden directory of drafts; it is made when it is first needed.
-
-    path: of the directory, which belongs to the export: what is in it was left by a killed one.
-    """
+    """A hidden directory of drafts; what a killed export left in it is removed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -26,7 +22,6 @@ class Drafts:
         shutil.rmtree(path, ignore_errors=True)
 
     def path(self, name: str) -> Path:
-        """Where the draft of a file is written."""
         if not self._is_made:
             self._path.mkdir()
             self._is_made = True
@@ -43,15 +38,11 @@ class Drafts:
         durable.rename(path, place, "export")
 
     def drop(self) -> None:
-        """Remove all drafts, and the directory."""
         shutil.rmtree(self._path, ignore_errors=True)
 
 
 class Claim:
-    """What one export at a time has; its lock file is gone afterwards.
-
-    Raises `UsageError` if another export has it.
-    """
+    """What one export at a time has; raises `UsageError` if another export has it."""
 
     def __init__(self, path: Path, what: str) -> None:
         self._path = path
@@ -61,6 +52,5 @@ class Claim:
             self._lock = FileLock(path, what)
 
     def release(self) -> None:
-        """Release it."""
         self._path.unlink(missing_ok=True)
         self._lock.release()

@@ -36,7 +36,6 @@ class DuckDB(SingleFile):
     """A database file."""
 
     scheme = "duckdb"
-    whole = False
 
     def __init__(self, spec: Spec, shape: str) -> None:
         super().__init__(spec, shape)
@@ -66,7 +65,6 @@ class DuckDB(SingleFile):
         """Whether the log of somebody who has changed the file, if there is one, belongs to it.
 
         If the file was replaced meanwhile it does not, and nobody can open the file any more.
-        create: remove it then.
         """
         if not _log_of(self.path).exists():
             return True
@@ -83,10 +81,7 @@ class DuckDB(SingleFile):
         return True
 
     def _held(self, *, thorough: bool) -> Held:
-        """Read the stamps from the copy: the file itself may be open in another process.
-
-        thorough: each row is read, and tables whose columns were changed are written anew, too.
-        """
+        """Read the stamps from the copy: the file itself may be open in another process."""
         shutil.copyfile(self.path, self.draft)
         try:
             self._database = duckdb.connect(str(self.draft))
@@ -124,7 +119,6 @@ class DuckDB(SingleFile):
         return Held(harvest, stamps)
 
     def _columns(self, table: str) -> list[tuple[str, str]]:
-        """The names and types of a table's columns; none if there is no such table."""
         found: list[tuple[str, str]] = self._database.execute(
             "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?"
             " ORDER BY column_index",
@@ -170,7 +164,7 @@ class DuckDB(SingleFile):
                     self._remove(table.name, unit.month)
                 for chunk in unit.chunks():
                     for name, rows in chunk.items():
-                        database.register("rows", _as_table(rows))
+                        database.register("rows", pa.Table.from_batches([rows]))
                         database.execute(f'INSERT INTO "{name}" BY NAME SELECT * FROM rows')
                         database.unregister("rows")
             for table in tables if units else ():
@@ -212,7 +206,7 @@ class DuckDB(SingleFile):
         wanted = database.sql("SELECT column_name, column_type FROM (DESCRIBE columns)").fetchall()
         if table.name in self._altered:
             raise UsageError(
-                "{}: the columns of {} were changed; replace what it holds (--replace)",
+                "{}: the columns of {} were changed; replace its contents (--replace)",
                 self.path,
                 table.name,
             )
@@ -238,7 +232,6 @@ class DuckDB(SingleFile):
         )
 
     def _drop_empty(self, names: Iterable[str]) -> None:
-        """Drop tables that have no month any more."""
         for name in {*names}:
             left = self._database.execute(
                 f'SELECT count(*) FROM {_STAMPS} WHERE "table" = ?', [name]
@@ -266,17 +259,12 @@ class DuckDB(SingleFile):
 
 
 def _mark(columns: Sequence[tuple[str, str]]) -> str:
-    """The beginning of the checksums of a table with these columns."""
     return f"{crc32(repr(columns).encode()):08x}"
 
 
 def _log_of(path: Path) -> Path:
     """Where DuckDB writes changes before they are in the file."""
     return path.with_name(f"{path.name}.wal")
-
-
-def _as_table(rows: Any) -> Any:
-    return pa.Table.from_batches([rows])
 
 
 def loaded(tables: Mapping[str, Any]) -> Any:

@@ -23,7 +23,6 @@ from harvester.exports.base import (
     Exported,
     Held,
     Part,
-    Size,
     TableShape,
     Target,
     Unit,
@@ -32,7 +31,7 @@ from harvester.exports.coverage import Coverage
 from harvester.exports.joined import JoinedShape
 from harvester.exports.listed import COVERAGE, WIDTH, AccountsShape, CoverageShape, ListedShape
 from harvester.exports.shapes import FLAT, Shape
-from harvester.exports.source import Records, Source
+from harvester.exports.source import Source
 from harvester.model import Account, Find
 from harvester.sinks.base import Stamp
 from harvester.tables import ACCOUNTS, FETCHED, TABLES, JoinedTable, tables_of
@@ -45,18 +44,14 @@ FORM = 4
 MOST_RUNS = 100_000
 """The rows of the table ``coverage`` in a workbook; of more, an interface has one per state."""
 
-SAMPLE = 64
-"""The records a month and interface from which the size of a table is estimated."""
-
 AnyShape = Shape | JoinedShape | ListedShape
 
 
 class Difference(NamedTuple):
     """How a target differs from a sink.
 
-    shapes: what is compared: interfaces, and tables that join them.  wanted: the stamps of all
-    their months.  changed: months that are to be written; gone: parts of the target that are to be
-    removed.  is_equal: whether nothing differs.  done: what writing it will have done.
+    wanted: the stamps of all months of the shapes.  gone: parts of the target that are to be
+    removed.  done: what writing it will have done.
     """
 
     shapes: dict[str, AnyShape]
@@ -95,7 +90,7 @@ def export(
     if left_out:
         listed = [say("{} ({})", name, _first_line(exc)) for name, exc in left_out.items()]
         raise ExportError(
-            "{}: what cannot be exported is unchanged there: {}; all others are up to date",
+            "{}: could not export {}; their tables are unchanged, all others are up to date",
             target.identity,
             joined("; ", listed),
         ) from next(iter(left_out.values()))
@@ -116,8 +111,8 @@ def _of_same_harvest(source: Source, target: Target, held: Held, *, replace: boo
     if held.harvest and harvest and held.harvest != harvest:
         if not replace:
             raise UsageError(
-                "{} was made from another harvest than {}; choose another target, or replace"
-                " what it holds (--replace)",
+                "{} was made from another harvest than {}; choose another target, or replace its"
+                " contents (--replace)",
                 target.identity,
                 source.sink.identity,
             )
@@ -160,8 +155,6 @@ def _export(source: Source, target: Target, choice: _Choice, *, replace: bool) -
         if found.is_equal:
             return found.done
         removed = _by_interface(found.gone, found.shapes)
-        if target.whole:
-            target.sizes = _sizes(source, found.shapes)
 
         def chosen(shape: AnyShape, month: str) -> Iterator[Chunk]:
             columns = {table.name: table.schema.names for table in shape.tables}
@@ -223,7 +216,7 @@ def is_equal(
         choice = _Choice(names or _held_by(held, source.interfaces()), find)
         named = (ACCOUNTS.name, WHOLE) in held.stamps
         known = _accounts(source, target)
-        either = [known] if named else [known, known._replace(listed=()), _NOBODY]
+        either = [known] if named else [known, known._replace(listed=()), _Accounts((), {})]
         return any(
             _compare(source, target, held, choice, each, covers=False).is_equal for each in either
         )
@@ -245,11 +238,7 @@ class _Accounts(NamedTuple):
     names: Mapping[str, str]
 
 
-_NOBODY = _Accounts((), {})
-
-
 def _accounts(source: Source, target: Target) -> _Accounts:
-    """Those that the source has; else those names that the open target has already."""
     if source.accounts:
         named = {each.appid: each.name for each in source.accounts if each.name}
         return _Accounts(source.accounts, {**source.names, **named})
@@ -309,7 +298,6 @@ def _compare(
 def _compared_as_a_whole(
     target: Target, held: Held, wanted: Mapping[str, Mapping[str, str]], *, covers: bool
 ) -> tuple[dict[str, list[str]], bool]:
-    """What is to be written of a target that is written as a whole, and whether it is equal."""
     ends = None if covers else 1  # the second part of a digest is of the coverage
     is_same = held.digest.split(".")[:ends] == target.digest.split(".")[:ends]
     changed = {name: [] if is_same else [*months] for name, months in wanted.items()}
@@ -319,7 +307,6 @@ def _compared_as_a_whole(
 def _changed(
     shapes: Mapping[str, AnyShape], wanted: Mapping[str, Mapping[str, str]], held: Held
 ) -> dict[str, list[str]]:
-    """The months that are to be written, by interface or table that joins them."""
     return {
         name: [
             month
@@ -337,7 +324,6 @@ def _gone(
     choice: _Choice,
     known: Collection[str],
 ) -> list[Part]:
-    """The parts of the target that the sink has no more, of what was chosen."""
     parts = {
         (table.name, month)
         for name, shape in shapes.items()
@@ -361,7 +347,6 @@ def _contents(
     chosen: Collection[str],
     names: Collection[str],
 ) -> dict[str, Content]:
-    """What a target that is written as a whole is to hold, by interface."""
     coverage = source.coverage or Coverage()
     return {
         name: Content(
@@ -422,62 +407,9 @@ def _done(
     return Exported(len(written), 0, len(every) - len(written), rows)
 
 
-def _sizes(source: Source, shapes: Mapping[str, AnyShape]) -> dict[str, Size]:
-    """How large each table will be: what is known, else estimated from some records a month."""
-    found: dict[str, Size] = {}
-    for shape in shapes.values():
-        rows, is_exact = _rows_of(source, shape)
-        for table in shape.tables:
-            found[table.name] = Size(rows.get(table.name, 0), len(table.schema), is_exact)
-    return found
-
-
-def _rows_of(source: Source, shape: AnyShape) -> tuple[Mapping[str, int], bool]:
-    """The rows of each table of a shape, and whether that is exact."""
-    if isinstance(shape, ListedShape):
-        return {shape.name: len(shape.rows)}, True
-    stored = {name: source.stamps(name, day) for name, day in shape.day_fields.items()}
-    if shape.is_a_row_a_record:
-        return {shape.name: sum(each.rows for each in stored[shape.interfaces[0]].values())}, True
-    rows: dict[str, float] = {}
-    is_exact = True
-    for month in sorted({month for stamps in stored.values() for month in stamps}):
-        some = {name: _sample(source, name, day, month) for name, day in shape.day_fields.items()}
-        ends = [found[-1].place for found in some.values() if _count(found) >= SAMPLE]
-        if ends:  # what is joined is of the same account and days
-            last = min(ends)
-            some = {
-                name: [one for one in found if one.place <= last] for name, found in some.items()
-            }
-        read = sum(map(_count, some.values()))
-        there = sum(stamps.get(month, Stamp()).rows for stamps in stored.values())
-        share = read / max(there, read) if ends else 1.0
-        is_exact &= share == 1.0
-        for chunk in shape.of(some):
-            for name, found in chunk.items():
-                rows[name] = rows.get(name, 0) + len(found) / share
-    return {name: round(number) for name, number in rows.items()}, is_exact
-
-
-def _sample(source: Source, name: str, day_field: str, month: str) -> list[Records]:
-    """The first records of a month."""
-    found: list[Records] = []
-    with closing(source.read(name, day_field, month)) as records:
-        for each in records:
-            found.append(each)
-            if _count(found) >= SAMPLE:
-                break
-    return found
-
-
-def _count(found: Iterable[Records]) -> int:
-    return sum(len(each.numbers) for each in found)
-
-
 def _shapes(
     target: Target, stored: Sequence[str], choice: _Choice, accounts: _Accounts
 ) -> dict[str, AnyShape]:
-    """Those of the named interfaces, of the tables that join one of them, and of accounts."""
     names = choice.names
 
     def made(form: str) -> dict[str, Shape]:
@@ -603,15 +535,14 @@ def _joined(names: Collection[str]) -> list[JoinedTable]:
 
 
 def _check_names(target: Target, shapes: Iterable[AnyShape]) -> None:
-    """Raise `UsageError` if two interfaces need a table of the same name."""
     taken: dict[str, str] = {}
     for shape in shapes:
         for table in shape.tables:
             other = taken.setdefault(table.name.lower(), shape.name)
             if other != shape.name:
                 raise UsageError(
-                    "{}: the interfaces {} and {} both need a table {}; export one of them"
-                    " (--endpoint), each to a target of its own",
+                    "{}: the interfaces {} and {} both need a table {}; export each of them"
+                    " (--endpoint) to a target of its own",
                     target.identity,
                     other,
                     shape.name,

@@ -27,7 +27,7 @@ from harvester.base.spreadsheet import BOM, FORMULA
 from harvester.errors import ExportError
 from harvester.exports.arrow import pa, pc
 from harvester.exports.base import WHOLE, Part, TableShape, Unit
-from harvester.exports.noted import ABOUT, Entry, Months, Noted
+from harvester.exports.noted import ABOUT, Months, Noted
 from harvester.exports.shapes import LABEL
 from harvester.sinks.spec import Spec
 from harvester.tables import NO_FIGURE
@@ -61,7 +61,6 @@ _TYPES = {
     "bool": "bool",
     "timestamp[us, tz=UTC]": "time (UTC)",
 }
-_NONE = Entry(0, "", {})
 
 
 class Parquet(Noted):
@@ -107,10 +106,7 @@ class Parquet(Noted):
 
 
 class _Month:
-    """The drafts of a month of a table: one file, or several where a file has a limited size.
-
-    names: of the files.
-    """
+    """The drafts of a month of a table: one file, or several where a file has a limited size."""
 
     def __init__(self, table: TableShape, month: str, place: Folder | Bucket) -> None:
         self.names: list[str] = []
@@ -145,7 +141,6 @@ class _Month:
             self._writer.write_batch(rows.slice(begin, step), row_group_size=_ROW_GROUP)
 
     def close(self) -> None:
-        """End the last file."""
         writer, self._writer = self._writer, None
         file, self._file = self._file, None
         if file is not None:
@@ -193,7 +188,6 @@ class Csv(Noted):
         return made
 
     def _about(self, table: TableShape) -> bytes:
-        """What the columns of a table are: a row each, in the language of the labels of codes."""
         head = [
             getattr(each, self._header) if self._header else name for name, each in TOLD.items()
         ]
@@ -230,14 +224,14 @@ class Csv(Noted):
         removed: Collection[str],
     ) -> Months:
         """Make the file of a table from new rows, and from those of the former file that stay."""
-        former = self._files.get(name, _NONE).months
+        former: Months = self._files[name].months if name in self._files else {}
         kept = {month: former[month] for month in {*former} - {*written} - {*removed}}
         months: dict[str, tuple[str, int, int]] = {}
         with ExitStack() as stack:
             out = stack.enter_context(self._place.new_draft(name))
             new = stack.enter_context(self._place.draft(_part(table)))
             old = stack.enter_context((self._path / name).open("rb")) if kept else new
-            out.write(BOM.encode() + _header(table, self._header))
+            out.write(BOM.encode() + _rows([heads_of(table, self._header)]))
             for month in sorted({*kept, *written}):
                 begin = out.tell()
                 if month in written:
@@ -251,7 +245,6 @@ class Csv(Noted):
 
 
 def _part(table: TableShape) -> str:
-    """The draft with the new rows of a table."""
     return f"{table.name}.part"
 
 
@@ -266,10 +259,6 @@ def _copy(source: BinaryIO | BufferedIOBase, between: tuple[int, int], out: Bina
         begin += len(some)
 
 
-def _header(table: TableShape, language: str) -> bytes:
-    return _rows([heads_of(table, language)])
-
-
 def _rows(rows: Iterable[Sequence[str]]) -> bytes:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(rows)
@@ -277,10 +266,7 @@ def _rows(rows: Iterable[Sequence[str]]) -> bytes:
 
 
 def told_of(table: TableShape, header: str, language: str) -> Iterator[dict[str, str]]:
-    """What is said of each column of a table: the texts of `TOLD`.
-
-    header: the language of the titles, if it is another one.
-    """
+    """The texts of `TOLD` for each column of a table; header: the language of the titles."""
     titles = heads_of(table, header or language)
     for field, column, title in zip(table.schema, table.columns, titles, strict=True):
         figure = column.figure or NO_FIGURE
@@ -316,7 +302,6 @@ _OF_LABELS = {"zh": "{}名称", "en": "{}: label"}
 
 
 def _title(name: str, language: str) -> str:
-    """The title of a column: of its field, or of the field within an object."""
     if name.endswith(LABEL) and field_title(name, language) == name:
         return _OF_LABELS[language].format(_title(name.removesuffix(LABEL), language))
     inner = name
@@ -330,7 +315,6 @@ def _title(name: str, language: str) -> str:
 
 
 def _lines(rows: Any, *, escape: bool) -> bytes:
-    """Rows as CSV, without a header."""
     columns = [_as_text(column, escape=escape) for column in rows.columns]
     out = pa.BufferOutputStream()
     options = pacsv.WriteOptions(include_header=False, quoting_style="needed")

@@ -18,10 +18,7 @@ _DRAFTS = ".harvester.new"
 
 
 class Folder:
-    """A directory.
-
-    path: of it; of a directory that is open for an export, ``drafts`` has its drafts.
-    """
+    """A directory."""
 
     most: int | None = None
     is_shared = False
@@ -58,7 +55,6 @@ class Folder:
         return self.drafts.path(name).open("wb")
 
     def draft(self, name: str) -> BufferedReader:
-        """The same, once it is written, open to be read."""
         return self.drafts.path(name).open("rb")
 
     def read(self, name: str) -> bytes:
@@ -68,13 +64,11 @@ class Folder:
         return b""
 
     def save(self, name: str, data: bytes) -> None:
-        """Replace a small file."""
         draft = self.drafts.path(name)
         draft.write_bytes(data)
         self.drafts.show(name, self.path / name)
 
     def existing(self, names: Iterable[str]) -> list[str]:
-        """Those of the files that are there."""
         return [name for name in names if (self.path / name).exists()]
 
     def has(self, name: str, size: int, checksum: str, *, thorough: bool) -> bool:
@@ -84,7 +78,6 @@ class Folder:
         return False
 
     def put(self, name: str) -> None:
-        """Put a draft in its place."""
         durable.make_directory((self.path / name).parent, "folder of a table")
         self.drafts.show(name, self.path / name)
 
@@ -98,7 +91,6 @@ class Folder:
                 path.parent.rmdir()
 
     def close(self) -> None:
-        """Release it."""
         drafts, self._drafts = self._drafts, None
         claim, self._claim = self._claim, None
         if drafts is not None:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from heapq import merge
-from itertools import groupby
+from itertools import groupby, repeat
 from typing import Any
 from zlib import crc32
 
@@ -32,7 +32,7 @@ _OWN, _NTH = "_own", "_nth"
 _PART = Field(
     "",
     "str",
-    "a part of the msgid, as in the article's link",
+    "a part of the msgid; it is also in the link of the article",
     label="文章 ID 的一部分，与文章链接中相同",
 )
 _MSGID = r"(?s)^(?P<mid>[^_]*)_(?P<idx>.*)$"
@@ -42,7 +42,7 @@ class JoinedShape:
     """A table that joins interfaces.
 
     shapes: those of the interfaces that have records; at least one of the table's.  names: of
-    accounts, by appid, where they are known.
+    accounts, by appid, where they are known.  day_fields: with a record's own day, by interface.
     """
 
     def __init__(
@@ -55,8 +55,9 @@ class JoinedShape:
         self.name = table.name
         self._names = names
         self._mark = f"{crc32(repr(sorted(names.items())).encode()):08x} " if names else ""
-        self.title = table.title
         self.shapes = {name: shapes[name] for name in table.interfaces if name in shapes}
+        self.interfaces = [*self.shapes]
+        self.day_fields = {name: shape.day_field for name, shape in self.shapes.items()}
         self._table = table
         self._language = language
         self._parts = [part for part in table.parts if part.interface in self.shapes]
@@ -69,19 +70,6 @@ class JoinedShape:
         empty = self._finished(self._schema.empty_table()).schema
         self.tables = [table_shape(self.name, empty, known)]
 
-    def __repr__(self) -> str:
-        return f"<JoinedShape {self.name} of {', '.join(self.shapes)}>"
-
-    @property
-    def interfaces(self) -> list[str]:
-        """The interfaces that its rows are from."""
-        return [*self.shapes]
-
-    @property
-    def day_fields(self) -> dict[str, str]:
-        """The field with a record's own day, by interface."""
-        return {name: shape.day_field for name, shape in self.shapes.items()}
-
     @property
     def is_a_row_a_record(self) -> bool:
         """Whether it has as many rows as its one interface has records."""
@@ -89,7 +77,6 @@ class JoinedShape:
         return not others and not first.lists and not first.without[0]
 
     def stamps(self, stored: Mapping[str, Mapping[str, Stamp]]) -> dict[str, str]:
-        """The stamp of each month that one of the interfaces has; stored: those of the sink."""
         found: dict[str, str] = {}
         for name in self.shapes:
             for month, stamp in stored[name].items():
@@ -97,7 +84,6 @@ class JoinedShape:
         return found
 
     def chunks(self, source: Source, month: str) -> Iterator[Chunk]:
-        """The rows of a month; empty: of all."""
         fields = self.day_fields
         return self.of({name: source.read(name, fields[name], month) for name in self.shapes})
 
@@ -106,7 +92,7 @@ class JoinedShape:
         documents: dict[str, list[dict[str, Any]]] = {name: [] for name in self.shapes}
         numbers: dict[str, list[int]] = {name: [] for name in self.shapes}
         most = min(shape.most for shape in self.shapes.values())
-        streams = [_named(name, found) for name, found in windows.items()]
+        streams = [zip(repeat(name), found, strict=False) for name, found in windows.items()]
         for _, group in groupby(merge(*streams, key=_place), key=_place):
             for name, found in group:
                 documents[name] += found.documents
@@ -141,7 +127,6 @@ class JoinedShape:
                 yield {self.name: batch}
 
     def _part(self, part: Part, rows: Any) -> Any:
-        """The rows of a part, with all columns of the table."""
         columns = []
         for field in self._schema:
             own = field.name if field.name in _ALIKE else part.columns.get(field.name, "")
@@ -180,7 +165,6 @@ class JoinedShape:
         return found.sort_by([(name, "ascending") for name in key]).select(self._schema.names)
 
     def _finished(self, table: Any) -> Any:
-        """The rows with names beside appids, labels beside codes, and the parts of the msgid."""
         appids = table["_appid"]
         known = pa.array([*self._names], pa.string())
         names = pa.array([*self._names.values()], pa.string())
@@ -193,11 +177,6 @@ class JoinedShape:
                 parsed = pc.extract_regex(table[name], _MSGID)
                 named += [(part, pc.struct_field(parsed, part)) for part in self._table.parsed]
         return pa.table([column for _, column in named], names=[name for name, _ in named])
-
-
-def _named(name: str, windows: Iterable[Records]) -> Iterator[tuple[str, Records]]:
-    for found in windows:
-        yield name, found
 
 
 def _place(each: tuple[str, Records]) -> tuple[str, date]:

@@ -28,6 +28,9 @@ from harvester.wechat.titles import Title, field_title
 class ListedShape:
     """A table of these rows: the appid, and the columns of the table; an empty text is null."""
 
+    interfaces: Sequence[str] = ()
+    day_fields: Mapping[str, str] = {}
+
     def __init__(
         self, table: JoinedTable, rows: Sequence[tuple[Any, ...]], language: str = "en"
     ) -> None:
@@ -37,29 +40,14 @@ class ListedShape:
         columns = {column.name: column for column in table.columns}
         self.tables = [table_shape(self.name, batch.schema, columns)]
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {len(self.rows)} rows>"
-
-    @property
-    def interfaces(self) -> list[str]:
-        """The interfaces that its rows are from: none."""
-        return []
-
-    @property
-    def day_fields(self) -> dict[str, str]:
-        """The fields with a record's own day: none."""
-        return {}
-
     def stamps(self, _: Mapping[str, Mapping[str, Stamp]]) -> dict[str, str]:
-        """The stamp of its one part."""
         return {WHOLE: blake2b(repr(self.rows).encode(), digest_size=16).hexdigest()}
 
     def chunks(self, _: Source, __: str) -> Iterator[Chunk]:
-        """Its rows."""
         yield {self.name: self.batch()}
 
     def batch(self) -> Any:
-        """The same as a `pyarrow.RecordBatch`."""
+        """A `pyarrow.RecordBatch` of its rows."""
         return self._batch(self.rows).cast(self.tables[0].schema)
 
     def _batch(self, rows: Sequence[tuple[Any, ...]]) -> Any:
@@ -92,14 +80,14 @@ COVERAGE = JoinedTable(
     ("interface", "first_day"),
     (
         ACCOUNT,
-        _column("interface", "str", "the interface whose days these are"),
-        _column("first_day", "date", "the first of consecutive days that have one state"),
+        _column("interface", "str", "name of the interface"),
+        _column("first_day", "date", "the first of consecutive days with the same state"),
         _column("last_day", "date", "the last of these days"),
-        _column("days", "int", "how many they are"),
+        _column("days", "int", "the number of these days"),
         _column(
             "state",
             "str",
-            "what is known of these days",
+            "the state of these days in the ledger",
             tuple(Code(state.name, state.zh, state.en) for state in STATES),
         ),
     ),
@@ -122,10 +110,7 @@ class CoverageShape(ListedShape):
         super().__init__(COVERAGE, _together(rows) if too_many else rows, language)
 
     def without_lost(self, former: Sequence[Row]) -> list[Row]:
-        """The rows that a target has, less the days whose records are about to be removed.
-
-        These were stored, and are not any more.  former: its rows, as of `Coverage.rows`.
-        """
+        """The rows that a target has, less the days whose records are about to be removed."""
         now = _held(self.rows)
         kept = []
         for row in former:
@@ -151,7 +136,6 @@ def _together(rows: Iterable[Row]) -> list[Row]:
 
 
 def _held(rows: Iterable[Row]) -> dict[tuple[str, str], list[Days]]:
-    """The days that are stored, by account and interface."""
     found: defaultdict[tuple[str, str], list[Days]] = defaultdict(list)
     for appid, _, interface, first, last, _, state in rows:
         if state in _HELD:

@@ -53,10 +53,7 @@ def _as_text(value: str | None) -> str:
 
 
 class Noted(Target):
-    """A target of several files.
-
-    A subclass says where they are, how they are named and how they are written.
-    """
+    """A target of several files."""
 
     def __init__(self, spec: Spec, shape: str) -> None:
         super().__init__(spec, shape)
@@ -65,7 +62,6 @@ class Noted(Target):
         self._noted = b""
 
     def place_of(self, spec: Spec) -> Folder | Bucket:
-        """Where a spec says that the files are."""
         return Folder(Path(spec.place), self.identity)
 
     def table_of(self, name: str) -> str:
@@ -86,7 +82,6 @@ class Noted(Target):
         return [tuple([read(each) for read, each in zip(of, row, strict=True)]) for row in rows]
 
     def _rows_of(self, table: str, number: int) -> list[Sequence[Any]]:
-        """The first columns of a table that has few rows."""
         files = [name for name in self._files if self.table_of(name) == table]
         files = [name for name in files if not name.endswith(ABOUT)]
         return [row for name in files for row in self.rows_in(self._place.read(name), number)]
@@ -101,7 +96,7 @@ class Noted(Target):
         self._place.check()
 
     def open(self, *, create: bool, thorough: bool = False) -> Held:
-        with self._failing():
+        with failing(self.identity):
             self._place.open(create=create)
             try:
                 harvest, self._files = self._read_note()
@@ -128,7 +123,7 @@ class Noted(Target):
         return self._parsed(self._noted)
 
     def _parsed(self, data: bytes) -> tuple[str, dict[str, Entry]]:
-        """The id of the harvest, and the files; raises `UsageError` if it is no note."""
+        """The id of the harvest, and the files; raises `UsageError`."""
         if not data:
             return "", {}
         try:
@@ -145,8 +140,8 @@ class Noted(Target):
             return str(note["harvest"]), files
         except (MalformedError, AttributeError, LookupError, TypeError, ValueError):
             raise UsageError(
-                "{}: the file {} is damaged, so the files of the export are unknown; remove them "
-                "all, and the same command creates them again",
+                "{}: the file {} is damaged, so it is not known which files belong to the export;"
+                " remove all files there, and the same command creates them again",
                 self.identity,
                 NOTE,
             ) from None
@@ -168,7 +163,7 @@ class Noted(Target):
     def write(
         self, tables: Sequence[TableShape], units: Iterable[Unit], removed: Sequence[Part]
     ) -> None:
-        with self._failing():
+        with failing(self.identity):
             units = [*units]
             made = self.write_drafts(tables, units, removed)
             parts = {*removed, *((table.name, unit.month) for table in tables for unit in units)}
@@ -229,7 +224,7 @@ class Noted(Target):
         if put:
             self._note()
         raise ExportError(
-            "{}: another export has written there at the same time; run the same command again",
+            "{}: another export wrote there at the same time; run the same command again",
             self.identity,
         )
 
@@ -242,11 +237,6 @@ class Noted(Target):
 
     def close(self) -> None:
         self._place.close()
-
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        with failing(self.identity):
-            yield
 
 
 @contextmanager

@@ -85,13 +85,13 @@ async def _aside(work: Callable[..., T]) -> T:
 def described(target: Target, done: Exported) -> str:
     """A sentence about what was done."""
     if not any(done):
-        return say("{}: no record is stored of what was asked for", target.identity)
+        return say("{}: no stored record matches the options", target.identity)
     if not done.written and not done.removed:
         return say("{}: nothing has changed ({})", target.identity, many(done.kept, "month"))
     removed = say(", {:,} removed", done.removed) if done.removed else ""
     months = many(done.written, "month")
     said = say(
-        "{}: {} of interfaces written ({}){}, {:,} unchanged",
+        "{}: {} of interface data written ({}){}, {:,} unchanged",
         target.identity,
         months,
         many(done.rows, "record"),
@@ -100,7 +100,7 @@ def described(target: Target, done: Exported) -> str:
     )
     aside = getattr(target, "aside", "")
     return (
-        say("{}; the former file may have changes of yours, and is kept in {}", said, aside)
+        say("{}; the former file might contain changes of yours, and is kept in {}", said, aside)
         if aside
         else said
     )

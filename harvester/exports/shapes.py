@@ -17,7 +17,7 @@ from harvester.base.dates import WindowKind
 from harvester.exports import arrow
 from harvester.exports.arrow import pa, pc
 from harvester.exports.base import Chunk, TableShape
-from harvester.exports.source import Records, Source, day_field, rows_of
+from harvester.exports.source import Source, day_field, rows_of
 from harvester.model import Endpoint, Field
 from harvester.sinks.base import Stamp
 from harvester.sinks.rows import EXTRA, METADATA
@@ -37,7 +37,6 @@ from harvester.wechat.titles import Title
 
 ROW = PLACE.name
 NESTED, FLAT = "nested", "flat"
-SHAPES = (NESTED, FLAT)
 LABEL = "_label"
 _BEHIND = ("_begin_date", "_end_date", ROW, FETCHED.name, "_extra")
 _ALWAYS = {field.name: Column(field.name, field) for field in (*METADATA, PLACE, EXTRA)}
@@ -51,7 +50,8 @@ class Shape:
     """The tables of an interface.
 
     name: of the interface.  endpoint: None if it is not known here; then ``_extra`` has all fields.
-    language: of labels, ``zh`` or ``en``.
+    language: of labels, ``zh`` or ``en``.  day_fields: with a record's own day, by interface.
+    most: the records that are in memory together.
     """
 
     def __init__(
@@ -62,6 +62,9 @@ class Shape:
         fields = endpoint.fields if endpoint is not None else ()
         self.table = arrow.table_of(name, [each for each in fields if each.name.lower() != ROW])
         self.day_field = day_field(self.table, endpoint)
+        self.interfaces = [name]
+        self.day_fields = {name: self.day_field}
+        self.most = rows_of(self.table)
         self.is_flat = shape == FLAT
         self._schema = arrow.schema_of(self.table).append(pa.field(ROW, pa.int32()))
         key, cut = getattr(endpoint, "key", ()), getattr(endpoint, "cut", WindowKind.DAYS)
@@ -76,34 +79,15 @@ class Shape:
         ]
 
     def _columns_of(self, table: str) -> Mapping[str, Column]:
-        """The columns of a table, by name, without those that each table has."""
         if not self.is_flat:
             return self._nested
         [found] = [each for each in self._tables if each.name == table]
         return {column.name: column for column in found.columns}
 
-    def __repr__(self) -> str:
-        return f"<Shape of {self.name}, {len(self.tables)} tables>"
-
-    @property
-    def interfaces(self) -> list[str]:
-        """The interfaces that its rows are from."""
-        return [self.name]
-
-    @property
-    def day_fields(self) -> dict[str, str]:
-        """The field with a record's own day, by interface."""
-        return {self.name: self.day_field}
-
     @property
     def is_a_row_a_record(self) -> bool:
         """Whether it has as many rows as the interface has records."""
         return all(table.name == self.name for table in self.tables)
-
-    @property
-    def most(self) -> int:
-        """The records that are in memory together: fewer, the deeper their lists are."""
-        return rows_of(self.table)
 
     def stamps(self, stored: Mapping[str, Mapping[str, Stamp]]) -> dict[str, str]:
         """The stamp of each month; stored: those of the sink, by interface."""
@@ -111,13 +95,9 @@ class Shape:
 
     def chunks(self, source: Source, month: str) -> Iterator[Chunk]:
         """The rows of a month (empty: of all), in the order of account, first day and position."""
-        return self.of({self.name: source.read(self.name, self.day_field, month)})
-
-    def of(self, windows: Mapping[str, Iterable[Records]]) -> Iterator[Chunk]:
-        """The rows of the windows of its interface."""
         documents: list[dict[str, Any]] = []
         numbers: list[int] = []
-        for found in windows[self.name]:
+        for found in source.read(self.name, self.day_field, month):
             documents += found.documents
             numbers += found.numbers
             if len(documents) >= self.most:
@@ -162,7 +142,6 @@ class Shape:
                 yield name, pc.coalesce(named[name], pa.array(texts, pa.string()))
 
     def _batch(self, columns: Iterable[Values], fields: Mapping[str, Field]) -> Any:
-        """The rows of a table, with labels beside its codes."""
         given = [*columns]
         labelled = [
             each
@@ -204,7 +183,6 @@ class Rows:
         return found if place is None else found.take(place)
 
     def _reached(self, level: int, path: Path) -> Any:
-        """The values at a path within the records, or within the items of a list."""
         found = self._items[level - 1] if level else self._record[path[0]]
         for name in path if level else path[1:]:
             found = pc.struct_field(found, found.type.get_field_index(name))
@@ -227,10 +205,7 @@ def _numbers_of(lists: Any, parents: Any) -> Any:
 def with_label(
     name: str, column: Any, field: Field | None, language: str, beside: Sequence[Values] = ()
 ) -> Iterator[Values]:
-    """A column, and that of its labels if its field has codes; an unknown code has no label.
-
-    beside: the columns of the table.
-    """
+    """A column, and that of its labels if its field has codes; an unknown code has no label."""
     yield name, column
     if field is not None and field.codes:
         if field.codes_by:

@@ -13,10 +13,7 @@ from harvester.sinks.spec import Spec
 
 
 class SingleFile(Target):
-    """A target that is one file.
-
-    draft: where its next content is written.
-    """
+    """A target that is one file; draft: where its next content is written."""
 
     aside = ""
     """Where the former content is, if somebody may have changed it."""
@@ -52,7 +49,6 @@ class SingleFile(Target):
         return self._drafts.path(self.path.name)
 
     def show(self) -> None:
-        """Replace the file by the draft."""
         assert self._drafts is not None, "not open"
         self._drafts.show(self.path.name, self.path)
 
@@ -64,7 +60,6 @@ class SingleFile(Target):
         self.aside = str(aside)
 
     def release(self) -> None:
-        """Remove what the export began, and let others have the file."""
         if self._drafts is not None:
             self._drafts.drop()
         elsewhere, self._elsewhere = self._elsewhere, None

@@ -43,10 +43,6 @@ class Limits(NamedTuple):
         appids = f" of {' '.join(sorted(self.appids))}" if self.appids is not None else ""
         return f"{days}{appids}"
 
-    def have(self, appid: str) -> bool:
-        """Whether records of an account are read."""
-        return self.appids is None or appid in self.appids
-
     def take(self, record: Mapping[str, Any], day_field: str) -> bool:
         """Whether a record is read, of a window that has such days."""
         if self.days is None or not day_field:
@@ -96,15 +92,13 @@ class Source:
             raise UsageError("{} cannot be read back", sink.identity)
         self.sink = sink
         self.coverage = coverage
-        self.accounts = [each for each in accounts if limits.have(each.appid)]
+        appids = limits.appids
+        self.accounts = [each for each in accounts if appids is None or each.appid in appids]
         self.names = names
         self.limits = limits
         self._scan, self._endpoints = sink.scan, sink.endpoints
         self.checkpoint = checkpoint
         self._guarded: Callable[..., Any] = partial(guard_call, error_of(sink))
-
-    def __repr__(self) -> str:
-        return f"<Source {self.sink.identity}>"
 
     def harvest(self) -> str:
         """The id of the harvest in its ledger; empty without one."""
@@ -122,7 +116,6 @@ class Source:
         raise UsageError("{} has no record of the accounts {}", self.sink.identity, listed)
 
     def interfaces(self) -> list[str]:
-        """The interfaces that have records."""
         return sorted(self._again_if_changed(self._endpoints))
 
     def stamps(self, name: str, day_field: str) -> dict[str, Stamp]:
@@ -202,7 +195,6 @@ def rows_of(table: Table) -> int:
 
 
 def _depth(fields: Sequence[Field]) -> int:
-    """How many lists are within each other."""
     return max([(each.type == "list") + _depth(each.fields) for each in fields], default=0)
 
 

@@ -5,7 +5,6 @@ Rule: nothing but pyarrow and the standard library; one answer to each call, bot
 The library cannot end a request, and waits for it as a program exits.  A process of its own can be
 killed at any time; with it ends what it was sending.  It ends by itself with its parent, in the
 middle of a call too: else a put of an export that was killed could arrive after the next export.
-An object of up to 8 MiB is put by one request.
 """
 
 from __future__ import annotations
@@ -57,22 +56,18 @@ class Store:
             return None
 
     def put(self, name: str, data: bytes) -> None:
-        """Replace an object."""
         with self._system.open_output_stream(name) as out:
             out.write(data)
 
     def listed(self, folder: str) -> list[str]:
-        """What is in a folder."""
         selector = fs.FileSelector(folder, allow_not_found=True)
         return [each.path for each in self._system.get_file_info(selector)]
 
     def has_bucket(self, name: str) -> bool:
-        """Whether there is such a bucket."""
         with self._in_words(name):
             return bool(self._system.get_file_info(name).type != fs.FileType.NotFound)
 
     def remove(self, name: str) -> None:
-        """Remove an object, if there is one."""
         with contextlib.suppress(FileNotFoundError), self._in_words(name):
             self._system.delete_file(name)
 
@@ -98,11 +93,7 @@ def _end_with(parent: int) -> None:
 
 
 def main() -> None:
-    """Read the options of the store and then calls from standard input, and print the answers.
-
-    A call is the name of a method and its arguments; an answer is what it returns and an error,
-    which is a text, empty if there is none.
-    """
+    """Read the options and then calls (method, arguments); print answers (result, error text)."""
     threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     calls, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # the library may print

@@ -27,8 +27,6 @@ _SHEET: Mapping[str, Sequence[str]] = {**_SHAPE, "header": _LANGUAGES, "raw": ("
 
 
 class _Kind(NamedTuple):
-    """A kind of target: where its class is, how its spec is written, and its default shape."""
-
     module: str
     name: str
     form: str
@@ -48,7 +46,6 @@ KINDS = {
     "csv": _Kind("files", "Csv", "csv:DIR", "flat", _SHEET),
     "xlsx": _Kind("xlsx", "Xlsx", "xlsx:FILE", "flat", _SHEET),
 }
-"""By scheme."""
 
 
 _ENDINGS = {".xlsx": "xlsx", ".duckdb": "duckdb", ".csv": "csv", ".parquet": "parquet"}
@@ -68,7 +65,7 @@ def _meant(spec: str) -> str:
 def open_target(given: str | Secret) -> Target:
     """The target that a spec names, not open yet; raises `UsageError`."""
     if not isinstance(given, str | Secret):
-        raise UsageError("export: a target is text, as csv:DIR, not a {}", type(given).__name__)
+        raise UsageError("export: a target is text such as csv:DIR, not a {}", type(given).__name__)
     spec = Secret(given).value
     scheme, colon, rest = spec.partition(":")
     kind = KINDS.get(scheme)
@@ -101,7 +98,9 @@ def open_target(given: str | Secret) -> Target:
     options = dict(parsed.options)
     local = [name for name in _OF_A_BUCKET if name in options and "://" not in parsed.place]
     if local:
-        raise UsageError("export: parquet:DIR has no option {!r}; it is one of a bucket", local[0])
+        raise UsageError(
+            "export: parquet:DIR has no option {!r}; only a bucket has this option", local[0]
+        )
     tables = frozenset(filter(None, options.pop("tables", "").split(",")))
     language = options.pop("lang", options.get("header", "en"))
     try:

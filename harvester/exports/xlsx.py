@@ -20,7 +20,7 @@ import sys
 import traceback
 import warnings
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from hashlib import blake2b
 from itertools import count
@@ -33,7 +33,7 @@ from xlsxwriter.exceptions import FileCreateError
 
 from harvester.errors import ExportError, UsageError
 from harvester.exports.arrow import pa, pc
-from harvester.exports.base import Content, Held, Part, Size, TableShape, Unit
+from harvester.exports.base import Content, Held, Part, TableShape, Unit
 from harvester.exports.charts import SHEET, Charts, print_wide
 from harvester.exports.files import TOLD, as_json, heads_of, titles_of, told_of
 from harvester.exports.listed import COVERAGE
@@ -61,7 +61,6 @@ _PROPERTIES = "docProps/custom.xml"
 _CHANGED = "changed"
 """In the place of a digest, of a workbook that is not as it was written."""
 _DIGITS = 32
-"""Of the checksum."""
 _SHOWN_GAPS = 200
 _WIDEST = 60
 _TOLD = {
@@ -104,11 +103,11 @@ _TEXTS = {
          "缺失天数：要求采集但还没有的天数，各公众号相加。"),
         ("缺失的公众号", "接口", "从", "到", "状态"),
         "另有 {:,} 段日期",
-        "没有找到这些数据的台账，因此不知道缺少什么。",
+        "没有找到这些数据的台账，因此无从得知缺少什么。",
         "工作表 {}：{:,} 个文本在 32,767 个字符处截断，这是单元格的上限。",
         "每一列的含义、能否相加：见工作表“列说明”和表头的批注。",
         "{}：{:,} 个公众号（共 {:,} 个）晚于 {} 开始，最晚 {}；此前各天的合计不含它们。",
-        "工作表 {}：逐个公众号列出会超过行数，因此合并了全部公众号。",
+        "工作表 {}：逐个公众号列出会超过行数上限，因此合并了全部公众号。",
     ),
 }  # fmt: skip
 """Of the first sheet, by language: its columns, notes on them, the columns of what is missing, and
@@ -145,23 +144,17 @@ class Xlsx(SingleFile):
         self, tables: Sequence[TableShape], units: Iterable[Unit], removed: Sequence[Part]
     ) -> None:
         with failing(self.identity):
-            self._write(tables, units)
-
-    def _write(self, tables: Sequence[TableShape], units: Iterable[Unit]) -> None:
-        if self._book is None:
-            self._begin()
-        sheets = {table.name: self._sheet(table, tables[0].name) for table in tables}
-        for unit in units:
-            for chunk in unit.chunks():
-                for name, rows in chunk.items():
-                    sheets[name].write(rows)
-                    self._charts.note(name, rows)
-                self._check_size(
-                    {sheet.table: Size(sheet.rows, sheet.width) for sheet in self._sheets}
-                )
+            if self._book is None:
+                self._begin()
+            sheets = {table.name: self._sheet(table, tables[0].name) for table in tables}
+            for unit in units:
+                for chunk in unit.chunks():
+                    for name, rows in chunk.items():
+                        sheets[name].write(rows)
+                        self._charts.note(name, rows)
+                    self._check_size()
 
     def _begin(self) -> None:
-        self._check_size(self.sizes)
         options = {
             "constant_memory": True,
             "strings_to_urls": False,
@@ -202,7 +195,6 @@ class Xlsx(SingleFile):
         return made
 
     def _begin_told(self) -> None:
-        """Begin the sheet that says what columns are."""
         language = self._header or self.language
         self._told = sheet = self._book.add_worksheet(COLUMNS[language])
         print_wide(sheet)
@@ -214,7 +206,6 @@ class Xlsx(SingleFile):
             sheet.write_string(0, place, getattr(TOLD[name], language), self._heading)
 
     def _tell(self, sheet: _Sheet, table: TableShape) -> None:
-        """Say what the columns of a table are: a row each there, and a note at each head."""
         language = self._header or self.language
         for column, told in enumerate(told_of(table, "", language)):
             self._rows_told += 1
@@ -231,22 +222,19 @@ class Xlsx(SingleFile):
             ]
             sheet.note(column, lines)
 
-    def _check_size(self, sizes: Mapping[str, Size]) -> None:
-        cells = sum(map(_cells, sizes.values()))
-        if cells <= _CELLS and all(each.rows < _ROWS for each in sizes.values()):
+    def _check_size(self) -> None:
+        cells = sum(sheet.rows * sheet.width for sheet in self._sheets)
+        if cells <= _CELLS and all(sheet.rows < _ROWS for sheet in self._sheets):
             return
-        largest = sorted(sizes.items(), key=lambda each: -_cells(each[1]))
         listed = [
-            say("{} {:,} rows of {} columns", name, each.rows, each.columns)
-            if each.is_exact
-            else say("{} about {:,} rows of {} columns", name, each.rows, each.columns)
-            for name, each in largest
-            if each.rows
+            say("{} {:,} rows of {} columns", sheet.table, sheet.rows, sheet.width)
+            for sheet in sorted(self._sheets, key=lambda sheet: -sheet.rows * sheet.width)
+            if sheet.rows
         ]
         raise ExportError(
-            "{}: too much for a workbook, {:,} cells ({}; at most {:,} rows a sheet and {:,}"
-            " cells); choose tables (xlsx:FILE?tables=A,B), days (--start, --end) or accounts"
-            " (--appid), or export csv:DIR or duckdb:FILE",
+            "{}: too much data for a workbook: {:,} cells so far ({}; at most {:,} rows per sheet"
+            " and {:,} cells); choose tables (xlsx:FILE?tables=A,B), days (--start, --end) or"
+            " accounts (--appid), or export csv:DIR or duckdb:FILE",
             self.identity,
             cells,
             joined(", ", listed),
@@ -278,7 +266,6 @@ class Xlsx(SingleFile):
             self.show()
 
     def _write_contents(self) -> None:
-        """The first sheet: what is in the workbook, until when, and what is missing."""
         heads, notes, _, _, unknown, cut, told, later, all_of = _TEXTS[
             self._header or self.language
         ]
@@ -321,7 +308,6 @@ class Xlsx(SingleFile):
         self._write_gaps(row + 2)
 
     def _write_gaps(self, row: int) -> None:
-        """What is missing, a range of days a row."""
         language = self._header or self.language
         _, _, heads, more, *_ = _TEXTS[language]
         states = {state.name: getattr(state, language) for state in STATES if state.lacking}
@@ -336,7 +322,6 @@ class Xlsx(SingleFile):
             self._put_row(row + 1, [more.format(left)])
 
     def _put_row(self, row: int, values: Iterable[Any], form: Any = None) -> None:
-        """Values of the first sheet."""
         for column, value in enumerate(values):
             if isinstance(value, int):
                 self._contents.write_number(row, column, value, self._formats["count"])
@@ -367,8 +352,6 @@ def _let_go(failure: BaseException | None) -> None:
 
 
 class _Sheet:
-    """A sheet that grows at its end."""
-
     def __init__(
         self,
         sheet: Any,
@@ -402,7 +385,6 @@ class _Sheet:
             self._widths.append(max(_width(title) + 4, least))  # beside the filter's button
 
     def note(self, column: int, lines: Sequence[str]) -> None:
-        """Add a note to the head of a column, as large as its text."""
         if not lines:
             return
         high = 1 + sum(1 + _width(line) // _NOTE_LETTERS for line in lines)
@@ -420,7 +402,6 @@ class _Sheet:
                         self._put(column, value)
 
     def _measure(self, rows: Any) -> None:
-        """Note what the first sheet says, and how wide the texts are."""
         self.appids.update(rows["_appid"].unique().to_pylist())
         if self._days is not None:
             found = [pc.min(rows[self._days[0]]).as_py(), pc.max(rows[self._days[1]]).as_py()]
@@ -440,11 +421,9 @@ class _Sheet:
                 self._widths[column] = max(self._widths[column], min(widest, _WIDEST))
 
     def forget(self) -> None:
-        """Give up the sheet, of a workbook that is given up or done."""
         self._sheet = None
 
     def finish(self) -> None:
-        """Set how wide its columns are, and the filter."""
         for column, width in enumerate(self._widths):
             self._sheet.set_column(column, column, width)
         self._sheet.autofilter(0, 0, min(self.rows, _ROWS - 1), self.width - 1)
@@ -517,22 +496,16 @@ def _fitting(text: str) -> str:
 
 
 def _covered(content: Content | None) -> list[Any]:
-    """What the first sheet has of a coverage."""
     if content is None or content.coverage is None:
         return [None] * 4
     coverage = content.coverage
     return [coverage.complete, coverage.final, coverage.lacking, len(coverage.behind)]
 
 
-def _cells(size: Size) -> int:
-    return size.rows * size.columns
-
-
 _TITLES = {**TABLES, ACCOUNTS.name: ACCOUNTS, COVERAGE.name: COVERAGE}
 
 
 def _title(table: str, language: str) -> str:
-    """What a sheet is called."""
     if language != "zh":
         return table
     if table in _TITLES:
@@ -545,7 +518,6 @@ def _title(table: str, language: str) -> str:
 
 
 def _sheet_name(title: str, taken: set[str]) -> str:
-    """A name that Excel takes; none twice."""
     base = re.sub(r"[\[\]:*?/\\]", " ", title).strip("' ")[:_NAME]
     name, number = base, 2
     while name.lower() in taken:

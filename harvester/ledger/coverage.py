@@ -76,12 +76,10 @@ class OpenWindow(NamedTuple):
 
     @property
     def days(self) -> Days:
-        """Its first and its last day."""
         return self.begin, self.end
 
     @property
     def stored(self) -> bool:
-        """Whether its records are stored."""
         return self.state in ("open", "late")
 
     @property
@@ -122,10 +120,7 @@ class Calendar:
     def __repr__(self) -> str:
         return f"<Calendar of {len(self.years)} years, {len(self.windows)} windows>"
 
-    # what comes
-
     def apply(self, outcome: Outcome) -> None:
-        """Apply the outcome of a window."""
         _, _, begin, end = outcome.window
         if outcome.state in ("final", "never"):
             self._clear(begin, end)
@@ -193,7 +188,6 @@ class Calendar:
             self.windows[first] = OpenWindow(first, last, outcome.state, Tally(), *outcome[4:])
 
     def _clear(self, begin: date, end: date) -> None:
-        """Remove the windows that overlap these days."""
         if not self.windows or not self._any_window(begin, end):
             return
         for old in [
@@ -224,8 +218,6 @@ class Calendar:
         for year, low, high in _parts(begin, end):
             if not only_where_known or year in self.years:
                 self._year(year)[low:high] = bytes([letter]) * (high - low)
-
-    # what is known
 
     def holes(self, cut: Grid) -> list[Days]:
         """The empty days that must have a row, of an interface that has one for every day.
@@ -286,11 +278,9 @@ class Calendar:
             yield first, last
 
     def count(self, letters: bytes) -> int:
-        """How many days have one of these letters."""
         return sum([sum(map(row.count, letters)) for row in self.years.values()])
 
     def count_in(self, begin: date, end: date, letters: bytes) -> int:
-        """How many days of a range have one of these letters."""
         found = 0
         for year, low, high in _parts(begin, end):
             row = self.years.get(year)
@@ -322,7 +312,6 @@ class Calendar:
         return total
 
     def stored_tally(self) -> Tally | None:
-        """Of all stored windows, final or not; None if it is not known."""
         total = self.sum()
         if total is None:
             return None

@@ -125,7 +125,6 @@ def joined(finals: Iterable[Row]) -> list[Row]:
 
 
 def _merged(first: Row, end: int, records: int, checksum: int, bits: int) -> Row:
-    """The row of several windows that begin with this one."""
     return (*first[:3], end, first[4], records, checksum & TALLY_BITS, f"{bits:x}")
 
 
@@ -154,16 +153,13 @@ class Journal:
         return journal
 
     def keys(self, appids: Iterable[str]) -> list[Key]:
-        """The interfaces of these accounts of which there are commits."""
         return [(appid, name) for appid in appids for name in self.rows.get(appid, ())]
 
     def apply(self, calendars: dict[Key, Calendar], appids: Iterable[str]) -> None:
-        """Apply the commits to the calendars of these accounts."""
         for key in self.keys(appids):
             self.apply_to(key, calendars.setdefault(key, Calendar()))
 
     def apply_to(self, key: Key, calendar: Calendar) -> None:
-        """Apply the commits of one interface of one account to its calendar."""
         appid, name = key
         rows = self.rows[appid][name]
         if all([len(row) == _FINAL for row in rows]):
@@ -201,7 +197,6 @@ class Before(NamedTuple):
 
     @classmethod
     def of(cls, calendar: Calendar) -> Before:
-        """A copy of the current state of a calendar."""
         years = {year: bytes(row) for year, row in calendar.years.items()}
         return cls(years, dict(calendar.sums), dict(calendar.windows))
 
@@ -219,7 +214,6 @@ class Before(NamedTuple):
         return [str(first) for first in self.windows.keys() - calendar.windows.keys()]
 
     def windows_of(self, calendar: Calendar) -> list[Row]:
-        """The windows that are new or changed."""
         return [
             (str(w.begin), str(w.end), w.state, *w.tally, *_kept(w[4:]))
             for first, w in calendar.windows.items()

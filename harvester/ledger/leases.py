@@ -118,7 +118,6 @@ class Tables:
             )
 
     def _run_with(self, sql: str, rows: Sequence[Row]) -> None:
-        """Run a statement with rows, as one array for each column."""
         for begin in range(0, len(rows), _AT_ONCE):
             some = rows[begin : begin + _AT_ONCE]
             self._connection.execute(sql, [_array(column) for column in zip(*some, strict=True)])
@@ -157,11 +156,10 @@ def make(tables: Tables, schema: str) -> None:
 
 
 def _upgrade(tables: Tables) -> None:
-    """Bring the tables of the first released version up to date."""
     if tables.rows("SELECT 1 FROM worker WHERE until >= clock_timestamp()"):
         raise UsageError(
-            "workers of an earlier version of harvester use it; it is brought up to date when they"
-            " have ended"
+            "workers of an earlier version of harvester use it; it can be upgraded when they have"
+            " ended"
         )
     for table in RANGES:
         tables.run(
@@ -213,14 +211,11 @@ def check_version(tables: Tables, known: Collection[int] = (VERSION,)) -> None:
         raise NoLedgerError("it holds no ledger; harvest first, with this --ledger")
     if (number := _version(tables)) not in known:
         raise UsageError(
-            "its ledger has version {}, this harvester knows {}; {}",
+            "its ledger has version {}, but this harvester supports version {}; {}",
             number,
             VERSION,
             unreadable(number, VERSION),
         )
-
-
-# workers
 
 
 def join(tables: Tables, name: str, job: WorkerJob) -> tuple[int, float]:
@@ -229,11 +224,11 @@ def join(tables: Tables, name: str, job: WorkerJob) -> tuple[int, float]:
     ahead = job.wall - float(now)
     if abs(ahead) > CLOCKS:
         raise UsageError(
-            "this machine's clock is {:.0f} s ahead of the ledger's; set it: days and quotas begin"
-            " by it"
+            "this machine's clock is {:.0f} s ahead of the ledger's; correct the clock: days and"
+            " quotas depend on it"
             if ahead > 0
-            else "this machine's clock is {:.0f} s behind the ledger's; set it: days and quotas"
-            " begin by it",
+            else "this machine's clock is {:.0f} s behind the ledger's; correct the clock: days and"
+            " quotas depend on it",
             abs(ahead),
         )
     statements.forget_calls(tables, quota_day(float(now)))
@@ -375,10 +370,7 @@ def renew(
 def release(
     tables: Tables, worker: int, held: Mapping[str, Account], later: Collection[str]
 ) -> None:
-    """Mark accounts as finished, for this worker and for those that have the same job now.
-
-    later: those that are not, for workers of a higher rank.
-    """
+    """Mark accounts as finished, for this worker and for those that have the same job now."""
     still = _still(held, _locked(tables, held))  # what was lost is not finished
     merge(tables, still)
     ids = _array([number for number, _ in still.values()])
@@ -456,9 +448,6 @@ def workers(tables: Tables) -> list[WorkerState]:
     ]
 
 
-# what a run writes
-
-
 def _locked(tables: Tables, held: Mapping[str, Account]) -> dict[str, Account]:
     """The accounts, locked until the end of the transaction, so that no worker claims them."""
     names = {number: appid for appid, (number, _) in held.items()}
@@ -470,7 +459,6 @@ def _locked(tables: Tables, held: Mapping[str, Account]) -> dict[str, Account]:
 
 
 def _named(tables: Tables, appids: Iterable[str]) -> dict[str, Account]:
-    """Accounts written by a worker without leases."""
     _know(tables, appids)
     rows = tables.rows("SELECT name, id, epoch FROM account WHERE name = ANY(%s)", sorted(appids))
     return {name: (number, epoch) for name, number, epoch in rows}
@@ -602,9 +590,6 @@ def remove(tables: Tables, appid: str, endpoints: Collection[str]) -> None:
     merge(tables, own)
     statements.remove(tables, appid, endpoints)
     _add_mark(tables, own[appid])
-
-
-# what is known
 
 
 def accounts(tables: Tables) -> list[str]:

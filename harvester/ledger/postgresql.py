@@ -86,8 +86,7 @@ _HOLDERS = (
 )
 """The server processes that hold the ledger's exclusive lock."""
 _LOST = say(
-    "the connection that kept others from opening it was lost; nothing that it holds"
-    " is lost: run the same command again"
+    "the connection that locked it was lost; nothing in it is lost: run the same command again"
 )
 _RECONNECTED = say("the connection was lost")
 _FROZEN = "set_config('idle_in_transaction_session_timeout', '15s', true)"
@@ -100,16 +99,14 @@ class PostgresLedger(Statements):
     """The ledger in a schema of a PostgreSQL database.
 
     url: ``postgresql://[USER@]HOST[:PORT]/DATABASE``, with ``?schema=NAME`` for another schema than
-        ``harvester``.  The password may be in ``PGPASSWORD`` or ``~/.pgpass``.
+    ``harvester``.  The password may be in ``PGPASSWORD`` or ``~/.pgpass``.
     readonly: nothing is created or changed, but for the state of the daily service.
 
     An async context manager.  Raises `UsageError` for a URL that cannot be used, if the library is
     missing, and for a ledger of another version.
 
-    A worker joins it with a `WorkerJob`, claims accounts, and renews its lease.  Other workers
-    claim the accounts of one whose lease has expired.  All times are the ledger's.  `commit`,
-    `claim` and `reopen` raise `Away` if the server does not answer: the worker leaves and joins
-    again.
+    All times are the ledger's.  `commit`, `claim` and `reopen` raise `Away` if the server does not
+    answer: the worker leaves and joins again.
     """
 
     path: Path | None = None
@@ -120,7 +117,9 @@ class PostgresLedger(Statements):
         plain, named = without_schema(Secret(url))
         schema = SCHEMA if named is None else named
         if not _NAME.fullmatch(schema):
-            raise UsageError("ledger: a schema is named by small letters, digits and _")
+            raise UsageError(
+                "ledger: the name of a schema consists of lowercase letters, digits and _"
+            )
         server = server_of(plain, "ledger")
         self.identity = server.identity
         if schema != SCHEMA:
@@ -141,7 +140,7 @@ class PostgresLedger(Statements):
 
     async def __aenter__(self) -> Self:
         if self._work.is_open:
-            raise UsageError("{} is already open; pass one that is not entered", self.where)
+            raise UsageError("{} is already open; pass one that is not open", self.where)
         self._work.open()
         self._leases.open()
         try:
@@ -173,8 +172,6 @@ class PostgresLedger(Statements):
 
     async def _close(self) -> None:
         await asyncio.gather(self._leases.close(), self._work.close())  # each may be connecting
-
-    # workers
 
     @property
     def epochs(self) -> Mapping[str, int]:
@@ -212,10 +209,7 @@ class PostgresLedger(Statements):
             raise error("{}: {}", self.where, _LOST) from None
 
     async def _until_alone(self, limit: float) -> int:
-        """Wait while others are alone, one after the other, but not for long for one of them.
-
-        Returns the server's process that holds the lock.
-        """
+        """Wait while others are alone, one after the other, but not for long for one of them."""
         line, whose = self._leases, ""
         begun = since = anyio.current_time()
         announced = False
@@ -225,9 +219,9 @@ class PostgresLedger(Statements):
                 whose, since = line.holder, now
             if now >= since + PATIENCE:
                 raise LedgerError(
-                    "{} has been opened or rebuilt for more than {:.0f} s by another process"
-                    " ({}); let it end, or end it if it does not move, and run the same command"
-                    " again",
+                    "{} is being opened or rebuilt by another process, for more than {:.0f} s now"
+                    " ({}); wait until that process has ended, or end it if it makes no progress,"
+                    " and run the same command again",
                     self.where,
                     PATIENCE,
                     whose or say("a lock"),
@@ -353,8 +347,6 @@ class PostgresLedger(Statements):
     workers = reads(shared.workers)
     all_marks = reads(shared.marks)
 
-    # making it anew
-
     async def draft(self) -> PostgresLedger:
         """An empty ledger in a schema beside this one."""
         made, schema = copy(self), f"{self._work.schema}_new"
@@ -373,8 +365,6 @@ class PostgresLedger(Statements):
         former = f"{schema}_{stamp}"
         await self._work.call(shared.replace, schema, other._work.schema, former)
         return former
-
-    # of a run
 
     async def commit(
         self,
@@ -440,13 +430,9 @@ class PostgresLedger(Statements):
     def _own(self) -> dict[str, Account] | None:
         return None if self._worker is None else self._held.some()
 
-    # what is known
-
     accounts = reads(shared.accounts)
     calendars = reads(shared.calendars)
     spent = reads(statements.booked)
-
-    # calls
 
     async def _call(self, function: Callable[..., T], *args: object) -> T:
         return await self._again(self._work, lambda: self._work.call(function, *args))
@@ -495,7 +481,6 @@ class _Line:
         self._thread = Thread(self._name)
 
     async def close(self) -> None:
-        """Close the connection, and end the thread."""
         if self._thread is not None:
             try:
                 await self._thread.call(self._let_go)
@@ -504,7 +489,6 @@ class _Line:
                 self._thread = None
 
     async def on_thread(self, function: Callable[..., T], *args: object) -> T:
-        """Call a function on the thread."""
         assert self._thread is not None, "the ledger is not entered"
         return await self._thread.call(function, *args)
 
@@ -604,8 +588,8 @@ class _Line:
                 self.lost = True
             return outage(problem)
         return LedgerError(
-            "the ledger in {} failed ({}); nothing that it holds is lost: fix the cause and run "
-            "the same command again",
+            "the ledger in {} failed ({}); nothing in it is lost: fix the cause and run the same"
+            " command again",
             self._server.where,
             problem,
         )
@@ -627,17 +611,14 @@ class _Held:
     def add(
         self, leases: Iterable[Lease], accounts: Mapping[str, Account], marks: Mapping[str, str]
     ) -> None:
-        """Record the claimed accounts as held."""
         self.marks.update(marks)
         self.epochs.update({lease.appid: lease.epoch for lease in leases})
         self._numbers.update({appid: number for appid, (number, _) in accounts.items()})
 
     def some(self, appids: Iterable[str] | None = None) -> dict[str, Account]:
-        """Numbers and epochs of the held accounts, or of some of them."""
         return self.known(self.epochs if appids is None else self.epochs_of(appids))
 
     def epochs_of(self, appids: Iterable[str]) -> dict[str, int]:
-        """The epochs of those that are held."""
         return {appid: self.epochs[appid] for appid in appids if appid in self.epochs}
 
     def known(self, epochs: Mapping[str, int]) -> dict[str, Account]:
@@ -664,7 +645,6 @@ class _Held:
                 del self._commits[appid]
 
     def clear(self) -> None:
-        """Hold none."""
         self.epochs.clear()
         self._commits.clear()
 
@@ -674,6 +654,5 @@ class _Held:
         return [appid for appid, number in self._commits.items() if number >= LATEST]
 
     def merged(self, appids: Iterable[str]) -> None:
-        """The commits of these accounts are merged."""
         for appid in appids:
             del self._commits[appid]

@@ -1,11 +1,6 @@
 """How far an interface of an account is complete: its days, one letter each, derived in one place.
 
 Rule: pure; all code that shows, counts or judges days gets them from here, as values.
-
-A calendar has what was stored, and why something was not.  What follows for a day from the ranges
-that were asked for, from the time, and from what its interface delivers, is decided by `reach_of`:
-that it lacks what it must have, that it was not requested, that it cannot be requested yet or any
-more.
 """
 
 from __future__ import annotations
@@ -82,7 +77,6 @@ STATES = (
 )
 """Every state that a day can have, in the order of `Counts`; the last three count in no share."""
 STATE_OF = {state.letter: state for state in STATES}
-"""The states by their letters."""
 LETTERS = bytes([state.letter for state in STATES])
 _LACKING = bytes([state.letter for state in STATES if state.lacking])
 _NO_CHANGE = bytes([state.letter for state in STATES if state.done])
@@ -128,7 +122,6 @@ class Counts(NamedTuple):
         return self[3] + self[4] + self[5] + self[6]
 
     def plus(self, other: Counts, times: int = 1) -> Counts:
-        """Both together."""
         return Counts(*[mine + times * more for mine, more in zip(self, other, strict=True)])
 
     def to_dict(self) -> dict[str, int]:
@@ -169,12 +162,10 @@ class Reach(NamedTuple):
 
     @property
     def counts(self) -> Counts:
-        """Its days by state."""
         return counts_of(self.letters)
 
     @property
     def lacking(self) -> int:
-        """Days that are missing, late, wait or failed."""
         return self.counts.lacking
 
     @property
@@ -236,14 +227,13 @@ class Reach(NamedTuple):
 
     @property
     def spans(self) -> Sequence[tuple[int, int, int]]:
-        """The runs of days that have the same letter: it, where they begin, and behind their end.
+        """The runs of days of one letter: it, their begin, and the place behind their end.
 
         Places are days from the first one on.
         """
         return [(run[0][0], *run.span()) for run in _RUN.finditer(self.letters)]
 
     def runs(self, letter: int) -> Iterator[Days]:
-        """The runs of days that have a letter."""
         for found, begin, end in self.spans:
             if found == letter:
                 yield self.first + timedelta(begin), self.first + timedelta(end - 1)
@@ -259,7 +249,6 @@ class Reach(NamedTuple):
         return self.first + timedelta(days=len(before.rstrip(before[-1:])))
 
     def within(self, days: Days) -> Reach:
-        """Only the days of a range."""
         begin = min(max((days[0] - self.first).days, 0), len(self.letters))
         end = max((days[1] - self.first).days + 1, begin)
         return Reach(self.first + timedelta(days=begin), self.letters[begin:end])
@@ -271,7 +260,6 @@ class Reach(NamedTuple):
 
     @property
     def _begin(self) -> int:
-        """The place of `begins`."""
         return max(map(self._judged.rfind, (b"_", b","))) + 1
 
     def _until(self, good: bytes) -> date | None:
@@ -329,12 +317,10 @@ class Together:
 
     @property
     def first(self) -> date | None:
-        """The first day of any account."""
         return min(self.begins.values(), default=None)
 
     @property
     def behind(self) -> list[str]:
-        """The accounts that lack days."""
         return [appid for appid, lacks in self.accounts.items() if lacks]
 
     def later(self, day: date = date.min) -> dict[str, date]:
@@ -428,7 +414,6 @@ def _read(
 
 
 def _replace(letters: bytearray, first: date, days: Days, table: bytes) -> None:
-    """Replace letters of some days by others."""
     low, high = max((days[0] - first).days, 0), (days[1] - first).days + 1
     letters[low:high] = letters[low:high].translate(table)
 
@@ -460,7 +445,6 @@ async def reaches(
     """What was asked for or is known of each account, some of them in memory at a time.
 
     The interfaces of an account are in the order of their names.  asked: all that the ledger has.
-    only: whether an interface of an account is wanted.
     """
     of_account: dict[str, set[Key]] = {}
     for key in asked:

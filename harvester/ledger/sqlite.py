@@ -75,9 +75,7 @@ class SqliteLedger(Statements):
 
     async def __aenter__(self) -> Self:
         if self._thread is not None:
-            raise UsageError(
-                "the ledger {} is already open; pass one that is not entered", self.path
-            )
+            raise UsageError("the ledger {} is already open; pass one that is not open", self.path)
         self._thread = Thread("harvester-ledger")
         try:
             await self._thread.call(self._open)
@@ -102,8 +100,6 @@ class SqliteLedger(Statements):
                 self._thread.close()
                 self._thread = None
 
-    # its methods
-
     commit = writes(tables.commit)
     reopen = writes(tables.reopen)
     forget = writes(tables.forget)
@@ -116,8 +112,6 @@ class SqliteLedger(Statements):
     async def swap_state(self, before: str, after: str) -> bool:
         """As `statements.swap_state`; also of a ledger that is read, while a run holds it."""
         return await self._on_thread(self._swap, before, after)
-
-    # on the ledger's thread
 
     async def _call(self, function: Callable[..., T], *args: object) -> T:
         return await self._on_thread(self._transact, function, args)
@@ -178,19 +172,19 @@ class SqliteLedger(Statements):
         if any(sign in text for sign in _DAMAGE):
             return self._damaged(text)
         if self._readonly_by_itself(text):
-            return self._damaged(say("its head marks it as read-only"))
+            return self._damaged(say("its header marks it as read-only"))
         if any(sign in text for sign in _UNUSABLE):
             return say("the ledger {} cannot be written ({})", self.path, text)
         if "locked" in text:
             return say(
-                "another program holds the ledger {} ({}); nothing that it holds is lost: end that"
-                " program and run the same command again",
+                "another program has locked the ledger {} ({}); nothing in the ledger is lost: end"
+                " that program and run the same command again",
                 self.path,
                 text,
             )
         return say(
-            "the ledger {} failed ({}); nothing that it holds is lost: check its disk and run "
-            "the same command again",
+            "the ledger {} failed ({}); nothing in it is lost: check its disk and run the same"
+            " command again",
             self.path,
             text,
         )
@@ -206,14 +200,14 @@ class SqliteLedger(Statements):
 
     def _no_room(self) -> str:
         return say(
-            "the disk is full: the ledger {} could not be written; nothing that it"
-            " holds is lost: make room and run the same command again",
+            "the disk is full: the ledger {} could not be written; nothing in it is lost: free"
+            " some space and run the same command again",
             self.path,
         )
 
     def _damaged(self, how: str) -> str:
         return say(
-            "the ledger {} is damaged ({}); what was harvested is not lost: {}",
+            "the ledger {} is damaged ({}); the stored records are not lost: {}",
             self.path,
             how,
             self._way_out(),
@@ -225,10 +219,10 @@ class SqliteLedger(Statements):
             place /= self.path.name.removesuffix(f".{FILE_NAME}")
             if ledger_of(place) != self.path:
                 return say(
-                    "harvester rebuild --out DIR --sink SPEC makes a new one, DIR/ledger.sqlite"
+                    "harvester rebuild --out DIR --sink SPEC makes a new ledger, DIR/ledger.sqlite"
                 )
         out = shlex.quote(str(place))
-        return say("harvester rebuild --out {} makes a new ledger from what is stored", out)
+        return say("harvester rebuild --out {} makes a new ledger from the stored records", out)
 
     def _open(self) -> None:
         sqlitefile.check_version(sqlite3.sqlite_version_info)
@@ -237,8 +231,8 @@ class SqliteLedger(Statements):
         if self._readonly:
             if not self.path.exists():
                 raise NoLedgerError(
-                    "there is no ledger at {}; harvest first (harvester run), or name the place"
-                    " of the harvest (--out DIR, or --ledger)",
+                    "there is no ledger at {}; harvest first (harvester run), or say where the"
+                    " harvest is (--out DIR, or --ledger)",
                     self.path,
                 )
             self._database = self._for_reading()
@@ -302,7 +296,7 @@ class SqliteLedger(Statements):
         if found != VERSION and not (self._readonly and found == RELEASED):
             way = say("; if there is none, {}", self._way_out()) if found > VERSION else ""
             raise LedgerError(
-                "the ledger {} has format version {}, this harvester needs {}; {}{}",
+                "the ledger {} has format version {}, but this harvester needs {}; {}{}",
                 self.path,
                 found,
                 VERSION,

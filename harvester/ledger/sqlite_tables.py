@@ -60,10 +60,7 @@ def renamed(name: str, folder: Path) -> str:
 
 
 def read_released(database: Connection, folder: Path) -> None:
-    """Let a connection that only reads the first released version see the names of sinks as ours.
-
-    What has become of the other tables is read as it is (`harvester.ledger.statements`).
-    """
+    """Let a reader of the first released version see the names of sinks as ours."""
     database.create_function("renamed", 1, partial(renamed, folder=folder))
     for table, name, others in _NAMES:
         columns = f"renamed({name}) AS {name}, {others} FROM main.{table}"
@@ -131,9 +128,6 @@ def _bound(values: Sequence[object]) -> list[object]:
     return [encode(value).decode() if isinstance(value, list) else value for value in values]
 
 
-# what a run writes
-
-
 def commit(
     tables: Tables,
     outcomes: Sequence[Outcome],
@@ -165,7 +159,6 @@ def _merge(tables: Tables) -> None:
 
 
 def _journal(tables: Tables) -> Journal:
-    """The latest commits, not merged yet."""
     rows = tables.rows("SELECT entries FROM journal ORDER BY number")
     return Journal.of_entries(text for (text,) in rows)
 
@@ -204,9 +197,6 @@ def fold_future_calls(tables: Tables, today: date) -> bool:
     """Count calls of future days as today's (after a clock change); returns whether any were."""
     settle(tables)
     return statements.fold_future_calls(tables, today)
-
-
-# what is known
 
 
 def is_empty(tables: Tables) -> bool:

@@ -51,7 +51,6 @@ class Table(NamedTuple):
 
     @property
     def created(self) -> str:
-        """The statement that creates it."""
         columns = [
             f"{name} {kind if kind.endswith('NULL') else f'{kind} NOT NULL'}"
             for name, kind in {**self.key, **self.values}.items()
@@ -111,9 +110,6 @@ class Tables(Protocol):
 def put(tables: Tables, table: Table, rows: Sequence[Row]) -> None:
     """Insert rows; each replaces the one with its key."""
     tables.insert(table, rows, ", ".join([f"{name} = excluded.{name}" for name in table.values]))
-
-
-# what a run writes
 
 
 def register(tables: Tables, ranges: Iterable[Range]) -> None:
@@ -180,9 +176,9 @@ def store_checkpoints(tables: Tables, checkpoints: Mapping[str, Mapping[str, str
         sql = "SELECT key, value FROM checkpoint WHERE sink = %s AND key = ANY(%s)"
         if marks and contradicted(each, dict(tables.rows(sql, sink, marks))):
             raise LedgerError(
-                "{} went back to an older copy while several processes wrote it, and what this one"
-                " has written is not in it; run the same command again: it continues, or says "
-                "which command makes a new ledger",
+                "{} went back to an older copy while several processes wrote to it, and this copy"
+                " lacks what this process wrote; run the same command again: it continues, or says"
+                " which command makes a new ledger",
                 sink,
             )
 
@@ -211,7 +207,6 @@ def change(tables: Tables, key: Key, how: Callable[..., None], *arguments: Any) 
 
 
 def _change(tables: Tables, keys: Sequence[Key], how: Callable[[Key, Calendar], None]) -> None:
-    """Change the calendars of some accounts one after the other, and store what changed."""
     appids = {appid for appid, _ in keys}
     accounts = _numbers(tables, "account", appids)
     interfaces = _numbers(tables, "interface", {name for _, name in keys})
@@ -264,10 +259,7 @@ def remove(tables: Tables, appid: str, endpoints: Iterable[str]) -> None:
 
 
 def fold_future_calls(tables: Tables, today: date) -> bool:
-    """Count calls of future days as today's (after a clock change); returns whether any were.
-
-    Calls of days that no quota needs any more are forgotten.
-    """
+    """Count calls of future days as today's (after a clock change); returns whether any were."""
     forget_calls(tables, today)
     if not tables.run("UPDATE budget SET day = day WHERE day > %s", str(today)):  # it locks them
         return False
@@ -304,9 +296,6 @@ def unlist_sink(tables: Tables, sink: str) -> None:
     """Remove a sink and its checkpoint."""
     tables.run("DELETE FROM sink WHERE name = %s", sink)
     tables.run("DELETE FROM checkpoint WHERE sink = %s", sink)
-
-
-# what is known
 
 
 def checkpoint(tables: Tables, sink: str) -> dict[str, str]:
@@ -391,7 +380,6 @@ def booked(tables: Tables, day: date, appids: Sequence[str] | None = None) -> di
 def _of_accounts(
     tables: Tables, sql: str, values: Sequence[object], appids: Sequence[str] | None
 ) -> list[Row]:
-    """The rows of these accounts, or of all."""
     if appids is None:
         return tables.rows(sql, *values)
     found: list[Row] = []
@@ -410,9 +398,6 @@ def exhausted(
         (appid, endpoint): Exhausted(appid, endpoint, float(until), float(reported))
         for appid, endpoint, until, reported in rows
     }
-
-
-# the methods of a ledger
 
 
 def writes(

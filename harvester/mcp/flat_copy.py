@@ -55,9 +55,7 @@ PATIENCE = 30.0
 
 _THREAD = "harvester-mcp"
 _TURNS = 4
-"""The most times that a call looks whether the copy is up to date."""
 _READY = 20
-"""The most interfaces that are named as copied."""
 
 Tables = dict[str, tuple[tuple[str, ...], TableShape]]
 """By name: the interfaces that a table is made from, and its columns."""
@@ -69,10 +67,7 @@ class QueryError(HarvestError):
 
 
 class Copy:
-    """The copy; an async context manager, at whose end nothing is under way any more.
-
-    directory: a private one, for the file alone.  place: what is copied.
-    """
+    """The copy; an async context manager; directory: for its file alone, and emptied."""
 
     def __init__(self, directory: Path, place: Place) -> None:
         self._file = directory / "copy.duckdb"
@@ -99,7 +94,6 @@ class Copy:
                 await ended(task)
 
     def tables(self, names: Collection[str]) -> Tables:
-        """The tables of interfaces, those that join them, of what is there, and of accounts."""
         for name in names:
             if name not in self._shapes:
                 self._shapes[name] = Shape(name, self._place.find(name), FLAT)
@@ -144,16 +138,12 @@ class Copy:
         return [each for each in self._accounts if appids is None or each.appid in appids]
 
     def _forgotten(self, owned: frozenset[Key] | None) -> bool:
-        """Whether the file may have what the ledger does not know any more."""
         return owned is not None and not self._held <= owned
 
     def _behind(
         self, states: Mapping[str, object], owned: frozenset[Key] | None, since: float
     ) -> dict[str, object]:
-        """What of these interfaces, and of the names of accounts, is to be copied.
-
-        since: what was copied from then on has all that the states tell of.
-        """
+        """What is to be copied; what was copied from `since` on has all that the states tell of."""
         names = {ACCOUNTS.name: self._known(owned)} if self._accounts else {}
         if self._forgotten(owned):
             return {**names, **states}
@@ -209,7 +199,6 @@ class Copy:
                     await self._copy(changed)
 
     async def _drop_forgotten(self) -> None:
-        """Remove the copy if it has what the ledger has forgotten."""
         async with self._one_query:
             if self._forgotten(await self._owned()):
                 await in_thread(_THREAD, _clear, self._file.parent)
@@ -253,8 +242,7 @@ class Copy:
 
         ``used``: the columns that it reads, by table; None if that is not known.  states: by
         interface that must be up to date, a value that changes with what is stored.  Raises
-        `QueryError` with one sentence, also if the copy takes longer than a call waits (then it
-        goes on), and the errors of an export.
+        `QueryError`, also if the copy takes longer than a call waits, and the errors of an export.
         """
         since = time.monotonic()
         for _ in range(_TURNS):
@@ -288,7 +276,6 @@ class Copy:
 
 
 def _clear(directory: Path) -> None:
-    """Remove what is in a directory: the copy, and what an export has left beside it."""
     for path in directory.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 

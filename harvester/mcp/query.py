@@ -35,10 +35,7 @@ def main() -> None:
 
     The request: ``file``, ``sql``, ``parameters``, and the bounds ``rows``, ``bytes`` (of columns
     and rows as JSON), ``memory`` (bytes for DuckDB), ``space`` (bytes of addresses), ``seconds``
-    (of CPU).
-    The answer: ``columns``, ``rows``, whether there are ``more``, and the columns that the SELECT
-    reads, by table (``used``; None if that is not known); or an ``error``, which is empty if it was
-    the memory.
+    (of CPU).  The answer: as of `Copy.query`, or an ``error``, which is empty if it was the memory.
     """
     request = json.load(sys.stdin)
     _limit(request)
@@ -127,12 +124,10 @@ def _refusal(kinds: list[str]) -> str:
 
 
 def _sentence(text: str) -> str:
-    """A message of DuckDB without the line that it points at."""
     return " ".join(text.partition("\nLINE ")[0].split())
 
 
 def _bounded(rows: list[tuple[Any, ...]], most: int, size: int) -> dict[str, Any]:
-    """As many of the rows as the bounds allow; an error if not even one fits."""
     kept: list[list[Any]] = []
     for row in rows[:most]:
         plain = [_plain(value) for value in row]
@@ -151,7 +146,6 @@ def _bytes_of(values: list[Any]) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON; a type that JSON lacks becomes text."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):

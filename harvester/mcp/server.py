@@ -24,7 +24,7 @@ try:  # first: this extra brings what the others need
     from mcp.server.mcpserver.exceptions import ToolError
     from pydantic import Field, ValidationError
 except ImportError as exc:
-    raise UsageError(needs("the MCP server needs its library", "mcp")) from exc
+    raise UsageError(needs("the MCP server needs a library", "mcp")) from exc
 
 from harvester.mcp.flat_copy import BYTES, MEMORY, ROWS, SECONDS
 from harvester.mcp.tools import ACCOUNTS, FEW, Answers, encoded
@@ -45,7 +45,6 @@ INSTRUCTIONS = (
 LIMIT = 55.0
 """Seconds of a call: most clients wait for a minute."""
 _LONGEST = 100_000
-"""The most characters of a query."""
 _DAY = "YYYY-MM-DD, yesterday or yesterday-30d"
 _READS = types.ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
@@ -171,7 +170,6 @@ class _Server(MCPServer[Any]):
 
 
 def _sentence(name: str, exc: BaseException) -> str:
-    """What a call is answered that has failed."""
     match exc:
         case ValidationError():
             return _wrong_arguments(exc)
@@ -186,12 +184,8 @@ def _sentence(name: str, exc: BaseException) -> str:
 
 
 def _wrong_arguments(exc: ValidationError) -> str:
-    """What is wrong with the arguments of a call, without their values."""
     parts = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in exc.errors()]
     return f"wrong arguments: {'; '.join(parts[:5])}"
-
-
-# standard input and output
 
 
 async def serve(server: MCPServer[Any]) -> None:

@@ -42,7 +42,6 @@ STREAMS = 100
 TABLES = 12
 """The most tables of which the columns are described unasked."""
 CAUSES = 20
-"""The most causes of what is missing that an answer lists."""
 NEAR = 5
 """The most names that are given in the place of one that does not exist."""
 HELD_BACK = 3
@@ -71,10 +70,8 @@ _NO_LEDGER = "there is no ledger, so it is not known what is missing"
 class _Known:
     """What the ledger knows of some interfaces.
 
-    everything, interfaces, accounts: how far it is complete, of all, by interface and by account.
     states: by interface, a value that changes with what is stored.  first: the first day that was
-    asked about, if one was.  has_ledger: if not, only the names of the interfaces are known, those
-    of the states.
+    asked about.  has_ledger: if not, only `states` has something.
     """
 
     everything: Together = field(default_factory=Together)
@@ -85,17 +82,13 @@ class _Known:
     has_ledger: bool = True
 
     def note(self, stream: Stream, calendar: Calendar) -> None:
-        """Take in the state of an interface of an account."""
         appid, name = stream.key
         digest = self.states.setdefault(name, blake2b(digest_size=16))
         parts = [appid, sorted(calendar.years.items()), sorted(calendar.windows.items())]
         digest.update(repr([*parts, calendar.sums, stream.reach]).encode())
 
     def add(self, stream: Stream, endpoint: Endpoint | None, days: Days | None = None) -> None:
-        """Take in the reach of an interface of an account; days: only of this range.
-
-        endpoint: None if it is not installed.
-        """
+        """Take in the reach of an interface of an account; endpoint: None if not installed."""
         (appid, name), reach = stream.key, stream.reach
         if (begins := reach.begins) is None:  # no day of it can be asked for
             return
@@ -112,14 +105,10 @@ class _Known:
             together.add(appid, reach)
 
     def of_account(self, appid: str) -> dict[str, Any]:
-        """The reach of an account, as an answer has it; empty if it has none."""
         return _until(self.accounts[appid]) if appid in self.accounts else {}
 
     def until(self) -> dict[str, Any]:
-        """Up to which day an answer from these interfaces is complete and final.
-
-        It names the accounts that begin later than its first day: a sum has nothing of them before.
-        """
+        """Until when an answer is complete and final, and who begins later: a sum lacks them."""
         if not self.has_ledger:
             return {"complete_until": None, "final_until": None, "note": _NO_LEDGER}
         later: dict[str, date] = {}
@@ -137,7 +126,6 @@ class _Known:
 
 
 def _begin_later(accounts: Mapping[str, date]) -> dict[str, Any]:
-    """Accounts that begin later than an answer, the last ones by name; nothing without any."""
     named = {appid: str(day) for appid, day in last_of(accounts, HELD_BACK)}
     return {"begin_later": {"accounts": len(accounts), "some_of_them": named}} if named else {}
 
@@ -162,11 +150,7 @@ def _text(day: date | None) -> str | None:
 
 
 class Answers:
-    """What can be asked.
-
-    place: where the harvest is; a sink that it names is read without a ledger, too.  copy: of the
-    tables.
-    """
+    """What can be asked; a sink that the place names is read without a ledger, too."""
 
     def __init__(self, place: Place, copy: Copy) -> None:
         self._place, self._copy = place, copy
@@ -174,18 +158,13 @@ class Answers:
         for appid, name in place.names.items():
             self._appids[name].append(appid)
 
-    # what was harvested
-
     async def coverage(
         self,
         appids: Collection[str] = (),
         endpoints: Collection[str] = (),
         day: str | None = None,
     ) -> dict[str, Any]:
-        """Totals, each interface, and each account, trouble first; of few also its interfaces.
-
-        day: only the state of this day, of each interface and account.
-        """
+        """Totals, each interface, and each account, trouble first; of few also its interfaces."""
         now, place = time.time(), self._place
         known, streams = _Known(), dict[str, list[dict[str, Any]]]()
         async with self._place.ledger() as ledger:
@@ -203,7 +182,8 @@ class Answers:
                     if in_full:
                         alone = _Known()
                         alone.add(stream, endpoint)
-                        each = {**_shown(stream), **alone.of_account(stream.key[0])}
+                        each = {**stream.to_dict(), **alone.of_account(stream.key[0])}
+                        del each["appid"]  # the account has it
                         streams.setdefault(stream.key[0], []).append(each)
         answer = known.until()
         for view in seen.interfaces:
@@ -230,7 +210,6 @@ class Answers:
         return _with_list(answer, "accounts", accounts, len(seen.accounts))
 
     async def _on_day(self, reader: Reader, day: date) -> dict[str, Any]:
-        """How many accounts have a day in which state, by interface; and each account of them."""
         await reader.prepare()
         known, counted = _Known(first=day), defaultdict[str, Counter[str]](Counter)
         accounts: list[dict[str, Any]] = []
@@ -256,10 +235,7 @@ class Answers:
         return _with_list(answer, "accounts", accounts[:ACCOUNTS], len(accounts))
 
     def _accounts(self, given: Collection[str], known: Collection[str]) -> list[str]:
-        """The appids of appids and names.
-
-        Raises `UsageError` for a name that several accounts or none have.
-        """
+        """The appids of these appids and names; raises `UsageError`."""
         found = []
         for each in given:
             named = [each] if each in known else self._appids.get(each, [])
@@ -274,8 +250,6 @@ class Answers:
                 raise UsageError(f"the ledger knows no account {each}{hint}")
             found += named
         return found
-
-    # the tables
 
     async def tables(self, names: Collection[str] = ()) -> dict[str, Any]:
         """The tables of these names with their columns; of all of them, if they are many, less."""
@@ -315,8 +289,6 @@ class Answers:
             columns.append(told)
         return {**about, "columns": columns}
 
-    # rows
-
     async def rows(
         self,
         table: str,
@@ -325,7 +297,6 @@ class Answers:
         end: str | None = None,
         limit: int = FEW,
     ) -> dict[str, Any]:
-        """Rows of a table in the order of account, day and position, at most `ROWS`."""
         days = _days(start, end)
         known, owners, appids = await self._known(lambda each: _in(each, table)[0], appids, days)
         of, shape = owners[table]
@@ -351,7 +322,6 @@ class Answers:
     def _condition(
         self, of: Sequence[str], shape: TableShape, days: Days | None
     ) -> tuple[str, str]:
-        """The column that the days are of, and the condition on it."""
         endpoint = self._place.find(of[0]) if of else None
         own = getattr(endpoint, "day_field", "").replace(".", "_")
         types = {column.name: str(column.type) for column in shape.schema}
@@ -364,8 +334,6 @@ class Answers:
         return "_begin_date", "_begin_date BETWEEN ?::DATE AND ?::DATE"
 
     async def sql(self, query: str, limit: int = ROWS) -> dict[str, Any]:
-        """The rows of one SELECT over the tables, at most `ROWS`."""
-
         def is_named(table: str) -> bool:
             return re.search(rf"(?i)(?<!\w){re.escape(table)}(?!\w)", query) is not None
 
@@ -385,8 +353,6 @@ class Answers:
                 _in(owners, unknown[1])
             raise
         return {**known.until(), **_rows(answer, named if answer["used"] is None else owners)}
-
-    # what is known
 
     async def _known(
         self,
@@ -424,7 +390,6 @@ class Answers:
 
 
 def _in(owners: Tables, name: str) -> tuple[tuple[str, ...], TableShape]:
-    """A table; raises `UsageError` if it is not there."""
     if not owners:
         raise UsageError(_NOTHING)
     if name not in owners:
@@ -434,24 +399,13 @@ def _in(owners: Tables, name: str) -> tuple[tuple[str, ...], TableShape]:
 
 
 def _states(known: _Known, tables: Collection[str]) -> Mapping[str, object]:
-    """What must be up to date for a query of these tables, as of `Copy.query`.
-
-    The names of accounts, and what is there of them, need no records.
-    """
+    """What must be up to date for a query of these tables; names and coverage need no records."""
     if {*tables} <= {NAMES.name, COVERED} and tables:
         return {COVERED: hash(frozenset(known.states.items()))} if COVERED in tables else {}
     return known.states
 
 
-def _shown(stream: Stream) -> dict[str, Any]:
-    """An interface of an account, beside the account."""
-    found = stream.to_dict()
-    del found["appid"]
-    return found
-
-
 def _titles(name: str, endpoint: Endpoint | None) -> dict[str, str]:
-    """The titles of an interface, as far as they are known."""
     chinese = INTERFACES.get(name) or getattr(endpoint, "label", "")
     titles = {"title": getattr(endpoint, "title", ""), "title_zh": chinese}
     return {key: text for key, text in titles.items() if text}
@@ -469,10 +423,7 @@ def _days(start: str | None, end: str | None) -> Days | None:
 
 
 def _rows(answer: Mapping[str, Any], tables: Tables) -> dict[str, Any]:
-    """The rows, what their figures are that have no sum, and what to do if there are more.
-
-    tables: from which the rows may be; if it is not known what is read, it is all of these.
-    """
+    """The rows, which of their figures have no sum, and what to do if there are more."""
     rows = {name: value for name, value in answer.items() if name != "used"}
     used = answer["used"]
     if used is None:
@@ -501,7 +452,6 @@ def _without_zeros(value: Any) -> Any:
 def _with_list(
     answer: dict[str, Any], key: str, items: Sequence[dict[str, Any]], total: int
 ) -> dict[str, Any]:
-    """An answer with as many items of a list as fit, and how many were left out."""
     left = BYTES - len(encoded(answer).encode())
     kept = []
     for item in items:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from harvester.base.chinese import Titled, shown
 from harvester.base.dates import Days, days_in, rfc3339
 from harvester.engine.parts import NO_ROW
 from harvester.events import reason_of
@@ -48,13 +49,13 @@ class Kind:
     command: str = "check --config {config}{only}"
     level: str = "failure"
 
-    def said(self, interfaces: Text = ("", ""), **known: object) -> Text:
-        """The title, with what is known: interfaces in both languages, ``ip since days``."""
+    def said(self, interfaces: str = "", **known: object) -> str:
         values = {"ip": "", "since": "", "days": "", **known}
-        return (
-            " ".join(self.title[0].format(**values, interfaces=interfaces[0]).split()),
-            " ".join(self.title[1].format(**values, interfaces=interfaces[1]).split()),
+        chinese, english = (
+            title.format(**values, interfaces=shown(interfaces, lang))
+            for title, lang in zip(self.title, ("zh", "en"), strict=True)
         )
+        return Titled(" ".join(chinese.split()), " ".join(english.split()))
 
 
 WHAT_IS_MISSING = "status --config {config} --missing yesterday"
@@ -81,7 +82,7 @@ KINDS = {
             ("未请求", "not asked for"),
             ("{since} 起未请求：{interfaces}", "Not asked for since {since}: {interfaces}"),
             (
-                "运行时包含这些接口和账号；不再需要的用 harvester forget 移除。",
+                "运行时请包含这些接口和账号；不再需要的，用 harvester forget 移除。",
                 "Run with these interfaces and accounts; harvester forget removes what is done.",
             ),
             of_interfaces=True,
@@ -103,7 +104,7 @@ KINDS = {
             ("AppID", "AppID"),
             ("AppID 不正确", "The AppID is wrong"),
             (
-                f"在{_CONSOLE_ZH}核对并更正 AppID，再运行；harvester forget --appid 移除写错的。",
+                f"在{_CONSOLE_ZH}核对并更正，再运行；用 harvester forget --appid 移除写错的。",
                 "Compare it with the console, correct it, run again; harvester forget removes it.",
             ),
         ),
@@ -123,7 +124,7 @@ KINDS = {
             ("权限", "permission"),
             ("没有接口权限：{interfaces}", "No permission for the interface: {interfaces}"),
             (
-                "完成微信认证，或让管理员把这项权限授权给平台；不需要的接口就不要再采。",
+                "完成微信认证，或让管理员把这项权限授权给平台；不需要的接口请不要再采集。",
                 "Have the account verified or the permission set granted, or leave it out.",
             ),
             of_interfaces=True,
@@ -151,7 +152,7 @@ KINDS = {
             ("接口下线", "retired"),
             ("接口已被微信下线：{interfaces}", "Taken offline by WeChat: {interfaces}"),
             (
-                "改采替代接口：harvester endpoints 接口名 会列出。",
+                "请采集替代接口；harvester endpoints 接口名 会列出替代接口。",
                 "Harvest its successors; harvester endpoints NAME lists them.",
             ),
             of_interfaces=True,
@@ -163,7 +164,7 @@ KINDS = {
             ("凭据", "credentials"),
             ("没有可用的 access token", "There is no access token that can be used"),
             (
-                "看下方原话：账号文件里引用的密钥或 token 不可用，或另一个程序使它失效。",
+                "见下方消息：账号文件引用的密钥或 token 不可用，或其他程序使 token 失效。",
                 "See the message: the secret cannot be used, or another program ends the token.",
             ),
             quoted=True,
@@ -174,7 +175,7 @@ KINDS = {
             ("被拒", "refused"),
             ("微信拒绝了请求", "WeChat refused the request"),
             (
-                "看下方原话；同样的命令会再试。若一直如此，请带 rid 报告。",
+                "见下方微信的消息；再次执行同一条命令会重试。若仍被拒绝，请带 rid 报告。",
                 "See its message; the same command tries again. If it stays, report the rid.",
             ),
             of_interfaces=True,
@@ -205,8 +206,8 @@ KINDS = {
             "late",
             False,
             ("微信未出数", "not ready"),
-            ("微信还没有算出这些数字", "WeChat does not have the figures yet"),
-            ("不用处理：下次运行会再取。", "Nothing to do: the next run asks again."),
+            ("微信还没有算出这些数据", "WeChat does not have the figures yet"),
+            ("不用处理：下次运行会再次请求。", "Nothing to do: the next run asks again."),
         ),
         Kind(
             "retry",
@@ -259,7 +260,7 @@ def ip_in(detail: str) -> str:
 
 MOST_MESSAGES = 5
 """Different messages that are kept of a cause."""
-OVERDUE = say("due for more than a day, and no run has asked for it")
+OVERDUE = say("due for more than a day, but no run has requested it")
 
 
 @dataclass(slots=True)
@@ -290,7 +291,6 @@ class Cause:
 
     @property
     def mine(self) -> bool:
-        """Whether a person must act."""
         return KINDS[self.kind].mine
 
     @property
@@ -299,7 +299,6 @@ class Cause:
         return next(iter(self.messages), "")
 
     def to_dict(self, most: int) -> dict[str, Any]:
-        """As JSON has it; most: how many of its accounts at most."""
         return {
             "state": self.state,
             "reason": english(self.reason),
@@ -313,7 +312,6 @@ class Cause:
         }
 
     def add(self, other: Cause) -> None:
-        """The other's days as well."""
         self.appids |= other.appids
         for name, days in other.days.items():
             self.days[name] += days

@@ -1,10 +1,8 @@
 """What the page draws from stored records: figures by day, and sources of people.
 
 Rule: reads a sink, changes nothing.  A day without a record has no figure, never 0.  What there is
-by month and year is in `harvester.report.yearly`.
-
-Readers are people: they do not add up over days, sources or accounts.  Where they are added
-nevertheless, the page has a note.
+by month and year is in `harvester.report.yearly`.  Readers are people: they do not add up over
+days, sources or accounts; where they are added nevertheless, the page has a note.
 """
 
 from __future__ import annotations
@@ -22,7 +20,6 @@ from harvester.wechat.endpoint import in_record
 from harvester.wechat.interfaces import INTERFACES
 
 DAYS = 371
-"""Fifty-three weeks."""
 YEAR = 365
 ROOM = 280_000
 """Figures that the page holds, of months and of days: 0.8 MB at the worst."""
@@ -86,7 +83,6 @@ class Figures:
         return [sum(known) if known else None for known in sums] or [None] * (DAYS // 7)
 
     def latest(self, appid: str, series: str) -> int | None:
-        """The last figure that there is."""
         known = (value for value in reversed(self.of(appid, series)) if value is not None)
         return next(known, None)
 
@@ -107,7 +103,6 @@ def figures(
 ) -> Figures:
     """The figures of that number of days up to a day, and those of all years, of these accounts.
 
-    checkpoint: what the ledger has stored for the sink.  endpoints: only of these interfaces.
     Raises `SinkError`, and `UsageError` if the sink cannot be opened here.
     """
     scan = sink.scan
@@ -122,7 +117,6 @@ def figures(
 
 
 def _read_days(made: Figures, name: str, windows: Iterator[StoredWindow]) -> None:
-    """Add an interface that has one figure per day."""
     wanted = [each for each in SERIES if each.endpoint == name]
     day_field = INTERFACES[name].day_field
     first = made.last - timedelta(days=made.days - 1)
@@ -148,7 +142,6 @@ def _read_days(made: Figures, name: str, windows: Iterator[StoredWindow]) -> Non
 
 
 def _add(made: Figures, appid: str, series: str, day: date, people: int) -> None:
-    """Add a figure of a day."""
     if series != "readers":
         made.yearly.add_people(appid, day, series, people)
     at = (day - made.last).days + made.days - 1

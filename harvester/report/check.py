@@ -11,27 +11,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harvester import events
+from harvester.base.chinese import Titled
 from harvester.base.dates import china, rfc3339
 from harvester.events import Code, Event, reason_of
 from harvester.ledger.base import Key
 from harvester.model import Action, listed
-from harvester.report.causes import KINDS, Cause, Text, grouped, ip_in
+from harvester.report.causes import KINDS, Cause, grouped, ip_in
 from harvester.texts import english, say
 from harvester.wechat.codes import BLOCKED, ERRORS
 
 USABLE, WAITING, UNKNOWN, UNUSABLE = "usable", "waiting", "unknown", "unusable"
-"""The states of an interface and of an account, the most severe last.  unknown: no answer has shown
-whether it is usable."""
+"""The states of an interface and of an account, the most severe last."""
 
 PROVING = frozenset({Action.DONE, Action.NOT_READY})
 """What follows from codes that only an account which may use the interface gets."""
 AGAIN = say("WeChat did not accept the access token; a new one is fetched at the next call")
-NOT_KNOWN: tuple[Text, Text] = (
-    ("没有回答能说明是否可用", "No answer has shown whether it is usable"),
-    ("请再检查一次。", "Check again."),
-)
-NAMED = 3
-"""The most interfaces that a text names."""
 
 
 @dataclass
@@ -53,7 +47,6 @@ class InterfaceAccess:
     calls: tuple[int, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
         left, daily = self.calls or (None, None)
         return {
             "endpoint": self.endpoint,
@@ -85,12 +78,10 @@ class AccountAccess:
 
     @property
     def state(self) -> str:
-        """The most severe state of its interfaces."""
         return gravest([each.state for each in self.interfaces])
 
     @property
     def usable(self) -> int:
-        """How many interfaces are usable."""
         return sum(each.state == USABLE for each in self.interfaces)
 
     @property
@@ -99,7 +90,6 @@ class AccountAccess:
         return min([each.calls[0] for each in self.interfaces if each.calls], default=None)
 
     def causes(self) -> list[Cause]:
-        """What is wrong, the most urgent first, each with its interfaces."""
         found = [
             Cause(
                 each.kind,
@@ -115,7 +105,6 @@ class AccountAccess:
         return by_kind(found)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
         return {
             "appid": self.appid,
             "name": self.name or None,
@@ -125,7 +114,7 @@ class AccountAccess:
             "ip": self.ip or None,
             "calls_left": self.left,
             "to_do": [
-                {"kind": cause.kind, "text": text[1], "advice": advice[1]}
+                {"kind": cause.kind, "text": english(text), "advice": english(advice)}
                 for cause in self.causes()
                 for text, advice in [words(cause)]
             ],
@@ -140,17 +129,15 @@ def by_kind(causes: Iterable[Cause]) -> list[Cause]:
     return sorted(found, key=lambda cause: order.index(cause.kind))
 
 
-def words(cause: Cause) -> tuple[Text, Text]:
+def words(cause: Cause) -> tuple[str, str]:
     """What a cause is, and what to do about it."""
     if cause.kind == "retry":
-        return NOT_KNOWN
-    kind, names = KINDS[cause.kind], sorted(cause.days)
-    zh = "、".join(names[:NAMED]) + (f" 等 {len(names)} 个" if len(names) > NAMED else "")
-    until = f"{china(cause.latest):%Y-%m-%d %H:%M}" if cause.latest else ""
-    said = kind.said((zh, listed(names, "interface")), ip=cause.ip)
-    if until:
-        said = f"{said[0]}，{until}（北京时间）恢复", f"{said[1]} until {until} China time"
-    return said, kind.advice
+        return say("No answer has shown whether it is usable"), say("Check again.")
+    kind = KINDS[cause.kind]
+    said = kind.said(listed(sorted(cause.days), "interface"), ip=cause.ip)
+    if cause.latest:
+        said = say("{} until {:%Y-%m-%d %H:%M} China time", said, china(cause.latest))
+    return said, Titled(*kind.advice)
 
 
 def gravest(states: Iterable[str]) -> str:
@@ -204,7 +191,6 @@ class Access:
     def accounts(
         self, asked: Mapping[str, Sequence[str]], names: Mapping[str, str]
     ) -> list[AccountAccess]:
-        """The accounts that were asked about, with their interfaces, in that order."""
         return [self._account(appid, asked[appid], names.get(appid, "")) for appid in asked]
 
     def _account(self, appid: str, endpoints: Sequence[str], name: str) -> AccountAccess:

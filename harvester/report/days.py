@@ -33,14 +33,12 @@ STATES = ("failed", "stale", "missing", "late", "waiting", "provisional", "compl
 """The states of an interface of an account, the most severe first."""
 
 GRACE = 26 * 3600.0
-"""Seconds after which figures that are due are stale, unless the service is told another number:
-more than the interval of daily runs."""
+"""Seconds after which figures that are due are stale: more than the interval of daily runs."""
 RECENT = timedelta(days=31)
 """An interface of an account without any request this recent is not expected to be fresh."""
 
 
 _LETTERS = {"open": OPEN, "late": LATE, "waiting": WAITING, "failed": FAILED}
-"""The letters of the days of a window, by its state."""
 
 
 class StatusFilter(NamedTuple):
@@ -57,7 +55,6 @@ class StatusFilter(NamedTuple):
 
     @property
     def narrowed(self) -> bool:
-        """Whether only a part of the ledger is to be shown."""
         return bool(self.appids or self.endpoints or self.states)
 
 
@@ -81,16 +78,10 @@ class Stream(NamedTuple):
 
     @property
     def states(self) -> list[str]:
-        """Which of `STATES` it has."""
         lacking = ("failed", "missing", "late", "waiting")
         found = [name for name in lacking if getattr(self.counts, name)]
         found += ["stale"] if self.overdue else []
         return [*(found or ["complete"]), *(["provisional"] if self.counts.provisional else [])]
-
-    @property
-    def needs_attention(self) -> bool:
-        """Whether it lacks something."""
-        return "complete" not in self.states
 
     def windows(
         self, calendar: Calendar, states: Collection[str] = tuple(_LETTERS)
@@ -110,7 +101,6 @@ class Stream(NamedTuple):
         return without(list(self.reach.runs(LATE)), sorted(late))
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it, less the account's name."""
         return {
             "appid": self.key[0],
             "endpoint": self.key[1],
@@ -161,7 +151,6 @@ class Reader:
         self._appids = [appid for appid in known if appid in chosen]
 
     def _enabled(self) -> list[str]:
-        """Those that a file of accounts names and does not disable."""
         return [appid for appid, enabled in (self.wanted.listed or {}).items() if enabled]
 
     def never_harvested(self) -> list[str]:
@@ -189,7 +178,6 @@ class Reader:
                 yield found
 
     async def streams(self) -> AsyncIterator[tuple[Stream, Calendar]]:
-        """The same, one by one."""
         async for found in self.accounts():
             for each in found:
                 yield each
@@ -211,11 +199,6 @@ class Reader:
             if 0 < window.due < self.now - GRACE and _days_of(window, reach)
         ]
         return min(due, default=0.0)
-
-    def cut_of(self, name: str) -> WindowKind:
-        """How an interface is cut; one that is not installed is cut into days."""
-        endpoint = self.endpoint(name)
-        return endpoint.cut if endpoint else WindowKind.DAYS
 
     def endpoint(self, name: str) -> Endpoint | None:
         """An interface; None if it is not installed."""
@@ -244,7 +227,6 @@ class Reader:
         return last + ONE_DAY, last_whole_day(settled, cut)
 
     async def _was_called(self, key: Key, last: date) -> bool:
-        """Whether calls were sent on one of the two days after a day."""
         for day in (last + ONE_DAY, last + 2 * ONE_DAY):
             if day not in self._called:
                 self._called[day] = await self.ledger.spent(day)
@@ -256,6 +238,11 @@ class Reader:
 def hour_of(endpoint: Endpoint | None) -> int:
     """The hour in China from which yesterday can be requested, also if it is not known."""
     return endpoint.settled_hour if endpoint else SETTLED_HOUR
+
+
+def cut_of(endpoint: Endpoint | None) -> WindowKind:
+    """How an interface is cut; one that is not installed is cut into days."""
+    return endpoint.cut if endpoint else WindowKind.DAYS
 
 
 def stale_since(
@@ -278,7 +265,7 @@ def stale_since(
     """
     if reach.last < last_legal_day(now) - RECENT:
         return 0.0
-    cut, hour = endpoint.cut if endpoint else WindowKind.DAYS, hour_of(endpoint)
+    cut, hour = cut_of(endpoint), hour_of(endpoint)
     found = []
     for day, patience in ((next(reach.runs(LATE), (None,))[0], late), (reach.edge, newest)):
         if day is not None:
@@ -289,12 +276,10 @@ def stale_since(
 
 
 def _days_of(window: OpenWindow, reach: Reach) -> list[Days]:
-    """The days of a window that are in its state."""
     return list(reach.within(window.days).runs(_LETTERS[window.state]))
 
 
 def _records(calendar: Calendar) -> int | None:
-    """The records of all that is stored; None if they are not known."""
     final = 0
     for tally in calendar.sums.values():
         if tally is None:
@@ -305,7 +290,5 @@ def _records(calendar: Calendar) -> int | None:
 
 def covering(calendar: Calendar, day: date) -> OpenWindow | None:
     """The open window that has a day; None if there is none."""
-    for window in calendar.windows.values():
-        if window.begin <= day <= window.end:
-            return window
-    return None
+    windows = calendar.windows.values()
+    return next((window for window in windows if window.begin <= day <= window.end), None)

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from harvester.ledger.coverage import OPEN
 from harvester.ledger.reach import STATES, UNASKED, Counts
-from harvester.report.causes import Text
 from harvester.report.charts import DAYS, SERIES, Curve, Figures
 from harvester.report.overview import AccountView
 from harvester.report.texts import compact, month
+from harvester.texts import say
 
 STACK = ("final", "provisional", "waiting", "failed", "missing")
 """The states of a column, from below; empty days count as final."""
@@ -24,7 +24,6 @@ HEIGHT = 24
 WALL = 440, 230
 """Width and height that the squares of all accounts fill, in pixels."""
 ENDPOINTS = {series.name: series.endpoint for series in SERIES}
-"""The interface of each series."""
 _NOT_HELD = bytes([state.letter for state in STATES if not state.held])
 
 
@@ -95,7 +94,7 @@ class WeekCard(NamedTuple):
 
     key: str
     note: str
-    total: Text
+    total: str
     state: str
     weeks: int
     up: str
@@ -118,8 +117,7 @@ def week_cards(figures: Figures, accounts: Sequence[AccountView]) -> list[WeekCa
         )
     if any(value is not None for value in gained):
         net = _sum(gained[-4:]) - _sum(lost[-4:])
-        zh, en = compact(net)
-        total = (f"+{zh}", f"+{en}") if net >= 0 else (zh, en)
+        total = say("+{}", compact(net)) if net >= 0 else compact(net)
         part = _partial(figures, accounts, "gained")
         cards.append(
             _week_card("gained", "four_weeks", total, "final", gained, figures.last, part, lost)
@@ -128,7 +126,6 @@ def week_cards(figures: Figures, accounts: Sequence[AccountView]) -> list[WeekCa
 
 
 def _partial(figures: Figures, accounts: Sequence[AccountView], series: str) -> list[bool]:
-    """The weeks that are partial for any account."""
     each = [partial_weeks(figures, account, series) for account in accounts]
     return [any(week) for week in zip(*each, strict=True)]
 
@@ -167,13 +164,10 @@ def _sum(curve: Curve) -> int:
 
 
 def _week_card(
-    key: str, note: str, total: Text, state: str, above: Curve, last: date,
+    key: str, note: str, total: str, state: str, above: Curve, last: date,
     part: Sequence[bool], below: Curve | None = None,
 ) -> WeekCard:  # fmt: skip
-    """From the first week with figures on; those below are drawn upside down.
-
-    A week without figures is hatched, and a partial one over its bar.
-    """
+    """From the first week with figures on; a week without any is hatched, and a partial one."""
     begin = next(at for at, value in enumerate(above) if value is not None)
     above, below, part = above[begin:], below[begin:] if below else below, part[begin:]
     top = max([value or 0 for value in above]) or 1

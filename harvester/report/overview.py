@@ -42,8 +42,7 @@ from harvester.wechat.endpoint import grid, load_of
 from harvester.wechat.interfaces import INTERFACES
 
 SEEN_QUOTA = 1000
-"""Calls a day and interface that most accounts have: assumed where neither an option nor a refusal
-shows another number (`Overview.assumed`)."""
+"""Calls a day and interface that most accounts have: assumed where no other number is known."""
 WEEKS = 12
 KEPT = 20
 """Streams that need attention, and appids of a cause, that are shown one by one."""
@@ -117,7 +116,6 @@ class Totals:
     uncounted: int = 0
 
     def add(self, stream: Stream) -> None:
-        """One more interface of an account."""
         self.streams += 1
         self.endpoints.add(stream.key[1])
         begin, end = self.days or stream.days
@@ -166,7 +164,6 @@ class Overview:
 
     @property
     def counts(self) -> Counts:
-        """Of all days."""
         return self.totals.counts
 
     @property
@@ -176,7 +173,6 @@ class Overview:
 
     @property
     def fresh(self) -> int:
-        """How many of them are."""
         return sum(not account.late for account in self.expected)
 
     @property
@@ -186,12 +182,10 @@ class Overview:
 
     @property
     def is_fine(self) -> bool:
-        """Whether nothing is missing, failed or stale."""
         counts, stale = self.counts, self.totals.stale
         return not (counts.failed or counts.missing or stale or self.never)
 
     def to_dict(self) -> dict[str, Any]:
-        """As `status --json` has it."""
         totals = self.totals
         begin, end = (str(day) for day in totals.days) if totals.days else (None, None)
         return {
@@ -280,26 +274,6 @@ class _Shape:
 _week = lru_cache(4096)(counts_of)  # most weeks are alike
 
 
-class _Shapes:
-    """The days of all interfaces of all accounts, each once.
-
-    times: how many accounts have a shape, by interface.
-    """
-
-    def __init__(self, day: date) -> None:
-        self._day = day
-        self._known: dict[Reach, _Shape] = {}
-        self.times: Counter[tuple[str, _Shape]] = Counter()
-
-    def add(self, stream: Stream) -> _Shape:
-        """One more account has these days of an interface; gives their shape."""
-        shape = self._known.get(stream.reach)
-        if shape is None:
-            shape = self._known[stream.reach] = _Shape(stream, self._day)
-        self.times[stream.key[1], shape] += 1
-        return shape
-
-
 class _Sum:
     """Letters of many accounts together: where a run begins one more, behind its end one less."""
 
@@ -309,7 +283,6 @@ class _Sum:
         }
 
     def add(self, reach: Reach, times: int) -> None:
-        """Add the days of a number of accounts."""
         first = reach.first.toordinal()
         for letter, begin, end in reach.spans:
             if (steps := self._steps.get(letter)) is not None:
@@ -317,7 +290,6 @@ class _Sum:
                 steps[first + end] -= times
 
     def months(self) -> dict[int, Counts]:
-        """Days by month and state."""
         found: defaultdict[int, list[int]] = defaultdict(lambda: [0] * len(LETTERS))
         for place, steps in enumerate(self._steps.values()):
             level, before = 0, 0
@@ -340,8 +312,6 @@ def _months_in(begin: int, end: int) -> Iterable[tuple[int, int]]:
 
 
 class _Maker:
-    """Makes an `Overview`, an account at a time."""
-
     def __init__(
         self, reader: Reader, names: Mapping[str, str], disabled: Collection[str], quotas: Quotas
     ) -> None:
@@ -351,26 +321,27 @@ class _Maker:
         self._quota_of: dict[str, InterfaceQuota] = {}
         settled = last_settled_day(self._now)
         self._newest = reader.newest or settled
-        ran = quotas.any_calls and self._newest < settled - ONE_DAY
+        calls = any((*quotas.before.values(), *quotas.today.values()))
+        ran = calls and self._newest < settled - ONE_DAY
         archive = ran or self._newest < settled - RECENT
         self._made = Overview(self._now, self._newest if archive else settled, archive)
         if not archive:
             self._made.silent = max((settled - self._newest).days, 0)
         self._moves_on = not archive and self._made.silent <= 1
-        self._shapes = _Shapes(self._made.day)
+        self._shapes: dict[Reach, _Shape] = {}
+        self._times: Counter[tuple[str, _Shape]] = Counter()  # accounts of a shape, by interface
         self._causes: dict[Hashable, Cause] = {}
         self._days_left = 0.0
         self._assumed = -1.0  # the days of interfaces whose quota is not known, if there are any
         self._behind: int | None = None
 
     def add(self, found: list[tuple[Stream, Calendar]]) -> None:
-        """Add the interfaces of an account."""
         made, appid = self._made, found[0][0].key[0]
         made.totals.accounts += 1
         for stream, _ in found:
             made.totals.add(stream)
             self._quotas.count(stream.key, self._quota_of)
-            if stream.needs_attention:
+            if "complete" not in stream.states:
                 made.to_attend += 1
                 if len(made.attention) < KEPT:
                     made.attention.append(stream)
@@ -392,7 +363,6 @@ class _Maker:
         self._judge(account, [] if resting else causes)
 
     def _rests(self, streams: list[Stream]) -> bool:
-        """Whether nothing recent was asked for."""
         asked = [ranges[-1][1] for each in streams if (ranges := self._reader.asked.get(each.key))]
         return max(asked, default=self._made.day) < self._made.day - RECENT
 
@@ -401,7 +371,8 @@ class _Maker:
             account.behind = None
         shown = filter(self._is_shown, causes)
         reasons = grouped(shown, lambda one: (one.kind, one.ip, one.reason))
-        account.reasons = sorted(reasons, key=_urgency)[: 2 * MOST_MESSAGES]
+        reasons.sort(key=lambda one: (_WEIGHTS[one.kind], -sum(one.days.values())))
+        account.reasons = reasons[: 2 * MOST_MESSAGES]
         if any(reason.mine for reason in account.reasons):
             account.state = "todo"
         elif account.expected:
@@ -410,8 +381,10 @@ class _Maker:
     def _interface(
         self, account: AccountView, stream: Stream, calendar: Calendar, *, resting: bool
     ) -> _Shape:
-        """Add an interface of an account; it is no longer requested if it rests."""
-        shape = self._shapes.add(stream)
+        shape = self._shapes.get(stream.reach)
+        if shape is None:
+            shape = self._shapes[stream.reach] = _Shape(stream, self._made.day)
+        self._times[stream.key[1], shape] += 1
         if stream.reach.begins is None:  # it holds no whole week or month
             return shape
         self._note_last(stream)
@@ -423,14 +396,12 @@ class _Maker:
         return shape
 
     def _note_last(self, stream: Stream) -> None:
-        """Note the newest stored day, and how many days it is behind the newest possible one."""
         if (last := stream.reach.newest) is not None:
             self._made.last = max(self._made.last or last, last)
             behind = max((self._expected_day(stream.key[1]) - last).days, 0)
             self._behind = behind if self._behind is None else min(self._behind, behind)
 
     def _freshness(self, account: AccountView, stream: Stream, calendar: Calendar, row: Row) -> Row:
-        """Judge one more interface of an account by its newest day, if it is still requested."""
         day, reach = self._expected_day(stream.key[1]), stream.reach
         endpoint = self._reader.endpoint(stream.key[1])
         ended = endpoint is not None and endpoint.retired and reach.last < day
@@ -445,11 +416,10 @@ class _Maker:
         before = reach.within((reach.first, day)).newest or reach.first - ONE_DAY
         account.behind = max(account.behind or 0, (day - before).days)
         kind = kind_of(over) if over is not None else "late" if reach.at(day) == LATE else "missing"
-        account.kind = min((one for one in (account.kind, kind) if one), key=_weight)
+        account.kind = min((one for one in (account.kind, kind) if one), key=_WEIGHTS.__getitem__)
         return row._replace(late=True)
 
     def _expected_day(self, name: str) -> date:
-        """The newest day that an interface can have."""
         endpoint = self._reader.endpoint(name)
         day = self._made.day
         if endpoint is None:
@@ -459,7 +429,6 @@ class _Maker:
         return last_whole_day(day, endpoint.cut)
 
     def _calls(self, stream: Stream, calendar: Calendar, shape: _Shape) -> None:
-        """Count the calls that are still to be made, and the days of quota that they take."""
         if not shape.counts.lacking:
             return
         name = stream.key[1]
@@ -494,11 +463,10 @@ class _Maker:
         return grid(endpoint, reach.last).count(reach.first, reach.last, reach.enough)
 
     def finish(self) -> Overview:
-        """The totals."""
         made = self._made
         views: dict[str, InterfaceView] = {}
         sums: defaultdict[str, _Sum] = defaultdict(_Sum)
-        for (name, shape), times in self._shapes.times.items():
+        for (name, shape), times in self._times.items():
             view = views.get(name) or InterfaceView(name, self._reader.endpoint(name))
             views[name] = view
             view.counts = view.counts.plus(shape.counts, times)
@@ -511,16 +479,11 @@ class _Maker:
         made.behind = self._behind or 0
         self._group_causes()
         made.quotas = sorted(self._quota_of.values(), key=lambda quota: _place(quota.endpoint))
-        self._complete()
+        days = max(self._days_left, self._assumed)
+        if made.calls and not math.isinf(days):
+            made.finished = china(self._now).date() + timedelta(days=int(days))
+            made.assumed = SEEN_QUOTA if self._assumed >= self._days_left else None
         return made
-
-    def _complete(self) -> None:
-        """The day on which the remaining calls are made, and the basis of that estimate."""
-        made, days = self._made, max(self._days_left, self._assumed)
-        if not made.calls or math.isinf(days):
-            return
-        made.finished = china(self._now).date() + timedelta(days=int(days))
-        made.assumed = SEEN_QUOTA if self._assumed >= self._days_left else None
 
     def _is_shown(self, cause: Cause) -> bool:
         """Whether the page shows it; if no range has moved on, that is one cause for all."""
@@ -537,7 +500,7 @@ class _Maker:
         if made.accounts and made.silent > 1:
             appids = {account.appid: None for account in made.accounts}
             made.causes.append(Cause("ended", appids=appids))
-        made.causes.sort(key=lambda cause: _weight(cause.kind))
+        made.causes.sort(key=lambda cause: _WEIGHTS[cause.kind])
         for cause in made.causes + made.reasons:
             cause.appids = dict.fromkeys(sorted(cause.appids))
 
@@ -552,18 +515,8 @@ _STATES = {name: number for number, name in enumerate(ACCOUNT_STATES)}
 
 
 def _place(name: str) -> tuple[int, str]:
-    """The order of interfaces: as the catalogue has them, others after them."""
     return _PLACES.get(name, len(_PLACES)), name
 
 
-def _weight(kind: str) -> int:
-    return _WEIGHTS[kind]
-
-
-def _urgency(reason: Cause) -> tuple[int, int]:
-    return _weight(reason.kind), -sum(reason.days.values())
-
-
 def _trouble(account: AccountView) -> tuple[int, int, int, str]:
-    """The order of accounts: trouble first."""
     return _STATES[account.state], not account.late, _WEIGHTS.get(account.kind, 99), account.appid

@@ -13,37 +13,34 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import date
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from harvester.base.chinese import Titled, series, shown
 from harvester.base.dates import china
 from harvester.errors import UsageError, needs
-from harvester.ledger.base import WorkerState
 from harvester.ledger.reach import NOTHING, STATES, Counts, Reach, Together, last_of
+from harvester.model import many
 from harvester.report import drawing
 from harvester.report import summary as verdict
 from harvester.report.causes import KINDS, Cause, Text
 from harvester.report.charts import ROOM, SERIES, Figures
 from harvester.report.drawing import STACK
 from harvester.report.overview import ACCOUNT_STATES, AccountView, InterfaceView, Overview
-from harvester.report.quotas import InterfaceQuota
 from harvester.report.texts import (
     BY_YEAR_NOTE,
     INTERFACE_TITLES,
     NOTE,
     SOURCES,
     TEXTS,
-    added_up,
     compact,
     month_ends,
     month_name,
     number,
-    part_stored,
-    plural,
     share,
     signed,
     title_of,
@@ -51,6 +48,7 @@ from harvester.report.texts import (
     with_title,
 )
 from harvester.report.yearly import Article, Month, sum_of
+from harvester.texts import say
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -78,8 +76,7 @@ def page(
 ) -> str:
     """The whole page; lang: ``zh`` or ``en``, in which it opens.
 
-    figures: for the curves, if they are wanted; no_figures: why they could not be read.
-    version: of harvester.
+    no_figures: why the figures could not be read.
     Raises `UsageError` if its library is missing.
     """
     titles = {view.name: title_of(view.name, view.endpoint) for view in seen.interfaces}
@@ -111,6 +108,7 @@ def page(
         figures=figures,
         no_figures=no_figures,
         cards=drawing.week_cards(figures, seen.accounts) if figures else [],
+        quotas=[one for one in seen.quotas if one.used or one.used_up or one.daily],
         data=_packed(_data(seen, titles)),
         curves=_packed(_curves(seen, figures)) if figures else "",
     )
@@ -123,16 +121,14 @@ def template() -> Template:
     try:
         from jinja2 import Environment, StrictUndefined
     except ImportError:
-        raise UsageError(needs("the report page needs its library", "report")) from None
+        raise UsageError(needs("the report page needs a library", "report")) from None
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     environment.globals |= {
         "FOLDED": FOLDED,
         "NAMED": verdict.NAMED,
         "SHAPES": ACCOUNT_STATES,
         "STACK": STACK,
-        "added_up": added_up,
         "DAY_STATES": STATES,
-        "at_work": _at_work,
         "builtin": INTERFACE_TITLES,
         "cause_title": verdict.cause_title,
         "columns": drawing.columns,
@@ -143,7 +139,6 @@ def template() -> Template:
         "line": drawing.line,
         "month_ends": month_ends,
         "month_name": month_name,
-        "months_in": _months_in,
         "months_of": _months,
         "newest": newest,
         "by_year_note": BY_YEAR_NOTE,
@@ -161,11 +156,13 @@ def template() -> Template:
         "sum_of": sum_of,
         "used_up": used_up,
         "with_title": with_title,
+        "in_both": in_both,
+        "many": many,
+        "say": say,
         "texts": TEXTS,
         "years": drawing.years,
     }
     environment.filters["linked"] = linked
-    environment.tests["is_known"] = _is_known
     return environment.from_string(re.sub(r"\n\s*", "", _asset("page.html")))
 
 
@@ -182,7 +179,9 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-# what the template asks for
+def in_both(text: str | Text) -> Text:
+    """A text in Chinese and in English."""
+    return text if isinstance(text, tuple) else (shown(text, "zh"), shown(text, "en"))
 
 
 def _id(appid: str) -> str:
@@ -194,98 +193,67 @@ def _key(state: str) -> str:
     return f"is_{state}" if state in ("waiting", "late") else state
 
 
-def _at_work(workers: Sequence[WorkerState]) -> Text:
-    working = sum(worker.alive for worker in workers)
-    if not working:
-        return "", ""
-    return f" · {working} 个进程正在采集", f" · {plural(working, 'process', 'processes')} at work"
-
-
-def _reach(cause: Cause) -> Text:
-    interfaces, days = len(cause.days), sum(cause.days.values())
-    return (
-        f" · 影响 {number(interfaces)} 个接口，{number(days)} 天",
-        f" · {plural(interfaces, 'interface')}, {plural(days, 'day')}",
-    )
+def _reach(cause: Cause) -> str:
+    days = many(sum(cause.days.values()), "day")
+    return say(" · {}: {}", many(len(cause.days), "interface"), days)
 
 
 def _months(view: InterfaceView, months: range) -> list[Counts | None]:
     return [view.months.get(at) for at in months]
 
 
-def _months_in(year: int) -> range:
-    return range(12 * year, 12 * year + 12)
-
-
-def _shares(counts: Counts) -> Text:
-    """The share of each state, in words."""
-    shares = [
-        (TEXTS[_key(state)], share(part, counts.asked))
+def _shares(counts: Counts) -> str:
+    return series(
+        say("{} {}", Titled(*TEXTS[_key(state)]), share(part, counts.asked))
         for state, part in zip(STACK, drawing.stack(counts), strict=True)
         if part
-    ]
-    zh, en = (separator.join([f"{text[at]} {percent}" for text, percent in shares])
-              for at, separator in enumerate(("，", ", ")))  # fmt: skip
-    return zh, en
+    )
 
 
-def _is_known(quota: InterfaceQuota) -> bool:
-    """Whether there is something to show of an interface's quota."""
-    return bool(quota.used or quota.used_up or quota.daily)
-
-
-def _stored_of(seen: Overview, months: Collection[int]) -> Text:
+def _stored_of(seen: Overview, months: Collection[int]) -> str:
     """Which share of the days of months is stored of followers gained and lost; if all: nothing."""
     view = next((one for one in seen.interfaces if one.name == "getusersummary"), None)
     if view is None:
-        return "", ""
+        return ""
     accounts = sum(row.endpoint == view.name for one in seen.accounts for row in one.rows)
     stored = sum(view.months.get(month, NOTHING).stored for month in months)
     days = accounts * sum(map(_days_in, months))
-    return part_stored(share(stored, days)) if stored < days else ("", "")
+    return say("{} of days stored", share(stored, days)) if stored < days else ""
 
 
-def _later(seen: Overview, series: str, first: date) -> Text:
+def _later(seen: Overview, figure: str, first: date) -> str:
     """How many accounts begin after the first day of a sum, and the last ones; if none: nothing."""
     known, names = Together(), {account.appid: account.name for account in seen.accounts}
     for account in seen.accounts:
         for row in account.rows:
-            if row.endpoint == drawing.ENDPOINTS[series] and row.reach.begins is not None:
+            if row.endpoint == drawing.ENDPOINTS[figure] and row.reach.begins is not None:
                 known.note(account.appid, row.reach.begins)
     later = known.later(first)
     if not later:
-        return "", ""
-    named = [f"{names[appid] or appid} {day}" for appid, day in last_of(later, verdict.NAMED)]
-    number_of = number(len(later))
-    zh, en = "、".join(named), ", ".join(named)
-    if len(later) > len(named):
-        zh, en = f"{zh} 等", f"{en} and others"
-    begin = "account begins" if len(later) == 1 else "accounts begin"
-    return (
-        f"{number_of} 个账号开始得更晚，此前的合计不含它们：{zh}",
-        f"{number_of} {begin} later, sums before lack them: {en}",
+        return ""
+    last = last_of(later, verdict.NAMED)
+    named = series(f"{names[appid] or appid} {day}" for appid, day in last)
+    if len(later) > len(last):
+        named = say("{} and others", named)
+    begin = (
+        "{} begins later, and earlier sums do not include it: {}"
+        if len(later) == 1
+        else "{} begin later, and earlier sums do not include them: {}"
     )
+    return say(begin, many(len(later), "account"), named)
 
 
-def newest(account: AccountView) -> tuple[Text, Text]:
+def newest(account: AccountView) -> tuple[str, str]:
     """What became of an account's newest day, and what about it."""
     if not account.expected:
-        return TEXTS["old"], ("", "")
+        return Titled(*TEXTS["old"]), ""
     if not account.late:
-        if account.state == "todo":
-            return ("已到齐，历史要处理", "Here; its past needs you"), ("", "")
-        return ("已到齐", "Here"), ("", "")
-    said = KINDS[account.kind].said()
-    why = said[0].rstrip("："), said[1].rstrip(":")
-    zh = f"共 {account.expected} 个接口，其中 {account.late} 个"
-    en = f"{account.late} of {plural(account.expected, 'interface')}"
+        return say("Arrived; older days need action" if account.state == "todo" else "Arrived"), ""
+    why = KINDS[account.kind].said()
+    some = say("{:,} of {}", account.late, many(account.expected, "interface"))
     if account.behind is None:
-        return why, (f"{zh}从未取到数据", f"{en} never had data")
-    days = plural(account.behind, "day")
-    return why, (f"{zh}晚到，最多晚 {number(account.behind)} 天", f"{en}, up to {days} late")
-
-
-# what the script shows of one account
+        return why, say("{} never had data", some)
+    return why, say("{}, up to {} late", some, many(account.behind, "day"))
 
 
 def _packed(content: object) -> str:
@@ -351,7 +319,6 @@ def _days_in(month: int) -> int:
 
 
 def _articles(figures: Figures, appid: str) -> object:
-    """How many articles an account has a year, and the most read ones."""
     yearly = figures.yearly
     return (
         sorted(yearly.counted.get(appid, {}).items(), reverse=True),
@@ -378,13 +345,7 @@ def linked(article: Article) -> Article:
     return article._replace(url=url if good else "", title=title)
 
 
-def _runs(reach: Reach) -> list[tuple[str, int]]:
-    """The runs of days of the same state: its letter, and how many they are."""
-    return [(chr(letter), end - begin) for letter, begin, end in reach.spans]
-
-
-def _data(seen: Overview, titles: dict[str, Text]) -> object:
-    """The days of all accounts, and why some are not there."""
+def _data(seen: Overview, titles: dict[str, str]) -> object:
     names = list(titles)
     places = {name: at for at, name in enumerate(names)}
     sentences: dict[str, int] = {}
@@ -404,7 +365,7 @@ def _data(seen: Overview, titles: dict[str, Text]) -> object:
                  reason.messages.get(reason.reason, ""))
                 for reason in account.reasons
             ],
-            newest(account),
+            [in_both(text) for text in newest(account)],
             ACCOUNT_STATES[account.state],
         )
         for account in seen.accounts
@@ -412,8 +373,10 @@ def _data(seen: Overview, titles: dict[str, Text]) -> object:
     return {
         "texts": {**TEXTS, "waiting": TEXTS["is_waiting"], "by_year_note": BY_YEAR_NOTE},
         "kinds": {name: kind.title for name, kind in KINDS.items()},
-        "interfaces": [(name, titles[name]) for name in names],
-        "shapes": [_runs(shape) for shape in shapes],
+        "interfaces": [(name, in_both(titles[name])) for name in names],
+        "shapes": [
+            [(chr(letter), end - begin) for letter, begin, end in shape.spans] for shape in shapes
+        ],
         "sentences": list(sentences),
         "accounts": accounts,
     }

@@ -17,9 +17,8 @@ from harvester.ledger.base import Exhausted, Key
 class InterfaceQuota:
     """The calls of one interface today (in China), over all accounts that are shown.
 
-    daily: calls per day that one account may send, as ``--daily-quota`` states; None if it does
-    not.
-    accounts: their number.  used: calls sent, refused ones included.  used_up: accounts for which
+    daily: calls per day that one account may send, as ``--daily-quota`` states; None without it.
+    used: calls sent, refused ones included.  used_up: accounts for which
     WeChat has refused calls since the quota began (45009), and until: the Unix time at which the
     last of these quotas is reset; 0 if there is none.
     """
@@ -42,7 +41,6 @@ class InterfaceQuota:
         return self._known_left if known else None
 
     def add(self, calls: int, exhausted: Exhausted | None) -> None:
-        """One more account: its calls today, and WeChat's refusal, if it is in force."""
         self.accounts += 1
         self.used += calls
         if exhausted is not None:
@@ -52,7 +50,6 @@ class InterfaceQuota:
             self._known_left += max(self.daily - calls, 0)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
         return {
             "endpoint": self.endpoint,
             "accounts": self.accounts,
@@ -66,11 +63,7 @@ class InterfaceQuota:
 
 @dataclass
 class Quotas:
-    """What is known of all quotas.
-
-    daily: as of `InterfaceQuota`.  before, today: the calls of yesterday and of today (in China).
-    exhausted: quotas that are used up now.
-    """
+    """What is known of all quotas; before, today: the calls of yesterday and today (in China)."""
 
     daily: int | None
     before: Mapping[Key, int]
@@ -83,16 +76,9 @@ class Quotas:
         return max(calls, self.daily or 0) if key in self.exhausted else calls
 
     def pace(self, key: Key) -> int:
-        """The calls of the busier one of the last two days."""
         return max(self.before.get(key, 0), self.today.get(key, 0))
 
-    @property
-    def any_calls(self) -> bool:
-        """Whether a call was sent on the last two days."""
-        return any(self.before.values()) or any(self.today.values())
-
     def count(self, key: Key, into: dict[str, InterfaceQuota]) -> None:
-        """Add an interface of an account to the sums of its interface."""
         name = key[1]
         if name not in into:
             into[name] = InterfaceQuota(name, self.daily)

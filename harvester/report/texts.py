@@ -1,6 +1,6 @@
 """The texts of the page, in Chinese and in English.
 
-Rule: tables, and functions from numbers to a pair of texts.
+Rule: tables of titles in both languages, and functions from numbers to texts.
 """
 
 from __future__ import annotations
@@ -8,10 +8,12 @@ from __future__ import annotations
 from calendar import monthrange
 from datetime import date, datetime
 
+from harvester.base.chinese import Titled, shown
 from harvester.base.dates import CHINA
-from harvester.model import Endpoint
+from harvester.model import Endpoint, many
 from harvester.report.causes import Text
 from harvester.report.quotas import InterfaceQuota
+from harvester.texts import say
 from harvester.wechat.titles import INTERFACES
 
 TEXTS: dict[str, Text] = {
@@ -152,7 +154,7 @@ TEXTS: dict[str, Text] = {
 }
 
 _NOTE_ZH = (
-    "日期都是北京时间（UTC+8）。最终：微信不再改动。暂定：已存，下次运行会再取。"
+    "日期都是北京时间（UTC+8）。最终：微信不再改动。暂定：已入库，下次运行会再次请求。"
     "空：微信那天没有数据，不算缺失。接口日＝一个账号一个接口的一天。"
 )
 _NOTE_EN = (
@@ -219,7 +221,6 @@ _ENGLISH_TITLES = {
 INTERFACE_TITLES: dict[str, Text] = {
     name: (INTERFACES[name], title) for name, title in _ENGLISH_TITLES.items()
 }
-"""Names of the built-in interfaces."""
 
 
 SOURCES: dict[str, Text] = {
@@ -246,10 +247,10 @@ SOURCES: dict[str, Text] = {
 """Short names of sources: ``scene_desc`` of readers, ``user_source`` of followers."""
 
 
-def title_of(name: str, endpoint: Endpoint | None = None) -> Text:
+def title_of(name: str, endpoint: Endpoint | None = None) -> str:
     """The short name of an interface; the full name if it is not built in."""
     own = str(getattr(endpoint, "title", "") or name)
-    return INTERFACE_TITLES.get(name, (own, own))
+    return Titled(*INTERFACE_TITLES[name]) if name in INTERFACE_TITLES else own
 
 
 def number(value: int) -> str:
@@ -262,58 +263,39 @@ def signed(value: int | None) -> str:
     return "–" if value is None else f"{value:+,}" if value else "0"
 
 
-def month_name(number_of_month: int) -> Text:
+def month_name(number_of_month: int) -> str:
     """The name of a month since the year 0."""
-    return f"{number_of_month % 12 + 1}月", _MONTHS[number_of_month % 12]
+    return Titled(f"{number_of_month % 12 + 1}月", _MONTHS[number_of_month % 12])
 
 
-def month_ends(number_of_month: int, days: tuple[int, int]) -> Text:
+def month_ends(number_of_month: int, days: tuple[int, int]) -> str:
     """On which days of a month the last figures were; nothing if all were on its last one."""
     year, at = divmod(number_of_month, 12)
     if days[0] in (0, monthrange(year, at + 1)[1]):
-        return "", ""
+        return ""
     span = "–".join(map(str, sorted({*days})))
-    return f"{at + 1}月{span}日", f"{_MONTHS[at]} {span}"
+    return Titled(f"{at + 1}月{span}日", f"{_MONTHS[at]} {span}")
 
 
-def part_stored(percent: str) -> Text:
-    """A note that only a part of the days is stored."""
-    return f"已存 {percent} 的天数", f"{percent} of days stored"
-
-
-def added_up(days: int) -> Text:
-    """A note that the readers of a number of days were added up."""
-    return f"{number(days)} 天相加", f"{plural(days, 'day')} added up"
-
-
-_TITLES_ZH = (
-    "篇有标题。采集 2025-11-01 起的 getarticletotaldetail，"
-    "可得到此后发表的文章的标题；更早的见文档 tables.md。"
-)
-_TITLES_EN = (
-    "with figures of readers have a title. A harvest of getarticletotaldetail from 2025-11-01 on"
-    " names those published since; of older ones the page tables.md of the documentation says where"
-    " a title is."
-)
-
-
-def with_title(named: int, count: int) -> Text:
+def with_title(named: int, count: int) -> str:
     """How many articles have a title, and which harvest names the others; if all have: nothing."""
     if named == count:
-        return "", ""
-    return (
-        f"有阅读数字的 {number(count)} 篇文章中，{number(named)} {_TITLES_ZH}",
-        f"{number(named)} of {plural(count, 'article')} {_TITLES_EN}",
+        return ""
+    return say(
+        "{:,} of {} with reader figures have a title. A harvest of getarticletotaldetail from"
+        " 2025-11-01 on gives the titles of articles published since then; for older articles see"
+        " the page tables.md of the documentation.",
+        named,
+        many(count, "article"),
     )
 
 
-def compact(value: int | None) -> Text:
+def compact(value: int | None) -> str:
     """A large number in a few characters: 31.7万, 317k; – if there is none."""
     if value is None:
-        return "–", "–"
-    return _scaled(value, ((10**8, "亿"), (10**4, "万"))), _scaled(
-        value, ((10**9, "B"), (10**6, "M"), (10**4, "k"))
-    )
+        return "–"
+    english = _scaled(value, ((10**9, "B"), (10**6, "M"), (10**4, "k")))
+    return Titled(_scaled(value, ((10**8, "亿"), (10**4, "万"))), english)
 
 
 def _scaled(value: int, units: tuple[tuple[int, str], ...]) -> str:
@@ -337,14 +319,19 @@ _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _WEEKDAYS_ZH = "一二三四五六日"
 
 
-def short_day(day: date) -> Text:
-    """A day without its year."""
-    return f"{day.month}月{day.day}日", f"{_MONTHS[day.month - 1]} {day.day}"
-
-
-def long_day(day: date) -> Text:
-    """A day with its year and its weekday."""
+def short_day(day: date, *, year: bool = False) -> str:
+    """A day without its year, or with it."""
+    chinese, english = f"{day.month}月{day.day}日", f"{_MONTHS[day.month - 1]} {day.day}"
     return (
+        Titled(f"{day.year}年{chinese}", f"{english}, {day.year},")
+        if year
+        else Titled(chinese, english)
+    )
+
+
+def long_day(day: date) -> str:
+    """A day with its year and its weekday."""
+    return Titled(
         f"{day.year}年{day.month}月{day.day}日 周{_WEEKDAYS_ZH[day.weekday()]}",
         f"{day:%A}, {_MONTHS[day.month - 1]} {day.day}, {day.year}",
     )
@@ -355,30 +342,24 @@ def month(number_of_month: int) -> str:
     return f"{number_of_month // 12}-{number_of_month % 12 + 1:02}"
 
 
-def moment(unix: float, now: float) -> Text:
+def moment(unix: float, now: float) -> str:
     """A time that is waited for, as China's clocks show it; midnight as the end of the day."""
     when, today = datetime.fromtimestamp(unix, CHINA), datetime.fromtimestamp(now, CHINA)
     if unix <= now:
-        return "现在已", "now"
+        return say("now")
     clock = f"{when:%H:%M}"
     days = (when.date() - today.date()).days
     if days == 1 and when.hour == 0:
-        return "今晚 24:00", "midnight in China"
+        return say("midnight in China")
     if days == 0:
-        return f"今天 {clock}", f"{clock} today"
-    zh, en = short_day(when.date())
-    return f"{zh} {clock}", f"{en}, {clock}"
+        return say("{} today", clock)
+    day = short_day(when.date())
+    return Titled(f"{shown(day, 'zh')} {clock}", f"{day}, {clock}")
 
 
-def used_up(quota: InterfaceQuota, now: float) -> Text:
+def used_up(quota: InterfaceQuota, now: float) -> str:
     """For how many accounts the quota of an interface is used up, and until when."""
-    zh, en = moment(quota.until, now)
-    some, whole = number(quota.used_up), number(quota.accounts)
+    until = say("until {}", moment(quota.until, now))
     if quota.accounts == 1:
-        return f"{zh} 恢复", f"until {en}"
-    return f"{some} / {whole} 个账号，{zh} 恢复", f"{some} of {whole} accounts, until {en}"
-
-
-def plural(count: int, one: str, more: str = "") -> str:
-    """1 account, 1,234 accounts."""
-    return f"{count:,} {one if count == 1 else more or one + 's'}"
+        return until
+    return say("{:,} of {:,} accounts, {}", quota.used_up, quota.accounts, until)

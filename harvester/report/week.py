@@ -17,20 +17,19 @@ from typing import Any, NamedTuple
 
 from harvester.base.dates import ONE_DAY, Days, WindowKind, period_of
 from harvester.ledger.coverage import EMPTY, FINAL, NEVER
-from harvester.report.causes import Text
 from harvester.report.overview import Overview
+from harvester.texts import say
 
-FIGURES: Mapping[str, Text] = {
-    "new": ("新增", "new"),
-    "cancelled": ("取消", "cancelled"),
-    "net": ("净增", "net"),
-    "followers": ("用户数", "followers"),
-    "reads": ("阅读人数", "readers"),
-    "shares": ("分享人数", "sharers"),
+FIGURES = {
+    "new": say("new"),
+    "cancelled": say("cancelled"),
+    "net": say("net"),
+    "followers": say("followers"),
+    "reads": say("readers"),
+    "shares": say("sharers"),
 }
-"""The figures, and what they are called."""
-ALL: Text = ("合计", "all")
-GROUP: Text = ("分组 ", "group ")
+ALL = say("all")
+GROUP = "group {}"
 TABLES: Mapping[str, tuple[str, ...]] = {
     "followers_by_source": ("getusersummary",),
     "getusercumulate": ("getusercumulate",),
@@ -74,13 +73,11 @@ class Figures:
     provisional: bool = False
 
     def of(self, name: str) -> int | None:
-        """A figure; None if nothing is stored of it."""
         if name == "net":
             return self.known["new"] - self.known["cancelled"] if "new" in self.known else None
         return self.known.get(name)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
         return {**{name: self.of(name) for name in FIGURES}, "provisional": self.provisional}
 
 
@@ -105,7 +102,6 @@ class WeekFigures:
             mine.provisional |= its.provisional
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
         return {**self.now.to_dict(), "before": self.before.to_dict()}
 
 
@@ -139,11 +135,9 @@ class Week:
 
     @property
     def is_provisional(self) -> bool:
-        """Whether a figure is."""
         return self.total.now.provisional or self.total.before.provisional
 
     def to_dict(self, names: Mapping[str, str]) -> dict[str, Any]:
-        """As JSON has it; names: of accounts."""
         return {
             "begin_date": str(self.days[0]),
             "end_date": str(self.days[1]),
@@ -183,7 +177,6 @@ def week_of(
 def _take(
     known: WeekFigures, row: Mapping[str, Any], columns: Mapping[str, str], days: Days
 ) -> None:
-    """Take in the figures of a row, if its day belongs to the week or to the one before."""
     day, begin, end = row["ref_date"], *days
     if not begin - timedelta(7) <= day <= end:
         return

@@ -105,7 +105,6 @@ class Together(NamedTuple):
 
     @property
     def net(self) -> int | None:
-        """Followers gained less those lost."""
         return None if self.gained is None else self.gained - (self.lost or 0)
 
 
@@ -127,12 +126,10 @@ class Yearly:
 
     @property
     def with_figures(self) -> int:
-        """The articles of all accounts that have a figure."""
         return sum(counted.total() for counted in self.counted.values())
 
     @property
     def years(self) -> list[int]:
-        """The years that have figures, newest first."""
         months = {month // 12 for known in self.months.values() for month in known}
         return sorted({*self.top, *months}, reverse=True)[:YEARS]
 
@@ -148,13 +145,10 @@ class Yearly:
         ]
         return [_together(at, months) for at, months in found if months]
 
-    def month(self, appid: str, day: date) -> Month:
-        """The month of an account that has a day."""
-        return self.months.setdefault(appid, {}).setdefault(day.year * 12 + day.month - 1, Month())
-
     def add_people(self, appid: str, day: date, series: str, people: int) -> None:
         """Add a figure of a day: ``gained``, ``lost`` (added up) or ``followers``."""
-        month = self.month(appid, day)
+        months = self.months.setdefault(appid, {})
+        month = months.setdefault(day.year * 12 + day.month - 1, Month())
         if series == "gained":
             month.gained = (month.gained or 0) + people
         elif series == "lost":
@@ -182,10 +176,7 @@ def read_articles(
     made: Yearly, scan: Callable[..., Iterator[StoredWindow]], names: Iterable[str],
     appids: Sequence[str], last: date,
 ) -> None:  # fmt: skip
-    """Add the stored articles of these accounts and interfaces.
-
-    scan: gives the stored windows of an interface and of accounts, by account.
-    """
+    """Add the stored articles; scan: gives the windows of an interface and accounts, by account."""
     room = max(MOST_ARTICLES // max(len(appids), 1), 1)
     wanted = [name for name in ARTICLES if name in {*names}]
     ordered = sorted(appids)
@@ -203,7 +194,6 @@ def _account(stored: StoredWindow) -> str:
 
 
 def _keep(made: Yearly, appid: str, articles: _Articles, room: int, before: int) -> None:
-    """Keep the most read articles of an account, of the years after one."""
     by_year: defaultdict[int, list[Article]] = defaultdict(list)
     for article in articles.found(appid):
         if article.day.year > before:
@@ -222,16 +212,12 @@ def _rank(article: Article) -> tuple[int, date, str]:
 
 
 class _OfDay(NamedTuple):
-    """The readers of an article on a day, and how often they read."""
-
     readers: int
     reads: int | None
 
 
 @dataclass(slots=True)
 class _Sum:
-    """Figures of days, added up."""
-
     readers: int
     reads: int | None
     first: date
@@ -239,7 +225,6 @@ class _Sum:
     days: int = 1
 
     def add(self, figures: _OfDay, day: date) -> None:
-        """Add those of one more day."""
         self.readers += figures.readers
         known = self.reads is not None and figures.reads is not None
         self.reads = (self.reads or 0) + (figures.reads or 0) if known else None
@@ -260,7 +245,6 @@ class _Known:
     sums: dict[str, _Sum] = field(default_factory=dict)
 
     def article(self, appid: str, msgid: str) -> Article | None:
-        """The article; None if it has no figure."""
         if self.total is not None:
             until, readers, reads = self.total
             first, added = until, 0
@@ -276,19 +260,15 @@ class _Known:
 
 
 class _Articles:
-    """The articles of an account, by what identifies them."""
-
     def __init__(self) -> None:
         self._known: defaultdict[str, _Known] = defaultdict(_Known)
 
     def found(self, appid: str) -> Iterator[Article]:
-        """Those that have a figure."""
         for key, known in self._known.items():
             if (article := known.article(appid, key)) is not None:
                 yield article
 
     def add(self, stored: StoredWindow) -> None:
-        """Add a window."""
         name = stored.window.endpoint
         where = ARTICLES[name]
         of_days: dict[tuple[str, date], _OfDay] = {}
@@ -310,7 +290,6 @@ class _Articles:
                 sums[name] = _Sum(*figures, day, day)
 
     def _article(self, record: dict[str, Any]) -> tuple[str, _Known]:
-        """The article of a record, which may have its title and its link, and its key."""
         title, url = record.get("title"), record.get("content_url") or record.get("url")
         key = str(record.get("msgid") or f"{title} {url}")
         known = self._known[key]
@@ -322,7 +301,6 @@ class _Articles:
 
 
 def _note_total(known: _Known, where: _Figures, entries: object) -> None:
-    """Keep the latest of the running totals of an article."""
     for entry in entries if isinstance(entries, list) else ():
         if not isinstance(entry, dict):
             continue
@@ -334,9 +312,7 @@ def _note_total(known: _Known, where: _Figures, entries: object) -> None:
             known.total = day, readers, number_of(entry.get(where.reads))
 
 
-@lru_cache(1 << 14)
-def _day_in_text(text: str) -> date | None:
-    return day_of(text)
+_day_in_text = lru_cache(1 << 14)(day_of)
 
 
 def day_in(value: object) -> date | None:

@@ -12,26 +12,28 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, time
 from itertools import chain
 from typing import NamedTuple
 
+from harvester.base.chinese import Titled, series, shown
 from harvester.base.dates import ONE_DAY
 from harvester.errors import without_passwords
 from harvester.ledger.reach import LATE
-from harvester.model import Endpoint
+from harvester.model import Endpoint, many
 from harvester.report import Overview
 from harvester.report import summary as verdict
-from harvester.report.causes import KINDS, WHAT_IS_MISSING, Cause, Kind, Text
+from harvester.report.causes import KINDS, WHAT_IS_MISSING, Cause, Kind
 from harvester.report.days import stale_since
 from harvester.report.missing import NOT_ASKED
 from harvester.report.overview import AccountView, Row
 from harvester.report.texts import moment as moment_of
-from harvester.report.texts import number, plural, title_of
+from harvester.report.texts import title_of
 from harvester.service.mail import MORE
 from harvester.service.schedule import moment
 from harvester.service.state import OF_RUNS, Alert, Alerts, Subject
+from harvester.texts import Text, joined, say
 
 LONGEST = 1900
 """Bytes of a body: WeCom's robot takes 2,048."""
@@ -103,19 +105,13 @@ NOWHERE = Where()
 
 
 class Problem(NamedTuple):
-    """Why a run ended with an error; false if it did not.
-
-    kind: of the error, independent of its text.
-    """
+    """Why a run ended with an error; false if it did not; kind: independent of the text."""
 
     kind: str = ""
     text: str = ""
 
     def __bool__(self) -> bool:
         return bool(self.kind)
-
-
-# which causes there are
 
 
 def alerts_of(seen: Overview, at: time, stale_after: float) -> Alerts:
@@ -127,7 +123,8 @@ def alerts_of(seen: Overview, at: time, stale_after: float) -> Alerts:
         for reason in account.reasons:  # of one that is here what it lacks of the past is no alert
             if reason.mine and (account.late or reason.since):
                 alert = Alert(reason.kind, reason.ip or reason.since)
-                found[alert].update(_whom(account, reason))
+                names = [*reason.days] if KINDS[reason.kind].of_interfaces else [""]
+                found[alert].update(Subject(account.appid, name) for name in names)
                 explained.update(reason.days)
         if _is_barred(account):
             continue
@@ -141,12 +138,6 @@ def alerts_of(seen: Overview, at: time, stale_after: float) -> Alerts:
             else:
                 found[Alert(STALE)].add(Subject(account.appid))
     return {alert: tuple(sorted(whom)) for alert, whom in sorted(found.items())}
-
-
-def _whom(account: AccountView, reason: Cause) -> Iterable[Subject]:
-    if KINDS[reason.kind].of_interfaces:
-        return [Subject(account.appid, name) for name in reason.days]
-    return [Subject(account.appid)]
 
 
 def barred(seen: Overview) -> frozenset[str]:
@@ -171,7 +162,6 @@ def tried(seen: Overview) -> frozenset[str]:
 
 
 def _is_barred(account: AccountView) -> bool:
-    """Whether a person must act before any interface of an account can be harvested."""
     return any(each.mine and not KINDS[each.kind].of_interfaces for each in account.reasons)
 
 
@@ -260,9 +250,6 @@ def of_machine(host: str, now: Problem, before: Problem) -> Change:
     return Change(raised, over if not now else {}, {})
 
 
-# texts
-
-
 def message_of(
     changed: Change, seen: Overview, lang: str, where: Where = NOWHERE
 ) -> Notification | None:
@@ -275,60 +262,49 @@ def message_of(
     over = dict.fromkeys([_over(alert, whom, seen) for alert, whom in changed.over.items()])
     if not raised and not over:
         return None
-    concerned = _accounts(chain(*(changed.raised or changed.over).values()))
-    count = len(concerned)
-    if not raised:
-        title = f"已恢复：{number(count)} 个账号", f"Recovered: {plural(count, 'account')}"
+    whom = _accounts(chain(*(changed.raised or changed.over).values()))
+    accounts = many(len(whom), "account")
+    if raised and whom:
+        title = say("{} needs action" if len(whom) == 1 else "{} need action", accounts)
+    elif whom:
+        title = say("Recovered: {}", accounts)
     else:
-        needs = "needs" if count == 1 else "need"
-        title = (
-            f"需要处理：{number(count)} 个账号",
-            f"{plural(count, 'account')} {needs} you",
-        )
-    if not count:
-        title = "运行出错", "Runs end with an error"
-        if not raised:
-            title = "运行已恢复", "Runs end well again"
+        title = say("Runs end with an error" if raised else "Runs succeed again")
     levels = {_ALERTS[alert.kind].level for alert in changed.raised}
     level = next((each for each in ("failure", "warning") if each in levels), "success")
     return notification(title, [*raised, *over], lang, where, level)
 
 
-def _raised(alert: Alert, whom: tuple[Subject, ...], seen: Overview) -> Text:
+def _raised(alert: Alert, whom: tuple[Subject, ...], seen: Overview) -> str:
     known, title = _ALERTS[alert.kind], _title(alert, whom)
     if alert.kind == OF_RUNS:
-        said = without_passwords(whom[0].said)
-        return f"● {title[0]}：{said}", f"● {title[1]}: {said}"
-    zh, en = _named(_accounts(whom), seen)
-    said = f" {_said_by_wechat(alert.kind, whom, seen)}" if known.quoted else ""
-    return (
-        f"● {title[0]}：{zh}。{said or known.advice[0]}",
-        f"● {title[1]}: {en}.  {said.strip() or known.advice[1]}",
-    )
+        return say("● {}: {}", title, without_passwords(whom[0].said))
+    said = _said_by_wechat(alert.kind, whom, seen) if known.quoted else ""
+    advice = said or Titled(*known.advice)
+    return say("● {}: {}.  {}", title, _named(_accounts(whom), seen), advice)
 
 
 def _explained(
     alert: Alert, whom: tuple[Subject, ...], seen: Overview, where: Where
-) -> Iterable[Text]:
-    """What is missing since when, WeChat's message, and the command that shows more."""
+) -> Iterable[str]:
     kind, known = alert.kind, _ALERTS[alert.kind]
     if kind != OF_RUNS:
         rows = _lacking(kind, whom, seen)
-        yield _since_when([row for _, row in rows])
-        yield from _why(rows, len(_accounts(whom))) if kind in (STALE, NEVER) else ()
+        yield MORE + _since_when([row for _, row in rows])
+        if kind in (STALE, NEVER) and (why := _why(rows, len(_accounts(whom)))):
+            yield MORE + why
         said_already = known.quoted or kind == NOT_ASKED  # by the line above
         if not said_already and (said := _said_by_wechat(kind, whom, seen)):
-            yield f"{MORE}{said}", f"{MORE}{said}"
+            yield MORE + said
     first = whom[0]
     only = f" --only {first.appid}" if where.lists else ""
     shown = known.command.format(
         config=shlex.quote(where.config), only=only, interface=first.interface
     )
-    yield f"{MORE}$ harvester {shown}", f"{MORE}$ harvester {shown}"
+    yield f"{MORE}$ harvester {shown}"
 
 
 def _lacking(kind: str, whom: Iterable[Subject], seen: Overview) -> list[tuple[AccountView, Row]]:
-    """The interfaces of these accounts that lack figures."""
     appids = {each.appid for each in whom}
     named = {each.interface for each in whom} - {""}
     return [
@@ -340,18 +316,18 @@ def _lacking(kind: str, whom: Iterable[Subject], seen: Overview) -> list[tuple[A
     ]
 
 
-def _since_when(rows: Iterable[Row]) -> Text:
-    """The interfaces, and since when their figures are lacking."""
+def _since_when(rows: Iterable[Row]) -> str:
     found = {row.endpoint: _since(row) for row in rows}
     days = {name: day for name, day in found.items() if day is not None}
-    titles = [title_of(name) for name in sorted(days or found)]
-    zh, en = "、".join([t[0] for t in titles[:NAMED]]), "; ".join([t[1] for t in titles[:NAMED]])
-    if (more := len(titles) - NAMED) > 0:
-        zh, en = f"{zh} 等 {number(len(titles))} 个接口", f"{en} and {plural(more, 'other')}"
+    titles = _cut_short([title_of(name) for name in sorted(days or found)])
     if not days:
-        return f"{MORE}从未有过：{zh}", f"{MORE}Never had: {en}"
-    since = min(days.values())
-    return f"{MORE}自 {since} 起缺：{zh}", f"{MORE}Lacking since {since}: {en}"
+        return say("Never arrived: {}", titles)
+    return say("Missing since {}: {}", min(days.values()), titles)
+
+
+def _cut_short(texts: Sequence[str]) -> str:
+    shown, more = series(texts[:NAMED]), len(texts) - NAMED
+    return say("{} and {}", shown, many(more, "other")) if more > 0 else shown
 
 
 def _since(row: Row) -> date | None:
@@ -369,8 +345,8 @@ def _late_day(row: Row) -> date | None:
     return None if row.late is not False else next(row.reach.runs(LATE), (None,))[0]
 
 
-def _why(rows: Iterable[tuple[AccountView, Row]], count: int) -> Iterable[Text]:
-    """Why these figures are lacking, if that is known of most of so many accounts."""
+def _why(rows: Iterable[tuple[AccountView, Row]], count: int) -> str:
+    """Why these figures are lacking, if that is known of most of so many accounts; else empty."""
     found: defaultdict[str, list[Subject]] = defaultdict(list)
     for account, row in rows:
         since = _since(row) or date.min  # what is lacking before it is no alert
@@ -378,10 +354,9 @@ def _why(rows: Iterable[tuple[AccountView, Row]], count: int) -> Iterable[Text]:
             known = not reason.mine and reason.kind != "missing"
             if known and row.endpoint in reason.days and reason.end >= since:
                 found[reason.kind].append(Subject(account.appid, row.endpoint))
-    if 2 * len(_accounts(chain(*found.values()))) > count:
-        titles = [_title(Alert(kind), whom) for kind, whom in found.items()]
-        zh, en = "、".join([t[0] for t in titles]), "; ".join([t[1] for t in titles])
-        yield f"{MORE}原因：{zh}", f"{MORE}Reason: {en}"
+    if 2 * len(_accounts(chain(*found.values()))) <= count:
+        return ""
+    return say("Reason: {}", series(_title(Alert(kind), whom) for kind, whom in found.items()))
 
 
 def _said_by_wechat(kind: str, whom: Iterable[Subject], seen: Overview) -> str:
@@ -397,157 +372,112 @@ def _said_by_wechat(kind: str, whom: Iterable[Subject], seen: Overview) -> str:
     return without_passwords(next(found, ""))[:LONGEST_REASON]
 
 
-def _over(alert: Alert, whom: Iterable[Subject], seen: Overview) -> Text:
+def _over(alert: Alert, whom: Iterable[Subject], seen: Overview) -> str:
     title = _title(alert, whom)
     if alert.kind == OF_RUNS:
-        return f"○ 已恢复：{title[0]}", f"○ Over: {title[1]}"
-    zh, en = _named(_accounts(whom), seen)
-    return f"○ 已恢复：{title[0]}，{zh}", f"○ Over: {title[1]}, {en}"
+        return say("○ Resolved: {}", title)
+    return say("○ Resolved: {}, {}", title, _named(_accounts(whom), seen))
 
 
-def _title(alert: Alert, whom: Iterable[Subject]) -> Text:
+def _title(alert: Alert, whom: Iterable[Subject]) -> str:
     names = dict.fromkeys(each.interface for each in whom)
-    titles = [title_of(name) for name in names if name]
-    named = "、".join(t[0] for t in titles), ", ".join(t[1] for t in titles)
+    named = series(title_of(name) for name in names if name)
     return _ALERTS[alert.kind].said(named, ip=alert.about, since=alert.about)
 
 
 def _accounts(whom: Iterable[Subject]) -> list[str]:
-    """The accounts that an alert concerns; none if it is about runs."""
     return [*dict.fromkeys(each.appid for each in whom if each.appid)]
 
 
-def _named(appids: Collection[str], seen: Overview) -> Text:
-    """The first accounts by name and appid, and how many others."""
+def _named(appids: Iterable[str], seen: Overview) -> str:
     names = {account.appid: account.name for account in seen.accounts if account.name}
-    shown = [f"{names[a]} ({a})" if a in names else a for a in [*appids][:NAMED]]
-    more = len(appids) - NAMED
-    zh, en = "、".join(shown), ", ".join(shown)
-    if more > 0:
-        return f"{zh} 等 {number(len(appids))} 个账号", f"{en} and {plural(more, 'other')}"
-    return zh, en
+    return _cut_short([f"{names[a]} ({a})" if a in names else a for a in appids])
 
 
 def digest(
     seen: Overview, due: date, again: float, lang: str, where: Where = NOWHERE
 ) -> Notification:
-    """The message after the harvest of a day.
-
-    again: the Unix time at which the service returns for what must wait, 0 if nothing must.
-    """
-    label = f"{due.month}月{due.day}日", f"{due:%Y-%m-%d}"
-    headline = verdict.headline(seen)
-    title = f"{label[0]} {headline[0]}", f"{label[1]}: {headline[1]}"
-    lines: list[Text] = []
+    """The message after the harvest of a day; again: a Unix time, 0 if nothing must wait."""
     total = len(seen.expected)
-    lines.append(
-        (
-            f"到齐：{number(seen.fresh)} / {number(total)} 个账号",
-            f"Here: {number(seen.fresh)} of {plural(total, 'account')}",
-        )
-    )
-    lines += _empty(seen)
+    day = Titled(f"{due.month}月{due.day}日", f"{due:%Y-%m-%d}")
+    title = say("{}: {}", day, verdict.headline(seen))
+    lines = [say("Arrived: {:,} of {}", seen.fresh, many(total, "account"))]
+    if empty := _empty(seen):
+        lines.append(empty)
     lines += [_missing(cause, seen) for cause in seen.causes]
     if again > seen.made:
-        zh, en = moment_of(again, seen.made)
-        lines.append((f"{zh} 自动再取", f"Asks again by itself: {en}"))
-    lines += _quotas(seen)
-    history, finish = verdict.figures(seen)[1:3] if seen.accounts else (None, None)
-    for figure in (history, finish):
-        if figure is not None:
-            lines.append((_figure(figure, 0), _figure(figure, 1)))
+        lines.append(say("Next automatic attempt: {}", moment_of(again, seen.made)))
+    if seen.quotas:
+        lines.append(_quotas(seen))
+    if seen.accounts:
+        lines += map(_figure, verdict.figures(seen)[1:3])
     return notification(title, lines, lang, where, "success" if seen.fresh == total else "warning")
 
 
-def _empty(seen: Overview) -> list[Text]:
-    """The interfaces that have no record of their newest day so far, and can still get some."""
+def _empty(seen: Overview) -> str:
     found: defaultdict[str, int] = defaultdict(int)
     for account in seen.expected:
         for row in account.rows:
             found[row.endpoint] += row.empty
-    named = [(*title_of(name), number(count)) for name, count in found.items() if count]
-    if not named:
-        return []
-    more = len(named) - NAMED
-    zh = "、".join(f"{title}（{count}）" for title, _, count in named[:NAMED])
-    en = ", ".join(f"{title} ({count})" for _, title, count in named[:NAMED])
-    return [
-        (
-            f"暂无记录，以后会再取（账号数）：{zh}"
-            + (f" 等 {len(named)} 个接口" if more > 0 else ""),
-            f"No record yet, asked for again (accounts): {en}"
-            + (f" and {plural(more, 'other')}" if more > 0 else ""),
-        )
-    ]
-
-
-def _missing(cause: Cause, seen: Overview) -> Text:
-    """What is missing, and why; days that are not requested are not missing."""
-    title, named = verdict.cause_title(cause, seen), _named(cause.appids, seen)
-    if cause.kind == "retry":
-        title = "仍在取数，自动重试", "Still under way, tried again by itself"
-    days = sum(cause.days.values())
-    shape = "●" if cause.mine else "○"
-    if cause.since or not days:  # nothing was asked for, and so it is not missing
-        return f"{shape} {title[0]}：{named[0]}", f"{shape} {title[1]}: {named[1]}"
+    named = [say("{} ({:,})", title_of(name), count) for name, count in found.items() if count]
     return (
-        f"{shape} {title[0]}：{named[0]}（缺 {number(days)} 接口日）",
-        f"{shape} {title[1]}: {named[1]} ({plural(days, 'interface-day')} missing)",
+        say("No record yet, will be requested again (number of accounts): {}", _cut_short(named))
+        if named
+        else ""
     )
 
 
-def _figure(figure: verdict.Figure, lang: int) -> str:
-    value, unit = figure.value[lang], figure.unit[lang]
-    comma = {"还有": "，", "in": ","}.get(unit.partition(" ")[0], "")
-    text = f"{value}{comma} {unit}" if lang else f"{value}{comma or ' '}{unit}"
-    text = text.strip()
-    note = figure.note[lang]
-    if lang:
-        return f"{figure.label[1]}: {text}" + (f" ({note})" if note else "")
-    return f"{figure.label[0]}：{text}" + (f"（{note}）" if note else "")
+def _missing(cause: Cause, seen: Overview) -> str:
+    title = verdict.cause_title(cause, seen)
+    if cause.kind == "retry":
+        title = say("Not finished yet, will be retried automatically")
+    days, shape = sum(cause.days.values()), "●" if cause.mine else "○"
+    line = say("{} {}: {}", shape, title, _named(cause.appids, seen))
+    if cause.since or not days:  # nothing was asked for, and so it is not missing
+        return line
+    return say("{} ({} missing)", line, many(days, "interface-day"))
 
 
-def _quotas(seen: Overview) -> list[Text]:
-    """The calls that are left today."""
+def _figure(figure: verdict.Figure) -> str:
+    text = figure.value
+    if figure.unit:
+        text = joined(", " if isinstance(text, Text) else " ", [text, figure.unit])
+    line = say("{}: {}", figure.label, text)
+    return say("{} ({})", line, figure.note) if figure.note else line
+
+
+def _quotas(seen: Overview) -> str:
     known = [quota for quota in seen.quotas if quota.left is not None]
     used = sum(quota.used for quota in seen.quotas)
-    if not seen.quotas:
-        return []
     if not known:
-        return [(f"今天调用 {number(used)} 次，剩余限额未知",
-                 f"Calls today: {number(used)}; what is left is not known")]  # fmt: skip
-    left = number(sum(quota.left or 0 for quota in known))
+        return say("Calls today: {:,}; how many are left is not known", used)
+    left = sum(quota.left or 0 for quota in known)
     least = min(known, key=lambda quota: quota.left or 0)
-    zh, en = title_of(least.endpoint)
-    few = number(least.left or 0)
-    return [
-        (
-            f"今天调用 {number(used)} 次，剩 {left} 次，最少的是{zh}（{few}）",
-            f"Calls today: {number(used)}; left: {left}, the least of {en} ({few})",
-        )
-    ]
+    return say(
+        "Calls today: {:,}; left: {:,}, fewest for {} ({:,})",
+        used,
+        left,
+        title_of(least.endpoint),
+        least.left or 0,
+    )
 
 
-def notification(
-    title: Text, lines: list[Text], lang: str, where: Where, level: str
-) -> Notification:
+def notification(title: str, lines: list[str], lang: str, where: Where, level: str) -> Notification:
     """A message in one language, with as many lines as fit, and with the address of the pages."""
-    place = 0 if lang == "zh" else 1
-    body = _cut([line[place] for line in lines], place, LONGEST - len(where.url.encode()))
+    room = LONGEST - len(where.url.encode())
+    body = _cut([shown(line, lang) for line in lines], lang, room)
     if where.url:
         body += f"\n{where.url}"
-    return Notification(f"harvester: {title[place]}", body, level)
+    return Notification(f"harvester: {shown(title, lang)}", body, level)
 
 
-def _cut(lines: list[str], place: int, room: int) -> str:
-    """The lines that fit into so many bytes, and how many do not."""
+def _cut(lines: list[str], lang: str, room: int) -> str:
     kept: list[str] = []
     size = 0
     for line in lines:
         size += len(line.encode()) + 1
         if size > room - 60:
-            more = len(lines) - len(kept)
-            kept.append((f"……另有 {more} 条", f"… and {more} more")[place])
+            kept.append(shown(say("… and {:,} more", len(lines) - len(kept)), lang))
             break
         kept.append(line)
     return "\n".join(kept)

@@ -80,7 +80,6 @@ class Cached(Generic[T]):
         self._task: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
-        """The value; raises what making it raises."""
         self._asked = now = time.monotonic()
         if self._value is not None and now < self._made + KEPT:
             return self._value
@@ -212,11 +211,8 @@ class Pages:
             await runner.cleanup()
 
     def _renew(self) -> None:
-        """A run has ended."""
         for kept in (self._overview, self._page):
             kept.renew()
-
-    # who may ask
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         try:
@@ -234,21 +230,18 @@ class Pages:
         return response
 
     def _refusal(self, request: web.BaseRequest) -> web.Response | None:
-        """Why a request is not told what the ledger has; None if it is."""
         token = self._service.setup.token
         if token is not None and not _allows(token, request.headers.get("Authorization", "")):
             return _text(
-                say("a token is needed: Bearer, or a Basic password"),
+                say("a token is required, as Bearer token or as Basic password"),
                 401,
                 {"WWW-Authenticate": 'Basic realm="harvester"'},
             )
         if token is None and not _LOCAL.fullmatch(request.headers.get("Host", "")):
             return _text(
-                say("without a token only this machine is answered"), 403
+                say("without a token only requests from this machine are answered"), 403
             )  # a name leads to us
         return None
-
-    # the pages
 
     async def _page_of(self, request: web.BaseRequest, *, told: bool) -> web.Response:
         pages: dict[str, Callable[[], Awaitable[web.Response]]] = {
@@ -272,7 +265,10 @@ class Pages:
         problems = await self._ready.get()
         if problems and not told:  # a sink's name may be that of a host
             problems = [
-                say("the ledger or a sink cannot be reached; who may see the pages is told why")
+                say(
+                    "the ledger or a sink cannot be reached; the reason is shown only to"
+                    " authorised clients"
+                )
             ]
         return _text("\n".join(problems) or "ready", 503 if problems else 200)
 
@@ -296,8 +292,6 @@ class Pages:
     async def _root(self) -> web.Response:
         return web.Response(body=await self._page.get(), content_type="text/html", charset="utf-8")
 
-    # what they show
-
     async def _look(self) -> Overview:
         setup, now = self._service.setup, self._clock()
         seen = self._service.seen
@@ -319,7 +313,7 @@ class Pages:
         return {
             "version": harvester.__version__,
             "running": service.running,
-            "accounts": service.setup.number,
+            "accounts": len(service.setup.accounts),
             "day": None if state.day is None else state.day.isoformat(),
             "ended": _moment(state.ended),
             "until": _moment(state.until),
@@ -382,7 +376,6 @@ def _allows(token: Secret, header: str) -> bool:
 
 
 async def _unreached(setup: Setup) -> list[str]:
-    """The ledger and sinks that cannot be reached."""
     found: list[str] = []
     try:
         async with setup.job.open_ledger(readonly=True) as ledger:
@@ -402,7 +395,6 @@ async def _unreached(setup: Setup) -> list[str]:
 
 
 def _figures_of(setup: Setup, seen: Overview) -> Figures | None:
-    """The figures of the first sink that can be read; raises what reading it raises."""
     firsts = [row.reach.first for account in seen.accounts for row in account.rows]
     days = days_for(len(seen.accounts), min(firsts, default=seen.day), seen.day)
     endpoints = [view.name for view in seen.interfaces]

@@ -2,8 +2,6 @@
 
 Rule: a label has few values, whatever WeChat answers and however many accounts there are, unless a
 label for each account is asked for.
-
-Counters come from the events of runs, gauges from the `Overview` of the ledger.
 """
 
 from __future__ import annotations
@@ -158,11 +156,9 @@ class Metrics(Collector):
         return f"<Metrics of {sum(self._durations):,} requests>"
 
     def render(self) -> bytes:
-        """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics, for the client library."""
         hour = self._wall() - 3600.0 if self._refused else 0.0
         self._values[_REFUSED] = {(): sum(when > hour for when in self._refused.values())}
         for name, labels in self._labels.items():
@@ -175,8 +171,6 @@ class Metrics(Collector):
         bounds = [*map(str, BUCKETS), "+Inf"]
         buckets = list(zip(bounds, accumulate(self._durations), strict=True))
         yield HistogramMetricFamily(_DURATION, HELP[_DURATION], buckets, self._seconds)
-
-    # counters
 
     def observe(self, event: Event) -> None:
         """Count an event of a run; may be its ``on_event``, or called by it."""
@@ -235,7 +229,6 @@ class Metrics(Collector):
         _keep_most(self._values[_SUCCESS], self._key(appid, endpoint), when)
 
     def _continue(self, former: str) -> None:
-        """Take over the counters and the times of success of a former process."""
         below = 0
         for family in text_string_to_metric_families(former):
             for sample in family.samples:
@@ -255,10 +248,7 @@ class Metrics(Collector):
                     elif name == _SUCCESS:
                         self._values[name][key] = value
 
-    # gauges
-
     def update(self, overview: Overview) -> None:
-        """Set the gauges to what a ledger has."""
         self._update_interfaces(overview)
         self._values[_BUDGET] = {
             (quota.endpoint,): quota.left for quota in overview.quotas if quota.left is not None

@@ -59,10 +59,9 @@ class DeliveryError(HarvestError):
 class Sender:
     """Sends what is due, until it is cancelled.
 
-    row: the state, which has the messages.  targets: gives the URLs by their references.  warn:
-    writes a line of the log.
-    undelivered: the targets that did not accept the last message, and the error.  given_up: how
-    many messages were.  own: messages that the ledger cannot keep: they end with this process.
+    targets: gives the URLs by their references.  undelivered: the targets that did not accept the
+    last message, and the error.  own: messages that the ledger cannot keep: they end with this
+    process.
     """
 
     def __init__(
@@ -83,7 +82,6 @@ class Sender:
         self._own_sent: dict[str, float] = {}
 
     async def run(self) -> None:
-        """Send for ever."""
         while True:
             self._row.renewed.clear()
             try:
@@ -103,12 +101,10 @@ class Sender:
 
     @property
     def waiting(self) -> int:
-        """How many messages are to be sent to a target that there is."""
         targets = self._targets()
         return sum([each.target in targets for each in (*self._row.state.mail, *self.own)])
 
     def tell(self, messages: Mail) -> None:
-        """Send messages without the ledger."""
         self.own += messages
         self._row.renewed.set()
 
@@ -187,7 +183,7 @@ class Sender:
             if now >= message.posted + GIVEN_UP:
                 self.given_up += 1
                 self._warn(
-                    say("the message {!r} to {} is given up: {}", message.key, message.target, exc)
+                    say("the message {!r} to {} is dropped: {}", message.key, message.target, exc)
                 )
                 return None
             text = say("{} did not take the message {!r}: {}", message.target, message.key, exc)
@@ -217,7 +213,7 @@ _under_way = set[str]()
 async def deliver(message: Message, url: Secret) -> None:
     """Send a message to an Apprise URL, or get the URL of a ping; raises `DeliveryError`."""
     if message.target in _under_way:  # one thread is left behind, not one for each attempt
-        raise DeliveryError("it has not ended its answer to the former message")
+        raise DeliveryError("it has not completed its answer to the previous message")
     try:
         async with asyncio.timeout(LIMIT):
             await aside(partial(_work, message, url))
@@ -240,13 +236,13 @@ def _work(message: Message, url: Secret) -> None:
 def check_url(reference: str, url: Secret) -> None:
     """Raise `UsageError` unless Apprise knows this kind of URL, or if it is not installed."""
     if not _made(url):
-        raise UsageError("alerts: what {} holds is no URL that Apprise knows", reference)
+        raise UsageError("alerts: {} does not contain a URL that Apprise knows", reference)
 
 
 def check_ping(reference: str, url: Secret) -> None:
     """Raise `UsageError` unless this is an HTTP URL."""
     if not re.fullmatch(r"https?://[!-~]+", url.value):
-        raise UsageError("ping: what {} holds is no http or https URL", reference)
+        raise UsageError("ping: {} does not contain an http or https URL", reference)
 
 
 def _made(url: Secret) -> object:
@@ -254,7 +250,7 @@ def _made(url: Secret) -> object:
     try:
         import apprise
     except ImportError:
-        raise UsageError(needs("alerts need their library", "serve")) from None
+        raise UsageError(needs("alerts need a library", "serve")) from None
     logging.getLogger("apprise").disabled = True  # it logs parts of URLs
     made = apprise.Apprise()
     with warnings.catch_warnings():

@@ -76,9 +76,8 @@ NAMED = 5
 class Setup:
     """What a configuration says, with the accounts and secrets that it refers to.
 
-    accounts, endpoints: what is harvested.  names, groups: of accounts, by appid.  own: interfaces
-    that the configuration describes.  targets: the URLs of alerts and of the ping by their
-    references.  token: of the pages, None if they are open.  where: a message sends a person there.
+    own: interfaces that the configuration describes.  targets: the URLs of alerts and of the ping
+    by their references.  token: of the pages, None if they are open.
     """
 
     job: Job
@@ -94,19 +93,11 @@ class Setup:
     where: alerts.Where = alerts.NOWHERE
 
     def __repr__(self) -> str:
-        return f"<Setup of {self.number} accounts>"
-
-    @property
-    def number(self) -> int:
-        """How many accounts are harvested."""
-        return len(self.accounts)
+        return f"<Setup of {len(self.accounts)} accounts>"
 
     @classmethod
     def load(cls, path: Path, lang: str = "en") -> Setup:
-        """Read a configuration and all that it refers to; raises `UsageError`.
-
-        lang: the language where the configuration names none.
-        """
+        """Read a configuration and all that it refers to; raises `UsageError`."""
         options = read_service(read_config(path).get(SERVICE, {}), str(path))
         job = Job.load(path, environ=os.environ)
         given = read_environment(os.environ, COMMAND_OPTIONS)
@@ -143,7 +134,6 @@ class Setup:
             return await self.look_into(ledger, now)
 
     async def look_into(self, ledger: Ledger, now: float) -> Overview:
-        """The same of a ledger that is entered."""
         mine = dict.fromkeys([each.appid for each in self.accounts], True)
         wanted = StatusFilter(endpoints=self.endpoints, listed=mine)
         reader = Reader(ledger, now, self.own, wanted)
@@ -161,34 +151,30 @@ def _read(name: str, reference: str, folder: Path, path: Path) -> Secret:
 
 
 def _check_job(job: Job, where: str) -> None:
-    """Raise `UsageError` for a run that a daily service cannot repeat.
-
-    where: the configuration, and the variables that override it.
-    """
+    """Raise `UsageError` for a run that a daily service cannot repeat."""
     if not job.end.startswith("yesterday"):
         raise UsageError(
-            '{}: end = {!r}: the service harvests a day each day; write "yesterday"', where, job.end
+            '{}: end = {!r}: the service harvests one more day every day; write "yesterday"',
+            where,
+            job.end,
         )
     for name, why in (
-        ("wait", say("the service runs again by itself")),
+        ("wait", say("the service runs again automatically")),
         ("refresh", say("each run would harvest everything again")),
     ):
         if job.options.get(name):
-            raise UsageError("{}: {} is not for the service: {}", where, name, why)
+            raise UsageError("{}: the service cannot use {}: {}", where, name, why)
     if any(spec == "-" for spec in job.sink):
-        raise UsageError('{}: sink = "-" is not for the service: nothing reads its output', where)
+        raise UsageError('{}: the service cannot use sink = "-": nothing reads its output', where)
 
 
 class Service:
     """The daily service.
 
     load: reads the configuration; called at the start and by `reload`; raises `UsageError`.
-    clock: the wall clock.  log, warn: write a line of the log.  observe: receives the events of
-    runs.  deliver: sends a message to a URL.
     setup, state, seen: what is in use, what was done, and what the ledger had after the last run;
-    they are replaced, never changed.  running: whether a run goes on.  changed: called when
-    what was done has changed.  trouble: why nothing goes on at the moment; stopped: why the last
-    run ended with an error.
+    they are replaced, never changed.  changed: called when what was done has changed.  trouble: why
+    nothing goes on at the moment; stopped: why the last run ended with an error.
     """
 
     def __init__(
@@ -226,12 +212,10 @@ class Service:
 
     @property
     def state(self) -> State:
-        """What was done, as this process knows it."""
         return self._row.state
 
     @property
     def running(self) -> bool:
-        """Whether a run goes on."""
         return self._run is not None
 
     @property
@@ -275,25 +259,23 @@ class Service:
                 self._release()
                 self._claim = claim
         except Exception as exc:  # noqa: BLE001  (a signal's handler; a disk may raise anything)
-            self.warn(say("not reloaded, the former configuration stays in use: {}", describe(exc)))
+            self.warn(say("not reloaded; the former configuration stays in use: {}", describe(exc)))
             return
         if setup.options.listen != self.setup.options.listen:
             self.log(say("reloaded; listen takes effect at the next start"))
         self.setup = setup
-        self.log(say("reloaded: {}", many(setup.number, "account")))
+        self.log(say("reloaded: {}", many(len(setup.accounts), "account")))
         self._failures, self._retry_at, self._reloaded = 0, 0.0, self._clock()
         self.sender.undelivered.clear()  # the targets may be others
         self._looked = math.nan  # it may be another ledger
         self._interrupt()
 
     def _interrupt(self) -> None:
-        """Let a run end in order, and the loop look what is next."""
         self._woken.set()
         if self._run is not None:
             self._run.set()
 
     async def run(self) -> None:
-        """Serve until `stop`."""
         async with anyio.create_task_group() as group:
             group.start_soon(self.sender.run)
             while not self._stopping.is_set():
@@ -373,8 +355,6 @@ class Service:
         with anyio.move_on_after(seconds):
             await self._woken.wait()
 
-    # a run
-
     async def _harvest(self) -> None:
         setup, now = self.setup, self._clock()
         due = schedule.due_day(now, setup.options.at)
@@ -431,7 +411,6 @@ class Service:
         return report, problem, [*made.failures, *made.waits] if made is not None else []
 
     async def _settle(self, due: date, report: Report | None, problem: alerts.Problem) -> None:
-        """Store what a run has done, and post the messages that follow."""
         self._failures = self._failures + 1 if problem else 0
         self.stopped = problem.text
         ended = self._clock()
@@ -442,7 +421,8 @@ class Service:
         if report is None:
             await self._conclude(None, 0.0, reported)
             return
-        until = self._rested(_until(report, ended))
+        until = 0.0 if report.until is None else max(report.until, ended + schedule.PAUSE)
+        until = self._rested(until)
         if problem:
             until = min(until or self._retry_at, self._retry_at)
         await self._conclude(due, until, reported)
@@ -473,7 +453,6 @@ class Service:
                 self.changed()
 
     async def _week(self, setup: Setup, due: date) -> Week | None:
-        """The figures of the week that ended since the last harvest; None if none did."""
         last = self.state.day or due - ONE_DAY
         days = week_before(due - ONE_DAY)
         if days == week_before(last - ONE_DAY) or not setup.options.alerts:
@@ -499,7 +478,6 @@ def _served_file(setup: Setup) -> Path | None:
 
 
 def _claimed(file: Path | None) -> FileLock | None:
-    """The claim to serve a ledger."""
     if file is None:
         return None
     note = file.with_name(f"{file.name}.serve")
@@ -513,7 +491,7 @@ def _claimed(file: Path | None) -> FileLock | None:
     except OSError as exc:
         raise UsageError("{} cannot be used ({})", note, of_system(exc)) from None
     raise UsageError(
-        "the ledger {} is served already, by process {}; let that end, or serve another ledger",
+        "the ledger {} is already served by process {}; end that process, or serve another ledger",
         file,
         process,
     )
@@ -528,7 +506,6 @@ def _next(
     reported: alerts.Problem | None,
     week: Week | None,
 ) -> State:
-    """What is stored next, with the messages that follow; see `Service._conclude`."""
     at, stale_after = setup.options.at, setup.options.stale_after
     now = {**alerts.alerts_of(seen, at, stale_after)}
     if due is None:  # between two runs a cause is not over, and only time adds one
@@ -560,7 +537,6 @@ def _next(
 def _posted(
     after: State, setup: Setup, said: Sequence[tuple[str, alerts.Notification | None]], now: float
 ) -> State:
-    """The state with these messages for each of their targets."""
     mail = [
         message
         for kind, each in said
@@ -573,7 +549,6 @@ def _posted(
 def _messages(
     kind: str, number: str, said: alerts.Notification | None, setup: Setup, now: float
 ) -> Mail:
-    """A message for each of its targets; none if nothing is said."""
     ping = (setup.options.ping,) if setup.options.ping else ()
     targets = ping if kind == PING else setup.options.alerts
     if said is None:
@@ -582,13 +557,7 @@ def _messages(
     return tuple([Message(key, each, title, body, now, level=level) for each in targets])
 
 
-def _until(report: Report, ended: float) -> float:
-    """From when the next run can get more; 0 if it cannot, as far as this one knows."""
-    return max(report.until, ended + schedule.PAUSE) if report.until is not None else 0.0
-
-
 def _summary(due: date, report: Report | None, problem: alerts.Problem) -> list[str]:
-    """What a run did, and why windows failed."""
     if report is None:
         return [say("harvest of {} stopped: {}", due, problem.text)]
     windows = report.windows

@@ -106,7 +106,6 @@ class State:
         )
 
     def write(self) -> str:
-        """As text for the ledger."""
         return codec.encode(
             {
                 "day": _text(self.day),
@@ -180,8 +179,7 @@ async def forget(
 class StateRow:
     """The state as this process has read or stored it last.
 
-    opened: returns the ledger, not entered.
-    state: the last one.  renewed: set when it has changed.
+    opened: returns the ledger, not entered.  renewed: set when the state has changed.
     """
 
     def __init__(self, opened: Callable[[], Ledger]) -> None:

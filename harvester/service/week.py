@@ -10,11 +10,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from harvester.base.dates import Days
-from harvester.reading import StoredRecords, table_in
-from harvester.report.causes import Text
-from harvester.report.texts import short_day
+from harvester.reading import table_in
 from harvester.report.week import ALL, FIGURES, GROUP, TABLES, Figures, Week, WeekFigures, week_of
 from harvester.service.alerts import NOWHERE, Notification, Where, notification
+from harvester.texts import joined, say
 
 if TYPE_CHECKING:
     from harvester.exports.source import Source
@@ -30,16 +29,12 @@ def read_week(source: Source, days: Days, appids: Collection[str]) -> Week:
     """
 
     def rows(name: str, first: timedelta) -> Iterator[Mapping[str, Any]]:
-        return _rows(table_in(source.sink, source.checkpoint, name, (days[0] - first, days[1])))
+        for batch in table_in(source.sink, source.checkpoint, name, (days[0] - first, days[1])):
+            yield from batch.to_pylist()
 
     figures = {name: rows(name, timedelta(7)) for name in TABLES}
     titles = {(row["_appid"], row["msgid"]): row["title"] for row in rows("articles", TITLES_OF)}
     return week_of(days, figures, titles, appids)
-
-
-def _rows(table: StoredRecords) -> Iterator[Mapping[str, Any]]:
-    for batch in table:
-        yield from batch.to_pylist()
 
 
 def message(
@@ -47,27 +42,18 @@ def message(
 ) -> Notification:
     """The message about a week that is concluded; names: of accounts, by appid."""
     begin, end = week.days
-    title = f"{short_day(begin)[0]}至{short_day(end)[0]}一周", f"The week {begin} to {end}"
-    lines: list[Text] = [("括号内为前一周", "In brackets: the week before")]
-    lines.append(_line(ALL, week.total))
+    title = say("The week {} to {}", begin, end)
+    lines = [say("In brackets: the week before"), _line(say(ALL), week.total)]
     if week.is_provisional:
-        lines.append(
-            ("*：缺少部分日期，或数字仍可能变动", "*: some days are missing, or can still change")
-        )
+        lines.append(say("*: some days are missing, or can still change"))
     for name, each in week.groups.items():
-        lines.append(_line((GROUP[0] + name, GROUP[1] + name), each))
+        lines.append(_line(say(GROUP, name), each))
     for number, article in enumerate(week.articles, 1):
         account = _account(article.appid, names)
-        lines.append(
-            (
-                f"{number}. {article.title}，{account}：{article.reads:,}",
-                f"{number}. {article.title}, {account}: {article.reads:,}",
-            )
-        )
+        lines.append(f"{number}. {article.title}, {account}: {article.reads:,}")
     if len(week.accounts) > 1:
         for appid, each in week.accounts.items():
-            account = _account(appid, names)
-            lines.append(_line((account, account), each))
+            lines.append(_line(_account(appid, names), each))
     return notification(title, lines, lang, where, "info")
 
 
@@ -75,16 +61,13 @@ def _account(appid: str, names: Mapping[str, str]) -> str:
     return f"{names[appid]} ({appid})" if appid in names else appid
 
 
-def _line(name: Text, figures: WeekFigures) -> Text:
-    """The figures that are known of either week."""
+def _line(name: str, figures: WeekFigures) -> str:
     known = [
-        (title, _number(figures.now, key), _number(figures.before, key))
+        say("{} {} ({})", say(title), _number(figures.now, key), _number(figures.before, key))
         for key, title in FIGURES.items()
         if figures.now.of(key) is not None or figures.before.of(key) is not None
     ]
-    zh = "，".join(f"{title[0]} {now}（{before}）" for title, now, before in known)
-    en = ", ".join(f"{title[1]} {now} ({before})" for title, now, before in known)
-    return f"{name[0]}：{zh or '没有数据'}", f"{name[1]}: {en or 'no figures'}"
+    return say("{}: {}", name, joined(", ", known) if known else say("no figures"))
 
 
 def _number(figures: Figures, key: str) -> str:

@@ -46,13 +46,13 @@ Records = Callable[[], Sequence[dict[str, Any]]]
 
 
 class Written(NamedTuple):
-    """What a write has done.
+    """The result of a write.
 
-    checkpoint: the entries that changed; the ledger stores them with the windows of the write.  An
-        empty value removes its key.
-    refused: accounts that a later epoch has written since; nothing of theirs was stored.
-    drift: sentences about fields that differ from the catalogue, each once in a sink's life.
-    full: call `Sink.finish` before the next write, once the ledger has stored this one.
+    checkpoint: the changed entries of the checkpoint; the ledger stores them with the windows of
+        the write.  An empty value removes the key.
+    refused: accounts that were written with a later epoch; nothing of them was stored.
+    drift: sentences about fields that differ from the catalogue; each is given once per sink.
+    full: `Sink.finish` must be called before the next write, after the ledger has stored this one.
     """
 
     checkpoint: Checkpoint = {}  # noqa: RUF012  (shared on purpose: never written to)
@@ -64,12 +64,12 @@ class Written(NamedTuple):
 class StoredWindow(NamedTuple):
     """A window that is stored in a sink.
 
-    tally: of its records, as it was when they were written, if they are as they were written.
-    fetched_at: when they were fetched, RFC 3339 in UTC.
-    records: gives them, without the metadata; they are read when it is called, and only as long as
-        the next window of the scan has not been asked for.
-    whole: False if it may have been cut off (the last one of a file that grows, without a
-        checkpoint), or a record is not as it was written.
+    tally: the tally of the records; it differs from the tally of the write if they were changed.
+    fetched_at: when the records were fetched, RFC 3339 in UTC.
+    records: a function that reads and returns the records without metadata; call it before the
+        scan gives the next window.
+    whole: False if a record was changed, or if the window can be incomplete: without a checkpoint,
+        the last window of a growing file.
     """
 
     window: Window
@@ -95,116 +95,116 @@ class Stamp(NamedTuple):
 
 
 class Sink(ABC):
-    """A destination for batches: the base of every sink.
+    """A destination for batches: the base class of all sinks.
 
-    One of its own has an ``identity``, `open`, `write` and `close`; the rest has defaults here. Its
-    methods are called through `harvester.sinks.scan.call`.
+    A derived class defines ``identity``, `open`, `write` and `close`; everything else has defaults.
+    The methods are called through `harvester.sinks.scan.call`.
     """
 
     listed: bool = True
-    """Whether a ledger lists the sink.  Each run may have another one or none; it gets what that
-    run fetches."""
+    """Whether a ledger lists the sink.  Runs can leave out a sink that is not listed; it gets only
+    the records of the runs that name it."""
 
     fenced: bool = False
-    """Whether several workers may write at the same time: then `write` refuses accounts that a
-    later epoch has written, however late it comes.  A shared ledger takes no other sinks."""
+    """Whether several workers can write at the same time.  `write` must then refuse each account
+    that was already written with a later epoch.  A shared ledger accepts only such sinks."""
 
     takes_lines: bool = False
-    """Whether `write` uses `Batch.lines` and `Batch.count` alone: then the lines of a window are
-    kept until they are written, and not its records."""
+    """Whether `write` uses only `Batch.lines` and `Batch.count`.  Until the write, a run then keeps
+    the lines of a window in memory instead of its records."""
 
     path: Any = None  # so that a sink may declare it as a Path: a variable allows no narrower type
-    """The local directory or file of the sink, a `Path`; None if it is elsewhere."""
+    """The local directory or file of the sink, a `Path`; None if the sink is not local."""
 
     is_file: ClassVar[bool] = False
-    """Whether ``path`` is a file: its ledger is beside it then."""
+    """Whether ``path`` is a file; the default ledger is then beside this file."""
 
     ledger_url: Secret | None = None
-    """The URL of a database that can have the ledger, too."""
+    """The URL of a database that can also hold the ledger."""
 
     unnamed: Callable[[Collection[str]], None] | None = None
-    """Called if a ledger alone names the sink, with the hosts that the user named: to no other one
-    it may then show a password of the environment."""
+    """Called with the hosts that the user named, if the sink is named only by a ledger.  The sink
+    must then not send a password from the environment to any other host."""
 
     scan: Callable[..., Iterator[StoredWindow]] | None = None
-    """``scan(endpoint, appids=None, checkpoint=None, days=None)``: each stored window of an
-    interface that has records, in the order of account and first day, of these accounts or of all,
-    and of windows that have days in the range ``(first, last)``.
+    """``scan(endpoint, appids=None, checkpoint=None, days=None)`` gives each stored window of an
+    interface that has records, ordered by account and first day.  With ``appids`` it gives only
+    windows of these accounts, with ``days`` only windows with days in this range ``(first, last)``.
 
-    It is called between two writes, or on a sink that is not open: then with the checkpoint that a
-    ledger has stored, beyond which nothing counts, or without one, when all that is stored does.
-    Raises `SinkError` if what was stored is gone or damaged, and `UsageError` if it cannot be
-    opened here."""
+    It is called between two writes, or on a sink that is not open.  In the latter case it ignores
+    everything that was written after the checkpoint of the ledger; without a checkpoint it gives
+    everything.  Raises `SinkError` if stored data are gone or damaged, and `UsageError` if the sink
+    cannot be opened here."""
 
     endpoints: Callable[..., Collection[str]] | None = None
-    """``endpoints(checkpoint=None)``: the names of the interfaces of which records are stored; a
-    sink has it if it has ``scan``."""
+    """``endpoints(checkpoint=None)`` returns the names of the interfaces with stored records.  A
+    sink that has ``scan`` must have this method, too."""
 
     if TYPE_CHECKING:  # at run time it may be an attribute of the object as well
 
         @property
         def identity(self) -> str:
-            """The destination's spec, without a secret, the same in every run."""
+            """The spec of the destination, without secrets; it is the same in every run."""
             ...
 
     async def reach(self) -> None:  # noqa: B027  (most connect in `open`)
-        """Connect, and wait until the destination answers; changes nothing there.
+        """Connect, and wait until the destination answers; nothing is changed there.
 
-        It is called before `open` where several workers share the ledger: only one of them at a
-        time opens its sinks, and `open` has some seconds then.  Raises as `open`.
+        It is called before `open` if several workers share the ledger.  Only one worker at a time
+        opens its sinks, so `open` must return within seconds.  Raises the exceptions of `open`.
         """
 
     @abstractmethod
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
-        """Prepare for writing, and truncate what is beyond the checkpoint.
+        """Prepare for writing, and remove everything that was written after the checkpoint.
 
-        checkpoint: what the ledger has stored for this sink, empty if it knows nothing of it; None
-            if no ledger is kept, or a new one is made: then existing content is accepted unchanged
-            before the first write.
+        checkpoint: the entries that the ledger has stored for this sink, empty if the ledger does
+            not know the sink; None if there is no ledger, or if a new one is made.  With None,
+            existing content is accepted, and is not changed before the first write.
         Returns entries that the ledger stores at once.  Raises `UsageError` if the destination
-        cannot be used, or holds a harvest that this ledger knows nothing of, and `SinkError` if
-        what the checkpoint refers to is gone.
+        cannot be used, or holds a harvest that is not in this ledger, and `SinkError` if data that
+        the checkpoint refers to are gone.
         """
 
     @abstractmethod
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
-        """Store each window and replace all that overlap it; durable on return.
+        """Store each window, and replace all stored windows that overlap it; durable on return.
 
-        Of two overlapping batches the later one is kept.  Afterwards no lower epoch of these
-        accounts is written any more.  Raises `SinkError`.
+        If two batches overlap, the later one is kept.  From then on, writes of these accounts with
+        a lower epoch are refused.  Raises `SinkError`.
         """
 
     async def forget(self, appid: str) -> None:  # noqa: B027  (most keep nothing else)
-        """Remove what is kept of an account beside its records, and free their space.
+        """Remove everything that the sink still has of an account, and free its space.
 
-        It is called on an open sink once all records of the account have been removed; no other
-        process writes.  May be called again.  Raises `SinkError`.
+        It is called on an open sink after all records of the account were removed, while no other
+        process writes.  It can be called again.  Raises `SinkError`.
         """
 
     async def finish(self) -> Checkpoint:
-        """Complete what the writes have left for the end of a run.
+        """Do the work that was postponed to the end of the run.
 
-        Called before `close`, also after a failure, and when a write asks for it (`Written.full`);
-        but only while the ledger has stored every write.  What it returns, entries of the
-        checkpoint that changed, the ledger stores at once.  Raises `SinkError`: then the sink is
-        not written any more, and the next `open` completes it.
+        It is called before `close`, also after a failure, and when a write asks for it
+        (`Written.full`), but only if the ledger has stored every write.  Returns the changed
+        entries of the checkpoint; the ledger stores them at once.  Raises `SinkError`; the run then
+        does not write to the sink again, and the next `open` completes the work.
         """
         return {}
 
     @abstractmethod
     async def close(self) -> None:
-        """Release everything; may be called twice, and after a failure."""
+        """Release everything; it can be called twice, and after a failure."""
 
     def renewed(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Entries for the ledger to store before records are removed, and the sink is opened.
+        """Entries that the ledger stores before the sink is opened and records are removed.
 
-        From then on the sink refuses an older checkpoint: the ledger was put back to a state that
-        still has what was removed.
+        From then on the sink refuses older checkpoints: they belong to a restored copy of the
+        ledger, which still has the removed records.
         """
         return {}
 
     def stamps(self, endpoint: str, checkpoint: Checkpoint | None = None) -> dict[str, Stamp]:
-        """The stamp of each month (``2026-01``, of the first day of windows) with records."""
+        """The stamp of each month with records; ``2026-01``: the month of a window's first day."""
         return {} if self.scan is None else stamps_of(self.scan(endpoint, None, checkpoint))
 
 
@@ -229,10 +229,7 @@ def within(window: Window, days: Days | None) -> bool:
 
 
 def name_in(sink: Sink, ledger: Path | None) -> str:
-    """A sink's name in a ledger: a local one's place is relative to the ledger's folder.
-
-    So both can be moved together.
-    """
+    """A sink's name in a ledger; a local one is relative to it, so that both can be moved."""
     if ledger is None or sink.path is None:
         return sink.identity
     scheme, _, rest = sink.identity.partition(":")
@@ -243,7 +240,7 @@ def name_in(sink: Sink, ledger: Path | None) -> str:
 
 
 def spec_of(name: str, ledger: Path | None) -> str:
-    """A sink's spec from its name in a ledger: the other direction of `name_in`."""
+    """A sink's spec from its name in a ledger."""
     scheme, colon, rest = name.partition(":")
     place, mark, options = rest.partition("?")
     if not colon or ledger is None or place.startswith("/") or scheme == "memory":

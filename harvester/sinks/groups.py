@@ -51,13 +51,8 @@ def last_of_overlapping(batches: Sequence[T]) -> Sequence[T]:
 
 def single_days(batches: Sequence[HasWindow]) -> list[date] | None:
     """The days of windows of one day each, which do not overlap; None for other windows."""
-    windows = windows_of(batches)
+    windows = [batch.window for batch in batches]
     days = [window[2] for window in windows]
     if days != [window[3] for window in windows] or len({*windows}) < len(windows):
         return None
     return days
-
-
-def windows_of(batches: Sequence[HasWindow]) -> list[Window]:
-    """Their windows."""
-    return [batch.window for batch in batches]

@@ -24,17 +24,19 @@ _HOLDER = "holder"
 
 
 class MemorySink(Sink):
-    """Keeps the records of each window; a batch replaces all windows that overlap its own.
+    """Keeps records in memory; a batch replaces all windows that overlap its own window.
 
-    windows: the documents, metadata included, by window; an empty window has none.
-    records: all documents.
-    writes: how many windows came at once; opened, closed: how often that was done.
+    windows: the records with metadata, by window; an empty window has none.
+    records: all records with metadata.
+    writes: the number of windows of each write.
+    opened, closed: how often the sink was opened and closed.
     """
 
+    identity: str
     listed = False
 
     def __init__(self, identity: str = "memory:") -> None:
-        self._identity = identity
+        self.identity = identity
         self._holder = secrets.token_hex(16)
         self._batches: dict[Window, Batch] = {}
         self._by_day: dict[tuple[str, str, date], Window] = {}
@@ -43,40 +45,31 @@ class MemorySink(Sink):
 
     @classmethod
     def from_spec(cls, rest: str) -> MemorySink:
-        """The sink that ``memory:`` names; what follows the colon is a name that identifies it."""
+        """The sink for the spec ``memory:NAME``; the name identifies the sink."""
         return cls(f"memory:{rest}")
 
     def __repr__(self) -> str:
-        return f"<MemorySink {self._identity}, {len(self._batches)} windows>"
-
-    @property
-    def identity(self) -> str:
-        """A name, since there is no place."""
-        return self._identity
+        return f"<MemorySink {self.identity}, {len(self._batches)} windows>"
 
     @property
     def windows(self) -> dict[Window, list[dict[str, Any]]]:
-        """The documents of each window."""
         return {window: batch.documents() for window, batch in self._batches.items()}
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """All documents."""
         return [record for batch in self._batches.values() for record in batch.documents()]
 
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
-        """Refuse the checkpoint of another object."""
         self.opened += 1
         if checkpoint and checkpoint.get(_HOLDER, self._holder) != self._holder:
             raise SinkError(
-                "what was harvested into {} was lost with the process that held it, though the"
-                " ledger records it as stored; use a new ledger, or none",
-                self._identity,
+                "the records in {} were lost when their process ended, but the ledger lists them"
+                " as stored; use a new ledger, or none",
+                self.identity,
             )
         return {}
 
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
-        """Keep the batches."""
         with step("keep windows"):
             for batch in batches:
                 self._keep(batch)
@@ -98,7 +91,6 @@ class MemorySink(Sink):
             del self._by_day[day]
 
     async def close(self) -> None:
-        """Nothing to release: what is kept can still be read."""
         self.closed += 1
 
     def scan(
@@ -108,14 +100,12 @@ class MemorySink(Sink):
         checkpoint: Checkpoint | None = None,
         days: Days | None = None,
     ) -> Iterator[StoredWindow]:
-        """Each window of an interface that has records, in order."""
         for window, batch in sorted(self._batches.items(), key=itemgetter(0)):
             wanted = window.endpoint == endpoint and (appids is None or window.appid in appids)
             if wanted and batch.count and within(window, days):
                 yield _stored(batch)
 
     def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
-        """The names of the interfaces of which records are stored here."""
         return sorted({w.endpoint for w, batch in self._batches.items() if batch.count})
 
 
@@ -124,6 +114,5 @@ def _stored(batch: Batch) -> StoredWindow:
 
 
 def _days(window: Window) -> Iterator[tuple[str, str, date]]:
-    """The key of each day of a window."""
     for number in range((window.end - window.begin).days + 1):
         yield window.appid, window.endpoint, window.begin + timedelta(days=number)

@@ -30,15 +30,17 @@ Form = Callable[[Any], Any]
 NO_FORMS: Mapping[str, Form] = {}
 
 METADATA = (
-    Field("_appid", "str", "the account", label="公众号 AppID"),
-    Field("_endpoint", "str", "the interface", label="接口"),
+    Field("_appid", "str", "AppID of the account", label="公众号 AppID"),
+    Field("_endpoint", "str", "name of the interface", label="接口"),
     Field("_begin_date", "date", "the first day of the request's window", label="起始日期"),
     Field("_end_date", "date", "the last day of the request's window", label="结束日期"),
-    Field("_fetched_at", "timestamp", "when it was fetched", label="采集时间 (UTC)"),
+    Field("_fetched_at", "timestamp", "when the record was fetched", label="采集时间 (UTC)"),
 )
-EXTRA = Field("_extra", "json", "what the catalogue does not know, or not so", label="其他字段")
-ROW = Field("_row", "int", "the place of the record in its window, from 0", label="行号")
-CHECKSUM = Field("_checksum", "int", "of the window's records and of the row", label="校验值")
+EXTRA = Field("_extra", "json", "unknown fields, and values of another type", label="其他字段")
+ROW = Field("_row", "int", "the position of the record in its window, from 0", label="行号")
+CHECKSUM = Field(
+    "_checksum", "int", "checksum of the window's records and of the row", label="校验值"
+)
 _NAMES = {field.name for field in (*METADATA, EXTRA, ROW, CHECKSUM)}
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _EXACT = 2**53  # a whole number up to this is the same as a float
@@ -70,8 +72,8 @@ class Table:
     """The columns of one interface, and its records as rows of them.
 
     columns: in order, metadata and ``_extra`` included.
-    typed_nesting: objects and lists become what their fields describe, so that a format with nested
-        types takes them; else they are unchanged, for a column of JSON.
+    typed_nesting: objects and lists become what their fields describe, for a format with nested
+        types; else they are unchanged, for a column of JSON.
     forms: by type, what a value becomes last, as a text of a date where there is no such type.
     beyond: fields that the catalogue knows, and that have no column.
     """
@@ -98,32 +100,16 @@ class Table:
         self._drift: dict[str, None] = {}
         self._reported: set[str] = set()
 
-    def __repr__(self) -> str:
-        return f"<Table {self.name}, {len(self.columns)} columns>"
-
     def rows(self, batch: Batch) -> list[Row]:
         """The records of a batch, each with its values in the order of `columns`.
 
         Dates are `date`, ``_fetched_at`` is an aware `datetime`, ``_extra`` is JSON text or None,
         unless `forms` changes that.
         """
-        beside = self._beside(batch)
+        beside = next(self._metadata([batch]))[:-1]
         return [self._row(record, beside) for record in batch.records]
 
-    def _beside(self, batch: Batch) -> Row:
-        """The values of the metadata, the same in each row of a batch."""
-        forms = self._forms
-        return tuple(
-            [
-                forms[field.type](value) if field.type in forms else value
-                for field, value in zip(
-                    METADATA, (*batch.window, moment(batch.fetched_at)), strict=True
-                )
-            ]
-        )
-
     def rows_of(self, batches: Sequence[Batch]) -> list[Row]:
-        """The `rows` of several batches, in order."""
         rows: list[Row] = []
         for chunk in chunks(batches):
             try:
@@ -150,7 +136,6 @@ class Table:
         return found
 
     def _metadata(self, batches: Sequence[Batch]) -> Iterator[Row]:
-        """What follows the fields in the rows of each batch."""
         windows = zip(*[batch.window for batch in batches], strict=True)
         given = [*windows, [batch.fetched_at for batch in batches]]
         found: list[Sequence[Any]] = []
@@ -213,15 +198,15 @@ class Table:
             text = say("{}: the table has no column for {}; see _extra", self.name, few)
             self._drift[text] = None
         elif self.fields:  # of an interface without any, nothing can drift
-            text = say("{}: the field {!r} is not known; it is in _extra", self.name, name)
+            text = say("{}: the field {!r} is not known; its value is in _extra", self.name, name)
             self._drift[text] = None
 
     def _note_type(self, field: Field, value: object) -> None:
         kind = _JSON_TYPES.get(type(value), "null")
         if kind == field.type:
-            what = say("holds more than the catalogue knows; all of it is kept")
+            what = say("contains more than the catalogue describes; everything is kept")
         else:
-            what = say("arrived as {}, not as {}; it is in _extra", kind, field.type)
+            what = say("arrived as {}, not as {}; its value is in _extra", kind, field.type)
         self._drift[say("{}: {} {}", self.name, field.name, what)] = None
 
 
@@ -268,9 +253,6 @@ def _distinct(fields: Iterable[Field]) -> tuple[Field, ...]:
         if field.name.lower() not in _NAMES:
             found.setdefault(field.name.lower(), field)
     return tuple(found.values())
-
-
-# one value
 
 
 def _int(value: object, _: Field) -> Fitted:
@@ -349,22 +331,14 @@ _TYPED: dict[str, Callable[[Any, Field], Fitted]] = {
 }
 
 
-def fit(value: object, field: Field) -> Fitted:
-    """A value as a column of that field takes it."""
-    return _TYPED[field.type](value, field)
-
-
 def exactly(value: Any, field: Field) -> Any:
-    """The same, of which nothing may be lost; raises `TypeMismatch`."""
+    """A value as a column of that field takes it; raises `TypeMismatch` if something is lost."""
     if value is None:
         return None
     held, exact = _TYPED[field.type](value, field)
     if not exact:
         raise TypeMismatch
     return held
-
-
-# many values
 
 
 class Values(NamedTuple):
@@ -396,10 +370,7 @@ def kinds_of(field: Field, values: Sequence[Any]) -> set[type]:
 
 
 def distinct(values: Sequence[Any], made: Callable[[Any], Any]) -> Sequence[Any]:
-    """What is made of each value, made once: they are few, each many times.
-
-    The same object if none of them changes.
-    """
+    """What is made of each value, once; the same object if none of them changes."""
     try:
         forms = {value: made(value) for value in {*values}}
     except TypeError:  # a list, an object

@@ -148,8 +148,8 @@ def accepted(name: str, written: Written) -> Written:
     """The result of a write; raises `SinkError` if it has refused accounts."""
     if written.refused:
         raise SinkError(
-            "{} has refused {}: another harvest has taken over what is written there; end one of"
-            " the two",
+            "{} refused {}: another harvest has taken over the data there; end one of the two"
+            " harvests",
             name,
             listed(sorted(written.refused), "account"),
         )

@@ -32,7 +32,7 @@ def read_spec(
     """The parts of what follows ``scheme:``; raises `UsageError`.
 
     options: those that are known, each with the values it takes (none: any value).  form: how the
-    spec is written, for the message, as ``jsonl:DIR``.  what: a sink or an export.
+    spec is written, for the message.  what: a sink or an export.
     """
     place, mark, query = rest.partition("?")
     if not place or (mark and not query):
@@ -48,18 +48,17 @@ def read_spec(
         if name in given:
             raise UsageError("{}: {}:…?{}= is given twice", what, scheme, name)
         given[name] = value
-    return Spec(_at_home(place), given)
-
-
-def _at_home(place: str) -> str:
-    """A path with ``~`` as a shell would write it: within a spec none does."""
-    return place if "://" in place else os.path.expanduser(place)
+    if "://" not in place:
+        place = os.path.expanduser(place)  # within a spec no shell does it
+    return Spec(place, given)
 
 
 def _check(scheme: str, name: str, value: str, options: Mapping[str, Sequence[str]]) -> None:
     if name not in options:
         known = (
-            say("; it knows {}", ", ".join(sorted(options))) if options else say("; it has none")
+            say("; its options are {}", ", ".join(sorted(options)))
+            if options
+            else say("; it has no options")
         )
         raise UsageError(
             "{} has no option {!r}{}{}", scheme, name, nearest(name, sorted(options)), known

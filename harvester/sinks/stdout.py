@@ -46,32 +46,22 @@ class StandardOutput(Sink):
     descriptor: where to write to, in place of the process's standard output; it is never closed.
     """
 
+    identity = "-"
+    listed = False
+    takes_lines = True
+
     def __init__(self, descriptor: int | None = None) -> None:
         self._given = descriptor
         self._descriptor = -1
         self._room: Any = None
 
-    takes_lines = True
-
     @classmethod
     def from_spec(cls, rest: str) -> StandardOutput:
-        """The sink that ``-`` names."""
         if rest:
             raise UsageError("sink: -:{} is not a sink; write it as -", rest)
         return cls()
 
-    def __repr__(self) -> str:
-        return f"<StandardOutput {'closed' if self._descriptor < 0 else 'open'}>"
-
-    listed = False
-
-    @property
-    def identity(self) -> str:
-        """``-``."""
-        return "-"
-
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
-        """Check that there is an open output."""
         if self._given is None and sys.__stdout__ is None:
             raise UsageError("sink: standard output is closed, so nothing can be written to it")
         try:
@@ -86,7 +76,6 @@ class StandardOutput(Sink):
         return {}
 
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
-        """Write the lines; waits while nothing reads them."""
         try:
             with step("write standard output"):
                 for piece in pieces(b"".join(map(lines_of, batches))):
@@ -115,7 +104,6 @@ class StandardOutput(Sink):
 
 
 async def _room_in(descriptor: int) -> None:
-    """Wait until the reader has read something, or has closed the pipe."""
     loop, room = asyncio.get_running_loop(), asyncio.Event()
     loop.add_writer(descriptor, room.set)
     try:
@@ -125,7 +113,6 @@ async def _room_in(descriptor: int) -> None:
 
 
 def _standard() -> int:
-    """The process's own standard output, flushed."""
     assert sys.__stdout__ is not None
     sys.__stdout__.flush()
     return sys.__stdout__.fileno()

@@ -5,9 +5,7 @@ The SQL of lists is a dialect's.
 
 A list has one row per item.  Its columns are the key of the record, the fields that identify it (of
 which a whole number given for a text is read as its text), the days and codes of the items that it
-is within, ``_item`` (the number of the item in its list, from 0; of a list within lists ``_item``
-is that of the outermost one, ``_item_2`` that of the next), and the fields of the item.  A value
-that is not of its field's type is null there.
+is within, ``_item``, and the fields of the item.  A value that is not of its field's type is null.
 """
 
 from __future__ import annotations
@@ -22,7 +20,6 @@ from harvester.tables import ACCOUNT, FETCHED, ITEM, KEY, Column, JoinedTable, P
 _PLAIN = re.compile(r"[\w-]+")  # what needs no escape in a path
 _BEGIN = (Field("_appid", "str"), Field("_begin_date", "date"))
 _ALIKE = (*_BEGIN, FETCHED.field)
-"""Columns that each part of a joined table has."""
 DAY = (  # of a year from 1 to 9999, without hyphens
     "^(?!0000)("
     "[0-9]{4}((0[1-9]|1[0-2])(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])(29|30)|(0[13578]|1[02])31)"
@@ -108,10 +105,7 @@ def _key(name: str, kind: str, dialect: JoinDialect, within: str = "") -> str:
 def joined_query(
     table: JoinedTable, existing: Mapping[str, Collection[str]], dialect: JoinDialect
 ) -> str:
-    """The query of a table that joins interfaces; empty if none of its parts is there.
-
-    existing: the columns of each table and view that is there, by name.
-    """
+    """The query of a table that joins interfaces, from what is there; empty if no part is."""
     quoted = dialect.quoted
     parts = [part for part in table.parts if part.table in existing]
     rows = [_part(part, table, existing[part.table], dialect) for part in parts]
@@ -162,7 +156,6 @@ def _grouped(table: JoinedTable, parts: Sequence[str], quoted: Callable[[str], s
 
 
 def _part(part: Part, table: JoinedTable, existing: Collection[str], dialect: JoinDialect) -> str:
-    """The query of a part, with all columns of the table, and the place of each row."""
     quoted = dialect.quoted
     found = []
     for field in (*_ALIKE, *table.fields):
@@ -188,7 +181,6 @@ def _part(part: Part, table: JoinedTable, existing: Collection[str], dialect: Jo
 
 
 def _shown(field: Field, table: JoinedTable, dialect: JoinDialect, note: str) -> Iterator[str]:
-    """A column, and what is derived from it: labels of codes, and the parts of a msgid."""
     name = dialect.quoted(field.name)
     yield f"{name}{note}"
     for language in ("zh", "en") if field.codes else ():

@@ -1,16 +1,17 @@
-"""For tests of programs that use harvester: a simulated WeChat, fakes, and virtual time.
+"""Tools for tests of programs that use harvester: a simulated WeChat, fakes and virtual time.
 
-Rule: everything here is used through the public protocols; nothing reaches into the engine.
+Rule: everything here is used through the public protocols; nothing uses the inside of the engine.
 
-`account_with_figures` gives a fake account with a month of figures.  Behind it `Simulator` is
-WeChat as a function from request to reply; `serve` puts it on a real socket,
-`FakeTransport` calls it without one; `MemorySink` keeps records; `VirtualTimeLoop` jumps to the
-next timer.  `check_sink` tests the guarantees of a sink.
+`account_with_figures` gives a fake account with a month of figures.  `Simulator` is WeChat as a
+function from a request to a reply: `serve` offers it on a real socket, and `FakeTransport` calls it
+without a socket.  `MemorySink` keeps records in memory.  `VirtualTimeLoop` jumps to the next timer
+instead of waiting.  `check_sink` tests the guarantees of a sink.
 
-Behind the simulator: `catalogue` (every interface as a table), `answers` (which dates it takes, and
-what it answers), `data` (what it has), `tokens`, `component` and `callers` (who may ask), `quotas`
-and `management` (how often), `replies` and `error_messages` (the format of replies), `faults` (what
-goes wrong).  Behind `check_sink`: `checks` (one for each guarantee) and `sink_bench` (their tools).
+Modules of the simulator: `catalogue` (every interface as a table), `answers` (accepted dates and
+answers), `data` (the figures), `tokens`, `component` and `callers` (who is allowed to call),
+`quotas` and `management` (how often), `replies` and `error_messages` (the format of replies),
+`faults` (what goes wrong).  Modules of `check_sink`: `checks` (one check per guarantee) and
+`sink_bench` (their tools).
 """
 
 from harvester.sinks.memory import MemorySink

@@ -98,7 +98,7 @@ ODD: tuple[dict[str, Any], ...] = (
 
 @_check
 async def odd_values(bench: Bench) -> None:
-    """A field that is not known, and a value of another type, are kept unchanged."""
+    """Unknown fields, and values of another type than their field, are kept unchanged."""
     await bench.run(batch(0, *ODD))
     await bench.expect()
     await bench.run(batch(1, {"newer": 1}, 7))
@@ -147,7 +147,7 @@ async def empty(bench: Bench) -> None:
 
 @_check
 async def many(bench: Bench) -> None:
-    """Thousands of windows, written in groups, are stored, each once."""
+    """Thousands of windows that are written in groups are each stored once."""
     sink = await bench.open()
     for first in range(0, WINDOWS, GROUP):
         written = [batch(n, n) for n in range(first, min(first + GROUP, WINDOWS))]
@@ -183,7 +183,7 @@ async def repeat(bench: Bench) -> None:
 
 @_check
 async def longer(bench: Bench) -> None:
-    """A window replaces the shorter ones within it."""
+    """A window replaces all shorter windows within it."""
     await bench.run(*[batch(n, n) for n in range(10)], batch(3, 33, appid=OTHER))
     await bench.run(batch(2, 100, 101, days=7))
     await bench.expect()
@@ -193,7 +193,7 @@ async def longer(bench: Bench) -> None:
 
 @_check
 async def shorter(bench: Bench) -> None:
-    """A window replaces the longer one that contains it, with all its days."""
+    """A window replaces a longer window that contains it, with all days of the longer one."""
     weeks = [batch(7 * n, n, 10 + n, days=7) for n in range(4)]
     await bench.run(*weeks, batch(7, 9, days=7, appid=OTHER))
     await bench.run(batch(10, 3))
@@ -204,7 +204,7 @@ async def shorter(bench: Bench) -> None:
 
 @_check
 async def shifted(bench: Bench) -> None:
-    """A window replaces those that it overlaps at their beginning or end."""
+    """A window replaces windows that it overlaps at their beginning or end."""
     await bench.run(*[batch(7 * n, n, days=7) for n in range(6)], batch(100, 1, days=400))
     await bench.run(batch(10, 50, days=7))  # the end of one and the begin of the next
     await bench.expect()
@@ -226,7 +226,7 @@ async def in_one_write(bench: Bench) -> None:
 
 @_check
 async def any_order(bench: Bench) -> None:
-    """After any windows, crashes and restarts the sink has what the ledger has committed."""
+    """After any series of writes, crashes and restarts, the sink has what the ledger has."""
     for seed in range(3):
         await _any_order(bench, Random(seed))
 
@@ -295,7 +295,7 @@ LIFE: tuple[Callable[[], Sequence[Batch]], ...] = (
 
 @_check
 async def crash(bench: Bench) -> None:
-    """A process that is killed between a write and the commit loses and doubles nothing."""
+    """If a process is killed between a write and the commit, nothing is lost or stored twice."""
     for number in range(len(LIFE)):
         group, before = LIFE[number](), bench.held
         for _ in range(2):
@@ -329,7 +329,7 @@ async def crash_then_others(bench: Bench) -> None:
 
 @_check
 async def crash_at_open(bench: Bench) -> None:
-    """A process that is killed before `open`'s result is stored loses and doubles nothing."""
+    """If a process is killed before `open`'s result is stored, nothing is lost or doubled."""
     for number in (1, 2):
         sink = bench.make()
         await sink.open(dict(bench.checkpoint))
@@ -340,7 +340,7 @@ async def crash_at_open(bench: Bench) -> None:
 
 @_check
 async def crash_at_finish(bench: Bench) -> None:
-    """A process that is killed before `finish`'s result is stored loses and doubles nothing."""
+    """If a process is killed before `finish`'s result is stored, nothing is lost or doubled."""
     for number in range(len(LIFE)):
         sink = await bench.open()
         await bench.commit(sink, *LIFE[number]())
@@ -357,7 +357,7 @@ async def crash_at_finish(bench: Bench) -> None:
 
 @_check
 async def cancelled(bench: Bench) -> None:
-    """A write that is cancelled loses and doubles nothing."""
+    """If a write is cancelled, nothing is lost or stored twice."""
     await bench.run(batch(0, 1))
     for turns in range(8):
         group = [batch(10 * turns + n, 10 * turns + n, days=2) for n in range(1, 9, 2)]
@@ -394,7 +394,7 @@ async def reopened(bench: Bench) -> None:
 
 @_check
 async def without_ledger(bench: Bench) -> None:
-    """Without a ledger stored records are kept, and overlapping windows are replaced."""
+    """Without a ledger, stored records are kept, and overlapping windows are replaced."""
     for group in ([batch(0, 1), batch(1, 2)], [batch(1, 3, days=2)], [batch(0, 4)]):
         sink = bench.make()
         await sink.open(None)
@@ -422,7 +422,7 @@ async def unknown_harvest(bench: Bench) -> None:
 
 @_check_of(SCANNED)
 async def new_ledger(bench: Bench) -> None:
-    """With the result of `open(None)` a new ledger continues where the lost one stopped."""
+    """With the result of `open(None)`, a new ledger continues where the lost one stopped."""
     await bench.run(batch(0, 1), batch(1, 2), batch(2, 3, endpoint="checked_too"))
     sink = bench.make()
     bench.checkpoint = await sink.open(None)
@@ -434,7 +434,7 @@ async def new_ledger(bench: Bench) -> None:
 
 @_check_of(SCANNED)
 async def gone(bench: Bench) -> None:
-    """If the data of a checkpoint is gone, `open` raises `SinkError`."""
+    """If the data of a checkpoint are gone, `open` raises `SinkError`."""
     await bench.run(batch(0, 1), batch(1, 2))
     sink = bench.make(f"{bench.name}_elsewhere")
     try:
@@ -448,7 +448,7 @@ async def gone(bench: Bench) -> None:
 
 @_check
 async def two_writers(bench: Bench) -> None:
-    """A second writer is refused with `UsageError` or `SinkError`, or both are right."""
+    """A second writer is refused with `UsageError` or `SinkError`, or both writers succeed."""
     first = await bench.open()
     await bench.commit(first, batch(0, 1), batch(9, 9))
     second = bench.make()
@@ -468,7 +468,7 @@ async def two_writers(bench: Bench) -> None:
 
 @_check
 async def closing(bench: Bench) -> None:
-    """A sink may be closed twice, and without having been open."""
+    """A sink can be closed twice, and also if it was never open."""
     await bench.make().close()
     sink = await bench.open()
     await bench.commit(sink, batch(0, 1))
@@ -479,7 +479,7 @@ async def closing(bench: Bench) -> None:
 
 @_check
 async def identity(bench: Bench) -> None:
-    """A sink has the same identity in every process, and shows itself."""
+    """A sink has the same identity in every process, and has a `repr`."""
     one, other = bench.make(), bench.make()
     if not one.identity or one.identity != other.identity or not repr(one):
         raise bench.broken(f"{one.identity!r} and {other.identity!r}")

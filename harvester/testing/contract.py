@@ -17,20 +17,22 @@ SINK_CHECKS = tuple(CHECKS)
 async def check_sink(
     make: Make, read: Read | None = None, *, fenced: bool = False, only: str | None = None
 ) -> None:
-    """Try everything that a sink promises; raises `BrokenPromiseError` at the first that fails.
+    """Check all guarantees of a sink; raises `BrokenPromiseError` at the first failure.
 
-    make: returns a sink on the destination of that name, not yet open, as a new process would make
-        it; each check has destinations of its own (``write``, ``replace``: letters and ``_``),
-        which are not there before.
-    read: returns the records in the destination of that name, metadata included, as an
-        iterable of dicts, or awaits to one; of a feed, what a consumer holds that keeps the latest
-        version of each window.  Dates may be `date`, ``_fetched_at`` a `datetime`; fields that are
-        None count as missing.  A sink that has ``scan`` needs none; with both, both are tried.
-    fenced: whether it refuses a writer with a lower epoch, as a sink of several machines must.
-    only: one of `SINK_CHECKS`, to have a test each; one that is for sinks with ``scan`` or with a
-        fence passes for all others.
+    make: called with the name of a destination; returns a sink for it that is not yet open, as a
+        new process would create it.  Each check uses destinations of its own, which do not exist
+        before; their names are made of letters and ``_`` (``write``, ``replace``).
+    read: called with the name of a destination; returns its records with metadata, as an iterable
+        of dicts or an awaitable of one.  For a feed: the records of a consumer that keeps only the
+        latest version of each window.  Dates can be `date`, and ``_fetched_at`` a `datetime`;
+        fields that are None count as missing.  A sink with ``scan`` does not need this argument; if
+        it has both, both are tested.
+    fenced: whether the sink refuses a writer with a lower epoch, as a sink for several machines
+        must.
+    only: one of `SINK_CHECKS`, to make one test per check.  A check for sinks with ``scan`` or a
+        fence passes for all other sinks.
 
-    A test of a sink that keeps a file in a directory::
+    A test of a sink with one file per destination::
 
         @pytest.mark.parametrize("name", SINK_CHECKS)
         def test_my_sink(name, tmp_path):

@@ -17,11 +17,12 @@ from harvester.transport import Leave
 
 
 class FakeTransport:
-    """A `harvester.Transport` that sends requests straight to a simulator.
+    """A `harvester.Transport` that passes requests directly to a simulator.
 
-    For the option ``transport`` of `harvester.run` and `harvester.stream` in tests: no socket and
-    no thread is used.  ``latency`` and a reply's own delay pass on the event loop's clock.
-    in_flight, most_in_flight: requests under way now, and the most there ever were.
+    It is for the option ``transport`` of `harvester.run` and `harvester.stream` in tests, and uses
+    no socket and no thread.  It waits for ``latency`` and the delay of a reply on the clock of the
+    event loop.
+    in_flight, most_in_flight: the number of requests in flight now, and its maximum so far.
     """
 
     def __init__(self, simulator: Simulator, latency: float = 0.0) -> None:
@@ -31,7 +32,7 @@ class FakeTransport:
         self.most_in_flight = 0
 
     async def send(self, request: Request, leave: Leave | None = None) -> Response:
-        """The simulator's response; a reset or cut answer is an `AttemptError`."""
+        """The response of the simulator; for a reset or cut answer it raises `AttemptError`."""
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -49,10 +50,10 @@ class FakeTransport:
 
 
 class FakeAccount(NamedTuple):
-    """An account of a simulated WeChat; its arguments of `run`, `run_sync` and `stream`.
+    """An account of a simulated WeChat, as arguments for `run`, `run_sync` and `stream`.
 
-    account, start, end: the first, third and fourth argument; both days are included.  transport:
-    the option of this name.
+    account, start, end: the first, third and fourth argument; both days are included.
+    transport: the option ``transport``.
     """
 
     account: Account
@@ -61,16 +62,16 @@ class FakeAccount(NamedTuple):
     transport: FakeTransport
 
     def records(self, interface: str) -> list[dict[str, Any]]:
-        """What WeChat has of the account in these days, without the metadata.
+        """The records of the account for these days in the simulated WeChat, without metadata.
 
-        A run over these days stores the same of each interface by day that is not retired.  Of
-        weeks and months it stores whole ones alone.
+        A run over these days stores the same records if the interface has daily figures and is not
+        retired.  For an interface by week or month, the run stores only complete weeks or months.
         """
         simulator = self.transport.simulator
         return simulator.truth_of(interface, self.account.appid, self.start, self.end)
 
 
 def account_with_figures() -> FakeAccount:
-    """A fake account with the figures of January 2026, the same in each process; all are final."""
+    """A fake account with final figures for January 2026; they are the same in each process."""
     account = Account("wx0123456789abcdef", secret="practice")
     return FakeAccount(account, date(2026, 1, 1), date(2026, 1, 31), FakeTransport(Simulator()))

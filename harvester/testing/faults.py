@@ -14,13 +14,15 @@ from harvester.testing.replies import Desk, Reply
 
 @dataclass
 class Faults:
-    """What goes wrong with the data requests.
+    """The faults of data requests.
 
-    Shares of the answers, 0 to 1, that are: busy: -1; http_500: a 502; html: HTML; empty: without a
-    body; cut: cut in the middle; slow: late by slow_seconds; control: with a raw control character;
-    neighbours: with rows of the day before and after, of answers to a single day.
-    reset: the share of connections that are reset.  first_busy: the first N answers of each account
-    are -1.  revoke_every: tokens become invalid after N requests.
+    These are shares of all answers, 0 to 1.  busy: errcode -1; http_500: HTTP status 502; html: an
+    HTML page; empty: an empty body; cut: cut in the middle; slow: late by slow_seconds; control: a
+    raw control character; neighbours: an answer for a single day also has rows of the day before
+    and the day after.
+    reset: the share of connections that are reset.
+    first_busy: the first N answers of each account have errcode -1.
+    revoke_every: tokens become invalid after N requests.
     """
 
     busy: float = 0.0
@@ -38,7 +40,7 @@ class Faults:
 
     @property
     def any(self) -> bool:
-        """Whether anything can go wrong at all."""
+        """Whether any fault can occur."""
         return any([getattr(self, name) for name in _NAMES])
 
 

@@ -16,10 +16,11 @@ from harvester.testing.error_messages import TEXTS
 
 
 class Reply(NamedTuple):
-    """One HTTP answer.
+    """One HTTP answer of the simulator.
 
-    delay: seconds until it is sent.  fault: ``"reset"`` (the connection is reset instead),
-    ``"cut"`` (only half of the body is sent), or nothing.
+    delay: seconds until the answer is sent.
+    fault: ``"reset"`` (the connection is reset instead), ``"cut"`` (only half of the body is sent),
+    or an empty string.
     """
 
     status: int

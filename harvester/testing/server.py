@@ -19,7 +19,7 @@ MAX_REQUEST = 64 * 1024
 
 
 class SimulatorServer:
-    """A running server; ``url`` is what ``base_url`` takes."""
+    """A running server; use its ``url`` as the option ``base_url``."""
 
     def __init__(
         self, simulator: Simulator, host: str, port: int, tls: ssl.SSLContext | None = None
@@ -32,7 +32,7 @@ class SimulatorServer:
 
     @property
     def url(self) -> str:
-        """The base URL."""
+        """The base URL of the server."""
         return f"http{'' if self.tls is None else 's'}://{self.host}:{self.port}"
 
 
@@ -43,9 +43,9 @@ async def serve(
     port: int = 0,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[SimulatorServer]:
-    """Serve a simulator until the block ends; port 0 chooses a free port.
+    """Serve a simulator over HTTP until the block ends; port 0 chooses a free port.
 
-    tls: the server's certificate and key, for HTTPS.
+    tls: the certificate and the key of the server, for HTTPS.
     """
     running = SimulatorServer(simulator, host, port, tls)
     loop = asyncio.get_running_loop()

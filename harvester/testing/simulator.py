@@ -55,25 +55,31 @@ PUBLISHER_CODES = {1701, 2009, 45010, 61500, 61501, 61503}
 class Simulator:
     """A simulated WeChat.
 
+    seed: the seed of the random figures.
     secret: every appid that begins with ``wx`` exists and has this secret.
-    token_lifetime: seconds; classic_grace: how long a classic token outlives its successor.
-    daily_quota: data calls of one account and interface on a day in China, for all interfaces or by
-    name; minute_limit: (calls, seconds) of one account in any such period.
-    retired: the six old article interfaces answer 47009.
-    spans: the most days of a call by interface, in place of the documented ones; range_code: the
-    errcode of a wrong range, 61501 or 61500.
-    delay_until_hour: until this hour in China (as 9.5) yesterday's figures of the article
-    interfaces of 2025 are late: is_delay is true and the figures are not whole.
-    refuse: errcode that data calls get, by (appid, interface), interface or appid; refuse_token:
-    errcode that token calls get, by appid; texts: errmsg by errcode, in place of the usual ones.
-    component: appid and secret of a third-party platform, to which every account has given leave.
-    cloud_appid: calls without any token are this account's, as in cloud hosting, and so are calls
-    with ``cloudbase_access_token`` if it equals cloud_token.
-    wall: the clock.
+    latency: seconds by which each reply is delayed.
+    token_lifetime: the lifetime of a token in seconds.
+    classic_grace: for how many seconds a classic token stays valid after the next one was issued.
+    daily_quota: data calls per day (in China) for each interface of each account; one number, or a
+    number by interface.
+    minute_limit: (calls, seconds): the most calls of one account in any such period.
+    retired: the six old article interfaces return errcode 47009.
+    spans: by interface the most days of a call, instead of the documented number.
+    range_code: the errcode for a wrong range, 61501 or 61500.
+    delay_until_hour: until this hour in China (for example 9.5) yesterday's figures of the article
+    interfaces of 2025 are late: is_delay is true and the figures are incomplete.
+    refuse: the errcode for data calls, by (appid, interface), interface or appid.
+    refuse_token: the errcode for token calls, by appid.
+    texts: errmsg by errcode, instead of the usual texts.
+    component: appid and secret of a third-party platform that every account has authorised.
+    cloud_appid: the account of calls without a token, as in cloud hosting, and of calls whose
+    ``cloudbase_access_token`` equals cloud_token.
+    faults, faults_of: the `Faults` of data requests, and other ones by appid.
+    wall: a function that returns the Unix time.
 
-    served: how often each day of each account was answered with getarticlesummary's data;
-    served_of: how often each (interface, appid, first day, last day) was answered with its data;
-    counts: requests by kind, refusals by errcode; ``late`` answers.
+    served: by (appid, day), how often data of getarticlesummary were returned.
+    served_of: by (interface, appid, first day, last day), how often its data were returned.
+    counts: numbers of requests by kind, of refusals by errcode, and of ``late`` answers.
     """
 
     def __init__(
@@ -136,15 +142,15 @@ class Simulator:
     # what there is
 
     def truth(self, appid: str, day: date) -> list[dict[str, Any]]:
-        """What getarticlesummary has of a day."""
+        """The rows of ``getarticlesummary`` for a day."""
         return articles(self.seed, appid, day)
 
     def truth_of(self, endpoint: str, appid: str, begin: date, end: date) -> list[dict[str, Any]]:
-        """The rows that an interface has of these days now, and no others.
+        """The rows that an interface has at present for these days.
 
-        Of an interface that answers without a list it is the one answer; of the publisher
-        interface, all pages.  Late figures are included with their later values.  Raises `KeyError`
-        for a name that is no interface.
+        If the answers of the interface have no list, the only row is the complete answer.  For the
+        publisher interface, the rows of all pages are returned.  Late figures have their later
+        values.  Raises `KeyError` for an unknown interface.
         """
         interface = INTERFACES[endpoint]
         return self._rows(interface, appid, begin, end, last_settled_day(self.wall()))
@@ -196,7 +202,7 @@ class Simulator:
 
     @property
     def daily_quota(self) -> int | Mapping[str, int] | None:
-        """As given; it may be set."""
+        """The argument ``daily_quota``; it can be changed."""
         return self._quotas.daily
 
     @daily_quota.setter
@@ -205,11 +211,11 @@ class Simulator:
 
     @property
     def tokens(self) -> list[str]:
-        """Every access token that was given out."""
+        """All access tokens that were issued."""
         return self._tokens.values()
 
     def issue_token(self, appid: str) -> str:
-        """A stable token of an account, as if another program had fetched it; not counted."""
+        """Issue a stable token of an account, as if another program had fetched it; not counted."""
         return self._tokens.issue("stable", appid, self.wall())[0]
 
     def revoke(self, appid: str) -> None:
@@ -219,7 +225,7 @@ class Simulator:
     # the platform; each raises `ValueError` if there is none
 
     def ticket(self) -> str:
-        """The verify ticket that would be pushed now: another every ten minutes, good for 12 h."""
+        """The verify ticket that WeChat would push now: every ten minutes a new one, for 12 h."""
         return self._platform.ticket()
 
     def refresh_token(self, appid: str) -> str:
@@ -227,15 +233,15 @@ class Simulator:
         return self._platform.refresh_token(appid)
 
     def rotate_refresh(self, appid: str) -> None:
-        """Let the next token answer carry a new refresh token; the old one serves until its use."""
+        """Give a new refresh token in the next token answer; the old one is valid until its use."""
         self._platform.rotate_refresh(appid)
 
     def authorize(self, appid: str) -> None:
-        """Let an account authorise the platform again; it has a new refresh token then."""
+        """Let an account authorise the platform again, which gives a new refresh token."""
         self._platform.authorize(appid)
 
     def deauthorize(self, appid: str) -> None:
-        """Let an account withdraw its authorisation: 61003 from now on."""
+        """Let an account withdraw its authorisation: from now on its calls get errcode 61003."""
         self._platform.deauthorize(appid)
 
     @property

@@ -47,7 +47,7 @@ ENDPOINTS = {
 
 
 class BrokenPromiseError(AssertionError):
-    """A sink does not do what `harvester.sinks.base` promises; the message says what."""
+    """A sink breaks a guarantee of `harvester.sinks.base`; the message says which one."""
 
 
 def record(number: int, **more: Any) -> dict[str, Any]:

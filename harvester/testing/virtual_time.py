@@ -40,12 +40,12 @@ class _JumpingSelector(selectors.SelectSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Runs all waits without delay; ``time()`` counts from 0, ``wall()`` from ``start``.
+    """An event loop that skips all waits; ``time()`` begins at 0, ``wall()`` at ``start``.
 
-    order: what the order of ready callbacks is drawn from; without it they run unchanged.
-    on_turn: called at the beginning of each turn of the loop, with its number; what it raises ends
-        the loop then and there, as a crash would.
-    turns: how many there were.
+    order: a random generator that shuffles ready callbacks; without it they run in order.
+    on_turn: called with the number of the turn at the beginning of each turn of the loop; an
+        exception from it ends the loop at once, like a crash.
+    turns: the number of turns so far.
     """
 
     def __init__(
@@ -63,15 +63,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         super().__init__(_JumpingSelector(self._advance))
 
     def time(self) -> float:
-        """Seconds that have passed here."""
+        """The virtual seconds that have passed."""
         return self._now
 
     def wall(self) -> float:
-        """The Unix time here."""
+        """The virtual Unix time."""
         return self._start + self._now
 
     def set_wall(self, wall: float) -> None:
-        """Set the wall clock, as an administrator or a time server does."""
+        """Set the virtual wall clock, as an administrator or a time server can do."""
         self._start = wall - self._now
 
     def _advance(self, seconds: float) -> None:
@@ -92,7 +92,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
-        """Run the function now; with a drawn order, now or later, and report the result later."""
+        """Run the function now; with ``order``, run it now or later and give the result later."""
         future: asyncio.Future[T] = self.create_future()
         if self._order is None:
             self._run(future, func, args)

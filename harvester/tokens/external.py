@@ -85,7 +85,6 @@ class NoToken:
         return "<NoToken>"
 
     async def fetch(self, send: Send) -> Token:
-        """An empty token, for a day."""
         return Token("", 86400.0, parameter="")
 
 
@@ -121,7 +120,6 @@ class CloudbaseToken:
         return Token(token.value, lifetime, CLOUDBASE_PARAMETER)
 
     def _read(self, path: Path) -> tuple[Secret | str, float]:
-        """The content of the file and the seconds for which it is valid."""
         try:
             with path.open(encoding="ascii", errors="replace") as file:
                 age = self._wall() - os.fstat(file.fileno()).st_mtime
@@ -274,10 +272,7 @@ EXTERNAL_KINDS = ("cloud", "cloudbase", "command:…", "https://…", "static:�
 
 
 def external(spec: Secret, folder: Path) -> TokenProvider | None:
-    """The provider of a spec, None for an unknown kind; raises `UsageError` for an invalid spec.
-
-    folder: what a relative path starts from.
-    """
+    """The provider of a spec, None for an unknown kind; raises `UsageError` for an invalid one."""
     if spec.value.startswith(("http://", "https://")):
         if "@" in spec.value and place_of(spec) is None:
             raise UsageError("token: the URL of the token server cannot be read{}", advice(spec))

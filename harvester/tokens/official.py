@@ -36,8 +36,6 @@ from harvester.wechat.response import Rule, code_of, read, refusal
 
 
 class _SecretToken:
-    """Tokens for an account's appid and secret."""
-
     def __init__(self, appid: str, secret: str | Secret) -> None:
         self._appid = appid
         self._secret = Secret(secret)
@@ -48,7 +46,7 @@ class _SecretToken:
 
     async def fetch(self, send: Send) -> Token:
         """A valid token; raises `TokenRefusedError`."""
-        return token_or_error(await fetch(send, self._request(), self._secret))
+        return token_or_error(token_in(await asked(send, self._request(), self._secret)))
 
     def _request(self) -> Request:
         raise NotImplementedError
@@ -89,11 +87,6 @@ def token_or_error(found: Token | Verdict) -> Token:
     if isinstance(found, Verdict):
         raise TokenRefusedError(found)
     return found
-
-
-async def fetch(send: Send, request: Request, *secrets: Secret) -> Token | Verdict:
-    """The answer of a token interface, without secrets in its errmsg."""
-    return token_in(await asked(send, request, *secrets))
 
 
 async def asked(send: Send, request: Request, *secrets: Secret) -> dict[str, Any] | Verdict:
@@ -148,13 +141,14 @@ def check_appid(appid: str) -> str:
     """An appid, or `UsageError`."""
     if isinstance(appid, str) and _ORIGINAL_ID.fullmatch(appid):
         raise UsageError(
-            "appid: {} is the original id of an account (gh_…); give its AppID, wx and sixteen"
-            " letters and digits, which is beside it in the account's settings at mp.weixin.qq.com",
+            "appid: {} is the original id of an account (gh_…); give its AppID instead: wx and"
+            " sixteen letters and digits; both ids are in the account's settings at"
+            " mp.weixin.qq.com",
             appid,
         )
     if not isinstance(appid, str) or not _APPID.fullmatch(appid):
         raise UsageError(
-            "appid: {!r} is not an AppID, which has letters and digits, as wx0123456789abcdef",
+            "appid: {!r} is not an AppID; an AppID has letters and digits, e.g. wx0123456789abcdef",
             str(appid)[:80],
         )
     return appid

@@ -52,11 +52,12 @@ Save = Callable[[str], Awaitable[None] | None]
 
 
 class Platform:
-    """A third-party platform: makes the accounts that have authorised it.
+    """A third-party platform; `account` makes the accounts that have authorised it.
 
-    ticket: where the newest component_verify_ticket is: the path of a file, which the program that
-    receives WeChat's pushes writes, or a callable, plain or async, that returns it.
-    Its token is shared by all its accounts, and through the store by all programs.
+    ticket: where to get the newest component_verify_ticket: the path of a file that is written by
+    the program that receives WeChat's pushes, or a plain or async callable that returns the ticket.
+
+    All accounts of the platform share its token; with a token store, all programs share it.
     """
 
     def __init__(self, appid: str, secret: str | Secret, ticket: Source) -> None:
@@ -78,9 +79,9 @@ class Platform:
     ) -> Account:
         """An account that has authorised the platform.
 
-        refresh_token: the path of a file (a `pathlib.Path`) of mode 0600, which is rewritten when
-        WeChat sends another one; or the token itself, or a callable that returns it, and then
-        ``save`` is called (and awaited) with the other one.  Raises `UsageError`.
+        refresh_token: the path (`pathlib.Path`) of a file with mode 0600, which is rewritten when
+        WeChat sends a new token; or the token itself, or a callable that returns it.  In these two
+        cases ``save`` is called (and awaited) with each new token.  Raises `UsageError`.
         """
         if isinstance(refresh_token, str):
             refresh_token = Secret(refresh_token)
@@ -89,7 +90,7 @@ class Platform:
     def token(
         self, send: Send, store: TokenStore | None, clock: Callable[[], float]
     ) -> SharedToken:
-        """The platform's token in one run; all its accounts there get the same object."""
+        """The token of the platform in one run; all its accounts get the same object."""
         by = send.func if isinstance(send, partial) else send  # it may be bound to each account
         key = (by, id(store))
         found = self._shared.get(key)
@@ -129,7 +130,9 @@ class _ComponentToken:
         if isinstance(ticket, str):
             return self._unready(ticket)
         if ticket == self._refused:
-            return self._unready(say("WeChat refused the ticket, and there is no other one yet"))
+            return self._unready(
+                say("WeChat refused the ticket, and no new ticket has arrived yet")
+            )
         body = {
             "component_appid": self._appid,
             "component_appsecret": self._secret.value,
@@ -156,8 +159,8 @@ class _ComponentToken:
         return Verdict(
             Action.STOP_ACCOUNT,
             say(
-                "{}; none came for {:.0f} minutes: see whether WeChat's pushes arrive"
-                " and are written down",
+                "{}; no new ticket came for {:.0f} minutes: check whether WeChat's pushes arrive"
+                " and are stored",
                 why,
                 TICKET_PATIENCE / 60,
             ),
@@ -174,8 +177,8 @@ class AuthorizerToken:
         self._appid = appid
         if save is None and not isinstance(refresh_token, os.PathLike):
             raise UsageError(
-                "account {}: a refresh token changes; give the path of the file that it is in,"
-                " or save= to keep the next one",
+                "account {}: a refresh token changes over time; give the path of the file that"
+                " contains it, or save= to store the next one",
                 appid,
             )
         self._save = save
@@ -293,7 +296,6 @@ class AuthorizerToken:
         return None
 
     async def _saved(self, given: Secret) -> str:
-        """Empty if the refresh token is stored, else the reason why not."""
         if self._save is None:
             assert isinstance(self._source, os.PathLike)
             try:
@@ -325,7 +327,6 @@ class _Joined:
         return repr(self._token)
 
     async def fetch(self, send: Send) -> Token:
-        """See `AuthorizerToken.fetch_by`."""
         return await self._token.fetch_by(send, self._component, self._shared)
 
 

@@ -17,7 +17,7 @@ import contextlib
 import inspect
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Protocol, TypeGuard
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 from harvester.base.outside import guard_cancellation
 from harvester.base.secrets import Secret
@@ -38,8 +38,6 @@ from harvester.texts import say
 if TYPE_CHECKING:
     from harvester.tokens.stores.base import TokenStore
 
-"""The function that sends a provider's request: a transport's `send`."""
-
 RENEW_BEFORE = 300.0
 """Seconds before its end at which a token is renewed.  For these last five minutes WeChat keeps
 the former token alive beside the new one (stable_token and token interface alike)."""
@@ -57,7 +55,6 @@ class TokenRefusedError(AttemptError):
         self.verdict = verdict
 
     def __reduce__(self) -> tuple[type[TokenRefusedError], tuple[Verdict]]:
-        """Pickle it whole."""
         return type(self), (self.verdict,)
 
 
@@ -65,23 +62,9 @@ class TokenVoidedError(AccountError):
     """A token was refused that had just been fetched: another one would not help."""
 
 
-class Joining(Protocol):
-    """A provider that needs its own token, which is shared as the accounts' are."""
-
-    def joined(
-        self, send: Send, store: TokenStore | None, clock: Callable[[], float]
-    ) -> TokenProvider:
-        """A copy for one run, with the run's `send`, store and wall clock."""
-        ...
-
-
 def provides(source: object) -> TypeGuard[TokenProvider]:
     """Whether it is a provider; `isinstance` gives the same, but takes longer for each account."""
     return callable(getattr(source, "fetch", None))
-
-
-def _joins(provider: TokenProvider) -> TypeGuard[Joining]:
-    return callable(getattr(provider, "joined", None))
 
 
 class CallableProvider:
@@ -94,41 +77,12 @@ class CallableProvider:
         return "<CallableProvider>"
 
     async def fetch(self, send: Send) -> Token:
-        """Call it; raises `TokenRefusedError` for what is not a token."""
         given = self._source()
         if inspect.isawaitable(given):
             given = await given
         if isinstance(given, str) and given:
             return Token(given)
-        if isinstance(given, Token):
-            return given
-        kind = type(given).__name__
-        del given  # it may be a token nevertheless, and tracebacks can be shown with locals
-        raise _no_token(kind)
-
-
-class _Refusals:
-    """The refused tokens of one account.
-
-    last: the last one; ours: the current token was fetched here; doubts: tokens fetched here that
-    were refused since one was accepted; allowed: their limit.
-    """
-
-    __slots__ = ("allowed", "doubts", "last", "ours")
-
-    def __init__(self, allowed: int) -> None:
-        self.allowed = allowed
-        self.doubts = 0
-        self.last: str | None = None
-        self.ours = True
-
-    def add(self, token: str | None) -> bool:
-        """Count a refusal of the current token; False if the limit is exceeded."""
-        if self.ours and self.doubts >= self.allowed:
-            return False
-        self.doubts += self.ours
-        self.last = token
-        return True
+        return cast("Token", given)  # else `SharedToken` refuses it
 
 
 class SharedToken:
@@ -144,10 +98,12 @@ class SharedToken:
 
     __slots__ = (
         "__weakref__",
+        "_doubts",
         "_ends",
         "_lock",
+        "_ours",
         "_provider",
-        "_refusals",
+        "_refused",
         "_renew_at",
         "_renew_before",
         "_send",
@@ -172,7 +128,9 @@ class SharedToken:
         self._renew_before = renew_before
         self._lock = asyncio.Lock()
         self.current: Token | None = None
-        self._refusals = _Refusals(self._doubts_allowed)
+        self._ours = True  # the current token was fetched here
+        self._doubts = 0  # tokens fetched here that were refused since one was accepted
+        self._refused: str | None = None
         self._ends = self._renew_at = 0.0
 
     def __repr__(self) -> str:
@@ -215,15 +173,10 @@ class SharedToken:
         return token
 
     async def refresh(self) -> bool:
-        """Fetch a token if one is due; returns whether it differs from the previous one.
-
-        Raises as `get` does.
-        """
+        """Fetch a token if one is due, as `get`; returns whether it differs from the previous."""
         former = self.current
         await self.get()
-        return self.current is not former and (
-            former is None or self.current is None or self.current.value != former.value
-        )
+        return former is None or former.value != self._value
 
     async def _renew(self) -> None:
         started = asyncio.get_running_loop().time()
@@ -242,11 +195,11 @@ class SharedToken:
         )
         if not isinstance(token, Token):
             kind = type(token).__name__
-            del token
+            del token  # it may be one nevertheless, and tracebacks can be shown with locals
             raise _no_token(kind)
         if token.value and not token.is_text:
             raise TokenRefusedError(Verdict(Action.RETRY, say("the new token is not UTF-8 text")))
-        if token.value == self._refusals.last and getattr(self._provider, "fixed", False):
+        if token.value == self._refused and getattr(self._provider, "fixed", False):
             raise TokenRefusedError(
                 Verdict(Action.STOP_ACCOUNT, say("WeChat refused the static token; give a new one"))
             )
@@ -263,7 +216,7 @@ class SharedToken:
         """Make it the current one (ends: the loop's time of its expiry)."""
         self.fetched += 1
         self.current = token
-        self._refusals.ours, self._ends = ours, ends
+        self._ours, self._ends = ours, ends
         self._renew_at = ends - self._early(token.lifetime)
 
     def _early(self, lifetime: float) -> float:
@@ -274,9 +227,8 @@ class SharedToken:
         return min(self._renew_before, lifetime / 2)
 
     def accept(self, token: str) -> None:
-        """The server accepted this token."""
-        if self._refusals.doubts and token == self._value:
-            self._refusals.doubts = 0
+        if self._doubts and token == self._value:
+            self._doubts = 0
 
     def reject(self, token: str, reason: str, fetched: int | None = None) -> bool:
         """The server refused this token: drop it, if it is still the current one.
@@ -284,24 +236,23 @@ class SharedToken:
         fetched: the value of `fetched` when the request left.  stable_token returns the same value
         to every caller, so this number identifies a late refusal, not the value alone.  Returns
         whether the token was dropped.
-        Raises `TokenVoidedError` if it was fetched in place of a refused token and was never
-        accepted itself: a second refusal in a row.
+        Raises `TokenVoidedError` at a second refusal in a row.
         """
         late = token != self._value or (fetched is not None and fetched != self.fetched)
         del token  # a traceback may be shown with the local variables of its frames
         if late:
             return False
-        if not self._refusals.add(self._value):
+        if self._ours and self._doubts >= self._doubts_allowed:
             problem = say(
-                "{}: WeChat refused a token that was just fetched ({}); another"
-                " program may be fetching tokens for this account and ending ours:"
-                " let all of them use stable_token or one token server, then run the"
-                " same command again",
+                "{}: WeChat refused a token that was just fetched ({}); another program might be"
+                " fetching tokens for this account, which ends ours: let all programs use"
+                " stable_token or one token server, then run the same command again",
                 self.appid,
                 without_rid(reason),
             )
             raise TokenVoidedError(problem + reason[len(without_rid(reason)) :])
-        self.current = None
+        self._doubts += self._ours
+        self._refused, self.current = self._value, None
         return True
 
 
@@ -332,11 +283,9 @@ class StoredToken(SharedToken):
         self._wall_ends = 0.0
 
     def peek(self, now: float | None = None) -> str | None:
-        """As in `SharedToken`; a token is also expired by the wall clock."""
         return super().peek(now) if self._clock() < self._wall_ends else None
 
     def due(self, now: float | None = None) -> bool:
-        """As in `SharedToken`; a fetch is also due by the wall clock."""
         return super().due(now) or self._clock() >= self._wall_ends
 
     async def _renew(self) -> None:
@@ -368,7 +317,7 @@ class StoredToken(SharedToken):
     def _serves(self, stored: Stored) -> bool:
         """Whether to use it: it was not refused, and needs no renewal yet."""
         left = stored.ends - self._clock()
-        return stored.value != self._refusals.last and left > self._early(stored.lifetime)
+        return stored.value != self._refused and left > self._early(stored.lifetime)
 
     async def _fetched(self, former: Stored | None) -> tuple[Token, float, bool]:
         started = self._clock()
@@ -422,8 +371,8 @@ def shared_token(
     renew_before: float = RENEW_BEFORE,
 ) -> SharedToken:
     """The token of an account for one run, in the store if there is one that applies."""
-    if _joins(provider):
-        provider = provider.joined(send, store, clock)
+    if join := getattr(provider, "joined", None):  # it needs a token of its own
+        provider = join(send, store, clock)
     if store is None or not getattr(provider, "shareable", True):
         return SharedToken(appid, provider, send, renew_before)
     return StoredToken(appid, provider, send, store, clock, renew_before)
@@ -438,4 +387,6 @@ def check_token_source(given: object, kinds: tuple[str, ...]) -> None:
         shown = say("what was given") if given.is_long else repr(given.value)  # a token?
         raise UsageError("token: {} is not one of {}", shown, ", ".join(kinds))
     if not (callable(given) or hasattr(given, "fetch")):
-        raise UsageError("token: {} is neither a kind nor a callable", type(given).__name__)
+        raise UsageError(
+            "token: {} is neither a kind of token nor a callable", type(given).__name__
+        )

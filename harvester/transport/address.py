@@ -27,7 +27,7 @@ def check_base_url(given: object) -> str:
     """A base URL without its last slash, or `UsageError`."""
     shown = given
     if isinstance(given, str) and "@" in given:
-        shown = say("one with a user in it")  # and with their password
+        shown = say("one that contains a user name")  # and with their password
     elif isinstance(given, str):
         with contextlib.suppress(ValueError):
             parts = urlsplit(given)
@@ -58,10 +58,7 @@ def url_of(base_url: str, path: str, query: tuple[tuple[str, str], ...]) -> URL:
 
 
 def tls_context(ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext | None:
-    """TLS that trusts the authorities of a PEM file too, besides the machine's; None for no file.
-
-    Raises `UsageError` if the file cannot be used.
-    """
+    """TLS that also trusts the authorities of a PEM file; None for none; raises `UsageError`."""
     if ca_file is None:
         return None
     try:
@@ -94,11 +91,11 @@ def proxy_for(base_url: str) -> str | None:
     scheme = proxy.value.partition("://")[0].lower()
     if scheme not in ("", "http", "https"):
         raise UsageError(
-            "{}_PROXY names a proxy of the scheme {}, which is not supported; give an HTTP"
+            "{}_PROXY names a proxy with the scheme {}, which is not supported; give an HTTP"
             " proxy: http://HOST:PORT",
             parts.scheme.upper(),
             scheme,
         )
     if scheme and place_of(Secret(scheme + proxy.value[len(scheme) :])) is None:
-        raise UsageError("the proxy that the environment names cannot be read{}", advice(proxy))
+        raise UsageError("the URL of the proxy in the environment is not valid{}", advice(proxy))
     return proxy.value or None

@@ -12,15 +12,15 @@ Leave = Callable[[], Awaitable[None]]
 
 
 class Transport(Protocol):
-    """Sends requests: those of tokens, and those of data, which carry a token in their query.
+    """Sends requests: for tokens, and for data (these have a token in the query).
 
-    The option ``transport`` of `run` takes one, as `harvester.testing.FakeTransport`.
+    It is the type of the option ``transport`` of `run`; see `harvester.testing.FakeTransport`.
     """
 
     async def send(self, request: Request, leave: Leave | None = None) -> Response:
         """The response with its body; raises `harvester.AttemptError` if there is none.
 
-        leave: awaited before the request is sent, if a connection had to be opened for it.  A
-        transport without connections ignores it.
+        leave: awaited before the request is sent, if a connection had to be opened first.  A
+        transport without connections ignores this argument.
         """
         ...

@@ -2,8 +2,7 @@
 
 For each request a session creates headers, cookies, timers, a task that writes the body, and an
 answer with its history.  Here the head is created once for each token, and the parser once for each
-connection.  This module uses the session's connection pool, with its TLS and name resolution, and
-aiohttp's parser.
+connection.
 
 The pool is as aiohttp documents it (`BaseConnector.connect`, `Connection`); the protocol of a
 connection is public, but not documented, and its parser is private.  So they are tested in memory
@@ -42,10 +41,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Answer:
-    """The head of an answer whose body is still arriving; attributes are named as aiohttp's.
-
-    It holds its connection until the body is read, or it is closed.
-    """
+    """The head of an answer; it holds its connection until the body is read, or it is closed."""
 
     __slots__ = ("_connection", "content", "status")
 
@@ -55,13 +51,11 @@ class Answer:
         self._connection = connection
 
     async def read(self) -> bytes:
-        """The body; the connection is free for the next request."""
         body = await self.content.read()
         self._connection.release()
         return body
 
     def close(self) -> None:
-        """Stop reading; closes the connection."""
         self._connection.close()
 
 
@@ -118,10 +112,7 @@ class Exchange:
     def over(
         cls, session: aiohttp.ClientSession, base_url: str, how: Mapping[str, Any], max_body: int
     ) -> Self | None:
-        """Create one over this session; None if this version of aiohttp does not support it.
-
-        how: the headers, timeout and TLS that `ClientSession.request` would be given.
-        """
+        """Create one over this session; None if this version of aiohttp does not support it."""
         try:
             exchange = cls(session, base_url, how, max_body)
             exchange._try()
@@ -130,7 +121,6 @@ class Exchange:
         return exchange
 
     def _try(self) -> None:
-        """Parse an answer in memory; raises any exception if that does not work."""
         inspect.signature(self._pool.connect).bind(self._asked, [], self._timeout)
         whole = not {"Transfer-Encoding", "Connection"} & set(self._asked.headers)
         if not (whole and self._asked.connection_key):
@@ -147,10 +137,7 @@ class Exchange:
                 raise TypeError("a begun answer is not noticed")
 
     def kept(self, now: float) -> Connection | None:
-        """An open connection that is idle, None if there is none; `post` takes it back.
-
-        now: the loop's time.
-        """
+        """An open connection that is idle, None if there is none; `post` takes it back."""
         while self._kept:
             connection, since = self._kept.pop()
             if now - since <= KEPT and not connection.closed:
@@ -159,10 +146,7 @@ class Exchange:
         return None
 
     async def connect(self) -> Connection:
-        """An open connection, from the pool or a new one; `post` takes it back.
-
-        Raises what aiohttp raises.
-        """
+        """An open connection; `post` takes it back.  Raises what aiohttp raises."""
         connection = await self._pool.connect(self._asked, [], self._timeout)
         if connection.protocol is not None:
             connection.protocol.set_response_params(read_until_eof=True)
@@ -172,7 +156,6 @@ class Exchange:
         return connection
 
     def close(self) -> None:
-        """Return the connections to the pool."""
         for connection, _ in self._kept:
             connection.release()
         self._kept.clear()
@@ -206,7 +189,6 @@ class Exchange:
         return response
 
     def _write(self, transport: asyncio.Transport, request: bytes) -> None:
-        """Write a request in the next turn of the event loop, with the others of this turn."""
         if not self._leaving:
             self._loop.call_soon(self._flush)
         self._leaving.append((transport, request))
@@ -218,7 +200,6 @@ class Exchange:
                 transport.write(request)
 
     def _make_head(self, path: str, query: tuple[tuple[str, str], ...]) -> bytes:
-        """The part of the head before the length of the body."""
         target = f"{self._prefix}{path}?{_encoded(query)}" if query else f"{self._prefix}{path}"
         if not _PLAIN.fullmatch(target):
             target = url_of(self._base_url, path, query).raw_path_qs

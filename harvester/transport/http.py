@@ -1,8 +1,4 @@
-"""Sends requests over an aiohttp session, the caller's own or one of harvester's.
-
-Slow parts of aiohttp are avoided: the URL is built once for each token, the body is passed as
-bytes, and one watchdog checks the deadlines of all requests instead of a timer for each.
-"""
+"""Sends requests over an aiohttp session, the caller's own or one of harvester's."""
 
 from __future__ import annotations
 
@@ -56,8 +52,7 @@ _MALLOC_THRESHOLD = 8 * 1024 * 1024
 class _Watchdog:
     """Cancels requests that exceed their time: one timer for all of them.
 
-    Every request gets the same time, so the one that started first ends first and the dict, which
-    keeps the order of insertion, is also the order of the deadlines.
+    Every request gets the same time, so the order of insertion is the order of the deadlines.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -74,7 +69,6 @@ class _Watchdog:
             self._timer = loop.call_at(deadline, self._sweep, loop)
 
     def leave(self, task: asyncio.Task[object]) -> bool:
-        """Whether this watchdog has cancelled the task."""
         self._deadlines.pop(task, None)
         if task not in self._cut:
             return False
@@ -99,11 +93,7 @@ class _Watchdog:
 
 
 class _Sent:
-    """The progress of one request.
-
-    began: the loop's time; connected: its connection is open; answered: its answer has begun to
-    arrive; ended: nothing more is done for it.
-    """
+    """The progress of one request; began: the loop's time."""
 
     __slots__ = ("answered", "began", "connected", "ended", "leave", "loop", "task")
 
@@ -137,9 +127,8 @@ class _Body(BytesPayload):
 class HttpTransport:
     """Sends requests over an aiohttp session: the caller's own, or one of harvester's.
 
-    An async context manager; the caller's session is never closed.  harvester's session takes
-    proxies from the environment, and has as many connections as requests are in flight.
-    ca_file: a PEM file of authorities that are trusted besides the machine's own.
+    The caller's session is never closed.  harvester's session takes proxies from the environment,
+    and has as many connections as requests are in flight.
     """
 
     _base_url = ""  # of an object whose arguments were refused: a traceback may show its repr
@@ -168,7 +157,10 @@ class HttpTransport:
             "timeout": aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
         }
         if session is not None and ca_file is not None:
-            raise UsageError("CA file: your own session has its own TLS; give one of the two")
+            raise UsageError(
+                "CA file: your session has its own TLS settings; give either the session or the CA"
+                " file"
+            )
         if (tls := tls_context(ca_file)) is not None:
             self._how["ssl"] = tls
         if session is None and (proxy := proxy_for(self._base_url)):
@@ -182,10 +174,7 @@ class HttpTransport:
 
     @property
     def slots(self) -> float:
-        """The most requests in flight that the caller's session allows.
-
-        A request that waits there for a connection would leave later than its rate assumes.
-        """
+        """The most requests in flight that the caller's session allows; more would leave late."""
         connector = self._given.connector if self._given is not None else None
         if connector is None:
             return math.inf
@@ -220,10 +209,7 @@ class HttpTransport:
                 await asyncio.sleep(0)  # one turn of the loop, in which its sockets are closed
 
     async def send(self, request: Request, leave: Leave | None = None) -> Response:
-        """The response to one request; raises `AttemptError` with the reason.
-
-        leave: see `harvester.transport.base.Transport`.
-        """
+        """The response to one request; raises `AttemptError` with the reason."""
         assert self._session is not None, "the transport is not entered"
         try:
             outcome = await self._outcome(self._session, request, leave)
@@ -292,7 +278,6 @@ class HttpTransport:
     async def _ask_connected(
         self, exchange: Exchange, request: Request, sent: _Sent
     ) -> Response | Answer:
-        """The answer over a connection that is not open yet."""
         connection = await exchange.connect()
         try:
             await self._opened(sent)
@@ -304,7 +289,6 @@ class HttpTransport:
     async def _ask_session(
         self, session: Session, request: Request, sent: _Sent
     ) -> aiohttp.ClientResponse:
-        """The answer by the session."""
         body: bytes | Payload | None = request.body
         if sent.leave is not None:
             body = _Body(request.body or b"", partial(self._opened, sent))
@@ -318,19 +302,15 @@ class HttpTransport:
     async def _opened(self, sent: _Sent) -> None:
         """Wait until a request may leave, if its connection took a while."""
         sent.connected = True
-        if sent.leave is not None and sent.loop.time() - sent.began > OPENED:
-            await self._left(sent, sent.leave)
-
-    async def _left(self, sent: _Sent, leave: Leave) -> None:
-        """Wait until the request may leave; that is not part of the time for its answer."""
-        if self._watchdog.leave(sent.task):
+        if sent.leave is None or sent.loop.time() - sent.began <= OPENED:
+            return
+        if self._watchdog.leave(sent.task):  # the wait is not part of the time for the answer
             sent.task.uncancel()
-        await leave()
+        await sent.leave()
         if not sent.ended:
             self._watchdog.enter(sent.task, sent.loop, sent.loop.time())
 
     async def _whole(self, answer: Answer | aiohttp.ClientResponse) -> Response | None:
-        """The answer with its body, or None if the body is too long."""
         try:
             if answer.content.is_eof() and answer.content.total_bytes <= self._max_body:
                 return Response(answer.status, await answer.read())  # it arrived with its head
@@ -348,7 +328,6 @@ class HttpTransport:
             raise
 
     def _elsewhere(self, request: Request) -> dict[str, Any]:
-        """Options of a request to a whole URL: its own headers and proxy."""
         how = {**self._how, "headers": CIMultiDict([*_HEADERS.items(), *request.headers])}
         how.pop("proxy", None)
         if self._given is None and (proxy := proxy_for(request.path)):
@@ -377,7 +356,11 @@ def _describe(exc: BaseException) -> str:
     if isinstance(exc, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionError):
         return say("the connection was closed before an answer came")
     if isinstance(exc, aiohttp.ClientHttpProxyError):
-        advice = PROXY_LOGIN if exc.status == 407 else say("have the host allowed there")
+        advice = (
+            PROXY_LOGIN
+            if exc.status == 407
+            else say("ask the operator of the proxy to allow the host")
+        )
         return say("the proxy refused (HTTP {}): {}", exc.status, advice)
     if isinstance(exc, aiohttp.ClientResponseError | HttpProcessingError):
         return say("the answer was not HTTP")
@@ -394,7 +377,9 @@ def _no_connection(exc: aiohttp.ClientConnectorError) -> str:
     if isinstance(cause, ssl.SSLError):
         return say("the server's TLS handshake failed ({})", cause.reason or type(cause).__name__)
     if isinstance(exc, aiohttp.ClientConnectorDNSError):
-        return say("the host name {} was not found (behind a proxy: set HTTPS_PROXY)", exc.host)
+        return say(
+            "the host name {} was not found (if you are behind a proxy, set HTTPS_PROXY)", exc.host
+        )
     reason = say(os.strerror(cause.errno)) if cause.errno else type(cause).__name__
     whose = say("the proxy ") if isinstance(exc, aiohttp.ClientProxyConnectionError) else ""
     return say("no connection to {}{}:{} ({})", whose, exc.host, exc.port, reason)

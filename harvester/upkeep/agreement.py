@@ -30,7 +30,6 @@ from harvester.texts import say
 from harvester.wechat.endpoint import grid
 
 Held = tuple[StoredWindow, list[dict[str, object]]]
-"""A stored window and its records."""
 
 _ANY_TIME = "1970-01-01T00:00:00Z"
 
@@ -43,21 +42,16 @@ class Seen(NamedTuple):
 
     @property
     def first(self) -> StoredWindow:
-        """The window of the first sink that has it."""
         return next(each[0] for each in self.held if each is not None)
 
 
 async def together(sinks: Sequence[Sink], endpoint: str) -> AsyncGenerator[Seen]:
-    """Each window of an interface that any sink has, in the order of account and days.
-
-    The records are read only if there is something to compare them with.
-    """
+    """Each window of an interface that any sink has, in the order of account and days."""
     async with AsyncExitStack() as stack:
-        streams = []
-        for sink in sinks:
-            there = endpoint in await endpoints_in(sink)
-            stream = _each(sink, endpoint, records=len(sinks) > 1) if there else _nothing()
-            streams.append(await stack.enter_async_context(aclosing(stream)))
+        streams = [
+            await stack.enter_async_context(aclosing(_each(sink, endpoint, records=len(sinks) > 1)))
+            for sink in sinks
+        ]
         heads = [await anext(stream, None) for stream in streams]
         while present := [head[0].window for head in heads if head is not None]:
             window = min(present)
@@ -69,23 +63,16 @@ async def together(sinks: Sequence[Sink], endpoint: str) -> AsyncGenerator[Seen]
 
 
 async def _each(sink: Sink, endpoint: str, *, records: bool) -> AsyncGenerator[Held]:
+    if endpoint not in await endpoints_in(sink):
+        return
     async with aclosing(scanned(sink, endpoint, records=records)) as groups:
         async for group in groups:
             for each in group:
                 yield each
 
 
-async def _nothing() -> AsyncGenerator[Held]:
-    none: tuple[Held, ...] = ()
-    for each in none:
-        yield each
-
-
 async def overlapping(windows: AsyncIterator[Seen]) -> AsyncGenerator[list[Seen]]:
-    """The windows in groups: those of an account that have days in common; mostly one each.
-
-    In a whole sink no windows overlap.  Two sinks that came apart may have cut days differently.
-    """
+    """Groups of windows with common days of an account: sinks may have cut days differently."""
     group: list[Seen] = []
     until = date.min
     async for seen in windows:
@@ -127,9 +114,6 @@ OFFLINE = 47009
 """The errcode of an interface that WeChat has taken offline."""
 
 
-# the former ledger
-
-
 class Former:
     """A ledger that is replaced by a new one; none if it cannot be read."""
 
@@ -148,7 +132,6 @@ class Former:
 
     @classmethod
     async def of(cls, ledger: Ledger) -> Former:
-        """What an entered ledger knows; nothing if it cannot be read."""
         found = cls(ledger)
         try:
             found.accounts = await ledger.accounts()
@@ -161,7 +144,6 @@ class Former:
         return found
 
     async def holds_records(self) -> bool:
-        """Whether it records any as stored."""
         return self._ledger is not None and await holds_records(self._ledger)
 
     async def calendar(self, appid: str, endpoint: str) -> Calendar | None:
@@ -193,7 +175,7 @@ class Former:
     ) -> list[set[tuple[str, int]]]:
         """Of each sink the accounts and years whose final windows are not as the ledger has them.
 
-        What the ledger does not know is no difference.  path: of the ledger, for the sinks' names.
+        What the ledger does not know is no difference.
         """
         return [
             await self._differing(sink, self.copied.get(name_in(sink, path), ""), endpoint)
@@ -201,7 +183,7 @@ class Former:
         ]
 
     async def _differing(self, sink: Sink, copied: str, endpoint: str) -> set[tuple[str, int]]:
-        if not self or endpoint not in await endpoints_in(sink):
+        if not self:
             return set()
         sums: defaultdict[tuple[str, int], Tally] = defaultdict(Tally)
         known: dict[tuple[str, int], Tally | None] = {}
@@ -220,7 +202,9 @@ class Former:
         return {
             place
             for place, tally in known.items()
-            if tally is not None and not _agree(sums[place], tally, place in counted)
+            if tally is not None
+            and tally != sums[place]
+            and (place not in counted or tally.records != sums[place].records)
         }
 
     async def why_open(self, window: Window) -> str | None:
@@ -229,15 +213,12 @@ class Former:
         known = calendar.windows.get(window.begin) if calendar is not None else None
         if known is None or not known.stored or known.end != window.end:
             return None
-        return known.detail or say("the former ledger would ask for it again")
+        return known.detail or say("the former ledger lists it as a window to request again")
 
     async def gone(
         self, endpoint: str, stored: Mapping[str, Calendar]
     ) -> AsyncGenerator[tuple[str, Days]]:
-        """The days with records that the ledger knows and no sink has, by account.
-
-        stored: the days that any sink has.
-        """
+        """The days with records that the ledger knows and no sink has, by account."""
         for appid in self.accounts:
             calendar = await self.calendar(appid, endpoint)
             if calendar is None or (span := calendar.span()) is None:
@@ -248,8 +229,3 @@ class Former:
             here = stored.get(appid) or Calendar()
             for days in without(sorted(had), [*here.runs(*span, DONE)]):
                 yield appid, days
-
-
-def _agree(stored: Tally, known: Tally, is_counted: bool) -> bool:
-    """Whether two sums agree, of windows that can only be counted by their records."""
-    return stored == known or (is_counted and stored.records == known.records)

@@ -2,10 +2,9 @@
 
 Rule: sends nothing to WeChat; a sink is listed once it has everything that is stored.
 
-To add a sink, what is stored is copied from a listed one.  Windows that the ledger does not know
-are not copied: a killed run may have left them.  Stored days without records, and windows that are
-no longer stored, are removed from the new sink, where an addition that was killed may have left
-them.
+Windows that the ledger does not know are not copied: a killed run may have left them.  Stored days
+without records, and windows that are no longer stored, are removed from the new sink, where an
+addition that was killed may have left them.
 """
 
 from __future__ import annotations
@@ -72,21 +71,25 @@ async def add_sink(
 ) -> int:
     """Copy what is stored into a sink and list it; returns the number of windows with records.
 
-    make: creates a listed sink from its name, None if it cannot; find: an interface by its name;
-    now: the Unix time.  Raises `UsageError`, `SinkError`.
+    make: creates a listed sink from its name, None if it cannot.  now: the Unix time.  Raises
+    `UsageError`, `SinkError`.
     """
     name, known = name_in(sink, ledger.path), await ledger.sinks()
     if name in known:
         raise UsageError("{} is listed already", sink.identity)
     if not sink.listed:
-        raise UsageError("{} is not listed; any run may have it", sink.identity)
+        raise UsageError("{} is never listed: any run can use it", sink.identity)
     if shared(ledger) is not None and not sink.fenced:
         raise UsageError("{} cannot be written by several processes", sink.identity)
-    sources = [await _source(ledger, each, copied, make) for each, copied in known.items()]
+    sources = [
+        Source(made, await ledger.checkpoint(each), copied)
+        for each, copied in known.items()
+        if (made := make(each)) is not None
+    ]
     try:
         entries = await call(sink, sink.open, await ledger.checkpoint(name))
         await ledger.commit([], {name: entries})
-        windows, copied = await copy(ledger, name, sink, [*filter(None, sources)], find, now)
+        windows, copied = await copy(ledger, name, sink, sources, find, now)
         await finish(ledger, name, sink)
     finally:
         await call(sink, sink.close)
@@ -108,23 +111,11 @@ async def remove_sink(ledger: Ledger, name: str) -> None:
 
 
 class Source(NamedTuple):
-    """A listed sink.
-
-    checkpoint: of one that is not open; copied: as of `statements.sinks`.
-    """
+    """A listed sink; checkpoint: of one that is not open; copied: as of `statements.sinks`."""
 
     sink: Sink
     checkpoint: Checkpoint | None = None
     copied: str = ""
-
-
-async def _source(
-    ledger: Ledger, name: str, copied: str, make: Callable[[str], Sink | None]
-) -> Source | None:
-    made = make(name)
-    if made is None:
-        return None
-    return Source(made, await ledger.checkpoint(name), copied)
 
 
 async def copy(
@@ -144,8 +135,8 @@ async def copy(
     source = readable[0] if readable else None
     if source is None and await holds_records(ledger):
         raise UsageError(
-            "{} does not have what was harvested before, and no sink that has it can be read"
-            " back; use the sinks of the former runs, or another ledger",
+            "{} does not have the records of earlier runs, and no sink that has them can be read"
+            " back; use the sinks of those runs, or another ledger",
             sink.identity,
         )
     stamp = rfc3339(time.time() if now is None else now)
@@ -157,10 +148,7 @@ async def copy(
 
 
 class _Filling:
-    """One sink that is being filled.
-
-    windows: copied; copied: as of `statements.sinks`.
-    """
+    """One sink that is being filled; copied: as of `statements.sinks`."""
 
     def __init__(
         self,
@@ -181,7 +169,6 @@ class _Filling:
         self.copied = "" if source is None else source.copied
 
     async def accounts(self, appids: Sequence[str]) -> None:
-        """Copy what is stored of these accounts."""
         calendars = await self._ledger.calendars(appids)
         names = {endpoint for _, endpoint in calendars}
         has, there = set[str](), set[str]()
@@ -210,7 +197,6 @@ class _Filling:
         calendars: Mapping[Key, Calendar],
         covered: Mapping[str, list[Days]],
     ) -> None:
-        """Write the windows of the source that the ledger calls stored."""
         assert self._source is not None
         sink, checkpoint = self._source.sink, self._source.checkpoint
         async for group in scanned(sink, endpoint, appids, checkpoint=checkpoint, records=True):
@@ -230,7 +216,6 @@ class _Filling:
     async def _remove(
         self, endpoint: str, appids: Collection[str], calendars: Mapping[Key, Calendar]
     ) -> None:
-        """Remove windows from the sink that the ledger does not call stored."""
         others: list[Window] = []
         async for group in scanned(self._sink, endpoint, appids):
             others += [
@@ -245,15 +230,19 @@ class _Filling:
             await self._write(batches)
 
     async def _write(self, batches: Sequence[Batch]) -> None:
-        if not batches:
-            return
-        fence = {}  # where several share the ledger, no other worker is running now
-        if shared(self._ledger) is None:
-            fence = {batch.window.appid: EPOCH for batch in batches}
-        written = accepted(self._name, await write(self._sink, batches, fence))
-        await self._ledger.commit([], {self._name: written.checkpoint})
-        if written.full:
-            await finish(self._ledger, self._name, self._sink)
+        if batches:
+            await store(self._ledger, self._name, self._sink, batches)
+
+
+async def store(ledger: Ledger, name: str, sink: Sink, batches: Sequence[Batch]) -> None:
+    """Write into an open sink, as a run does; raises `SinkError`."""
+    fence = {}  # where several share the ledger, no other worker is running now
+    if shared(ledger) is None:
+        fence = {batch.window.appid: EPOCH for batch in batches}
+    written = accepted(name, await write(sink, batches, fence))
+    await ledger.commit([], {name: written.checkpoint})
+    if written.full:
+        await finish(ledger, name, sink)
 
 
 def emptied(

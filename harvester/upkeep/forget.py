@@ -25,7 +25,7 @@ from harvester.base.outside import guard_call
 from harvester.engine.sink_list import finish
 from harvester.errors import LedgerError, UsageError
 from harvester.ledger import Ledger, PostgresLedger, shared
-from harvester.ledger.base import Key, Ranges, check_known
+from harvester.ledger.base import Ranges, check_known
 from harvester.ledger.coverage import STORED, Calendar
 from harvester.model import Batch, Find, Tally, Window, listed
 from harvester.sinks.base import Fence, Sink
@@ -45,8 +45,8 @@ from harvester.upkeep.copy import emptied
 class Extent(NamedTuple):
     """What a ledger knows of an interface of an account.
 
-    days: from the first to the last that was asked for or is known, None if there is none; stored:
-    how many days are stored; records: of these, None if they are not known.
+    days: from the first to the last that was asked for or is known; stored: the number of stored
+    days; records: of these, None if they are not known.
     """
 
     endpoint: str
@@ -56,10 +56,7 @@ class Extent(NamedTuple):
 
 
 async def known_of(ledger: Ledger, appid: str, endpoints: Collection[str] = ()) -> list[Extent]:
-    """What an entered ledger knows of an account, or of these interfaces of it.
-
-    Raises `UsageError` if that is nothing.
-    """
+    """What an entered ledger knows of an account; raises `UsageError` if that is nothing."""
     check_known([appid], await ledger.accounts())
     asked = {name: days for (of, name), days in (await ledger.asked()).items() if of == appid}
     calendars = {name: each for (_, name), each in (await ledger.calendars([appid])).items()}
@@ -67,7 +64,7 @@ async def known_of(ledger: Ledger, appid: str, endpoints: Collection[str] = ()) 
     if endpoints and not {*endpoints} & {*names}:
         wanted = listed(sorted(endpoints), "interface")
         raise UsageError(
-            "the ledger knows nothing of {} of {}; it knows {}", wanted, appid, ", ".join(names)
+            "the ledger has nothing for {} of {}; it has {}", wanted, appid, ", ".join(names)
         )
     return [
         _known(name, asked.get(name, ()), calendars.get(name) or Calendar())
@@ -120,10 +117,9 @@ async def forget(
 ) -> None:
     """Remove an account, or interfaces of it, from an entered ledger that no run uses.
 
-    known: as of `known_of`.  sinks: all of the ledger, by name, not open.  find: an interface by
-    its name; now: the Unix time.  whole: also what sinks hold of interfaces that the ledger does
-    not know.  Raises `SinkError`, `LedgerError`, `UsageError`; nothing has changed if a sink cannot
-    be opened.
+    known: as of `known_of`.  sinks: all of the ledger, by name, not open.  whole: also what sinks
+    hold of interfaces that the ledger does not know.  Raises `SinkError`, `LedgerError`,
+    `UsageError`; nothing has changed if a sink cannot be opened.
     """
     async with AsyncExitStack() as stack:
         removals = []
@@ -138,8 +134,12 @@ async def forget(
             removals.append(_Removal(ledger, name, sink, find, rfc3339(now)))
         fence = await _fence(ledger, appid)
         asked = await ledger.asked()
-        for each in known:
-            await _make_missing(ledger, (appid, each.endpoint), each.days, asked)
+        for endpoint, days, *_ in known:
+            if days is not None:
+                if (appid, endpoint) not in asked:  # so that the account stays known
+                    await ledger.register([(appid, endpoint, *days)])
+                attempt = partial(ledger.forget, (appid, endpoint), [days])
+                await until_it_answers(attempt, say("the ledger"), PATIENCE, LedgerError)
         for removal in removals:
             await removal.run(appid, known, fence, whole=whole)
     await ledger.remove(appid, [each.endpoint for each in known])
@@ -154,16 +154,6 @@ async def _fence(ledger: Ledger, appid: str) -> Fence:
     return {} if shared(ledger) is not None else {appid: EPOCH}
 
 
-async def _make_missing(
-    ledger: Ledger, key: Key, days: Days | None, asked: Collection[Key]
-) -> None:
-    if days is not None:
-        if key not in asked:  # so that the account stays known
-            await ledger.register([(*key, *days)])
-        attempt = partial(ledger.forget, key, [days])
-        await until_it_answers(attempt, say("the ledger"), PATIENCE, LedgerError)
-
-
 class _Removal:
     """The removal from one open sink."""
 
@@ -172,7 +162,6 @@ class _Removal:
         self._find, self._stamp = find, stamp
 
     async def run(self, appid: str, known: Sequence[Extent], fence: Fence, *, whole: bool) -> None:
-        """Replace all windows that the sink holds by empty ones."""
         spans = {each.endpoint: each.days for each in known}
         if self._sink.scan is None:  # its windows are not known: one that has all of the days
             windows = {name: [Window(appid, name, *days)] for name, days in spans.items() if days}

@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -28,7 +28,6 @@ from typing import NamedTuple
 
 from harvester.base import files as durable
 from harvester.base.dates import settles_at
-from harvester.base.fencing import EPOCH
 from harvester.base.lock import FileLock
 from harvester.engine.parts import CAN_CHANGE
 from harvester.engine.sink_list import finish
@@ -37,23 +36,21 @@ from harvester.errors import (
     NoLedgerError,
     UsageError,
 )
-from harvester.ledger import Ledger, PostgresLedger, SqliteLedger, shared
+from harvester.ledger import Ledger, PostgresLedger, SqliteLedger
 from harvester.ledger.coverage import Calendar, Outcome
 from harvester.model import Batch, Endpoint, Find, Window
 from harvester.sinks.base import VERIFY, Sink, StoredWindow, name_in
 from harvester.sinks.scan import (
     AT_ONCE,
-    accepted,
     call,
     endpoints_in,
     is_bare,
     no_records,
     scanned,
-    write,
 )
 from harvester.texts import say
 from harvester.upkeep.agreement import Comparison, Former, Seen, overlapping, together
-from harvester.upkeep.copy import batch_of
+from harvester.upkeep.copy import batch_of, store
 from harvester.wechat.late import (
     Delivery,
     delivery,
@@ -72,17 +69,16 @@ _BESIDE = ("-wal", "-shm")
 class Rebuilt:
     """The result.
 
-    sink: whose checksums the ledger has.  again: windows that the next run requests again, since
-    they may be incomplete or not final, or (differing) since the old ledger has others in that
-    year; apart: groups of windows that the listed sinks do not have alike, which it requests, too.
+    again: windows that the next run requests again, since they may be incomplete or not final, or
+    (differing) since the old ledger has others in that year; apart: groups of windows that the
+    listed sinks do not have alike, which it requests, too.
 
     compared: whether the old ledger could be read.  Of what cannot be requested any more: kept: the
     windows that differed between sinks, and the sink whose version was kept; doubtful: windows of a
     year that differs from the old ledger; lost: days with records that no sink has any more.
     strange: accounts that the old ledger does not know.
 
-    unlisted: sinks that cannot be read back.  former: where the old ledger is now, empty if there
-    was none.
+    unlisted: sinks that cannot be read back.  former: where the old ledger is now.
     """
 
     sink: Sink
@@ -104,10 +100,9 @@ class Rebuilt:
 async def rebuild(path: Path, sinks: Sequence[Sink], find: Find, now: float) -> Rebuilt:
     """Make a new ledger at that path from the first sink that can be scanned.
 
-    find: returns an interface by its name; now: the Unix time.
-    Raises `UsageError` if a run is under way, no sink can be scanned, or one is not there or has
-    lost its records; `SinkError` if the content of one cannot be read.  The ledger is then as it
-    was.
+    now: the Unix time.  Raises `UsageError` if a run is under way, no sink can be scanned, or one
+    is not there or has lost its records; `SinkError` if the content of one cannot be read.  The
+    ledger is then as it was.
     """
     _check(sinks)
     await _close(path)
@@ -116,7 +111,10 @@ async def rebuild(path: Path, sinks: Sequence[Sink], find: Find, now: float) -> 
         new = path.with_name(f"{path.name}.new")
         _remove(new)
         async with AsyncExitStack() as stack:
-            former = await _former_in(path, stack)
+            former = Former()
+            with suppress(LedgerError, UsageError):
+                old = await stack.enter_async_context(SqliteLedger(path, readonly=True))
+                former = await Former.of(old)
             ledger = await stack.enter_async_context(SqliteLedger(new))
             found = await _fill(ledger, path, sinks, former, _How(find, now))
         kept = _keep(path)
@@ -125,14 +123,6 @@ async def rebuild(path: Path, sinks: Sequence[Sink], find: Find, now: float) -> 
     finally:
         claim.release()
     return replace(found, former="" if kept is None else str(kept))
-
-
-async def _former_in(path: Path, stack: AsyncExitStack) -> Former:
-    """The ledger at that path, as far as it can be read; entered on the stack."""
-    with suppress(LedgerError, UsageError):
-        ledger = await stack.enter_async_context(SqliteLedger(path, readonly=True))
-        return await Former.of(ledger)
-    return Former()
 
 
 async def rebuild_shared(
@@ -170,8 +160,8 @@ async def _fill(
 ) -> Rebuilt:
     """Write the windows of the sinks into a new ledger, which will be at that path.
 
-    It lists the sinks that can be read back.  Windows that differ between them are left out: the
-    next run requests them, and until then nothing is removed from any of them.
+    Windows that differ between sinks are left out: the next run requests them, and until then
+    nothing is removed from any of them.
     """
     listed = [each for each in sinks if each.scan]
     listed.sort(key=lambda sink: former.copied.get(name_in(sink, path), "") != "")
@@ -192,18 +182,18 @@ async def _fill(
 
 
 async def _check_records(sinks: Sequence[Sink], former: Path | None, *, lost: bool) -> None:
-    """Raise `UsageError` if a sink is not there, or has no records, although it should have some.
-
-    former: the ledger, if it is a file.  lost: it records some as stored.
-    """
+    """Raise `UsageError` if a sink is not there, or lacks records; lost: it should have some."""
     bare = [each for each in sinks if await is_bare(each, may_be_empty=not lost)]
     if not bare:
         return
     commands, way = [f"`{each}`" for each in (away(former) if former else ())], VERIFY
     if len(bare) == len(sinks):
-        way = say("if its records are lost, {} and the same run request them", ", ".join(commands))
+        way = say(
+            "if its records are lost, run {}, and then the same run again: it requests them again",
+            ", ".join(commands),
+        )
     raise UsageError(
-        "{} is not there, or has no records; name the sinks that were harvested into (--sink"
+        "{} does not exist, or has no records; name the sinks that have the records (--sink"
         " SPEC){}",
         bare[0].identity,
         say("; {}", way) if commands else "",
@@ -221,7 +211,6 @@ def away(former: Path) -> list[str]:
 
 
 def _free(path: Path) -> Path:
-    """The name of a former ledger, which is not taken."""
     number, place = 1, path.with_name(f"{path.name}.former")
     while place.exists():
         number += 1
@@ -273,10 +262,7 @@ class _How(NamedTuple):
 
 
 class _TakingIn:
-    """The windows that sinks hold, on their way into a new ledger.
-
-    sinks: the first is the one whose checksums the ledger gets.  copied: as of `statements.sinks`.
-    """
+    """The windows of sinks on their way into a new ledger, with the checksums of the first one."""
 
     def __init__(
         self, ledger: Ledger, path: Path | None, sinks: Sequence[Sink], former: Former, how: _How
@@ -289,7 +275,6 @@ class _TakingIn:
         self._found = Rebuilt(sinks[0], compared=bool(former))
 
     def result(self, unlisted: Sequence[Sink]) -> Rebuilt:
-        """What was found."""
         known = {*self._former.accounts}
         strange = sorted(self._accounts - known) if known else []
         return replace(
@@ -297,7 +282,6 @@ class _TakingIn:
         )
 
     async def interface(self, name: str) -> None:
-        """Add one interface."""
         endpoint = self._how.find(name)
         reading, same = _Reading(endpoint), Comparison(name, endpoint)
         differing = await self._former.differing(self._sinks, self._path, name)
@@ -320,7 +304,11 @@ class _TakingIn:
                     outcomes = []
         await self._ledger.commit([*outcomes, *reading.last()], {})
         await self._ledger.register(
-            [each for each in reading.ranges(name) if each[:2] not in self._former.asked]
+            [
+                (appid, name, *days)
+                for appid, days in reading.asked.items()
+                if (appid, name) not in self._former.asked
+            ]
         )
         self._accounts |= reading.asked.keys()
         self._found.again += reading.again
@@ -335,7 +323,6 @@ class _TakingIn:
     async def _taken(
         self, reading: _Reading, seen: Seen, differing: Sequence[set[tuple[str, int]]]
     ) -> list[Outcome]:
-        """A window that is the same in all sinks."""
         window, each = seen.window, seen.first
         self._found.windows += 1
         self._found.records += each.tally.records
@@ -349,7 +336,7 @@ class _TakingIn:
             self._found.doubtful.append(str(window))
         if (why := await self._former.why_open(window)) is not None:
             return [reading.open(each, why)]
-        return reading.outcomes([each])
+        return reading.outcomes(each)
 
     def _chosen(
         self, group: Sequence[Seen], differing: Sequence[set[tuple[str, int]]]
@@ -400,18 +387,11 @@ class _TakingIn:
         )
 
     async def _write(self, name: str, sink: Sink, batches: Sequence[Batch]) -> None:
-        """Write into a sink, as a run with the new ledger does."""
-        fence = {}  # where several share the ledger, no other worker is running now
-        if shared(self._ledger) is None:
-            fence = {batch.window.appid: EPOCH for batch in batches}
         try:
             entries = await call(sink, sink.open, await self._ledger.checkpoint(name))
             await self._ledger.commit([], {name: entries})
             for begin in range(0, len(batches), AT_ONCE):
-                written = await write(sink, batches[begin : begin + AT_ONCE], fence)
-                await self._ledger.commit([], {name: accepted(name, written).checkpoint})
-                if written.full:
-                    await finish(self._ledger, name, sink)
+                await store(self._ledger, name, sink, batches[begin : begin + AT_ONCE])
             await finish(self._ledger, name, sink)
         finally:
             await call(sink, sink.close)
@@ -426,10 +406,7 @@ class _TakingIn:
 
 
 class _Reading:
-    """The windows of one interface as they are read, as outcomes for the ledger.
-
-    endpoint: None if it is no longer known.  asked: the first and the last day, by account.
-    """
+    """The windows of one interface as they are read; asked: their first and last day."""
 
     def __init__(self, endpoint: Endpoint | None) -> None:
         self._endpoint = endpoint
@@ -440,18 +417,13 @@ class _Reading:
         self._had: dict[Window, str] = {}
 
     def widen(self, window: Window) -> None:
-        """A window that was requested once."""
         appid, _, begin, end = window
         first, last = self.asked.get(appid, (begin, end))
         self.asked[appid] = (min(first, begin), max(last, end))
 
-    def outcomes(self, group: Iterable[StoredWindow]) -> list[Outcome]:
-        """The outcomes that are certain."""
-        found = []
-        for each in group:
-            self._note(each)
-            found += self._clear(each)
-        return found
+    def outcomes(self, each: StoredWindow) -> list[Outcome]:
+        self._note(each)
+        return self._clear(each)
 
     def _note(self, each: StoredWindow) -> None:
         appid, _, _, end = each.window
@@ -459,26 +431,23 @@ class _Reading:
         self._newest[appid] = max(self._newest.get(appid, 0.0), moment)
 
     def last(self) -> list[Outcome]:
-        """The remaining outcomes, after all windows have been read."""
         found = []
         for each in self._undecided:
             moment = _moment(each)
             if moment > self._newest[each.window.appid] - A_DAY:
-                why = say("it was fetched within three days of its last figures, which may be late")
+                why = say(
+                    "it was fetched less than three days after its last figures were due, and"
+                    " these might be late"
+                )
                 found.append(self._open(each, why))
             else:  # it was requested again since, if it could still change
                 found.append(Outcome(each.window, "final", each.tally))
         return found
 
-    def ranges(self, name: str) -> list[tuple[str, str, date, date]]:
-        """The first and the last day of each account."""
-        return [(appid, name, *days) for appid, days in self.asked.items()]
-
     def _clear(self, each: StoredWindow) -> list[Outcome]:
         if not each.whole:
-            return [
-                self._open(each, say("it is not whole, or may not have been written to its end"))
-            ]
+            why = say("it is incomplete, or it is uncertain whether all of it was written")
+            return [self._open(each, why)]
         endpoint, window, moment = self._endpoint, each.window, _moment(each)
         if endpoint is not None and moment:
             until, entries = final_at(endpoint, window.end), delivery(endpoint) is Delivery.ENTRIES
@@ -487,7 +456,7 @@ class _Reading:
             if endpoint.late_days and moment < until:
                 return [self._open(each, CAN_CHANGE)]
             if not has_last_entry(endpoint, records, window.end):
-                late = self._open(each, say("the entry of its last day is not there"))
+                late = self._open(each, say("the entry of its last day is missing"))
                 return [late._replace(state="late", due=until)]
             if window.begin < window.end and moment < waits_until(endpoint, window.end):
                 self._undecided.append(each._replace(records=no_records))
@@ -495,7 +464,6 @@ class _Reading:
         return [Outcome(window, "final", each.tally)]
 
     def open(self, each: StoredWindow, why: str) -> Outcome:
-        """The outcome of a window that is requested again."""
         self._note(each)
         return self._open(each, why)
 

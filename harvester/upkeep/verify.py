@@ -26,10 +26,7 @@ TURNS = 5
 
 
 class Difference(NamedTuple):
-    """A difference between sink and ledger.
-
-    stranger: the account, if the ledger does not know it.
-    """
+    """A difference between sink and ledger; stranger: an account that the ledger does not know."""
 
     where: str
     what: str
@@ -40,9 +37,9 @@ class Difference(NamedTuple):
 class Verified:
     """The result for a sink.
 
-    where: its spec.  unread: why it could not be opened here, empty if it could.  broken: it could
-    not be read to its end.  bare: it differs, and has no records.  unknown: windows that a run
-    wrote and did not commit.  counted: windows of which only the records are counted (`copied`).
+    where: its spec.  unread: why it could not be opened here.  broken: it could not be read to its
+    end.  bare: it differs, and has no records.  unknown: windows that a run wrote and did not
+    commit.  counted: windows of which only the records are counted (`copied`).
     """
 
     where: str
@@ -116,7 +113,6 @@ class _Compared:
         self._unknown: defaultdict[Key, list[Window]] = defaultdict(list)
 
     def add(self, stored: StoredWindow) -> None:
-        """A window in the sink."""
         found, (appid, endpoint, begin, end) = self._found, stored.window
         found.records += stored.tally.records
         calendar = self._calendars.get((appid, endpoint))
@@ -150,7 +146,6 @@ class _Compared:
             self._unknown[appid, endpoint].append(stored.window)
 
     def finish(self) -> None:
-        """Compare the sums, and find missing windows."""
         for (appid, endpoint), calendar in self._calendars.items():
             for year, tally in sorted(calendar.sums.items()):
                 if tally is not None:
@@ -174,7 +169,7 @@ class _Compared:
                 known.records,
             )
         elif here != known and not is_counted:
-            text = say("as many records as were fetched, but not the same ones")
+            text = say("the number of records is right, but they differ from what was fetched")
         else:
             return
         self._found.differences.append(Difference(where, text))

@@ -40,11 +40,10 @@ ends the last day."""
 _DATE_FORMATS = ("%Y-%m-%d", "%Y%m%d", UNIX)
 _SPEAKS_OF_RANGE = re.compile(r"range|span", re.IGNORECASE)
 EARLIEST = date(2000, 1, 1)
-"""The first day that an interface can have.  WeChat is younger, and files of lines count days from
-then on."""
+"""The first day that an interface can have; files of lines count days from then on."""
 DATE_FORMAT, DATE_RANGE = 61500, 61501
 """The two codes about dates.  Most pages call the first one the format and the second one the
-range, getarticlesummary's own page calls the first one the range: the text decides."""
+range; getarticlesummary's own page calls the first one the range.  So the text decides."""
 
 
 def check_name(name: object) -> str:
@@ -53,8 +52,8 @@ def check_name(name: object) -> str:
         return name
     shown = f"{name!r}"[:80]
     raise UsageError(
-        "interface: {} cannot be the name of its folder or table; take up to 100 letters,"
-        " digits, _ and -, a letter first",
+        "interface: {} cannot be the name of a folder or table; use up to 100 letters, digits, _"
+        " and -, beginning with a letter",
         shown,
     )
 
@@ -70,7 +69,7 @@ def check_endpoint(name: object, first_day: Any, fields: Iterable[Field] = ()) -
     is_day = isinstance(first_day, date) and not isinstance(first_day, datetime)
     if not is_day or first_day < EARLIEST:
         raise UsageError(
-            "interface {}: first_day {} is not a day from {} on; no interface of WeChat has"
+            "interface {}: first_day is {}, but must be {} or later; no interface of WeChat has"
             " older figures",
             name,
             first_day,
@@ -79,13 +78,13 @@ def check_endpoint(name: object, first_day: Any, fields: Iterable[Field] = ()) -
 
 
 def _check_fields(interface: object, fields: Iterable[Field]) -> None:
-    """Raise `UsageError` for a field that cannot be a column of a table."""
     for each in fields:
         if not (isinstance(each.name, str) and _NAME.fullmatch(each.name)):
             shown = f"{each.name!r}"[:80]
             raise UsageError(
-                "interface {}: field {} cannot be the name of a column; take up to 100 letters,"
-                " digits, _ and -, a letter first, or leave it out: _extra has it then",
+                "interface {}: field {} cannot be the name of a column; use up to 100 letters,"
+                " digits, _ and -, beginning with a letter, or omit the field: its value is then"
+                " in _extra",
                 interface,
                 shown,
             )
@@ -101,8 +100,8 @@ def _check_fields(interface: object, fields: Iterable[Field]) -> None:
                 )
         if each.item == "list":
             raise UsageError(
-                "interface {}: field {}: no item is a list; leave the field out: _extra has it"
-                " then",
+                "interface {}: field {}: an item of a list cannot be a list; omit the field: its"
+                " value is then in _extra",
                 interface,
                 each.name,
             )
@@ -132,33 +131,36 @@ def load_of(endpoint: Endpoint, end: date, calls: int, spent: int, now: float) -
 
 @dataclass(frozen=True)
 class JsonEndpoint:
-    """An interface that takes two days as JSON and answers a ``list``.
+    """An interface whose request has two days as JSON, and whose answer has a ``list``.
 
-    An answer is empty only if its list is there and empty.  One without the list, one whose rows
-    are all of other days, and, where ``rows`` is empty, one without any field that is known are
-    tried again: an error in a gateway's own format must not be taken for an empty day.
+    An answer is empty only if its list is empty.  The request is sent again if the answer has no
+    list, if all rows are for other days, or, with an empty ``rows``, if the answer has no known
+    field: otherwise the error page of a gateway would count as an empty day.
 
-    path: below the base URL.
-    errors: errcode to rule, as WeChat means them; a code that is not there fails its window.
-    dates: how a day is written in the request, ``%Y-%m-%d``, ``%Y%m%d`` or ``unix``.
-    begin_key, end_key: the names of the two days in the request's body, the same name if it takes
-        one day, which is sent once; body: what else it holds.
-    asks_first_day: the request names only the first day of the window (a week or a month that is
-        answered for any day of it).
-    rows: the field that holds the records; empty: the whole answer is one record.
+    path: the path below the base URL.
+    errors: a rule for each errcode; an errcode without a rule fails the window.
+    dates: the format of days in the request, ``%Y-%m-%d``, ``%Y%m%d`` or ``unix``.
+    begin_key, end_key: the names of the two days in the body of the request.  If both names are the
+        same, the request has only one day.
+    body: the other fields of the body.
+    asks_first_day: the request has only the first day of the window (for a week or a month that
+        WeChat returns for any of its days).
+    rows: the field with the records; empty: the complete answer is one record.
     lifts: fields beside ``rows`` that belong to each record.
-    day_field: the field of a record that names its day (``stat_item.date``: of an object in it); a
-        record of a day that was not requested is left out.  Empty: there is none.
-    grows: of an interface whose figures change for some days: a later answer has all records of
-        the earlier ones.  If a record has a list of entries with a day each, that follows.
-    key: the fields that identify a record of an account; needed if the figures grow.
-    record_type: the name of its records' type in `harvester.wechat.types`, as GetUserSummary.
+    day_field: the field of a record that has its day (``stat_item.date``: a field within an
+        object), or empty; records of days that were not requested are dropped.
+    grows: while the figures change, each answer has all records of the earlier answers.  Always
+        true if a record has a list of entries that each have a day.
+    key: the fields that identify a record of an account; required if ``grows``.
+    record_type: the name of the type in `harvester.wechat.types`, for example GetUserSummary.
     permission_set: the number of the group of rights that an account must grant to a third-party
-        platform before the platform may call the interface; cloud_call: the name in
-        cloud functions; title: one line about it; label: its title in Chinese; page: WeChat's own
-        page.
+        platform before the platform is allowed to call the interface.
+    cloud_call: the name of the interface in cloud functions.
+    title, label: one line about the interface, in English and in Chinese.
+    page: the URL of WeChat's page about the interface.
 
-    Raises `UsageError` for an invalid name, span, hour, format of dates or body.
+    The other fields are those of `Endpoint`.  Raises `UsageError` for an invalid name, span, hour,
+    date format or body.
     """
 
     method: ClassVar[str] = "POST"
@@ -197,22 +199,24 @@ class JsonEndpoint:
         check_endpoint(self.name, self.first_day, self.fields)
         if self.span < 1 or not 0 <= self.settled_hour <= 23 or self.late_days < 0:
             raise UsageError(
-                "interface {}: span is at least 1, settled_hour 0 to 23, late_days at least 0",
+                "interface {}: span must be at least 1, settled_hour 0 to 23, late_days at least 0",
                 self.name,
             )
         if self.dates not in _DATE_FORMATS:
-            raise UsageError("interface {}: dates is {}", self.name, " or ".join(_DATE_FORMATS))
+            raise UsageError(
+                "interface {}: dates must be {}", self.name, " or ".join(_DATE_FORMATS)
+            )
         days = {self.begin_key, self.end_key}
         if "" in days | self.body.keys() or days & self.body.keys():
             raise UsageError(
-                "interface {}: begin_key, end_key and the keys of body are names that differ",
+                "interface {}: begin_key and end_key must be names that are not keys of body",
                 self.name,
             )
         one_day = self.asks_first_day or (self.cut is WindowKind.DAYS and self.span == 1)
         if len(days) == 1 and not one_day:
             raise UsageError(
-                "interface {}: begin_key and end_key are one key, so a request names one day;"
-                ' that goes with span = 1 and cut = "days", or with asks_first_day',
+                "interface {}: begin_key and end_key are the same key, so a request names one day;"
+                ' this requires span = 1 and cut = "days", or asks_first_day',
                 self.name,
             )
         if self.late_days and not self.key and (self.grows or list_by_day(self)):
@@ -222,10 +226,10 @@ class JsonEndpoint:
                 self.name,
             )
         if not _is_json(self.body):
-            raise UsageError("interface {}: body holds what JSON cannot hold", self.name)
+            raise UsageError("interface {}: body has a value that JSON cannot represent", self.name)
 
     def request(self, window: Window, token: Token, page: int = 1) -> Request:
-        """A POST with the window's two days in its body and the token in the query."""
+        """A POST with the two days of the window in the body and the token in the query."""
         first, last = window.begin, window.begin if self.asks_first_day else window.end
         begin: str | int
         end: str | int
@@ -242,16 +246,16 @@ class JsonEndpoint:
         return Request("POST", self.path, token.query, encode(given))
 
     def quota_request(self, token: Token) -> Request | None:
-        """A POST to quota/get with this interface's path.
+        """A POST to quota/get with the path of this interface.
 
-        A platform asks with the account's token as well: WeChat takes the platform's own token only
-        for the platform's own interfaces.
+        For an account of a platform the request also carries the account's token, because WeChat
+        accepts the platform's token only for the interfaces of the platform itself.
         """
         body = encode({"cgi_path": self.path})
         return Request("POST", "/cgi-bin/openapi/quota/get", token.query, body)
 
     def verdict(self, response: Response, window: Window) -> Verdict:
-        """DONE with the records of ``rows``, or what follows from the errcode's rule."""
+        """DONE with the records of ``rows``, or the action of the rule for the errcode."""
         answer = read(response)
         if isinstance(answer, Verdict):
             return answer
@@ -276,7 +280,6 @@ class JsonEndpoint:
         return self._asked(records, answer, window)
 
     def _whole(self, answer: dict[str, Any], window: Window) -> Verdict:
-        """The whole answer as one record."""
         record = {name: answer[name] for name in answer if name not in _OF_THE_ANSWER}
         known = [each.name for each in self.fields]
         known += [self.day_field.partition(".")[0]] if self.day_field else []
@@ -290,7 +293,6 @@ class JsonEndpoint:
     def _asked(
         self, records: list[dict[str, Any]], answer: dict[str, Any], window: Window
     ) -> Verdict:
-        """DONE with those records that are of the window."""
         marks = [each["is_delay"] for each in (answer, *records) if "is_delay" in each]
         done = Verdict(
             Action.DONE,
@@ -304,7 +306,7 @@ class JsonEndpoint:
             return done
         if not asked:
             return Verdict(
-                Action.RETRY, say("the answer has only rows of days that were not asked for")
+                Action.RETRY, say("the answer has only rows of days that were not requested")
             )
         return done._replace(records=asked, foreign=foreign)
 
@@ -343,11 +345,7 @@ def _is_json(body: Mapping[str, Any]) -> bool:
 
 
 def within(records: list[dict[str, Any]], day_field: str, window: Window) -> list[dict[str, Any]]:
-    """The records of the window's days; one that names no day belongs to it.
-
-    ``records`` itself if all of them name its one day: usually they do, and that is detected at
-    once.
-    """
+    """The records of the window's days; one that names no day belongs to it."""
     begin, end = window.begin, window.end
     if begin == end:
         try:
@@ -381,8 +379,8 @@ def figures_of(
     """A function from records of an interface to those that have a value beside their key and day.
 
     Null, an empty list and an empty object are none, also within others; 0 is one, and so is what
-    the catalogue does not know.  A record without any says nothing of its day.  All records of an
-    interface whose fields are only a key and a day have figures.
+    the catalogue does not know.  All records of an interface whose fields are only a key and a day
+    have figures.
     """
     beside = {*getattr(endpoint, "key", ()), endpoint.day_field}
     beside.update(each.name for each in endpoint.fields if each.constant)

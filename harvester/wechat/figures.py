@@ -49,17 +49,17 @@ PIXELS = Title("像素", "pixels")
 SUM = NO_TITLE
 _TWICE = Title(
     "人数按日去重，跨日、跨渠道相加会重复计人",
-    "people are counted once a day and channel: a sum counts some of them twice",
+    "each person is counted once per day and channel, so a sum counts some people twice",
 )
-_ENTRANCES = Title(
+_SOURCES = Title(
     "来源“全部”是总人数，同一人可有多个来源，不能相加",
-    "the entrance 全部 is all readers, and one reader may come by several: never a sum",
+    "the source 全部 is all readers; one reader can have several sources: do not sum",
 )
-_RATIO = Title("比例，不能相加，也不能求平均", "a ratio: neither a sum nor a mean of it")
-_MEAN = Title("平均值，不能相加", "a mean: never a sum")
-_SIZE = Title("规格，不能相加", "a size: never a sum")
+_RATIO = Title("比例，不能相加，也不能求平均", "a ratio: do not sum or average it")
+_MEAN = Title("平均值，不能相加", "a mean: do not sum it")
+_SIZE = Title("规格，不能相加", "a property: do not sum it")
 _SESSIONS = Title("打开次数 session_cnt", "session_cnt")
-_MAXIMUM = Title("最大值，取最大，不能相加", "a maximum: take the greatest, never a sum")
+_MAXIMUM = Title("最大值，取其中最大的，不能相加", "a maximum: take the greatest value, do not sum")
 
 SOME_PEOPLE = Facts(PEOPLE, _TWICE)
 """A ``value`` of a list of people."""
@@ -96,7 +96,7 @@ FIGURES = {
          " page_visit_pv entrypage_pv exitpage_pv page_share_pv req_succ_count"
          " exposure_count click_count"),
          Facts(TIMES, SUM)),
-        ("user_count", Facts(PEOPLE, _ENTRANCES, console="阅读人数")),
+        ("user_count", Facts(PEOPLE, _SOURCES, console="阅读人数")),
         ("comment_count", Facts(Title("条", "comments"), SUM)),
         ("send_page_count", Facts(Title("篇", "articles"), SUM, console="群发篇数")),
         (("praise_money income total_fee total_commission settled_revenue"
@@ -104,7 +104,7 @@ FIGURES = {
          Facts(FEN, SUM)),
         ("read_subscribe_user", Facts(PEOPLE, SUM, console_total="阅读后关注人数")),
         ("read_delivery_rate",
-         Facts(SHARE, _RATIO, of=Title("送达人数", "people it was delivered to"),
+         Facts(SHARE, _RATIO, of=Title("送达人数", "recipients"),
                console_total="送达阅读率")),
         ("read_finish_rate",
          Facts(SHARE, _RATIO, of=Title("阅读人数", "readers"), console_total="阅读完成率")),

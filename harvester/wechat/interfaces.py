@@ -1,8 +1,7 @@
 """Every interface that the package knows: `INTERFACES`, by name.
 
 Rule: data.  An interface is declared here and nowhere else: its name, its fields in a database and
-its type in `harvester.wechat.types` derive from its entry.  What an interface does with its entry
-is in `harvester.wechat.endpoint` and `harvester.wechat.publisher`.
+its type in `harvester.wechat.types` derive from its entry.
 
 A field that an answer leaves out is not 0: since 2020, fields vary from row to row.  "Undocumented"
 marks what clients report from answers and no page of WeChat's mentions.
@@ -22,6 +21,7 @@ platform's statistics of its accounts' ads (``/wxa/operationams``).
 from __future__ import annotations
 
 from datetime import date
+from functools import partial
 from typing import Any
 
 from harvester.base.dates import WindowKind
@@ -48,8 +48,6 @@ _FAMILIES = {
     "interface": ("3", "api"),
 }
 """Group of an official account's interfaces: its permission set, and the folder of its pages."""
-
-# What an entry is made with
 
 
 def _official(
@@ -142,68 +140,63 @@ def _publisher(
     )
 
 
-def _field(name: str, kind: str, meaning: str, fields: Fields = ()) -> Field:
+def _field(kind: str, name: str, meaning: str, *fields: Field) -> Field:
     return Field(name, kind, meaning, fields, label=field_title(name, "zh"))
 
 
-def _int(name: str, meaning: str) -> Field:
-    return _field(name, "int", meaning)
-
-
-def _float(name: str, meaning: str) -> Field:
-    return _field(name, "float", meaning)
-
-
-def _str(name: str, meaning: str) -> Field:
-    return _field(name, "str", meaning)
+_int, _float, _str = (partial(_field, kind) for kind in ("int", "float", "str"))
+_list, _object = (partial(_field, kind) for kind in ("list", "object"))
 
 
 def _code(name: str, meaning: str, codes: tuple[Code, ...], more: str = "") -> Field:
-    """A field whose values have labels."""
-    listed = ", ".join(f"{each.value} {each.en}" for each in codes)
-    field = _field(name, "int" if isinstance(codes[0].value, int) else "str", "")
-    return field._replace(meaning=f"{meaning}: {listed}{more}", codes=codes)
+    listed = ", ".join(f"{each.value} = {each.en}" for each in codes)
+    kind = "int" if isinstance(codes[0].value, int) else "str"
+    return _field(kind, name, f"{meaning}: {listed}{more}")._replace(codes=codes)
 
 
 def _date(meaning: str, name: str = "ref_date") -> Field:
-    return _field(name, "date", meaning)
+    return _field("date", name, meaning)
 
 
-def _list(name: str, meaning: str, *fields: Field) -> Field:
-    return _field(name, "list", meaning, fields)
-
-
-def _object(name: str, meaning: str, *fields: Field) -> Field:
-    return _field(name, "object", meaning, fields)
-
-
-def _both(stem: str, what: str, times: str = "count") -> Fields:
-    """People and times."""
+def _both(stem: str, people: str, times: str, more: str = "") -> Fields:
     return (
-        _int(f"{stem}_user", f"people who {what}"),
-        _int(f"{stem}_{times}", f"times that people {what}"),
+        _int(f"{stem}_user", f"{people}{more}"),
+        _int(f"{stem}_count", f"number of {times}{more}"),
+    )
+
+
+def _read_from(stem: str, source: str) -> Fields:
+    return _both(f"int_page_from_{stem}_read", "readers from ", "reads from ", source)
+
+
+def _shared_from(stem: str, source: str) -> Fields:
+    people, times = f"feed_share_from_{stem}_user", f"feed_share_from_{stem}_cnt"
+    return (
+        _int(people, f"people who shared the article to Moments from {source}"),
+        _int(times, f"number of shares to Moments from {source}"),
     )
 
 
 _DAY = _date("the day")
-_HOUR = _int("ref_hour", "the hour from then on: 0, 100, … 2300")
-_MSGID = _str("msgid", "message id and 1-based place in the message, as 12003_3")
-_CHANNEL = _int("user_source", "is in some answers, on no page of the interface")
+_HOUR = _int("ref_hour", "the start of the hour: 0, 100, … 2300")
+_MSGID = _str("msgid", "message id and position in the message (from 1), for example 12003_3")
+_CHANNEL = _int("user_source", "undocumented; only some answers have it")
 _ALWAYS_0 = _int("user_source", "always 0; undocumented")._replace(constant=True)
-
-# Users
 
 _USERS = (
     _official(
         "users",
         "getUserSummary",  # its pages contradict each other on whether there is a cloud call
-        "followers who came and went, by channel",
+        "new and lost followers, by channel",
         "ref_date user_source",
         (
             _DAY,
-            _code("user_source", "channel", labels.CHANNELS, "; 43, 51, 75 and 78 are older"),
-            _int("new_user", "people who followed"),
-            _int("cancel_user", "people who unfollowed; the net growth is new_user - cancel_user"),
+            _code("user_source", "channel", labels.CHANNELS, "; 43, 51, 75 and 78 are older codes"),
+            _int("new_user", "people who followed the account"),
+            _int(
+                "cancel_user",
+                "people who unfollowed the account; net growth: new_user - cancel_user",
+            ),
         ),
         span=7,
     ),
@@ -218,67 +211,74 @@ _USERS = (
     ),
 )
 
-# Articles, retired
 
-_FIGURES = (
-    *_both("int_page_read", "read the article page"),
-    *_both("ori_page_read", "opened its original page"),
-    *_both("share", "shared it"),
-    *_both("add_to_fav", "favourited it"),
-)
+def _figures(which: str) -> Fields:
+    return (
+        *_both("int_page_read", "people who read ", "reads of ", which),
+        *_both("ori_page_read", "people who opened the original page of ",
+               "reads of the original page of ", which),
+        *_both("share", "people who shared ", "shares of ", which),
+        *_both("add_to_fav", "people who favourited ", "times that people favourited ", which),
+    )  # fmt: skip
+
+
+_OF_ONE, _OF_ALL = _figures("the article"), _figures("articles")
 _READ_SOURCE = _code(
     "user_source",
     "channel",
     labels.READ_SOURCES,
-    "; people do not add up over channels; channels since 2020-02-28",
+    "; do not sum people over channels; channels exist since 2020-02-28",
 )
 _SHARES = (
-    _code("share_scene", "where to", labels.SHARE_SCENES, "; 5 is undocumented"),
-    _int("share_count", "times that people shared"),
-    _int("share_user", "people who shared"),
+    _code("share_scene", "destination of the share", labels.SHARE_SCENES, "; 5 is undocumented"),
+    _int("share_count", "number of shares of articles"),
+    _int("share_user", "people who shared articles"),
     _CHANNEL,
 )
 
 _RETIRED = (
     _retired(
         "getArticleSummary",
-        "reads and shares of each article on the day, for its first 7 days",
+        "daily reads and shares of each article, for its first 7 days",
         "ref_date msgid",
         (
-            _date("the day it was read on"),
+            _date("the day on which the article was read"),
             _MSGID,
-            _str("title", "of the article"),
-            *_FIGURES,
+            _str("title", "title of the article"),
+            *_OF_ONE,
             _ALWAYS_0,
         ),
     ),
     _retired(
         "getArticleTotal",
-        "running totals of the articles published on the day, for 7 days",
+        "running totals of the articles published on a day, for 7 days",
         "ref_date msgid",
         (
-            _date("the day it was published on"),
+            _date("the day on which the article was published"),
             _MSGID,
-            _str("title", "of the article"),
+            _str("title", "title of the article"),
             _ALWAYS_0,
-            _str("url", "of the article; undocumented"),
-            _str("content_url", "of the article; undocumented, in place of url"),
+            _str("url", "link of the article; undocumented"),
+            _str(
+                "content_url",
+                "link of the article; some answers send it in place of url; undocumented",
+            ),
             _list(
                 "details",
-                "one entry per day, for up to seven days from the publishing on",
-                _date("the figures are running totals to the end of this day", "stat_date"),
-                _int("target_user", "people whom the message was delivered to"),
-                *_FIGURES,
-                *_both("int_page_from_session_read", "came from the account's conversation"),
-                *_both("int_page_from_hist_msg_read", "came from the history page"),
-                *_both("int_page_from_feed_read", "came from Moments"),
-                *_both("int_page_from_friends_read", "came from a friend's forward"),
-                *_both("int_page_from_other_read", "came from elsewhere"),
-                *_both("int_page_from_kanyikan_read", "came from Top Stories; often missing"),
-                *_both("int_page_from_souyisou_read", "came from Search; often missing"),
-                *_both("feed_share_from_session", "shared to Moments from the conversation", "cnt"),
-                *_both("feed_share_from_feed", "shared to Moments from Moments", "cnt"),
-                *_both("feed_share_from_other", "shared to Moments from elsewhere", "cnt"),
+                "one entry per day, for up to seven days from publication",
+                _date("the figures are running totals until the end of this day", "stat_date"),
+                _int("target_user", "people to whom the message was delivered"),
+                *_OF_ONE,
+                *_read_from("session", "the account's conversation"),
+                *_read_from("hist_msg", "the history page"),
+                *_read_from("feed", "Moments"),
+                *_read_from("friends", "a friend's forward"),
+                *_read_from("other", "elsewhere"),
+                *_read_from("kanyikan", "Top Stories; often missing"),
+                *_read_from("souyisou", "Search; often missing"),
+                *_shared_from("session", "the conversation"),
+                *_shared_from("feed", "Moments"),
+                *_shared_from("other", "elsewhere"),
             ),
         ),
         late_days=7,  # the day of publishing counted
@@ -287,14 +287,14 @@ _RETIRED = (
         "getUserRead",
         "readers of all articles together, by channel",
         "ref_date user_source",
-        (_DAY, _READ_SOURCE, *_FIGURES),
+        (_DAY, _READ_SOURCE, *_OF_ALL),
         span=3,
     ),
     _retired(
         "getUserReadHour",
         "readers of all articles together, by hour and channel",
         "ref_date ref_hour user_source",
-        (_DAY, _HOUR, _READ_SOURCE, *_FIGURES),
+        (_DAY, _HOUR, _READ_SOURCE, *_OF_ALL),
     ),
     _retired(
         "getUserShare",
@@ -311,42 +311,40 @@ _RETIRED = (
     ),
 )
 
-# Articles, since November 2025
-
 _READERS = (
     _int("read_user", "readers"),
     _list(
         "read_user_source",
-        "readers by entrance, in no fixed order; they do not add up to all",
+        "readers by source, in no fixed order; do not sum the sources",
         _int("user_count", "readers"),
-        _code("scene_desc", "entrance", labels.SCENES),
+        _code("scene_desc", "source", labels.SCENES),
     ),
 )
 _SHARERS = _int("share_user", "sharers")
 _REACTIONS = (
     _int("zaikan_user", 'people who pressed the heart ("在看")'),
     _int("like_user", "people who gave a thumbs-up"),
-    _int("comment_count", "comments"),
-    _int("collection_user", "people who favourited"),
+    _int("comment_count", "number of comments"),
+    _int("collection_user", "people who favourited articles"),
 )
 
 _ARTICLES = (
     _article(
         "getArticleRead",
-        "readers of each article on the day, by entrance",
+        "daily readers of each article, by source",
         "ref_date msgid",
         (
-            _date("the day it was read on"),
+            _date("the day on which the article was read"),
             _MSGID,
             _object("detail", "the figures of the day", *_READERS),
         ),
     ),
     _article(
         "getArticleShare",
-        "sharers of each article on the day",
+        "daily sharers of each article",
         "ref_date msgid",
         (
-            _date("the day it was shared on"),
+            _date("the day on which the article was shared"),
             _MSGID,
             _object("detail", "the figures of the day", _SHARERS),
         ),
@@ -363,42 +361,44 @@ _ARTICLES = (
                 *_READERS,
                 _SHARERS,
                 *_REACTIONS,
-                _int("redirect_ori_page_user", "people who went on to the original page"),
-                _int("send_page_count", "articles published"),
+                _int("redirect_ori_page_user", "people who opened the original page"),
+                _int("send_page_count", "number of published articles"),
             ),
         ),
         span=30,
     ),
     _article(
         "getArticleTotalDetail",
-        "running totals of the articles published on the day, for 30 days",
+        "running totals of the articles published on a day, for 30 days",
         "ref_date msgid",
         (
-            _date("the day it was published on"),
+            _date("the day on which the article was published"),
             _MSGID,
-            _code("publish_type", "kind", labels.PUBLISH_TYPES, "; 2 is undocumented"),
-            _str("title", "of the article; absent in early answers"),
-            _str("content_url", "of the article; since 2026-03-03"),
+            _code(
+                "publish_type", "kind of publication", labels.PUBLISH_TYPES, "; 2 is undocumented"
+            ),
+            _str("title", "title of the article; missing in early answers"),
+            _str("content_url", "link of the article; present since 2026-03-03"),
             _list(
                 "detail_list",
-                "one entry per day, for up to thirty days from publishing on",
-                _date("the figures are running totals to the end of this day", "stat_date"),
+                "one entry per day, for up to thirty days from publication",
+                _date("the figures are running totals until the end of this day", "stat_date"),
                 *_READERS,
                 _SHARERS,
                 *_REACTIONS,
                 _int("praise_money", "tips, in fen (1/100 yuan)"),
-                _int("read_subscribe_user", "people who followed after reading"),
+                _int("read_subscribe_user", "people who followed the account after reading"),
                 _float(
                     "read_delivery_rate",
-                    "share of the readers among those it was delivered to, 0 to 1",
+                    "share of the recipients who read the article, 0 to 1",
                 ),
-                _float("read_finish_rate", "share of the readers who read it to the end, 0 to 1"),
-                _float("read_avg_activetime", "mean time of reading, in minutes"),
+                _float("read_finish_rate", "share of the readers who read to the end, 0 to 1"),
+                _float("read_avg_activetime", "mean reading time in minutes"),
                 _list(
                     "read_jump_position",
-                    "where readers left",
+                    "positions at which readers left the article",
                     _code("position", "fifth of the article", labels.FIFTHS),
-                    _float("rate", "of readers, 0 to 1"),
+                    _float("rate", "share of the readers who left there, 0 to 1"),
                 ),
             ),
         ),
@@ -413,14 +413,14 @@ _WEEK: dict[str, Any] = {"cut": WindowKind.WEEK, "asks_first_day": True}
 _MONTH: dict[str, Any] = {"cut": WindowKind.MONTH, "asks_first_day": True}
 _MONDAY, _FIRST = _date("the week's Monday"), _date("the first day of the month")
 _KINDS = (
-    _code("msg_type", "kind", labels.MESSAGE_TYPES),
-    _int("msg_user", "people who sent some"),
-    _int("msg_count", "messages"),
+    _code("msg_type", "kind of message", labels.MESSAGE_TYPES),
+    _int("msg_user", "people who sent such messages"),
+    _int("msg_count", "number of messages"),
     _CHANNEL,
 )
 _INTERVALS = (
-    _code("count_interval", "messages that a person sent", labels.INTERVALS),
-    _int("msg_user", "people who sent that number"),
+    _code("count_interval", "number of messages that a person sent", labels.INTERVALS),
+    _int("msg_user", "people who sent that many messages"),
     _CHANNEL,
 )
 
@@ -432,7 +432,7 @@ def _kinds(call: str, title: str, *period: Field, **more: Any) -> JsonEndpoint:
 
 
 def _intervals(call: str, period: Field, when: str = "", **more: Any) -> JsonEndpoint:
-    title = f"followers by how many messages they sent{when}"
+    title = f"followers by number of messages sent{when}"
     key = "ref_date count_interval"
     return _official("messages", call, title, key, (period, *_INTERVALS), **more)
 
@@ -450,18 +450,18 @@ _MESSAGES = (
 # Interface: the account's own server
 
 _CALLS = (
-    _int("callback_count", "messages that were passed on to the account's server"),
-    _int("fail_count", "of them, those that failed"),
-    _int("total_time_cost", "milliseconds altogether; divide by callback_count for the mean"),
-    _int("max_time_cost", "milliseconds of the slowest"),
-    _int("max_time_count", "max_time_cost, as older answers spell it"),
+    _int("callback_count", "number of messages forwarded to the account's server"),
+    _int("fail_count", "number of forwarded messages that failed"),
+    _int("total_time_cost", "total time in milliseconds; for the mean, divide by callback_count"),
+    _int("max_time_cost", "longest time in milliseconds"),
+    _int("max_time_count", "the name of max_time_cost in older answers"),
 )
 
 _INTERFACE = (
     _official(
         "interface",
         "getInterfaceSummary",
-        "messages passed on to the account's server, and how fast",
+        "messages forwarded to the account's server, and response times",
         "ref_date",
         (_DAY, *_CALLS),
         span=30,
@@ -469,34 +469,36 @@ _INTERFACE = (
     _official(
         "interface",
         "getInterfaceSummaryHour",
-        "the same by hour",
+        "messages forwarded to the account's server, and response times, by hour",
         "ref_date ref_hour",
         (_DAY, _HOUR, *_CALLS),
     ),
 )
 
-# Mini-programs
-
 _MINI_DAY = _date("the day, YYYYMMDD")
 _MINI_WEEK = _str("ref_date", "the week, YYYYMMDD-YYYYMMDD")
 _MINI_MONTH = _str("ref_date", "the month, YYYYMM")
 _VISITS = (
-    _int("session_cnt", "times it was opened"),
-    _int("visit_pv", "pages visited"),
+    _int("session_cnt", "number of times the mini-program was opened"),
+    _int("visit_pv", "number of page views"),
     _int("visit_uv", "visitors"),
     _int("visit_uv_new", "new visitors"),
-    _float("stay_time_uv", "mean stay of a visitor, in seconds"),
-    _float("stay_time_session", "mean stay of a session, in seconds"),
-    _float("visit_depth", "mean depth"),
+    _float("stay_time_uv", "mean time per visitor in seconds"),
+    _float("stay_time_session", "mean time per session in seconds"),
+    _float("visit_depth", "mean depth per session, in pages"),
 )
-_PARTS = (_int("id", "WeChat's number of it"), _str("name", "its name"), _int("value", "people"))
+_PARTS = (
+    _int("id", "WeChat's id of the item"),
+    _str("name", "name of the item"),
+    _int("value", "number of people"),
+)
 _VISITORS = (
-    _list("province", "by province", *_PARTS),
-    _list("city", "by city", *_PARTS),
-    _list("genders", "by gender", *_PARTS),
-    _list("platforms", "by system", *_PARTS),
-    _list("devices", "by device, which has no id", *_PARTS[1:]),
-    _list("ages", "by age", *_PARTS),
+    _list("province", "visitors by province", *_PARTS),
+    _list("city", "visitors by city", *_PARTS),
+    _list("genders", "visitors by gender", *_PARTS),
+    _list("platforms", "visitors by system", *_PARTS),
+    _list("devices", "visitors by device; devices have no id", *_PARTS[1:]),
+    _list("ages", "visitors by age", *_PARTS),
 )
 
 
@@ -507,7 +509,7 @@ def _visits(name: str, call: str, title: str, period: Field, **more: Any) -> Jso
 def _retained(
     name: str, call: str, title: str, period: Field, after: str, **more: Any
 ) -> JsonEndpoint:
-    items = (_int("key", after), _int("value", "people: at key 0 all of them, then who came again"))
+    items = (_int("key", after), _int("value", "people who came back; for key 0: all people"))
     fields = (
         period,
         _list("visit_uv_new", "new visitors of the period", *items),
@@ -521,26 +523,26 @@ _MINI_PROGRAMS = (
         "DailySummaryTrend",
         "getDailySummary",
         "others",
-        "visitors so far, and shares",
+        "running total of visitors, and daily shares",
         (
             _MINI_DAY,
-            _int("visit_total", "visitors since the beginning"),
-            _int("share_pv", "times it was shared"),
-            _int("share_uv", "people who shared it"),
+            _int("visit_total", "number of visitors since the beginning"),
+            _int("share_pv", "number of shares"),
+            _int("share_uv", "people who shared the mini-program"),
         ),
     ),
-    _visits("DailyVisitTrend", "getDailyVisitTrend", "visits of a day", _MINI_DAY),
+    _visits("DailyVisitTrend", "getDailyVisitTrend", "daily visits", _MINI_DAY),
     _visits(
         "WeeklyVisitTrend",
         "getWeeklyVisitTrend",
-        "visits of a week",
+        "weekly visits",
         _MINI_WEEK,
         cut=WindowKind.WEEK,
     ),
     _visits(
         "MonthlyVisitTrend",
         "getMonthlyVisitTrend",
-        "visits of a month",
+        "monthly visits",
         _MINI_MONTH,
         cut=WindowKind.MONTH,
     ),
@@ -549,26 +551,26 @@ _MINI_PROGRAMS = (
     _retained(
         "DailyRetainInfo",
         "getDailyRetain",
-        "a day's visitors who came again",
+        "visitors of a day who came back",
         _MINI_DAY,
-        "days later: 0 to 7, 14, 30",
+        "number of days later: 0 to 7, 14, 30",
         late_days=31,
     ),
     _retained(
         "WeeklyRetainInfo",
         "getWeeklyRetain",
-        "a week's visitors who came again",
+        "visitors of a week who came back",
         _MINI_WEEK,
-        "weeks later: 0 to 4, or fewer",
+        "number of weeks later: 0 to 4, or fewer",
         cut=WindowKind.WEEK,
         late_days=29,
     ),
     _retained(
         "MonthlyRetainInfo",
         "getMonthlyRetain",
-        "a month's visitors who came again",
+        "visitors of a month who came back",
         _MINI_MONTH,
-        "months later: 0, 1",
+        "number of months later: 0, 1",
         cut=WindowKind.MONTH,
         late_days=32,
     ),
@@ -576,17 +578,17 @@ _MINI_PROGRAMS = (
         "VisitPage",
         "getVisitPage",
         "others",
-        "visits of each page, the most visited ones",
+        "visits of the most visited pages",
         (
             _MINI_DAY,
-            _str("page_path", "the page"),
-            _int("page_visit_pv", "times it was visited"),
-            _int("page_visit_uv", "its visitors"),
-            _float("page_staytime_pv", "mean stay, in seconds"),
-            _int("entrypage_pv", "times it was the first page"),
-            _int("exitpage_pv", "times it was the last page"),
-            _int("page_share_pv", "times it was shared"),
-            _int("page_share_uv", "people who shared it"),
+            _str("page_path", "path of the page"),
+            _int("page_visit_pv", "number of views of the page"),
+            _int("page_visit_uv", "visitors of the page"),
+            _float("page_staytime_pv", "mean time per page view in seconds"),
+            _int("entrypage_pv", "number of times the page was the first one"),
+            _int("exitpage_pv", "number of times the page was the last one"),
+            _int("page_share_pv", "number of shares of the page"),
+            _int("page_share_uv", "people who shared the page"),
         ),
         key=("ref_date", "page_path"),
         lifts=("ref_date",),
@@ -595,21 +597,24 @@ _MINI_PROGRAMS = (
         "VisitDistribution",
         "getVisitDistribution",
         "others",
-        "visits by source, time and depth",
+        "visits by source, duration and depth",
         (
             _MINI_DAY,
             _list(
                 "list",
-                "a distribution each",
-                _code("index", "which", labels.DISTRIBUTIONS),
+                "one entry per distribution",
+                _code("index", "kind of distribution", labels.DISTRIBUTIONS),
                 _list(
                     "item_list",
-                    "its parts",
-                    _field("key", "int", "the source, or the class of time or depth")._replace(
+                    "parts of the distribution",
+                    _int("key", "the source, or the range of duration or depth")._replace(
                         codes=labels.within(labels.PARTS), codes_by="index"
                     ),
-                    _int("value", "how many"),
-                    _int("access_source_visit_uv", "people; of sources alone"),
+                    _int("value", "number for this part of the distribution"),
+                    _int(
+                        "access_source_visit_uv",
+                        "number of people; only in distributions by source",
+                    ),
                 ),
             ),
         ),
@@ -619,7 +624,7 @@ _MINI_PROGRAMS = (
         "UserPortrait",
         "getUserPortrait",
         "others",
-        "who the visitors of 1, 7 or 30 days are",
+        "profile of the visitors of 1, 7 or 30 days",
         (
             _str("ref_date", "the day, YYYYMMDD, or the days, YYYYMMDD-YYYYMMDD"),
             _object("visit_uv_new", "new visitors", *_VISITORS),
@@ -659,43 +664,41 @@ _MINI_GAMES = (
             _date("the day", "time_label"),
             _list(
                 "group_dimension_list",
-                "the part of the players that the figure is of; empty unless the request groups"
-                " them",
-                _str("label", "the dimension"),
-                _str("value", "its value"),
+                "the group of players that the figure describes; empty unless the request groups"
+                " players",
+                _str("label", "name of the dimension"),
+                _str("value", "value of the dimension"),
             ),
-            _float("metric_value", "the figure; absent if there is none"),
+            _float("metric_value", "the value of the metric; missing if there is none"),
         ),
     ),
 )
 
-# Publisher
-
 _SHOWN = (
-    _int("exposure_count", "times that ads were shown"),
-    _int("click_count", "clicks"),
-    _float("click_rate", "clicks of times shown, 0 to 1"),
+    _int("exposure_count", "number of impressions"),
+    _int("click_count", "number of clicks"),
+    _float("click_rate", "clicks divided by impressions, 0 to 1"),
 )
 _EARNED = (
-    _int("req_succ_count", "times that ads were fetched"),
+    _int("req_succ_count", "number of ad fetches"),
     *_SHOWN,
-    _float("exposure_rate", "times shown of times fetched, 0 to 1"),
-    _int("income", "in fen (1/100 yuan)"),
-    _float("ecpm", "income of a thousand times shown, in fen"),
+    _float("exposure_rate", "impressions divided by fetches, 0 to 1"),
+    _int("income", "income in fen (1/100 yuan)"),
+    _float("ecpm", "income per thousand impressions, in fen"),
 )
 _AD_DAY = _date("the day", "date")
-_UNIT = (_str("ad_unit_id", "the ad unit"), _str("ad_unit_name", "as it was named"))
-_UNIT_SLOT = _code("ad_slot", "its kind of slot", labels.AD_SLOTS)
+_UNIT = (_str("ad_unit_id", "id of the ad unit"), _str("ad_unit_name", "name of the ad unit"))
+_UNIT_SLOT = _code("ad_slot", "kind of ad slot", labels.AD_SLOTS)
 
 _PUBLISHER = (
     _publisher(
         "publisher_adpos_general",
-        "ads shown, clicks and income",
+        "ad impressions, clicks and income",
         "date",  # no slot is asked for: a row is the sum of all
         (
             _AD_DAY,
-            _int("slot_id", "the slot; since 2024-08-16 absent if no slot is asked for"),
-            _code("ad_slot", "the slot", labels.AD_SLOTS, "; absent as slot_id is"),
+            _int("slot_id", "id of the ad slot; since 2024-08-16 missing if none is requested"),
+            _code("ad_slot", "the ad slot", labels.AD_SLOTS, "; missing if slot_id is missing"),
             *_EARNED,
         ),
         span=90,
@@ -703,51 +706,51 @@ _PUBLISHER = (
     ),
     _publisher(
         "publisher_adunit_general",
-        "the same by ad unit; of mini-programs alone",
+        "ad impressions, clicks and income by ad unit; only for mini-programs",
         "stat_item.date ad_unit_id",
-        (*_UNIT, _object("stat_item", "its figures", _AD_DAY, _UNIT_SLOT, *_EARNED)),
+        (*_UNIT, _object("stat_item", "figures of the ad unit", _AD_DAY, _UNIT_SLOT, *_EARNED)),
         page=_UNITS,
         span=90,
         day_field="stat_item.date",
     ),
     _publisher(
         "publisher_cps_general",
-        "goods shown, orders and commission",
+        "impressions of goods, orders and commission",
         "date",
         (
             _AD_DAY,
             *_SHOWN,
-            _int("order_count", "orders"),
-            _float("order_rate", "orders of clicks, 0 to 1"),
-            _int("total_fee", "what was sold, in fen (1/100 yuan)"),
-            _int("total_commission", "in fen"),
+            _int("order_count", "number of orders"),
+            _float("order_rate", "orders divided by clicks, 0 to 1"),
+            _int("total_fee", "sales in fen (1/100 yuan)"),
+            _int("total_commission", "commission in fen"),
         ),
         span=60,
         day_field="date",
     ),
     _publisher(
         "publisher_settlement",
-        "income settled, by half months",
+        "settled income, by half month",
         "month order",
         (
             _date("the day on which the entry last changed", "date"),
-            _str("zone", "the days that are settled, in words"),
-            _str("month", "the month that is settled, YYYYMM"),
-            _code("order", "of the month", labels.HALVES),
-            _code("sett_status", "state", labels.SETTLEMENTS),
-            _int("settled_revenue", "in fen (1/100 yuan)"),
-            _str("sett_no", "the settlement's number"),
-            _str("mail_send_cnt", "times that its paper was asked for again, as text"),
+            _str("zone", "the settled days, as text"),
+            _str("month", "the settled month, YYYYMM"),
+            _code("order", "half of the month", labels.HALVES),
+            _code("sett_status", "state of the settlement", labels.SETTLEMENTS),
+            _int("settled_revenue", "settled income in fen (1/100 yuan)"),
+            _str("sett_no", "number of the settlement"),
+            _str("mail_send_cnt", "how often the paper statement was requested again, as text"),
             _list(
                 "slot_revenue",
-                "by slot",
-                _code("slot_id", "the slot", labels.AD_SLOTS),
-                _int("slot_settled_revenue", "in fen"),
+                "income by ad slot",
+                _code("slot_id", "the ad slot", labels.AD_SLOTS),
+                _int("slot_settled_revenue", "settled income of the ad slot in fen"),
             ),
-            _str("body", "of the answer: whom it is paid to"),
-            _int("penalty_all", "of the answer: deductions, in fen"),
-            _int("revenue_all", "of the answer: income, in fen"),
-            _int("settled_revenue_all", "of the answer: settled income, in fen"),
+            _str("body", "the recipient of the income"),
+            _int("penalty_all", "sum of all deductions in the answer, in fen"),
+            _int("revenue_all", "sum of all income in the answer, in fen"),
+            _int("settled_revenue_all", "sum of all settled income in the answer, in fen"),
         ),
         cut=WindowKind.MONTH,
         rows="settlement_list",
@@ -758,19 +761,22 @@ _PUBLISHER = (
     ),
     _publisher(
         "get_adunit_list",  # what there is now: asked each day, it is stored as of yesterday
-        "the ad units that there are; of mini-programs alone",
+        "existing ad units; only for mini-programs",
         "_end_date ad_unit_id",
         (
             *_UNIT,
             _UNIT_SLOT,
-            _str("ad_unit_type", "as AD_UNIT_TYPE_BANNER"),
-            _code("ad_unit_status", "state", labels.AD_UNIT_STATES),
+            _str("ad_unit_type", "type of the ad unit, for example AD_UNIT_TYPE_BANNER"),
+            _code("ad_unit_status", "state of the ad unit", labels.AD_UNIT_STATES),
             _list(
-                "ad_unit_size", "its sizes", _int("width", "in pixels"), _int("height", "in pixels")
+                "ad_unit_size",
+                "sizes of the ad unit",
+                _int("width", "width in pixels"),
+                _int("height", "height in pixels"),
             ),
-            _str("appid", "the mini-program's"),
-            _int("video_duration_min", "seconds of the shortest video"),
-            _int("video_duration_max", "seconds of the longest video"),
+            _str("appid", "AppID of the mini-program"),
+            _int("video_duration_min", "duration of the shortest video in seconds"),
+            _int("video_duration_max", "duration of the longest video in seconds"),
         ),
         page=_UNITS,
         cut=WindowKind.RECENT,
@@ -793,4 +799,3 @@ INTERFACES: dict[str, JsonEndpoint] = {
         *_PUBLISHER,
     )
 }
-"""The built-in interfaces by name; an interface that is added here is known everywhere."""

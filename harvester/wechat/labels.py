@@ -14,9 +14,9 @@ from harvester.model import Code
 Codes = tuple[Code, ...]
 
 CHANNELS: Codes = (
-    Code(0, "其他合计", "all others"),
+    Code(0, "其他合计", "all other channels"),
     Code(1, "搜索公众号", "search"),
-    Code(17, "名片分享", "name card"),
+    Code(17, "名片分享", "shared contact card"),
     Code(30, "扫描二维码", "QR code"),
     Code(43, "文章页右上角菜单", "menu of an article"),
     Code(51, "支付后关注", "after a payment"),
@@ -25,12 +25,11 @@ CHANNELS: Codes = (
     Code(78, "朋友圈广告", "ads in Moments"),
     Code(100, "微信广告", "ads"),
     Code(149, "小程序关注", "mini-program"),
-    Code(161, "他人转载", "reprint"),
+    Code(161, "他人转载", "repost by another account"),
     Code(176, "专辑内账号名称", "name in an album"),
     Code(200, "视频号", "Channels"),
     Code(201, "直播", "live broadcast"),
 )
-"""How a follower came."""
 
 READ_SOURCES: Codes = (
     Code(99999999, "全部", "all"),
@@ -65,8 +64,8 @@ SCENES: Codes = (
 """Where a reader came from, as interfaces since 2025 name it."""
 
 PUBLISH_TYPES: Codes = (
-    Code(0, "群发 (有通知)", "with notice"),
-    Code(1, "发布 (无通知)", "without notice"),
+    Code(0, "群发 (有通知)", "with notification"),
+    Code(1, "发布 (无通知)", "without notification"),
 )
 
 MESSAGE_TYPES: Codes = (
@@ -87,13 +86,12 @@ INTERVALS: Codes = (
 FIFTHS: Codes = tuple(
     Code(n, f"{20 * n - 20}–{20 * n}%", f"{20 * n - 20} to {20 * n} %") for n in range(1, 6)
 )
-"""Parts of an article."""
 
 DISTRIBUTIONS: Codes = (
     Code("access_source_session_cnt", "访问来源 (打开次数)", "sessions by source"),
     Code("access_source_visit_uv", "访问来源 (人数)", "visitors by source"),
-    Code("access_staytime_info", "访问时长", "time of stay"),
-    Code("access_depth_info", "访问深度", "depth"),
+    Code("access_staytime_info", "访问时长", "duration of the visit"),
+    Code("access_depth_info", "访问深度", "depth of the visit"),
 )
 
 VISIT_SOURCES: Codes = (
@@ -112,21 +110,21 @@ VISIT_SOURCES: Codes = (
     Code(13, "公众号菜单", "menu of an account"),
     Code(14, "APP 分享", "shared from an app"),
     Code(15, "支付完成页", "page after a payment"),
-    Code(16, "长按识别二维码", "pressed QR code"),
+    Code(16, "长按识别二维码", "QR code by long press"),
     Code(17, "相册选取二维码", "QR code from an album"),
     Code(18, "公众号文章", "article"),
     Code(19, "钱包", "Wallet"),
     Code(20, "卡包", "Cards & Offers"),
     Code(21, "小程序内卡券", "coupon in a mini-program"),
     Code(22, "其他小程序", "another mini-program"),
-    Code(23, "其他小程序返回", "back from another mini-program"),
+    Code(23, "其他小程序返回", "return from another mini-program"),
     Code(24, "卡券适用门店列表", "shops that take a coupon"),
     Code(25, "搜索框快捷入口", "shortcut in the search box"),
     Code(26, "小程序客服消息", "customer service message of the mini-program"),
     Code(27, "公众号下发", "sent by an account"),
     Code(28, "系统会话菜单", "menu of a system chat"),
     Code(29, "任务栏-最近使用", "task bar: recently used"),
-    Code(30, "长按小程序菜单圆点", "pressed menu button"),
+    Code(30, "长按小程序菜单圆点", "menu button by long press"),
     Code(31, "连 Wi-Fi 成功页", "page after joining Wi-Fi"),
     Code(32, "城市服务", "city services"),
     Code(33, "微信广告", "ads"),
@@ -175,7 +173,6 @@ DEPTHS: Codes = (
     Code(6, "6–10 页", "6 to 10 pages"),
     Code(7, "10 页以上", "more than 10 pages"),
 )
-"""Classes of the depth of a visit, of the same page."""
 
 PARTS: Mapping[str, Codes] = {
     "access_source_session_cnt": VISIT_SOURCES,
@@ -212,7 +209,7 @@ AD_SLOTS: Codes = (
     Code("SLOT_ID_BIZ_BOTTOM", "公众号底部广告", "account: bottom of an article"),
     Code("SLOT_ID_BIZ_MID_CONTEXT", "公众号文中广告", "account: within an article"),
     Code("SLOT_ID_BIZ_VIDEO_END", "公众号视频后贴广告", "account: after a video"),
-    Code("SLOT_ID_BIZ_SPONSOR", "公众号互选广告", "account: sponsor"),
+    Code("SLOT_ID_BIZ_SPONSOR", "公众号互选广告", "account: sponsored ad"),
     Code("SLOT_ID_BIZ_CPS", "公众号返佣商品", "account: goods on commission"),
     Code("SLOT_ID_WEAPP_BANNER", "小程序 Banner 广告", "mini-program: banner"),
     Code("SLOT_ID_WEAPP_REWARD_VIDEO", "小程序激励视频广告", "mini-program: rewarded video"),

@@ -5,10 +5,9 @@ Rule: pure; facts of an interface and times, no calendar and no run.
 An interface delivers one of three things (`Delivery`):
 
 - one row per day: a day without one is late, never zero.  getusercumulate answers empty days now
-and
-  then, to days that have a row later.
+  and then, to days that have a row later.
 - entries: an answer has all records of the answers before it, and their lists grow by one entry per
-day until a last one: to day 7 (getarticletotal) or 30 (getarticletotaldetail); the entries of
+  day until a last one: to day 7 (getarticletotal) or 30 (getarticletotaldetail); the entries of
   publisher_settlement change until day 62, and none is known to go.
 - no guaranteed rows: on a day without a record perhaps nothing happened.  Days that had
   figures later have been silently empty, without ``is_delay``, for more than 24 hours.
@@ -37,8 +36,7 @@ AGAIN = (1, 2, 3, 5, 8, 13, 21, 30)
 EMPTY_AGAIN = (1, 2, 3, 5, 8)
 """The same of an empty day of an interface that guarantees no rows."""
 AT_LEAST = 3
-"""The least number of days on which a row or an entry is requested again, however late it was
-first missed."""
+"""The least number of days on which a row or an entry is requested again, however late it is."""
 WAITS = 3
 """Days after it was due for which a run that lacks a row or an entry is not done."""
 YOUNG_DAYS = max(EMPTY_AGAIN)
@@ -85,8 +83,8 @@ def again_at(
 ) -> float | None:
     """The Unix time of the next request for what is missing; None: there is none any more.
 
-    days: the schedule.  due: when it was due.  hour: from which a day's figures can be requested.
-    tries: how often it was requested again.
+    days: the schedule.  hour: from which a day's figures can be requested.  tries: those made
+    before.
     """
     for day in days:
         if wall < due + day * DAY:
@@ -118,7 +116,6 @@ def has_last_entry(endpoint: Endpoint, records: Sequence[Mapping[str, Any]], end
 
 
 def _days(items: object, field: str) -> list[date]:
-    """The days of the entries of a list."""
     found = [day_of(in_record(item, field)) for item in items] if isinstance(items, list) else []
     return [day for day in found if day is not None]
 
@@ -200,10 +197,7 @@ def _day(field: str, item: object) -> date | None:
 
 
 def lacks(endpoint: Endpoint, before: str, records: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether an answer lacks a record or an entry that an earlier one, which had any, had.
-
-    before: the result of `had`.
-    """
+    """Whether an answer lacks a record or an entry that an earlier one had; before: of `had`."""
     if not before:
         return False
     if not records:
@@ -217,11 +211,7 @@ def lacks(endpoint: Endpoint, before: str, records: Sequence[Mapping[str, Any]])
 def completed(
     endpoint: Endpoint, records: Sequence[dict[str, Any]], stored: Sequence[dict[str, Any]]
 ) -> tuple[list[dict[str, Any]], int]:
-    """The records of an answer, and of those that are stored what it lacks; how much that is.
-
-    Of one row per day: the rows of days that it lacks.  Of entries: records, and entries of a
-    record that has its key.
-    """
+    """The records of an answer, and of those that are stored what it lacks; how much that is."""
     if delivery(endpoint) is Delivery.DAILY:
         there = {day_of(in_record(each, endpoint.day_field)) for each in records}
         kept = [each for each in stored

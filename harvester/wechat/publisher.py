@@ -33,25 +33,23 @@ from harvester.wechat.endpoint import JsonEndpoint, too_long
 from harvester.wechat.response import Rule, code_of, read, refusal
 
 PAGE_SIZE = 90
-"""Rows of a page, the most that WeChat returns."""
 
 _OURS = {ACCESS_TOKEN, "page", "page_size", "start_date", "end_date"}
-"""Fields of the query that every request has."""
 
 PUBLISHER_ERRORS: Mapping[int, Rule] = {
     **ERRORS,
     1701: Rule(Action.FAIL_WINDOW, "the publisher interface refused a parameter of the request"),
     2009: Rule(
         Action.STOP_ENDPOINT,
-        "the account is not a traffic owner (any more); only traffic owners have these figures",
+        "the account is not, or no longer, a traffic owner; only traffic owners have these figures",
     ),
     45009: Rule(
         Action.SLOW_DOWN, "too many requests to the publisher interface; try later", Action.QUOTA
     ),
     45010: Rule(
         Action.STOP_ENDPOINT,
-        "there is no such interface for this account; only accounts with the traffic-owner function"
-        " have these figures, and those by ad unit only mini-programs",
+        "this account does not have this interface; only accounts with the traffic-owner function"
+        " have these figures, and only mini-programs have figures by ad unit",
     ),
 }
 """What to do after a ``ret`` of the publisher interface, or an errcode that `ERRORS` lacks."""
@@ -78,14 +76,13 @@ class PublisherEndpoint(JsonEndpoint):
         super().__post_init__()
         if not {*map(type, self.body.values())} <= {str, int} or not _OURS.isdisjoint(self.body):
             raise UsageError(
-                "interface {}: body joins the query of a publisher interface; it takes texts and"
-                " whole numbers, and none of {}",
+                "interface {}: body is added to the query of a publisher interface; its values"
+                " must be texts or whole numbers, and its keys must not be any of {}",
                 self.name,
                 ", ".join(sorted(_OURS)),
             )
 
     def request(self, window: Window, token: Token, page: int = 1) -> Request:
-        """A GET for one page of the window's days."""
         given = {"action": self.name, **self.body}
         query = (
             ("action", str(given.pop("action"))),
@@ -101,7 +98,6 @@ class PublisherEndpoint(JsonEndpoint):
         return Request("GET", self.path, query + days if self.dated else query)
 
     def verdict(self, response: Response, window: Window) -> Verdict:
-        """DONE with the rows of the page, ``more`` if another one follows, or a refusal."""
         answer = read(response)
         if isinstance(answer, Verdict):
             return answer
@@ -125,7 +121,6 @@ class PublisherEndpoint(JsonEndpoint):
         return verdict._replace(more=full and _number(answer.get("total_num")) != PAGE_SIZE)
 
     def _unlisted(self, answer: dict[str, Any], window: Window) -> Verdict | None:
-        """The meaning of an answer without rows: only sums, or nothing."""
         total = answer.get("total_num")
         sums = {name: answer[name] for name in self.lifts if name in answer}
         nothing = total in (0, "0") or (total is None and sums)
@@ -135,7 +130,6 @@ class PublisherEndpoint(JsonEndpoint):
 
 
 def _in_usual_words(answer: dict[str, Any]) -> dict[str, Any]:
-    """The refusal of an answer as errcode and errmsg, in any of its forms."""
     if code_of(answer) != 0:
         return answer
     base = answer.get("base_resp")

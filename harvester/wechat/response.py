@@ -1,7 +1,6 @@
 """Parses the bytes of an answer into an object, an errcode, or a refusal.
 
-Rule: pure; any bytes result in a value or a verdict.  What an errcode requires is a table that the
-caller passes in.
+Rule: pure; any bytes result in a value or a verdict.
 """
 
 from __future__ import annotations
@@ -24,37 +23,25 @@ MAX_VALUES = 500_000
 """The most values of an answer; a real one has some thousand.  A value takes up to 300 bytes of
 memory however short it is in JSON, so an answer of 8 MiB could take a gigabyte otherwise."""
 _SMALL = 64 * 1024
-PROXY_LOGIN = say("the proxy requires a login; write user and password before the host in its URL")
+PROXY_LOGIN = say(
+    "the proxy requires a login; write user and password before the host in the URL of the proxy"
+)
 _ON_THE_WAY = say(
-    "WeChat reports errors with HTTP 200, so another server sent this; check the"
-    " base URL and the proxy"
+    "WeChat reports errors with HTTP 200, so another server sent this answer; check the base URL"
+    " and the proxy"
 )
 _HTTP_ADVICE: Mapping[int, str] = {
-    400: say(
-        "an intermediate server did not understand the request; check the base URL and the proxy"
-    ),
-    401: say(
-        "an intermediate server requires a login, which WeChat never does; check the base URL"
-    ),
     403: say(
-        "an intermediate server forbids the request, as a firewall does; have WeChat's host"
-        " allowed, or check the base URL"
+        "an intermediate server, for example a firewall, forbids the request; ask its operator to"
+        " allow WeChat's host, or check the base URL"
     ),
     404: say("the server has no such path; check the base URL"),
     407: PROXY_LOGIN,
-    451: say(
-        "an intermediate server blocks the request, by law or by its rules; have WeChat's"
-        " host allowed, or use another network"
-    ),
 }
-"""What to do after an HTTP status; WeChat itself reports its errors with 200."""
 
 
 class Rule(NamedTuple):
-    """What to do after one errcode, and the sentence for the operator.
-
-    then: what to do once no attempt is left, of an action that tries again.
-    """
+    """What to do after an errcode; then: what to do once no attempt is left."""
 
     action: Action
     advice: str
@@ -62,10 +49,9 @@ class Rule(NamedTuple):
 
 
 class Quota(NamedTuple):
-    """What quota/get answers of one path: calls of a day, and those left today.
+    """What quota/get answers of one path: calls of a day, those left today, and a rate or 0.
 
-    calls, seconds: the rate that is given as allowed, 0 if none is.  It is not trusted: real
-    limits of a minute are lower, and it has been answered while 45009 was.
+    The rate is not trusted: real limits of a minute are lower, and it was answered while 45009 was.
     """
 
     daily: int
@@ -88,16 +74,12 @@ def quota_in(answer: Mapping[str, Any]) -> Quota | None:
 
 
 def _numbers(given: object, *names: str) -> list[int | None]:
-    """The whole numbers of an object; None for what is none."""
     found = [given.get(name) if isinstance(given, dict) else None for name in names]
     return [each if type(each) is int else None for each in found]
 
 
 def read(response: Response) -> dict[str, Any] | Verdict:
-    """The JSON object of a response, or the verdict if there is none.
-
-    The content type is ignored: WeChat sends JSON as text/plain, too.
-    """
+    """The JSON object of a response, or the verdict; WeChat also sends JSON as text/plain."""
     status, body = response
     if status != 200:
         return _http_verdict(status)
@@ -129,8 +111,8 @@ def _http_verdict(status: int) -> Verdict:
         return Verdict(
             Action.STOP_ENDPOINT,
             say(
-                "HTTP {}: redirects are not followed, since the token would go along;"
-                " check the base URL",
+                "HTTP {}: redirects are not followed, because they would send the token to another"
+                " address; check the base URL",
                 status,
             ),
         )
@@ -170,7 +152,6 @@ def refusal(answer: Mapping[str, Any], rules: Mapping[int, Rule]) -> Verdict:
 
 
 def _line(text: str) -> str:
-    """A server's text on one line, without control characters, for use in messages."""
     if not text.isprintable():
         text = "".join([char if char.isprintable() else " " for char in text])
     return text.strip()

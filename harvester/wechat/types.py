@@ -1,17 +1,10 @@
 """The record of every interface as a type, for editors and type checkers.
 
-    from harvester.wechat.types import GetUserSummary
+Rule: ``tests/typing/write_types.py`` writes the same types into the stub beside this file.
 
-    record: GetUserSummary
-    growth = record["new_user"] - record["cancel_user"]
-
-Rule: each type is made from the fields of its interface in `harvester.wechat.interfaces`; the
-stub beside this file shows the same types to editors, and ``tests/typing/write_types.py`` writes
-it.  Nothing here is used while harvesting, and records stay unchanged.
-
-Any field may be missing, and there may be unknown ones.  ``harvester endpoints NAME``
-shows what each means.  The type of an object within a record is named after both: the
-``read_user_source`` of GetArticleRead's ``detail`` is GetArticleReadDetailReadUserSource.
+Any field may be missing, and there may be unknown ones.  The type of an object within a record is
+named after both: the ``read_user_source`` of GetArticleRead's ``detail`` is
+GetArticleReadDetailReadUserSource.
 """
 
 from __future__ import annotations
@@ -29,7 +22,6 @@ def _capitalized(name: str) -> str:
 
 
 def _record(name: str, fields: tuple[Field, ...]) -> Any:
-    """Define the type of a record, or of an object within one, and those that it needs."""
     hints = {each.name: _hint(name, each) for each in fields}
     made = globals()[name] = TypedDict(name, hints, total=False)
     return made

@@ -195,7 +195,7 @@ def test_what_is_no_day_is_called_a_date_unless_it_has_a_name() -> None:
 
 
 def test_a_time_is_no_day() -> None:
-    with pytest.raises(UsageError, match=r"is a time, not a day; give a date, as 2020-01-02$"):
+    with pytest.raises(UsageError, match=r"is a time, not a day; give a date such as 2020-01-02$"):
         parse_day(datetime(2020, 1, 2, 3), 0.0)
 
 
@@ -521,7 +521,9 @@ def test_a_past_day_is_over_in_china() -> None:
     now = datetime(2026, 3, 9, 1, tzinfo=CHINA).timestamp()  # before 08:00 nothing is settled
     assert parse_past_day("2026-03-08", now, "day") == date(2026, 3, 8)
     assert parse_past_day("yesterday", now, "day") == date(2026, 3, 7)
-    with pytest.raises(UsageError, match=r"day: no account has 2026-03-09 yet; .* 2026-03-08$"):
+    with pytest.raises(
+        UsageError, match=r"day: WeChat has no figures of 2026-03-09 yet; .* 2026-03-08$"
+    ):
         parse_past_day(date(2026, 3, 9), now, "day")
     with pytest.raises(UsageError, match="day: 'soon' is not a day"):
         parse_past_day("soon", now, "day")
@@ -533,13 +535,13 @@ def test_what_is_wrong_with_a_day_or_a_range_is_said_in_full() -> None:
     for call, said in (
         (
             lambda: parse_day(wrong, now, "start"),
-            f"start: {wrong!r} is a time, not a day; give a date, as 2026-03-09",
+            f"start: {wrong!r} is a time, not a day; give a date such as 2026-03-09",
         ),
         (
             lambda: parse_past_day("2026-03-09", now, "day"),
             (
-                "day: no account has 2026-03-09 yet; the last day with data is yesterday in China,"
-                " 2026-03-08"
+                "day: WeChat has no figures of 2026-03-09 yet; the last day with data is"
+                " yesterday (China time), 2026-03-08"
             ),
         ),
         (
@@ -549,8 +551,8 @@ def test_what_is_wrong_with_a_day_or_a_range_is_said_in_full() -> None:
         (
             lambda: check_range(date(2026, 3, 1), date(2026, 3, 9), now),
             (
-                "the end 2026-03-09 cannot be requested yet; the last day with data is yesterday in"
-                " China, 2026-03-08"
+                "the end 2026-03-09 cannot be requested yet; the last day with data is"
+                " yesterday (China time), 2026-03-08"
             ),
         ),
     ):

@@ -31,7 +31,8 @@ def test_what_is_claimed_cannot_be_claimed_again(tmp_path: Path) -> None:
     claim = FileLock(tmp_path / "x.lock", "it")
     with pytest.raises(
         UsageError,
-        match=r"^the directory d is in use by another harvester; let it end, or choose another",
+        match=r"^the directory d is in use by another harvester; wait until it"
+        r" has ended, or choose another",
     ):
         FileLock(tmp_path / "x.lock", "the directory d")
     claim.release()

@@ -57,7 +57,7 @@ def test_a_longer_wait_is_told_once_and_so_is_its_end(
     if told:
         began, ended = said
         assert re.fullmatch(
-            r"the server x does not answer \(it said so\); it is called again for up to 5\d s",
+            r"the server x does not answer \(it said so\); it will be called again for up to 5\d s",
             began,
         )
         assert ended == "the server x answers again"
@@ -84,7 +84,7 @@ def test_a_program_that_configures_no_logging_prints_nothing() -> None:
     done = subprocess.run(
         [sys.executable, "-c", ALONE], capture_output=True, text=True, check=True, env=environment()
     )
-    assert done.stdout.startswith("the server x was away for 1.5 s")
+    assert done.stdout.startswith("the server x did not answer for 1.5 s")
     assert done.stderr == ""
 
 
@@ -97,8 +97,8 @@ def test_a_server_that_stays_away_is_named_with_what_to_do_once_patience_has_end
     with pytest.raises(SinkError) as caught:
         waited(server, 2.5)
     assert str(caught.value) == (
-        "the server x was away for 2.5 s (it said so); nothing that was committed is lost: fix "
-        "the cause and run the same command again"
+        "the server x did not answer for 2.5 s (it said so); nothing that was committed is"
+        " lost: fix the cause and run the same command again"
     )
     assert caught.value.__context__ is None
     assert server.called[-1] - server.called[0] == pytest.approx(2.5, abs=0.01)

@@ -140,4 +140,4 @@ def test_an_answer_of_escapes_alone_takes_no_time(hostile: bytes) -> None:
 def test_a_sink_of_the_environment_reaches_rebuild_as_it_is(tmp_path: Path) -> None:
     done = harvest("rebuild", "--out", ".", cwd=tmp_path, HARVESTER_SINK="nowhere:x")
     assert done.returncode == 2
-    assert "no sink for 'nowhere:x'" in done.stderr
+    assert "there is no sink 'nowhere:x'" in done.stderr

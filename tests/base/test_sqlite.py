@@ -24,7 +24,9 @@ def test_an_old_library_is_refused() -> None:
 
 def test_a_file_can_be_made_only_in_a_directory_that_exists(tmp_path: Path) -> None:
     check_place(tmp_path / "x.db", "the ledger")
-    with pytest.raises(UsageError, match=f"^the ledger cannot be made: .* {tmp_path}/no; make it"):
+    with pytest.raises(
+        UsageError, match=f"^the ledger cannot be created: .* {tmp_path}/no; create the directory"
+    ):
         check_place(tmp_path / "no" / "x.db", "the ledger")
 
 

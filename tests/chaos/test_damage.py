@@ -131,7 +131,9 @@ def test_every_command_that_meets_a_damaged_ledger_names_the_way_out(
     said = capsys.readouterr().err
     [line] = sentences(said)
     assert "is damaged (file is not a database)" in line
-    assert line.endswith(f"harvester rebuild --out '{home}' makes a new ledger from what is stored")
+    assert line.endswith(
+        f"harvester rebuild --out '{home}' makes a new ledger from the stored records"
+    )
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
@@ -177,7 +179,7 @@ def test_a_rebuilding_tells_what_it_found_and_where_the_former_ledger_is(
     assert said.err == ""
     assert found.startswith(f"jsonl:{home}: {records:,} records of 31 windows of 1 account; 1 of")
     assert compared.startswith("the former ledger could not be read: records that are missing")
-    assert empty.startswith("days without a record are not known any more")
+    assert empty.startswith("days without a record are no longer known")
     [place] = home.glob(f"{FILE_NAME}.former*")
     assert former == f"the former ledger is now {place}"
     assert place.read_bytes().startswith(b"no ledger at all")
@@ -199,8 +201,11 @@ def test_a_ledger_of_a_newer_version_is_left_alone_and_can_be_made_anew(
     for todo in (job(server, home, "sqlite"), ["status", "--out", str(home)]):
         assert invoke(todo) == 4
         said = capsys.readouterr().err
-        assert f"has format version {VERSION + 1}, this harvester needs {VERSION}" in said
-        assert "a newer harvester wrote it: use that one; if there is none, harvester rebu" in said
+        assert f"has format version {VERSION + 1}, but this harvester needs {VERSION}" in said
+        assert (
+            "a newer version of harvester wrote it: use that version; if there is none,"
+            " harvester rebu"
+        ) in said
         assert (home / FILE_NAME).read_bytes() == before
     # It still names the sinks: nobody has to.
     assert invoke(["rebuild", "--out", str(home)]) == 0
@@ -219,7 +224,7 @@ def test_for_a_ledger_before_the_first_release_no_command_is_named(
     for todo in (job(server, home, "sqlite"), ["status", "--out", str(home)]):
         assert invoke(todo) == 4
         said = capsys.readouterr().err
-        assert "a harvester before the first release wrote it; how to go on: https://" in said
+        assert "a harvester older than the first release wrote it; what to do: https://" in said
         assert "rebuild" not in said
 
 
@@ -233,7 +238,9 @@ def test_a_sink_whose_kind_is_not_known_here_is_left_out_and_told(
     capsys.readouterr()
     assert invoke(["rebuild", "--out", str(home)]) == 0
     said = capsys.readouterr().out.splitlines()
-    left_out = f"cloud:{home / 'place'} is left out; if it was harvested into, name it with --sink"
+    left_out = (
+        f"cloud:{home / 'place'} is left out; if runs have written to it, name it with --sink"
+    )
     assert said[0] == left_out
     assert said[1].startswith(f"jsonl:{home}: ")
     assert invoke(["verify", "--out", str(home)]) == 0
@@ -269,7 +276,7 @@ def test_during_a_run_no_other_command_may_change_anything_and_looking_is_allowe
     assert [status for status, _ in said] == [2, 2, 0]
     assert in_use in said[0][1]
     told = sentences(said[1][1])
-    assert told == [f"harvester: {in_use}; let it end, or choose another directory"]
+    assert told == [f"harvester: {in_use}; wait until it has ended, or choose another directory"]
     assert len(said[1][1].splitlines()) == 2
     assert not list(home.glob("*.former*"))
 
@@ -291,4 +298,4 @@ def test_own_interfaces_of_a_configuration_are_known_when_a_ledger_is_made_anew(
     lines = "".join(json.dumps(each) + "\n" for each in (record, later))
     Path("harvest/getmine/2024-01.jsonl").write_text(lines)
     assert invoke(["rebuild"]) == 0
-    assert "2 of these may not be whole or final" in capsys.readouterr().out
+    assert "2 of these might be incomplete or not final" in capsys.readouterr().out

@@ -57,7 +57,7 @@ def full(
     assert "is lost: " in sentence
     assert sentence.endswith("run the same command again")
     if "the disk is full" in sentence:
-        cure = "fix the cause" if "the database " in sentence else "make room"
+        cure = "fix the cause" if "the database " in sentence else "free some space"
         assert sentence.endswith(f"{cure} and run the same command again")
     return True
 

@@ -81,7 +81,10 @@ def test_a_driver_that_does_not_return_is_not_waited_for_after_an_interrupt() ->
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert said == "harvester: something has not answered for 0.5 s; ended without it\n"
+    assert (
+        said == "harvester: a call did not return within 0.5 s; the process ends without waiting"
+        " for it\n"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

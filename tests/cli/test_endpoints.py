@@ -97,9 +97,9 @@ def test_one_interface_is_told_with_all_about_it_and_its_fields(capsys: Output) 
 
 def test_the_labels_of_codes_that_another_field_decides_are_told(capsys: Output) -> None:
     text = " ".join(" ".join(told(capsys, "getweanalysisappidvisitdistribution")).split())
-    assert "access_source_session_cnt, access_source_visit_uv: 1 recently used" in text
-    assert "57 group tools access_staytime_info: 1 0 to 2 s, 2 3 to 5 s," in text
-    assert "access_depth_info: 1 1 page, 2 2 pages," in text
+    assert "access_source_session_cnt, access_source_visit_uv: 1 = recently used" in text
+    assert "57 = group tools access_staytime_info: 1 = 0 to 2 s, 2 = 3 to 5 s," in text
+    assert "access_depth_info: 1 = 1 page, 2 = 2 pages," in text
 
 
 def delivers(what: str) -> str:
@@ -113,16 +113,21 @@ def delivers(what: str) -> str:
         ("getuserreadhour", f"  state          retired: {', '.join(SUCCESSORS)}"),
         (
             "getweanalysisappiddailyretaininfo",
-            "  late days      its figures change for 31 days, the last day of a window counted",
+            (
+                "  late days      its figures change for 31 days, counted from the last day of"
+                " the window"
+            ),
         ),
         ("getusercumulate", delivers("one row per day: a day without one is late")),
         (
             "publisher_settlement",
-            delivers("entries to day 62: an answer has all that an earlier one had"),
+            delivers("entries up to day 62: a later answer contains all entries of an earlier one"),
         ),
         (
             "getusersummary",
-            delivers("no guaranteed rows: on a day without a record perhaps nothing happened"),
+            delivers(
+                "rows are not guaranteed: a day without a record can be a day without activity"
+            ),
         ),
     ],
 )
@@ -201,6 +206,6 @@ def test_an_unknown_name_is_refused_with_the_nearest_group_or_interface() -> Non
     result = harvest("endpoints", "mesages")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (
-        "harvester: there is no interface 'mesages', and no group (did you mean messages?);"
-        " harvester endpoints lists them\n"
+        "harvester: there is no interface or group 'mesages' (did you mean"
+        " messages?); harvester endpoints lists all of them\n"
     )

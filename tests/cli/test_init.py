@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import pty
+import select
 import signal
 import sys
 import time
@@ -23,7 +24,7 @@ from tests.scenarios.command import Start, until
 from tests.support import A, B, command, environment
 
 Output = pytest.CaptureFixture[str]
-SECRET = "there, too\r\nAppSecret: "
+SECRET = "on that page\r\nAppSecret: "
 """What is said last before the secret is read, which drops what was typed before."""
 FILES = {"harvester.toml", "accounts.toml", f"{A}.secret"}
 
@@ -116,22 +117,24 @@ def test_a_check_that_fails_says_what_to_do_and_the_files_are_written(
     assert answered(monkeypatch, A, "practice", "users", "", "2") == 1
     said = capsys.readouterr().out
     assert "white list" in said
-    assert "Do what is said above (a secret is in its file), and try again: harvester check" in said
+    assert (
+        "Correct what is named above (each secret is in its own file), then check again: harvester"
+    ) in said
     assert there(folder) == FILES
 
 
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        ((), "standard input ends without AppID, AppSecret"),
-        ((A,), "standard input ends without AppSecret"),
+        ((), "standard input ends before AppID, AppSecret is given"),
+        ((A,), "standard input ends before AppSecret is given"),
         (("gh_0123456789ab",), "is the original id of an account"),
         ((A, "practice", "user"), "users"),
         ((A, "practice", "", "01.02.2024"), "is not a day"),
         ((A, "practice", "", "2130-01-01"), "the last day with data is yesterday"),
         ((A, "practice", "", "", "7"), "answer 1, 2 or 3"),
-        ((A, "practice", "", "", "postgresql://me:pw@host/db"), "a job holds no password"),
-        ((A, "practice", "", "", "", A), f"{A} is there already"),
+        ((A, "practice", "", "", "postgresql://me:pw@host/db"), "a job cannot hold a password"),
+        ((A, "practice", "", "", "", A), f"{A} was already given"),
     ],
 )
 def test_an_answer_that_is_missing_or_cannot_be_used_writes_nothing(
@@ -162,7 +165,7 @@ def test_nothing_is_overwritten(
 ) -> None:
     (folder / name).write_text("mine")
     assert answered(monkeypatch, A, "practice") == 2
-    assert f"{name} is there already, and init overwrites nothing" in capsys.readouterr().err
+    assert f"{name} already exists, and init does not overwrite files" in capsys.readouterr().err
     assert (there(folder), (folder / name).read_text()) == ({name}, "mine")
 
 
@@ -197,6 +200,7 @@ class Typed:
     def read(self, text: str) -> None:
         """Read until it says this, after what was read before."""
         while (place := self.said.find(text, self._read)) < 0:
+            assert select.select([self._terminal], [], [], 20.0)[0], f"{text!r} is not said"
             self.said += os.read(self._terminal, 1 << 12).decode(errors="replace")
         self._read = place + len(text)
 
@@ -235,7 +239,7 @@ def test_at_a_terminal_the_secret_is_not_shown_and_a_mistake_is_asked_again(
     typed.type("yesterday-2d\n")
     typed.read("[1]")
     typed.type("2\n")
-    typed.read("还有别的账号")
+    typed.read("另一个账号")
     typed.type("\n")
     typed.read("harvester status")
     assert typed.status() == 0
@@ -255,7 +259,7 @@ def test_an_interrupt_leaves_nothing(
     typed = Typed("init")
     for before, answer in (
         ("AppID: ", A), (SECRET, "practice"), ("articles]", "users"), ("-01-01]", ""),
-        ("[1]", "2"), ("Another account", ""),
+        ("[1]", "2"), ("another account", ""),
     ):  # fmt: skip
         typed.read(before)
         if before == moment:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from harvester.base.chinese import CATALOGUE
 from harvester.base.dates import nearest
 from harvester.cli import language
 from harvester.cli.commands import invoke
-from harvester.cli.language import CATALOGUE, choose, label, translated
+from harvester.cli.language import choose, label, translated
 from harvester.cli.session import summarize
 from harvester.cli.terminal import china_time
 from harvester.errors import UsageError
@@ -86,7 +87,7 @@ def test_the_terms_of_the_readme_are_used() -> None:
     strings = " ".join(texts.catalogue().values())
     for term in (
         "不重不漏，只入库一次",
-        "只能通过环境变量传入，不支持命令行参数",
+        "不能写在命令行里",
         "台账",
         "写入目标",
     ):
@@ -125,10 +126,10 @@ TRANSLATED = [
         " (date range error)：微信不接受这个日期或日期范围 [rid: 1-2]"),
     ),
     (
-        say("there is no interface {!r}, and no group{}; harvester endpoints lists them", "user",
+        say("there is no interface or group {!r}{}; harvester endpoints lists all of them", "user",
         nearest("user", ["users"])),
-        ("there is no interface 'user', and no group (did you mean users?); harvester endpoints"
-        " lists them"),
+        ("there is no interface or group 'user' (did you mean users?); harvester endpoints"
+         " lists all of them"),
         "没有名为 'user' 的接口或分组（是不是 users？）；harvester endpoints 会列出全部接口",
     ),
     (
@@ -138,9 +139,11 @@ TRANSLATED = [
         "无法读取 a and b.toml（没有权限）",
     ),
     (
-        say("run the same command again from {}, or with --wait", china_time(1704153600.0)),
-        "run the same command again from 2024-01-02 08:00 China time, or with --wait",
-        "请从北京时间 2024-01-02 08:00 起再次执行同一条命令，或加上 --wait",
+        say("run the same command again at {} or later, or now with --wait",
+            china_time(1704153600.0)),
+        ("run the same command again at 2024-01-02 08:00 China time or later, or now with"
+         " --wait"),
+        "请在北京时间 2024-01-02 08:00 或之后再次执行同一条命令，或现在加上 --wait 执行",
     ),
     (
         say("{}: {}", say("{} waits{}", APPID, ""), say("it has more than {} pages", 1000)),
@@ -166,7 +169,7 @@ def test_what_is_put_together_is_translated_and_its_values_stay(
 def test_a_cause_is_translated_whole() -> None:
     [text] = _causes(FAILURE)
     assert translated(text) == (
-        f"{APPID} a：2026-11-01 至 2026-11-28 的 10 个窗口失败，上次运行中也失败：WeChat is busy"
+        f"{APPID} a：2026-11-01 至 2026-11-28 的 10 个窗口失败，上次运行也失败了：WeChat is busy"
     )
 
 
@@ -273,9 +276,9 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
         (("--lang", "fr", "status"), {}, 2, "Invalid value for '--lang': 'fr' is not one of"),
         (("status",), {"HARVESTER_LANG": "fr"}, 2, "invalid HARVESTER_LANG: 'fr' is not one of"),
         (("status",), {"HARVESTER_LANG": "fr", "LANG": "zh_CN"}, 2, "HARVESTER_LANG 无效：'fr' "),
-        (("status", "--lang", "zh"), {}, 2, "It comes before the command: harvester --lang zh|en"),
+        (("status", "--lang", "zh"), {}, 2, "Write it before the command: harvester --lang zh|en"),
         (("--lang", "zh", "run"), {}, 2, "缺少 ENDPOINT（接口名或分组名，例如 users）"),
-        (("--lang", "zh", "run", "x", "--secret", "s"), {}, 2, "只能通过环境变量传入"),
+        (("--lang", "zh", "run", "x", "--secret", "s"), {}, 2, "不能写在命令行里"),
         (("--lang", "zh", "run", "--rate", "5"), {}, 2, "--rate '5' 无效：应为大于 0 的数字加单位"),
         (("--lang", "zh", "nothing"), {}, 2, "没有命令 'nothing'。"),
         (("--lang", "zh", "simulate", "--port", "x"), {}, 2, "'--port' 的值无效：'x' 不是整数。"),
@@ -309,7 +312,7 @@ def test_json_and_logs_as_json_are_english(
     status, out, err = said(capsys, "--lang", "zh", *asked, "--json")
     assert status == 2
     [note] = json.loads(out)["notes"]
-    assert note.startswith("there is no interface 'user'")
+    assert note.startswith("there is no interface or group 'user'")
     assert "没有名为 'user' 的接口" in err
     _, _, err = said(capsys, "--lang", "zh", *asked, "--log-format", "json")
     assert json.loads(err)["message"] == note
@@ -318,8 +321,8 @@ def test_json_and_logs_as_json_are_english(
 @pytest.mark.thorough
 def test_a_command_in_english_reads_no_catalogue() -> None:
     program = (
-        "import sys; from harvester.cli import language, commands;"
-        "commands.invoke(['run', '--help']); print(language._catalogue.cache_info().misses)"
+        "import sys; from harvester.base import chinese; from harvester.cli import commands;"
+        "commands.invoke(['run', '--help']); print(chinese._catalogue.cache_info().misses)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
@@ -331,5 +334,5 @@ def test_an_interface_is_described_in_chinese(capsys: pytest.CaptureFixture[str]
     status, out, _ = said(capsys, "--lang", "zh", "endpoints", "getusersummary")
     assert status == 0
     assert out.startswith("getusersummary: 用户增减\n")
-    for expected in ("每次天数       7\n", "新增关注人数", "1 搜索公众号", "状态           在用\n"):
+    for expected in ("每次天数       7\n", "新增关注人数", "1 = 搜索", "状态           在用\n"):
         assert expected in out

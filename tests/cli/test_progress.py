@@ -146,7 +146,7 @@ def test_what_is_waited_for_goes_on_ticking(clock: Clock, capsys: Output) -> Non
         (events.Notice("info", "Quota", "wx1", "e", "wx1 e: 0 of 1 calls are left today"),
          "wx1 e: 0 of 1 calls are left today"),
         (events.Stalled(40.0, ("wx1 waits: busy [rid: 1]", "wx2 waits")),
-         "nothing new for 40 s: wx1 waits: busy; wx2 waits"),
+         "no progress for 40 s: wx1 waits: busy; wx2 waits"),
     ],
 )  # fmt: skip
 def test_numbers_have_separators_and_days_have_dates(event: Event, said: str) -> None:
@@ -160,7 +160,7 @@ def test_a_commit_tells_foreign_rows_each_and_gaps_once_an_interface(capsys: Out
     told = lines(capsys)
     assert (
         told[:2]
-        == ["wx1 e 2024-01-01 to 2024-01-31: 1,000 rows of days that were not asked for, left out"]
+        == ["wx1 e 2024-01-01 to 2024-01-31: ignored 1,000 rows of days that were not requested"]
         * 2
     )
     assert told[2] == f"wx1 e 2024-01-01 to 2024-01-31: 2 days {events.LATE}"

@@ -110,13 +110,13 @@ def test_totals_come_first_and_causes_next_and_no_account_by_day_of_many(there: 
         "  missing      27,000 days",
         "  waiting      1,500 days",
         "  records      15,000",
-        "  complete     not known: 31,500 calls to make, once the causes are removed",
+        "  complete     not known: first remove the causes, then 31,500 calls to make",
         "needs attention:",
         f"  failed: {some}, {NAME}: 3,000 days, 2024-01-11 to 2024-01-12: errcode 48001",
         f"  missing: {some}, {NAME}: 27,000 days, 2024-01-14 to 2024-01-31",
     ]
     assert lines[10].startswith("  waiting until 20")
-    assert lines[11] == "the first of them:"
+    assert lines[11] == "the first account–interface pairs that need attention:"
     assert lines[12] == (
         f"  wx0000000000000000 {NAME}: 10 of 31 days harvested, 1 waiting, 2 failed, 18 missing"
     )
@@ -135,7 +135,7 @@ def test_a_filter_shows_what_it_leaves_by_month_and_day(there: Harvest) -> None:
     assert text.count("2024-01-11 to 2024-01-12 (2 days) failed: ") == 10
     assert "days) missing" not in text
     for none in (("--endpoint", OTHER), ("--state", "complete")):
-        assert there.told(*none) == "nothing that was requested matches\n"
+        assert there.told(*none) == "no account–interface pair matches\n"
 
 
 def test_a_filter_that_leaves_many_shows_a_line_for_each(there: Harvest) -> None:
@@ -157,7 +157,7 @@ def test_what_nobody_knows_is_refused(there: Harvest) -> None:
 
 def test_only_needs_a_file(there: Harvest) -> None:
     there.ledger([month(A)], [])
-    assert "give --accounts FILE as well" in there.refused("--only", "north")
+    assert "add --accounts FILE" in there.refused("--only", "north")
 
 
 def test_json_has_totals_causes_and_each_stream_with_its_ranges(there: Harvest) -> None:
@@ -221,7 +221,7 @@ def test_days_that_no_window_can_have_are_not_missing(
     text = there.told()
     assert ("missing" in text) is bool(missing)
     assert sum(map(int, re.findall(r"\((\d+) days?\) not asked for: ", text))) == not_asked
-    cannot = re.findall(r"\((\d+) days?\) cannot be asked for any more: ", text)
+    cannot = re.findall(r"\((\d+) days?\) can no longer be requested: ", text)
     assert sum(map(int, cannot)) == gone
 
 
@@ -258,7 +258,7 @@ def test_what_was_harvested_up_to_yesterday_and_not_since_is_stale(
     day = LAST + timedelta(days=called)
     there.ledger([month(A)], [outcome(A, 1, 31)], [Spent(A, NAME, day, 3)])
     text = there.told("--check", status=status)
-    said = "  stale since 2024-02-02 08:00 China time; the next run brings it up to date"
+    said = "  stale since 2024-02-02 08:00 China time; the next run updates it"
     assert (said in text) is bool(status)
 
 
@@ -313,7 +313,7 @@ def test_quota_and_completion_are_shown_as_far_as_they_are_known(there: Harvest)
     ]
     finished = today + timedelta(days=2)
     assert quota_lines(there.told("--daily-quota", "15")) == [
-        f"  complete     on {finished}, in 2 days with a run each day: 31 calls to make",
+        f"  complete     on {finished} (in 2 days), if there is a run each day: 31 calls to make",
         "calls today (in China):",
         f"  {NAME}: 24 used, 6 left (15 per day for each of 2 accounts)",
     ]

@@ -14,7 +14,7 @@ from harvester.cli.commands import invoke
 from harvester.config import settings
 from harvester.config.accounts import ListedAccount
 from harvester.config.place import Place, ledger_beside, ledger_for
-from harvester.config.plugins import sink
+from harvester.config.plugins import endpoint_groups, sink
 from harvester.engine.limiter import Rate
 from harvester.errors import NoLedgerError, UsageError
 from harvester.job import Job
@@ -98,10 +98,10 @@ def test_interfaces_are_those_of_the_configuration_and_the_installed_ones(tmp_pa
     assert place.find("mine") is own
     assert place.find("getusersummary") is INTERFACES["getusersummary"]
     assert place.find("nobody") is None
-    users = ["getusercumulate", "getusersummary", "mine"]
+    users = [*endpoint_groups()["users"], "mine"]
     assert sorted(each.name for each in place.interfaces(["users", "mine"])) == users
     assert place.names_of(["users", "gone"]) == {*users, "gone"}  # the ledger may know it
-    with pytest.raises(UsageError, match="there is no interface 'gone'"):
+    with pytest.raises(UsageError, match="there is no interface or group 'gone'"):
         place.interfaces(["gone"])
 
 

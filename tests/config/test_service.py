@@ -37,7 +37,7 @@ def test_all_of_it() -> None:
     ("table", "said"),
     [
         ({"alert": []}, "[serve] has no key 'alert' (did you mean alerts?)"),
-        ({"at": "8.05"}, 'expected a time in China, as "08:05"'),
+        ({"at": "8.05"}, 'expected a time in China, for example "08:05"'),
         ({"at": "25:00"}, "expected a time in China"),
         ({"at": 8}, "expected a time in China"),
         ({"at": "07:59"}, "WeChat has the figures of a day from 08:00"),
@@ -45,8 +45,8 @@ def test_all_of_it() -> None:
         ({"listen": "::1:8605"}, "in brackets"),
         ({"listen": "127.0.0.1:99999"}, "expected HOST:PORT"),
         ({"listen": "http://127.0.0.1:1"}, "IPv6 address"),
-        ({"stale_after": 26}, 'expected a duration with its unit, as "26h"'),
-        ({"stale_after": "26"}, 'expected a duration with its unit, as "26h"'),
+        ({"stale_after": 26}, 'expected a duration with its unit, for example "26h"'),
+        ({"stale_after": "26"}, 'expected a duration with its unit, for example "26h"'),
         ({"stale_after": "soon"}, "expected a duration"),
         ({"alerts": ["env:A", "env:A"]}, "a reference is given twice"),
         ({"lang": "fr"}, "expected zh or en"),
@@ -65,7 +65,7 @@ def test_what_is_refused(table: dict[str, Any], said: str) -> None:
 @pytest.mark.parametrize("name", ["alerts", "ping", "token"])
 def test_a_secret_in_the_place_of_a_reference_is_refused_and_not_shown(name: str) -> None:
     with pytest.raises(
-        UsageError, match="a secret is a reference: env:NAME or file:PATH"
+        UsageError, match="a secret must be a reference: env:NAME or file:PATH"
     ) as caught:
         read_service({name: "wecombot://s3cr3t"}, "h.toml")
     assert "s3cr3t" not in str(caught.value)
@@ -98,7 +98,7 @@ def test_the_example_can_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("ALERT_URL", "json://localhost/secret")
     monkeypatch.setenv("PING_URL", "https://localhost/secret")
     setup = Setup.load(tmp_path / "harvester.toml")
-    assert (setup.number, setup.lang, setup.options.at) == (1, "zh", time(8, 5))
+    assert (len(setup.accounts), setup.lang, setup.options.at) == (1, "zh", time(8, 5))
     text = (tmp_path / "harvester.toml").read_text()
     without_comments = re.sub(r"(?m)^# (?=\w+ = )", "", text)
     (tmp_path / "harvester.toml").write_text(without_comments)
@@ -124,9 +124,9 @@ def test_the_example_with_monitoring_can_be_loaded(
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('end = "2024-01-31"', 'the service harvests a day each day; write "yesterday"'),
-        ("wait = true", "wait is not for the service: the service runs again by itself"),
-        ("refresh = true", "refresh is not for the service"),
+        ('end = "2024-01-31"', 'the service harvests one more day every day; write "yesterday"'),
+        ("wait = true", "the service cannot use wait: the service runs again automatically"),
+        ("refresh = true", "the service cannot use refresh"),
         ('sink = ["-"]', "nothing reads its output"),
         ('[serve]\nping = "env:NOTHING"', "[serve] ping: the environment variable NOTHING is not"),
     ],
@@ -160,5 +160,7 @@ def test_the_environment_overrides_the_file_and_is_named_where_it_cannot_be_used
     monkeypatch.setenv("HARVESTER_OUT", str(tmp_path / "y"))
     assert Setup.load(tmp_path / "h.toml").job.out == str(tmp_path / "y")
     monkeypatch.setenv("HARVESTER_WAIT", "yes")
-    with pytest.raises(UsageError, match=r"h\.toml with HARVESTER_\w+, HARVESTER_\w+: wait is not"):
+    with pytest.raises(
+        UsageError, match=r"h\.toml with HARVESTER_\w+, HARVESTER_\w+: the service cannot use wait"
+    ):
         Setup.load(tmp_path / "h.toml")

@@ -190,8 +190,8 @@ async def test_an_interface_that_refuses_what_others_accept_is_stopped() -> None
     found = await scene.run()
     assert found.action is Action.STOP_ENDPOINT
     assert found.reason == (
-        "errcode 40001 (invalid credential): the access token is not valid (any more); "
-        "this interface refused 3 tokens in a row that others accepted"
+        "errcode 40001 (invalid credential): the access token is not valid, or no longer"
+        " valid; this interface refused 3 tokens in a row, which other interfaces accepted"
     )
 
 
@@ -315,7 +315,7 @@ def test_a_record_without_a_figure_says_nothing_of_its_day() -> None:
 
 
 def test_figures_that_wechat_calls_late_are_provisional() -> None:
-    for late, why in ((True, "WeChat reports that its figures are late"), (False, "")):
+    for late, why in ((True, "WeChat reports that the figures are late"), (False, "")):
         found = harvested({"list": [{"a": 1}], "is_delay": late})
         assert (found.outcome.detail, found.batch.late) == (why, False)  # an old day holds up none
         assert (found.outcome.state == "late") is late
@@ -693,7 +693,7 @@ async def test_a_quota_that_is_not_told_is_not_known(answer: object) -> None:
     assert scene.transport.sent == [SUMMARY.quota_request(Token("t0ken"))]
 
 
-NO_QUOTA = Verdict(Action.FAIL_WINDOW, "its quota cannot be asked for")
+NO_QUOTA = Verdict(Action.FAIL_WINDOW, "its quota cannot be requested")
 
 
 @virtual()
@@ -876,7 +876,7 @@ def test_no_answer_at_all_is_tried_again_soon() -> None:
 @virtual()
 async def test_a_refused_token_costs_the_window_no_attempt() -> None:
     scene = Scene({"errcode": 42001, "errmsg": "expired"})
-    reason = "errcode 42001 (expired): the access token is not valid (any more)"
+    reason = "errcode 42001 (expired): the access token is not valid, or no longer valid"
     assert await scene.run() == Decision(
         Action.RENEW_TOKEN, NEW, reason=reason, code=42001, first=True, kind="refused"
     )
@@ -961,7 +961,7 @@ def test_figures_that_are_not_ready_send_the_window_away_for_half_an_hour() -> N
          r"1-2\]$"),
         ({"errcode": 12345}, Action.FAIL_WINDOW, "refused", r"^errcode 12345 \(no errmsg\)$"),
         (Response(403, b""), Action.FAIL_WINDOW, "refused",
-         r"^HTTP 403: an intermediate server forbids"),
+         r"^HTTP 403: an intermediate server, for example a firewall, forbids"),
         ({"errcode": 45009}, Action.QUOTA, "quota", r"^errcode 45009"),
         ({"errcode": 47009}, Action.STOP_ENDPOINT, "retired", r"getarticleread, getarticleshare"),
         (Response(404, b""), Action.STOP_ENDPOINT, "refused", r"^HTTP 404"),
@@ -1181,7 +1181,8 @@ async def test_an_interface_that_refuses_one_window_after_the_other_is_given_up(
     assert last.action is Action.STOP_ENDPOINT
     assert last.reason.startswith("errcode 40035 (no 4)")
     assert last.reason.endswith(
-        "; 5 windows were refused in a row for this, so this run asks for no more of this interface"
+        "; 5 windows in a row were refused for this reason, so this run sends no more"
+        " requests for this interface"
     )
 
 

@@ -91,7 +91,7 @@ async def test_a_worker_without_accounts_says_what_it_does() -> None:
         "accounts … planned",
         "the … stored",
         "accounts … planned",  # asked for again
-        "the … lease",
-        "it … expired",
+        "the … ended",
+        "joining … expired",
         "accounts … planned",
     ]

@@ -764,12 +764,12 @@ async def test_days_of_recent_figures_that_no_run_asked_for_are_named_once(tmp_p
     async with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
         (said,) = await planner.gone(asked, ledger, WALL)
         assert said == (
-            f"{PORTRAIT.name}: 4 days from 2024-02-05 to 2024-02-08 cannot be asked for any more:"
-            " it gives only days that end yesterday"
+            f"{PORTRAIT.name}: 4 days from 2024-02-05 to 2024-02-08 can no longer be"
+            " requested: the interface answers only for periods that end yesterday"
         )
         await ledger.register([(A, PORTRAIT.name, *days("2024-02-05", "2024-02-06"))])
         (said,) = await planner.gone(asked, ledger, WALL)
-        assert said.startswith(f"{PORTRAIT.name}: 2 days from 2024-02-07 to 2024-02-08 cannot")
+        assert said.startswith(f"{PORTRAIT.name}: 2 days from 2024-02-07 to 2024-02-08 can no")
         await ledger.register([(A, PORTRAIT.name, *days("2024-02-05", "2024-02-08"))])
         assert await planner.gone(asked, ledger, WALL) == []
         await ledger.register([(A, PORTRAIT.name, *days("2024-02-05", "2024-02-09"))])

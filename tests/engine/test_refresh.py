@@ -296,5 +296,7 @@ def test_a_sink_whose_server_stays_away_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stored, "PATIENCE", 0.1)
-    with pytest.raises(SinkAwayError, match=r"was away for 0.1 s \(the database could not be read"):
+    with pytest.raises(
+        SinkAwayError, match=r"did not answer for 0.1 s \(the database could not be read"
+    ):
         asyncio.run(calendars_in([Away(1000)], [SUMMARY], [A]))

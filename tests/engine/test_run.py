@@ -173,7 +173,7 @@ def test_a_second_refusal_of_a_fresh_token_stops_the_account_and_says_why() -> N
     )
     report = run(transport, scope(*JANUARY), MemorySink())
     assert (report.state, transport.tokens) == ("failed", 2)
-    assert "another program may be fetching tokens" in report.failures[0].error
+    assert "another program might be fetching tokens" in report.failures[0].error
     assert "40001" in report.failures[0].error
 
 
@@ -205,7 +205,7 @@ def test_failures_that_differ_in_their_rid_alone_are_one_entry(tmp_path: Path) -
     report = run(transport, scope(*range_), MemorySink(), tmp_path / "l")
     (failure,) = report.failures
     assert (failure.begin, failure.end) == range_
-    for part in ("61500", "5 windows were refused in a row", "[rid: "):
+    for part in ("61500", "5 windows in a row were refused", "[rid: "):
         assert part in failure.error
     (calendar,) = calendars(tmp_path / "l").values()
     assert calendar.count(bytes([FAILED])) == days_in(range_)
@@ -329,7 +329,9 @@ def test_a_ledger_has_the_sinks_of_its_first_run(tmp_path: Path) -> None:
     simulator, one, two = Simulator(), _ListedSink("one"), _ListedSink("two")
     run(simulator, scope(FIRST, date(2024, 1, 15)), one, tmp_path / "l")
     for others in ([one, two], [two], MemorySink("two")):
-        with pytest.raises(UsageError, match=r"^the sinks of this ledger are one, and those of"):
+        with pytest.raises(
+            UsageError, match=r"^the sinks of this ledger are one, but the sinks of"
+        ):
             run(simulator, scope(*JANUARY), others, tmp_path / "l")
     beside = MemorySink("beside")  # no ledger lists it: it may come and go
     report = run(simulator, scope(*JANUARY), [one, beside], tmp_path / "l")
@@ -403,7 +405,7 @@ def test_a_run_that_waits_for_a_sink_names_it() -> None:
     slow = _SlowSink("slow")
     slow.seconds = 25
     told = stalled(Simulator(), MemorySink("quick"), slow)
-    assert {*told} == {("slow did not store what was written to it",)}
+    assert {*told} == {("slow has not finished a write yet",)}
 
 
 @virtual(NOW)

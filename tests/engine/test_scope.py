@@ -37,6 +37,6 @@ def test_recent_days_end_yesterday_when_they_are_planned_after_midnight() -> Non
 def test_recent_days_that_were_given_as_dates_cannot_be_requested_after_midnight() -> None:
     made = replace(Scope({}, (PORTRAIT, SUMMARY), *WEEK), follows=False).checked(WEEK[1])
     [note] = made.on(date(2026, 3, 11)).notes
-    assert note.startswith(f"{PORTRAIT.name} takes 1, 7 or 30 days that end yesterday only")
-    with pytest.raises(UsageError, match="days that end yesterday only"):
+    assert note.startswith(f"{PORTRAIT.name} accepts only 1, 7 or 30 days that end yesterday")
+    with pytest.raises(UsageError, match="only 1, 7 or 30 days that end yesterday"):
         replace(made, endpoints=(PORTRAIT,)).on(date(2026, 3, 11))

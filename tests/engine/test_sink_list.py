@@ -20,9 +20,10 @@ def test_a_refusal_names_the_commands_that_change_the_list(tmp_path: Path) -> No
         check_list(ledger, {"memory:one", "memory:two"}, {"memory:two", "memory:three"})
     at = f"--out '{tmp_path / 'its ledger'}'"
     assert str(caught.value) == (
-        "the sinks of this ledger are memory:one and memory:two, and those of this run"
-        f" memory:three and memory:two; `harvester sink add memory:three {at}` copies what is"
-        f" stored into it; `harvester sink remove memory:one {at}` removes it from the list"
+        "the sinks of this ledger are memory:one and memory:two, but the sinks of this run are"
+        f" memory:three and memory:two; `harvester sink add memory:three {at}` copies the"
+        f" stored records into this sink; `harvester sink remove memory:one {at}` removes this sink"
+        " from the list"
     )
 
 

@@ -474,7 +474,7 @@ def test_another_export_that_has_written_meanwhile_is_noticed(
         put(self, name)
 
     monkeypatch.setattr(Bucket, "put", beside)
-    with pytest.raises(ExportError, match="another export has written there at the same time"):
+    with pytest.raises(ExportError, match="another export wrote there at the same time"):
         do(sink, spec)
     assert not equal(other, spec)  # it is not known whose file is there
     assert do(other, spec).written > 0
@@ -497,7 +497,7 @@ def test_of_two_first_exports_none_is_told_to_remove_the_files_of_the_other(
 
     with monkeypatch.context() as patched:
         patched.setattr(Bucket, "existing", beside)
-        with pytest.raises(ExportError, match="another export has written there at the same time"):
+        with pytest.raises(ExportError, match="another export wrote there at the same time"):
             do(few(), spec)
     assert equal(sink, spec)  # whose export had ended: its note is as it was
     assert do(few(), spec) == Exported(kept=4)
@@ -523,7 +523,7 @@ def test_a_note_of_which_a_store_gives_a_part_is_read_again(
     if 1 in torn:
         assert do(sink, spec).written == 1
     else:  # it is not the note that this export has written
-        with pytest.raises(ExportError, match="another export has written there at the same time"):
+        with pytest.raises(ExportError, match="another export wrote there at the same time"):
             do(sink, spec)
     assert count > max(torn)
     do(sink, spec)

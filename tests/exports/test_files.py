@@ -114,15 +114,15 @@ def test_a_figure_of_a_table_says_all_that_is_known_of_it(tmp_path: Path) -> Non
     told = {each["name"]: each for each in about(tmp_path / "c")["article_totals"]}
     assert told["read_finish_rate"] == {
         "name": "read_finish_rate",
-        "title": "Read to the end",
+        "title": "Share of readers who finished",
         "type": "float",
         "unit": "0 to 1",
-        "figure": "total: from publishing on, up to 30 days",
-        "console": "阅读完成率 (of its first 7 days)",
+        "figure": "total: from publication, up to 30 days",
+        "console": "阅读完成率 (only the first 7 days)",
         "denominator": "readers",
         "not_comparable_with": "",
-        "meaning": "readers who read it to the end, 0 to 1;"
-        " running total: the last row, never a sum",
+        "meaning": "share of the readers who read to the end, 0 to 1;"
+        " running total: take the last row, do not sum",
     }
     assert told["read_user"]["not_comparable_with"].startswith("article_days.read_user (")
     assert told["account"]["meaning"] == ACCOUNT.field.meaning

@@ -76,7 +76,7 @@ def test_an_article_is_a_row_whichever_interface_lists_it(target: str, tmp_path:
     assert rows(spec, "articles", *columns) == [
         ("wx0", "7_1", "7", "1", "2026-01-30", "another account", "", ""),
         ("wx1", "7_1", "7", "1", "2026-01-30", "早", "http://o", ""),
-        ("wx1", "7_2", "7", "2", "2026-01-30", "新", "http://n", "without notice"),
+        ("wx1", "7_2", "7", "2", "2026-01-30", "新", "http://n", "without notification"),
         ("wx1", "nothing", "", "", "2026-01-30", "x", "http://c", ""),
     ]
 
@@ -280,7 +280,8 @@ def test_columns_have_comments_in_both_languages(tmp_path: Path) -> None:
     do(sink, f"parquet:{tmp_path}/p?shape=flat")
     do(sink, f"duckdb:{tmp_path}/d")
     text = (
-        "新增关注人数；公众平台：新关注人数 · people who followed; in WeChat's console: 新关注人数"
+        "新增关注人数；公众平台：新关注人数"
+        " · people who followed the account; in WeChat's console: 新关注人数"
     )
     for table in ("getusersummary", "followers_by_source"):
         schema = pq.read_schema(tmp_path / "p" / table / "2026-01.parquet")

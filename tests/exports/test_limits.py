@@ -15,14 +15,11 @@ from harvester.cli.commands import invoke
 from harvester.config.accounts import ListedAccount
 from harvester.config.place import Place
 from harvester.errors import UsageError
-from harvester.exports.equal import _sizes, export, is_equal
-from harvester.exports.joined import JoinedShape
-from harvester.exports.shapes import FLAT, Shape
+from harvester.exports.equal import export, is_equal
 from harvester.exports.source import Limits, Source
 from harvester.exports.targets import open_target
 from harvester.model import Account, Batch, Window
 from harvester.sinks.memory import MemorySink
-from harvester.tables import TABLES
 from harvester.testing import FakeTransport, Simulator
 from harvester.wechat.interfaces import INTERFACES
 from tests.builders import account, harvested
@@ -200,53 +197,12 @@ def test_a_workbook_has_joined_tables_in_place_of_lists(tmp_path: Path) -> None:
     ] == [(number, day) for number in "01" for day in (30, 31, 31, 1, 1, 2, 2, 3)]
 
 
-@pytest.mark.parametrize("days", [3, 100])
-def test_the_size_of_a_table_is_known_before_it_is_read(days: int) -> None:
-    batches = [
-        made(FIRST + timedelta(days=n), account)
-        for account in range(2)
-        for n in range(days)
-        for made in (articles, users)
-    ]
-    source = Source(harvest(*batches), lambda: None)
-    own = {name: Shape(name, INTERFACES[name], FLAT) for name in (ARTICLES, USERS)}
-    names = ("articles", "article_totals", "followers_by_source")
-    joined = {name: JoinedShape(TABLES[name], own, "en") for name in names}
-    found = _sizes(source, {**own, **joined})
-    lists = f"{ARTICLES}_detail_list"
-    rows = {ARTICLES: 2, lists: 4, f"{lists}_read_user_source": 8, USERS: 4, "articles": 2,
-            "article_totals": 4, "followers_by_source": 4,
-            f"{lists}_read_jump_position": 0}  # fmt: skip
-    assert {name: each.rows for name, each in found.items()} == {
-        name: number * days for name, number in rows.items()
-    }
-
-
 def test_days_outside_of_the_limits_are_in_no_count(tmp_path: Path) -> None:
     week = [FIRST + timedelta(days=n) for n in range(7)]
     records = [{"ref_date": str(day), "user_source": 0, "new_user": 1} for day in week]
     batch = Batch(Window(ONE, USERS, week[0], week[-1]), records, STAMP, endpoint=INTERFACES[USERS])
     source = Source(harvest(batch), lambda: None, limits=Limits((week[3], week[4])))
-    found = _sizes(source, {USERS: Shape(USERS, INTERFACES[USERS], FLAT)})
-    assert (found[USERS].rows, found[USERS].is_exact) == (2, True)
     assert export(source, open_target(f"csv:{tmp_path}/c"), (), INTERFACES.get).rows == 2
-
-
-def test_what_is_joined_is_estimated_from_the_same_days_of_each_interface() -> None:
-    """Of one interface twenty records a day, of the other one: they have the same articles."""
-    read, share = (INTERFACES[f"getarticle{each}"] for each in ("read", "share"))
-    batches = []
-    for day in [FIRST.replace(day=1) + timedelta(days=n) for n in range(28)]:
-        for endpoint, count in ((read, 20), (share, 1)):
-            records = [
-                {"ref_date": str(day), "msgid": f"{n}_1", "detail": {}} for n in range(count)
-            ]
-            window = Window(ONE, endpoint.name, day, day)
-            batches.append(Batch(window, records, STAMP, endpoint=endpoint))
-    own = {each.name: Shape(each.name, each, FLAT) for each in (read, share)}
-    joined = JoinedShape(TABLES["article_days"], own, "en")
-    found = _sizes(Source(harvest(*batches), lambda: None), {"article_days": joined})
-    assert 28 * 20 * 0.95 < found["article_days"].rows < 28 * 20 * 1.05
 
 
 @pytest.mark.parametrize("place", ["with its ledger", "alone"])
@@ -310,7 +266,9 @@ def test_an_account_is_asked_for_by_its_name() -> None:
     listed = [ListedAccount(f"wx{n}", name, "", True) for n, name in enumerate(["a", "b", "b"])]
     place = Place(Path(), listed=listed)
     assert place.appids_of(["a", "wx1", "wx9"]) == ["wx0", "wx1", "wx9"]
-    with pytest.raises(UsageError, match="'b' is the name of wx1 · wx2; give the appid"):
+    with pytest.raises(
+        UsageError, match=r"'b' is the name of several accounts \(wx1 · wx2\); give the appid"
+    ):
         place.appids_of(["b"])
     with pytest.raises(UsageError, match=r"no account is called 'aa' \(did you mean a\?\)"):
         place.appids_of(["aa"])

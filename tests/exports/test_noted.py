@@ -112,7 +112,7 @@ def test_a_target_without_its_note_is_refused_and_not_overwritten(
     assert not equal(few(), spec)
     with pytest.raises(
         UsageError,
-        match=r"is not an export of harvester|is damaged, so the files of the export are unknown",
+        match=r"is not an export of harvester|is damaged, so it is not known which files belong",
     ):
         do(few(), spec)
     assert path.read_bytes() == before

@@ -177,6 +177,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
     return target_of(request.param, tmp_path, request)
 
 
+@pytest.mark.sampled
 @pytest.mark.thorough
 @FEW
 @given(windows(*ARTICLES))
@@ -190,6 +191,7 @@ def test_tables_of_articles_are_the_same(target: Target, given_batches: list[Bat
     )
 
 
+@pytest.mark.sampled
 @pytest.mark.thorough
 @FEW
 @given(windows(*OTHERS))

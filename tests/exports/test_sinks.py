@@ -74,6 +74,7 @@ def _called(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.sampled
 def test_exports_beside_a_run_are_whole_and_the_last_one_is_equal(
     tmp_path: Path, spec: str
 ) -> None:

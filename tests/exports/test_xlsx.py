@@ -166,16 +166,18 @@ def test_sheets_have_a_filter_a_frozen_head_and_columns_as_wide_as_their_values(
                 assert width >= min(wide, 60), (sheet.title, shown)
 
 
-def test_too_many_rows_are_refused_before_any_is_written(
+def test_too_many_rows_are_refused_with_their_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harvester.exports.xlsx._CELLS", 200)
-    monkeypatch.setattr("harvester.exports.xlsx._Sheet.write", lambda *_: pytest.fail("written"))
     with pytest.raises(ExportError) as raised:
         do(few(), f"xlsx:{tmp_path}/x.xlsx")
     said = str(raised.value)
-    assert "too much for a workbook, 536 cells (article_totals 16 rows of 17 columns, " in said
-    assert "getusersummary 16 rows of 11 columns" in said
+    assert (
+        "too much data for a workbook: 264 cells so far (getusersummary 16 rows of 11 columns, "
+        in said
+    )
+    assert "articles 8 rows of 11 columns; " in said
     assert "choose tables (xlsx:FILE?tables=A,B), days (--start, --end) or accounts" in said
     assert said.endswith("or export csv:DIR or duckdb:FILE")
 
@@ -286,11 +288,11 @@ def test_charts_show_followers_readers_and_the_best_articles(tmp_path: Path) -> 
             " GROUP BY ref_date ORDER BY ref_date"
         )
         assert points("Day") == days.fetchall()
-        entrances = stored.sql(
+        sources = stored.sql(
             "SELECT scene_desc_label, sum(user_count) FROM getbizsummary_detail_read_user_source"
             " WHERE scene_desc <> '全部' GROUP BY ALL"
         )
-        assert dict(points("Entrance")) == dict(entrances.fetchall())
+        assert dict(points("Source")) == dict(sources.fetchall())
         best = stored.sql(
             "SELECT max(read_user) AS most FROM article_totals GROUP BY _appid, msgid"
             " ORDER BY most DESC LIMIT 20"
@@ -362,8 +364,8 @@ def test_each_head_has_a_note_and_a_row_of_the_sheet_of_columns(
             "en",
             ("article_days", "article_totals"),
             "read_user",
-            "Unit: people\nTime it covers: that day\nMeaning: readers; people are counted once",
-            "up to 30 days\nMeaning: readers; running total: the last row, never a sum",
+            "Unit: people\nTime it covers: that day\nMeaning: readers; each person is counted",
+            "up to 30 days\nMeaning: readers; running total: take the last row, do not sum",
         ),
     ],
 )
@@ -604,7 +606,7 @@ def test_a_workbook_has_dates_numbers_and_text(tmp_path: Path) -> None:
     row = dict(zip(*[[cell.value for cell in row] for row in sheet["1:2"]], strict=True))
     assert row["Date"] == datetime(2026, 1, 30)
     assert row["Title"] == "=1+1"
-    assert row["Kind of publishing"] == "1234567890123456789"
+    assert row["Kind of publication"] == "1234567890123456789"
     assert row["Fetched at (UTC)"] == datetime(2026, 3, 1, 4)
     assert all(len(each.title) <= 31 for each in book.worksheets)
 

@@ -136,7 +136,7 @@ async def test_another_program_that_holds_the_ledger_is_not_called_a_disk(
     async with SqliteLedger(path, readonly=True) as ledger:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(LedgerError, match="another program holds") as caught:
+            with pytest.raises(LedgerError, match="another program has locked") as caught:
                 await ledger.swap_state("", "{}")
     assert "disk" not in str(caught.value)
 

@@ -281,7 +281,7 @@ def test_the_page_has_the_bounds_and_a_configuration_that_the_command_takes() ->
         f"{flat_copy.ROWS:,} (`rows` without `limit`: {tools.FEW})",
         f"{flat_copy.BYTES:,} bytes",
         f"| {tools.ACCOUNTS}; ",
-        f"| {flat_copy.SECONDS:g} s; one at a time",
+        f"| {flat_copy.SECONDS:g} s; one query at a time",
         f"{flat_copy.MEMORY >> 20} MiB in DuckDB, {flat_copy.SPACE >> 30} GiB",
         f"| {flat_copy.PATIENCE:g} s; then the call ends",
         f"| {server.LIMIT:g} s: ",
@@ -304,7 +304,7 @@ def test_without_its_library_one_sentence_says_what_to_install(tmp_path: Path) -
     path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
     done = harvest("mcp", "--out", tmp_path, PYTHONPATH=path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("harvester: the MCP server needs its library: pip install ")
+    assert done.stderr.startswith("harvester: the MCP server needs a library: pip install ")
     assert "wechat-harvester[mcp]" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
@@ -312,7 +312,7 @@ def test_without_its_library_one_sentence_says_what_to_install(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["--from", "postgres://me:pw@host/db"], "no sink for"),
+        (["--from", "postgres://me:pw@host/db"], "there is no sink"),
         (["--ledger", "mysql://me:pw@host/db"], "is not a ledger"),
         (["--accounts", "nowhere.csv"], "nowhere.csv"),
     ],

@@ -118,14 +118,14 @@ def test_the_tables_are_those_of_the_export_with_their_columns(
     ]
     assert user_source["type"] == "BIGINT"
     assert "渠道" in user_source["meaning"]
-    assert "30 QR code" in user_source["meaning"]
+    assert "30 = QR code" in user_source["meaning"]
     days = {column["name"]: column for column in found[f"{ARTICLES}_detail_list"]["columns"]}
-    total = "running total: the last row, never a sum"
+    total = "running total: take the last row, do not sum"
     assert total in days["read_user"]["meaning"]
     totals = {column["name"]: column for column in found["article_totals"]["columns"]}
     readers = totals["read_user"]
     assert readers["unit"] == "people"
-    assert readers["covers"] == "total: from publishing on, up to 30 days"
+    assert readers["covers"] == "total: from publication, up to 30 days"
     zh, _, en = readers["meaning"].partition(" · ")
     assert zh.startswith("阅读人数；累计值，取最后一行，不能相加；公众平台：总阅读人数")
     assert "；不可比较：article_days.read_user (" in zh
@@ -202,7 +202,7 @@ def test_a_select_reads_the_tables_and_says_until_when_those_it_names_are_comple
         ("coverage", {"appids": ["wx1"]}, "knows no account wx1"),
         ("coverage", {"endpoints": ["getuser"]}, "there is no interface 'getuser'"),
         ("coverage", {"day": "soon"}, "day: 'soon' is not a day"),
-        ("coverage", {"day": "2999-01-01"}, "day: no account has 2999-01-01 yet"),
+        ("coverage", {"day": "2999-01-01"}, "day: WeChat has no figures of 2999-01-01 yet"),
         ("sql", {"query": "FROM getusersumary"}, "did you mean getusersummary or getusercumulate?"),
         ("sql", {"query": "FROM getusersummary JOIN article USING (_appid)"}, "you mean articles"),
         ("sql", {"query": "FROM zzz"}, "there is no table 'zzz'; the tool tables lists them"),
@@ -403,6 +403,7 @@ CATALOGUE = (
 )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("spec", ["", "sqlite:{}/rows.db"])
 def test_what_was_forgotten_is_in_no_table_and_no_byte_of_the_copy(
     tmp_path: Path, spec: str
@@ -512,8 +513,8 @@ def test_accounts_that_are_harvested_later_are_in_the_table_of_the_accounts(tmp_
         ask("sql", query="SELECT * FROM accounts")
 
 
-TOTAL, TWICE = "running total: the last row, never a sum", "people are counted once a day"
-LEVEL = "level at the end of the day: the last day, never a sum"
+TOTAL, TWICE = "running total: take the last row, do not sum", "each person is counted once"
+LEVEL = "level at the end of the day: take the last day, do not sum"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from harvester.ledger.coverage import OpenWindow
 from harvester.report import summary as verdict
 from harvester.report.causes import KINDS, kind_of
+from harvester.report.page import in_both
 from harvester.wechat.codes import _OF_KIND, ERRORS, KIND_OF
 from tests.report_data import FAILURES, YESTERDAY, KnownLedger
 
@@ -66,9 +67,9 @@ def test_an_interface_that_is_blocked_for_a_time_waits_for_no_quota() -> None:
     ledger.asked_for("wx1", USERS, BEGIN, YESTERDAY)
     ledger.put("wx1", USERS, BEGIN, YESTERDAY, "waiting", code=45102, detail="errcode 45102")
     seen = ledger.seen()
-    assert verdict.cause_title(seen.causes[0], seen)[1].startswith("Blocked by WeChat for a time")
-    assert verdict.clauses(seen)[0].text[1] == (
-        "WeChat has blocked interfaces of 1 account for a time; the next run tries again"
+    assert verdict.cause_title(seen.causes[0], seen).startswith("Blocked by WeChat for a time")
+    assert verdict.clauses(seen)[0].text == (
+        "WeChat has temporarily blocked interfaces of 1 account; the next run tries again"
     )
 
 
@@ -86,9 +87,9 @@ def test_a_cause_is_one_thing_to_do_for_all_its_accounts() -> None:
     assert ([*secret.appids], sum(secret.days.values())) == (["wx0", "wx2"], 4 * DAYS)
     assert [*secret.messages.values()] == ["r0"]  # one sentence, without the appid
     assert (address.ip, [*address.appids]) == ("203.0.113.7", ["wx1", "wx3"])
-    assert verdict.cause_title(address, seen) == (
+    assert in_both(verdict.cause_title(address, seen)) == (
         "本机 IP 203.0.113.7 不在白名单",
         "IP 203.0.113.7 is not on the white list",
     )
-    assert verdict.figures(seen)[3].value[0] == "2"
-    assert verdict.clauses(seen)[0].text[1] == "4 accounts need you: secret 2, IP list 2"
+    assert verdict.figures(seen)[3].value == "2"
+    assert verdict.clauses(seen)[0].text == "4 accounts need action: secret 2, IP list 2"

@@ -81,10 +81,10 @@ def test_a_stored_day_is_not_lacking(state: str) -> None:
         ("failed", *FAILURES[3], 0.0, "WeChat refused the request"),
         ("failed", None, "HTTP 502, after 5 attempts", 0.0, "No success after several attempts"),
         ("waiting", 45009, "errcode 45009", MIDNIGHT, "Waiting for quota"),
-        ("waiting", 45009, "errcode 45009", NOW - 9, "The quota is back: run again"),
+        ("waiting", 45009, "errcode 45009", NOW - 9, "The quota has been reset: run again"),
         ("waiting", 61503, "errcode 61503", MIDNIGHT, NOT_READY),
         ("waiting", None, "its figures are not settled yet", MIDNIGHT, NOT_READY),
-        ("late", None, "a day of it has no row yet", 0.0, NOT_READY),
+        ("late", None, "a day has no row yet", 0.0, NOT_READY),
     ],
 )  # fmt: skip
 def test_why_a_day_that_was_asked_for_is_not_there(
@@ -94,7 +94,7 @@ def test_why_a_day_that_was_asked_for_is_not_there(
     first = date(2026, 11, 21)
     ledger.put(A, USERS, first, YESTERDAY, state, code=code, detail=detail, due=due, rid="r")
     found = lack(ledger)
-    assert (found.state, found.reason[1], found.code) == (state, reason, code)
+    assert (found.state, found.reason, found.code) == (state, reason, code)
     assert (found.since, found.until, found.rid) == (first, due, "r")
     assert found.detail == detail.removeprefix(f"{A}: ").partition(" [rid:")[0]
     assert all(found.advice)
@@ -103,11 +103,11 @@ def test_why_a_day_that_was_asked_for_is_not_there(
 def test_a_day_that_no_run_came_to_is_missing_and_may_wait_for_quota() -> None:
     ledger = harvested(date(2026, 11, 20))
     found = lack(ledger)
-    assert (found.state, found.reason[1]) == ("missing", "Not harvested yet")
+    assert (found.state, found.reason) == ("missing", "Not harvested yet")
     assert found.since == date(2026, 11, 21)
     ledger.used_up[A, USERS] = Exhausted(A, USERS, MIDNIGHT, NOW - 9)
     found = lack(ledger)
-    assert (found.state, found.reason[1], found.until) == (
+    assert (found.state, found.reason, found.until) == (
         "missing", "Waiting for quota", MIDNIGHT
     )  # fmt: skip
 
@@ -122,17 +122,17 @@ def test_a_day_that_no_run_came_to_is_missing_and_may_wait_for_quota() -> None:
         (USERS, "2014-12-01", "2026-11-25", "2014-11-30", NOW, "no_figures",
          "The interface has figures from 2014-12-01 on", None),
         (USERS, "2026-11-01", "2026-11-25", "2026-11-26", at("2026-11-27", 3), "not_due",
-         "WeChat has it from 2026-11-27 08:00 (China time) on", None),
+         "WeChat does not have these figures before 2026-11-27 08:00 (China time)", None),
         ("getupstreammsgweek", "2026-11-02", "2026-11-25", "2026-11-25", NOW, "not_due",
-         "WeChat has it from 2026-11-30 08:00 (China time) on", None),
+         "WeChat does not have these figures before 2026-11-30 08:00 (China time)", None),
         ("getupstreammsgweek", "2026-11-04", "2026-11-25", "2026-11-05", NOW, "not_asked",
-         "Never asked for: the range does not have all of the week 2026-11-02 to 2026-11-08",
+         "Never asked for: the range does not contain the whole week 2026-11-02 to 2026-11-08",
          "2026-11-04"),
         ("getupstreammsgmonth", "2026-09-01", "2026-11-25", "2026-10-05", NOW, "missing",
          "Not harvested yet", "2026-09-01"),
         ("getweanalysisappiduserportrait", "2026-11-01", "2026-11-25", "2026-11-05", NOW,
          "cannot_be_asked",
-         "Not harvested when it could be: the interface gives only days that end yesterday",
+         "Not harvested in time: the interface answers only for periods that end yesterday",
          "2026-11-01"),
     ],
 )  # fmt: skip
@@ -145,7 +145,7 @@ def test_a_day_that_was_not_asked_for_or_cannot_be(
     if "portrait" in name:
         ledger.put(A, name, YESTERDAY, YESTERDAY, "final")
     found = lack(ledger, date.fromisoformat(day), now)
-    assert (found.state, found.reason[1]) == (state, reason)
+    assert (found.state, found.reason) == (state, reason)
     assert found.since == (date.fromisoformat(since) if since else None)
     assert (state in LACKING) is (state not in ("not_due", "no_figures", "cannot_be_asked"))
 
@@ -268,6 +268,15 @@ def test_csv_is_as_excel_takes_it(there: Harvest, monkeypatch: pytest.MonkeyPatc
     assert other["what_to_do"] == "Run the same command again."
 
 
+def test_csv_goes_into_a_text_to_which_a_caller_has_redirected_it(
+    there: Harvest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = io.StringIO(newline="")
+    monkeypatch.setattr(sys, "stdout", text)
+    there.told("--csv")
+    assert len(rows(text.getvalue())) == 2
+
+
 @pytest.mark.parametrize("sign", [*"=+-@＝＋－＠"])
 def test_a_text_that_a_spreadsheet_takes_for_a_formula_is_escaped(sign: str) -> None:
     assert missing._cell(f"{sign}1+1") == f"'{sign}1+1"
@@ -316,12 +325,12 @@ def test_an_account_of_the_file_that_was_never_harvested_is_listed(there: Harves
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--csv",), "--csv is for --missing DAY"),
-        (("--all",), "--all is for --missing DAY"),
+        (("--csv",), "--csv requires --missing DAY"),
+        (("--all",), "--all requires --missing DAY"),
         (("--missing", "2024-01-01", "--csv", "--json"), "give either --csv or --json"),
-        (("--missing", "2024-01-01", "--state", "failed"), "leave --state out"),
+        (("--missing", "2024-01-01", "--state", "failed"), "remove --state"),
         (("--missing", "soon"), "--missing: 'soon' is not a day"),
-        (("--missing", "2124-01-01"), "--missing: no account has 2124-01-01 yet"),
+        (("--missing", "2124-01-01"), "--missing: WeChat has no figures of 2124-01-01 yet"),
         (("--missing", "2024-01-01", "--appid", "wx1"), "the ledger knows no account wx1"),
     ],
 )

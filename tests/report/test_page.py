@@ -125,7 +125,7 @@ def test_all_that_is_not_the_templates_own_is_escaped() -> None:
         ("en", ("Yesterday is incomplete for 8 of 120 accounts", "For you to do",
                 "IP 203.0.113.7 is not on the white list", "Resolves by itself",
                 "Waiting for quota until midnight in China", "Followers gained, lost",
-                "8 accounts need you: secret 2, IP list 2, permission 2, refused 2")),
+                "8 accounts need action: secret 2, IP list 2, permission 2, refused 2")),
     ],
 )  # fmt: skip
 def test_what_matters_stands_there_without_the_script(lang: str, expected: tuple[str, ...]) -> None:
@@ -149,7 +149,7 @@ def test_english_has_no_chinese_but_names() -> None:
 def test_states_are_told_in_words_beside_their_colours() -> None:
     read = Read(page(many(), "en"))
     text = read.said("en")
-    for word in ("final", "provisional", "waiting", "failed", "missing", "Here"):
+    for word in ("final", "provisional", "waiting", "failed", "missing", "Arrived"):
         assert word in text
     assert "AppSecret is wrong or frozen" in text
     pictures = [each for each in read.of("svg") if each.get("class") != "axis"]
@@ -220,7 +220,7 @@ def test_workers_that_are_at_work_are_told(monkeypatch: pytest.MonkeyPatch) -> N
 
     ledger = Shared()
     ledger.harvested("wx1", "getusersummary", BEGIN, YESTERDAY)
-    assert " · 1 process at work" in Read(page(ledger.seen(), "en")).said("en")
+    assert " · 1 worker running" in Read(page(ledger.seen(), "en")).said("en")
 
 
 # curves
@@ -337,8 +337,8 @@ def test_how_many_articles_have_a_title_and_what_names_the_others() -> None:
     )
     drawn.yearly.named = 3
     read = Read(page(many(), "en", figures=drawn))
-    assert "3 of 4 articles with figures of readers have a title. A harvest of" in read.said("en")
-    assert "有阅读数字的 4 篇文章中，3 篇有标题。采集" in read.said("zh")
+    assert "3 of 4 articles with reader figures have a title. A harvest of" in read.said("en")
+    assert "有阅读数据的 4 篇文章中，3 篇有标题。采集" in read.said("zh")
     drawn.yearly.named = 4
     assert "have a title" not in Read(page(many(), "en", figures=drawn)).said("en")
 
@@ -423,7 +423,7 @@ def test_a_curve_and_a_table_of_months_name_the_accounts_that_begin_later() -> N
             ledger.harvested(appid, name, first, YESTERDAY)
     said = Read(page(ledger.seen(), "en", figures=drawn)).said("en")
     named = "wx4 2026-09-05, wx3 2026-09-04, wx2 2026-09-03 and others"
-    assert said.count(f"4 accounts begin later, sums before lack them: {named}") == 3
+    assert said.count(f"4 accounts begin later, and earlier sums do not include them: {named}") == 3
     for appid in ("wx1", "wx2", "wx3"):
         for name in ("getbizsummary", "getusersummary"):
             ledger.harvested(appid, name, began["wx0"], YESTERDAY)
@@ -434,7 +434,9 @@ def test_a_curve_and_a_table_of_months_name_the_accounts_that_begin_later() -> N
     ledger.harvested("wx4", "getbizsummary", YESTERDAY - 400 * ONE_DAY, YESTERDAY)
     ledger.harvested("wx4", "getusersummary", date(2026, 2, 1), YESTERDAY)
     said = Read(page(ledger.seen(), "en", figures=drawn)).said("en")
-    assert said.count("later, sums") == 1  # of the weeks that gained followers, not of the months
+    assert (
+        said.count("later, and earlier sums") == 1
+    )  # of the weeks that gained followers, not of the months
 
 
 def cards_of(ledger: KnownLedger, drawn: Figures) -> list[int]:

@@ -223,9 +223,11 @@ def test_options_of_the_page_are_refused_beside_a_week(
     given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert invoke(["report", "--week", *given, "--out", str(tmp_path)]) == 2
-    assert f"{given[0]} is for the page; leave it out" in capsys.readouterr().err
+    assert (
+        f"{given[0]} applies only to the page, not to --week; remove it" in capsys.readouterr().err
+    )
 
 
 def test_json_is_of_the_week_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["report", "--json", "--out", str(tmp_path)]) == 2
-    assert "--json is for --week" in capsys.readouterr().err
+    assert "--json requires --week" in capsys.readouterr().err

@@ -149,7 +149,7 @@ TRIED = {"code": -1, "detail": "errcode -1 (system error)"}
     [
         ("waiting", QUOTA, True, ("等待限额", "Waiting for quota")),
         ("waiting", QUOTA, False, ("等待限额", "Waiting for quota")),
-        ("late", {}, True, ("微信还没有算出这些数字", "WeChat does not have the figures yet")),
+        ("late", {}, True, ("微信还没有算出这些数据", "WeChat does not have the figures yet")),
         ("failed", TRIED, True, ("多次重试未成功", "No success after several attempts")),
         ("failed", TRIED, False, ("多次重试未成功", "No success after several attempts")),
     ],
@@ -203,24 +203,25 @@ def test_a_late_day_of_the_past_is_named_with_its_interface() -> None:
     said = message_of(change({}, alerts_of(now, AT, STALE), now), now, "en")
     assert said is not None
     assert said.body.splitlines()[1:3] == [
-        f"  Lacking since {day}: Followers gained, lost",
+        f"  Missing since {day}: Followers gained, lost",
         "  Reason: WeChat does not have the figures yet",
     ]
 
 
 def test_a_token_that_another_program_ends_is_no_wrong_secret() -> None:
     detail = (
-        "wx1: WeChat refused a token that was just fetched (errcode 40001 (invalid credential)"
-        "); another program may be fetching tokens for this account [rid: 6543-21]"
+        "wx1: WeChat refused a token that was just fetched (errcode 40001 (invalid"
+        " credential)); another program might be fetching tokens for this account [rid:"
+        " 6543-21]"
     )
     now = seen("wx1", code=40001, kind="token", detail=detail)
     said = message_of(change({}, alerts_of(now, AT, STALE), now), now, "en")
     assert said is not None
     assert said.body == (
-        "● There is no access token that can be used: 甲 (wx1).  WeChat refused a token that was"
-        " just fetched (errcode 40001 (invalid credential)); another program may be fetching tokens"
-        " for this account\n"
-        "  Lacking since 2026-11-25: Followers gained, lost\n"
+        "● There is no access token that can be used: 甲 (wx1).  WeChat refused a token"
+        " that was just fetched (errcode 40001 (invalid credential)); another program"
+        " might be fetching tokens for this account\n"
+        "  Missing since 2026-11-25: Followers gained, lost\n"
         "  $ harvester check --config harvester.toml --only wx1"
     )
 
@@ -236,8 +237,8 @@ def test_the_digest_names_interfaces_that_have_no_record_so_far() -> None:
         digest(ledger.seen(), YESTERDAY, 0.0, lang).body.splitlines()[1] for lang in ("en", "zh")
     ]
     assert lines == [
-        "No record yet, asked for again (accounts): Article shares (2)",
-        "暂无记录，以后会再取（账号数）：文章每日分享（2）",
+        "No record yet, will be requested again (number of accounts): Article shares (2)",
+        "暂无记录，以后会再请求（账号数）：文章每日分享（2）",
     ]
 
 
@@ -307,7 +308,7 @@ def test_another_error_of_a_machine_is_told_alone_and_the_end_of_all_once() -> N
         None,
         "● Runs end with an error (a): the disk is full\n  $ harvester run --config harvester.toml",
         None,
-        "○ Over: Runs end with an error (a)",
+        "○ Resolved: Runs end with an error (a)",
         None,
     ]
 
@@ -336,11 +337,11 @@ def test_an_interface_that_never_had_figures_is_told_once_and_over_when_it_has()
             "0 10.2",
             (
                 f"● No figures so far: Article shares: wx1.  {advice}\n"
-                "  Never had: Article shares\n"
+                "  Never arrived: Article shares\n"
                 "  $ harvester status --config harvester.toml --missing yesterday"
             ),
         ),
-        ("3 8.1", "○ Over: No figures so far: Article shares, wx1"),
+        ("3 8.1", "○ Resolved: No figures so far: Article shares, wx1"),
     ]
 
 
@@ -356,10 +357,10 @@ def test_figures_that_came_once_are_stale_beside_those_that_never_did() -> None:
     assert said is not None
     assert said.body == (
         "● 从未取到数据：文章每日分享：wx1。超过规定时间仍没有任何数据，请查看状态页。\n"
-        "  从未有过：文章每日分享\n"
+        "  从未取到：文章每日分享\n"
         "  $ harvester status --config harvester.toml --missing yesterday\n"
         "● 数据过期：wx1。超过规定时间没有新数据，请查看状态页。\n"
-        "  自 2026-11-25 起缺：用户增减\n"
+        "  自 2026-11-25 起缺失：用户增减\n"
         "  $ harvester status --config harvester.toml --missing yesterday"
     )
 
@@ -400,19 +401,19 @@ def test_the_digest_in_both_languages() -> None:
     english = digest(now, day, NOW + 1800, "en")
     assert english.title == "harvester: 2026-11-26: Yesterday is incomplete for 1 of 3 accounts"
     assert english.body.splitlines() == [
-        "Here: 2 of 3 accounts",
+        "Arrived: 2 of 3 accounts",
         "● AppSecret is wrong or frozen: 甲 (wx1) (1 interface-day missing)",
-        "Asks again by itself: 17:00 today",
-        "Calls today: 0; what is left is not known",
+        "Next automatic attempt: 17:00 today",
+        "Calls today: 0; how many are left is not known",
         "History: 99.9% (1 of 987 interface-days missing)",
-        "Complete by: — first see to the causes (then 1 call)",
+        "Complete by: — first remove the causes (then 1 call)",
     ]
     chinese = digest(seen(), day, 0.0, "zh")
-    assert chinese.title == "harvester: 11月26日 3 个账号昨天的数据全部到齐"
+    assert chinese.title == "harvester: 11月26日：3 个账号昨天的数据全部到齐"
     assert chinese.body.splitlines() == [
         "到齐：3 / 3 个账号",
         "今天调用 0 次，剩余限额未知",
-        "历史完整度：100%（共 987 个接口日）",
+        "历史完整度：100%（987 个接口日）",
         "预计补齐：已补齐（无需再调用）",
     ]
 

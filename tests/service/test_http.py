@@ -424,7 +424,10 @@ def test_who_may_not_see_the_pages_is_not_told_what_cannot_be_reached(folder: Pa
 
     async def story(get: Any) -> None:
         status, text, _ = await get("/readyz")
-        said = "the ledger or a sink cannot be reached; who may see the pages is told why\n"
+        said = (
+            "the ledger or a sink cannot be reached; the reason is shown only to authorised"
+            " clients\n"
+        )
         assert (status, text) == (503, said)
         status, text, _ = await get("/readyz", Authorization=f"Bearer {TOKEN}")
         assert (status, str(folder) in text) == (503, True)

@@ -67,15 +67,15 @@ def test_a_claim_whose_text_was_changed_meanwhile_is_settled_too() -> None:
 
 def test_what_explains_a_line_goes_with_it_and_the_address_alone_is_not_sent() -> None:
     lines = [
-        "● stale: wx00000000000000aa", "  Lacking since 2026-03-01: x", "  $ harvester status",
-        "● secret: name (wx00000000000000aa), wx00000000000000bb", "  Lacking since 2026-03-02: y",
+        "● stale: wx00000000000000aa", "  Missing since 2026-03-01: x", "  $ harvester status",
+        "● secret: name (wx00000000000000aa), wx00000000000000bb", "  Missing since 2026-03-02: y",
         "  $ harvester check --only wx00000000000000aa", "http://pages",
     ]  # fmt: skip
     first = message("a")._replace(body="\n".join(lines))
     second = message("b")._replace(body="\n".join([*lines[:3], lines[-1]]))
     [left] = forgotten((first, second), "wx00000000000000aa", [])
     assert left.body.splitlines() == [
-        "● secret:…, wx00000000000000bb", "  Lacking since 2026-03-02: y", "http://pages",
+        "● secret:…, wx00000000000000bb", "  Missing since 2026-03-02: y", "http://pages",
     ]  # fmt: skip
 
 

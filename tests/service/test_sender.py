@@ -154,7 +154,7 @@ def test_a_host_that_sends_a_byte_now_and_then_holds_up_others_for_a_minute(
     with answering(*drips, every=0.1) as host:
         asyncio.run(main(host))
         assert said[0] == "it did not answer in time"
-        assert set(said[1:]) == {"it has not ended its answer to the former message"}
+        assert set(said[1:]) == {"it has not completed its answer to the previous message"}
         while any(each.name == "harvester-aside" for each in threading.enumerate()):
             time.sleep(0.05)
 
@@ -196,11 +196,13 @@ def test_whatever_a_delivery_or_the_ledger_raises_the_sender_goes_on(
 
 def test_a_url_that_is_none_is_refused_at_the_start() -> None:
     for wrong in (f"nosuch://{TOKEN}", f"https//{TOKEN}", TOKEN):
-        with pytest.raises(UsageError, match="what env:A holds is no URL") as caught:
+        with pytest.raises(UsageError, match="env:A does not contain a URL") as caught:
             check_url("env:A", Secret(wrong))
         assert TOKEN not in str(caught.value)
     for wrong in (f"json://{TOKEN}", f"http://host/{TOKEN} x", f"http://host/{TOKEN}\n", "http://"):
-        with pytest.raises(UsageError, match="what env:P holds is no http or https URL") as caught:
+        with pytest.raises(
+            UsageError, match="env:P does not contain an http or https URL"
+        ) as caught:
             check_ping("env:P", Secret(wrong))
         assert TOKEN not in str(caught.value)
 
@@ -289,7 +291,7 @@ def test_a_message_that_nobody_takes_is_given_up_and_said(
         story.away = False
         await story.go_on(HOUR)
         assert story.sent == []
-        assert story.lines[-1] == "the message '1' to env:A is given up: it did not answer"
+        assert story.lines[-1] == "the message '1' to env:A is dropped: it did not answer"
         assert story.sender.given_up == 1
 
     asyncio.run(main())

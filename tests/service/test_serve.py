@@ -282,7 +282,7 @@ def test_a_day_is_harvested_at_its_hour_and_nothing_before(
     assert world.alerts() == []
     digest = world.digest(2)
     assert digest.title == "harvester: 2026-03-03: Yesterday is complete for all 3 accounts"
-    assert "Here: 3 of 3 accounts" in digest.body
+    assert "Arrived: 3 of 3 accounts" in digest.body
 
 
 @pytest.mark.thorough
@@ -296,7 +296,7 @@ def test_figures_that_are_late_are_fetched_the_same_day_as_soon_as_they_are_ther
         world.simulator.delay_until_hour = 10.5
         await world.until(1, 8.5)
         assert "WeChat does not have the figures yet" in world.digest(1).body
-        assert "Asks again by itself: 08:35 today" in world.digest(1).body
+        assert "Next automatic attempt: 08:35 today" in world.digest(1).body
         await world.until(1, 12)
         assert len(world.begun) > 2
         assert world.service is not None
@@ -366,8 +366,8 @@ def test_what_a_person_must_do_is_said_once_and_so_is_its_end(
         f"● {secret}: name of c ({C})",
         f"● {permission}: name of a ({A})",
         f"● {secret}: name of b ({B})",
-        f"○ Over: {secret}, name of c ({C})",
-        f"○ Over: {permission}, name of a ({A})\n○ Over: {secret}, name of b ({B})",
+        f"○ Resolved: {secret}, name of c ({C})",
+        f"○ Resolved: {permission}, name of a ({A})\n○ Resolved: {secret}, name of b ({B})",
     ]
 
 
@@ -441,7 +441,7 @@ async def _a_reload_is_broken_and_mended(world: World, day: int) -> None:
     (world.folder / "accounts.toml").write_text(text.replace("[[account]]", "[[acount]]"))
     world.service.reload()
     assert "the former configuration stays in use" in world.lines[-1]
-    assert world.service.setup.number == 3
+    assert len(world.service.setup.accounts) == 3
     await world.until(day + 1, 12)
     (world.folder / "accounts.toml").write_text(text)
     world.service.reload()
@@ -478,7 +478,7 @@ def test_each_day_is_harvested_once_and_told_once_when(
     world = live(tmp_path, monkeypatch, story)
     world.check_days(3)
     world.check_records(BEGIN + timedelta(days=1), A, B, C)
-    stopped = ["● Runs end with an error", "○ Over: Runs end with an error"]
+    stopped = ["● Runs end with an error", "○ Resolved: Runs end with an error"]
     begun = [alert.partition(" (")[0] for alert in world.alerts()]
     assert begun == (stopped if happens is _nobody_answers else [])
     if happens is not _killed_in_the_middle:  # what was not committed is asked for again
@@ -647,10 +647,12 @@ def test_a_month_of_mornings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert sum(number > 1 for number in world.served()) <= 1
     told = [line.partition(" (")[0] for alert in world.alerts() for line in alert.split("\n")]
     assert (
-        told.count("● Runs end with an error") == told.count("○ Over: Runs end with an error") == 1
+        told.count("● Runs end with an error")
+        == told.count("○ Resolved: Runs end with an error")
+        == 1
     )
     assert told.count(f"● {secret}: name of c") == 1
-    assert told.count(f"○ Over: {secret}, name of c") == 1
+    assert told.count(f"○ Resolved: {secret}, name of c") == 1
 
 
 @pytest.mark.thorough
@@ -722,7 +724,7 @@ def test_an_account_that_needed_a_person_is_tried_at_a_restart(
         await world.stop()
         world.start()
         await world.until(1, 15)
-        assert world.alerts()[1].startswith("○ Over: AppSecret is wrong or frozen")
+        assert world.alerts()[1].startswith("○ Resolved: AppSecret is wrong or frozen")
         said = [each for each in world.lines if each.startswith("next harvest: ")]
         assert said[0].endswith(" 08:05 in China")
         await world.stop()
@@ -750,7 +752,7 @@ def test_nothing_is_expected_or_said_of_an_account_that_was_removed(
     world = live(tmp_path, monkeypatch, story)
     world.check_days(5)
     assert len(world.alerts()) == 1
-    assert "Here: 2 of 2 accounts" in world.digest(4).body
+    assert "Arrived: 2 of 2 accounts" in world.digest(4).body
 
 
 @pytest.mark.thorough
@@ -770,7 +772,7 @@ def test_nothing_is_expected_of_an_interface_that_was_removed(
     world = live(tmp_path, monkeypatch, story)
     world.check_days(5)
     assert world.alerts() == []
-    assert "Here: 3 of 3 accounts" in world.digest(4).body
+    assert "Arrived: 3 of 3 accounts" in world.digest(4).body
 
 
 @pytest.mark.thorough
@@ -878,10 +880,10 @@ def test_nothing_that_a_disk_or_an_export_raises_ends_the_service(
     assert world.lines.count("/a/disk cannot be used (Stale file handle)") == 1
     [gone, back, stopped, over] = world.alerts()
     assert "/a/disk cannot be used (Stale file handle)" in gone.splitlines()[0]
-    assert back.startswith("○ Over: Runs end with an error")
+    assert back.startswith("○ Resolved: Runs end with an error")
     assert stopped.startswith("● Runs end with an error")
     assert "OSError: [Errno 28] No space left" in stopped
-    assert over.startswith("○ Over: Runs end with an error")
+    assert over.startswith("○ Resolved: Runs end with an error")
 
 
 NO_ROOM = LedgerError("the disk is full: the ledger could not be written")
@@ -917,7 +919,7 @@ def test_a_ledger_that_cannot_be_written_is_told_all_the_same_and_once(
         assert len(world.sent) == sent + 1
         fails = False
         await world.until(1, 22)
-        over = f"○ Over: Runs end with an error ({socket.gethostname()})"
+        over = f"○ Resolved: Runs end with an error ({socket.gethostname()})"
         assert next(each.body for _, each in world.sent[sent + 1 :] if each.title) == over
         await world.until(2, 12)
         await world.stop()
@@ -1002,7 +1004,7 @@ def test_what_never_came_is_told_once_and_never_over(
     world = live(tmp_path, monkeypatch, story)
     [never, over] = world.alerts()
     assert never.startswith(f"● No figures so far: Article reads: name of a ({A}).")
-    assert over == f"○ Over: No figures so far: Article reads, name of a ({A})"
+    assert over == f"○ Resolved: No figures so far: Article reads, name of a ({A})"
 
 
 REFUSALS = {
@@ -1060,7 +1062,7 @@ def test_an_account_that_needs_a_person_is_asked_once_a_day_and_after_a_reload(
         later = 1 + len(BOTH)
     assert calls == dict.fromkeys(moments[1:], later)
     world.check_records(BEGIN + timedelta(days=2), A, B, C)
-    assert "○ Over:" in world.alerts()[-1]
+    assert "○ Resolved:" in world.alerts()[-1]
 
 
 @pytest.mark.thorough
@@ -1157,9 +1159,12 @@ def test_nothing_waits_for_an_account_that_is_tried_again_and_again(
         await world.stop()
         world.start()
         await world.until(1, 8.2)
-        assert f"○ Still under way, tried again by itself: name of c ({C})" in world.digest(1).body
-        assert "Here: 2 of 3 accounts" in world.digest(1).body
-        assert "Asks again by itself: 09:" in world.digest(1).body
+        assert (
+            f"○ Not finished yet, will be retried automatically: name of c ({C})"
+            in world.digest(1).body
+        )
+        assert "Arrived: 2 of 3 accounts" in world.digest(1).body
+        assert "Next automatic attempt: 09:" in world.digest(1).body
         assert len(world.keys("ping")) == 2
         table = (world.folder / "tables" / "getusersummary.csv").read_text()
         newest = [line for line in table.splitlines() if str(BEGIN) in line]
@@ -1175,7 +1180,7 @@ def test_nothing_waits_for_an_account_that_is_tried_again_and_again(
     world.check_days(3)
     stale, over = world.alerts()
     assert stale.startswith(("● Stale figures", "● No figures so far"))
-    assert over.startswith(("○ Over: Stale figures", "○ Over: No figures so far"))
+    assert over.startswith(("○ Resolved: Stale figures", "○ Resolved: No figures so far"))
     hours = {int(moment - at(str(yesterday), 8)) // 3600 for moment in asked}
     if not past:
         assert {hour for hour in hours if hour >= 0} == {0, 1, 2, 4, 8}
@@ -1239,16 +1244,16 @@ def test_an_embedded_ledger_is_served_by_one_process(tmp_path: Path) -> None:
     second = _made(tmp_path / "two", "../shared.sqlite")
     mover = _made(tmp_path / "three", "own.sqlite", said.append)
     same = _made(tmp_path / "four", "../three/own.sqlite")
-    refused = f"is served already, by process {os.getpid()} on {socket.gethostname()}; let that end"
+    refused = f"is already served by process {os.getpid()} on {socket.gethostname()}; end that"
     with first.alone(), mover.alone():
         with pytest.raises(UsageError, match=re.escape(refused)), second.alone():
             pass
         first.reload()  # of the same ledger
         _name_ledger(tmp_path / "three", "../shared.sqlite")
         mover.reload()
-        assert said[-1].startswith("not reloaded, the former configuration stays in use: ")
+        assert said[-1].startswith("not reloaded; the former configuration stays in use: ")
         assert refused in said[-1]
-        with pytest.raises(UsageError, match="is served already"), same.alone():
+        with pytest.raises(UsageError, match="is already served"), same.alone():
             pass
         _name_ledger(tmp_path / "three", "../another.sqlite")
         mover.reload()

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from harvester.model import Batch, Window
-from harvester.sinks.groups import by_endpoint, last_of_overlapping, windows_of
+from harvester.sinks.groups import by_endpoint, last_of_overlapping
 
 DAY = date(2024, 2, 28)
 STAMP = "2024-06-15T04:00:00Z"
@@ -48,7 +48,7 @@ def test_a_batch_is_kept_if_no_later_one_has_a_day_of_it(seed: int) -> None:
         begin = random.randrange(20)
         end = begin + random.choice((0, 0, 0, 1, 6))
         given.append(batch(begin, end, appid=random.choice(("wx1", "wx2"))))
-    windows = windows_of(given)
+    windows = [each.window for each in given]
     expected = [
         n
         for n, (appid, _, begin, end) in enumerate(windows)

@@ -49,5 +49,5 @@ async def test_what_went_with_its_process_is_never_called_harvested() -> None:
     await sink.open(None)
     assert (sink.opened, sink.closed) == (3, 1)
     assert [record["n"] for record in sink.records] == [1]
-    with pytest.raises(SinkError, match="was lost with the process that held it"):
+    with pytest.raises(SinkError, match="were lost when their process ended"):
         await MemorySink().open(checkpoint)

@@ -260,7 +260,7 @@ def test_a_directory_with_several_sinks_wants_to_be_told_which(tmp_path: Path) -
     with pytest.raises(UsageError, match=r"are in several places .*a.db, sqlite:.*ledger="):
         harvester.read(tmp_path, MINE)
     assert harvester.read(other.spec, MINE, ledger=tmp_path).read_all()["n"].to_pylist() == [2]
-    with pytest.raises(UsageError, match=r"does not know sqlite:.*/c.db; it knows sqlite:.*a.db"):
+    with pytest.raises(UsageError, match=r"does not list sqlite:.*/c.db; it lists sqlite:.*a.db"):
         (tmp_path / "c.db").touch()
         harvester.read(f"sqlite:{tmp_path}/c.db", MINE, ledger=tmp_path / "ledger.sqlite")
     spec = f"sqlite:{tmp_path}/ledger.sqlite"
@@ -290,7 +290,7 @@ def test_a_feed_beside_a_database_is_not_asked_for_what_was_harvested(tmp_path: 
             await ledger.commit([], {sink: {"mine": "1-1"}})
 
     asyncio.run(know("-"))
-    with pytest.raises(UsageError, match="holds nothing that was harvested and can be read back"):
+    with pytest.raises(UsageError, match="contains no harvest that can be read back"):
         harvester.read(tmp_path, MINE)
     write(Place(f"sqlite:{tmp_path}/a.db", tmp_path), [mine(1, {"n": 1})])
     assert harvester.read(tmp_path, MINE).read_all()["n"].to_pylist() == [1]
@@ -304,7 +304,7 @@ def test_a_database_that_nobody_harvested_into_is_said(tmp_path: Path) -> None:
         harvester.read(f"sqlite:{tmp_path}/x.db", MINE).read_all()
     (tmp_path / "x.db").unlink()
     (tmp_path / "x.db").touch()
-    with pytest.raises(SinkError, match="holds no harvest"):
+    with pytest.raises(SinkError, match="contains no harvest"):
         harvester.read(f"sqlite:{tmp_path}/x.db", MINE).read_all()
 
 

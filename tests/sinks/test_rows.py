@@ -76,8 +76,8 @@ def test_an_unknown_field_is_kept_and_told_once() -> None:
         (values,) = table.rows(batch({**WHOLE, "new": {"x": [1]}, "_extra": 1}))
         assert json.loads(values[-1]) == {"new": {"x": [1]}, "_extra": 1}
     assert table.drift() == [
-        "figures: the field 'new' is not known; it is in _extra",
-        "figures: the field '_extra' is not known; it is in _extra",
+        "figures: the field 'new' is not known; its value is in _extra",
+        "figures: the field '_extra' is not known; its value is in _extra",
     ]
     table.rows(batch({**WHOLE, "new": 1}))
     assert table.drift() == []

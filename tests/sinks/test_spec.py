@@ -29,7 +29,7 @@ def test_options_stand_behind_a_question_mark() -> None:
         ("jsonl:a?", "write it as jsonl:DIR"),
         ("jsonl:?compress=gzip", "write it as jsonl:DIR"),
         ("jsonl:a?compres=gzip", r"no option 'compres' \(did you mean compress\?\)"),
-        ("jsonl:a?y", "no option 'y'; it knows compress"),
+        ("jsonl:a?y", "no option 'y'; its options are compress"),
         ("jsonl:a?compress=xz", "expected gzip or zstd"),
         ("jsonl:a?compress=", "expected gzip or zstd"),
         ("jsonl:a?compress", "expected gzip or zstd"),
@@ -38,7 +38,7 @@ def test_options_stand_behind_a_question_mark() -> None:
         ("sqlite:?", "write it as sqlite:FILE"),
         ("sqlite:x.db?", "write it as sqlite:FILE"),
         ("sqlite:x.db?wal=0", "sqlite has no option 'wal'"),
-        ("-:", "these are known: -, "),
+        ("-:", "the sinks are: -, "),
     ],
 )
 def test_a_spec_that_is_none_is_told_in_one_sentence_without_its_keys(spec: str, said: str) -> None:

@@ -131,7 +131,7 @@ def test_a_view_that_was_dropped_is_made_again_and_one_that_cannot_be_is_reporte
     target.execute("DROP VIEW checked_items")
     target.execute("CREATE TABLE checked_items (a INTEGER)")
     [said] = asyncio.run(drift(target, one))
-    assert said.startswith("checked: the views of its lists could not be made: ")
+    assert said.startswith("checked: the views of its lists could not be created: ")
     assert "checked_items" in said
     assert [each.tally for each in target.scan().values()] == [one.tally]
 
@@ -153,7 +153,7 @@ def test_a_view_that_others_use_stays_and_the_records_are_stored(
         [said] = asyncio.run(drift(pg, grown))
     why = "cannot drop view" if how == "a view on it" else "canceling statement due to lock timeout"
     assert why in said
-    assert "could not be made" in said
+    assert "could not be created" in said
     assert [row[0] for row in shown(pg, "items", "n")] == [1, 2]
     assert len(pg.scan()) == 2
 
@@ -228,7 +228,7 @@ def test_the_views_that_join_interfaces_have_a_row_a_key(target: Target) -> None
     }  # fmt: skip
     columns = "msgid, mid, idx, publish_date, title, url, publish_type_en"
     assert rows(target, "articles", columns) == [
-        ("7_1", "7", "1", "2024-01-04", "it's", "http://o", "with notice"),
+        ("7_1", "7", "1", "2024-01-04", "it's", "http://o", "with notification"),
         ("none", None, None, "2024-01-04", None, None, None),
     ]
     assert rows(target, "article_totals", "msgid, stat_date, read_user, share_count") == [
@@ -246,7 +246,7 @@ def test_somebody_elses_table_of_such_a_name_stays(what: str, target: Target) ->
     target.execute(f"CREATE {what}")
     one = of("getarticletotaldetail", 4, {"msgid": "7_1", "title": "x", "detail_list": []})
     [note] = asyncio.run(drift(target, one))
-    assert note.startswith("articles: the view could not be made: ")
+    assert note.startswith("articles: the view could not be created: ")
     assert len(target.scan(INTERFACES["getarticletotaldetail"].name)) == 1
     assert target.execute("SELECT a FROM articles") == ([] if what[0] == "T" else [(1,)])
     assert rows(target, "article_totals", "msgid") == []
@@ -293,7 +293,9 @@ def test_a_former_view_that_others_use_stays_as_a_part_and_is_reported(pg: Targe
     pg.execute("CREATE VIEW own AS SELECT _appid FROM getarticletotal_details")
     one = of("getarticletotaldetail", 5, {"msgid": "7_3", "detail_list": growth})
     [said, *_] = asyncio.run(drift(pg, one))
-    assert said.startswith("getarticletotal: the views of its lists could not be made: cannot drop")
+    assert said.startswith(
+        "getarticletotal: the views of its lists could not be created: cannot drop"
+    )
     assert pg.execute("SELECT * FROM own") == [("wx1",)]
 
 
@@ -336,10 +338,10 @@ def test_a_comment_says_what_must_not_be_summed(target: Target) -> None:
     )
     other = "article_days.read_user ("
     if target.kind != "postgresql":  # the comments of a table that has the list as a column
-        other = "read_user: getarticletotal_details.int_page_read_user (totals of 30 days"
+        other = "read_user: getarticletotal_details.int_page_read_user (one total covers 30 days"
     assert f"; do not compare with: {other}" in text
-    assert "level at the end of the day: the last day, never a sum" in text
-    assert target.kind == "mysql" or "readers; running total: the last row, never a sum" in text
+    assert "level at the end of the day: take the last day, do not sum" in text
+    assert target.kind == "mysql" or "readers; running total: take the last row, do not sum" in text
 
 
 def test_days_of_an_account_are_found_by_an_index(lite: Target, pg: Target) -> None:

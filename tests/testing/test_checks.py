@@ -339,7 +339,7 @@ async def test_what_is_broken_is_said_in_one_sentence() -> None:
 
 
 async def test_a_sink_that_breaks_down_is_told_by_what_it_raised() -> None:
-    with pytest.raises(BrokenPromiseError, match=r"^closing: A sink may be closed twice, .*: Ru"):
+    with pytest.raises(BrokenPromiseError, match=r"^closing: A sink can be closed twice, .*: Ru"):
         await check(ClosesOnce, "closing")
 
 

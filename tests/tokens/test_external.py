@@ -83,7 +83,7 @@ async def test_a_command_that_does_not_end_is_killed() -> None:
     [
         ("command:", "the command is missing"),
         ("command:'x", "quotation mark"),
-        ("static:", "a token is a reference: env:NAME or file:PATH"),
+        ("static:", "a token must be a reference: env:NAME or file:PATH"),
         ("static:env:HARVESTER_NOT_SET", "HARVESTER_NOT_SET is not set"),
         ("static:file:no", "cannot be read"),
         ("cloudbase:x", "write cloudbase, or cloudbase:file:PATH"),
@@ -149,8 +149,8 @@ async def test_a_token_server_gets_its_header_and_nothing_of_ours() -> None:
 @pytest.mark.parametrize(
     ("proxy", "said"),
     [
-        ("socks5://127.0.0.1:9", "HTTP_PROXY names a proxy of the scheme socks5, which is not"),
-        ("http://127.0.0.1:port", "the proxy that the environment names cannot be read"),
+        ("socks5://127.0.0.1:9", "HTTP_PROXY names a proxy with the scheme socks5, which is not"),
+        ("http://127.0.0.1:port", "the URL of the proxy in the environment is not valid"),
     ],
 )
 async def test_a_proxy_before_a_token_server_that_cannot_be_used_is_named_at_once(

@@ -174,7 +174,10 @@ def test_a_provider_of_ones_own_is_taken_as_it_is() -> None:
         (Account("wx1"), r"^account wx1 has no secret$"),
         (Account("wx1", ""), r"^account wx1 has no secret$"),
         (Account("wx1", "s3cret", token="forced"), r"^token: 'forced' is not one of stable, cla"),
-        (Account("", "s3cret"), r"^appid: '' is not an AppID, which has letters and digits"),
+        (
+            Account("", "s3cret"),
+            r"^appid: '' is not an AppID; an AppID has letters and digits",
+        ),
         (Account("wx/../1", "s3cret"), r"^appid: 'wx/../1' is not an AppID"),
         (Account("wx一", "s3cret"), r"^appid: 'wx一' is not an AppID"),
         (Account("", token=give), r"^appid: '' is not an AppID"),

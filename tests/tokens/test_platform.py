@@ -110,7 +110,9 @@ async def test_a_component_token_that_was_ended_is_fetched_anew() -> None:
 async def test_a_refresh_token_that_is_not_valid_stops_the_account_and_says_what_to_do() -> None:
     verdict = await refusal_of(Scene().token(refresh_token="refreshtoken@@@0ld"))
     assert (verdict.action, verdict.code) == (Action.STOP_ACCOUNT, 61023)
-    assert verdict.message.endswith("let the account authorise the platform again")
+    assert verdict.message.endswith(
+        "ask the account's administrator to authorise the platform again"
+    )
 
 
 @virtual()
@@ -259,7 +261,7 @@ async def test_without_a_ticket_for_ten_minutes_the_account_stops() -> None:
     verdict = await refusal_of(token)
     assert verdict.action is Action.STOP_ACCOUNT
     assert verdict.message.startswith(f"platform {PLATFORM[0]}: ")
-    assert "none came for 10 minutes" in verdict.message
+    assert "no new ticket came for 10 minutes" in verdict.message
 
 
 @pytest.mark.parametrize(("minutes", "state"), [(8, "complete"), (12, "failed")])

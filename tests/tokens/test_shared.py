@@ -262,9 +262,9 @@ async def test_a_second_refusal_in_a_row_stops_the_account(second: str, rid: str
     with pytest.raises(AccountError) as caught:
         token.reject(await token.get(), f"errcode 40001{rid}")
     assert str(caught.value) == (
-        "wx1: WeChat refused a token that was just fetched (errcode 40001); another program may"
-        " be fetching tokens for this account and ending ours: let all of them use stable_token"
-        f" or one token server, then run the same command again{rid}"
+        "wx1: WeChat refused a token that was just fetched (errcode 40001); another program"
+        " might be fetching tokens for this account, which ends ours: let all programs use"
+        f" stable_token or one token server, then run the same command again{rid}"
     )
 
 
@@ -320,8 +320,10 @@ async def test_a_token_refused_after_a_renewal_in_time_is_only_the_first_refusal
 
 
 def fetched(source: Callable[[], object]) -> Token:
-    provider = CallableProvider(source)  # type: ignore[arg-type]
-    return asyncio.run(provider.fetch(no_sending))
+    shared = SharedToken("wx1", CallableProvider(source), no_sending)  # type: ignore[arg-type]
+    asyncio.run(shared.get())
+    assert shared.current is not None
+    return shared.current
 
 
 async def later() -> str:
@@ -387,9 +389,9 @@ def test_a_kind_a_provider_or_a_callable_is_a_token_source(given: object) -> Non
         ("forced", "'forced' is not one of stable, classic"),
         ("fifteen-letters", "'fifteen-letters' is not one of stable, classic"),
         ("sixteen-letters!", "what was given is not one of stable, classic"),  # may be a token
-        (None, "NoneType is neither a kind nor a callable"),
-        (5, "int is neither a kind nor a callable"),
-        (Token("s3cret"), "Token is neither a kind nor a callable"),
+        (None, "NoneType is neither a kind of token nor a callable"),
+        (5, "int is neither a kind of token nor a callable"),
+        (Token("s3cret"), "Token is neither a kind of token nor a callable"),
     ],
     ids=["unknown", "short", "long", "none", "number", "token"],
 )

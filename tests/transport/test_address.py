@@ -54,8 +54,8 @@ def test_a_proxy_that_speaks_no_http_is_refused_by_its_scheme(
     with pytest.raises(UsageError) as refused:
         HttpTransport("https://api.weixin.qq.com")
     assert str(refused.value) == (
-        f"HTTPS_PROXY names a proxy of the scheme {scheme.lower()}, which is not supported; give an"
-        " HTTP proxy: http://HOST:PORT"
+        f"HTTPS_PROXY names a proxy with the scheme {scheme.lower()}, which is not"
+        " supported; give an HTTP proxy: http://HOST:PORT"
     )
     HttpTransport("http://api.weixin.qq.com")  # it is for https alone
 
@@ -75,7 +75,7 @@ def test_a_proxy_that_speaks_no_http_is_refused_by_its_scheme(
 def test_a_proxy_that_is_no_url_is_refused(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.setenv("https_proxy", proxy)
-    with pytest.raises(UsageError, match=r"^the proxy that the environment names cannot be read"):
+    with pytest.raises(UsageError, match=r"^the URL of the proxy in the environment is not valid"):
         HttpTransport("https://api.weixin.qq.com")
     for url in ("HTTP://user:p%40ss@Host.example:8080/", "https://[::1]:3128", "http://proxy_1"):
         monkeypatch.setenv("https_proxy", url)

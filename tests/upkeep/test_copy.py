@@ -105,7 +105,7 @@ def test_a_sink_that_refuses_an_account_is_not_filled(tmp_path: Path) -> None:
         async def write(self, batches: Any, fence: Any) -> Any:
             return (await super().write(batches, fence))._replace(refused={A})
 
-    said = f"^memory:new has refused {A}: another harvest has"
+    said = f"^memory:new refused {A}: another harvest has"
     assert refused(tmp_path, Refuses(), 1, said) == {}
 
 
@@ -127,7 +127,7 @@ def test_where_nothing_that_has_it_can_be_read_back_a_new_sink_is_refused(
     tmp_path: Path, outcome: Outcome
 ) -> None:
     async def test(ledger: SqliteLedger) -> None:
-        with pytest.raises(UsageError, match=r"^memory:new does not have what was harvested bef"):
+        with pytest.raises(UsageError, match=r"^memory:new does not have the records of ea"):
             await copy(ledger, "memory:new", Empty(), [Source(Feed("feed:"))], find)
 
     in_ledger(tmp_path, test, outcome)
@@ -137,7 +137,7 @@ def test_a_sum_that_is_not_known_may_be_of_records(tmp_path: Path) -> None:
     async def test(ledger: SqliteLedger) -> None:
         days = date(2024, 1, 1), date(2024, 1, 1)
         await ledger.forget((A, SUMMARY.name), [days])
-        with pytest.raises(UsageError, match="does not have what was harvested before"):
+        with pytest.raises(UsageError, match="does not have the records of earlier runs"):
             await copy(ledger, "memory:new", Empty(), [], find)
 
     in_ledger(tmp_path, test, final(batch("2024-01-01", "2024-01-02")))
@@ -276,8 +276,8 @@ def test_what_cannot_be_added_is_refused_and_the_list_stays(tmp_path: Path) -> N
     async def test(ledger: SqliteLedger, one: MemorySink) -> dict[str, str]:
         for sink, said in (
             (one, "memory:one is listed already"),
-            (free, "memory:free is not listed; any run may have it"),
-            (Listed("memory:new"), "no sink that has it can be read back"),
+            (free, "memory:free is never listed: any run can use it"),
+            (Listed("memory:new"), "no sink that has them can be read back"),
         ):
             with pytest.raises(UsageError, match=said):
                 await add_sink(ledger, sink, lambda name: None, find)

@@ -17,6 +17,7 @@ import pytest
 
 import harvester
 from harvester.base import files as durable
+from harvester.base.chinese import shown
 from harvester.base.dates import Days
 from harvester.base.outage import Away
 from harvester.cli.commands import invoke
@@ -176,6 +177,7 @@ def test_the_same_command_goes_on_where_it_was_killed(
         assert copy.command("verify") == 0
 
 
+@pytest.mark.sampled
 @pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork")
 def test_a_run_after_a_killed_removal_has_every_record_once(
@@ -219,8 +221,9 @@ def test_without_yes_it_is_shown_and_stays(
     [
         (("--appid", A[:-1] + "b"), f"the ledger knows no account {A[:-1]}b (did you mean {A}?)"),
         (("--appid", A, "--endpoint", "getuserread"),
-         f"the ledger knows nothing of getuserread of {A}; it knows getusercumulate, getusers"),
-        (("--appid", A, "--endpoint", "articles"), "the ledger knows nothing of "),
+         (f"the ledger has nothing for getuserread of {A}; it has getusercumulate,"
+         " getusers")),
+        (("--appid", A, "--endpoint", "articles"), "the ledger has nothing for "),
     ],
 )  # fmt: skip
 def test_what_the_ledger_does_not_know_is_refused(
@@ -269,7 +272,9 @@ def test_a_sink_that_the_command_cannot_open_is_refused(
     home.folder.mkdir()
     home.run(A, sinks=Own())
     assert home.forget("--yes") == 2
-    assert "own://x holds records of this ledger, and no spec names it" in (capsys.readouterr().err)
+    assert "own://x has records of this ledger, but no spec can name it" in (
+        capsys.readouterr().err
+    )
     assert home.accounts() == [A]
 
 
@@ -438,7 +443,7 @@ def test_messages_that_were_not_sent_name_it_no_more(lines: Harvest) -> None:
 
 def test_of_an_interface_messages_about_it_name_the_account_no_more(lines: Harvest) -> None:
     about = [f"● 缺少权限 用户增减：{A}。", f"● 缺少权限 累计用户：{A}。"]
-    assert title_of(NAMES[0])[0] in about[0]
+    assert shown(title_of(NAMES[0]), "zh") in about[0]
     messages(lines, Message("1", "env:A", "title", "\n".join(about)))
     assert lines.forget("--endpoint", NAMES[0], "--yes") == 0
     assert messages(lines) == {"1": about[1]}

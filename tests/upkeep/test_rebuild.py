@@ -113,7 +113,7 @@ def test_what_was_written_last_may_not_be_whole(
     found = asyncio.run(made(tmp_path, *batches))
     assert (found.again, found.windows, found.records) == (1, 4, 4)
     assert states(tmp_path) == {
-        "2024-01-04": "it is not whole, or may not have been written to its end"
+        "2024-01-04": "it is incomplete, or it is uncertain whether all of it was written"
     }
     [window] = calendars(tmp_path)[A, SUMMARY.name].windows.values()
     assert (window.tally, window.due, window.stored) == (batches[-1].tally, 0.0, True)
@@ -149,7 +149,7 @@ def fetched_together(at: str) -> list[Batch]:
         "the newest fetch is not the one that stands last",
         "a day that has records has its last one",
         "within three days of its end",
-        "three days after its end",
+        "three days of its end",
     ],
 )
 def test_what_can_have_changed_since_it_was_fetched_is_asked_for_again(
@@ -191,7 +191,7 @@ def test_a_list_that_lacks_its_last_entry_is_asked_for_again_and_none_is_lost(
     late = {str(first): window for first, window in calendar.windows.items()}
     assert [*late] == ["2024-01-03", "2024-01-04"]
     assert (late["2024-01-03"].state, late["2024-01-03"].tries) == ("late", 0)
-    assert late["2024-01-03"].detail == "the entry of its last day is not there"
+    assert late["2024-01-03"].detail == "the entry of its last day is missing"
     assert late["2024-01-03"].had == had(GROWING, grown("2024-01-03", 6).records)
 
 
@@ -221,7 +221,10 @@ def test_a_window_of_several_days_that_was_fetched_soon_may_lack_its_last_one(
     found = asyncio.run(made(tmp_path, *batches))
     assert found.again == 1 + again
     why = states(tmp_path).get("2024-01-01")
-    late = "it was fetched within three days of its last figures, which may be late"
+    late = (
+        "it was fetched less than three days after its last figures were due, and these might"
+        " be late"
+    )
     assert why == (late if again else None)
     calendar = calendars(tmp_path)[A, SUMMARY.name]
     assert calendar.sum() == (Tally() if again else batches[0].tally)
@@ -348,7 +351,7 @@ def test_records_are_not_kept_of_what_was_read() -> None:
     reading = _Reading(INTERFACES[SUMMARY.name])
     soon = week(SOON)
     held = StoredWindow(soon.window, soon.tally, SOON, lambda: pytest.fail("they are not read"))
-    assert reading.outcomes([held]) == []
+    assert reading.outcomes(held) == []
     [kept] = reading._undecided
     assert kept.records() == []
     [found] = reading.last()
@@ -607,7 +610,7 @@ async def test_a_mistyped_sink_is_not_made_and_replaces_no_ledger(
         if former:
             await in_ledger(tmp_path, users("2024-01-01", 1))
         before = files()
-        with pytest.raises(UsageError, match="is not there, or has no records; name the sinks"):
+        with pytest.raises(UsageError, match="does not exist, or has no records; name the sinks"):
             await rebuilt(tmp_path, sink_of(spec))
         assert files() == before
 
@@ -617,10 +620,13 @@ async def test_a_sink_without_records_is_refused(tmp_path: Path) -> None:
     assert (await rebuilt(tmp_path, bare)).windows == 0  # nothing is known to be lost
     await in_ledger(tmp_path, users("2024-01-01", 1))
     ledger = tmp_path / "ledger.sqlite"
-    way = f"if its records are lost, `mv {ledger} {ledger}.former` and the same run"
-    with pytest.raises(UsageError, match=rf"^memory:two is not there, .*; {way}"):
+    way = (
+        f"if its records are lost, run `mv {ledger} {ledger}.former`, and then the same run"
+        " again: it requests them"
+    )
+    with pytest.raises(UsageError, match=rf"^memory:two does not exist, .*; {way}"):
         await rebuilt(tmp_path, bare)
     await whole.write([users("2024-01-01", 1)], {})
-    with pytest.raises(UsageError, match=r"^memory:two is not there, .*`harvester verify`"):
+    with pytest.raises(UsageError, match=r"^memory:two does not exist, .*`harvester verify`"):
         await rebuilt(tmp_path, whole, bare)
     assert (await rebuilt(tmp_path, whole)).windows == 1

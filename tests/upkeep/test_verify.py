@@ -76,7 +76,7 @@ def fetched(*records: dict[str, int], at: str = STAMP) -> Batch:
                 [fetched(*OTHERS)],
                 [outcome],
                 1,
-                "as many records as were fetched, but not the same ones",
+                "the number of records is right, but they differ from what was fetched",
             )
             for outcome in (final(FIRST), still_open(FIRST))
         ],

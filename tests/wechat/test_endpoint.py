@@ -77,15 +77,15 @@ def test_days_are_written_as_the_interface_wants_them(how: dict[str, Any], body:
     assert replace(ENDPOINT, **how).request(WEEK, Token("t0ken")).body == body
 
 
-NUMBERS = "span is at least 1, settled_hour 0 to 23, late_days at least 0"
-DATES = "dates is %Y-%m-%d or %Y%m%d or unix"
-KEYS = "begin_key, end_key and the keys of body are names that differ"
-BODY = "body holds what JSON cannot hold"
+NUMBERS = "span must be at least 1, settled_hour 0 to 23, late_days at least 0"
+DATES = "dates must be %Y-%m-%d or %Y%m%d or unix"
+KEYS = "begin_key and end_key must be names that are not keys of body"
+BODY = "body has a value that JSON cannot represent"
 ONE_DAY = (
-    "begin_key and end_key are one key, so a request names one day; that goes with span = 1 and"
-    ' cut = "days", or with asks_first_day'
+    "begin_key and end_key are the same key, so a request names one day; this requires"
+    ' span = 1 and cut = "days", or asks_first_day'
 )
-EARLY = "first_day {} is not a day from 2000-01-01 on; no interface of WeChat has older figures"
+EARLY = "first_day is {}, but must be 2000-01-01 or later; no interface of WeChat has older figures"
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_a_name_that_cannot_be_a_folders_is_shown_in_part(name: Any, shown: str)
     with pytest.raises(UsageError) as caught:
         replace(ENDPOINT, name=name)
     assert str(caught.value) == (
-        f"interface: {shown} cannot be the name of its folder or table; take up to 100 letters,"
-        " digits, _ and -, a letter first"
+        f"interface: {shown} cannot be the name of a folder or table; use up to 100 letters,"
+        " digits, _ and -, beginning with a letter"
     )
 
 
@@ -208,7 +208,7 @@ def test_a_list_is_done_with_its_records(records: list[Any], beside: dict[str, A
 
 
 NO_OBJECTS = "the answer's list is not a list of objects"
-OTHER_DAYS = "the answer has only rows of days that were not asked for"
+OTHER_DAYS = "the answer has only rows of days that were not requested"
 
 
 @pytest.mark.parametrize("records", [{}, "x", 1, [1], [{}, None], [[]], True])
@@ -498,7 +498,8 @@ def test_an_http_status_decides_before_the_body_is_read(status: int, action: Act
 def test_a_status_that_stops_an_interface_says_what_to_look_at() -> None:
     assert said(b"", 404).message == "HTTP 404: the server has no such path; check the base URL"
     assert said(b"", 302).message == (
-        "HTTP 302: redirects are not followed, since the token would go along; check the base URL"
+        "HTTP 302: redirects are not followed, because they would send the token to"
+        " another address; check the base URL"
     )
 
 
@@ -597,16 +598,16 @@ def test_the_hour_of_an_interface_decides_whether_its_end_moves_on() -> None:
      "早", "1st", "-x", "a\n", "a.b", None, 3],
 )  # fmt: skip
 def test_an_interface_whose_name_is_no_folders_is_refused(name: object) -> None:
-    with pytest.raises(harvester.UsageError, match="cannot be the name of its folder") as caught:
+    with pytest.raises(harvester.UsageError, match="cannot be the name of a folder") as caught:
         replace(INTERFACES["getarticlesummary"], name=name)  # type: ignore[arg-type]
     assert len(str(caught.value)) < 250
 
 
 NO_COLUMN = (
-    "cannot be the name of a column; take up to 100 letters, digits, _ and -, a letter first, or"
-    " leave it out: _extra has it then"
+    "cannot be the name of a column; use up to 100 letters, digits, _ and -, beginning"
+    " with a letter, or omit the field: its value is then in _extra"
 )
-NO_LISTS = "no item is a list; leave the field out: _extra has it then"
+NO_LISTS = "an item of a list cannot be a list; omit the field: its value is then in _extra"
 KINDS = "date, int, float, str, bool, object, list"
 
 
@@ -657,13 +658,13 @@ def test_an_interface_that_takes_one_day_is_sent_the_begin(dates: str, how: dict
 
 @pytest.mark.parametrize("how", [{"span": 2}, {"cut": WindowKind.WEEK, "span": 1}])
 def test_an_interface_of_longer_windows_takes_two_days(how: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="are one key, so a request names one day"):
+    with pytest.raises(UsageError, match="are the same key, so a request names one day"):
         replace(ENDPOINT, begin_key="day", end_key="day", **how)
 
 
 def test_the_first_day_of_an_interface_may_be_the_earliest_one() -> None:
     check_endpoint("own", EARLIEST)
-    with pytest.raises(UsageError, match="is not a day from 2000-01-01 on"):
+    with pytest.raises(UsageError, match="must be 2000-01-01 or later"):
         check_endpoint("own", date(1999, 12, 31))
 
 

@@ -57,7 +57,7 @@ def test_a_body_joins_the_query_and_may_name_the_action() -> None:
 
 @pytest.mark.parametrize("body", [{"a": [1]}, {"a": None}, {"a": 1.5}, {"page": 1}])
 def test_a_body_that_is_no_query_is_refused(body: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="body joins the query of a publisher interface"):
+    with pytest.raises(UsageError, match="body is added to the query of a publisher interface"):
         PublisherEndpoint("mine", "/publisher/stat", date(2016, 1, 1), body=body)
 
 

@@ -166,5 +166,5 @@ def test_every_refusal_by_http_says_what_to_do(status: int) -> None:
     assert isinstance(found, Verdict)
     assert found.message.startswith(f"HTTP {status}: ")
     assert re.search(
-        "check the base URL|write user and password|have WeChat's host allowed", found.message
+        "check the base URL|write user and password|allow WeChat's host", found.message
     )

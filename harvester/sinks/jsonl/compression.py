@@ -1,9 +1,6 @@
 """How lines are compressed: not at all, as gzip members, as Zstandard frames.
 
 Rule: each write is one member (or frame) of its own, so a file can be cut after any of them.
-
-``zcat``, ``zstd -d``, pandas and DuckDB read such a file from beginning to end.  Zstandard is
-Python's own module from 3.14 on, and ``backports.zstd`` before: the same code and interface.
 """
 
 from __future__ import annotations
@@ -77,7 +74,6 @@ class Packed(Plain):
         return (data for data, _ in self._unpacked(file, size))
 
     def whole(self, file: FileIO) -> int:
-        """The length of the complete members of a file."""
         end = 0
         for _, member_end in self._unpacked(file, file.seek(0, io.SEEK_END), torn=True):
             end = member_end or end
@@ -133,24 +129,20 @@ class Zstd(Packed):
     suffix = ".zst"
 
     def __init__(self) -> None:
-        self._module = _zstd()
+        try:
+            if sys.version_info >= (3, 14):
+                from compression import zstd
+            else:
+                from backports import zstd
+        except ImportError as exc:
+            raise UsageError(needs("zstd needs a library", "zstd")) from exc
+        self._module: Any = zstd
 
     def packer(self) -> Any:
         return self._module.ZstdCompressor(level=_ZSTD_LEVEL)
 
     def unpacker(self) -> Any:
         return self._module.ZstdDecompressor()
-
-
-def _zstd() -> Any:
-    try:
-        if sys.version_info >= (3, 14):
-            from compression import zstd
-        else:
-            from backports import zstd
-    except ImportError as exc:
-        raise UsageError(needs("zstd needs a library", "zstd")) from exc
-    return zstd
 
 
 COMPRESSIONS: dict[str, type[Plain]] = {"": Plain, "gzip": Gzip, "zstd": Zstd}

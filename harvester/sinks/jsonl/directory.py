@@ -30,7 +30,6 @@ from harvester.texts import of_system, say
 
 LOCK, STATE, DRAFT = ".jsonl.lock", ".jsonl.state", ".jsonl.draft"
 NAME = re.compile(r"[^/]+/\d{4}(-\d\d)?\.jsonl(\.gz|\.zst)?")
-"""A file of windows, below the directory."""
 _JOURNAL = re.compile(r"\.([^/]+)\.replaced")
 _FORMAT = 3
 CHECKED = 4096
@@ -77,12 +76,10 @@ class Directory:
 
     @property
     def is_locked(self) -> bool:
-        """Whether this object has locked it."""
         return self._lock is not None
 
     @property
     def command(self) -> str:
-        """The command that makes a ledger from what is stored here."""
         return say("harvester rebuild --out {}", shlex.quote(str(self.path)))
 
     def lock(self) -> None:
@@ -98,15 +95,11 @@ class Directory:
             ) from exc
 
     def unlock(self) -> None:
-        """Let others use it."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
 
-    # its state
-
     def note(self) -> bytes:
-        """The bytes of the state; none if there is no state."""
         with suppress(FileNotFoundError):
             return (self.path / STATE).read_bytes()
         return b""
@@ -124,8 +117,8 @@ class Directory:
             state = State(str(found["owner"]), int(found["number"]), whole and int(whole))
         if form != _FORMAT:
             raise UsageError(
-                "the directory {} holds JSON lines of another version of harvester, which are"
-                " not continued; {}",
+                "the directory {} contains JSON lines of another version of harvester, which this"
+                " version cannot continue; {}",
                 self.path,
                 unreadable(form, _FORMAT),
             )
@@ -134,29 +127,23 @@ class Directory:
         if lenient or not (self.path / STATE).exists():
             return None
         raise SinkError(
-            "{} is damaged; {} (with --ledger if the run has it) makes a new ledger from what is"
-            " stored, and the next run a new state",
+            "{} is damaged; {} (with --ledger if the run uses it) makes a new ledger from the"
+            " stored records, and the next run makes a new state file",
             self.path / STATE,
             self.command,
         )
 
     def store(self, state: State) -> None:
-        """Replace the state."""
         note = {"format": _FORMAT, **state._asdict()}
         durable.replace_file(self.path / STATE, encode(note), "state of lines")
 
-    # its files
-
-    def files(self, endpoint: str = "") -> list[str]:
-        """The names of the files, of an interface or of all, that have the form of ours."""
-        folders = [endpoint] if endpoint else _listed(self.path)
-        names = [f"{folder}/{name}" for folder in folders for name in _listed(self.path / folder)]
-        return sorted(name for name in names if NAME.fullmatch(name) and self._is_file(name))
-
     def names(self, endpoint: str = "") -> list[str]:
         """The names of the journals, then of the files, that have the form of ours."""
-        journals = [journal_of(endpoint)] if endpoint else filter(is_journal, _listed(self.path))
-        return [*filter(self._is_file, journals), *self.files(endpoint)]
+        folders = [endpoint] if endpoint else _listed(self.path)
+        files = [f"{folder}/{name}" for folder in folders for name in _listed(self.path / folder)]
+        journals = [journal_of(endpoint)] if endpoint else filter(is_journal, folders)
+        names = [*journals, *sorted(filter(NAME.fullmatch, files))]
+        return [name for name in names if (self.path / name).is_file()]
 
     def ours(self, endpoint: str = "") -> dict[str, None]:
         """Those of them that hold records, or may have held some."""
@@ -169,8 +156,7 @@ class Directory:
     def is_ours(self, name: str, *, damaged: bool = False) -> bool:
         """Whether a file holds a record of the interface that its name says.
 
-        damaged: what is returned for one that may have held some: it cannot be unpacked, or it has
-        metadata that name no interface.
+        damaged: the result for a file that cannot be unpacked, or has metadata without interface.
         """
         head, unpacked = b"", True
         named: re.Match[bytes] | None = None
@@ -187,7 +173,6 @@ class Directory:
         return is_named or (damaged and unsure)
 
     def _pieces(self, name: str) -> Iterator[bytes]:
-        """What a file holds, unpacked; nothing if it is gone."""
         with suppress(FileNotFoundError), self.opened(name) as file:
             yield from compression_of(name).pieces(file, os.fstat(file.fileno()).st_size)
 
@@ -196,13 +181,10 @@ class Directory:
         for other in self.names(endpoint_of(name)):
             if other not in known and not self.is_ours(other):
                 raise SinkError(
-                    "{} exists, and this harvest did not write it; move it away, or choose"
-                    " another directory",
+                    "{} exists, but this harvest did not write it; move it away, or choose another"
+                    " directory",
                     self.path / other,
                 )
-
-    def _is_file(self, name: str) -> bool:
-        return (self.path / name).is_file()
 
     def append(self, name: str, size: int, pieces: Sequence[bytes]) -> int:
         """Append pieces to a file that has this number of bytes, durably; returns its new size."""
@@ -223,7 +205,6 @@ class Directory:
             return crc32(os.pread(file.fileno(), size - first, first))
 
     def opened(self, name: str) -> FileIO:
-        """A file, to be read."""
         return (self.path / name).open("rb", buffering=0)
 
     @contextmanager
@@ -252,7 +233,6 @@ class Directory:
         durable.sync_directory(path.parent)
 
     def cut(self, name: str, size: int) -> None:
-        """Remove everything after this number of bytes of a file."""
         path = self.path / name
         if path.stat().st_size > size:
             descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
@@ -263,7 +243,6 @@ class Directory:
 
 
 def _listed(path: Path) -> list[str]:
-    """The names in a directory; none if it is not a directory, or not accessible."""
     try:
         return sorted(os.listdir(path))
     except (FileNotFoundError, NotADirectoryError, PermissionError):

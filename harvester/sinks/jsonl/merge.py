@@ -65,7 +65,6 @@ class _Merge:
         self._journal = journal
 
     def run(self, endpoint: str, places: Sequence[_Place]) -> None:
-        """Rewrite each file that the windows overlap."""
         days: dict[str, Days] = defaultdict(Days)  # of the windows that belong into a file
         new: dict[str, list[_Place]] = defaultdict(list)
         for place in places:
@@ -100,7 +99,6 @@ class _Merge:
                 self._without(source, stays)
 
     def _without(self, source: Source, stays: Callable[[WindowLines], bool]) -> None:
-        """Take windows out of a file; it is removed if none is left."""
         name = source.name
         ends = [(stays(found), found.window.end.toordinal()) for found in source.windows()]
         last = max((end for kept, end in ends if kept), default=0)
@@ -119,7 +117,6 @@ class _Merge:
         stays: Callable[[WindowLines], bool],
         new: Sequence[_Place],
     ) -> Extent:
-        """Write a file with the windows that stay, and the new ones."""
         if source is None:
             self._home.refuse_strangers(name, self._extents)
         packer = compression_of(name).packer()

@@ -28,10 +28,7 @@ def file_of(window: Window, fetched_at: str, known: Container[str], suffix: str)
 def by_period(
     group: Sequence[Batch], days: Sequence[date] | None
 ) -> Iterable[tuple[Sequence[Batch], date]]:
-    """The batches of each file, as of when the first one was fetched, and their last day.
-
-    days: of windows of one day each.
-    """
+    """The batches of each file, as of when the first one was fetched, and their last day."""
     begins = days or [batch.window[2] for batch in group]
     open_year = _open_year(group[0].fetched_at)
     first, last = min(begins), max(begins)

@@ -45,7 +45,6 @@ class Extent(NamedTuple):
 
 
 Extents = dict[str, Extent]
-"""The files that count, by name."""
 
 
 class Days:
@@ -56,13 +55,11 @@ class Days:
         self.add(windows)
 
     def add(self, windows: Iterable[Window]) -> None:
-        """The days of these, too."""
         for window in windows:
             bits = _bits_of(window.begin, window.end)
             self._bits[window.appid] = self._bits.get(window.appid, 0) | bits
 
     def overlaps(self, window: Window) -> bool:
-        """Whether a window has one of these days."""
         return bool(self._bits.get(window.appid, 0) & _bits_of(window.begin, window.end))
 
     def reach(self, first: int, last: int) -> bool:
@@ -87,8 +84,8 @@ def _bits_of(begin: date, end: date) -> int:
 class WindowLines(NamedTuple):
     """The lines of a stored window, which follow each other.
 
-    tail: the length of what they all end with.  start: the place of the first one in the unpacked
-    file.  lines: none if the window replaces others and has no records.
+    tail: the length of their common end.  start: the place of the first one in the unpacked file.
+    lines: none if the window replaces others and has no records.
     """
 
     window: Window
@@ -99,16 +96,11 @@ class WindowLines(NamedTuple):
 
     @property
     def size(self) -> int:
-        """The bytes of the lines."""
         return sum(map(len, self.lines))
 
     def tally(self) -> Tally:
-        """How many they are, and the checksum of the window."""
-        return Tally.of(len(self.lines), self.checksum(), self.lines[0][-self.tail :])
-
-    def checksum(self) -> int:
-        """The checksum of the records."""
-        return records_checksum(self._pieces())
+        checksum = records_checksum(self._pieces())
+        return Tally.of(len(self.lines), checksum, self.lines[0][-self.tail :])
 
     def records(self) -> list[dict[str, Any]]:
         """The records, without the metadata."""
@@ -116,21 +108,19 @@ class WindowLines(NamedTuple):
         return found
 
     def _pieces(self) -> list[bytes]:
-        """The lines without their ends; a byte there that is no comma is noticed by `checksum`."""
+        """The lines without their ends; a byte there that is no comma is noticed by `tally`."""
         end, comma = -self.tail, -self.tail - 1
         return [line[:comma] if line[comma:end] == b"," else line[:end] for line in self.lines]
 
 
 _NO_TAIL = b"\n\n"
-"""No line ends with it."""
 _QUOTE = 0x22
 
 
 def windows_in(pieces: Iterable[bytes], path: object) -> Iterator[WindowLines]:
     """The windows of an unpacked file, in the order in which they were written.
 
-    In the journal the metadata alone is a line before each window.  path: for messages; raises
-    `SinkError`.
+    In the journal the metadata alone is a line before each window.  Raises `SinkError`.
     """
     tail, held, start, place = _NO_TAIL, list[bytes](), 0, 0
     try:
@@ -140,7 +130,9 @@ def windows_in(pieces: Iterable[bytes], path: object) -> Iterator[WindowLines]:
             else:
                 if held:
                     yield _window_lines(tail, start, held)
-                tail, held, start = line[_tail_at(line) :], [line], place
+                if (tail_at := line.rfind(METADATA_BEGINS)) < 0:
+                    raise _ForeignLineError(line)
+                tail, held, start = line[tail_at:], [line], place
             place += len(line)
         if held:
             yield _window_lines(tail, start, held)
@@ -156,7 +148,6 @@ def windows_in(pieces: Iterable[bytes], path: object) -> Iterator[WindowLines]:
 
 
 def _lines_of(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Whole lines; what follows the last line end is left out."""
     rest = b""
     for piece in pieces:
         block = rest + piece
@@ -167,13 +158,6 @@ def _lines_of(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 class _ForeignLineError(Exception):
     """A line, the argument, is not a harvester record."""
-
-
-def _tail_at(line: bytes) -> int:
-    place = line.rfind(METADATA_BEGINS)
-    if place < 0:
-        raise _ForeignLineError(line)
-    return place
 
 
 _METADATA = re.compile(
@@ -246,5 +230,4 @@ class Source:
             yield piece
 
     def read(self, start: int, size: int) -> bytes:
-        """A part of the unpacked file."""
         return os.pread((self._spool or self._file).fileno(), size, start)

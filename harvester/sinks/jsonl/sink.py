@@ -28,13 +28,9 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from datetime import date
-from hashlib import blake2b
 from pathlib import Path
-from struct import Struct
 from typing import Any, NamedTuple
 
 from harvester.base import files as durable
@@ -51,7 +47,6 @@ from harvester.sinks.base import (
     Stamp,
     StoredWindow,
     Written,
-    within,
 )
 from harvester.sinks.groups import by_endpoint, last_of_overlapping, single_days
 from harvester.sinks.jsonl.compression import COMPRESSIONS, compression_of
@@ -66,15 +61,13 @@ from harvester.sinks.jsonl.directory import (
 from harvester.sinks.jsonl.merge import files_of, merge
 from harvester.sinks.jsonl.periods import by_period, file_of
 from harvester.sinks.jsonl.segments import (
-    ANY_DAY,
     Days,
     Extent,
     Extents,
     Source,
-    WindowLines,
     may_have,
-    windows_in,
 )
+from harvester.sinks.jsonl.stored import StoredLines, opened
 from harvester.sinks.spec import read_spec
 from harvester.texts import of_system, say
 
@@ -85,14 +78,13 @@ JOURNAL_BYTES = 32 * 1024 * 1024
 then."""
 _NUMBER, _REBUILT = "number", "rebuilt"
 _NEW, _USED = "new", "used"
-_TURNS = 20
 
 
 class _Known(NamedTuple):
     """What a ledger has stored for the sink.
 
-    rebuilt: ``new`` if it was made from what is stored and no run has used it, ``used`` if one has:
-        it may lack windows that are stored.
+    rebuilt: ``new`` if it was made from what is stored; ``used`` after its first run: it may lack
+        windows that are stored.
     """
 
     owner: str
@@ -112,13 +104,13 @@ class _Known(NamedTuple):
 
 
 class JsonLines(Sink):
-    """The JSON lines sink; one process per directory.
+    """The JSON lines sink; only one process can use a directory at a time.
 
-    directory: made if it is not there.
-    compress: ``gzip`` or ``zstd``, or an empty string; raises `UsageError` for others, and for
-        ``zstd`` if its package is not here.  It holds for new files: a directory may have all
-        kinds.
-    journal_bytes: the size of the journals at which a write asks for `finish`.
+    directory: the directory of the files; it is created if it does not exist.
+    compress: ``gzip``, ``zstd`` or an empty string.  The option applies to new files; a directory
+        can have files of all kinds.  Raises `UsageError` for other values, and for ``zstd`` if its
+        package is missing.
+    journal_bytes: if the journals reach this size, the write asks for `finish`.
     """
 
     takes_lines = True
@@ -138,6 +130,7 @@ class JsonLines(Sink):
         self._journal_bytes = journal_bytes
         self._thread: Thread | None = None
         self._home = Directory(self.path)
+        self._lines = StoredLines(self._home, self._counting)
         self._state = State()  # of the directory
         self._ready = False  # what is here is what the ledger has, or will have
         self._unsure = False  # whether the ledger has it: only the next opening knows
@@ -151,27 +144,23 @@ class JsonLines(Sink):
 
     @classmethod
     def from_spec(cls, rest: str) -> JsonLines:
-        """The sink that ``jsonl:DIR?compress=gzip`` names."""
         spec = read_spec("jsonl", rest, {"compress": ("gzip", "zstd")}, "jsonl:DIR")
         return cls(spec.place, compress=spec.options.get("compress", ""))
 
     @property
     def identity(self) -> str:
-        """The scheme and the directory."""
         return f"jsonl:{self.path.resolve()}"
 
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
-        """Lock the directory, and bring it to the state of the checkpoint."""
         self._thread = Thread("harvester-jsonl")
         stored: Checkpoint = await self._call(self._open, checkpoint)
         return stored
 
     async def write(self, batches: Sequence[Batch], fence: Fence) -> Written:
-        """Store each window and replace all that overlap it; durable on return."""
         if self._unsure:
             raise SinkError(
-                "{} is not written any more, since a step before was interrupted or has failed;"
-                " run the same command again",
+                "{} is no longer written, because an earlier step was interrupted or failed; run"
+                " the same command again",
                 self.path,
             )
         if not batches:
@@ -186,7 +175,6 @@ class JsonLines(Sink):
         return written
 
     async def finish(self) -> Checkpoint:
-        """Merge the journals, if anything was written since."""
         if self._unsure or not self._ready or self._state.whole is not None:
             return {}
         self._unsure = True
@@ -195,7 +183,6 @@ class JsonLines(Sink):
         return stored
 
     async def close(self) -> None:
-        """Unlock the directory."""
         if self._thread is None:
             return
         try:
@@ -205,14 +192,18 @@ class JsonLines(Sink):
             self._thread = None
 
     async def _call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Run it on the sink's thread; an `OSError` becomes one sentence with what to do."""
         assert self._thread is not None, "the sink is not open"
         try:
             return await self._thread.call(function, *args)
         except OSError as exc:
-            raise not_written(self.path, exc) from exc
-
-    # opening
+            full = durable.is_full(exc)
+            raise SinkError(
+                "{} could not be written: {}; nothing that was committed is lost: {} and run the"
+                " same command again",
+                self.path,
+                say("the disk is full") if full else of_system(exc),
+                say("free some space") if full else say("fix the cause"),
+            ) from exc
 
     def _open(self, checkpoint: Checkpoint | None) -> Checkpoint:
         self._home.lock()
@@ -244,10 +235,7 @@ class JsonLines(Sink):
         return entries
 
     def _is_whole(self, known: _Known) -> bool:
-        """Whether files count as a whole, else as the ledger has them.
-
-        Raises an error if the ledger and the directory do not fit: see above.
-        """
+        """Whether files count as a whole; raises an error if ledger and directory do not fit."""
         rebuilt = known.rebuilt == _NEW
         state = self._home.state(lenient=rebuilt and not known.number)
         if state is not None and state.owner != known.owner:
@@ -260,15 +248,16 @@ class JsonLines(Sink):
             return True
         if state is not None and known.number < state.number:
             raise SinkError(
-                "the ledger is older than the directory {}, and would remove what was stored"
-                " since; restore the newest ledger, or make a new one from what is stored ({})",
+                "the ledger is older than the directory {}: a run with it would remove what was"
+                " stored since; restore the newest ledger, or make a new one from the stored"
+                " records ({})",
                 self.path,
                 self._home.command,
             )
         if state is not None and known.number > state.number:
             raise SinkError(
-                "the directory {} is older than the ledger; restore the newest one, or make a"
-                " new ledger from what is stored ({})",
+                "the directory {} is older than the ledger; restore the newest directory, or make"
+                " a new ledger from the stored records ({})",
                 self.path,
                 self._home.command,
             )
@@ -278,10 +267,7 @@ class JsonLines(Sink):
         return False
 
     def _check(self, name: str, extent: Extent, *, exactly: bool = False) -> None:
-        """Raise `SinkError` if a file has not the bytes that the ledger has.
-
-        Of one that is longer the last of these bytes are read; of others nothing.
-        """
+        """Raise `SinkError` if a file does not have the bytes that the ledger has."""
         path = self.path / name
         try:
             size = path.stat().st_size
@@ -292,16 +278,16 @@ class JsonLines(Sink):
         is_killed = size > extent.size and not exactly  # a run that was killed has written more
         if is_killed and extent.check in (-1, self._home.check(name, extent.size)):
             return
-        how = say("differs from the ledger: one of the two is older, or it was changed")
+        how = say("differs from the ledger: one of the two is older or was changed")
         if size < extent.size:
             how = (
                 say("is gone")
                 if size < 0
                 else say("is truncated to {} of its {} bytes", size, extent.size)
             )
-            how += say(", though the ledger records it as stored")
+            how += say(", but the ledger lists it as stored")
         raise SinkError(
-            "{} {}; restore the right one, or make a new ledger from what is stored ({})",
+            "{} {}; restore the right file, or make a new ledger from the stored records ({})",
             path,
             how,
             self._home.command,
@@ -309,30 +295,23 @@ class JsonLines(Sink):
 
     def _unknown_harvest(self) -> UsageError:
         return UsageError(
-            "the directory {} holds a harvest that this ledger does not know; use the ledger"
-            " that filled it (--ledger), or choose another directory; if that ledger is lost, {}"
-            " makes one from what is stored",
+            "the directory {} contains a harvest that is not in this ledger; use the ledger of"
+            " that harvest (--ledger), or choose another directory; if that ledger is lost, {}"
+            " makes a new one from the stored records",
             self.path,
             self._home.command,
         )
 
     def _holds_records(self) -> bool:
-        """Whether any records are stored here."""
         return any(map(self._home.is_ours, self._home.names()))
 
     def _all_extents(self) -> Extents:
-        """The whole lines of all files that are ours."""
         with ExitStack() as stack:
-            sources = self._opened(self._home.ours(), stack)
+            sources = opened(self._home, self._home.ours(), stack)
             return {each.name: each.extent for each in sources if each.extent.size}
 
-    # settling
-
     def _settle(self, owner: str) -> Checkpoint:
-        """Bring the directory to what the ledger has, and merge the journals.
-
-        owner: empty for a new one.
-        """
+        """Settle the directory; owner: empty for a new one."""
         self._ready = False
         self._clean()
         whole = sum(extent.size for extent in self._stored.values())
@@ -346,10 +325,7 @@ class JsonLines(Sink):
         return {OWNER: state.owner, _NUMBER: str(state.number), **self._report()}
 
     def _clean(self, made: Collection[str] = ()) -> None:
-        """Remove what does not count: drafts, ends of files, files of ours.
-
-        made: by a write that has just failed; all others are named.
-        """
+        """Remove what does not count; files that no failed write has made are named."""
         for path in self._home.drafts():
             durable.remove(path, "draft of lines")
         for name, extent in self._extents.items():
@@ -360,15 +336,14 @@ class JsonLines(Sink):
                 if not (is_journal(name) or name in made):
                     _log.warning(
                         say(
-                            "{} is removed: the ledger does not know it; a killed run has left it,"
-                            " or another program",
+                            "removing {}, which is not in the ledger: a killed run or another"
+                            " program left it there",
                             self.path / name,
                         )
                     )
                 self._home.remove(name)
 
     def _report(self) -> Checkpoint:
-        """The entries that changed since the last call."""
         former = self._stored
         for name, extent in self._extents.items():
             if former.get(name) != extent:
@@ -387,8 +362,6 @@ class JsonLines(Sink):
         for kept in (self._stored, self._extents, self._days, self._looked):
             kept.clear()
         self._home.unlock()
-
-    # writing
 
     def _write(self, batches: Sequence[Batch]) -> Written:
         if not self._ready:  # only this run knows what is stored here
@@ -411,7 +384,6 @@ class JsonLines(Sink):
         return Written(self._report(), full=size >= self._journal_bytes)
 
     def _store(self, endpoint: str, group: Sequence[Batch]) -> None:
-        """Write the windows of an interface; those that may overlap others into its journal."""
         days = single_days(group)
         replacing = self._replacing(endpoint, group, overlap=days is None)
         if replacing:
@@ -444,7 +416,6 @@ class JsonLines(Sink):
         ]
 
     def _look(self, endpoint: str, windows: Sequence[Window]) -> None:
-        """Find the days of the files that may have windows which overlap these."""
         days = self._days.setdefault(endpoint, Days())
         first = min(window.begin for window in windows).toordinal()
         last = max(window.end for window in windows).toordinal()
@@ -456,7 +427,6 @@ class JsonLines(Sink):
                     days.add(found.window for found in Source(name, file, extent).windows())
 
     def _append(self, name: str, pieces: Sequence[bytes], last: int) -> None:
-        """Add the lines of windows, until that day, to the end of a file."""
         if not pieces:
             return
         packing = compression_of(name)
@@ -473,19 +443,16 @@ class JsonLines(Sink):
                 size = durable.write_pieces(draft.fileno(), pieces, "lines")
         self._extents[name] = Extent(size, last)
 
-    # reading
-
     def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
-        """The names of the interfaces of which records are stored here."""
         names = {*self._extents}
         if not self._home.is_locked:
             names = {*self._home.names()}
             if checkpoint is None and not names and not self._home.note():
-                raise NoRecordsError("{} holds no harvest", self.path)
+                raise NoRecordsError("{} contains no harvest", self.path)
             if checkpoint is not None:
                 names |= _Known.of(checkpoint).extents.keys()
         found = sorted({endpoint_of(name) for name in names})
-        return [name for name in found if any(True for _ in self._windows(name, checkpoint))]
+        return [name for name in found if any(True for _ in self._lines.windows(name, checkpoint))]
 
     def scan(
         self,
@@ -494,148 +461,26 @@ class JsonLines(Sink):
         checkpoint: Checkpoint | None = None,
         days: Range | None = None,
     ) -> Iterator[StoredWindow]:
-        """Each stored window of an interface that has such days, by account and first day.
-
-        The windows are found first; then each is read from its place.  Until then a window takes
-        one number of the memory.
-        """
-        with ExitStack() as stack:
-            sources: dict[Source, int] = {}
-            index: defaultdict[str, list[int]] = defaultdict(list)
-            for source, found in self._windows(endpoint, checkpoint, days, stack):
-                appid, _, begin, _ = found.window
-                if appids is None or appid in appids:
-                    place = sources.setdefault(source, len(sources)), found.start
-                    index[appid].append(_packed(begin, *place, found.size))
-            numbered = [*sources]
-            # Without a checkpoint it is unknown whether the end of a file has been cut off.
-            checked = checkpoint is not None or self._thread is not None
-            for appid in sorted(index):
-                for packed in sorted(index.pop(appid)):
-                    number, start, size = _unpacked(packed)
-                    source = numbered[number]
-                    [found] = windows_in([source.read(start, size)], source.name)
-                    whole = checked or start != source.last
-                    yield StoredWindow(
-                        found.window, found.tally(), found.fetched_at, found.records, whole
-                    )
+        # Without a checkpoint it is unknown whether the end of a file has been cut off.
+        checked = checkpoint is not None or self._thread is not None
+        return self._lines.scan(endpoint, appids, checkpoint, days, checked=checked)
 
     def stamps(self, endpoint: str, checkpoint: Checkpoint | None = None) -> dict[str, Stamp]:
-        """A stamp of each month, from the bytes of its windows; no record is parsed."""
-        stamps: dict[str, Stamp] = {}
-        for _, found in self._windows(endpoint, checkpoint):
-            month = found.window.begin.isoformat()[:7]
-            rows, sums, latest = stamps.get(month, Stamp(0, (0, 0), ""))
-            digest = blake2b(b"".join(found.lines), digest_size=16).digest()
-            one, other = _TWO_NUMBERS.unpack(digest)
-            sums = (sums[0] + one) % _MODULUS, (sums[1] + other) % _MODULUS
-            stamps[month] = Stamp(rows + len(found.lines), sums, max(latest, found.fetched_at))
-        return stamps
-
-    def _windows(
-        self,
-        endpoint: str,
-        checkpoint: Checkpoint | None,
-        days: Range | None = None,
-        stack: ExitStack | None = None,
-    ) -> Iterator[tuple[Source, WindowLines]]:
-        """The stored windows of an interface without the replaced ones, in the order of the files.
-
-        stack: keeps the files open, so that the windows can be read from their places.
-        """
-        first, last = (day.toordinal() for day in days or (date.min, date.max))
-        with ExitStack() as files:
-            sources = self._sources(endpoint, checkpoint, stack or files)
-            journal = next((each for each in sources if is_journal(each.name)), None)
-            replacing = [each._replace(lines=[]) for each in journal.windows()] if journal else []
-            gone = Days(each.window for each in replacing)
-            kept = {each.start for each in last_of_overlapping(replacing)}
-            for source in sources:
-                if source is not journal and not may_have(source.name, source.extent, first, last):
-                    continue
-                for found in source.windows(stack):
-                    source.last = found.start
-                    if source is journal:
-                        stays = found.start in kept
-                    else:
-                        stays = not replacing or not gone.overlaps(found.window)
-                    if stays and found.lines and within(found.window, days):
-                        yield source, found
-
-    def _sources(
-        self, endpoint: str, checkpoint: Checkpoint | None, stack: ExitStack
-    ) -> list[Source]:
-        """The journal and the files of an interface; all are open: a run may replace them."""
-        for _ in range(_TURNS):
-            note = self._home.note()
-            try:
-                with ExitStack() as files:
-                    found = self._opened(self._counting(endpoint, checkpoint), files)
-                    if self._home.note() == note:
-                        stack.enter_context(files.pop_all())
-                        return found
-            except FileNotFoundError:
-                continue  # a merge has removed it
-            except SinkError:
-                if self._home.note() == note:
-                    raise
-            except OSError as exc:
-                raise SinkError("{} cannot be read ({})", self.path, of_system(exc)) from exc
-        raise SinkError("{} was changed each time that it was opened; try again", self.path)
+        return self._lines.stamps(endpoint, checkpoint)
 
     def _counting(
         self, endpoint: str, checkpoint: Checkpoint | None
     ) -> Mapping[str, Extent | None]:
-        """What counts of an interface; None: all of it."""
         if self._home.is_locked:
-            return _of(endpoint, self._extents)
-        if checkpoint is None:
+            extents = self._extents
+        elif checkpoint is None:
             self._home.state(lenient=True)  # of another format it is refused
-        elif not self._is_whole(known := _Known.of(checkpoint)):
-            return _of(endpoint, known.extents)
-        return self._home.ours(endpoint)
-
-    def _opened(self, extents: Mapping[str, Extent | None], stack: ExitStack) -> list[Source]:
-        """The journals, then the files: so a merge in another process hides no window."""
-        sources = []
-        for name in sorted(extents, key=lambda name: (not is_journal(name), name)):
-            file = stack.enter_context(self._home.opened(name))
-            extent = extents[name]
-            if extent is None:
-                last = 0 if is_journal(name) else ANY_DAY
-                extent = Extent(compression_of(name).whole(file), last)
-            sources.append(Source(name, file, extent))
-        return sources
-
-
-def _of(endpoint: str, extents: Extents) -> Extents:
-    """Those of an interface."""
-    return {name: each for name, each in extents.items() if endpoint_of(name) == endpoint}
-
-
-_TWO_NUMBERS, _MODULUS = Struct("<QQ"), 1 << 64
-
-
-_BITS = (20, 48, 40)
-"""Of the number of a file, of a place in it, and of a size."""
-
-
-def _packed(begin: date, *place: int) -> int:
-    """The first day and the position of a window, as one number; ordered by day."""
-    number = begin.toordinal()
-    for bits, part in zip(_BITS, place, strict=True):
-        number = number << bits | part
-    return number
-
-
-def _unpacked(number: int) -> tuple[int, int, int]:
-    """The place of a window."""
-    _, start, size = _BITS
-    return (
-        number >> start + size & (1 << _BITS[0]) - 1,
-        number >> size & (1 << start) - 1,
-        number & (1 << size) - 1,
-    )
+            return self._home.ours(endpoint)
+        elif self._is_whole(known := _Known.of(checkpoint)):
+            return self._home.ours(endpoint)
+        else:
+            extents = known.extents
+        return {name: each for name, each in extents.items() if endpoint_of(name) == endpoint}
 
 
 def _journal_lines(batches: Iterable[Batch]) -> list[bytes]:
@@ -646,16 +491,3 @@ def _journal_lines(batches: Iterable[Batch]) -> list[bytes]:
         for piece in (line_end(metadata(batch.window, batch.fetched_at)), batch.lines())
         if piece
     ]
-
-
-def not_written(directory: Path, exc: OSError) -> SinkError:
-    """A message that says what to do."""
-    full = durable.is_full(exc)
-    what = say("the disk is full") if full else of_system(exc)
-    return SinkError(
-        "{} could not be written: {}; nothing that was committed is lost: {} and run the same"
-        " command again",
-        directory,
-        what,
-        say("make room") if full else say("fix the cause"),
-    )

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from itertools import chain
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from harvester.base.dates import Days
@@ -21,7 +22,7 @@ from harvester.base.fencing import EPOCH, Epochs
 from harvester.base.outage import AGAIN, DISK_FULL, PATIENCE, Away, Undone, until_it_answers
 from harvester.base.threads import Thread
 from harvester.errors import NoRecordsError, SinkAwayError, SinkError, UsageError
-from harvester.model import Batch, Endpoint, Window
+from harvester.model import Batch, Endpoint
 from harvester.sinks.base import (
     OWNER,
     VERIFY,
@@ -32,7 +33,7 @@ from harvester.sinks.base import (
     StoredWindow,
     Written,
 )
-from harvester.sinks.groups import by_endpoint, last_of_overlapping, windows_of
+from harvester.sinks.groups import by_endpoint, last_of_overlapping
 from harvester.sinks.rows import Row
 from harvester.sinks.sql import state
 from harvester.sinks.sql.driver import GONE, Driver, days_of, portions
@@ -47,14 +48,12 @@ T = TypeVar("T")
 
 
 class SqlSink(Sink):
-    """A sink in a database; what is particular to one is its driver.
+    """A sink in a database; patience: seconds for which one that went away is waited for."""
 
-    identity: the spec, without a secret.  patience: seconds for which a database that went away is
-    waited for.
-    """
+    identity: str
 
-    def __init__(self, identity: str, driver: Driver, *, patience: float = PATIENCE) -> None:
-        self._identity = identity
+    def __init__(self, driver: Driver, *, patience: float = PATIENCE) -> None:
+        self.identity = driver.identity
         self._driver = driver
         self._patience = patience
         self._layouts: dict[str, Layout] = {}
@@ -64,24 +63,13 @@ class SqlSink(Sink):
         self._history = History()  # up to the last commit that is known
         self._thread: Thread | None = None
 
-    def __repr__(self) -> str:
-        if not hasattr(self, "_driver"):  # its making failed
-            return f"<{type(self).__name__}>"
-        return f"<{type(self).__name__} {self._driver.where}, {len(self._layouts)} tables>"
-
-    @property
-    def identity(self) -> str:
-        """The spec, without a secret."""
-        return self._identity
-
     async def reach(self) -> None:
         """Connect, and wait for others that make tables there."""
-        self._thread = Thread(f"harvester-{self._identity.partition(':')[0]}")
+        self._thread = Thread(f"harvester-{self.identity.partition(':')[0]}")
         await self._persist(self._reach)
 
     async def open(self, checkpoint: Checkpoint | None) -> Checkpoint:
-        """Connect, and check that this is the database to which the checkpoint refers."""
-        self._thread = self._thread or Thread(f"harvester-{self._identity.partition(':')[0]}")
+        self._thread = self._thread or Thread(f"harvester-{self.identity.partition(':')[0]}")
         entries = await self._persist(self._open, checkpoint)
         if self._outdated:
             await self._persist(self._renew_views)
@@ -97,21 +85,14 @@ class SqlSink(Sink):
         return await self._persist(self._write, batches, fence, repeats=Undone if shared else Away)
 
     async def marks(self) -> dict[str, tuple[str, str]]:
-        """Of each account, the mark of its last write, and that of the ledger's commit before it.
-
-        Only of a sink that is ``fenced`` and open (`harvester.base.fencing.fits`).
-        """
+        """The marks of each account's last write and of the ledger's commit before it (`fits`)."""
         return await self._persist(self._marks)
 
     async def forget(self, appid: str) -> None:
-        """Remove the fence of an account, and free the space of its rows.
-
-        The fence stays if several workers have written: one that is frozen may still write.
-        """
+        """The fence stays if several workers have written: one that is frozen may still write."""
         await self._persist(self._forget, appid)
 
     async def close(self) -> None:
-        """Close the connection."""
         if self._thread is not None:
             try:
                 await self._thread.call(self._driver.close)
@@ -123,7 +104,6 @@ class SqlSink(Sink):
     async def _persist(
         self, function: Callable[..., T], *args: Any, repeats: type[Away] = Away
     ) -> T:
-        """Call it on the sink's thread; while the database is away, again, for a bounded time."""
         assert self._thread is not None, "the sink is not open"
         call = partial(self._thread.call, function, *args)
         return await until_it_answers(call, self._driver.where, self._patience, repeats=repeats)
@@ -152,7 +132,7 @@ class SqlSink(Sink):
             )
             raise kind(failed, driver.where, problem, after) from None
 
-    # on the sink's thread: opening
+    # on the sink's thread
 
     def _reach(self) -> None:
         with self._translated(UsageError, "opened"):
@@ -167,7 +147,7 @@ class SqlSink(Sink):
             with driver.transaction("open", alone=True):
                 if not checkpoint and not state.is_made(driver):
                     state.make(driver, fenced=self.fenced)
-                history = self._history = state.check(driver, checkpoint or {}, self._identity)
+                history = self._history = state.check(driver, checkpoint or {}, self.identity)
                 driver.query("DELETE FROM _harvester_state WHERE 1 = 0")  # may we?
                 continues = bool(checkpoint and not checkpoint.get(state.TAKEN))
                 holding = self._check_tables(checkpoint is not None, gone_is_error=continues)
@@ -178,11 +158,11 @@ class SqlSink(Sink):
                     return self._own(checkpoint)
                 if holding and checkpoint is not None and not checkpoint:
                     raise UsageError(
-                        "{} holds a harvest that this ledger does not know; use the ledger that"
-                        " filled it (--ledger); if that is lost, `harvester rebuild --out DIR"
-                        " --sink {}` makes one from what is stored",
+                        "{} contains a harvest that is not in this ledger; use the ledger of that"
+                        " harvest (--ledger); if it is lost, `harvester rebuild --out DIR --sink"
+                        " {}` makes a new one from the stored records",
                         driver.where,
-                        self._identity,
+                        self.identity,
                     )
                 if checkpoint is not None:  # another ledger that wrote here must not continue
                     mark = driver.dialect.mark
@@ -195,10 +175,7 @@ class SqlSink(Sink):
         return {**entries, state.TAKEN: "1" if checkpoint is None else ""}
 
     def _with_former_views(self) -> list[Endpoint]:
-        """The built-in interfaces that have views of a former version.
-
-        Views of other interfaces are made again when these are written.
-        """
+        """The built-in interfaces with views of a former version; writes renew those of others."""
         former = {name for name, is_new in self._there().items() if not is_new}
         names = self._driver.query("SELECT name FROM _harvester_interface") if former else ()
         return [
@@ -224,20 +201,14 @@ class SqlSink(Sink):
         return {state.FORMER: ""}
 
     def renewed(self, checkpoint: Checkpoint) -> Checkpoint:
-        """A new owner: as soon as the sink is opened, older states of the ledger are refused.
-
-        One that was noted before stands as long as no opening has settled it.
-        """
+        """An owner that was noted before stands until an opening has settled it."""
         pending = checkpoint.get(state.TAKEN) or checkpoint.get(state.FORMER)
         if pending or not checkpoint.get(OWNER):
             return {}
         return {OWNER: state.new_owner(), state.FORMER: checkpoint[OWNER]}
 
     def _check_tables(self, owned: bool, *, gone_is_error: bool) -> list[str]:
-        """The interfaces of which records are there; that no table or column is gone.
-
-        owned: by the ledger that opens it; else nothing is changed.
-        """
+        """The interfaces that have records; raises `SinkError`; changes nothing unless owned."""
         driver, dialect = self._driver, self._driver.dialect
         there, mark, same = [], dialect.mark, dialect.same
         for (name,) in driver.query("SELECT name FROM _harvester_interface WHERE holding = 1"):
@@ -250,8 +221,8 @@ class SqlSink(Sink):
                 there.append(name)
             if gone_is_error and (lost or not filled):
                 raise SinkError(
-                    "the table {} of {} is gone or empty, or lacks columns, though the ledger"
-                    " refers to its records; {}",
+                    "the table {} of {} is gone, empty or lacks columns, but the ledger refers to"
+                    " its records; {}",
                     name,
                     driver.where,
                     GONE,
@@ -316,10 +287,7 @@ class SqlSink(Sink):
             self._try_views(say("{}: the view", table.name), partial(self._joined, table))
 
     def _try_views(self, what: str, statements: Callable[[], Iterable[str]]) -> None:
-        """Make views; where that fails, the records are stored all the same.
-
-        The user may lack the privilege, and others may read the former view, or have one on it.
-        """
+        """Records are stored even if the user may not make views, or others use the former ones."""
         driver = self._driver
         try:
             with driver.transaction("views", alone=True):
@@ -330,7 +298,7 @@ class SqlSink(Sink):
                 raise
             self._notes.append(
                 say(
-                    "{} could not be made: {}; a view that is missing is made by the next run",
+                    "{} could not be created: {}; the next run creates missing views",
                     what,
                     driver.describe(exc),
                 )
@@ -368,14 +336,9 @@ class SqlSink(Sink):
         ]
 
     def _there(self) -> dict[str, bool]:
-        """The views that have a column for the account, as ours do; whether they have all of ours.
-
-        Those of former versions lack ``_fetched_at``.
-        """
+        """The views with a column for the account; whether they are new: with ``_fetched_at``."""
         found = self._driver.query(self._driver.dialect.views)
         return {str(name): bool(is_new) for name, is_new in found}
-
-    # on the sink's thread: writing
 
     def _write(self, batches: Sequence[Batch], fence: Fence) -> Written:
         driver = self._driver
@@ -424,7 +387,7 @@ class SqlSink(Sink):
         sql = f"SELECT longest, holding FROM _harvester_interface WHERE name = {mark}"
         [(longest, holding)] = driver.query(sql, [layout.name])
         if longest:
-            driver.delete(layout.name, days_of(sorted(windows_of(group))), longest)
+            driver.delete(layout.name, days_of(sorted([batch.window for batch in group])), longest)
         if any(batch.count for batch in last_of_overlapping(group)):
             driver.insert(layout.name, layout.columns, partial(_rows, layout, group), without)
             days = max((batch.window.end - batch.window.begin).days + 1 for batch in group)
@@ -450,14 +413,14 @@ class SqlSink(Sink):
         )
         if self._owner not in ("", owner):
             if isinstance(fence, Epochs):  # a shared ledger may know of that: it is opened again
-                raise Away(say("another ledger, or another run of this one, has opened it"))
+                raise Away(say("another ledger, or another run with this ledger, has opened it"))
             raise SinkError(
-                "{} belongs to another ledger now, which began to write it; use that ledger, or "
-                "another sink",
+                "{} now belongs to another ledger, which has begun to write to it; use that"
+                " ledger, or another sink",
                 driver.where,
             )
         history = History.of(*found)
-        history.compare(*self._history.latest, driver.where, self._identity)
+        history.compare(*self._history.latest, driver.where, self.identity)
         history = history.grown()
         driver.query(
             f"UPDATE _harvester_state SET commits = {dialect.mark}, marks = {dialect.mark}",
@@ -465,10 +428,7 @@ class SqlSink(Sink):
         )
         return history
 
-    # reading back
-
     def endpoints(self, checkpoint: Checkpoint | None = None) -> list[str]:
-        """The interfaces of which records are there."""
         with self._reading(checkpoint) as reader:
             return [
                 str(name)
@@ -483,7 +443,6 @@ class SqlSink(Sink):
         checkpoint: Checkpoint | None = None,
         days: Days | None = None,
     ) -> Iterator[StoredWindow]:
-        """Each stored window of an interface that has records, by account and first day."""
         with self._reading(checkpoint) as reader:
             if not (existing := self._columns(reader, endpoint)):
                 return
@@ -497,12 +456,10 @@ class SqlSink(Sink):
                     yield from found
 
     def stamps(self, endpoint: str, checkpoint: Checkpoint | None = None) -> dict[str, Stamp]:
-        """The stamp of each month with records."""
         with self._reading(checkpoint) as reader:
             return stamps_of(reader, endpoint) if self._columns(reader, endpoint) else {}
 
     def _columns(self, reader: Driver, endpoint: str) -> dict[str, str]:
-        """The columns of an interface's table, none if nothing was ever stored there."""
         sql = f"SELECT holding FROM _harvester_interface WHERE name = {reader.dialect.mark}"
         known = reader.query(sql, [endpoint])
         existing = reader.columns(endpoint) if known else {}
@@ -517,9 +474,9 @@ class SqlSink(Sink):
             with driver.reading() as reader:
                 is_made = state.is_made(reader)
                 if not (is_made or (not checkpoint and reader.columns("_harvester_interface"))):
-                    raise NoRecordsError("{} holds no harvest", driver.where)
+                    raise NoRecordsError("{} contains no harvest", driver.where)
                 if is_made:  # else its state is gone, and not what is stored
-                    state.check(reader, checkpoint or {}, self._identity)
+                    state.check(reader, checkpoint or {}, self.identity)
                 yield reader
             return
         except Away as exc:
@@ -531,9 +488,5 @@ class SqlSink(Sink):
         raise kind(problem)  # here, where no frame holds a password
 
 
-def _window(batch: Batch) -> Window:
-    return batch.window
-
-
 def _rows(layout: Layout, group: Sequence[Batch]) -> Iterator[Row]:
-    return layout.rows(sorted(last_of_overlapping(group), key=_window))
+    return layout.rows(sorted(last_of_overlapping(group), key=attrgetter("window")))

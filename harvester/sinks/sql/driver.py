@@ -21,7 +21,6 @@ from harvester.sinks.sql.schema import Dialect
 from harvester.texts import say
 
 GONE = say("restore it, or {}", VERIFY)
-"""What to do about stored records that are gone."""
 _AT_ONCE = 500
 """Accounts that one statement names."""
 
@@ -40,12 +39,19 @@ class AccountDays(NamedTuple):
 class Driver(Protocol):
     """One connection, used from one thread.
 
-    where: as a message names the database, without a secret.  errors: what its library raises.
+    identity: the spec.  where: as a message names the database; both are without a secret.
+    errors: what its library raises.
+    describe: the error without a secret.  outage: None if the error will stay.  is_barred:
+    whether it cannot be read here, though nothing is wrong with what is stored.
     """
 
     dialect: Dialect
+    identity: str
     where: str
     errors: tuple[type[Exception], ...]
+    describe: Callable[[Exception], str]
+    outage: Callable[[Exception], type[Away] | None]
+    is_barred: Callable[[Exception], bool]
 
     def connect(self, *, create: bool) -> None:
         """Connect if necessary; raises `UsageError`, `SinkError`, `Away`, or an error."""
@@ -63,9 +69,7 @@ class Driver(Protocol):
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
 
-    def query_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        """A statement for each of these rows of values."""
-        ...
+    def query_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None: ...
 
     def scan(self, sql: str, values: Sequence[Any] = ()) -> Rows:
         """The rows of a query without having all of them in memory."""
@@ -73,7 +77,7 @@ class Driver(Protocol):
 
     def stage(self, table: str, columns: Sequence[Field], rows: MakeRows) -> None:
         """Send rows for `insert`, if that should be done before anything is locked."""
-        ...
+        return
 
     def insert(
         self, table: str, columns: Sequence[Field], rows: MakeRows, without: Collection[str]
@@ -83,7 +87,7 @@ class Driver(Protocol):
 
     def shrink(self) -> None:
         """Free the space of removed rows, if the database does not do so by itself."""
-        ...
+        return
 
     def delete(self, table: str, days: Sequence[AccountDays], longest: int) -> None:
         """Delete the rows whose windows overlap these days; longest: days of the longest window."""
@@ -97,31 +101,8 @@ class Driver(Protocol):
         """The columns of a table and their types; none if it is not there."""
         ...
 
-    def describe(self, exc: Exception) -> str:
-        """The error, without a secret."""
-        ...
-
-    def outage(self, exc: Exception) -> type[Away] | None:
-        """The kind of outage, None if the error will stay."""
-        ...
-
     def is_damaged(self, exc: Exception) -> bool:
-        """Whether what is stored is damaged."""
-        ...
-
-    def is_barred(self, exc: Exception) -> bool:
-        """Whether it cannot be read here, though nothing is wrong with what is stored."""
-        ...
-
-
-def overlapping(table: str, dialect: Dialect) -> str:
-    """A statement that deletes the rows of an account that overlap days.
-
-    Its values: the account, the last day, the first one, and the first one less the days of the
-    longest window, which makes it a short range of the key.
-    """
-    mark = dialect.mark
-    return f"DELETE FROM {dialect.quoted(table)} WHERE _appid = {mark} AND {overlaps(mark)}"
+        return False
 
 
 def overlaps(mark: str) -> str:
@@ -135,10 +116,7 @@ def before(day: date, days: int) -> date:
 
 
 def make_ready(path: Path, where: str, *, create: bool) -> None:
-    """Ensure that a file can be opened as a database; raises `UsageError` or `SinkError`.
-
-    where: as a message names it.  create: it may be new.
-    """
+    """Ensure that a file can be opened as a database; raises `UsageError` or `SinkError`."""
     if create:
         sqlitefile.check_place(path, where)
     elif not path.exists():

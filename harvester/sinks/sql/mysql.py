@@ -24,9 +24,9 @@ from harvester.base.secrets import Secret
 from harvester.errors import SinkError, UsageError
 from harvester.model import Field
 from harvester.sinks.sql.base import SqlSink
-from harvester.sinks.sql.driver import AccountDays, MakeRows, Rows, before
+from harvester.sinks.sql.driver import AccountDays, Driver, MakeRows, Rows, before, overlaps
 from harvester.sinks.sql.mysql_server import LOCK, Server, server_of
-from harvester.sinks.sql.schema import Dialect, as_text, is_negative_zero
+from harvester.sinks.sql.schema import FORMS, Dialect, is_negative_zero
 from harvester.sinks.views import DAY, EXACT, ListView
 from harvester.tables import Column
 from harvester.texts import say
@@ -59,7 +59,6 @@ _READS = {  # MariaDB takes 1e300 for an integer, so the digits of a number deci
 
 
 def _unnested(view: ListView) -> str:
-    """The query of a view."""
     quoted = DIALECT.quoted
     first = f"parent.{quoted(view.lists[0][0])}"
     columns = ""
@@ -79,12 +78,10 @@ def _unnested(view: ListView) -> str:
 
 
 def _value(column: Column) -> str:
-    """The value of a column within an item."""
     return _reached(f"list.item_{column.level}", column.field.type, column.path)
 
 
 def _reached(column: str, kind: str, steps: Sequence[str]) -> str:
-    """The value within a column of JSON."""
     found = f"JSON_EXTRACT({column}, '{_path(steps)}')"
     return _READS[kind].format(json=found, text=f"JSON_UNQUOTE({found})", day=DAY)
 
@@ -96,12 +93,7 @@ def _path(steps: Sequence[str]) -> str:
 DIALECT = Dialect(
     "MySQL",
     _TYPES,
-    forms={
-        "date": lambda day: day.isoformat(),
-        "timestamp": lambda moment: moment.strftime("%Y-%m-%d %H:%M:%S"),
-        "object": as_text,
-        "list": as_text,
-    },
+    forms=FORMS | {"timestamp": lambda moment: moment.strftime("%Y-%m-%d %H:%M:%S")},
     revives={"bool": bool},
     mark="%s",
     quote="`",
@@ -146,18 +138,17 @@ class MySQL(SqlSink):
         server = server_of(url, "sink")
         self.unnamed = server.unnamed
         driver = MySQLDriver(server)
-        super().__init__(driver.identity, driver, patience=patience)
+        super().__init__(driver, patience=patience)
 
     fenced = True
 
     @classmethod
     def from_spec(cls, rest: str | Secret) -> MySQL:
-        """The sink that ``mysql://…`` names."""
         rest = Secret(rest)
         return cls(Secret(f"mysql:{rest.value}"))
 
 
-class MySQLDriver:
+class MySQLDriver(Driver):
     """One connection to the server, made again after it was lost."""
 
     def __init__(self, server: Server) -> None:
@@ -172,9 +163,6 @@ class MySQLDriver:
         self._connection: Any = None
         self._ever = False
         self._packet = 0
-
-    def is_damaged(self, exc: Exception) -> bool:
-        return False
 
     def connect(self, *, create: bool) -> None:
         if self._connection is not None:
@@ -195,8 +183,8 @@ class MySQLDriver:
         collations = [name for name in _COLLATIONS if (name,) in known]
         if not collations:
             raise UsageError(
-                "{} is of a server without the collation {}; MariaDB 10.2 and MySQL 8.0.17 have"
-                " one",
+                "the server of {} has no collation {}; MariaDB 10.2 or newer and MySQL 8.0.17 or"
+                " newer have one",
                 self.where,
                 " or ".join(_COLLATIONS),
             )
@@ -213,7 +201,7 @@ class MySQLDriver:
     @contextmanager
     def transaction(self, what: str, *, alone: bool = False) -> Iterator[None]:
         if alone and self.query(f"SELECT GET_LOCK({LOCK}, 30)") != [(1,)]:
-            raise Undone(say("another program is making tables there"))
+            raise Undone(say("another program is creating tables there"))
         self.query("START TRANSACTION")
         try:
             yield
@@ -265,9 +253,6 @@ class MySQLDriver:
             raise
         cursor.close()
 
-    def stage(self, table: str, columns: Sequence[Field], rows: MakeRows) -> None:
-        pass  # a statement locks nothing before it is whole
-
     def insert(
         self, table: str, columns: Sequence[Field], rows: MakeRows, without: Collection[str]
     ) -> None:
@@ -283,8 +268,8 @@ class MySQLDriver:
                 longest = max(len(cursor.mogrify(into + values, row).encode()) for row in rows())
                 if longest >= self._packet:
                     raise SinkError(
-                        "a record of {} takes {:,} bytes, and {} takes {:,} at once"
-                        " (max_allowed_packet); raise that, and run the same command again",
+                        "a record of {} takes {:,} bytes, but {} accepts only {:,} at once"
+                        " (max_allowed_packet); raise this limit, and run the same command again",
                         table,
                         longest,
                         self.where,
@@ -292,12 +277,9 @@ class MySQLDriver:
                     ) from None
                 raise
 
-    def shrink(self) -> None:
-        pass  # the server takes the space for new rows
-
     def delete(self, table: str, days: Sequence[AccountDays], longest: int) -> None:
-        day, name = self.dialect.day, self.dialect.quoted(table)
-        one = "_appid = %s AND _begin_date <= %s AND _end_date >= %s AND _begin_date > %s"
+        name = self.dialect.quoted(table)
+        one = f"_appid = %s AND {overlaps('%s')}"
         for at in range(0, len(days), _AT_ONCE):
             some = days[at : at + _AT_ONCE]
             self.query(  # whatever the index finds is locked, and nothing of another account
@@ -305,8 +287,7 @@ class MySQLDriver:
                 f" WHERE {' OR '.join([one] * len(some))}",
                 [
                     *chain.from_iterable(
-                        (appid, day(end), day(begin), day(before(begin, longest)))
-                        for appid, begin, end in some
+                        (appid, end, begin, before(begin, longest)) for appid, begin, end in some
                     )
                 ],
             )
@@ -320,8 +301,8 @@ class MySQLDriver:
         )
         if found and str(found[0][2]).lower() != "innodb":
             raise UsageError(
-                "the table {} of {} is kept by {}, which has no transactions; run: ALTER TABLE"
-                " {} ENGINE=InnoDB",
+                "the table {} of {} uses the engine {}, which has no transactions; run: ALTER"
+                " TABLE {} ENGINE=InnoDB",
                 table,
                 self.where,
                 found[0][2],

@@ -23,7 +23,6 @@ FORM = "mysql://[USER@]HOST[:PORT]/DATABASE"
 PASSWORD_VARIABLE = "MYSQL_PWD"  # the name, not the password
 
 LOCK = "CONCAT('harvester ', MD5(DATABASE()))"
-"""The name of the lock for making tables."""
 
 CONNECT, _ANSWER = 10, 120
 """Seconds for each part of making a connection, and for an answer."""
@@ -84,9 +83,8 @@ class _Signing(bytes):
 class Server:
     """A database of a server.
 
-    library: PyMySQL.  given: the parameters of a connection; password: that of the URL, if any.
-    where: the database as a message names it; identity: its URL without the password.
-    signs: it is shown no password of the environment.
+    password: that of the URL, if any; identity: the URL without it.  signs: it is shown no
+    password of the environment.
     """
 
     library: Any
@@ -97,15 +95,10 @@ class Server:
     signs: bool = False
 
     def unnamed(self, hosts: Collection[str]) -> None:
-        """Show no password of the environment unless the host is one of these."""
         self.signs = self.given["host"] not in hosts and not self.password.value
 
     def connect(self, *, again: bool = False) -> Any:
-        """A new connection.
-
-        again: it was connected to before.  Raises `Away` if the server does not answer now, and
-        `UsageError` if it cannot be used.
-        """
+        """A new connection; raises `Away` if the server does not answer now, else `UsageError`."""
         connection, problem, not_now = self._connected()
         if problem and (again or not_now):
             raise Away(problem)
@@ -136,7 +129,6 @@ class Server:
         return connection, "", False
 
     def _is_not_now(self, exc: BaseException, problem: str) -> bool:
-        """Whether a connection can be made in a moment."""
         if isinstance(exc, self.library.MySQLError) and number(exc) not in (None, 2003, 2013):
             return self.outage(exc) is not None
         if isinstance(exc, _NotShownError):
@@ -164,7 +156,6 @@ class Server:
         return _Signing(encoded) if self.signs else encoded
 
     def describe(self, exc: BaseException) -> str:
-        """The server's own words, on one line, without a secret."""
         text = str(exc.args[-1]) if exc.args and number(exc) is not None else str(exc)
         if number(exc) in _FULL or "Errcode: 28" in text:
             return DISK_FULL
@@ -174,7 +165,6 @@ class Server:
         return self._password().cut_from(line)
 
     def outage(self, exc: BaseException) -> type[Away] | None:
-        """The kind of outage, None if the error will stay."""
         code = number(exc)
         if code in _UNDONE:
             return Undone
@@ -194,11 +184,7 @@ def number(exc: BaseException) -> int | None:
 
 
 def server_of(url: Secret, what: str) -> Server:
-    """The server and database that a URL names; nothing is sent yet.
-
-    what: ``sink``, as messages name it.  Raises `UsageError` for a URL that cannot be used, and if
-    the library is missing.
-    """
+    """The server and database of a URL; raises `UsageError`, also if the library is missing."""
     found, problem = _parsed(url, what)
     if found is None:  # here, where no frame holds the URL as text
         raise UsageError(problem)
@@ -209,7 +195,7 @@ def _parsed(url: Secret, what: str) -> tuple[Server | None, str]:
     try:
         import pymysql
     except ImportError:
-        return None, needs(say("the {} in MySQL needs its library", what), "mysql")
+        return None, needs(say("the {} in MySQL needs a library", what), "mysql")
     place = place_of(url)
     if place is None or place.scheme != "mysql":
         return None, say(
@@ -221,9 +207,10 @@ def _parsed(url: Secret, what: str) -> tuple[Server | None, str]:
     options = parse_qs(url.value.partition("?")[2], keep_blank_values=True)
     if unknown := [name for name in options if name != "ssl_ca"]:
         return None, say(
-            "{}: the URL of MySQL has no option {!r}; it knows ssl_ca", what, unknown[0]
+            "{}: the URL of MySQL has no option {!r}; its only option is ssl_ca", what, unknown[0]
         )
-    user, _, password = _user_of(url).value.partition(":")
+    before_host = url.value.partition("://")[2].partition("?")[0].rpartition("@")[0]
+    user, _, password = before_host.partition(":")
     given: dict[str, Any] = {
         "host": place.host.strip("[]"), "port": int(place.port or 3306), "database": database
     }  # fmt: skip
@@ -242,8 +229,3 @@ def _parsed(url: Secret, what: str) -> tuple[Server | None, str]:
         say("the database {} on {}{}", database, place.host, port),
         f"mysql://{shown}{place.host}{port}/{quote(database, safe='')}{query}",
     ), ""
-
-
-def _user_of(url: Secret) -> Secret:
-    """What precedes the host of a URL that could be read."""
-    return Secret(url.value.partition("://")[2].partition("?")[0].rpartition("@")[0])

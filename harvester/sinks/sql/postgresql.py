@@ -20,6 +20,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
@@ -37,8 +38,8 @@ from harvester.base.secrets import Secret
 from harvester.errors import UsageError
 from harvester.model import Field
 from harvester.sinks.sql.base import SqlSink
-from harvester.sinks.sql.driver import AccountDays, MakeRows, Rows
-from harvester.sinks.sql.schema import Dialect, as_text
+from harvester.sinks.sql.driver import AccountDays, Driver, MakeRows, Rows
+from harvester.sinks.sql.schema import FORMS, Dialect
 from harvester.sinks.views import DAY, EXACT, ListView
 from harvester.texts import say
 
@@ -83,7 +84,6 @@ _READS = {
 
 
 def _unnested(view: ListView) -> str:
-    """The query of a view."""
     quoted = DIALECT.quoted
     first = f"parent.{quoted(view.lists[0][0])}"
     whole = _readable(first)
@@ -103,7 +103,6 @@ def _unnested(view: ListView) -> str:
 
 
 def _reached(column: str, kind: str, steps: Sequence[str]) -> str:
-    """The value within a column of JSON."""
     return _value(_within(f"({_readable(column)})", steps), kind)
 
 
@@ -126,12 +125,7 @@ def _within(json: str, steps: Sequence[str]) -> str:
 DIALECT = Dialect(
     "PostgreSQL",
     _TYPES,
-    forms={  # text is what COPY takes fastest
-        "date": lambda day: day.isoformat(),
-        "timestamp": lambda moment: moment.isoformat(),
-        "object": as_text,
-        "list": as_text,
-    },
+    forms=FORMS | {"timestamp": datetime.isoformat},  # text is what COPY takes fastest
     reads={"object": "{}::text", "list": "{}::text", "json": "{}::text"},
     mark="%s",
     percent="%%",
@@ -166,28 +160,26 @@ class PostgreSQL(SqlSink):
     def __init__(self, url: str | Secret, *, patience: float = PATIENCE) -> None:
         url = Secret(url)
         self.ledger_url, schema = without_schema(url)
-        """Where a ledger is kept by default: in the same database."""
         if schema is not None and not (_SCHEMA.fullmatch(schema) and DIALECT.takes(schema)):
             raise UsageError(
-                "sink: {!r} cannot be the name of a schema; take up to {} letters, digits, _ and -",
+                "sink: {!r} cannot be the name of a schema; use up to {} letters, digits, _ and -",
                 schema,
                 DIALECT.longest,
             )
         server = server_of(self.ledger_url, "sink")
         self.unnamed = server.unnamed
         driver = PostgresDriver(server, schema or "")
-        super().__init__(driver.identity, driver, patience=patience)
+        super().__init__(driver, patience=patience)
 
     fenced = True
 
     @classmethod
     def from_spec(cls, rest: str | Secret) -> PostgreSQL:
-        """The sink that ``postgresql://…`` names."""
         rest = Secret(rest)
         return cls(Secret(f"postgresql:{rest.value}"))
 
 
-class PostgresDriver:
+class PostgresDriver(Driver):
     """One connection to the server, made again after it was lost."""
 
     dialect = DIALECT
@@ -207,9 +199,6 @@ class PostgresDriver:
         self._settings = _SETTINGS
         self._connection: Any = None
         self._ever = False
-
-    def is_damaged(self, exc: Exception) -> bool:
-        return False
 
     def connect(self, *, create: bool) -> None:
         if self._connection is None:
@@ -273,7 +262,6 @@ class PostgresDriver:
             yield from cursor.execute(sql, tuple(values))
 
     def stage(self, table: str, columns: Sequence[Field], rows: MakeRows) -> None:
-        """Copy rows to a temporary table, which is emptied by the end of the transaction."""
         staged, names = _staged(table, columns), _names(columns)
         types = ", ".join(f"{_quoted(each.name)} {_TYPES[each.type]}" for each in columns)
         self.query(f"CREATE TEMP TABLE IF NOT EXISTS {staged} ({types}) ON COMMIT DELETE ROWS")
@@ -295,9 +283,6 @@ class PostgresDriver:
             f" SELECT {names} FROM pg_temp.{_staged(table, columns)} WHERE NOT _appid = ANY(%s)",
             [list(without)],
         )
-
-    def shrink(self) -> None:
-        pass  # the server takes the space for new rows
 
     def delete(self, table: str, days: Sequence[AccountDays], longest: int) -> None:
         appids, begins, ends = (list(values) for values in zip(*days, strict=True))

@@ -55,12 +55,10 @@ _MOST = 900
 class Dialect(NamedTuple):
     """The peculiarities of one database.
 
-    name: as its vendor writes it.
     types: of columns, by a field's type; ``key`` is that of a text in a key.
     forms: what a value becomes when it is written, by type; reads: how a column is selected, by
         type, ``{}`` being the column; revives: what a value that was read becomes, by type.
-    mark: the placeholder of a value.  quote: encloses a name.  percent: how a ``%`` of
-        a name is written.
+    mark: the placeholder of a value.  percent: how a ``%`` of a name is written.
     folds: ``A`` and ``a`` name the same column.  longest: bytes of a name, 0 if it does not matter.
     most: columns of a table, 0 if it does not matter.
     refuses: whether a value of ``refused`` type cannot be held as it is; it is stored in
@@ -76,7 +74,7 @@ class Dialect(NamedTuple):
     views: a query of the names of all views with a column ``_appid``, each with whether it has
         ``_fetched_at``; unnested: the query of a list's, and casts, position and reached: what
         that of a joined table needs (`harvester.sinks.views`).
-    locks: what a SELECT ends with that locks its rows until the commit.
+    locks: the end of a SELECT that locks its rows until the commit.
     insert_new: a statement that inserts a row unless its key is there; of table, columns, marks,
         and a column of the key.
     """
@@ -115,7 +113,6 @@ class Dialect(NamedTuple):
         return name.lower() if self.folds else name
 
     def quoted(self, name: str) -> str:
-        """A quoted name in a statement."""
         doubled = name.replace(self.quote, self.quote * 2).replace("%", self.percent)
         return f"{self.quote}{doubled}{self.quote}"
 
@@ -141,14 +138,12 @@ class Dialect(NamedTuple):
         return plain.replace("*/", "* /").replace("%", self.percent)
 
     def note(self, *texts: str) -> str:
-        """A comment behind a column in the text of a view."""
         text = self.text(*texts) if self.noted else ""
         return self.noted.format(text) if text else ""
 
     def remarked(
         self, name: str, columns: Mapping[str, Sequence[str]], comment: str = ""
     ) -> list[str]:
-        """The statements that give a table and its columns their comments, if they have some."""
         if not self.remarks:
             return []
         table = self.quoted(name)
@@ -162,16 +157,9 @@ class Dialect(NamedTuple):
         return not self.longest or len(name.encode()) <= self.longest
 
     def marks(self, number: int) -> str:
-        """Placeholders for a number of values in a statement."""
         return ", ".join([self.mark] * number)
 
-    def day(self, value: date) -> Any:
-        """A day in the form in which it is written."""
-        form = self.forms.get("date")
-        return form(value) if form else value
-
     def selected(self, fields: Iterable[Field]) -> str:
-        """Columns in a SELECT."""
         return ", ".join(
             self.reads.get(field.type, "{}").format(self.quoted(field.name)) for field in fields
         )
@@ -180,6 +168,10 @@ class Dialect(NamedTuple):
 def as_text(value: Any) -> str:
     """A nested value as JSON text."""
     return encode(value).decode()
+
+
+FORMS: dict[str, Form] = {"date": date.isoformat, "object": as_text, "list": as_text}
+"""What values become in every database."""
 
 
 def is_negative_zero(value: Any) -> bool:
@@ -209,7 +201,7 @@ class Layout:
     ) -> None:
         if not dialect.takes(name):
             raise UsageError(
-                "interface: {} cannot be a table of {}, whose names have at most {} bytes",
+                "interface: {} cannot be the name of a table in {}, which allows at most {} bytes",
                 name,
                 dialect.name,
                 dialect.longest,
@@ -232,13 +224,9 @@ class Layout:
         self.number = crc32(self.described.encode())
         self._may_refuse = any(field.type == dialect.refused for field in self.table.fields)
 
-    def __repr__(self) -> str:
-        return f"<Layout {self.name}, {len(self.columns)} columns>"
-
     def _held(
         self, fields: Iterable[Field], dialect: Dialect, former: Mapping[str, str]
     ) -> Iterator[Field]:
-        """The fields that have a column, with its type."""
         room = dialect.most - max(len(self._has), len(_ALWAYS))
         for field in fields:
             name = dialect.same(field.name)
@@ -269,14 +257,12 @@ class Layout:
             ]
 
     def _refuses_some(self, batches: Iterable[Batch]) -> bool:
-        """Whether a record may hold what a column cannot."""
         first, sign = self._dialect.sign[:1], self._dialect.sign
         return any(
             [first in piece and sign in piece for batch in batches for piece in batch.pieces]
         )
 
     def _moved(self, row: Row) -> Row:
-        """The row with what its columns cannot hold in ``_extra``."""
         refuses = self._dialect.refuses
         refused = {
             field.name: value
@@ -292,7 +278,6 @@ class Layout:
         return (*held[:-1], as_text({**refused, **parse((row[-1] or "{}").encode())}))
 
     def create(self) -> list[str]:
-        """The statements that make it."""
         dialect, quoted = self._dialect, self._dialect.quoted
         before, after = (each.format(self._comment) for each in dialect.notes)
         columns = ", ".join(map(self._defined, self.columns))
@@ -306,7 +291,6 @@ class Layout:
         ]
 
     def _index(self) -> str:
-        """What makes the index by account and day, if the records name their day."""
         dialect, quoted = self._dialect, self._dialect.quoted
         for field in self.table.fields:
             if field.name == self._day and field.type == "date":
@@ -317,7 +301,6 @@ class Layout:
         return ""
 
     def views(self) -> dict[str, list[str]]:
-        """The views of the lists within records: name and statements."""
         dialect = self._dialect
         tables = tables_of(self.name, self.table.fields, self._identifies, self._cut)
         return {
@@ -330,10 +313,7 @@ class Layout:
         }
 
     def grow(self, where: str) -> list[str]:
-        """The statements that add the columns which an existing table lacks.
-
-        Raises `UsageError` if it is another table.
-        """
+        """Statements that add the columns which a table lacks; raises `UsageError` for another."""
         same, has = self._dialect.same, self._has
         missing = [field for field in self.columns if same(field.name) not in has]
         wrong = [
@@ -344,8 +324,8 @@ class Layout:
         wrong += [say("{} is missing", field.name) for field in missing if field.name in _ALWAYS]
         if wrong:
             raise UsageError(
-                "the table {} of {} has other columns than a harvest ({}{}); rename it, or"
-                " choose another database",
+                "the table {} of {} does not have the columns of a harvest ({}{}); rename the"
+                " table, or choose another database",
                 self.name,
                 where,
                 ", ".join(wrong[:3]),
@@ -359,7 +339,6 @@ class Layout:
         return self._dialect.types["key" if field.name == KEY[0] else field.type]
 
     def _defined(self, field: Field) -> str:
-        """A column in the statement that makes it."""
         dialect = self._dialect
         keyed = dialect.keyed if field.name == KEY[0] else ""
         needed = " NOT NULL" if field.name in (*KEY, *_WINDOW) else ""
@@ -368,7 +347,6 @@ class Layout:
         return f"{dialect.quoted(field.name)} {self._type(field)}{keyed}{needed}{comment}"
 
     def _texts(self, fields: Iterable[Field]) -> dict[str, Sequence[str]]:
-        """What columns are, in Chinese and English."""
         return {
             each.name: self._meanings.get(each.name, (each.label, each.meaning)) for each in fields
         }
@@ -412,7 +390,6 @@ class Reader:
         return tuple([places[name] for name in names]) if places.keys() >= {*names} else ()
 
     def revived(self, row: Sequence[Any]) -> Row:
-        """A row that was read, as it was inserted."""
         return tuple(
             [
                 value if revive is None or value is None else revive(value)
@@ -431,7 +408,6 @@ class Reader:
         return whole if as_inserted else whole ^ _RECORDS, as_inserted
 
     def _is_whole(self, row: Row, whole: int) -> bool:
-        """Whether a row of a window is as it was inserted."""
         *values, stored = row
         if type(stored) is not int or stored >> 31 != whole:
             return False

@@ -16,13 +16,21 @@ from typing import Any, ClassVar
 
 from harvester.base import files as durable
 from harvester.base import sqlite as sqlitefile
-from harvester.base.outage import DISK_FULL, PATIENCE
+from harvester.base.outage import DISK_FULL
 from harvester.errors import SinkError, UsageError
 from harvester.model import Field
 from harvester.sinks.spec import read_spec
 from harvester.sinks.sql.base import SqlSink
-from harvester.sinks.sql.driver import AccountDays, MakeRows, Rows, before, make_ready, overlapping
-from harvester.sinks.sql.schema import Dialect, as_text, is_negative_zero
+from harvester.sinks.sql.driver import (
+    AccountDays,
+    Driver,
+    MakeRows,
+    Rows,
+    before,
+    make_ready,
+    overlaps,
+)
+from harvester.sinks.sql.schema import FORMS, Dialect, is_negative_zero
 from harvester.sinks.views import EXACT, ListView
 from harvester.tables import Column
 from harvester.texts import say
@@ -31,10 +39,8 @@ BUSY = 30.0
 """Seconds for which another program's transaction is waited for."""
 
 _PARAMETERS = 999
-"""The values that a statement may have in every version of SQLite.
-
-A statement of many rows releases the interpreter's lock once, not once a row.
-"""
+"""The values that a statement may have in every version of SQLite; one statement of many rows
+releases the interpreter's lock once."""
 _BARRED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 """Codes of errors about files that may be intact."""
 
@@ -61,12 +67,10 @@ _READS = {
     f" WHEN {{kind}} = 'text' AND {{value}} GLOB '{{y}}{{d}}{{d}}' THEN {_DATE.format(_DASHED)}"
     " END",
 }
-"""The value of an item by its field's type."""
 _DIGITS = {"d": "[0-9]" * 2, "y": "[0-9]" * 4}
 
 
 def _unnested(view: ListView) -> str:
-    """The query of a view."""
     quoted = DIALECT.quoted
     tables = f"{quoted(view.table)} AS parent"
     for n, (first, *rest) in enumerate(view.lists, 1):
@@ -81,7 +85,6 @@ def _unnested(view: ListView) -> str:
 
 
 def _value(column: Column) -> str:
-    """The value of a column within an item."""
     level, kind = column.level, column.field.type
     if column.path:
         return _reached(_object(level), kind, column.path)
@@ -90,14 +93,12 @@ def _value(column: Column) -> str:
 
 
 def _reached(column: str, kind: str, steps: Sequence[str]) -> str:
-    """The value within a column of JSON."""
     at = f"{column}, {_path(steps)}"
     parts = {"kind": f"json_type({at})", "value": f"json_extract({at})"}
     return _READS[kind].format(**parts, **_DIGITS)
 
 
 def _object(number: int) -> str:
-    """An item of a list, if it is an object."""
     return f"CASE list_{number}.type WHEN 'object' THEN list_{number}.value END"
 
 
@@ -108,12 +109,7 @@ def _path(steps: Sequence[str]) -> str:
 DIALECT = Dialect(
     "SQLite",
     _TYPES,
-    forms={
-        "date": lambda day: day.isoformat(),
-        "timestamp": lambda time: time.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "object": as_text,
-        "list": as_text,
-    },
+    forms=FORMS | {"timestamp": lambda time: time.strftime("%Y-%m-%dT%H:%M:%SZ")},
     revives={"bool": bool},
     refused="float",
     refuses=is_negative_zero,
@@ -134,26 +130,24 @@ class SQLite(SqlSink):
 
     is_file: ClassVar[bool] = True
 
-    def __init__(self, path: str | os.PathLike[str], *, patience: float = PATIENCE) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         sqlitefile.check_version(sqlite3.sqlite_version_info)
         self.path = Path(path)
-        super().__init__(
-            f"sqlite:{self.path.resolve()}", SQLiteDriver(self.path), patience=patience
-        )
+        super().__init__(SQLiteDriver(self.path))
 
     @classmethod
     def from_spec(cls, rest: str) -> SQLite:
-        """The sink that ``sqlite:FILE`` names."""
         return cls(read_spec("sqlite", rest, {}, "sqlite:FILE").place)
 
 
-class SQLiteDriver:
+class SQLiteDriver(Driver):
     """One connection to the file."""
 
     dialect = DIALECT
     errors: tuple[type[Exception], ...] = (sqlite3.Error,)
 
     def __init__(self, path: Path) -> None:
+        self.identity = f"sqlite:{path.resolve()}"
         self.where = say("the database {}", path)
         self._path = path
         self._connection: sqlite3.Connection | None = None
@@ -266,9 +260,6 @@ class SQLiteDriver:
     def scan(self, sql: str, values: Sequence[Any] = ()) -> Rows:
         yield from self._open.execute(sql, values)
 
-    def stage(self, table: str, columns: Sequence[Field], rows: MakeRows) -> None:
-        pass  # a statement locks nothing before it is whole
-
     def insert(
         self, table: str, columns: Sequence[Field], rows: MakeRows, without: Collection[str]
     ) -> None:
@@ -283,11 +274,10 @@ class SQLiteDriver:
             self._open.execute(many if found == most else into + ", ".join([one] * found), some)
 
     def delete(self, table: str, days: Sequence[AccountDays], longest: int) -> None:
-        day = DIALECT.day
         self._open.executemany(
-            overlapping(table, DIALECT),
+            f"DELETE FROM {DIALECT.quoted(table)} WHERE _appid = ? AND {overlaps('?')}",
             [
-                (appid, day(end), day(begin), day(before(begin, longest)))
+                (appid, str(end), str(begin), str(before(begin, longest)))
                 for appid, begin, end in days
             ],
         )
@@ -316,16 +306,15 @@ class SQLiteDriver:
             return say("it cannot be written")
         return text
 
-    def outage(self, exc: Exception) -> None:
-        return None
-
     def is_damaged(self, exc: Exception) -> bool:
         return any(sign in str(exc) for sign in _DAMAGE)
+
+    def outage(self, exc: Exception) -> None:
+        return None
 
     def is_barred(self, exc: Exception) -> bool:
         return getattr(exc, "sqlite_errorcode", 0) & 0xFF in _BARRED
 
 
 def _is_another(exc: Exception) -> bool:
-    """Whether the file is of another kind."""
     return "not a database" in str(exc)

@@ -26,9 +26,6 @@ _MARKS = 100
 """Commits whose marks the database keeps."""
 
 
-# the tables
-
-
 def make(driver: Driver, *, fenced: bool) -> None:
     """Make the tables; fenced: whether the sink may be one of a shared ledger."""
     for table in ("state", "interface", "layout", "fence"):
@@ -45,7 +42,6 @@ def make_marks(driver: Driver) -> None:
 
 
 def _created(driver: Driver, table: str) -> str:
-    """A statement that makes one of the sink's own tables."""
     dialect = driver.dialect
     key, text, number = (dialect.types[kind] for kind in ("key", "str", "int"))
     columns = {
@@ -80,9 +76,6 @@ def insert_new(driver: Driver, table: str, columns: Sequence[str], rows: Sequenc
     driver.query_many(sql, rows)
 
 
-# the history
-
-
 class History(NamedTuple):
     """The commits that a database has made; marks: of the last of them, the latest first."""
 
@@ -91,32 +84,27 @@ class History(NamedTuple):
 
     @classmethod
     def of(cls, commits: Any, marks: Any) -> History:
-        """From its row."""
         return cls(int(commits), tuple(str(marks).split()))
 
     @property
     def latest(self) -> tuple[int, str]:
-        """The number and the mark of the last commit."""
         return self.commits, self.marks[0] if self.marks else ""
 
     @property
     def entries(self) -> dict[str, str]:
-        """What a ledger notes of the last commit."""
         return commit_entries(self.commits, self.marks)
 
     def grown(self) -> History:
-        """The history with one more commit."""
         return History(self.commits + 1, (secrets.token_hex(4), *self.marks[: _MARKS - 1]))
 
     def compare(self, number: int, mark: str, where: str, identity: str) -> None:
-        """Raise `SinkError` unless this commit is a part of it."""
         if number > self.commits:
             raise SinkError(_is_older(where, number - self.commits, identity))
         if not is_in_history(number, mark, *self):
             raise SinkError(
-                "{} has another history than the ledger: its commit {:,} is not the one that the"
-                " ledger knows, as after a failover to an older copy; make a ledger from it with"
-                " {}",
+                "the history of {} differs from the ledger: its commit {:,} is not the one that"
+                " the ledger knows, for example after a failover to an older copy; make a ledger"
+                " from it with {}",
                 where,
                 number,
                 _rebuild(identity),
@@ -128,12 +116,12 @@ def check(driver: Driver, checkpoint: Checkpoint, identity: str) -> History:
     where = driver.where
     found = is_made(driver) and driver.query("SELECT * FROM _harvester_state")
     if not found:
-        raise SinkError("{} holds nothing of what the ledger refers to; {}", where, GONE)
+        raise SinkError("{} has none of the records that the ledger refers to; {}", where, GONE)
     [(version, owner, *found)] = found
     if version != VERSION:
         raise UsageError(
             "{} was written by another version of harvester (its tables have version {}, this"
-            " one knows {}); {}",
+            " version supports {}); {}",
             where,
             version,
             VERSION,
@@ -145,8 +133,8 @@ def check(driver: Driver, checkpoint: Checkpoint, identity: str) -> History:
     owners = checkpoint.get(OWNER), checkpoint.get(FORMER)
     if owner not in owners and not checkpoint.get(TAKEN):
         raise SinkError(
-            "{} is not the one that the ledger refers to, which was deleted or replaced, or"
-            " belongs to another ledger now; restore it, or use a new ledger",
+            "{} is not the sink that the ledger refers to: that sink was deleted or replaced, or"
+            " now belongs to another ledger; restore it, or use a new ledger",
             where,
         )
     history.compare(*latest_commit(checkpoint), where, identity)
@@ -168,9 +156,6 @@ def _is_older(where: str, missing: int, identity: str) -> str:
         many(missing, "commit"),
         _rebuild(identity),
     )
-
-
-# the fence
 
 
 def raise_fence(driver: Driver, fence: Fence, appids: Collection[str]) -> set[str]:
@@ -212,6 +197,6 @@ def _epochs(driver: Driver, accounts: Sequence[str]) -> dict[str, int]:
 
 
 def marks_of(driver: Driver) -> dict[str, tuple[str, str]]:
-    """Of each account, the mark of its last write, and that of the ledger's commit before it."""
+    """Of each account, the marks of its last write and of the ledger's commit before it."""
     rows = driver.query("SELECT account, mark, followed FROM _harvester_mark")
     return {account: (mark, followed) for account, mark, followed in rows}

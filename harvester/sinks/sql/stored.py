@@ -42,7 +42,7 @@ def windows(
         [(longest,)] = driver.query(sql, [endpoint])
         conditions.append(overlaps(dialect.mark))
         first, last = days
-        values += map(dialect.day, (last, first, before(first, longest)))
+        values += map(str, (last, first, before(first, longest)))
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     sql = (
         f"SELECT {dialect.selected(table.columns)} FROM {dialect.quoted(endpoint)}{where}"

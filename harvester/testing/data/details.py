@@ -1,4 +1,4 @@
-"""The article interfaces of November 2025: people only, by entrance, for thirty days.
+"""The article interfaces of November 2025: people only, by source, for thirty days.
 
 Rule: pure functions of seed, account, day and the last day that is known; running figures never
 grow less.
@@ -19,11 +19,11 @@ SCENES = {
     "公众号消息": 0.45, "聊天会话": 0.15, "朋友圈": 0.2, "公众号主页": 0.07, "其他": 0.06,
     "推荐": 0.1, "搜一搜": 0.03,
 }  # fmt: skip
-"""Entrances and the share of the readers who came by each; some came by two."""
+"""Sources and the share of the readers who came from each; some came from two."""
 
 
 def by_scene(readers: int, order: str) -> list[dict[str, Any]]:
-    """Readers by entrance, in the article's own order; those without readers too."""
+    """Readers by source, in the article's own order; those without readers too."""
     rows = [
         {"user_count": int(readers * share), "scene_desc": name} for name, share in SCENES.items()
     ]

@@ -75,7 +75,7 @@ def published(seed: int, appid: str, day: date) -> tuple[Article, ...]:
 
 
 def articles(seed: int, appid: str, day: date) -> list[dict[str, Any]]:
-    """Getarticlesummary's records of a day: one an article read on it."""
+    """The records of ``getarticlesummary`` for a day: one per article that was read on that day."""
     records = []
     for age in range(READ_DAYS):
         for article in published(seed, appid, day - timedelta(days=age)):

@@ -84,6 +84,6 @@ def _entry(article: Article, stat_date: date, sums: dict[str, int]) -> dict[str,
 
 
 def _overlapping(people: int, weights: list[float]) -> list[int]:
-    """People by entrance: some used two, so that they are more than there are."""
+    """People by source: some had two, so that they are more than there are."""
     whole = sum(weights)
     return [min(people, round(people * 1.08 * weight / whole)) for weight in weights]

@@ -1,12 +1,9 @@
 """Stores through which programs share the tokens of their accounts.
 
-Rule: one interface (`harvester.tokens.stores.base`), one file for each store; this file maps specs
-to stores.
+Rule: one interface (`harvester.tokens.stores.base`), one file for each store.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from harvester.base.secrets import Secret
 from harvester.errors import UsageError
@@ -18,19 +15,6 @@ from harvester.tokens.stores.memory import MemoryStore
 __all__ = ["FileStore", "MemoryStore", "TokenStore", "open_store"]
 
 
-def _redis(spec: Secret) -> TokenStore:
-    from harvester.tokens.stores.redis import RedisStore
-
-    return RedisStore(spec)
-
-
-_KINDS: dict[str, Callable[[Secret], TokenStore]] = {
-    "file": lambda spec: FileStore(spec.value.removeprefix("file:")),
-    "redis": _redis,
-    "rediss": _redis,
-}
-
-
 def open_store(spec: str | Secret) -> TokenStore | None:
     """The store that a spec names, None for ``memory``: no sharing.
 
@@ -40,9 +24,12 @@ def open_store(spec: str | Secret) -> TokenStore | None:
     spec = Secret(spec)  # it may hold a password
     if spec.value == "memory":
         return None
-    kind, colon = spec.value.partition(":")[:2]
-    if kind in _KINDS and colon and spec.value != f"{kind}:":
-        return _KINDS[kind](spec)
+    if spec.value.startswith("file:") and spec.value != "file:":
+        return FileStore(spec.value.removeprefix("file:"))
+    if spec.value.startswith(("redis:", "rediss:")):
+        from harvester.tokens.stores.redis import RedisStore
+
+        return RedisStore(spec)
     shown = say("what was given") if "@" in spec.value else repr(spec.value)
     raise UsageError(
         "token store: {} is unknown; write memory, file:PATH, redis://HOST:PORT/DB, rediss://…",

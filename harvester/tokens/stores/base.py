@@ -9,7 +9,6 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from harvester.base.codec import MalformedError, encode, parse
 from harvester.model import Stored
 
 LEASE = 90.0
@@ -20,16 +19,16 @@ POLL = 0.05
 
 
 class TokenStore(Protocol):
-    """Tokens by key: the appid of an account, or of a platform.
+    """A store for tokens; the key is the appid of an account or of a platform.
 
-    Under ``<appid>.refresh`` is the refresh token of a platform's account, once WeChat has given
-    out a new one.
+    The key ``<appid>.refresh`` has the refresh token of a platform's account, if WeChat has issued
+    a new one.
 
-    Each method raises `harvester.AttemptError` if the store cannot be reached now: that is tried
-    again, up to ``attempts`` times, while a token that is valid is used.  It raises
-    `harvester.UsageError` if it is not a store, or if others can read it: that stops the account.
-    Any other exception is taken for an `AttemptError`, and shown by the name of its class only.
-    No message holds what is stored.
+    A method raises `harvester.AttemptError` if the store cannot be reached at the moment.  The run
+    then calls the method again, up to ``attempts`` times, and meanwhile uses a token that is still
+    valid.  A method raises `harvester.UsageError` if the place is not a token store, or if other
+    users can read it; this stops the account.  Any other exception counts as an `AttemptError`;
+    messages show only its class.  Messages must not contain a stored token.
     """
 
     async def load(self, key: str) -> Stored | None:
@@ -37,24 +36,23 @@ class TokenStore(Protocol):
         ...
 
     async def replace(self, key: str, former: Stored | None, new: Stored) -> bool:
-        """Store ``new`` if the stored token is still ``former`` (None: nothing).
+        """Store ``new`` if the stored token is still ``former`` (None: no token); atomic.
 
-        Atomic, and durable if the store is durable; returns whether it was stored.  Two are
-        the same token if their values are.
+        Returns whether ``new`` was stored.  If the store is durable, the token is then durable.
+        Two tokens are the same if their values are equal.
         """
         ...
 
     def lease(self, key: str) -> AbstractAsyncContextManager[None]:
-        """A lease on fetching: one task holds it, all others wait on entering, in any process.
+        """A lease for fetching a token: one task holds it; tasks of all processes wait for it.
 
-        It ends with its block, or within some seconds after its process ends; if its holder is
-        stopped for longer, another one gets it.  It only saves fetches; correctness depends on
-        `replace`.
+        The lease ends with its block, or some seconds after its process has ended or was stopped;
+        then another task gets it.  It only avoids needless fetches; correctness needs `replace`.
         """
         ...
 
     async def close(self) -> None:
-        """Close connections and files; stored tokens stay."""
+        """Close connections and files; tokens stay stored."""
         ...
 
 
@@ -73,19 +71,6 @@ def from_object(given: object) -> Stored | None:
     if not (isinstance(ends, int | float) and isinstance(lifetime, int | float)):
         return None
     return Stored(value, float(ends), float(lifetime))
-
-
-def to_bytes(stored: Stored) -> bytes:
-    """As JSON bytes."""
-    return encode(to_object(stored))
-
-
-def from_bytes(content: bytes) -> Stored | None:
-    """The token written by `to_bytes`; None for anything else."""
-    try:
-        return from_object(parse(content))
-    except MalformedError:
-        return None
 
 
 def same(one: Stored | None, other: Stored | None) -> bool:

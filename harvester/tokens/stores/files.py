@@ -37,10 +37,11 @@ PATIENCE = 30.0
 
 
 class FileStore:
-    """Tokens in one file for all accounts, or in a directory with a file for each.
+    """Tokens in one file for all accounts, or in a directory with one file per account.
 
-    path: of a directory if it is one, or if it ends with a slash; it is created if it is missing.
-    Raises `UsageError` if others can read it, or if it is not a token store.
+    path: a directory if it exists as one or if the path ends with a slash, otherwise a file; it is
+    created if it is missing.
+    Raises `UsageError` if other users can read it, or if it is not a token store.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, lease: float = LEASE) -> None:
@@ -85,7 +86,7 @@ class FileStore:
         ends = time.monotonic() + PATIENCE
         while (done := await self._guarded(self._replace, key, former, new)) is None:
             if time.monotonic() > ends:
-                raise AttemptError("the token store {} is held by a stopped process", self._path)
+                raise AttemptError("a suspended process has locked the token store {}", self._path)
             await anyio.sleep(POLL / 5)
         return done
 
@@ -127,9 +128,7 @@ class FileStore:
     async def lease(self, key: str) -> AsyncIterator[None]:
         wait = _Wait(self._lock_of(key), self._lease)
         try:
-            while True:
-                if await self._guarded(wait.take):
-                    break
+            while not await self._guarded(wait.take):  # noqa: ASYNC110  (another process has it)
                 await anyio.sleep(POLL)
             yield
         finally:
@@ -173,7 +172,6 @@ class _Wait:
                 _put_aside(self._path, holder)
 
     def end(self) -> None:
-        """Release the lease."""
         claim, self._claim = self._claim, None
         if claim is not None:
             claim.release()
@@ -193,7 +191,6 @@ def _entries(content: bytes) -> dict[str, Stored] | None:
 
 
 def _content(path: Path) -> bytes:
-    """The holder of a lease: the text in its file."""
     try:
         return path.read_bytes()
     except OSError:

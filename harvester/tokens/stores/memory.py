@@ -15,7 +15,7 @@ from harvester.tokens.stores.base import same
 
 
 class MemoryStore:
-    """Tokens for the runs of one event loop; pass the same object to each of them."""
+    """Tokens in memory, for runs in one event loop; pass the same object to all these runs."""
 
     def __init__(self) -> None:
         self._stored: dict[str, Stored] = {}

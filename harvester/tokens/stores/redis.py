@@ -10,18 +10,19 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import anyio
 
+from harvester.base.codec import MalformedError, encode, parse
 from harvester.base.secrets import Secret, advice, place_of
 from harvester.base.threads import ended
 from harvester.errors import AttemptError, UsageError, needs
 from harvester.model import Stored
 from harvester.texts import say
-from harvester.tokens.stores.base import POLL, from_bytes, same, to_bytes
+from harvester.tokens.stores.base import POLL, from_object, same, to_object
 
 T = TypeVar("T")
 
@@ -74,7 +75,7 @@ class RedisStore:
             import redis.asyncio
             import redis.exceptions
         except ImportError:
-            return None, needs("the token store in Redis needs its library", "redis")
+            return None, needs("the token store in Redis needs a library", "redis")
         self._errors = (redis.exceptions.RedisError, *self._errors)
         self._lost: type[Exception] = redis.exceptions.WatchError
         more: dict[str, Any] = {"socket_connect_timeout": TIMEOUT, "socket_timeout": TIMEOUT}
@@ -92,7 +93,7 @@ class RedisStore:
     def _checked(self, key: str, found: Stored | str | None) -> Stored | None:
         if isinstance(found, str):
             raise UsageError(
-                "the token store {} holds {} under harvester:token:{}; remove it, or take"
+                "the token store {} contains {} under harvester:token:{}; remove that key, or use"
                 " another database",
                 self._where,
                 found,
@@ -112,7 +113,7 @@ class RedisStore:
                 if not same(self._checked(key, found), former):
                     return False
                 pipe.multi()
-                pipe.set(name, to_bytes(new), pxat=max(1, int(new.ends * 1000)))
+                pipe.set(name, encode(to_object(new)), pxat=max(1, int(new.ends * 1000)))
                 await pipe.execute()
             except self._lost:
                 return False
@@ -138,7 +139,6 @@ class RedisStore:
                 await self._give_back(name, holder)
 
     async def _renew(self, name: str, holder: str) -> None:
-        """Renew a lease for as long as this process holds it."""
         while True:
             await anyio.sleep(self._lease / 3)
             try:
@@ -175,7 +175,10 @@ def _found(raw: bytes | None) -> Stored | str | None:
     """The token in an answer; a string describes anything else."""
     if raw is None:
         return None
-    return from_bytes(raw) or say("something else")
+    with suppress(MalformedError):
+        if stored := from_object(parse(raw)):
+            return stored
+    return say("something else")
 
 
 def _place(url: Secret) -> tuple[str, str]:
@@ -189,6 +192,6 @@ def _place(url: Secret) -> tuple[str, str]:
     known = _OPTIONS.get(place.scheme, ())
     query = urlsplit(url.value).query
     if any(name not in known for name, _ in parse_qsl(query, keep_blank_values=True)):
-        these = say("it knows {}", ", ".join(known)) if known else say("it has none")
+        these = say("its options are {}", ", ".join(known)) if known else say("it has no options")
         return shown, say("token store: the URL of {} has an unknown option; {}", shown, these)
     return shown, ""

@@ -31,20 +31,21 @@ BAD = [
     ([*RUN, *ME, "--start", "2024-01-01", "--end", TODAY], "yesterday"),
     ([*RUN, *ME, "--start", "2024-01-01", "--end", "2999-01-01"], "yesterday"),
     (["run", "getarticlesumary", *ME, *DAYS], "did you mean getarticlesummary?"),
-    (["run", "zzz", *ME, *DAYS], "no interface 'zzz'"),
-    (["run", "mesages", *ME, *DAYS], "no group (did you mean messages?)"),
-    (["plan", "mesages", *DAYS], "no group (did you mean messages?)"),
+    (["run", "zzz", *ME, *DAYS], "no interface or group 'zzz'"),
+    (["run", "mesages", *ME, *DAYS], "or group 'mesages' (did you mean messages?)"),
+    (["plan", "mesages", *DAYS], "or group 'mesages' (did you mean messages?)"),
     (["plan", "users", "--start", "2014-11-01", "--end", "2014-11-30"],
      "getusersummary has no data before 2014-12-01"),
-    (["endpoints", "mesages"], "no group (did you mean messages?)"),
+    (["endpoints", "mesages"], "there is no interface or group 'mesages' (did you mean messages?)"),
     (["run", "articles", *ME, "--start", "2025-10-30", "--end", "2025-10-31"],
      "getarticleread has no data before 2025-11-01; getarticleshare has no data"),
     (["run", "all", *ME, "--start", "2014-11-01", "--end", "2014-11-30"], "2014-12-01"),
     (["run", "getupstreammsgmonth", *ME, "--start", "2024-01-02", "--end", "2024-02-28"],
-     "takes whole calendar months only, and there is none in 2024-01-02 to 2024-02-28; 2024-01-01"),
+     ("accepts only whole calendar months and 2024-01-02 to 2024-02-28 has none; an"
+      " example is 20")),
     (["run", "getupstreammsgweek", "getupstreammsgdistweek", *ME, *DAYS],
-     "2024-01-01 to 2024-01-07 would do; getupstreammsgdistweek takes whole weeks"),
-    (["plan", "getweanalysisappiduserportrait", *DAYS], "1, 7 or 30 days that end yesterday only"),
+     "an example is 2024-01-01 to 2024-01-07; getupstreammsgdistweek accepts only whole weeks"),
+    (["plan", "getweanalysisappiduserportrait", *DAYS], "only 1, 7 or 30 days that end yesterday"),
     ([*RUN, *ME, *DAYS, "--daily-quota", "0"],
      "invalid --daily-quota '0': expected a whole number of at least 1"),
     ([*RUN, *ME, *DAYS, "--reserve", "5"], "No such option"),
@@ -84,7 +85,7 @@ BAD = [
     ([*RUN, "--rate"], "Expected a number above 0 with its unit, e.g. 10/s"),
     (["version"], "write harvester --version"),
     (["help", "run"], "write harvester --help"),
-    ([*RUN, *ME, *DAYS, "--verbose"], ". Each event of a run is shown by --log-format json."),
+    ([*RUN, *ME, *DAYS, "--verbose"], ". --log-format json shows each event of a run."),
     ([*RUN, *ME, *DAYS, "--token-store", "nowhere"], "token store"),
     ([*RUN, *ME, *DAYS, "--config", "missing.toml"], "missing.toml cannot be read"),
     ([*RUN, *ME, "--start", "2024-01-01"], "--end"),
@@ -146,7 +147,10 @@ def test_an_object_store_is_refused_and_its_key_not_shown(
     scheme: str, rest: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     meant = " (did you mean jsonl:?)" if scheme == "file" else ""
-    url, said = f"{scheme}://{rest.replace('KEY', KEY)}", f"no sink for '{scheme}://…'{meant}: "
+    url, said = (
+        f"{scheme}://{rest.replace('KEY', KEY)}",
+        f"there is no sink '{scheme}://…'{meant}; ",
+    )
     assert KEY not in _one_sentence([*RUN, *ME, *DAYS, "--sink", url], said, capsys)
     with pytest.raises(harvester.UsageError, match=f"^{re.escape(said)}") as caught:
         harvester.read(url, "getusersummary")
@@ -171,16 +175,16 @@ def test_a_missing_secret_is_named(
         ("[[account]]\nappid = 'wx1'\n", "has no secret"),
         ("[[account]]\nsecret = 'env:X'\n", "has no appid"),
         ("[[account]]\nappid = 3\nsecret = 'env:X'\n", "appid is not a string"),
-        ("[[account]]\nappid = 'wx1'\nsecret = 'hunter2'\n", "a secret is a reference"),
+        ("[[account]]\nappid = 'wx1'\nsecret = 'hunter2'\n", "a secret must be a reference"),
         ("[[account]]\nappid = 'wx1'\nsecret = 'env:UNSET_X'\n", "UNSET_X is not set"),
         ("[[account]]\nappid = 'wx1'\nsecret = 'file:nowhere'\n", "nowhere cannot be read"),
         ("[[account]]\nappid = 'wx1'\nsecret = 'file:void'\n", "void is empty"),
         ("[[account]]\nappid = 'wx1'\nsecret = 'file:open'\n", "others; run: chmod 600 open"),
         ("[[account]]\nappid = 'wx1'\nsecret = 'env:S'\ntoken = 'gold'\n", "token 'gold'"),
         (GOOD + "[[account]]\nappid = 'wx2'\n", "has no secret"),
-        (GOOD + "[[account]]\nappid = 'wx2'\ntoken = 'static:x'\n", "a token is a reference"),
+        (GOOD + "[[account]]\nappid = 'wx2'\ntoken = 'static:x'\n", "a token must be a reference"),
         (2 * GOOD, "given twice"),
-        (f"{GOOD}enabled = 0\n", "enabled is true or false, not 0"),
+        (f"{GOOD}enabled = 0\n", "enabled must be true or false, not 0"),
     ],
 )  # fmt: skip
 def test_a_bad_accounts_file_is_one_sentence(
@@ -205,8 +209,8 @@ def test_a_bad_accounts_file_is_one_sentence(
         ("rate = \n", "is not TOML: Invalid value (at line 1"),
         ("rat = '3/s'\n", "unknown key 'rat' (did you mean rate?)"),
         ("secret = 'x'\n", "write secret = 'env:NAME' in accounts.toml"),
-        ("[[account]]\nappid = 'wx1'\n", "write it into accounts.toml"),
-        ("[run]\nrate = '3/s'\n", "options stand above all tables, without one"),
+        ("[[account]]\nappid = 'wx1'\n", "write the account into accounts.toml"),
+        ("[run]\nrate = '3/s'\n", "write options before the first table"),
         ("rate = true\n", "harvester.toml: invalid rate True: expected a number above 0 with"),
         ("wait = 'yes'\n", "invalid wait 'yes': expected true or false"),
         ("start = ['2024-01-01']\n", "invalid start <list>: expected a date"),

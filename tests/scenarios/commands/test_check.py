@@ -195,9 +195,9 @@ def test_without_a_ledger_it_tries_those_of_the_configuration(
     ("arguments", "said"),
     [
         (["users"], "no account was given"),
-        (["--appid", A], f"no interface was named, and the ledger knows none of {A}"),
+        (["--appid", A], f"no interface was named, and the ledger has none for {A}"),
         (["getusersumary", "--appid", A], "getusersummary"),
-        (["users", "--appid", A, "--only", "x"], "--only selects accounts of a file"),
+        (["users", "--appid", A, "--only", "x"], "--only selects accounts from a file"),
         (["users", "--appid", A, "--rate", "10"], "invalid --rate"),
         (["users", "--appid", A, "--token-store", "what"], "token"),
     ],
@@ -256,5 +256,5 @@ def test_1_500_accounts_are_checked_at_the_pace_of_a_run(wechat: Start, capsys: 
 @pytest.mark.thorough
 def test_the_help_says_what_is_sent_and_stored() -> None:
     said = " ".join(harvest("check", "--help").stdout.split())
-    assert "Sends one call per interface" in said
-    assert "stores nothing" in said
+    assert "It sends one call per interface" in said
+    assert "It stores nothing" in said

@@ -130,7 +130,7 @@ def test_a_file_that_is_used_unasked_is_mentioned_by_a_run(wechat: Start, tmp_pa
     given = ("run", ENDPOINT, "--appid", A, *DAYS)
     result = harvest(*given, cwd=tmp_path)
     assert result.returncode == 0
-    said = "harvester: ./harvester.toml is used, since it is there"
+    said = "harvester: using ./harvester.toml, which is in this directory"
     assert result.stderr.splitlines()[0] == said
     result = harvest(*given, "--config", "harvester.toml", cwd=tmp_path)
     assert said not in result.stderr
@@ -202,7 +202,7 @@ def test_a_spent_quota_is_one_line_an_interface(wechat: Start, tmp_path: Path) -
     assert " must wait until 2024-03-11 00:01" in line
     assert "45009" in line
     assert len(told(result, "45009")) == 1
-    assert len(told(result, "run the same command again from ")) == 1
+    assert len(told(result, "run the same command again at ")) == 1
     assert "waiting until" in harvest("status", "--out", tmp_path).stdout
 
 
@@ -299,12 +299,12 @@ def test_in_a_log_lines_come_at_growing_intervals(wechat: Start, tmp_path: Path)
     with log.open("wb") as file:
         process = begun(*job(server, tmp_path / "out"), out=DEVNULL, err=file)
         try:
-            until(lambda: log.read_text().count("nothing new for") >= 2)
+            until(lambda: log.read_text().count("no progress for") >= 2)
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(10)
-    lines = [line for line in log.read_text().splitlines() if "nothing new for" in line]
-    waited = [int(re.findall(r"nothing new for (\d+) s: wx", line)[0]) for line in lines]
+    lines = [line for line in log.read_text().splitlines() if "no progress for" in line]
+    waited = [int(re.findall(r"no progress for (\d+) s: wx", line)[0]) for line in lines]
     assert len(waited) == 2
     assert 10 <= waited[0] < 20 <= waited[1]
     assert all("45009" in line and "rid" not in line for line in lines)

@@ -56,7 +56,9 @@ def test_a_command_without_its_extra_says_what_to_type(
     )
     done = harvest(*arguments, cwd=tmp_path, PYTHONPATH=str(tmp_path), HARVESTER_SECRET="x")
     package = f"'wechat-harvester[{extra}]'"
-    (sentence,) = [line for line in done.stderr.splitlines() if "is used, since" not in line]
+    (sentence,) = [
+        line for line in done.stderr.splitlines() if "using ./harvester.toml" not in line
+    ]
     assert f": pip install {package}, or pipx inject wechat-harvester {package}" in sentence
     assert done.returncode == 2
     assert extra in PROJECT["optional-dependencies"]
@@ -68,7 +70,7 @@ def test_on_windows_one_sentence_names_wsl(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("\n".join(["import sys", *lines, ""]))
     env = environment(PYTHONPATH=f"{tmp_path}:{ROOT}")
     sentence = (
-        "a POSIX system is needed, as Linux; on Windows install harvester in WSL:"
+        "harvester needs a POSIX system such as Linux; on Windows, install it in WSL:"
         f" {page('windows')}\n"
     )
     for code, status, said in (

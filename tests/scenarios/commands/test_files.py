@@ -59,7 +59,10 @@ def test_a_mistyped_directory_of_a_file_is_not_made(tmp_path: Path, given: tuple
         done = harvest(*asked(server.url, "getusersummary", *JANUARY, *given), cwd=tmp_path)
         assert server.requests == 0
     assert done.returncode == 2
-    said = "x.db cannot be made: there is no directory no/such; make it, or correct the path"
+    said = (
+        "x.db cannot be created: there is no directory no/such; create the directory, or"
+        " correct the path"
+    )
     assert said in done.stderr
     assert not (tmp_path / "no").exists()
 
@@ -70,7 +73,9 @@ def test_the_library_makes_none_either(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     account = harvester.Account(A, secret="practice")
-    with pytest.raises(harvester.UsageError, match="there is no directory no/such; make it"):
+    with pytest.raises(
+        harvester.UsageError, match="there is no directory no/such; create the directory"
+    ):
         harvester.run_sync(
             account, "getusersummary", *JANUARY, **{"sink": "memory:", **how}  # type: ignore[arg-type]
         )  # fmt: skip

@@ -38,7 +38,9 @@ def test_an_account_goes_from_a_sink_of_any_kind(kind: str, spec: str, tmp_path:
     before = in_sink(spec)
     done = harvest("forget", "--ledger", ledger, "--appid", A, "--yes", **KNOWN)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].endswith("a run that names them harvests them again")
+    assert done.stdout.splitlines()[-1].endswith(
+        "a run that requests the same again harvests it again"
+    )
     assert in_sink(spec) == {B: before[B]}
     succeeded("verify", "--ledger", ledger, **KNOWN)
     succeeded("status", "--ledger", ledger, "--check")
@@ -54,7 +56,7 @@ def test_a_ledger_from_before_it_is_refused(kind: str, spec: str, tmp_path: Path
     succeeded("forget", "--ledger", ledger, "--appid", A, "--yes", **KNOWN)
     succeeded("verify", "--ledger", ledger, **KNOWN)
     shutil.copy(before, ledger)
-    with pytest.raises(harvester.HarvestError, match="is not the one that the ledger refers to"):
+    with pytest.raises(harvester.HarvestError, match="is not the sink that the ledger refers to"):
         harvested(spec, A, B, ledger=ledger).raise_for_state()
 
 

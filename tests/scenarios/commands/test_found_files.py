@@ -97,7 +97,10 @@ def test_it_says_what_helps(file: Path, capsys: Output) -> None:
     file.chmod(0o777)
     assert invoke(["plan"]) == 2
     said = capsys.readouterr().err
-    assert "run: chmod go-w harvester.toml (in WSL all files below /mnt are so: move it to" in said
+    assert (
+        "run: chmod go-w harvester.toml (in WSL this applies to all files under /mnt: move the"
+        " file to"
+    ) in said
 
 
 def of_group(monkeypatch: pytest.MonkeyPatch, users: list[int], members: list[str]) -> None:
@@ -149,7 +152,7 @@ def test_a_server_that_is_not_wechat_is_said(
     assert invoke(["run", *more, *([] if found else ["--config", FILE])]) == 4
     err = capsys.readouterr().err
     assert err.count(said) == 1
-    assert (" is used, since it is there" in err) == (found and not more)
+    assert ("using ./harvester.toml" in err) == (found and not more)
     assert invoke(["check"]) == 4
     assert capsys.readouterr().err.count(said) == 1
 

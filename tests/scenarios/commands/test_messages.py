@@ -13,6 +13,7 @@ from harvester.api import resolve
 from harvester.base.dates import parse_day
 from harvester.cli.commands import invoke
 from harvester.config.accounts import list_accounts, read_accounts
+from harvester.config.plugins import endpoint_groups
 from harvester.errors import UsageError
 from harvester.exports.targets import KINDS
 from harvester.job import Job
@@ -57,14 +58,14 @@ def done(capsys: Output, *arguments: str) -> tuple[str, str]:
         ("JSONL:out", "jsonl:…"),
         ("jsonl", "jsonl:…"),
         ("sqlit:out", "sqlite:"),
-        ("out/there", "jsonl: and that path"),
+        ("out/there", "jsonl: followed by this path"),
         ("users.db", "sqlite:users.db"),
         ("out/users.SQLITE3", "sqlite:out/users.SQLITE3"),
     ],
 )
 def test_a_sink_that_is_nearly_one_is_suggested(spec: str, meant: str, capsys: Output) -> None:
     said = refused(capsys, *RUN, "--sink", spec)
-    assert f" (did you mean {meant}?): these are known: " in said
+    assert f" (did you mean {meant}?); the sinks are: " in said
     assert "hidden" not in said
 
 
@@ -82,7 +83,7 @@ def test_an_appid_of_another_shape_is_named_with_what_removes_it(
     assert invoke(("run", "users", "--appid", appid, *days, *where)) == 4
     err = capsys.readouterr().err
     assert (f"{appid}: an AppID is wx and 16 hexadecimal characters" in err) == said
-    assert ("`harvester forget --appid ID` removes what was noted for it" in err) == said
+    assert ("from the ledger with `harvester forget --appid ID`" in err) == said
 
 
 @pytest.mark.parametrize("scheme", KINDS)
@@ -91,8 +92,8 @@ def test_an_export_that_is_given_as_a_sink_is_refused_with_what_to_type(
 ) -> None:
     said = refused(capsys, *RUN, "--sink", f"{scheme}:s3://user:hidden@host/out")
     assert said.startswith(
-        f"{scheme}: is an export, not a sink: it is made from a sink, as jsonl:DIR, by"
-        f" --export {scheme}:… or `harvester export {scheme}:…`; it is read by "
+        f"{scheme}: is an export, not a sink: --export {scheme}:… or `harvester export"
+        f" {scheme}:…` makes it from a sink such as jsonl:DIR; to read it, use "
     )
     assert "hidden" not in said
 
@@ -140,12 +141,12 @@ EXAMPLE = "users --appid wx0123456789abcdef --start 2024-01-01 --end yesterday"
         (
             ["run"],
             (
-                "ENDPOINT (an interface or a group, as users), --start DATE, --end DATE and"
-                " an account (--appid ID or --accounts FILE) are missing"
+                "ENDPOINT (an interface or a group, for example users), --start DATE, --end DATE"
+                " and an account (--appid ID or --accounts FILE) are missing"
             ),
         ),
         (["run", "users", "--appid", A], "--start DATE and --end DATE are missing"),
-        (["run", *RUN[2:]], "ENDPOINT (an interface or a group, as users) is missing"),
+        (["run", *RUN[2:]], "ENDPOINT (an interface or a group, for example users) is missing"),
         (
             ["run", "users", *DAYS],
             (
@@ -165,7 +166,7 @@ def test_what_is_missing_is_named_together_with_an_example(
 
 def test_a_file_that_is_used_unasked_is_mentioned(tmp_path: Path, capsys: Output) -> None:
     (tmp_path / "harvester.toml").write_text('start = "2024-01-01"\nend = "2024-01-02"\n')
-    used = "harvester: ./harvester.toml is used, since it is there\n"
+    used = "harvester: using ./harvester.toml, which is in this directory\n"
     assert done(capsys, "plan", "users")[1] == used
     assert done(capsys, "plan", "users", "--config", "harvester.toml")[1] == ""
 
@@ -181,7 +182,10 @@ def test_a_file_that_is_used_unasked_is_mentioned(tmp_path: Path, capsys: Output
 )  # fmt: skip
 def test_a_second_appid_is_refused(arguments: list[str], capsys: Output) -> None:
     said = refused(capsys, *arguments)
-    assert said == "--appid takes one account; several are in a file: --accounts FILE"
+    assert (
+        said
+        == "--appid takes one account; for several, write them into a file and use --accounts FILE"
+    )
 
 
 @pytest.mark.thorough
@@ -194,7 +198,7 @@ def test_an_appid_of_the_environment_is_not_selected_by_the_file(
     assert invoke(["check", "users", "--base-url", "http://127.0.0.1:1"]) == 4
     assert "--only" not in capsys.readouterr().err
     monkeypatch.setenv("HARVESTER_ONLY", "north")
-    assert "--only selects accounts of a file" in refused(capsys, "plan", "users", *DAYS)
+    assert "--only selects accounts from a file" in refused(capsys, "plan", "users", *DAYS)
 
 
 # --json
@@ -275,7 +279,7 @@ def test_the_interfaces_are_json(capsys: Output) -> None:
     (one,) = told("getarticletotal").values()
     details = {field["name"]: field for field in one["fields"]}["details"]
     assert "int_page_read_user" in {field["name"] for field in details["fields"]}
-    assert list(told("users")) == ["getusercumulate", "getusersummary"]
+    assert list(told("users")) == endpoint_groups()["users"]
 
 
 # dates
@@ -384,7 +388,7 @@ def test_a_selection_that_leaves_nothing_is_refused(capsys: Output) -> None:
     )
     assert refused(capsys, *plan, "xyz") == "a.toml has no account, name or group 'xyz'"
     assert refused(capsys, *RUN, "--only", "north") == (
-        "--only selects accounts of a file; give --accounts FILE as well"
+        "--only selects accounts from a file; add --accounts FILE"
     )
 
 
@@ -397,7 +401,7 @@ def test_the_csv_file_has_the_same_columns(tmp_path: Path) -> None:
     )
     assert [(each.appid, each.name) for each in read_accounts(path)] == [(A, "茶馆")]
     path.write_text(f"appid,enabled,secret\n{A},maybe,env:HARVESTER_SECRET\n")
-    with pytest.raises(UsageError, match="line 2: enabled takes true or false, not 'maybe'"):
+    with pytest.raises(UsageError, match="line 2: enabled must be true or false, not 'maybe'"):
         read_accounts(path)
 
 
@@ -410,5 +414,5 @@ def test_a_job_selects_accounts_too(file: Path) -> None:
     accounts = job.read_accounts()
     assert isinstance(accounts, list)
     assert [each.appid for each in accounts] == [A]
-    with pytest.raises(UsageError, match="only: it selects accounts of a file"):
+    with pytest.raises(UsageError, match="only: it selects accounts from a file"):
         Job(endpoints="users", start="first", end="yesterday", appid=A, only="north")

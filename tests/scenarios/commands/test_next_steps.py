@@ -25,11 +25,11 @@ OLD = ("run", "users", "--appid", A, "--start", "2010-01-01", "--end", "2010-02-
     ("arguments", "said"),
     [
         ((*RUN, "--secret", "x"), " A secret is read from the environment variable HARVESTER_"),
-        (("status",), ("there is no ledger at harvest/ledger.sqlite; harvest first (harvester run),"
-         " or name the place of the harvest (--out DIR, or --ledger)")),
-        (OLD, "no data before 2014-12-01; --start first begins at the first day of each"),
-        ((*RUN, "--sink", "xlsx:x.xlsx"), ("xlsx: is an export, not a sink: it is made from a"
-         " sink, as jsonl:DIR, by --export xlsx:…")),
+        (("status",), ("there is no ledger at harvest/ledger.sqlite; harvest first (harvester"
+         " run), or say where the harvest is (--out DIR, or --ledger)")),
+        (OLD, ("no data before 2014-12-01; with --start first, each interface begins at its first"
+         " day")),
+        ((*RUN, "--sink", "xlsx:x.xlsx"), "xlsx: is an export, not a sink: --export xlsx:…"),
         ((*RUN, "--rate", "0/s"), "--rate '0/s': expected a number above 0 with its unit"),
         ((*RUN, "--base-url", "ftp://x"), "invalid --base-url 'ftp://x': expected an http or"),
         (("run", "articles,messages", "--appid", A, *DAYS), ("separate names by spaces: articles"
@@ -37,7 +37,8 @@ OLD = ("run", "users", "--appid", A, "--start", "2010-01-01", "--end", "2010-02-
         ((*RUN, "--uvloop"), ("pip install 'wechat-harvester[uvloop]', or pipx inject"
          " wechat-harvester 'wechat-harvester[uvloop]'")),
         ((*RUN, "--base-url", "http://no.such.example", "--attempts", "1"),
-         "the host name no.such.example was not found (behind a proxy: set HTTPS_PROXY)"),
+         ("the host name no.such.example was not found (if you are behind a proxy, set"
+          " HTTPS_PROXY)")),
     ],
 )  # fmt: skip
 def test_a_refusal_names_what_to_type(
@@ -72,8 +73,8 @@ def test_a_socks_proxy_is_refused_before_anything_is_sent(tmp_path: Path) -> Non
     done = harvest(*RUN, cwd=tmp_path, HARVESTER_SECRET="x", HTTPS_PROXY="socks5://127.0.0.1:9")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "harvester: HTTPS_PROXY names a proxy of the scheme socks5, which is not supported; give an"
-        " HTTP proxy: http://HOST:PORT\n"
+        "harvester: HTTPS_PROXY names a proxy with the scheme socks5, which is not"
+        " supported; give an HTTP proxy: http://HOST:PORT\n"
     )
 
 
@@ -133,7 +134,7 @@ def test_a_retired_interface_is_not_a_thing_to_correct(wechat: Start, tmp_path: 
     server = wechat(retired=True)
     done = harvest(*asked(server.url, "getuserread", *DAYS[1::2], "--out", tmp_path))
     assert done.returncode == 1
-    assert "leave out getuserread: a retired interface is never enabled again" in done.stderr
+    assert "remove getuserread: a retired interface is never enabled again" in done.stderr
     assert "corrected" not in done.stderr
 
 
@@ -203,7 +204,7 @@ def test_sinks_outside_of_the_ledgers_folder_are_named(wechat: Start, tmp_path: 
     job = (*given, "--out", tmp_path / "out", "--rate", "1000/s")
     sinks = ("--sink", within, "--sink", beside)
     assert harvest("run", *job, *sinks, "--base-url", wechat().url).returncode == 0
-    note = f"{beside} is outside of {tmp_path}/out: a copy of that folder does not have it"
+    note = f"{beside} is outside of {tmp_path}/out: a copy of that folder does not contain it"
     for command in (("verify", "--out", tmp_path / "out"), ("plan", *job)):
         said = harvest(*command)
         assert said.returncode == 0, said.stderr

@@ -41,7 +41,7 @@ def test_a_process_that_may_open_few_files_is_told_so(
     done = with_files(files, *arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"harvester: this process may open {files} files; raise the limit")
+    assert line.startswith(f"harvester: this process can open only {files} files; raise the limit")
 
 
 def test_files_enough_are_enough(wechat: Start, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_wait_for_a_server_is_told_and_ends_with_the_first_interrupt(tmp_path:
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
     assert re.match(
-        "harvester: the database .* does not answer .*; it is called again for up to", told
+        "harvester: the database .* does not answer .*; it will be called again for up to", told
     )
     assert process.returncode == 130, said
     assert said == "harvester: interrupted; run the same command again to resume\n"

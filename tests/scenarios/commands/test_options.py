@@ -125,12 +125,12 @@ YEARS = ["getinterfacesummaryhour", "--start", "2020-01-01", "--end", "2023-12-3
 
 
 BOUNDED_IN_FLIGHT = (
-    "57 min with 64 requests in flight (assumed: 0.3 s per answer);"
-    " the rate of 300/min per account alone would allow 5 min"
+    "57 min with 64 requests in flight (assumed: 0.3 s per answer); limited only by the"
+    " rate of 300/min per account, it would take 5 min"
 )
 BOUNDED_BY_ONE = (
-    "7 min with 64 requests in flight, 1 per account (assumed: 0.3 s per answer);"
-    " the rate of 100/s per account alone would allow 15 s"
+    "7 min with 64 requests in flight, 1 per account (assumed: 0.3 s per answer); limited"
+    " only by the rate of 100/s per account, it would take 15 s"
 )
 
 

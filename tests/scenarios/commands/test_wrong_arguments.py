@@ -65,12 +65,8 @@ NAMES = "endpoints: expected the name of an interface or a group, an Endpoint, o
         ("sink", {"jsonl": "x"}, f"{SINK} of these, not dict"),
         ("sink", harvester.MemorySink, f"{SINK} of these, not type"),
         ("sink", Half(), f"{SINK} of these, not Half"),
-        ("sink", Nameless(), "sink: Nameless lacks identity of Sink"),
-        (
-            "transport",
-            FakeTransport,
-            "transport=<type>: expected a Transport, e.g. harvester",
-        ),
+        ("sink", Nameless(), "sink: Nameless has no attribute identity"),
+        ("transport", FakeTransport, "transport=<type>: expected a Transport, e.g. harvester"),
         (
             "transport",
             FakeTransport(Simulator()),

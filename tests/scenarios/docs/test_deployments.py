@@ -333,6 +333,7 @@ def as_user(folder: Path) -> list[str]:
     return become
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_another_user_installs_the_image_s_environment_from_a_read_only_source_and_uses_it() -> (
     None

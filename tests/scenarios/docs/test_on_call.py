@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harvester.base.chinese import shown
 from harvester.cli.commands import invoke
 from harvester.report.causes import KINDS
 from harvester.report.missing import NOT_ASKED
@@ -38,7 +39,10 @@ CODES = {
     "secret": (40125, "errcode 40125 (invalid appsecret): the secret is wrong"),
     "appid": (40013, "errcode 40013 (invalid appid): the appid is wrong"),
     "ip": (40164, "errcode 40164 (invalid ip 203.0.113.7): not on the account's white list"),
-    "permission": (48001, "errcode 48001 (api unauthorized): the account may not use it"),
+    "permission": (
+        48001,
+        "errcode 48001 (api unauthorized): the account is not allowed to use it",
+    ),
     "authorisation": (61003, "errcode 61003 (component is not authorized by this account)"),
     "frozen": (50002, "errcode 50002 (user limited): the account is limited"),
     "retired": (47009, "errcode 47009 (this api is offline)"),
@@ -117,10 +121,10 @@ def test_an_alert_says_what_since_when_why_and_what_to_do(
     first, *lines, typed, url = said.body.splitlines()
     assert url == URL
     assert said.level == ("warning" if kind in (STALE, NEVER) else "failure")
-    title = title_of(SHARE)[lang == "en"]
+    title = shown(title_of(SHARE), lang)
     since = YESTERDAY - timedelta(days=LACKS.get(kind, 0) - 1)
-    lacking = {"en": f"  Lacking since {since}: {title}", "zh": f"  自 {since} 起缺：{title}"}
-    never = {"en": f"  Never had: {title}", "zh": f"  从未有过：{title}"}
+    lacking = {"en": f"  Missing since {since}: {title}", "zh": f"  自 {since} 起缺失：{title}"}
+    never = {"en": f"  Never arrived: {title}", "zh": f"  从未取到：{title}"}
     if kind == OF_RUNS:
         assert lines == []
     else:

@@ -201,6 +201,7 @@ class TestClickHouse:
 
 
 @pytest.mark.thorough
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_dbt_merges_what_was_asked_again(tmp_path: Path) -> None:
     environment = installed("dbt", tmp_path / "venv")

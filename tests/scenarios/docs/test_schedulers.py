@@ -51,6 +51,7 @@ base-url = "{wechat.url}"
 # cron
 
 
+@pytest.mark.nightly
 def test_the_lines_of_cron_share_the_accounts(
     wechat: Start, postgres: PostgresServer, tmp_path: Path
 ) -> None:

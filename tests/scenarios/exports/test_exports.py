@@ -45,7 +45,7 @@ def test_a_run_brings_its_exports_up_to_date(tmp_path: Path) -> None:
     report = lines(tmp_path, export=f"parquet:{tmp_path}/pq")
     assert report.state == "complete"
     [note] = [note for note in report.notes if "parquet" in note]
-    assert "4 months of interfaces written" in note
+    assert "4 months of interface data written" in note
     stored = read(tmp_path / "out", "getusersummary").read_all().num_rows
     assert len(tables(f"parquet:{tmp_path}/pq")["getusersummary"]) == stored > 0
     again = lines(tmp_path, export=[f"parquet:{tmp_path}/pq", f"csv:{tmp_path}/csv"])
@@ -59,7 +59,7 @@ def test_a_first_export_of_what_was_never_stored_says_so(target: str, tmp_path: 
     lines(tmp_path)
     status, out, err = called(tmp_path, target, "--endpoint", "getupstreammsghour")
     assert (status, err) == (0, "")
-    assert out == f"{target}: no record is stored of what was asked for\n"
+    assert out == f"{target}: no stored record matches the options\n"
 
 
 def test_an_export_that_fails_keeps_the_state_of_the_run(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_the_command_exports_and_compares(tmp_path: Path) -> None:
     targets = ["duckdb:d.duckdb", "csv:c?header=zh"]
     status, said, _ = called(tmp_path, *targets)
     assert status == 0
-    assert said.count("4 months of interfaces written") == 2
+    assert said.count("4 months of interface data written") == 2
     assert called(tmp_path, *targets, "--check")[0] == 0
     (tmp_path / "c" / "getusersummary.csv").unlink()
     status, said, _ = called(tmp_path, *targets, "--check")

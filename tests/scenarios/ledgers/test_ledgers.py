@@ -79,7 +79,7 @@ def test_a_database_that_was_filled_without_a_ledger_gets_one_by_rebuild(
     assert run(spec, ledger=None).notes == []
     assert run(spec, ledger=None).windows.skipped == 0
     ledger = f"sqlite:{tmp_path / 'ledger.sqlite'}"
-    with pytest.raises(harvester.UsageError, match="holds a harvest") as caught:
+    with pytest.raises(harvester.UsageError, match="contains a harvest") as caught:
         run(spec, ledger=ledger)
     rebuild = f"`harvester rebuild --out DIR --sink {spec.replace(f':{PASSWORD}', '')}"
     assert rebuild in str(caught.value)
@@ -103,7 +103,7 @@ def test_a_ledger_is_named_by_a_path_or_a_spec(run: Run, tmp_path: Path) -> None
     run("memory:", ledger=f"sqlite:{kept}")
     assert kept.is_file()
     for ledger in (kept, str(kept), f"sqlite:{kept}"):
-        with pytest.raises(harvester.SinkError, match="was lost with the process"):
+        with pytest.raises(harvester.SinkError, match="were lost when their process"):
             run("memory:", ledger=ledger)
 
 

@@ -76,7 +76,7 @@ class Hanging(PostgreSQL):
 
     def __init__(self, url: str, proxy: Proxy, step: str) -> None:
         super().__init__(proxy.through(url))
-        self._identity = PostgreSQL(url).identity
+        self.identity = PostgreSQL(url).identity
         self.proxy, self.step = proxy, step
 
     async def _persist(self, function: Any, *args: Any, **how: Any) -> Any:
@@ -102,7 +102,7 @@ async def test_a_sink_that_hangs_while_it_is_opened_is_named_and_others_go_on(
     hanging = asyncio.create_task(worker(server, ledger, Hanging(sink, proxy, "_open")))
     await until(lambda: proxy.silent)
     assert (await worker(server, ledger, sink)).state == "complete"
-    with pytest.raises(SinkError, match=r"^postgresql://.* has not answered for 2 s while it was"):
+    with pytest.raises(SinkError, match=r"^postgresql://.* did not answer for 2 s while it was"):
         await hanging
 
 

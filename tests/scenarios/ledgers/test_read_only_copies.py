@@ -107,6 +107,6 @@ def test_a_log_that_cannot_be_read_there_is_said(killed: Path) -> None:
             assert (done.returncode, done.stdout) == (2, "")
             assert done.stderr == (
                 f"harvester: {killed}/ledger.sqlite-wal holds changes that are not yet in"
-                f" ledger.sqlite, and {killed} cannot be written; copy all of it to a directory"
-                " that can be written\n"
+                f" ledger.sqlite, but {killed} cannot be written; copy the whole directory"
+                " to one that can be written\n"
             )

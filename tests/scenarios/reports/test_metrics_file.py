@@ -93,9 +93,9 @@ def test_a_run_that_is_interrupted_leaves_them_too(wechat: Start, tmp_path: Path
     ("more", "said"),
     [
         (["--metrics", "m.txt"], "node_exporter reads files named *.prom only"),
-        (["--metrics", "nowhere/m.prom"], "cannot be made in"),
+        (["--metrics", "nowhere/m.prom"], "cannot be created in"),
         (["--metrics", "folder.prom"], "is a directory"),
-        (["--metrics-appid"], "--metrics-appid labels the metrics of --metrics FILE"),
+        (["--metrics-appid"], "--metrics-appid requires --metrics FILE"),
         (["--metrics", "m.prom", "--rate", "10"], "expected"),
     ],
 )
@@ -126,8 +126,8 @@ def test_without_the_library_it_is_refused_in_one_sentence(
     assert invoke([*given, "--out", str(tmp_path / "out")]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line == (
-        "harvester: --metrics needs its library: pip install 'wechat-harvester[serve]', or pipx"
-        " inject wechat-harvester 'wechat-harvester[serve]'"
+        "harvester: --metrics needs a library: pip install 'wechat-harvester[serve]', or"
+        " pipx inject wechat-harvester 'wechat-harvester[serve]'"
     )
 
 
@@ -139,7 +139,9 @@ def test_a_damaged_file_is_replaced_and_that_is_said(
     path.write_bytes(b"{{{\xff")
     given = asked(wechat().url, E, FIRST, LAST, "--metrics", path, "--out", tmp_path / "out")
     assert invoke(given) == 0
-    assert "m.prom cannot be read as metrics; its counters begin again" in capsys.readouterr().err
+    assert (
+        "m.prom cannot be read as metrics; its counters restart at zero" in capsys.readouterr().err
+    )
     assert read(path)[DONE] == 1
 
 

@@ -95,7 +95,12 @@ def test_a_spent_quota_is_waited_for_and_gives_a_date(wechat: Start, tmp_path: P
 @pytest.mark.parametrize(
     ("how", "hour", "state", "reason"),
     [
-        ({}, 5, "not_due", "WeChat has it from 2024-03-10 08:00 (China time) on"),
+        (
+            {},
+            5,
+            "not_due",
+            "WeChat does not have these figures before 2024-03-10 08:00 (China time)",
+        ),
         ({"refuse": {HOURS: 61503}}, 12, "waiting", "WeChat does not have the figures yet"),
     ],
 )

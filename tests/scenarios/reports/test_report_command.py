@@ -128,7 +128,7 @@ def test_how_many_articles_have_a_title_is_said_with_what_names_the_others(tmp_p
     read, titled = articles_of("getarticleread"), set[str]()
     for _ in range(2):  # before and after the harvest that it names
         every = read | titled
-        sentence = f"{len(titled)} of {len(every)} articles with figures of readers have a title. "
+        sentence = f"{len(titled)} of {len(every)} articles with reader figures have a title. "
         said, page = written(tmp_path, "--lang", "en")
         assert said.splitlines()[1].startswith(f"{sentence}A harvest of getarticletotaldetail")
         assert sentence in page
@@ -145,7 +145,7 @@ def test_a_range_that_ended_weeks_ago_is_judged_by_its_end(tmp_path: Path) -> No
         succeeded(*given)
     said, page = written(tmp_path, "--lang", "en")
     assert re.match(rf"{end:%b} {end.day}(, {end.year},)? is complete$", said.splitlines()[0])
-    assert "was asked for" not in re.sub(r"nothing later was asked for", "", page)
+    assert "was asked for" not in re.sub(r"no later day was requested", "", page)
 
 
 @pytest.mark.thorough
@@ -160,7 +160,7 @@ def test_the_date_of_completion_follows_the_quota_as_in_a_plan(tmp_path: Path) -
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     plan = ("plan", "getupstreammsghour", "--start", "2024-01-01", "--end", "2024-12-31")
     planned = succeeded(*plan, "--daily-quota", "50", "--out", tmp_path).stdout
-    day = date.fromisoformat(re.findall(r"finished on (\S+)", planned)[0])
+    day = date.fromisoformat(re.findall(r"harvested on (\S+)", planned)[0])
     assert f"{day:%b} {day.day}<" in page
 
 
@@ -181,7 +181,7 @@ def test_the_page_of_a_run_that_is_under_way(tmp_path: Path) -> None:
             finally:
                 go.set()
                 _, err = worker.communicate(timeout=60)
-    incomplete = ("Jan 31, 2024, is incomplete", "Not one day was harvested")
+    incomplete = ("Jan 31, 2024, is incomplete", "No day was harvested yet")
     assert said.splitlines()[0] in incomplete
     assert worker.returncode == 0, err
     assert written(tmp_path, "--lang", "en")[0].startswith("Jan 31, 2024, is complete\n")
@@ -205,10 +205,10 @@ def test_a_file_that_is_no_page_is_not_replaced(tmp_path: Path) -> None:
     ledger, page = tmp_path / "ledger.sqlite", tmp_path / "page.html"
     before = ledger.read_bytes()
     for given, said in (
-        (("--html", ledger), f"{ledger} exists and is not a page; choose another file"),
+        (("--html", ledger), f"{ledger} exists and is not a report page; choose another file"),
         (("--html", "."), ". is a directory; name a file: report.html"),
         (("--html", ".."), ".. is a directory; name a file: report.html"),
-        (("--html", "-"), "the page is a file; name one"),
+        (("--html", "-"), "the page must be a file; give its name"),
     ):
         done = harvest("report", "--out", tmp_path, *given, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (2, "")
@@ -254,7 +254,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path) -> None:
     assert 'id="curves"' not in written_page
     assert "No figures are shown:" in written_page
     assert "<bdi>no sink can be read back</bdi>" in written_page
-    assert re.search("knows nothing of jsonl:.*other", refused("--sink", f"jsonl:{tmp_path}/other"))
+    assert re.search("does not list jsonl:.*other", refused("--sink", f"jsonl:{tmp_path}/other"))
     page = tmp_path / "nowhere" / "page.html"
     said = f"harvester: {page} cannot be written (No such file or directory)\n"
     assert refused("--html", page, "--no-curves") == said
@@ -270,7 +270,7 @@ def test_without_its_library_the_page_names_the_extra(tmp_path: Path) -> None:
     package = "'wechat-harvester[report]'"
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "harvester: the report page needs its library:"
-        f" pip install {package}, or pipx inject wechat-harvester {package}\n"
+        f"harvester: the report page needs a library: pip install {package}, or pipx inject"
+        f" wechat-harvester {package}\n"
     )
     assert not page.exists()

@@ -77,7 +77,7 @@ STATES = (*LACKING, *STORED, "cannot_be_asked", *NOBODY)
 PAGE_STATES = {"todo": "failed", "late": "waiting", "here": "final", "old": "missing"}
 """The states of an account, and how the page draws them."""
 METRIC_STATES = {"todo": "failed", "late": "late", "here": "fresh", "old": "resting"}
-BLAMED = "errcode 48001 (api unauthorized): the account may not use it"
+BLAMED = "errcode 48001 (api unauthorized): the account is not allowed to use it"
 DRAWN = {"final": 9, "empty": 2, "provisional": 2, "never_delivered": 1, "missing": 1, "late": 1,
          "waiting": 1, "failed": 1}  # fmt: skip
 
@@ -285,7 +285,7 @@ class World:
             "empty": {"state": "final", "empty": all_days, "tally": Tally()},
             "provisional": {"state": "open", "due": NOW + 9_000, "detail": "its figures grow"},
             "never_delivered": {"state": "never", "empty": all_days, "tally": Tally()},
-            "late": {"detail": "a day of it has no row yet", "due": NOW + 9_000},
+            "late": {"detail": "a day has no row yet", "due": NOW + 9_000},
             "waiting": {"code": 45009, "due": NOW + 9_000, "detail": "quota", "tally": Tally()},
             "failed": {"code": failed[0], "detail": failed[1], "tally": Tally()},
         }
@@ -484,9 +484,9 @@ def check_status(world: World) -> None:
     for state in LACKING:
         found = re.search(rf"^  {state} +([\d,]+) days?$", text, re.MULTILINE)
         assert (number(found[1]) if found else 0) == wanted[state]
-    for words in ("never delivered", "cannot be asked for any more", "not asked for", "not due"):
+    for words in ("never delivered", "can no longer be requested", "not asked for", "not due"):
         found = re.search(rf"^  {words}: ([\d,]+) days?", text, re.MULTILINE)
-        state = {"cannot be asked for any more": "cannot_be_asked"}.get(
+        state = {"can no longer be requested": "cannot_be_asked"}.get(
             words, words.replace(" ", "_").removesuffix("_for")
         )
         assert (number(found[1]) if found else 0) == wanted[state]
@@ -532,10 +532,10 @@ def check_missing(world: World) -> None:
                 rf"{day}: {lack} of {lack + have} account–interface pairs? lack this day", last
             )
         elif have:
-            all_have = "the one" if have == 1 else f"all {have}"
+            all_have = "the only" if have == 1 else f"all {have}"
             assert last.startswith(f"{day}: {all_have} account–interface pair")
         else:
-            assert last == f"{day}: no interface of an account was asked for this day"
+            assert last == f"{day}: this day was not requested for any account–interface pair"
 
 
 def check_page(world: World, text: str) -> None:

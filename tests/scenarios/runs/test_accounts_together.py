@@ -140,6 +140,6 @@ def test_the_report_names_each_account_that_stopped_and_why() -> None:
     assert report.stopped.keys() == {one, two, three}
     assert "white list" in report.stopped[one]
     assert "secret is wrong" in report.stopped[two]
-    assert "only verified accounts may" in report.stopped[three]
+    assert "only verified accounts are" in report.stopped[three]
     assert {failure.appid for failure in report.failures} == {one, two, three}
     assert four not in report.stopped

@@ -192,7 +192,7 @@ def test_a_start_before_the_first_day_is_a_note(
     run = asked(wechat().url, "getusersummary", "2014-11-01", "2014-12-10", "--json", *more)
     result = succeeded(*run, "--out", tmp_path)
     report = json.loads(result.stdout)
-    assert "getusersummary: from 2014-12-01 on, there is nothing before" in report["notes"]
+    assert "getusersummary: starts on 2014-12-01, because there is no older data" in report["notes"]
     assert report["windows"]["planned"] == report["windows"]["done"] == 2
 
 

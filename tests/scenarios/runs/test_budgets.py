@@ -292,7 +292,10 @@ def test_45011_slows_that_account_alone_and_it_recovers_slowly() -> None:
     report = run(wechat, asked, MemorySink(), now=noon(DAY), rate="120/min", on_event=told.append)
     assert report.state == "complete"
     slowed = [event.text for event in told if getattr(event, "code", "") == "Slowed"]
-    assert slowed[0] == f"{A}: from now on at {SLOWER:.0%} of its rate, recovering slowly"
+    assert (
+        slowed[0]
+        == f"{A}: the rate is now {SLOWER:.0%} of the configured rate, and recovers slowly"
+    )
     assert len(slowed) < 6
     assert wechat.counts["errcode 45011"] <= 2 * len(slowed)
     (wait,) = report.waits
@@ -327,7 +330,7 @@ def test_what_comes_in_heaps_is_told_twenty_times_and_what_waits_at_the_end(
         lines(events.Notice("warning", "QuotaUnknown", f"wx{number}", "e", "something"))
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 20 + 2
-    assert told[0].endswith("wx1 e 2026-03-10: 2 rows of days that were not asked for, left out")
+    assert told[0].endswith("wx1 e 2026-03-10: ignored 2 rows of days that were not requested")
 
 
 @pytest.fixture

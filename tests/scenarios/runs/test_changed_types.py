@@ -97,8 +97,8 @@ def test_a_column_keeps_its_type_and_what_does_not_fit_goes_to_extra(job: Job) -
     new = {f"was_{each}": VALUES[kind] for each, kind in zip(types, changed, strict=True)}
     assert job.run(former, old) == []
     said = job.run(present, new)
-    assert "mine: was_int arrived as float, not as int; it is in _extra" in said
-    assert "mine: was_str arrived as bool, not as str; it is in _extra" in said
+    assert "mine: was_int arrived as float, not as int; its value is in _extra" in said
+    assert "mine: was_str arrived as bool, not as str; its value is in _extra" in said
     assert len(said) == len({*said}) == 6  # the list of an object's column is JSON, too
     job.run(present, old)
     job.run(former, new)
@@ -133,7 +133,7 @@ def test_a_number_that_no_float_holds_is_stored_as_its_text_and_reported_once(
         Field("title", "str"),
     )  # fmt: skip
     said = [sentence for sentence in job.run(known, ODD) if "kept as text" in sentence]
-    odd = "numbers that a float cannot hold (NaN, Infinity, 1e400) are"
+    odd = "numbers that a float cannot represent (NaN, Infinity, 1e400) are"
     assert said == [f"mine: {odd} kept as text"]
     assert job.run(known, {**ODD, "ratio": 0.5}) != []
     assert job.stored([*ODD]) == [AS_TEXT, {**AS_TEXT, "ratio": 0.5}]

@@ -212,7 +212,7 @@ def test_another_ledger_or_none_finds_windows_that_were_cut_otherwise(job: Job) 
     assert days_in(job.spec, cut(7)) == each_once(BEGIN, MAY)
     assert len(job.refusals) == 2
     for said in job.refusals:
-        assert "holds a harvest that this ledger does not know" in said
+        assert "contains a harvest that is not in this ledger" in said
         assert "harvester rebuild" in said
 
 

@@ -52,7 +52,7 @@ def test_a_complete_report_raises_nothing(tmp_path: Path) -> None:
 def test_a_wrong_secret_is_named_with_its_code_and_request_id(tmp_path: Path) -> None:
     report = reported(tmp_path, Simulator(secret="right"))
     text = str(incomplete(report))
-    assert text.startswith("not all was harvested: 12 windows failed; the first: ")
+    assert text.startswith("the harvest is incomplete: 12 windows failed; the first: ")
     assert f"{A} {ENDPOINT}: 12 windows 2024-01-01 to 2024-01-12: " in text
     assert "errcode 40125" in text
     assert "the secret is wrong" in text
@@ -63,7 +63,7 @@ def test_a_wrong_secret_is_named_with_its_code_and_request_id(tmp_path: Path) ->
 def test_one_reason_of_many_accounts_is_named_once(tmp_path: Path) -> None:
     appids = [f"wx{number:016x}" for number in range(50)]
     text = str(incomplete(reported(tmp_path, Simulator(secret="right"), *appids)))
-    assert text.startswith("not all was harvested: 600 windows failed; the first: ")
+    assert text.startswith("the harvest is incomplete: 600 windows failed; the first: ")
     assert text.count("40125") == 1
     assert "and 47 more accounts, " in text
 
@@ -86,7 +86,7 @@ def test_what_waits_is_named_with_its_time(tmp_path: Path) -> None:
     report = reported(tmp_path, Simulator(), daily_quota=2)
     text = str(incomplete(report))
     assert report.state == "waiting"
-    assert text.startswith("not all was harvested: 10 windows must wait until 2")
+    assert text.startswith("the harvest is incomplete: 10 windows must wait until 2")
     assert f"; the first: {A} {ENDPOINT}: 10 windows " in text
     assert "quota" in text
 
@@ -104,7 +104,7 @@ def test_an_interrupted_run_says_so(tmp_path: Path) -> None:
     left = 12 - report.windows.done
     assert 0 < left < 12
     text = str(incomplete(report))
-    assert text == f"not all was harvested: the run was interrupted, {left} windows left"
+    assert text == f"the harvest is incomplete: the run was interrupted, {left} windows left"
 
 
 async def test_a_run_that_stopped_has_a_report_that_raises(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ async def test_a_run_that_stopped_has_a_report_that_raises(tmp_path: Path) -> No
     with pytest.raises(harvester.RunError) as caught:
         await harvester.run(account, ENDPOINT, *DAYS, sink=f"jsonl:{tmp_path}", **nowhere)
     assert caught.value.report is not None
-    assert str(incomplete(caught.value.report)) == "not all was harvested: the run stopped"
+    assert str(incomplete(caught.value.report)) == "the harvest is incomplete: the run stopped"
 
 
 async def test_a_stream_says_the_same_at_its_end() -> None:

@@ -117,7 +117,7 @@ def test_a_code_of_the_window_fails_it_at_once_and_after_a_handful_the_interface
     assert (failure.begin, failure.end, failure.code) == (*DAYS, code)
     assert (failure.appid, failure.endpoint) == (A, ONE.name)
     assert failure.rid.count("-") == 2
-    said, _, given_up = failure.error.partition("; 5 windows were refused in a row")
+    said, _, given_up = failure.error.partition("; 5 windows in a row were refused")
     assert (said, bool(given_up)) == (sentence(ERRORS, code, failure.rid), True)
     assert failure.to_dict()["code"] == code
 
@@ -141,7 +141,7 @@ def test_a_code_of_the_minute_pauses_and_slows_the_account(code: int) -> None:
     assert (told.report.state, told.done()) == ("complete", all_but())
     assert {event.appid for event in told.of(events.Paused)} == {A}
     slowed = [event.text for event in told.of(events.Notice) if event.code == "Slowed"]
-    assert slowed == [f"{A}: from now on at 50% of its rate, recovering slowly"]
+    assert slowed == [f"{A}: the rate is now 50% of the configured rate, and recovers slowly"]
     (wait,) = told.report.waits
     assert wait.reason == sentence(ERRORS, code, "").partition(" [rid")[0]
 
@@ -278,8 +278,8 @@ def test_what_is_said_of_a_blocked_interface_speaks_of_no_quota() -> None:
     assert report.windows.failed == 1  # the one that was tried after an hour
     paused = [each.reason for each in told if isinstance(each, events.Paused) and each.endpoint]
     blocked, unknown = paused
-    assert "WeChat has blocked this interface for a time" in blocked
-    assert unknown.startswith("it was blocked, and it is unknown whether it is: errcode -1")
+    assert "WeChat has temporarily blocked this interface" in blocked
+    assert unknown.startswith("it was blocked, and might still be blocked: errcode -1")
     assert "quota" not in blocked + unknown
 
 
@@ -369,7 +369,7 @@ def test_a_code_of_an_accounts_token_stops_the_account_and_not_its_neighbour(cod
 def test_a_refused_refresh_token_names_the_account_that_must_authorise_again(code: int) -> None:
     said = of_a_platform(code, A).stopped[A]
     assert said.startswith(f"{A}: ")
-    assert "let the account authorise the platform again" in said
+    assert "ask the account's administrator to authorise the platform again" in said
 
 
 @pytest.mark.parametrize("code", codes(COMPONENT_ERRORS, Action.STOP_ACCOUNT))
@@ -393,4 +393,4 @@ def test_a_refused_ticket_is_waited_for_ten_minutes(code: int) -> None:
     report = of_a_platform(code, PLATFORM)
     assert (report.state, report.requests) == ("failed", 0)
     assert 600 <= report.seconds < 700
-    assert all("none came for 10 minutes" in said for said in report.stopped.values())
+    assert all("no new ticket came for 10 minutes" in said for said in report.stopped.values())

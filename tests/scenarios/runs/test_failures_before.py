@@ -94,15 +94,21 @@ def test_so_many_accounts_may_fail(wechat: Start, listed: Path, tmp_path: Path) 
     secrets = {"GOOD": "practice", "BAD": "practice"}
     first = harvest(*given, "--allow-failed", "0", **secrets)
     assert (first.returncode, harvest(*given, **secrets).returncode) == (1, 1)
-    assert f"1 account failed; --allow-failed allows 0; not in the run before: {A}" in first.stderr
+    assert (
+        f"1 account failed; --allow-failed allows 0; these did not fail in the previous run: {A}"
+        in first.stderr
+    )
 
     secrets["BAD"] = "wrong"
     more = harvest(*given, "--end", "2024-01-20", "--allow-failed", "2", **secrets)
     assert more.returncode == 0
-    assert f"2 accounts failed; --allow-failed allows 2; not in the run before: {B}" in more.stderr
+    assert (
+        f"2 accounts failed; --allow-failed allows 2; these did not fail in the previous run: {B}"
+        in more.stderr
+    )
     lines = [line for line in more.stderr.splitlines() if " failed" in line and "errcode" in line]
     assert [line.partition(":")[2].split()[0].rstrip(",") for line in lines] == [B, A]
-    assert " failed, in the run before too: errcode 48001" in lines[1]
+    assert " failed, also in the previous run: errcode 48001" in lines[1]
     report = json.loads(more.stdout.splitlines()[-1])
     assert report["state"] == "partial"
     assert {(each["appid"], each["new"]) for each in report["failures"]} == {(A, False), (B, True)}
@@ -167,19 +173,22 @@ def test_the_status_of_a_run_in_which_accounts_may_fail(
     report: Report, allowed: int | None, problem: str, status: int
 ) -> None:
     manner = OutputOptions()
-    assert conclude(Ending(report, problem), "", manner, allowed=allowed) == status
+    assert conclude(Ending(report, problem), "", manner, (BEGIN, BEGIN), allowed) == status
 
 
 def test_what_failed_before_is_said_beside_it_and_what_is_new_comes_first(
     capsys: Capture,
 ) -> None:
     report = Report("partial", failures=[failed(A, False), failed(B, True)])
-    conclude(Ending(report), "", OutputOptions(), allowed=2)
+    conclude(Ending(report), "", OutputOptions(), (BEGIN, BEGIN), 2)
     said = capsys.readouterr().err
-    assert f"{A} {E}: 1 window {BEGIN} failed, in the run before too: bad\n" in said
+    assert f"{A} {E}: 1 window {BEGIN} failed, also in the previous run: bad\n" in said
     assert f"{B} {E}: 1 window {BEGIN} failed: bad\n" in said
     assert said.index(B) < said.index(A)
-    assert f"2 accounts failed; --allow-failed allows 2; not in the run before: {B}\n" in said
+    assert (
+        f"2 accounts failed; --allow-failed allows 2; these did not fail in the previous run: {B}\n"
+        in said
+    )
 
 
 @pytest.mark.thorough

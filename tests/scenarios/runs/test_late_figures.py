@@ -133,7 +133,7 @@ def test_a_last_entry_that_is_late_in_silence_is_waited_for(tmp_path: Path) -> N
     report = run_at(at("2026-03-31", 9), wechat, GROWING, days, tmp_path)
     assert (report.state, report.provisional) == ("waiting", 1)
     assert [*provisional(tmp_path).values()] == [
-        "the entry of its last day is not there yet, and may be late"
+        "the entry of its last day is missing; it might be late"
     ]
     again = run_at(at("2026-03-31", 14), wechat, GROWING, days, tmp_path)
     assert (again.state, again.requests) == ("waiting", 1)
@@ -207,7 +207,7 @@ def test_delayed_figures_are_stored_and_the_run_ends_as_waiting(
     assert len(stored(tmp_path, READ.name)) == 1
     (wait,) = report.waits
     assert (wait.appid, wait.endpoint, wait.windows) == (A, READ.name, 1)
-    assert wait.reason == "WeChat reports that its figures are late"
+    assert wait.reason == "WeChat reports that the figures are late"
     assert provisional(tmp_path) == {LAST_DAY: wait.reason}
     done = {**late, "is_delay": "false", "list": [{**late["list"][0], "msgid": "2_1"}]}  # type: ignore[index]
     report = run_at(at(DAY, 9.6), Script(lambda _: done), READ, LAST_DAY, tmp_path)
@@ -283,7 +283,9 @@ def test_a_last_day_without_rows_is_asked_for_again(begin: date, tmp_path: Path)
     wechat, days = empty_until(10, _followers), (begin, YESTERDAY)
     report = run_at(at(DAY, 8.5), wechat, USERS, days, tmp_path)
     assert (report.state, report.provisional) == ("complete", 1)
-    assert provisional(tmp_path) == {LAST_DAY: "a day of it has no record yet, and may be late"}
+    assert provisional(tmp_path) == {
+        LAST_DAY: "a day of the window has no record yet; the record might be late"
+    }
     report = run_at(at(DAY, 10.5), wechat, USERS, days, tmp_path)
     assert (report.state, report.requests, report.changed) == ("complete", 1, 1)
     rows = stored(tmp_path, "getusersummary")
@@ -310,7 +312,7 @@ def test_a_day_that_is_empty_is_asked_for_again_on_five_days(tmp_path: Path) -> 
 
 CUMULATED, NO_ROW = (
     INTERFACES["getusercumulate"],
-    "a day of it has no row yet, and every day has one",
+    "a day has no row yet, but each day must have one",
 )
 
 
@@ -483,8 +485,8 @@ def test_status_tells_every_state_apart(tmp_path: Path, capsys: pytest.CaptureFi
             " [rid: 1-2-3]"
         ),
         (
-            "  2026-03-10 (1 day) late: WeChat reports that its figures are late; the next"
-            " run from 2026-03-14 08:00 China time on asks again"
+            "  2026-03-10 (1 day) late: WeChat reports that the figures are late; the next"
+            " run at 2026-03-14 08:00 China time or later requests it again"
         ),
         (
             "  2026-03-11 (1 day) waiting until 2026-03-13 13:30 China time: errcode 61503 (no):"
@@ -544,18 +546,18 @@ def test_a_day_on_which_nothing_ran_is_named_once_by_the_run_and_always_by_statu
     assert morning_of(2).notes == morning_of(3).notes == []
     (note,) = morning_of(6).notes
     assert note == (
-        "getweanalysisappiduserportrait: 2 days from 2026-03-03 to 2026-03-04 cannot be asked for"
-        " any more: it gives only days that end yesterday"
+        "getweanalysisappiduserportrait: 2 days from 2026-03-03 to 2026-03-04 can no"
+        " longer be requested: the interface answers only for periods that end yesterday"
     )
     report = morning_of(7)
     assert (report.state, report.notes) == ("complete", [])
     assert invoke(["status", "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "4 of 4 days harvested" in said
-    assert "2 cannot be asked for any more" in said
-    assert "2026-03-03 to 2026-03-04 (2 days) cannot be asked for any more" in said
+    assert "2 can no longer be requested" in said
+    assert "2026-03-03 to 2026-03-04 (2 days) can no longer be requested" in said
     assert invoke(["status", "--missing", "2026-03-04", "--out", str(tmp_path)]) == 0
-    assert "Not harvested when it could be" in capsys.readouterr().out
+    assert "Not harvested in time" in capsys.readouterr().out
     assert ranges(tmp_path, capsys) == [("cannot_be_asked", "2026-03-03", "2026-03-04")]
 
 

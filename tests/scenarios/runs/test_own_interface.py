@@ -80,7 +80,7 @@ def test_a_table_of_the_file_is_harvested_by_name_and_group(
     assert (result.returncode, result.stdout[:9]) == (0, "complete:")
     exact(wechat, folder / "harvest", "mine", "getusersummary", date(2024, 1, 8), DAYS[1])
     exact(wechat, folder / "harvest", "weeks", WEEK, DAYS[0], date(2024, 1, 28))
-    assert "mine: from 2024-01-08 on, there is nothing before" in result.stderr
+    assert "mine: starts on 2024-01-08, because there is no older data" in result.stderr
     status = harvest("status", "--endpoint", "own", cwd=folder)
     assert (status.returncode, status.stderr.count("no interface")) == (0, 0)
     assert "mine" in status.stdout
@@ -107,7 +107,7 @@ def test_status_and_plan_know_its_weeks_and_retirement(configured: tuple[Wechat,
     harvest("run", "weeks", *RANGE, cwd=folder)
     told = harvest("status", cwd=folder).stdout.splitlines()
     unasked = "  2024-01-29 to 2024-01-31 (3 days) not asked for: "
-    assert unasked + "the range contains no whole week" in told
+    assert unasked + "the range contains no complete week" in told
     plan = harvest("plan", "gone", *RANGE, cwd=folder).stdout
     assert "note    WeChat has taken gone offline; its successors are mine" in plan
 

@@ -288,7 +288,7 @@ def test_a_whole_answer_of_another_day_fails_its_window_and_is_no_empty_day(
     )
     report = run(script, asked, sink, now=NOW, attempts=2)
     assert (sink.records, report.windows.done, report.windows.failed) == ([], 0, 1)
-    assert "only rows of days that were not asked for" in report.failures[0].error
+    assert "only rows of days that were not requested" in report.failures[0].error
 
 
 def test_a_row_belongs_to_the_day_that_it_names_itself() -> None:

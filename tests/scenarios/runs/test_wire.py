@@ -528,7 +528,7 @@ async def test_a_certificate_of_nobody_ends_the_command_with_4_and_says_why(
 
 async def test_ones_own_authority_and_session_do_not_mix(certificates: Certificates) -> None:
     async with aiohttp.ClientSession() as session:
-        with pytest.raises(harvester.UsageError, match="your own session has its own TLS"):
+        with pytest.raises(harvester.UsageError, match="your session has its own TLS"):
             await harvester.run(
                 ACCOUNT, "getarticlesummary", BEGIN, END, sink=MemorySink(), session=session,
                 ca_file=certificates.ca_file,

@@ -99,7 +99,7 @@ def test_a_day_within_a_window_that_has_no_row_is_late(tmp_path: Path) -> None:
         ended = run(server, tmp_path, "getusercumulate", WEEK, "2026-03-09", 12)
         assert (ended.status, ended.report["state"]) == (3, "waiting"), ended.err
         (wait,) = ended.report["waits"]
-        assert wait["reason"] == "a day of it has no row yet, and every day has one"
+        assert wait["reason"] == "a day has no row yet, but each day must have one"
         server.missing.clear()
         ended = run(server, tmp_path, "getusercumulate", WEEK, "2026-03-10", 9)
         assert (ended.status, ended.report["notes"]) == (0, []), ended.err
@@ -122,7 +122,7 @@ def test_a_day_that_stays_without_a_row_is_reported_as_late_from_day_three_on(
         (note,) = ended.report["notes"]
         assert note.startswith("getusercumulate: 1 day of 1 account late: ")
         assert ended.report["late"] == 1
-    assert "1 day late: their figures must be there, and are requested again" in ends[1].err
+    assert "1 day late: the figures are due, and will be requested again" in ends[1].err
     assert len(stored(tmp_path, "getusercumulate")) == 6
 
 
@@ -226,7 +226,7 @@ def test_an_interface_of_days_before_2000_is_refused_when_it_is_declared(tmp_pat
     done = harvest("run", "compass", "--appid", A, "--start", "first", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert (
-        "harvester.toml, interface 1: interface compass: first_day 1999-12-31 is not a day from"
+        "harvester.toml, interface 1: interface compass: first_day is 1999-12-31, but must be"
         in (done.stderr)
     )
 
@@ -238,7 +238,7 @@ class Old:
 
 
 def test_an_object_of_days_before_2000_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
-    with pytest.raises(harvester.UsageError, match="first_day 1999-12-31 is not a day from 2000"):
+    with pytest.raises(harvester.UsageError, match="first_day is 1999-12-31, but must be 2000"):
         harvester.run_sync(
             harvester.Account(A, secret="practice"), Old(), "1999-12-31", "2000-01-02",
             sink=f"jsonl:{tmp_path}",

@@ -469,7 +469,7 @@ async def test_a_refused_token_leaves_no_frame_with_it(token: str, body: bytes) 
 
 async def test_a_callable_that_gives_what_is_no_token_leaves_no_frame_with_it() -> None:
     provider = provider_for(harvester.Account(A, token=lambda: [SECRET]))
-    exc = await raised(provider.fetch(lambda _: None))
+    exc = await raised(SharedToken(A, provider, lambda _: None).get())
     assert isinstance(exc, AttemptError)
     assert "returned list, not a token" in str(exc)
     assert_hidden(None, error=shown(exc))

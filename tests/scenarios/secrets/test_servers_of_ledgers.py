@@ -134,7 +134,7 @@ def test_the_library_reads_from_no_such_server(
     monkeypatch.setenv("PGPASSWORD", HIDDEN)
     folder = a_ledger(tmp_path, f"postgresql://u@127.0.0.1:{server.port}/db")
     for where in (folder, folder / "ledger.sqlite"):
-        with pytest.raises(harvester.HarvestError, match="only a ledger names this server"):
+        with pytest.raises(harvester.HarvestError, match="only the ledger names this server"):
             list(harvester.rows(where, "getusersummary"))
     assert server.got == b""
 
@@ -168,7 +168,7 @@ def test_either_way_the_server_gets_nothing(
     monkeypatch.setattr(psycopg.pq, "version", lambda: version)
     made = server_of(Secret(f"postgresql://u@127.0.0.1:{server.port}/db"), "sink")
     made.unnamed(())
-    with pytest.raises(harvester.UsageError, match="only a ledger names this server"):
+    with pytest.raises(harvester.UsageError, match="only the ledger names this server"):
         made.connect()
     assert server.got == b""
 

@@ -39,7 +39,7 @@ USERS, READS, OLD = "getusersummary", "getarticleread", "getarticlesummary"
 WRONG = "gh0000000000000000"
 PLATFORM = "wx00000000000000ff"
 RULES_FILE = ROOT / "examples" / "monitoring" / "alerts.yml"
-OVER = "○ Over: "
+OVER = "○ Resolved: "
 
 
 def headings() -> list[str]:
@@ -212,7 +212,7 @@ def _a_new_ticket(world: World) -> Iterator[None]:
     yield
     how["pushes"] = False
     yield
-    assert "see whether WeChat's pushes arrive" in world.alerts()[0]
+    assert "check whether WeChat's pushes arrive" in world.alerts()[0]
     how["pushes"] = True
 
 

@@ -77,7 +77,7 @@ class Place:
             assert len(typed) < 12, typed
             typed.append(command)
             text = self.type(command)
-            failed = any(each in text for each in ("failed", "could not", "is not there"))
+            failed = any(each in text for each in ("failed", "could not", "does not exist"))
             new = commands_in(text) if failed else []
             again = [command] if new and "and the same command again" in text else []
             todo = [*new, *again, *todo]
@@ -278,7 +278,7 @@ def test_a_run_that_is_refused_leaves_no_ledger(sink: str, place: Callable[..., 
     before = {*Path().rglob("*")}
     status, text = here.said("run")
     assert status == 2
-    assert "holds a harvest that this ledger does not know" in text
+    assert "contains a harvest that is not in this ledger" in text
     assert {*Path().rglob("*")} == before
     status, text = here.said("status")
     assert (status, "there is no ledger at harvest/ledger.sqlite" in text) == (2, True)
@@ -375,7 +375,7 @@ def test_a_shared_ledger_whose_records_are_lost_gives_way_to_another_one(
         connection.execute(f"DELETE FROM {NAME}; DELETE FROM getusercumulate".encode())
     assert commands_in(here.said("verify", *at)[1]) == []
     status, text = here.said("rebuild", *at, "--sink", url)
-    assert (status, commands_in(text), "is not there, or has no records" in text) == (2, [], True)
+    assert (status, commands_in(text), "does not exist, or has no records" in text) == (2, [], True)
     here._run[-1] = f"{url}?schema=second"
     assert here.run() == 0
     assert here.said("verify", "--ledger", here._run[-1])[0] == 0
@@ -389,6 +389,6 @@ def test_a_changed_row_is_noticed_without_a_former_ledger(place: Callable[..., P
     for path in Path("harvest").glob("ledger.sqlite*"):
         path.unlink()
     said = here.said("rebuild", "--sink", "sqlite:rows.db")[1]
-    assert "1 of these may not be whole or final" in said
+    assert "1 of these might be incomplete or not final" in said
     assert "the former ledger could not be read" in said
     here.assert_whole()

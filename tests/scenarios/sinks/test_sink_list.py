@@ -40,8 +40,10 @@ def test_a_run_with_other_sinks_is_refused_with_the_commands_that_change_the_lis
     other = run(url, tmp_path, "--sink", "sqlite:two.db")
     assert other.returncode == 2
     two = tmp_path / "two.db"
-    assert f"`harvester sink add sqlite:{two} --out harvest` copies what is stored" in other.stderr
-    assert "`harvester sink remove jsonl:harvest --out harvest` removes it" in other.stderr
+    assert (
+        f"`harvester sink add sqlite:{two} --out harvest` copies the stored records" in other.stderr
+    )
+    assert "`harvester sink remove jsonl:harvest --out harvest` removes this sink" in other.stderr
     assert not two.exists()
 
 
@@ -52,7 +54,7 @@ def test_a_sink_that_is_added_has_what_the_others_have_and_later_runs_fill_both(
     run(url, tmp_path)
     added = sink(tmp_path, "add", "sqlite:two.db")
     assert added.returncode == 0, added.stderr
-    assert "5 windows copied; it is listed now" in added.stdout
+    assert "5 windows copied; the sink is listed now" in added.stdout
     assert sink(tmp_path, "list").stdout.splitlines() == [
         "jsonl:harvest", f"sqlite:{tmp_path / 'two.db'}",
     ]  # fmt: skip
@@ -114,7 +116,7 @@ def test_standard_output_and_memory_may_come_and_go(url: str, tmp_path: Path) ->
     assert run(url, tmp_path, end="2024-03-31").returncode == 0
     assert sink(tmp_path, "list").stdout == "jsonl:harvest\n"
     refused = sink(tmp_path, "add", "-")
-    assert "is not listed; any run may have it" in refused.stderr
+    assert "is never listed: any run can use it" in refused.stderr
 
 
 @pytest.mark.thorough
@@ -124,7 +126,7 @@ def test_a_sink_that_holds_another_harvest_is_not_added(url: str, tmp_path: Path
     succeeded(*two, "--out", "other", cwd=tmp_path)
     refused = sink(tmp_path, "add", "sqlite:two.db")
     assert refused.returncode == 2
-    assert "holds a harvest that this ledger does not know" in refused.stderr
+    assert "contains a harvest that is not in this ledger" in refused.stderr
     assert sink(tmp_path, "list").stdout == "jsonl:harvest\n"
 
 
@@ -161,7 +163,9 @@ def test_windows_that_one_of_two_sinks_lacks_are_requested_again(url: str, tmp_p
     with sqlite3.connect(tmp_path / "two.db") as database:
         database.execute(f"DELETE FROM {ENDPOINT} WHERE _begin_date > '2024-01-08'")
     rebuilt = succeeded("rebuild", "--out", "harvest", *both, cwd=tmp_path)
-    assert "not the same in every sink: the next run asks for them" in rebuilt.stdout
+    assert (
+        "with differences between the sinks: the next run requests these windows" in rebuilt.stdout
+    )
     again = run(url, tmp_path, *both)
     assert again.returncode == 0, again.stderr
     assert " 4 windows harvested, 1 done before" in again.stdout + again.stderr

@@ -150,7 +150,7 @@ def test_a_line_that_was_deleted_comes_back_after_rebuild(
     with pytest.raises(harvester.SinkError, match="harvester rebuild --out"):
         into(folder, "jsonl:harvest")
     assert invoke(["rebuild"]) == 0
-    assert "of years that differ from the former ledger" in capsys.readouterr().out
+    assert "in years that differ from the former ledger" in capsys.readouterr().out
     report = into(folder, "jsonl:harvest")
     assert report.state == "complete"
     assert 0 < report.requests < 100

@@ -341,7 +341,12 @@ def test_who_took_the_leave_back_must_authorise_again(tmp_path: Path, wechat: St
     scene.simulator.deauthorize(A)
     scene.write(B, "refreshtoken@@@an-old-one")
     done = scene.run(status=4)
-    for said in (A, "let it do so", B, "let the account authorise the platform again"):
+    for said in (
+        A,
+        "ask the account's administrator to authorise it",
+        B,
+        "ask the account's administrator to authorise the platform again",
+    ):
         assert said in done.stderr
     for secret in (scene.read(A), scene.read(B), scene.read("ticket"), PLATFORM[1]):
         assert secret not in done.stderr + done.stdout

@@ -105,7 +105,7 @@ def test_a_slow_holder_of_a_lease_in_redis_keeps_it(
 @pytest.mark.parametrize(
     ("rest", "said"),
     [
-        ("/0?x=1", "the URL of redis://h:1 has an unknown option; it has none"),
+        ("/0?x=1", "the URL of redis://h:1 has an unknown option; it has no options"),
         ("/0?socket_timeout=abc", "the URL of redis://h:1 has an unknown option"),
         ("/0?decode_responses=true", "the URL of redis://h:1 has an unknown option"),
         ("/0?retry=", "the URL of redis://h:1 has an unknown option"),

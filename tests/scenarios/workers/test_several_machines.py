@@ -138,15 +138,18 @@ def test_a_ledger_of_another_version_is_refused(job: Jobs) -> None:
     assert one.run().returncode == 0
     known = ["--ledger", one.ledger]
     remedies = (
-        (99, "a newer harvester wrote it: use that one"),
-        (3, "a harvester before the first release wrote it; how to go on: https://"),
+        (99, "a newer version of harvester wrote it: use that version"),
+        (3, "a harvester older than the first release wrote it; what to do: https://"),
     )
     for version, remedy in remedies:
         one.rows(f"UPDATE harvester.version SET number = {version}")
         for each in (one.arguments(), ["status", *known], ["verify", *known]):
             result = one.harvester(*each)
             assert result.returncode == 2, result.stderr
-            assert f"its ledger has version {version}, this harvester knows " in result.stderr
+            assert (
+                f"its ledger has version {version}, but this harvester supports version "
+                in result.stderr
+            )
             assert f"; {remedy}" in result.stderr
             assert "rebuild" not in result.stderr
 
@@ -159,7 +162,7 @@ def test_a_machine_with_a_wrong_clock_is_refused(
     result = harvest_at("2024-03-10", 12, *one.arguments())
     assert result.status == 2
     assert "this machine's clock is" in result.err
-    assert "behind the ledger's; set it" in result.err
+    assert "behind the ledger's; correct the clock" in result.err
     assert one.calls == 0
 
 
@@ -218,7 +221,7 @@ def test_another_schema_is_another_ledger(job: Jobs) -> None:
     assert one.rows("SELECT count(*) FROM brand_two.account") == [(ACCOUNTS,)]
     wrong = one.harvester("status", "--ledger", f"{one.sink}?schema=Brand-2")
     assert wrong.returncode == 2
-    assert "a schema is named by small letters" in wrong.stderr
+    assert "the name of a schema consists of lowercase letters" in wrong.stderr
 
 
 def test_the_database_may_be_restarted(job: Jobs) -> None:

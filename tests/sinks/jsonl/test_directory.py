@@ -60,8 +60,11 @@ def test_a_damaged_state_names_the_command_that_makes_it_anew(note: bytes, tmp_p
 def test_another_version_is_refused(lenient: bool, tmp_path: Path) -> None:
     directory = Directory(tmp_path)
     for note, whose in (
-        (b'{"format":2,"owner":"a"}', "continued; a harvester before the first release wrote it;"),
-        (b'{"format":4}', "continued; a newer harvester wrote it: use that one"),
+        (
+            b'{"format":2,"owner":"a"}',
+            "continue; a harvester older than the first release wrote it;",
+        ),
+        (b'{"format":4}', "continue; a newer version of harvester wrote it: use that version"),
     ):
         (tmp_path / STATE).write_bytes(note)
         with pytest.raises(UsageError, match=f"of another version of harvester, .*{whose}"):

@@ -380,7 +380,7 @@ async def test_a_file_that_the_ledger_does_not_know_is_named_when_it_is_removed(
     shutil.copy(segment, copy)
     await ledger.run(batch(2, 2))
     assert not copy.exists()
-    assert f"{copy} is removed: the ledger does not know it" in caplog.text
+    assert f"removing {copy}, which is not in the ledger" in caplog.text
 
 
 async def test_what_a_write_has_made_that_fails_is_removed_and_not_named(
@@ -495,17 +495,17 @@ async def test_what_is_gone_or_cut_is_reported_with_the_way_out(
     (segment,) = segments(tmp_path)
     segment.write_bytes(segment.read_bytes()[:-1])
     for problem in (
-        r"is truncated to \d+ of its \d+ bytes, though the ledger",
-        "is gone, though the",
+        r"is truncated to \d+ of its \d+ bytes, but the ledger",
+        "is gone, but the",
     ):
-        with pytest.raises(SinkError, match=rf"{problem}.*restore the right one.*rebuild --out"):
+        with pytest.raises(SinkError, match=rf"{problem}.*restore the right file.*rebuild --out"):
             await ledger.open()
         await ledger.sink.close()
         with pytest.raises(SinkError, match=problem):
             ledger.scanned()
         segment.unlink(missing_ok=True)
     shutil.rmtree(tmp_path)
-    with pytest.raises(SinkError, match="is gone, though the ledger records"):
+    with pytest.raises(SinkError, match="is gone, but the ledger lists"):
         await ledger.open()
     await ledger.sink.close()
 
@@ -601,7 +601,7 @@ async def test_a_harvest_that_the_ledger_does_not_know_is_refused_and_can_be_tak
     await old.run(batch(1, 1), batch(2, 2))
     await old.run(batch(1, 11, replaces=True))
     before = list(documents(tmp_path))
-    with pytest.raises(UsageError, match=r"is lost, harvester rebuild --out \S+ makes one"):
+    with pytest.raises(UsageError, match=r"is lost, harvester rebuild --out \S+ makes a new one"):
         await new.open()
     await new.sink.close()
     assert list(documents(tmp_path)) == before
@@ -610,7 +610,7 @@ async def test_a_harvest_that_the_ledger_does_not_know_is_refused_and_can_be_tak
     assert new.scanned() == [2, 11]
     await new.run(batch(2, 22, replaces=True), batch(3, 3))
     assert seen(tmp_path) == new.scanned() == [3, 11, 22]
-    with pytest.raises(UsageError, match="does not know"):
+    with pytest.raises(UsageError, match="is not in this ledger"):
         await old.open()
     await old.sink.close()
     assert seen(tmp_path) == [3, 11, 22]
@@ -644,7 +644,7 @@ async def test_taking_over_changes_nothing_and_the_first_run_cuts_torn_ends_and_
     assert not drafts(tmp_path)
     for checkpoint in (former, dict(ledger.checkpoint)):
         ledger.checkpoint = checkpoint
-        with pytest.raises(UsageError, match="does not know"):
+        with pytest.raises(UsageError, match="is not in this ledger"):
             await ledger.open()
         await ledger.sink.close()
 
@@ -654,7 +654,7 @@ async def test_a_run_without_a_ledger_in_between_is_noticed(
 ) -> None:
     await ledger.run(batch(1, 1), batch(2, 2))
     await without_ledger(JsonLines(tmp_path, kind), batch(1, 11), batch(3, 3))
-    with pytest.raises(UsageError, match="does not know"):
+    with pytest.raises(UsageError, match="is not in this ledger"):
         await ledger.open()
     await ledger.sink.close()
     assert seen(tmp_path) == [2, 3, 11]
@@ -668,7 +668,7 @@ async def test_a_copy_without_hidden_files_is_recognised_and_continued_if_its_si
     for path in tmp_path.glob(".*"):
         path.unlink()
     new = ledger_of(tmp_path, kind)
-    with pytest.raises(UsageError, match="does not know"):
+    with pytest.raises(UsageError, match="is not in this ledger"):
         await new.open()
     await new.sink.close()
     (segment,) = segments(tmp_path)
@@ -689,7 +689,7 @@ async def test_a_copy_without_hidden_files_is_recognised_and_continued_if_its_si
     forget(ledger.sink)
     for path in tmp_path.glob(".*"):  # with the journal
         path.unlink()
-    with pytest.raises(SinkError, match=r"replaced is gone, though .*rebuild --out"):
+    with pytest.raises(SinkError, match=r"replaced is gone, but .*rebuild --out"):
         await ledger.open()
     await ledger.sink.close()
     assert seen(tmp_path) == [2, 3, 11]
@@ -718,7 +718,7 @@ async def test_a_damaged_state_is_refused_and_a_rebuilt_ledger_makes_it_anew(
     await ledger.run(batch(3, 3), batch(1, 11))
     assert seen(tmp_path) == ledger.scanned() == [2, 3, 11]
     ledger.checkpoint = former
-    with pytest.raises(UsageError, match="does not know"):
+    with pytest.raises(UsageError, match="is not in this ledger"):
         await ledger.open()
     await ledger.sink.close()
 
@@ -741,7 +741,7 @@ async def test_after_a_failed_finish_nothing_is_written_and_the_next_run_complet
             await sink.finish()
     finally:
         durable.watch(None)
-    with pytest.raises(SinkError, match="is not written any more"):
+    with pytest.raises(SinkError, match="is no longer written"):
         await sink.write([batch(3, 3)], {})
     assert await sink.finish() == {}
     await sink.close()
@@ -830,7 +830,9 @@ async def test_a_directory_of_another_version_is_refused_in_one_sentence(tmp_pat
     note = {"format": 2, "commits": 3, "owner": "a", "folders": [ENDPOINT]}
     (tmp_path / ".jsonl.state").write_text(json.dumps(note))
     sink = JsonLines(tmp_path)
-    refused = "holds JSON lines of another version of harvester, which are not continued"
+    refused = (
+        "contains JSON lines of another version of harvester, which this version cannot continue"
+    )
     for checkpoint in ({}, {"owner": "a", "commits": "3"}, None):
         with pytest.raises(UsageError, match=refused):
             await sink.open(checkpoint)
@@ -858,7 +860,7 @@ async def test_files_of_somebody_else_are_left_alone(tmp_path: Path) -> None:
     sink = JsonLines(tmp_path)
     await without_ledger(sink, batch(3, 3))
     assert sink.endpoints() == [ENDPOINT]
-    with pytest.raises(NoRecordsError, match="nothing holds no harvest"):
+    with pytest.raises(NoRecordsError, match="nothing contains no harvest"):
         JsonLines(tmp_path / "nothing").endpoints()
     assert {path: path.read_text() for path in theirs} == theirs
 

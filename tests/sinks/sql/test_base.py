@@ -273,8 +273,8 @@ async def test_what_a_column_cannot_hold_stands_in_extra_and_is_reported_once(
 ) -> None:
     sink = await target.open()
     assert (await target.write(sink, batch(1, {"n": 1, "Title": 3, "new": 2}))).drift == [
-        "checked: Title arrived as int, not as str; it is in _extra",
-        "checked: the field 'new' is not known; it is in _extra",
+        "checked: Title arrived as int, not as str; its value is in _extra",
+        "checked: the field 'new' is not known; its value is in _extra",
     ]
     assert (await target.write(sink, batch(2, {"n": 1, "Title": 3, "new": 2}))).drift == []
     await sink.close()
@@ -396,9 +396,9 @@ def test_a_harvest_that_the_ledger_does_not_know_is_refused(target: Target) -> N
     said = target.refused(UsageError, {})
     identity = target.make().identity
     assert said.endswith(
-        " holds a harvest that this ledger does not know; use the ledger that filled it (--ledger);"
-        f" if that is lost, `harvester rebuild --out DIR --sink {identity}` makes one from what is"
-        " stored"
+        " contains a harvest that is not in this ledger; use the ledger of that harvest"
+        f" (--ledger); if it is lost, `harvester rebuild --out DIR --sink {identity}` makes"
+        " a new one from the stored records"
     )
     assert target.numbers() == [1]
     target.harvest([part(2, 2)])
@@ -427,7 +427,7 @@ def test_an_emptied_harvest_can_be_taken_over_and_its_first_ledger_stops(target:
     assert target.make().endpoints() == []
     other: dict[str, str] = {}
     target.harvest(checkpoint=other)
-    assert "is not the one that the ledger refers to" in target.refused(SinkError)
+    assert "is not the sink that the ledger refers to" in target.refused(SinkError)
     target.harvest(checkpoint=other)
 
 
@@ -462,7 +462,7 @@ def test_a_copy_that_was_written_by_another_process_since_is_noticed(target: Tar
     theirs = dict(target.checkpoint)
     assert latest_commit(ours)[0] == latest_commit(theirs)[0] == 2
     said = target.refused(SinkError, ours)
-    assert "has another history than the ledger: its commit 2 is not the one" in said
+    assert " differs from the ledger: its commit 2 is not the one" in said
     assert f"`harvester rebuild --sink {target.make().identity}`" in said
     target.harvest([part(4, 4)])
     assert "its commit 2 is not the one" in target.refused(SinkError, ours)
@@ -500,11 +500,11 @@ def test_a_ledger_from_before_a_removal_is_refused(target: Target) -> None:
     noted = dict(target.checkpoint)  # killed here: the ledger knows of it, the sink does not yet
     assert target.make().renewed(noted) == {}
     target.harvest()
-    assert "is not the one that the ledger refers to" in target.refused(SinkError, before)
+    assert "is not the sink that the ledger refers to" in target.refused(SinkError, before)
     target.harvest(checkpoint=noted)  # killed after it
     target.checkpoint.update(target.make().renewed(target.checkpoint))
     target.harvest([part(2, 2)])
-    assert "is not the one that the ledger refers to" in target.refused(SinkError, noted)
+    assert "is not the sink that the ledger refers to" in target.refused(SinkError, noted)
     assert target.make().renewed({}) == {}
 
 
@@ -536,7 +536,7 @@ def test_a_column_that_is_gone_is_noticed_and_a_new_ledger_harvests_it_anew(
     for _ in range(2):
         said = target.refused(SinkError)
         assert "the table checked of the database" in said
-        assert "or lacks columns, though the ledger refers to its records; restore it, or `" in said
+        assert "or lacks columns, but the ledger refers to its records; restore it, or `" in said
     target.take_over()
     target.harvest([part(1, 1), part(2, 2)])
     target.harvest([part(3, 3)])
@@ -559,21 +559,21 @@ def test_a_database_that_was_made_anew_is_not_called_harvested(target: Target) -
         assert "does not exist" in gone or "Unknown database" in gone
         target.server.execute(f"CREATE DATABASE {target.database}")
     target.execute("CREATE TABLE somebodys (a integer)")
-    assert "holds nothing of what the ledger refers to" in target.refused(SinkError)
-    with pytest.raises(SinkError, match="holds no harvest"):
+    assert "has none of the records that the ledger refers to" in target.refused(SinkError)
+    with pytest.raises(SinkError, match="contains no harvest"):
         target.scan()
     target.harvest(checkpoint={})
-    assert "is not the one that the ledger refers to" in target.refused(SinkError)
+    assert "is not the sink that the ledger refers to" in target.refused(SinkError)
 
 
 @pytest.mark.parametrize(("version", "whose"), [
-    (9, "a newer harvester wrote it: use that one"),
-    (4, f"a harvester before the first release wrote it; how to go on: {page('upgrading')}"),
+    (9, "a newer version of harvester wrote it: use that version"),
+    (4, f"a harvester older than the first release wrote it; what to do: {page('upgrading')}"),
 ])  # fmt: skip
 def test_tables_of_another_version_are_refused(version: int, whose: str, target: Target) -> None:
     target.harvest([part(1, 1)])
     target.execute(f"UPDATE _harvester_state SET version = {version}")
-    said = f"(its tables have version {version}, this one knows 5); {whose}"
+    said = f"(its tables have version {version}, this version supports 5); {whose}"
     assert target.refused(UsageError).endswith(said)
     with pytest.raises(UsageError, match=re.escape(said)):
         target.scan()
@@ -777,8 +777,8 @@ def test_a_table_with_other_columns_is_refused_and_they_are_named(target: Target
     said = str(caught.value)
     assert said.startswith("the table checked of the database ")
     assert said.endswith(
-        " has other columns than a harvest (_appid is missing, _endpoint is missing, _begin_date is"
-        " missing, …); rename it, or choose another database"
+        " does not have the columns of a harvest (_appid is missing, _endpoint is missing,"
+        " _begin_date is missing, …); rename the table, or choose another database"
     )
     assert target.execute("SELECT count(*) FROM checked") == [(0,)]
 
@@ -841,7 +841,7 @@ def test_a_field_whose_name_is_too_long_stands_in_extra_and_such_an_interface_is
     [(extra,)] = server.execute("SELECT _extra FROM checked")
     assert of_json(extra) == {name: 2}
     server.harvest([part(1, 1, endpoint=replace(CHECKED, name="y" * longest))])
-    with pytest.raises(SinkError, match=f"whose names have at most {longest} bytes"):
+    with pytest.raises(SinkError, match=f"which allows at most {longest} bytes"):
         server.harvest([part(1, 1, endpoint=replace(CHECKED, name="y" * (longest + 1)))])
 
 
@@ -923,7 +923,7 @@ def test_a_server_that_stays_away_stops_the_sink_in_one_sentence(server: Target)
             with pytest.raises(SinkError) as caught:
                 await server.write(sink, part(2, 2))
             await sink.close()
-            with pytest.raises(SinkError, match=r"was away for 1 s \("):
+            with pytest.raises(SinkError, match=r"did not answer for 1 s \("):
                 await server.open()
             with pytest.raises(SinkAwayError, match="could not be read"):
                 server.scan()
@@ -931,7 +931,7 @@ def test_a_server_that_stays_away_stops_the_sink_in_one_sentence(server: Target)
             await asyncio.to_thread(database.start)
         said = without_password(caught.value)
         assert said.startswith(f"the database {server.database} on 127.0.0.1:")
-        assert "was away for 1 s (" in said
+        assert "did not answer for 1 s (" in said
         assert said.endswith("run the same command again")
 
     asyncio.run(go())
@@ -958,7 +958,7 @@ async def test_waiting_for_a_server_can_be_cancelled(server: Target) -> None:
 @pytest.mark.parametrize("kind", ON_SERVERS)
 async def test_a_port_where_nobody_listens_is_waited_for_and_then_named(kind: str) -> None:
     sink = SINKS[kind](f"{kind}://u:{PASSWORD}@127.0.0.1:{free_port()}/db", patience=0.3)
-    with pytest.raises(SinkError, match=r"was away for 0\.3 s \(.*refused"):
+    with pytest.raises(SinkError, match=r"did not answer for 0\.3 s \(.*refused"):
         await sink.open({})
     await sink.close()
 
@@ -1019,9 +1019,10 @@ def test_what_is_wrong_with_the_database_is_told_before_anything_is_sent(
         (f"postgresql://u:{PASSWORD}@h/", "names no database"),
         (f"postgresql:u:{PASSWORD}@h/db", "write PostgreSQL as postgresql://"),
         ("postgresql:", "write PostgreSQL as postgresql://"),
-        (f"mysql://u:{PASSWORD}@h/db?colour=blue", "has no option 'colour'; it knows ssl_ca"),
+        (f"mysql://u:{PASSWORD}@h/db?colour=blue", ("has no option 'colour'; its only"
+         " option is ssl_ca")),
         (f"mysql://u:{PASSWORD}@[h/db",
-         "write it as mysql://[USER@]HOST[:PORT]/DATABASE; in a user or"),
+         "write it as mysql://[USER@]HOST[:PORT]/DATABASE; in a user name or"),
         (f"mysql://u:{PASSWORD}@h/", "names no database"),
         (f"mysql://u:{PASSWORD}@h/a/b", "names no database"),
         (f"mysql:u:{PASSWORD}@h/db", "cannot be read; write it as mysql://"),

@@ -108,7 +108,7 @@ async def test_a_server_that_accepts_bytes_and_never_answers_is_given_up(
     with pytest.raises(SinkError) as caught:
         await sink.write([part(2, 2)], {})
     assert str(caught.value).startswith(f"the database {server.database} on 127.0.0.1:")
-    assert " was away for 2 s (" in str(caught.value)
+    assert " did not answer for 2 s (" in str(caught.value)
     assert time.monotonic() - began < 10
     await sink.close()
 
@@ -184,7 +184,7 @@ async def test_a_write_that_another_program_holds_up_is_repeated_and_that_is_sai
     sink = await server.open()
     with locked(server, ROWS, 60), pytest.raises(SinkError) as caught:
         await server.write(sink, part(3, 3), wx1=5)
-    assert "took nothing for 1 s (" in str(caught.value)
+    assert "refused every call for 1 s (" in str(caught.value)
     await sink.close()
     assert server.numbers() == [1, 2]
 

@@ -193,9 +193,9 @@ def test_a_record_that_the_server_does_not_take_is_one_sentence(target: Target) 
     with pytest.raises(SinkError) as caught:
         target.harvest([part(1, 1), batch(2, {"n": 2, "Title": "题" * 350_000})])
     assert re.sub(r"1,050,\d{3}", "1,050,NNN", str(caught.value)) == (
-        "a record of checked takes 1,050,NNN bytes, and the database"
-        f" {target.database} on 127.0.0.1:{target.server.port} takes 1,048,576 at once"
-        " (max_allowed_packet); raise that, and run the same command again"
+        f"a record of checked takes 1,050,NNN bytes, but the database {target.database} on"
+        f" 127.0.0.1:{target.server.port} accepts only 1,048,576 at once (max_allowed_packet);"
+        " raise this limit, and run the same command again"
     )
     assert target.numbers() == []  # all or nothing
     target.server.execute("SET GLOBAL max_allowed_packet = 4194304")
@@ -264,8 +264,8 @@ def test_a_table_without_transactions_is_refused(target: Target) -> None:
     target.harvest([part(1, 1)])
     target.execute("ALTER TABLE checked ENGINE = MyISAM")
     assert target.refused(UsageError) == (
-        f"the table checked of the database {target.database} on 127.0.0.1:{target.server.port} is"
-        " kept by MyISAM, which has no transactions; run: ALTER TABLE checked ENGINE=InnoDB"
+        f"the table checked of the database {target.database} on 127.0.0.1:{target.server.port}"
+        " uses the engine MyISAM, which has no transactions; run: ALTER TABLE checked ENGINE=InnoDB"
     )
     target.execute("ALTER TABLE checked ENGINE = InnoDB")
     target.harvest([part(2, 2)])
@@ -275,9 +275,7 @@ def test_a_server_that_cannot_tell_every_name_from_others_is_refused(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "_COLLATIONS", ("of_mariadb", "of_mysql"))
-    assert "is of a server without the collation of_mariadb or of_mysql" in target.refused(
-        UsageError
-    )
+    assert "has no collation of_mariadb or of_mysql" in target.refused(UsageError)
 
 
 # locks, and lost connections
@@ -444,7 +442,9 @@ async def test_without_the_privilege_for_views_records_are_stored_and_it_is_repo
         await sink.close()
         mysql.execute(f"GRANT CREATE VIEW, DROP ON {name}.* TO {user}")
     [said] = drift
-    assert said.startswith("checked: the views of its lists could not be made: CREATE VIEW command")
+    assert said.startswith(
+        "checked: the views of its lists could not be created: CREATE VIEW command"
+    )
     assert target.execute("SELECT _item, n FROM checked_parts") == [(0, 1)]
     assert len(target.scan()) == 1
 
@@ -466,7 +466,7 @@ def test_a_server_that_is_read_only_until_its_promotion_is_waited_for(
         while len(codes) < 2:  # it has tried twice
             assert not writing.done()
             await asyncio.sleep(0.01)
-        with pytest.raises(SinkError, match=r"was away for 0\.1 s \(.*read-only"):
+        with pytest.raises(SinkError, match=r"did not answer for 0\.1 s \(.*read-only"):
             await MySQL(url, patience=0.1).open({})
         mysql.execute("SET GLOBAL read_only = 0")
         await writing

@@ -28,7 +28,7 @@ def test_a_server_that_takes_a_connection_and_says_nothing_is_left(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"mysql://u@127.0.0.1:{silent.getsockname()[1]}/x"
         began = time.monotonic()
-        with pytest.raises(SinkError, match=r"was away for 0.5 s \(Lost connection"):
+        with pytest.raises(SinkError, match=r"did not answer for 0.5 s \(Lost connection"):
             asyncio.run(MySQL(url, patience=0.5).open({}))
     assert time.monotonic() - began < 10
 

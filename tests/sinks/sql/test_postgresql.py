@@ -22,7 +22,7 @@ def test_a_database_that_cannot_be_written_is_refused(pg: Target, postgres: Post
     where = f"the database {name} on 127.0.0.1:{postgres.port} could not be opened:"
     postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     standby = PostgreSQL(postgres.url(name), patience=0.1)  # one that is read-only may be promoted
-    with pytest.raises(SinkError, match=r"was away for 0\.1 s \(cannot execute .* read-only"):
+    with pytest.raises(SinkError, match=r"did not answer for 0\.1 s \(cannot execute .* read-only"):
         asyncio.run(standby.open({}))
     postgres.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
     postgres.execute(f"CREATE ROLE reader{name} LOGIN PASSWORD '{PASSWORD}'")
@@ -40,7 +40,7 @@ def test_a_database_that_cannot_be_written_is_refused(pg: Target, postgres: Post
 
 def test_a_database_that_cannot_hold_every_title_is_refused(postgres: PostgresServer) -> None:
     name = postgres.new_database("ENCODING 'SQL_ASCII' TEMPLATE template0")
-    assert "has the encoding SQL_ASCII, which cannot hold every title" in refused(
+    assert "has the encoding SQL_ASCII, which cannot store every title" in refused(
         postgres.url(name)
     )
 
@@ -82,8 +82,8 @@ def test_two_schemas_of_a_database_are_two_sinks(pg: Target, tmp_path: Path) -> 
     assert [each.records()[0]["n"] for each in other.scan().values()] == [4, 3]
     pg.execute('DROP SCHEMA "Other-题" CASCADE')
     assert other.refused(SinkError).startswith(
-        f"the schema Other-题 of the database {pg.database} on 127.0.0.1:{pg.server.port} holds"
-        " nothing of what the ledger refers to"
+        f"the schema Other-题 of the database {pg.database} on 127.0.0.1:{pg.server.port} has"
+        " none of the records that the ledger refers to"
     )
     assert len(one.scan()) == 1
 

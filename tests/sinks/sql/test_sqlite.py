@@ -26,7 +26,7 @@ def test_what_cannot_be_a_database_is_refused_in_one_sentence(lite: Target, tmp_
     assert refused(text).endswith("could not be opened: it is a file of another kind")
     assert text.read_text() == "a,b\n" * 5000
     assert "is a directory; name a file" in refused(tmp_path)
-    assert f"there is no directory {text}; make it, or " in refused(text / "y.db")
+    assert f"there is no directory {text}; create the directory, or " in refused(text / "y.db")
     assert refused("/proc/x.db").endswith("could not be opened: it cannot be written")
     for lite.path, kind, said in (
         (text, SinkError, "could not be read: it is a file of another kind"),

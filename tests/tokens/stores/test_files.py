@@ -132,7 +132,7 @@ async def test_a_write_waits_for_another_one_and_then_gives_up(
     assert await writing
     monkeypatch.setattr(files, "PATIENCE", 0.1)
     claim = FileLock(tmp_path / "t.lock", "")
-    with pytest.raises(AttemptError, match=r"is held by a stopped process$"):
+    with pytest.raises(AttemptError, match=r"a suspended process has locked the token store"):
         await store.replace("wx1", ONE, TWO)
     claim.release()
     await store.close()

@@ -41,7 +41,7 @@ def test_a_database_that_is_none_is_refused_without_the_password() -> None:
     with pytest.raises(UsageError) as caught:
         RedisStore("redis://:p4ssw0rd@h:1/0?socket_timeout=p4ssw0rd")
     assert str(caught.value) == (
-        "token store: the URL of redis://h:1 has an unknown option; it has none"
+        "token store: the URL of redis://h:1 has an unknown option; it has no options"
     )
 
 
@@ -84,7 +84,7 @@ async def test_what_is_not_ours_is_refused_and_stays(redis: RedisServer, content
     redis.empty()
     with library.Redis.from_url(redis.url) as client:
         client.set("harvester:token:wx1", content)
-        with pytest.raises(UsageError, match="holds something else under harvester:token:wx1;"):
+        with pytest.raises(UsageError, match="contains something else under harvester:token:wx1;"):
             await loaded(RedisStore(redis.url))
         assert client.get("harvester:token:wx1") == content
 
