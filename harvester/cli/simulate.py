@@ -72,8 +72,8 @@ def demo(directory: Path) -> int:
     """Harvest a year of two accounts and show what came."""
     _check_free(directory)
     show_line(
-        "A simulated WeChat answers on {}: the followers of two accounts and their messages, {}"
-        " to {},",
+        "A simulated WeChat answers on {}.  The followers and the messages of two accounts are"
+        " requested from {} to {},",
         HOST,
         DEMO_START,
         DEMO_END,

@@ -231,7 +231,7 @@ class Keywords(TypedDict, total=False):
         " default gives a busy server one to two minutes.")]
     patience: Annotated[str | float, Option(DURATION, "10m",
         "How long a run keeps trying after servers stop answering: 90s, 10m, 2h.  Attempts during"
-        " this time do not count.  With wait there is no limit.", ASKING)]
+        " this time do not count.  With --wait there is no limit.", ASKING)]
     daily_quota: Annotated[int | None, Option(COUNT, None,
         "Calls per day (China time) for each interface of each account.  If not given: as many as"
         " WeChat allows.", (*ASKING, "status", "report"))]

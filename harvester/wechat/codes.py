@@ -255,7 +255,8 @@ TOKEN_ERRORS: Mapping[int, Rule] = {
     40001: Rule(STOP_ACCOUNT, "the secret is wrong, or not the latest; correct it, or reset it"),
     40002: Rule(STOP_ACCOUNT, _TOKEN[40002].advice),
     48001: Rule(
-        STOP_ACCOUNT, "the account is not allowed to fetch tokens here; see the account's console"
+        STOP_ACCOUNT,
+        "the account may not fetch tokens from this interface; see the account's console",
     ),
 }
 """What to do after an errcode on a token request; a code that is not here stops the account."""

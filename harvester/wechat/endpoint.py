@@ -248,8 +248,8 @@ class JsonEndpoint:
     def quota_request(self, token: Token) -> Request | None:
         """A POST to quota/get with the path of this interface.
 
-        For an account of a platform the request also carries the account's token, because WeChat
-        accepts the platform's token only for the interfaces of the platform itself.
+        For an account of a platform, this request also carries the token of the account and not
+        that of the platform: WeChat accepts the latter only for interfaces of the platform itself.
         """
         body = encode({"cgi_path": self.path})
         return Request("POST", "/cgi-bin/openapi/quota/get", token.query, body)
