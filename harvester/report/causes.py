@@ -69,7 +69,7 @@ KINDS = {
         Kind(
             "ended",
             True,
-            ("日期未更新", "range ended"),
+            ("范围已结束", "range ended"),
             ("最近 {days} 天没有采集过", "None of the last {days} days was asked for"),
             (
                 "检查定时任务（crontab、systemd 等），用 --end yesterday 再运行。",

@@ -50,8 +50,8 @@ _ALERTS = {
     STALE: Kind(
         STALE,
         True,
-        ("过期", "stale"),
-        ("数据过期", "Stale figures"),
+        ("未更新", "stale"),
+        ("数据未更新", "Stale figures"),
         (
             "超过规定时间没有新数据，请查看状态页。",
             "Nothing new for longer than allowed; see the page.",

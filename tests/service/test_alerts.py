@@ -359,7 +359,7 @@ def test_figures_that_came_once_are_stale_beside_those_that_never_did() -> None:
         "● 从未取到数据：文章每日分享：wx1。超过规定时间仍没有任何数据，请查看状态页。\n"
         "  从未取到：文章每日分享\n"
         "  $ harvester status --config harvester.toml --missing yesterday\n"
-        "● 数据过期：wx1。超过规定时间没有新数据，请查看状态页。\n"
+        "● 数据未更新：wx1。超过规定时间没有新数据，请查看状态页。\n"
         "  自 2026-11-25 起缺失：用户增减\n"
         "  $ harvester status --config harvester.toml --missing yesterday"
     )
