@@ -94,7 +94,7 @@ def clauses(seen: Overview) -> list[Clause]:
     found += [_clause(cause, seen.made) for cause in seen.causes if not cause.mine]
     if provisional := seen.counts.provisional:
         text = "the figures of {} can still change; they are stored as provisional"
-        found.append(Clause("provisional", say(text, many(provisional, "day"))))
+        found.append(Clause("provisional", say(text, many(provisional, "interface-day"))))
     if seen.accounts and not seen.causes and not found:
         found.append(Clause("final", Titled(*TEXTS["all_there"])))
     return found[:5]
@@ -134,7 +134,7 @@ def _clause(cause: Cause, now: float) -> Clause:
             )
             text = say(has, who)
         case _:
-            days = many(sum(cause.days.values()), "day")
+            days = many(sum(cause.days.values()), "interface-day")
             text = say("{} of {} not harvested yet", days, who)
     shapes = {"retry": "failed", "missing": "missing"}
     return Clause(shapes.get(cause.kind, "waiting"), text)
