@@ -74,13 +74,15 @@ SETTINGS = (
 """The settings of each transaction: a commit is durable when it returns."""
 LIMITS = [
     (0, "lock_timeout", "30s"),
-    (0, "idle_in_transaction_session_timeout", "60s"),
+    (0, "idle_in_transaction_session_timeout", "20s"),
     (0, "statement_timeout", "120s"),
     (120000, "tcp_user_timeout", "30s"),
     (140000, "client_connection_check_interval", "1s"),
     (170000, "transaction_timeout", "600s"),
 ]
-"""By the version that knows them: what ends a transaction whose client waits, is gone or frozen."""
+"""By the version that knows them: what ends a transaction whose client waits, is gone or frozen.
+
+What a frozen client holds is free before another one gives up opening the same sink."""
 
 _KNOWS_IDLE_SESSIONS = 140000
 

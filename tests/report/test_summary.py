@@ -48,7 +48,8 @@ def test_all_is_there() -> None:
 def test_a_provisional_day_is_there() -> None:
     seen = two("open", detail="its figures grow until 2026-12-24").seen()
     assert said(seen) == ("well", "Yesterday is complete for both accounts")
-    assert verdict.clauses(seen)[-1].text.startswith("the figures of 1 interface-day can still change")
+    text = verdict.clauses(seen)[-1].text
+    assert text.startswith("the figures of 1 interface-day can still change")
 
 
 def test_before_eight_in_china_yesterday_is_not_expected() -> None:

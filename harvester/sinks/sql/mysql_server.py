@@ -35,9 +35,9 @@ _OURS: dict[str, Any] = {
     "program_name": "harvester",
 }
 LIMITS = (
-    # a writer that is frozen in a transaction loses its locks after this time
-    " wait_timeout = 60, net_write_timeout = 60, innodb_lock_wait_timeout = 30,"
-    " lock_wait_timeout = 30"
+    # what a frozen writer holds is free before another one gives up opening the same sink
+    " wait_timeout = 20, net_read_timeout = 20, net_write_timeout = 20,"
+    " innodb_lock_wait_timeout = 30, lock_wait_timeout = 30"
 )
 _NO_LIMITS = "wait_timeout = 28800, net_write_timeout = 28800"
 _SETTINGS = (

@@ -11,9 +11,11 @@ import pytest
 
 import harvester
 from harvester import Report
+from harvester.base import files as durable
+from harvester.base import postgresql as postgres
 from harvester.engine import run
 from harvester.errors import SinkError
-from harvester.ledger import postgresql
+from harvester.ledger import base, postgresql
 from harvester.sinks.sql.base import SqlSink
 from harvester.sinks.sql.postgresql import PostgreSQL
 from tests.postgres_server import PostgresServer
@@ -104,6 +106,44 @@ async def test_a_sink_that_hangs_while_it_is_opened_is_named_and_others_go_on(
     assert (await worker(server, ledger, sink)).state == "complete"
     with pytest.raises(SinkError, match=r"^postgresql://.* did not answer for 2 s while it was"):
         await hanging
+
+
+async def test_what_a_frozen_writer_holds_is_free_before_an_opening_is_given_up(
+    urls: tuple[str, str], proxy: Proxy, wechat: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is frozen while it creates the tables, with all its locks."""
+    scale, times = OPENING / base.OPENING, ("idle_in_transaction_session_timeout", "lock_timeout")
+    limits = [
+        (since, name, f"{scale * float(value[:-1]):.3f}s" if name in times else value)
+        for since, name, value in postgres.LIMITS
+    ]
+    monkeypatch.setattr(postgres, "LIMITS", limits)
+    server, (ledger, sink) = wechat(), urls
+    writes, opens = asyncio.Event(), asyncio.Event()
+
+    class Writer(Hanging):
+        async def write(self, *args: Any) -> Any:
+            writes.set()
+            await opens.wait()
+            durable.watch(freeze)
+            return await super().write(*args)
+
+    class Opener(PostgreSQL):
+        async def open(self, *args: Any) -> Any:
+            opens.set()
+            await until(lambda: proxy.silent)
+            return await super().open(*args)
+
+    def freeze(step: str, taken: bool) -> None:
+        proxy.silent = proxy.silent or step == "commit postgresql table"
+
+    frozen = asyncio.create_task(worker(server, ledger, Writer(sink, proxy, "")))
+    try:
+        await writes.wait()
+        assert (await worker(server, ledger, Opener(sink))).state == "complete"
+    finally:
+        durable.watch(None)
+    await given_up(frozen)
 
 
 async def test_a_sink_that_hangs_as_a_worker_joins_anew_holds_up_nobody(

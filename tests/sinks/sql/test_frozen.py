@@ -37,7 +37,7 @@ def _sooner(monkeypatch: pytest.MonkeyPatch) -> None:
     sooner = {"idle_in_transaction_session_timeout": f"{FREED:.0f}s", "lock_timeout": "1s"}
     limits = [(since, name, sooner.get(name, value)) for since, name, value in postgres.LIMITS]
     monkeypatch.setattr(postgres, "LIMITS", limits)
-    changed = mysql.LIMITS.replace("wait_timeout = 60", f"wait_timeout = {FREED:.0f}", 1)
+    changed = mysql.LIMITS.replace("_timeout = 20", f"_timeout = {FREED:.0f}")
     monkeypatch.setattr(mysql, "LIMITS", changed.replace("_timeout = 30", "_timeout = 1"))
 
 

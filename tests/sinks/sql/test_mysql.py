@@ -366,7 +366,7 @@ def test_a_writer_that_is_frozen_in_a_transaction_gives_its_locks_back(
 
     async def go() -> Any:
         sink = await target.open()
-        assert sink._driver.query("SELECT @@SESSION.wait_timeout") == [(60,)]
+        assert sink._driver.query("SELECT @@SESSION.wait_timeout") == [(20,)]
         sink._driver.query("SET SESSION wait_timeout = 1")
         watched.append(freeze)
         written = await target.write(sink, part(1, 3), wx1=1)
