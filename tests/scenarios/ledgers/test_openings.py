@@ -112,7 +112,11 @@ async def test_what_a_frozen_writer_holds_is_free_before_an_opening_is_given_up(
     urls: tuple[str, str], proxy: Proxy, wechat: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is frozen while it creates the tables, with all its locks."""
-    scale, times = OPENING / base.OPENING, ("idle_in_transaction_session_timeout", "lock_timeout")
+    monkeypatch.setattr(run, "OPENING", 4.0)  # more than the second for which a call may still end
+    scale, times = (
+        run.OPENING / base.OPENING,
+        ("idle_in_transaction_session_timeout", "lock_timeout"),
+    )
     limits = [
         (since, name, f"{scale * float(value[:-1]):.3f}s" if name in times else value)
         for since, name, value in postgres.LIMITS
