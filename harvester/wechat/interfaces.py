@@ -697,7 +697,7 @@ _PUBLISHER = (
         "date",  # no slot is asked for: a row is the sum of all
         (
             _AD_DAY,
-            _int("slot_id", "id of the ad slot; since 2024-08-16 missing if none is requested"),
+            _int("slot_id", "id of the ad slot; since 2024-08-16 only if the request names a slot"),
             _code("ad_slot", "the ad slot", labels.AD_SLOTS, "; missing if slot_id is missing"),
             *_EARNED,
         ),
