@@ -856,19 +856,19 @@ def test_nothing_that_a_disk_or_an_export_raises_ends_the_service(
         world.start()
         await world.until(1, 7)
         raised = away
-        await world.until(1, 9)
+        await world.until(1, 8.5)
         assert world.service is not None
         assert world.service.trouble == "/a/disk cannot be used (Stale file handle)"
         world.service.reload()
         raised = None
         await world.until(2, 7)
         raised = full
-        await world.until(2, 12)
+        await world.until(2, 9)
         [stopped] = world.service.troubles
         assert stopped.startswith("the last run ended with an error: csv:")
         assert [each for each in world.warned if "No space left" in each]
         raised = None
-        await world.until(3, 12)
+        await world.until(3, 9)
         assert world.service.troubles == []
         await world.stop()
 
