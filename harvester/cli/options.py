@@ -130,7 +130,7 @@ def sink_option(help_: str) -> Callable[[F], F]:
 
 
 known_sink_option = sink_option(
-    "A sink of the ledger, with a spec that works on this machine; repeatable."
+    "A sink that the ledger lists, by a spec that works on this machine; repeatable."
 )
 
 

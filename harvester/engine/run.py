@@ -601,7 +601,7 @@ class Engine:
 
 async def _guarded(part: Coroutine[None, None, None]) -> None:
     """Run one task of the run; it ends without an error only if it is done or cancelled."""
-    error = lambda why: RunError("a function that the run called failed: {}", why)  # noqa: E731
+    error = lambda why: RunError("the run called a function that failed: {}", why)  # noqa: E731
     await guard_cancellation(error, _same, part, others=False)
 
 

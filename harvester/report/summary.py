@@ -147,9 +147,7 @@ def figures(seen: Overview) -> list[Figure]:
     have, whole = seen.counts.stored, seen.counts.asked
     mine = [cause for cause in seen.causes if cause.mine]
     concerned = many(len({appid for cause in mine for appid in cause.appids}), "account")
-    once_all = (
-        say("counted once all {:,} interfaces have arrived", interfaces) if interfaces > 1 else ""
-    )
+    once_all = say("an account needs all {:,} interfaces", interfaces) if interfaces > 1 else ""
     missing = (
         say("{:,} of {:,} interface-days missing", whole - have, whole)
         if whole > have
