@@ -104,13 +104,14 @@ interface, with the same column names; lists stay within the rows. Databases do 
 - 2025-11-01 起发布的：`getarticletotaldetail`。
 - Published since 2025-11-01: `getarticletotaldetail`.
 - 2021-12 至 2025-10：不通知粉丝的发布在列表 `freepublish/batchget` 里；群发的没有官方来源。
-- Published from December 2021 to October 2025: articles that were published without a notification
-  to followers are in the list `freepublish/batchget`; mass-sent articles have no official source.
+- Articles published from December 2021 to October 2025: those that were published without a
+  notification to followers are in the list `freepublish/batchget`; mass-sent articles have no
+  official source.
 - 2021-11 及以前：永久素材列表 `material/batchget_material`，如果素材没有删除。素材链接里的 `mid`
   是否就是群发后的 `mid`，不确定。
-- Published until November 2021: the list of permanent materials, `material/batchget_material`, if
-  the material was not deleted. It is not known whether the `mid` in the link of the material is the
-  `mid` of the message.
+- Articles published until November 2021: the titles are in the list of permanent materials,
+  `material/batchget_material`, unless the material was deleted. It is not known whether the `mid`
+  in the link of the material is the `mid` of the message.
 - 在微信下线之前采集过 `getarticletotal` 或 `getarticlesummary` 的日子，标题已在库中。
 - If `getarticletotal` or `getarticlesummary` was harvested before WeChat took these interfaces
   offline, the titles of the harvested days are stored.

@@ -219,7 +219,7 @@ def holder(connection: Any, pids: str) -> str:
         return ""
     name, address, pid = found
     whose = name or say("another program")
-    whose = say("{} ({}, process {} of the server)", whose, address or "local", pid)
+    whose = say("{} ({}, process {} on the database server)", whose, address or "local", pid)
     return say("a lock that {} holds", whose)
 
 

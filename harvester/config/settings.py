@@ -220,7 +220,7 @@ class Keywords(TypedDict, total=False):
         " 2/h.  WeChat publishes no limit; the default is cautious.",
         ASKING)]
     burst: Annotated[int, Option(COUNT, 1,
-        "Requests of one account that can be sent at the same time.", ASKING)]
+        "Requests of one account that the rate allows at one moment.", ASKING)]
     concurrency: Annotated[int, Option(COUNT, 64,
         "Requests in flight for all accounts together.", ASKING)]
     account_concurrency: Annotated[int | None, Option(COUNT, None,

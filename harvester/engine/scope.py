@@ -122,7 +122,7 @@ class Scope:
         cut = grid(endpoint, last)
         if not cut.count(*days):
             return say(
-                "{} accepts only {} and {} to {} has none; an example is {}",
+                "{} accepts only {}; {} to {} contains none; an example is {}",
                 endpoint.name,
                 _kind(endpoint),
                 days[0],

@@ -41,7 +41,7 @@ BAD = [
      "getarticleread has no data before 2025-11-01; getarticleshare has no data"),
     (["run", "all", *ME, "--start", "2014-11-01", "--end", "2014-11-30"], "2014-12-01"),
     (["run", "getupstreammsgmonth", *ME, "--start", "2024-01-02", "--end", "2024-02-28"],
-     ("accepts only whole calendar months and 2024-01-02 to 2024-02-28 has none; an"
+     ("accepts only whole calendar months; 2024-01-02 to 2024-02-28 contains none; an"
       " example is 20")),
     (["run", "getupstreammsgweek", "getupstreammsgdistweek", *ME, *DAYS],
      "an example is 2024-01-01 to 2024-01-07; getupstreammsgdistweek accepts only whole weeks"),
