@@ -143,7 +143,7 @@ def _account(instead: str, others: Sequence[Account] = ()) -> Any:
         return None
     where = say(
         "AppSecret: on the same page; WeChat shows it only once, when it is created or reset. "
-        " Your input is not displayed.  Also add this machine's IP address to the white list on"
+        " Your input is not displayed.  Also add this machine's IP address to the allow list on"
         " that page"
     )
     return Account(appid, secret=_ask(NEEDED[1], where, _secret, hidden=True))

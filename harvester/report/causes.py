@@ -112,10 +112,10 @@ KINDS = {
             "ip",
             True,
             ("IP 白名单", "IP list"),
-            ("本机 IP {ip} 不在白名单", "IP {ip} is not on the white list"),
+            ("本机 IP {ip} 不在白名单", "IP {ip} is not on the allow list"),
             (
                 f"把 IP 加进这些账号的白名单（{_CONSOLE_ZH}）。",
-                "Add it to the white list of each account, in its console.",
+                "Add it to the allow list of each account, in its console.",
             ),
         ),
         Kind(

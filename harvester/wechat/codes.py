@@ -10,7 +10,7 @@ Where the sources contradict each other:
 - 61500 and 61501: the general list and most pages call the first a wrong format of dates and the
   second a wrong range; getarticlesummary's own page calls 61500 the range and has no 61501.  So the
   text decides whether a window is split (`harvester.wechat.endpoint.too_long`).
-- 61004: most lists call it an IP address that is not on the platform's white list, by its text
+- 61004: most lists call it an IP address that is not on the platform's allow list, by its text
   ("access clientip is not registered"); one calls it an interface that was not granted.  The text
   is trusted.
 - 48001: an unverified or personal account, a permission that is not held, or the wrong kind of
@@ -155,7 +155,7 @@ _DATA: Mapping[int, Rule] = {
     ),
     45032: Rule(
         STOP_ACCOUNT,
-        "this machine's IP address is not on the white list of a special account; ask WeChat",
+        "this machine's IP address is not on the allow list of a special account; ask WeChat",
     ),
     45035: Rule(
         STOP_ACCOUNT, "this machine's IP address is not registered; add it in the account's console"
@@ -181,7 +181,7 @@ _TOKEN: Mapping[int, Rule] = {
     40125: Rule(STOP_ACCOUNT, "the secret is wrong; correct it"),
     40164: Rule(
         STOP_ACCOUNT,
-        "this machine's IP address is not on the account's white list; add it in the account's"
+        "this machine's IP address is not on the account's allow list; add it in the account's"
         " console, or run on a machine whose address is on the list",
     ),
     40243: Rule(STOP_ACCOUNT, "the owner has frozen the secret; unfreeze it, then wait 10 minutes"),
@@ -220,7 +220,7 @@ _COMPONENT: Mapping[int, Rule] = {
     ),
     61004: Rule(
         STOP_ACCOUNT,
-        "this machine's IP address is not on the platform's white list; add it in the platform's"
+        "this machine's IP address is not on the platform's allow list; add it in the platform's"
         " console",
     ),
     61005: Rule(

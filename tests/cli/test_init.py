@@ -62,7 +62,7 @@ def test_two_answers_suffice_and_the_two_commands_that_follow_work(
     assert answered(monkeypatch, A, "practice", "users", "yesterday-3d") == 0
     said = capsys.readouterr()
     assert "practice" not in said.out + said.err
-    assert "IP address to the white list" in said.err
+    assert "IP address to the allow list" in said.err
     assert said.out.splitlines()[-2:] == ["  harvester run", "  harvester status"]
     assert there(folder) == FILES
     assert (folder / f"{A}.secret").stat().st_mode & 0o777 == 0o600
@@ -116,7 +116,7 @@ def test_a_check_that_fails_says_what_to_do_and_the_files_are_written(
     monkeypatch.setenv("HARVESTER_BASE_URL", wechat(refuse_token={A: 40164}).url)
     assert answered(monkeypatch, A, "practice", "users", "", "2") == 1
     said = capsys.readouterr().out
-    assert "white list" in said
+    assert "allow list" in said
     assert (
         "Correct what is named above (each secret is in its own file), then check again: harvester"
     ) in said

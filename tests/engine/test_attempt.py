@@ -967,7 +967,7 @@ def test_figures_that_are_not_ready_send_the_window_away_for_half_an_hour() -> N
         (Response(404, b""), Action.STOP_ENDPOINT, "refused", r"^HTTP 404"),
         ({"errcode": 48001}, Action.NO_PERMISSION, "permission", r"^errcode 48001"),
         ({"errcode": 48004}, Action.STOP_ACCOUNT, "frozen", r"^wx1: errcode 48004"),
-        ({"errcode": 40164}, Action.STOP_ACCOUNT, "ip", r"^wx1: errcode 40164 .* white list"),
+        ({"errcode": 40164}, Action.STOP_ACCOUNT, "ip", r"^wx1: errcode 40164 .* allow list"),
     ],
 )  # fmt: skip
 def test_a_refusal_reaches_as_far_as_its_code_says(

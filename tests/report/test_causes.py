@@ -89,7 +89,7 @@ def test_a_cause_is_one_thing_to_do_for_all_its_accounts() -> None:
     assert (address.ip, [*address.appids]) == ("203.0.113.7", ["wx1", "wx3"])
     assert in_both(verdict.cause_title(address, seen)) == (
         "本机 IP 203.0.113.7 不在白名单",
-        "IP 203.0.113.7 is not on the white list",
+        "IP 203.0.113.7 is not on the allow list",
     )
     assert verdict.figures(seen)[3].value == "2"
     assert verdict.clauses(seen)[0].text == "4 accounts need action: secret 2, IP list 2"

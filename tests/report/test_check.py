@@ -92,8 +92,8 @@ def test_the_address_and_the_request_id_are_those_that_wechat_names() -> None:
     assert found["to_do"] == [
         {
             "kind": "ip",
-            "text": "IP 203.0.113.7 is not on the white list",
-            "advice": "Add it to the white list of each account, in its console.",
+            "text": "IP 203.0.113.7 is not on the allow list",
+            "advice": "Add it to the allow list of each account, in its console.",
         }
     ]
     [interface] = found["interfaces"]

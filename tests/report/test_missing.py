@@ -76,7 +76,7 @@ def test_a_stored_day_is_not_lacking(state: str) -> None:
     ("state", "code", "detail", "due", "reason"),
     [  # none has a kind, as in a ledger of the first released version
         ("failed", 40001, FAILURES[0][1].format(A), 0.0, "AppSecret is wrong or frozen"),
-        ("failed", 40164, FAILURES[1][1].format(A), 0.0, "IP 203.0.113.7 is not on the white list"),
+        ("failed", 40164, FAILURES[1][1].format(A), 0.0, "IP 203.0.113.7 is not on the allow list"),
         ("failed", *FAILURES[2], 0.0, f"No permission for the interface: {USERS}"),
         ("failed", *FAILURES[3], 0.0, "WeChat refused the request"),
         ("failed", None, "HTTP 502, after 5 attempts", 0.0, "No success after several attempts"),

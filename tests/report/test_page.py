@@ -123,7 +123,7 @@ def test_all_that_is_not_the_templates_own_is_escaped() -> None:
                 "等待限额，今晚 24:00 恢复",
                 "用户增减", "8 个账号需要处理")),
         ("en", ("Yesterday is incomplete for 8 of 120 accounts", "For you to do",
-                "IP 203.0.113.7 is not on the white list", "Resolves by itself",
+                "IP 203.0.113.7 is not on the allow list", "Resolves by itself",
                 "Waiting for quota until midnight in China", "Followers gained, lost",
                 "8 accounts need action: secret 2, IP list 2, permission 2, refused 2")),
     ],

@@ -139,7 +139,7 @@ def test_broken_accounts_are_rows_below_the_reason_and_the_others_are_counted(
         wx(3): ["IP list", "Name of 3", "no", "no", "0/2"],
         wx(4): ["permission", "Name of 4", "ok", "ok", "1/2"],
     }
-    assert "IP list: IP 203.0.113.7 is not on the white list (2 accounts)" in lines
+    assert "IP list: IP 203.0.113.7 is not on the allow list (2 accounts)" in lines
     assert f"permission: No permission for the interface: {E} (1 account)" in lines
     assert "check again: No answer has shown whether it is usable (1 account)" in lines
     assert lines[-1] == "1 of 5 accounts usable, 1 not known: check again"

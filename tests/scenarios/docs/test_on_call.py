@@ -38,7 +38,7 @@ AT, STALE_AFTER = time(8, 5), 26 * 3600.0
 CODES = {
     "secret": (40125, "errcode 40125 (invalid appsecret): the secret is wrong"),
     "appid": (40013, "errcode 40013 (invalid appid): the appid is wrong"),
-    "ip": (40164, "errcode 40164 (invalid ip 203.0.113.7): not on the account's white list"),
+    "ip": (40164, "errcode 40164 (invalid ip 203.0.113.7): not on the account's allow list"),
     "permission": (
         48001,
         "errcode 48001 (api unauthorized): the account is not allowed to use it",

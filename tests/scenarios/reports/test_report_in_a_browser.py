@@ -122,11 +122,11 @@ def test_charts_begin_with_their_figures_and_readers_have_a_colour_of_their_own(
 def test_what_matters_stands_there_without_the_script(opened: Open) -> None:
     view = opened(many(), java_script_enabled=False)
     assert view.get_by_role("heading", level=1).inner_text().startswith("Yesterday is incomplete")
-    assert view.get_by_text("IP 203.0.113.7 is not on the white list").is_visible()
+    assert view.get_by_text("IP 203.0.113.7 is not on the allow list").is_visible()
     assert view.locator("#rows tr").count() == 60
     view.locator("label[for=zh]").click()
     assert view.get_by_text("本机 IP 203.0.113.7 不在白名单").is_visible()
-    assert not view.get_by_text("IP 203.0.113.7 is not on the white list").is_visible()
+    assert not view.get_by_text("IP 203.0.113.7 is not on the allow list").is_visible()
 
 
 def test_search_filter_and_order(opened: Open) -> None:

@@ -138,7 +138,7 @@ def test_the_report_names_each_account_that_stopped_and_why() -> None:
     report = run(simulator, asked, MemorySink(), now=NOW)
     assert (report.state, report.windows.done, report.windows.failed) == ("partial", 3, 9)
     assert report.stopped.keys() == {one, two, three}
-    assert "white list" in report.stopped[one]
+    assert "allow list" in report.stopped[one]
     assert "secret is wrong" in report.stopped[two]
     assert "only verified accounts are" in report.stopped[three]
     assert {failure.appid for failure in report.failures} == {one, two, three}

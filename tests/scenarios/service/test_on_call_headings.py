@@ -151,7 +151,7 @@ def _corrected_and_the_wrong_one_forgotten(world: World) -> Iterator[None]:
     assert "knows no account" in command(world, "forget", "--appid", WRONG)
 
 
-@case("IP is not on the white list")
+@case("IP is not on the allow list")
 def _added_to_the_white_list(world: World) -> Iterator[None]:
     yield
     world.simulator.refuse_token[C] = 40164
