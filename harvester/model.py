@@ -162,7 +162,7 @@ class TokenProvider(Protocol):
 
 
 class Action(Enum):
-    """The reaction to an answer; members are ordered by how much they affect, least first."""
+    """The reaction to an answer; the first member stops the least, the last one the most."""
 
     DONE = "done"
     RETRY = "retry"  # this attempt: again after a backoff
