@@ -152,7 +152,7 @@ def _corrected_and_the_wrong_one_forgotten(world: World) -> Iterator[None]:
 
 
 @case("IP is not on the allow list")
-def _added_to_the_white_list(world: World) -> Iterator[None]:
+def _added_to_the_allow_list(world: World) -> Iterator[None]:
     yield
     world.simulator.refuse_token[C] = 40164
     world.simulator.revoke(C)
