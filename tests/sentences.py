@@ -27,7 +27,12 @@ from tests.texts import HAN, PACKAGE, catalogue, constants, found, paragraphs, p
 Sentence = tuple[str, int, str]
 """The file, the line at which the text begins, and the sentence."""
 
-END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?]\)))\s+(?=[A-Z(\[`*“])|(?<=[。！？；])|\n\s*\n")
+ENTRY = r"\*{0,2}[a-z_]\w*(?:, \*{0,2}[a-z_]\w*)*: "
+"""The beginning of a parameter's description: an item of its own on the API page."""
+END = re.compile(
+    r"(?:(?<=[.!?])|(?<=[.!?]\)))\s+(?=[A-Z(\[`*“])|(?<=[。！？；])|\n\s*\n"
+    rf"|(?<=[.;])\s+(?={ENTRY})"
+)
 NO_PROSE = re.compile(r"^(```.*?^```|<!--.*?-->|#+ .*?|\|[ |:-]+\|)$", re.MULTILINE | re.DOTALL)
 BEGINS = re.compile(r"\s*([-*] |\d+\. |\||$)")
 LINK = re.compile(r"\]\([^)]*\)")

@@ -44,6 +44,20 @@ def test_a_page_has_its_paragraphs_items_and_cells(
     assert [*of_page(tmp_path / "page.md", "zh")] == [("page.md", 12, "中文的句子也有四个词")]
 
 
+def test_each_parameter_of_a_docstring_is_drawn_by_itself() -> None:
+    text = """Faults of requests.
+
+    These are shares, 0 to 1.  busy: the answer has errcode -1; http_500: it has HTTP status 502.
+    start, end: the first day and the last day (see: both count).
+    """
+    assert [*split(text, "en")] == [
+        "These are shares, 0 to 1.",
+        "busy: the answer has errcode -1;",
+        "http_500: it has HTTP status 502.",
+        "start, end: the first day and the last day (see: both count).",
+    ]
+
+
 def test_a_chinese_sentence_ends_at_its_mark_and_has_no_blank_of_a_new_line() -> None:
     assert [*split("第一句话是这样的。第二句话在\n  下一行结束；好。", "zh")] == [
         "第一句话是这样的。",
