@@ -295,7 +295,8 @@ def test_a_deadlock_repeats_the_write(target: Target, mysql: MySQLServer) -> Non
             writing = asyncio.ensure_future(target.write(sink, part(1, 11), part(2, 2)))
             waiting = "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
             while not mysql.execute(waiting):
-                await asyncio.sleep(0.05)  # until it waits for us
+                # Read again within 0.1 s of the last read, the table shows what it showed then.
+                await asyncio.sleep(0.2)
             sql = "SELECT * FROM _harvester_fence WHERE account = 'wx1' FOR UPDATE"
             await asyncio.to_thread(cursor.execute, sql)
             other.rollback()
