@@ -57,7 +57,8 @@ def of_page(path: Path, language: str) -> Iterator[Sentence]:
     blocks = [(1, "")]
     for number, line in enumerate(text.split("\n"), 1):
         if BEGINS.match(line) or not blocks[-1][1].strip():
-            blocks += [(number, each) for each in line.split("|")]
+            cells = line.split("|") if line.lstrip().startswith("|") else [line]
+            blocks += [(number, each) for each in cells]
         else:
             blocks[-1] = (blocks[-1][0], f"{blocks[-1][1]}\n{line}")
     for number, block in blocks:
