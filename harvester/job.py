@@ -188,7 +188,7 @@ class Job:
         return Place(Path(self.out), cast("str | None", self.options.get("ledger")))
 
     def open_sinks(self) -> list[Sink]:
-        """The sinks of the job; they are not open yet.  Raises `UsageError`."""
+        """Create the sinks of the job, without opening them.  Raises `UsageError`."""
         return api.open_sinks(self.sink or self._place.lines)
 
     def open_ledger(self, *, readonly: bool = False) -> Ledger:

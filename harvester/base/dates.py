@@ -103,7 +103,7 @@ _YESTERDAY = re.compile(r"yesterday(?:-(\d{1,5})d)?")
 def parse_day(given: date | str, now: float, what: str = "date") -> date:
     """A day from a `datetime.date`, ``YYYY-MM-DD``, ``yesterday`` or ``yesterday-30d``.
 
-    Before 08:00 in China ``yesterday`` is the day before, since the figures are not settled.
+    Before 08:00 in China ``yesterday`` is the day before, since the figures are not ready.
     Raises `UsageError` for anything else.
     """
     if isinstance(given, datetime):

@@ -329,7 +329,7 @@ def check(**values: Any) -> int:
 @click.option(
     "--check",
     is_flag=True,
-    help="Exit with 1 if anything that was requested is missing, failed or stale.",
+    help="Exit with 1 if a requested day is missing, failed, or stale (due for over 26 hours).",
 )
 @click.option(
     "--missing",

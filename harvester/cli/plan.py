@@ -64,7 +64,7 @@ async def show_plan(
     for hour in sorted(hours):
         if scope.end > last_settled_day(now, hour):
             show_line(
-                "wait    the figures of {} are not settled before {:02}:00 in China",
+                "wait    the figures of {} are not ready before {:02}:00 in China",
                 scope.end,
                 hour,
             )

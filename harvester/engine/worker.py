@@ -136,7 +136,7 @@ class Worker:
         if self._options.wait:
             queue.again(attempt, _now() + until - wall)
         else:
-            reason = StopReason(until, say("its figures are not settled yet"), kind="late")
+            reason = StopReason(until, say("its figures are not ready yet"), kind="late")
             await self._leave(queue, [attempt.days], reason)
 
     async def _exhausted_before(self, queue: InterfaceQueue, quota: Exhausted) -> None:

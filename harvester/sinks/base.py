@@ -120,7 +120,7 @@ class Sink(ABC):
     """Whether ``path`` is a file; the default ledger is then beside this file."""
 
     ledger_url: Secret | None = None
-    """The URL of a database that can also hold the ledger."""
+    """The URL of the sink's database, if it can also hold the ledger; otherwise None."""
 
     unnamed: Callable[[Collection[str]], None] | None = None
     """Called with the hosts that the user named, if the sink is named only by a ledger.  The sink

@@ -83,7 +83,7 @@ def test_a_stored_day_is_not_lacking(state: str) -> None:
         ("waiting", 45009, "errcode 45009", MIDNIGHT, "Waiting for quota"),
         ("waiting", 45009, "errcode 45009", NOW - 9, "The quota has been reset: run again"),
         ("waiting", 61503, "errcode 61503", MIDNIGHT, NOT_READY),
-        ("waiting", None, "its figures are not settled yet", MIDNIGHT, NOT_READY),
+        ("waiting", None, "its figures are not ready yet", MIDNIGHT, NOT_READY),
         ("late", None, "a day has no row yet", 0.0, NOT_READY),
     ],
 )  # fmt: skip

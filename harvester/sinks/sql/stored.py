@@ -54,8 +54,8 @@ def windows(
                 window = Window(appid, endpoint, day_of(begin), day_of(end))
             except ValueError:
                 raise SinkError(
-                    "the table {} of {} has a row that no harvest wrote, from {!r} to {!r};"
-                    " remove it",
+                    "the table {} of {} has a row, for {!r} to {!r}, that no harvest wrote;"
+                    " remove this row",
                     endpoint,
                     driver.where,
                     begin,

@@ -657,7 +657,7 @@ def test_a_row_with_a_bad_window_is_named(lite: Target) -> None:
     lite.execute(
         "INSERT INTO checked (_appid, _begin_date, _end_date, _row) VALUES ('wx1', 'x', 'y', 0)"
     )
-    with pytest.raises(SinkError, match="has a row that no harvest wrote, from 'x' to 'y'; remove"):
+    with pytest.raises(SinkError, match="has a row, for 'x' to 'y', that no harvest wrote; remove"):
         lite.scan()
 
 
