@@ -153,10 +153,12 @@ def test_ctrl_c_before_a_run_has_begun_is_130_and_nothing_else(
     assert capsys.readouterr() == ("", "")
 
 
+# At its end the interpreter removes our handler: an alarm after that would kill the process.
 SOON = """
-import signal, sys
+import atexit, signal, sys
 from harvester.cli import main
 signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
 signal.setitimer(signal.ITIMER_REAL, float(sys.argv.pop(1)))
 main()
 """
