@@ -84,7 +84,7 @@ class Rate(NamedTuple):
 
     @classmethod
     def parse(cls, given: object) -> Rate:
-        """A rate from a text with a unit: ``10/s``, ``600/min``, ``2/h``.
+        """Parse a rate with its unit: ``10/s``, ``600/min``, ``2/h``.
 
         If the number is not whole, the period is extended until the number is whole: 0.5/s becomes
         one request in two seconds, 2.5/s becomes five.  Raises `UsageError`, also if the unit is

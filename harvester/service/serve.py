@@ -262,7 +262,7 @@ class Service:
             self.warn(say("not reloaded; the former configuration stays in use: {}", describe(exc)))
             return
         if setup.options.listen != self.setup.options.listen:
-            self.log(say("reloaded; listen takes effect at the next start"))
+            self.log(say("reloaded; the new value of listen takes effect at the next start"))
         self.setup = setup
         self.log(say("reloaded: {}", many(len(setup.accounts), "account")))
         self._failures, self._retry_at, self._reloaded = 0, 0.0, self._clock()

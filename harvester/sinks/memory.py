@@ -27,7 +27,7 @@ class MemorySink(Sink):
     """Keeps records in memory; a batch replaces all windows that overlap its own window.
 
     windows: the records with metadata, by window; an empty window has none.
-    records: all records with metadata.
+    records: all stored records, each with its metadata.
     writes: the number of windows of each write.
     opened, closed: how often the sink was opened and closed.
     """

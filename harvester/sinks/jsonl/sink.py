@@ -249,15 +249,15 @@ class JsonLines(Sink):
         if state is not None and known.number < state.number:
             raise SinkError(
                 "the ledger is older than the directory {}: a run with it would remove what was"
-                " stored since; restore the newest ledger, or make a new one from the stored"
-                " records ({})",
+                " stored since; restore the latest copy of the ledger, or make a new one from the"
+                " stored records ({})",
                 self.path,
                 self._home.command,
             )
         if state is not None and known.number > state.number:
             raise SinkError(
-                "the directory {} is older than the ledger; restore the newest directory, or make"
-                " a new ledger from the stored records ({})",
+                "the directory {} is older than the ledger; restore the latest copy of the"
+                " directory, or make a new ledger from the stored records ({})",
                 self.path,
                 self._home.command,
             )
