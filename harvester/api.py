@@ -83,8 +83,8 @@ async def run(
     `Endpoint`, or several.
     start, end: a `datetime.date`, ``YYYY-MM-DD``, ``yesterday`` or ``yesterday-30d``.
     ``yesterday`` is the previous day in China; before 08:00 in China it is the day before that,
-    because only its figures are settled.  start can also be ``first``, the first day of each
-    interface.
+    because WeChat has not settled later figures yet.  start can also be ``first``, the first day
+    of each interface.
     sink: a spec (``"jsonl:DIR"``), a `Sink`, or a list of these.
     options: see `Keywords`.
 

@@ -92,7 +92,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
-        """Run the function now; with ``order``, run it now or later and give the result later."""
+        """Run the function now, and return a future of its result.
+
+        With ``order``, the random order decides whether the function runs now or up to
+        ``THREAD_SECONDS`` later; the result arrives up to ``THREAD_SECONDS`` later.
+        """
         future: asyncio.Future[T] = self.create_future()
         if self._order is None:
             self._run(future, func, args)
