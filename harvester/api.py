@@ -83,8 +83,8 @@ async def run(
     `Endpoint`, or several.
     start, end: a `datetime.date`, ``YYYY-MM-DD``, ``yesterday`` or ``yesterday-30d``.
     ``yesterday`` is the previous day in China; before 08:00 in China it is the day before that,
-    because WeChat has not settled later figures yet.  start can also be ``first``, the first day
-    of each interface.
+    because the figures of the previous day are not ready.  start can also be ``first``: for each
+    interface, the first day that WeChat has.
     sink: a spec (``"jsonl:DIR"``), a `Sink`, or a list of these.
     options: see `Keywords`.
 

@@ -94,8 +94,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.Future[T]:
         """Run the function now, and return a future of its result.
 
-        With ``order``, the random order decides whether the function runs now or up to
-        ``THREAD_SECONDS`` later; the result arrives up to ``THREAD_SECONDS`` later.
+        With ``order``, chance decides whether it runs now or later, within ``THREAD_SECONDS``; the
+        result then always arrives later.
         """
         future: asyncio.Future[T] = self.create_future()
         if self._order is None:
