@@ -58,6 +58,10 @@ _SOURCES = Title(
 _RATIO = Title("比例，不能相加，也不能求平均", "a ratio: do not sum or average it")
 _MEAN = Title("平均值，不能相加", "a mean: do not sum it")
 _SIZE = Title("规格，不能相加", "a property: do not sum it")
+_REPEATED = Title(
+    "整个返回的合计，每行重复，不能相加",
+    "for the whole answer, repeated in each of its rows: do not sum",
+)
 _SESSIONS = Title("打开次数 session_cnt", "session_cnt")
 _MAXIMUM = Title("最大值，取其中最大的，不能相加", "a maximum: take the greatest value, do not sum")
 
@@ -100,8 +104,9 @@ FIGURES = {
         ("comment_count", Facts(Title("条", "comments"), SUM)),
         ("send_page_count", Facts(Title("篇", "articles"), SUM, console="群发篇数")),
         (("praise_money income total_fee total_commission settled_revenue"
-         " slot_settled_revenue penalty_all revenue_all settled_revenue_all"),
+         " slot_settled_revenue"),
          Facts(FEN, SUM)),
+        ("penalty_all revenue_all settled_revenue_all", Facts(FEN, _REPEATED)),
         ("read_subscribe_user", Facts(PEOPLE, SUM, console_total="阅读后关注人数")),
         ("read_delivery_rate",
          Facts(SHARE, _RATIO, of=Title("送达人数", "recipients"),
