@@ -90,6 +90,14 @@ def test_people_are_summed_only_where_they_are_said_to_be_others_each_day() -> N
             assert is_free == (column.field.name in once), (table, name)
 
 
+def test_a_figure_that_each_row_of_an_answer_repeats_says_that_it_is_not_summed() -> None:
+    known = columns()
+    repeated = [(name, field) for name, each in INTERFACES.items() for field in each.lifts]
+    figures = [known[each].figure for each in repeated if known[each].figure is not None]
+    assert len(figures) >= 3
+    assert all(each.never.en and each.never.zh for each in figures)
+
+
 def test_a_mean_names_its_denominator_where_a_source_does() -> None:
     silent = {"read_avg_activetime"}
     for (table, name), column in columns().items():
